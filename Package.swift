@@ -1,0 +1,124 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The manifest is the map. Targets are listed from the ground up, and each may import only what
+// its line names: everything a room can see is written here. SwiftPM enforces the lines with
+// `--explicit-target-dependency-import-check error`, which `make build` passes.
+
+let package = Package(
+    name: "apus",
+    products: [
+        .executable(name: "apus", targets: ["apus"]),
+        .executable(name: "apus-coordinator", targets: ["apus-coordinator"]),
+        .executable(name: "apus-worker", targets: ["apus-worker"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(
+            url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // C, hidden behind one Swift room each.
+        .target(
+            name: "CFabric", exclude: ["README.md"], cSettings: plainC(),
+            linkerSettings: ["ucp", "ucs", "ibverbs", "rdmacm"].map { .linkedLibrary($0) }),
+        .target(name: "CKernels", exclude: ["README.md"], cSettings: plainC()),
+
+        // Ground: where things are, what bytes mean, how bytes move.
+        room("Topology", [yams]),
+        room("Tensors", ["CKernels"]),
+        room("Transport", ["CFabric", "Topology"]),
+
+        // Middle: many ranks acting as one; the network; the order of its work.
+        room("Collectives", ["Transport", "Tensors", "Topology"]),
+        room("DeepSeekV3", ["Collectives", "Tensors"]),
+        room("Pipeline", ["Collectives", "Tensors", "Topology"]),
+
+        // Top: what people ask for.
+        room("Training", ["DeepSeekV3", "Pipeline", "Collectives", "Tensors"]),
+        room(
+            "Serving",
+            ["DeepSeekV3", "Pipeline", "Collectives", "Tensors", "Topology", hummingbird, log]),
+        room("Cluster", ["Topology", log, yams, nio, nioPosix, nioExtras]),
+
+        // Programs: parse, wire, run.
+        program("apus-coordinator", ["Cluster", "Serving", log, arguments, lifecycle]),
+        program(
+            "apus-worker",
+            [
+                "Cluster", "Training", "Serving", "DeepSeekV3", "Collectives", "Transport",
+                "Tensors", "Topology", log, arguments,
+            ]),
+        program(
+            "apus",
+            [
+                "Cluster", "Serving", "Training", "Pipeline", "DeepSeekV3", "Collectives",
+                "Transport", "Tensors", "Topology", log, arguments,
+            ]),
+
+        // Tests mirror the rooms.
+        tests("Topology"),
+        tests("Tensors", ["CKernels"]),
+        tests("Transport", ["Topology"]),
+        tests("Collectives", ["Transport", "Tensors", "Topology"]),
+        tests("DeepSeekV3", ["Collectives", "Tensors"]),
+        tests("Pipeline", ["Topology"]),
+        tests("Training", ["DeepSeekV3", "Pipeline", "Collectives", "Tensors"]),
+        tests("Serving", ["DeepSeekV3", "Collectives", "Tensors", "Topology"]),
+        tests("Cluster", ["Topology"]),
+        .testTarget(name: "EndToEnd", swiftSettings: strict()),
+        .testTarget(name: "TidyTests", dependencies: [yams], swiftSettings: strict()),
+    ],
+    cLanguageStandard: .c17
+)
+
+// Libraries from outside, named once.
+var arguments: Target.Dependency { library("ArgumentParser", of: "swift-argument-parser") }
+var log: Target.Dependency { library("Logging", of: "swift-log") }
+var nio: Target.Dependency { library("NIOCore", of: "swift-nio") }
+var nioPosix: Target.Dependency { library("NIOPosix", of: "swift-nio") }
+var nioExtras: Target.Dependency { library("NIOExtras", of: "swift-nio-extras") }
+var hummingbird: Target.Dependency { library("Hummingbird", of: "hummingbird") }
+var lifecycle: Target.Dependency { library("ServiceLifecycle", of: "swift-service-lifecycle") }
+var yams: Target.Dependency { library("Yams", of: "Yams") }
+
+func library(_ name: String, of package: String) -> Target.Dependency {
+    .product(name: name, package: package)
+}
+
+/// Every Swift target is held to the same bar.
+func strict() -> [SwiftSetting] {
+    [
+        .treatAllWarnings(as: .error),
+        .strictMemorySafety(),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableExperimentalFeature("Lifetimes"),
+    ]
+}
+
+/// C is compiled without contraction, so that a formula gives the same bits in every file.
+func plainC() -> [CSetting] {
+    [.treatAllWarnings(as: .error), .unsafeFlags(["-O3", "-Wall", "-ffp-contract=off"])]
+}
+
+/// A library target, whose README says in one page what it owns and why.
+func room(_ name: String, _ imports: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: imports, exclude: ["README.md"], swiftSettings: strict())
+}
+
+func program(_ name: String, _ imports: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: imports, swiftSettings: strict())
+}
+
+func tests(_ room: String, _ imports: [Target.Dependency] = []) -> Target {
+    .testTarget(
+        name: room + "Tests", dependencies: [.byName(name: room)] + imports,
+        swiftSettings: strict())
+}

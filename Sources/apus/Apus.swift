@@ -1,0 +1,10 @@
+import ArgumentParser
+
+/// The user's tool. Each subcommand is a file in `Commands`.
+@main
+struct Apus: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "apus",
+        abstract: "Launches, serves, trains and measures mixture-of-experts models on a cluster.",
+        subcommands: [])
+}

@@ -1,0 +1,2 @@
+import Cluster
+import Testing

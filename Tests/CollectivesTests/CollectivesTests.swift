@@ -1,0 +1,2 @@
+import Collectives
+import Testing

@@ -1,0 +1,2 @@
+import DeepSeekV3
+import Testing

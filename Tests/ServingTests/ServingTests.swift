@@ -1,0 +1,2 @@
+import Serving
+import Testing
