@@ -1,16 +1,20 @@
 # Two commands do all set-up on a fresh Debian machine: `make demo` and `make test`.
 
 BUILD_PACKAGES = libucx-dev libibverbs-dev librdmacm-dev pkg-config
+TEST_PACKAGES = python3-venv iproute2 ucx-utils openmpi-bin libopenmpi-dev
 
-.PHONY: build test demo format clean
+.PHONY: build test lint format clean
 
 build:
 	@.ci/install $(BUILD_PACKAGES)
 	.ci/build build
 
-test:
-	@.ci/install $(BUILD_PACKAGES)
-	.ci/build test
+test: lint
+	@.ci/install $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	APUS_PYTHON="$$(.ci/python)" && export APUS_PYTHON && .ci/build test
+
+lint:
+	swift format lint --strict --recursive Package.swift Sources Tests
 
 format:
 	swift format --in-place --recursive Package.swift Sources Tests

@@ -1,0 +1,52 @@
+import Foundation
+
+/// The files of the repository, as the house rules see them.
+enum HouseFiles {
+    /// The repository's root, found from this file's place.
+    static let root = URL(filePath: #filePath).resolvingSymlinksInPath().deletingLastPathComponent()
+        .appending(path: "../..").standardized
+
+    /// Swift files of the product and its tests.
+    static let swift =
+        files(under: "Sources", endings: ["swift"])
+        + files(under: "Tests", endings: ["swift"])
+
+    /// Swift files of the product alone.
+    static let product = files(under: "Sources", endings: ["swift"])
+
+    /// Everything people wrote to be compiled.
+    static let code = swift + files(under: "Sources", endings: ["c", "h", "cpp"])
+
+    /// YAML and JSON that the product reads from its data folders.
+    static let data =
+        files(under: "cluster", endings: ["yaml", "json"])
+        + files(under: "topology", endings: ["yaml", "json"])
+
+    /// Folders of `Sources` that are rooms and not programs.
+    static let rooms = children(of: "Sources").filter { !$0.lastPathComponent.hasPrefix("apus") }
+
+    /// The lines of one file, empty ones included.
+    static func lines(of file: URL) throws -> [Substring] {
+        try String(contentsOf: file, encoding: .utf8)
+            .split(separator: "\n", omittingEmptySubsequences: false)
+    }
+
+    /// The path below the root, for messages.
+    static func name(of file: URL) -> String {
+        String(file.path().dropFirst(root.path().count))
+    }
+
+    private static func files(under folder: String, endings: [String]) -> [URL] {
+        let walk = FileManager.default.enumerator(
+            at: root.appending(path: folder), includingPropertiesForKeys: nil)
+        return (walk?.allObjects as? [URL] ?? [])
+            .filter { endings.contains($0.pathExtension) }
+            .sorted { $0.path() < $1.path() }
+    }
+
+    private static func children(of folder: String) -> [URL] {
+        let all = try? FileManager.default.contentsOfDirectory(
+            at: root.appending(path: folder), includingPropertiesForKeys: nil)
+        return (all ?? []).sorted { $0.path() < $1.path() }
+    }
+}
