@@ -60,6 +60,13 @@
             unsafe RawSpan(_unsafeStart: base + range.lowerBound, byteCount: range.count))
     }
 
+    /// A copy of the bytes of a range, which must lie inside the file.
+    public func copyBytes(_ range: Range<Int>) -> [UInt8] {
+        withBytes(range) { span in
+            unsafe span.withUnsafeBytes { bytes in unsafe Array(bytes) }
+        }
+    }
+
     /// Asks the system to begin reading a range from disk.
     public func prefetch(_ range: Range<Int>) { advise(range, MADV_WILLNEED, outward: true) }
 

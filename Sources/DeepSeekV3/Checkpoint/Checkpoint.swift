@@ -1,0 +1,138 @@
+import Foundation
+public import Tensors
+
+/// A Hugging Face checkpoint folder: shards of safetensors, mapped, and found by tensor name.
+///
+/// Opening reads the headers alone. A tensor's bytes are read when they are lent, so a rank
+/// that asks only for its own experts reads only those.
+public final class Checkpoint: Sendable {
+    /// A tensor and the shard it lies in.
+    public struct Located: Sendable {
+        /// Which shard, in the order of `shards`.
+        public let shardIndex: Int
+        /// The tensor.
+        public let entry: TensorEntry
+    }
+
+    /// The largest index that is read: DeepSeek-V3's is 9 MB.
+    static let indexByteLimit = 256_000_000
+
+    /// The folder.
+    public let directory: String
+    /// The mapped files, sorted by name.
+    public let shards: [MappedFile]
+    /// Every tensor by name.
+    public let tensors: [String: Located]
+
+    /// Maps the shards that the index names, or the only `model.safetensors`.
+    public init(directory: String) throws {
+        self.directory = directory
+        let indexPath = directory + "/model.safetensors.index.json"
+        var promised: [String: String]?
+        var names = ["model.safetensors"]
+        if FileManager.default.fileExists(atPath: indexPath) {
+            let map = try Self.readIndex(indexPath)
+            names = Set(map.values).sorted()
+            promised = map
+        }
+        shards = try names.map { name in
+            do { return try MappedFile(path: directory + "/" + name) } catch {
+                let origin = promised == nil ? "" : " (named by model.safetensors.index.json)"
+                throw ModelError.file(name, fact: "\(error)\(origin)")
+            }
+        }
+        var found: [String: Located] = [:]
+        for (index, shard) in shards.enumerated() {
+            for entry in try Self.readHeader(shard).tensors {
+                if let other = found.updateValue(
+                    Located(shardIndex: index, entry: entry), forKey: entry.name)
+                {
+                    throw ModelError.tensor(
+                        file: shard.path, name: printable(entry.name),
+                        fact: "is also in \(names[other.shardIndex])")
+                }
+            }
+        }
+        for (name, file) in (promised ?? [:]).sorted(by: { $0.key < $1.key }) {
+            guard let place = found[name], names[place.shardIndex] == file else {
+                throw ModelError.tensor(
+                    file: indexPath, name: printable(name),
+                    fact: "is not in \(file), where weight_map puts it")
+            }
+        }
+        tensors = found
+    }
+
+    /// Parses the header of one mapped file.
+    public static func readHeader(_ file: MappedFile) throws -> SafetensorsHeader {
+        let prefix = file.copyBytes(0 ..< min(8, file.byteCount))
+        let length = try SafetensorsHeader.length(
+            prefix: prefix, fileBytes: file.byteCount, file: file.path)
+        let json = file.copyBytes(8 ..< 8 + length)
+        return try SafetensorsHeader(json: json, fileBytes: file.byteCount, file: file.path)
+    }
+
+    /// Reads `weight_map` of an index: which file holds each tensor.
+    static func readIndex(_ path: String) throws -> [String: String] {
+        let file = try MappedFile(path: path)
+        guard file.byteCount <= indexByteLimit else {
+            throw ModelError.file(
+                path, fact: "\(file.byteCount) bytes; an index has at most \(indexByteLimit)")
+        }
+        return try parseIndex(file.copyBytes(0 ..< file.byteCount), file: path)
+    }
+
+    /// Parses an index and refuses names that would leave the folder.
+    static func parseIndex(_ json: [UInt8], file: String) throws -> [String: String] {
+        var map: [String: String]?
+        var reader = JSONReader(json)
+        do {
+            try reader.object { key, reader in
+                guard key == "weight_map" else { return try reader.skip() }
+                var names: [String: String] = [:]
+                try reader.object { tensor, reader in
+                    let shard = try reader.string()
+                    guard shard.hasSuffix(".safetensors"), !shard.contains("/"),
+                        !shard.contains("\0")
+                    else {
+                        throw ModelError.tensor(
+                            file: file, name: printable(tensor),
+                            fact: "shard \(printable(shard)) is not a .safetensors file name")
+                    }
+                    names[tensor] = shard
+                }
+                map = names
+            }
+            try reader.end()
+        } catch let fault as JSONReader.Malformed {
+            throw ModelError.file(file, fact: "\(fault)")
+        }
+        guard let map, !map.isEmpty else {
+            throw ModelError.file(file, fact: "weight_map is missing or empty")
+        }
+        return map
+    }
+
+    /// Finds a tensor, or says that the checkpoint lacks it.
+    public func locate(_ name: String) throws -> Located {
+        guard let located = tensors[name] else {
+            throw ModelError.tensor(file: directory, name: name, fact: "is missing")
+        }
+        return located
+    }
+
+    /// Lends a tensor's bytes.
+    public func withBytes<Result>(
+        of located: Located, _ body: (RawSpan) throws -> Result
+    ) rethrows -> Result {
+        try shards[located.shardIndex].withBytes(located.entry.bytes, body)
+    }
+
+    /// Gives back the memory of a tensor's pages, once its contents live elsewhere.
+    public func release(_ located: Located) {
+        shards[located.shardIndex].release(located.entry.bytes)
+    }
+
+    /// The name of the file that holds a tensor, for messages.
+    public func file(of located: Located) -> String { shards[located.shardIndex].path }
+}

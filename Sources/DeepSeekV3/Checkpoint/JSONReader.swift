@@ -1,0 +1,209 @@
+/// Reads JSON from untrusted bytes, one value at a time, holding nothing but its place.
+///
+/// 1. Every step consumes input or throws, so reading ends.
+/// 2. Nesting is limited, so the stack does not grow with the input.
+/// 3. Integers are exact or refused; no number passes through a `Double` unasked.
+struct JSONReader {
+    /// Deeper than any published checkpoint file, and far from the end of a thread's stack.
+    static let depthLimit = 32
+
+    private let bytes: [UInt8]
+    private(set) var position = 0
+    private var depth = 0
+
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    /// A fact about one byte position of the text.
+    struct Malformed: Error, CustomStringConvertible {
+        let position: Int
+        let expected: String
+        var description: String { "not JSON at byte \(position): expected \(expected)" }
+    }
+
+    /// Reads an object and calls `member` at each value, which it must consume.
+    ///
+    /// A key that occurs twice is refused: two readers could disagree about which one counts.
+    mutating func object(_ member: (String, inout JSONReader) throws -> Void) throws {
+        try open("{")
+        var seen: Set<String> = []
+        while try !close("}", first: seen.isEmpty) {
+            let start = position
+            let key = try string()
+            guard seen.insert(key).inserted else {
+                throw Malformed(position: start, expected: "a key other than \(printable(key))")
+            }
+            try expect(":")
+            try member(key, &self)
+        }
+    }
+
+    /// Reads an array and calls `element` at each value, which it must consume.
+    mutating func array(_ element: (Int, inout JSONReader) throws -> Void) throws {
+        try open("[")
+        var count = 0
+        while try !close("]", first: count == 0) {
+            try element(count, &self)
+            count += 1
+        }
+    }
+
+    /// Reads an integer written with digits alone.
+    mutating func integer() throws -> Int {
+        let text = try numberText()
+        guard let value = Int(text) else { throw malformed("an integer of 64 bits") }
+        return value
+    }
+
+    /// Reads a string and decodes its escapes.
+    mutating func string() throws -> String {
+        try expect("\"")
+        var content: [UInt8] = []
+        while position < bytes.count {
+            let byte = bytes[position]
+            position += 1
+            switch byte {
+            case UInt8(ascii: "\""):
+                guard let text = String(validating: content, as: UTF8.self) else {
+                    throw malformed("UTF-8")
+                }
+                return text
+            case UInt8(ascii: "\\"): content += Array(String(try escape()).utf8)
+            case 0 ..< 0x20: throw malformed("an escaped control character")
+            default: content.append(byte)
+            }
+        }
+        throw malformed("the end of a string")
+    }
+
+    /// Passes over any value.
+    mutating func skip() throws {
+        switch try peek() {
+        case UInt8(ascii: "{"): try object { _, reader in try reader.skip() }
+        case UInt8(ascii: "["): try array { _, reader in try reader.skip() }
+        case UInt8(ascii: "\""): _ = try string()
+        case UInt8(ascii: "t"): try word("true")
+        case UInt8(ascii: "f"): try word("false")
+        case UInt8(ascii: "n"): try word("null")
+        default: _ = try numberText()
+        }
+    }
+
+    /// Requires that only white space is left.
+    mutating func end() throws {
+        skipSpace()
+        guard position == bytes.count else { throw malformed("the end") }
+    }
+
+    /// An error at the present position.
+    func malformed(_ expected: String) -> Malformed {
+        Malformed(position: position, expected: expected)
+    }
+
+    // MARK: - Characters
+
+    private mutating func skipSpace() {
+        while position < bytes.count, [0x20, 0x09, 0x0A, 0x0D].contains(bytes[position]) {
+            position += 1
+        }
+    }
+
+    private mutating func peek() throws -> UInt8 {
+        skipSpace()
+        guard position < bytes.count else { throw malformed("a value") }
+        return bytes[position]
+    }
+
+    private mutating func expect(_ character: Unicode.Scalar) throws {
+        guard try peek() == UInt8(ascii: character) else { throw malformed("\(character)") }
+        position += 1
+    }
+
+    private mutating func open(_ bracket: Unicode.Scalar) throws {
+        try expect(bracket)
+        depth += 1
+        guard depth <= Self.depthLimit else {
+            throw malformed("at most \(Self.depthLimit) levels")
+        }
+    }
+
+    /// Consumes the closing bracket, or the comma before another element.
+    private mutating func close(_ bracket: Unicode.Scalar, first: Bool) throws -> Bool {
+        if try peek() == UInt8(ascii: bracket) {
+            position += 1
+            depth -= 1
+            return true
+        }
+        if !first { try expect(",") }
+        return false
+    }
+
+    private mutating func word(_ word: StaticString) throws {
+        for byte in String(describing: word).utf8 {
+            guard position < bytes.count, bytes[position] == byte else {
+                throw malformed("\(word)")
+            }
+            position += 1
+        }
+    }
+
+    private mutating func numberText() throws -> Substring {
+        _ = try peek()
+        let start = position
+        while position < bytes.count, isNumberByte(bytes[position]) { position += 1 }
+        let text = String(decoding: bytes[start ..< position], as: UTF8.self)
+        guard position > start, Double(text) != nil else {
+            position = start
+            throw malformed("a value")
+        }
+        return Substring(text)
+    }
+
+    private func isNumberByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "0") ... UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "+"),
+            UInt8(ascii: "."), UInt8(ascii: "e"), UInt8(ascii: "E"):
+            true
+        default: false
+        }
+    }
+
+    private mutating func escape() throws -> Unicode.Scalar {
+        guard position < bytes.count else { throw malformed("an escape") }
+        let byte = bytes[position]
+        position += 1
+        switch byte {
+        case UInt8(ascii: "n"): return "\n"
+        case UInt8(ascii: "t"): return "\t"
+        case UInt8(ascii: "r"): return "\r"
+        case UInt8(ascii: "b"): return "\u{8}"
+        case UInt8(ascii: "f"): return "\u{C}"
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"):
+            return Unicode.Scalar(byte)
+        case UInt8(ascii: "u"): return try unicodeEscape()
+        default: throw malformed("an escape")
+        }
+    }
+
+    private mutating func unicodeEscape() throws -> Unicode.Scalar {
+        let high = try hexDigits()
+        if let scalar = Unicode.Scalar(high) { return scalar }
+        guard high < 0xDC00, position + 1 < bytes.count, bytes[position] == UInt8(ascii: "\\"),
+            bytes[position + 1] == UInt8(ascii: "u")
+        else { throw malformed("a surrogate pair") }
+        position += 2
+        let low = try hexDigits()
+        guard (0xDC00 ..< 0xE000).contains(low),
+            let scalar = Unicode.Scalar(0x10000 + (high - 0xD800) << 10 + (low - 0xDC00))
+        else { throw malformed("a surrogate pair") }
+        return scalar
+    }
+
+    private mutating func hexDigits() throws -> UInt32 {
+        guard position + 4 <= bytes.count,
+            let value = UInt32(
+                String(decoding: bytes[position ..< position + 4], as: UTF8.self), radix: 16)
+        else { throw malformed("four hexadecimal digits") }
+        position += 4
+        return value
+    }
+}
