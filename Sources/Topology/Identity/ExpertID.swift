@@ -1,0 +1,19 @@
+/// One routed expert of the model: a logical one, however many copies of it are loaded.
+public struct ExpertID: RawRepresentable, Hashable, Comparable, Codable, Sendable {
+    /// The number, counted from 0, as the checkpoint names its tensors.
+    public let rawValue: Int
+
+    /// Names the expert with this number.
+    public init(rawValue: Int) { self.rawValue = rawValue }
+
+    /// Orders experts by number.
+    public static func < (a: ExpertID, b: ExpertID) -> Bool { a.rawValue < b.rawValue }
+}
+
+extension ExpertID: CustomStringConvertible, ExpressibleByIntegerLiteral {
+    /// Lets a literal stand for an expert in tests and tables.
+    public init(integerLiteral value: Int) { self.init(rawValue: value) }
+
+    /// `expert 7`, as every message names it.
+    public var description: String { "expert \(rawValue)" }
+}

@@ -1,0 +1,81 @@
+/// Which physical experts each rank holds.
+///
+/// A physical expert is one loaded copy of a logical one. Ranks may hold different numbers of
+/// them, and popular experts may have copies on several ranks.
+///
+/// Invariant: every logical expert has at least one copy, and no rank holds two of the same.
+public struct ExpertPlacement: Hashable, Codable, Sendable {
+    /// Routed experts of the model (`n_routed_experts`).
+    public let expertCount: Int
+    /// For each rank, the logical expert behind each physical one, in the order the rank holds
+    /// them: a position in this list is the rank's *local expert index*.
+    public let expertsByRank: [[ExpertID]]
+
+    /// Checks that every expert is placed.
+    public init(expertCount: Int, expertsByRank: [[ExpertID]]) throws {
+        self.expertCount = expertCount
+        self.expertsByRank = expertsByRank
+        var placed = [Bool](repeating: false, count: expertCount)
+        for (rank, experts) in expertsByRank.enumerated() {
+            for expert in experts {
+                guard placed.indices.contains(expert.rawValue) else {
+                    throw PlacementError.unknownExpert(expert, expertCount: expertCount)
+                }
+                placed[expert.rawValue] = true
+            }
+            guard Set(experts).count == experts.count else {
+                throw PlacementError.copiesOnOneRank(Rank(rawValue: rank))
+            }
+        }
+        if let missing = placed.firstIndex(of: false) {
+            throw PlacementError.notPlaced(ExpertID(rawValue: missing))
+        }
+    }
+
+    /// One copy of each expert, in order, as evenly as the counts allow: where they do not
+    /// divide, the first ranks hold one more.
+    public static func contiguous(expertCount: Int, rankCount: Int) throws -> ExpertPlacement {
+        guard rankCount >= 1, rankCount <= expertCount else {
+            throw PlacementError.moreRanksThanExperts(ranks: rankCount, experts: expertCount)
+        }
+        let (share, more) = expertCount.quotientAndRemainder(dividingBy: rankCount)
+        var next = 0
+        let experts = (0..<rankCount).map { rank in
+            let count = share + (rank < more ? 1 : 0)
+            defer { next += count }
+            return (next..<next + count).map { ExpertID(rawValue: $0) }
+        }
+        return try ExpertPlacement(expertCount: expertCount, expertsByRank: experts)
+    }
+
+    /// How many ranks share the experts (the EP size).
+    public var rankCount: Int { expertsByRank.count }
+
+    /// The experts that a rank holds, in local order.
+    public func experts(on rank: Rank) -> [ExpertID] { expertsByRank[rank.rawValue] }
+
+    /// Physical experts in all.
+    public var physicalExpertCount: Int { expertsByRank.reduce(0) { $0 + $1.count } }
+}
+
+/// Why a placement cannot be used.
+public enum PlacementError: Error, Hashable, Sendable {
+    case unknownExpert(ExpertID, expertCount: Int)
+    case notPlaced(ExpertID)
+    case copiesOnOneRank(Rank)
+    case moreRanksThanExperts(ranks: Int, experts: Int)
+}
+
+extension PlacementError: CustomStringConvertible {
+    /// The fact, the value, the limit, and where the limit came from.
+    public var description: String {
+        switch self {
+        case .unknownExpert(let expert, let count):
+            "\(expert) is out of range: the model has \(count) routed experts (n_routed_experts)"
+        case .notPlaced(let expert): "\(expert) is on no rank of the placement"
+        case .copiesOnOneRank(let rank): "\(rank) holds two copies of one expert"
+        case .moreRanksThanExperts(let ranks, let experts):
+            "\(ranks) ranks are too many: the model has \(experts) routed experts, one per rank"
+        }
+    }
+}
