@@ -94,6 +94,9 @@ public struct FileError: Error, CustomStringConvertible {
     /// The system's error number.
     public let code: Int32
 
+    /// The system's own words.
+    public var reason: String { unsafe String(cString: strerror(code)) }
+
     /// `model.safetensors: open: No such file or directory`.
-    public var description: String { "\(path): \(call): \(unsafe String(cString: strerror(code)))" }
+    public var description: String { "\(path): \(call): \(reason)" }
 }

@@ -1,0 +1,59 @@
+extension ModelConfiguration {
+    /// Width of a head's query or key: unrotated part, then rotated part.
+    public var queryHeadSize: Int { nopeHeadSize + ropeHeadSize }
+
+    /// Values kept per token and layer: the latent, then the shared rotated key.
+    public var cacheWidth: Int { latentSize + ropeHeadSize }
+
+    /// Width of the fused shared experts, 0 without any.
+    public var sharedIntermediateSize: Int { sharedExpertCount * expertIntermediateSize }
+
+    /// Whether a block has routed experts. MTP blocks, which come after the main ones, do.
+    public func hasExperts(layer: Int) -> Bool {
+        layer >= layerCount || layer >= denseLayerCount && layer.isMultiple(of: expertLayerStride)
+    }
+
+    /// Main blocks that have routed experts.
+    public var expertLayerCount: Int { (0 ..< layerCount).count { hasExperts(layer: $0) } }
+
+    /// Factor on the attention logits, YaRN's magnitude included (DeepSeek-V3 report, §2.1.1).
+    public var attentionScale: Float {
+        let magnitude = yarn.map { $0.magnitude($0.mscaleAllDimensions) } ?? 1
+        return Float(magnitude * magnitude / Double(queryHeadSize).squareRoot())
+    }
+
+    /// Parameters of one routed expert.
+    public var expertParameterCount: Int { 3 * hiddenSize * expertIntermediateSize }
+
+    /// Parameters of one block's attention and norms.
+    public var attentionParameterCount: Int {
+        let queryWidth = headCount * queryHeadSize
+        let query =
+            queryLatentSize.map { $0 * hiddenSize + $0 + queryWidth * $0 }
+            ?? queryWidth * hiddenSize
+        return query + cacheWidth * hiddenSize + latentSize
+            + headCount * (nopeHeadSize + valueHeadSize) * latentSize
+            + hiddenSize * headCount * valueHeadSize + 2 * hiddenSize
+    }
+
+    /// Parameters of one block, counting only `experts` of its routed experts.
+    public func parameterCount(layer: Int, experts: Int) -> Int {
+        guard hasExperts(layer: layer) else {
+            return attentionParameterCount + 3 * hiddenSize * intermediateSize
+        }
+        let bias = topKMethod == .biased ? routedExpertCount : 0
+        return attentionParameterCount + routedExpertCount * hiddenSize + bias
+            + 3 * hiddenSize * sharedIntermediateSize + experts * expertParameterCount
+    }
+
+    /// Parameters of the main model: all, and those one token uses, embedding and head included.
+    public var parameterCounts: (total: Int, activated: Int) {
+        let ends = 2 * vocabularySize * hiddenSize + hiddenSize
+        var (total, activated) = (ends, ends)
+        for layer in 0 ..< layerCount {
+            total += parameterCount(layer: layer, experts: routedExpertCount)
+            activated += parameterCount(layer: layer, experts: activeExpertCount)
+        }
+        return (total, activated)
+    }
+}

@@ -1,0 +1,193 @@
+import Foundation
+
+/// The shape of a DeepSeek-V3-style network, as `config.json` gives it.
+///
+/// Key names are the published ones, kept in `CodingKeys`. `load` checks every value once;
+/// the rest of the room relies on what `validate` promises.
+public struct ModelConfiguration: Codable, Sendable, Equatable {
+    /// How the gate turns logits into scores.
+    public enum Scoring: String, Codable, Sendable {
+        /// DeepSeek-V3 and later.
+        case sigmoid
+        /// DeepSeek-V2.
+        case softmax
+    }
+
+    /// How the gate chooses experts.
+    public enum TopKMethod: String, Codable, Sendable {
+        /// Biased scores; a group's score is the sum of its best two (V3).
+        case biased = "noaux_tc"
+        /// A group's score is its best expert's (V2).
+        case groupLimited = "group_limited_greedy"
+        /// No groups (V2-Lite).
+        case greedy
+    }
+
+    /// The published class names. Default: DeepSeek-V3's.
+    public var architectures = ["DeepseekV3ForCausalLM"]
+    /// The published family name. Default `deepseek_v3`.
+    public var modelType = "deepseek_v3"
+    /// Width of the residual stream.
+    public var hiddenSize: Int
+    /// Width of a dense layer's feed-forward network.
+    public var intermediateSize: Int
+    /// Width of one routed expert.
+    public var expertIntermediateSize: Int
+    /// Transformer blocks of the main model.
+    public var layerCount: Int
+    /// How many first blocks are dense. Default 0.
+    public var denseLayerCount = 0
+    /// Every n-th block after those has experts. Default 1.
+    public var expertLayerStride = 1
+    /// Attention heads.
+    public var headCount: Int
+    /// Width of the compressed query, nil where queries are not compressed.
+    public var queryLatentSize: Int?
+    /// Width of the compressed keys and values, `c_KV`.
+    public var latentSize: Int
+    /// Width of the rotated part of a query or key, shared by all heads.
+    public var ropeHeadSize: Int
+    /// Width of the unrotated part of a head's query or key.
+    public var nopeHeadSize: Int
+    /// Width of a head's value.
+    public var valueHeadSize: Int
+    /// Routed experts per layer.
+    public var routedExpertCount: Int
+    /// Experts that every token uses, fused into one network of their summed width. Default 0.
+    public var sharedExpertCount = 0
+    /// Routed experts per token, top-k.
+    public var activeExpertCount: Int
+    /// Groups of routed experts. Default 1.
+    public var groupCount = 1
+    /// Groups a token may choose from. Default 1.
+    public var keptGroupCount = 1
+    /// Default sigmoid.
+    public var scoring = Scoring.sigmoid
+    /// Default `noaux_tc`.
+    public var topKMethod = TopKMethod.biased
+    /// Whether the chosen weights are divided by their sum. Default true.
+    public var normalizesWeights = true
+    /// Factor on the chosen weights. Default 1.
+    public var routedScalingFactor: Float = 1
+    /// Rows of the embedding and of the head.
+    public var vocabularySize: Int
+    /// Positions the model was made for. Default 4096.
+    public var positionLimit = 4096
+    /// Epsilon of the block norms. Default 1e-6.
+    public var normEpsilon: Float = 1e-6
+    /// Base of the rotary frequencies. Default 10000.
+    public var ropeTheta: Double = 10000
+    /// Extension of the rotary frequencies, nil without one.
+    public var yarn: YaRN?
+    /// Multi-token-prediction blocks after the main ones. Default 0.
+    public var mtpLayerCount = 0
+    /// FP8 storage of the weights, nil where they are float.
+    public var quantization: Quantization?
+    /// Begins a text. Default nil.
+    public var beginToken: Int?
+    /// Ends a text; any of these. Default none.
+    public var endTokens: [Int] = []
+    /// The published name of the float type of the weights. Default `bfloat16`.
+    public var storedType = "bfloat16"
+
+    enum CodingKeys: String, CodingKey {
+        case architectures
+        case modelType = "model_type"
+        case hiddenSize = "hidden_size"
+        case intermediateSize = "intermediate_size"
+        case expertIntermediateSize = "moe_intermediate_size"
+        case layerCount = "num_hidden_layers"
+        case denseLayerCount = "first_k_dense_replace"
+        case expertLayerStride = "moe_layer_freq"
+        case headCount = "num_attention_heads"
+        case keyValueHeadCount = "num_key_value_heads"
+        case queryLatentSize = "q_lora_rank"
+        case latentSize = "kv_lora_rank"
+        case ropeHeadSize = "qk_rope_head_dim"
+        case nopeHeadSize = "qk_nope_head_dim"
+        case valueHeadSize = "v_head_dim"
+        case routedExpertCount = "n_routed_experts"
+        case sharedExpertCount = "n_shared_experts"
+        case activeExpertCount = "num_experts_per_tok"
+        case groupCount = "n_group"
+        case keptGroupCount = "topk_group"
+        case scoring = "scoring_func"
+        case topKMethod = "topk_method"
+        case normalizesWeights = "norm_topk_prob"
+        case routedScalingFactor = "routed_scaling_factor"
+        case vocabularySize = "vocab_size"
+        case positionLimit = "max_position_embeddings"
+        case normEpsilon = "rms_norm_eps"
+        case ropeTheta = "rope_theta"
+        case ropeScaling = "rope_scaling"
+        case ropeParameters = "rope_parameters"
+        case mtpLayerCount = "num_nextn_predict_layers"
+        case quantization = "quantization_config"
+        case beginToken = "bos_token_id"
+        case endTokens = "eos_token_id"
+        case storedType = "torch_dtype"
+        case newerStoredType = "dtype"
+        case activation = "hidden_act"
+        case tiesEmbeddings = "tie_word_embeddings"
+        case attentionBias = "attention_bias"
+        case sparseIndexSize = "index_topk"
+    }
+}
+
+/// YaRN's stretch of the rotary frequencies over more positions (arXiv 2309.00071).
+public struct YaRN: Codable, Sendable, Equatable {
+    /// How many times more positions.
+    public var factor: Double
+    /// Positions before the stretch.
+    public var originalPositionLimit: Int
+    /// Rotations beyond which a frequency is kept. Default 32.
+    public var betaFast: Double = 32
+    /// Rotations below which a frequency is divided by the factor. Default 1.
+    public var betaSlow: Double = 1
+    /// Scale of the rotation's magnitude. Default 1.
+    public var mscale: Double = 1
+    /// Scale of the attention logits, 0 for none. Default 0.
+    public var mscaleAllDimensions: Double = 0
+
+    enum CodingKeys: String, CodingKey {
+        case kind = "type"
+        case newerKind = "rope_type"
+        case ropeTheta = "rope_theta"
+        case factor
+        case originalPositionLimit = "original_max_position_embeddings"
+        case betaFast = "beta_fast"
+        case betaSlow = "beta_slow"
+        case mscale
+        case mscaleAllDimensions = "mscale_all_dim"
+    }
+
+    /// `0.1 m ln(factor) + 1`: the magnitude that YaRN's section 3.4 prescribes.
+    func magnitude(_ mscale: Double) -> Double {
+        factor <= 1 ? 1 : 0.1 * mscale * Foundation.log(factor) + 1
+    }
+}
+
+/// How FP8 weights are stored: e4m3 with one `weight_scale_inv` per block.
+public struct Quantization: Codable, Sendable, Equatable {
+    /// Rows and columns that share a scale; 128 by 128 in every release.
+    public static let block = [128, 128]
+
+    /// The published name of the method.
+    public var method = "fp8"
+    /// The published name of the number format. Default `e4m3`.
+    public var format = "e4m3"
+    /// Rows and columns that share a scale.
+    public var blockSize = Quantization.block
+    /// When activations are quantised. Default `dynamic`.
+    public var activationScheme = "dynamic"
+
+    /// Block-scaled e4m3 as DeepSeek-V3 is released.
+    public init() {}
+
+    enum CodingKeys: String, CodingKey {
+        case method = "quant_method"
+        case format = "fmt"
+        case blockSize = "weight_block_size"
+        case activationScheme = "activation_scheme"
+    }
+}
