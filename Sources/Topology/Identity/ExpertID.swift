@@ -17,3 +17,26 @@ extension ExpertID: CustomStringConvertible, ExpressibleByIntegerLiteral {
     /// `expert 7`, as every message names it.
     public var description: String { "expert \(rawValue)" }
 }
+
+/// One loaded copy of a routed expert. Copies are numbered rank by rank, so those of one rank are
+/// contiguous.
+public struct PhysicalExpertID: RawRepresentable, Hashable, Comparable, Codable, Sendable {
+    /// The number, counted from 0 over all ranks.
+    public let rawValue: Int
+
+    /// Names the copy with this number.
+    public init(rawValue: Int) { self.rawValue = rawValue }
+
+    /// Orders copies by number, which is also by rank.
+    public static func < (a: PhysicalExpertID, b: PhysicalExpertID) -> Bool {
+        a.rawValue < b.rawValue
+    }
+}
+
+extension PhysicalExpertID: CustomStringConvertible, ExpressibleByIntegerLiteral {
+    /// Lets a literal stand for a copy in tests and tables.
+    public init(integerLiteral value: Int) { self.init(rawValue: value) }
+
+    /// `physical expert 17`, as every message names it.
+    public var description: String { "physical expert \(rawValue)" }
+}

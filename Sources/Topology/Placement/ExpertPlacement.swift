@@ -15,7 +15,7 @@ public struct ExpertPlacement: Hashable, Codable, Sendable {
     public init(expertCount: Int, expertsByRank: [[ExpertID]]) throws {
         self.expertCount = expertCount
         self.expertsByRank = expertsByRank
-        var placed = [Bool](repeating: false, count: expertCount)
+        var placed = [Bool](repeating: false, count: max(0, expertCount))
         for (rank, experts) in expertsByRank.enumerated() {
             for expert in experts {
                 guard placed.indices.contains(expert.rawValue) else {
@@ -40,10 +40,10 @@ public struct ExpertPlacement: Hashable, Codable, Sendable {
         }
         let (share, more) = expertCount.quotientAndRemainder(dividingBy: rankCount)
         var next = 0
-        let experts = (0..<rankCount).map { rank in
+        let experts = (0 ..< rankCount).map { rank in
             let count = share + (rank < more ? 1 : 0)
             defer { next += count }
-            return (next..<next + count).map { ExpertID(rawValue: $0) }
+            return (next ..< next + count).map { ExpertID(rawValue: $0) }
         }
         return try ExpertPlacement(expertCount: expertCount, expertsByRank: experts)
     }
@@ -54,8 +54,23 @@ public struct ExpertPlacement: Hashable, Codable, Sendable {
     /// The experts that a rank holds, in local order.
     public func experts(on rank: Rank) -> [ExpertID] { expertsByRank[rank.rawValue] }
 
+    /// The largest number of copies on one rank: what per-rank memory is sized for.
+    public var largestLocalCount: Int { expertsByRank.map(\.count).max() ?? 0 }
+
     /// Physical experts in all.
     public var physicalExpertCount: Int { expertsByRank.reduce(0) { $0 + $1.count } }
+}
+
+extension ExpertPlacement {
+    private enum CodingKeys: String, CodingKey { case expertCount, expertsByRank }
+
+    /// Reads a placement and checks it as the initialiser does.
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        try self.init(
+            expertCount: values.decode(Int.self, forKey: .expertCount),
+            expertsByRank: values.decode([[ExpertID]].self, forKey: .expertsByRank))
+    }
 }
 
 /// Why a placement cannot be used.

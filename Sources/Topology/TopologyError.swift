@@ -1,0 +1,15 @@
+/// What a topology file or a load table can be wrong about.
+public enum TopologyError: Error, Equatable, CustomStringConvertible {
+    /// A topology file that cannot be read or does not describe a set of nodes.
+    case file(path: String, reason: String)
+    /// Loads or counts that expert balancing cannot work with.
+    case balancing(String)
+
+    /// The fact, the value and the limit, in one line.
+    public var description: String {
+        switch self {
+        case .balancing(let reason): reason
+        case .file(let path, let reason): "\(path): \(reason)"
+        }
+    }
+}
