@@ -1,0 +1,115 @@
+import CFabric
+import Glibc
+import Synchronization
+public import Topology
+
+/// Meets the ranks that are threads of this process.
+///
+/// Make one `InProcessRendezvous` for all of them, and `member` for each.
+public final class InProcessRendezvous: Sendable {
+    private struct Round {
+        var label = ""
+        var blobs: [[UInt8]?]
+        var readers = 0
+    }
+
+    private struct State {
+        var rounds: [Int: Round] = [:]
+        var closed: Set<Rank> = []
+    }
+
+    /// How many ranks meet.
+    public let rankCount: Int
+    private let state: Mutex<State>
+
+    /// A meeting place for ranks `0 ..< rankCount`.
+    public init(rankCount: Int) {
+        precondition(rankCount > 0, "\(rankCount) ranks")
+        self.rankCount = rankCount
+        state = Mutex(State())
+    }
+
+    /// The exchange of one rank.
+    public func member(_ rank: Rank) -> InProcessExchange {
+        precondition((0 ..< rankCount).contains(rank.rawValue), "\(rank) of \(rankCount)")
+        return InProcessExchange(rank: rank, rendezvous: self)
+    }
+
+    func post(_ blob: [UInt8], by rank: Rank, round: Int, label: String) -> String? {
+        state.withLock { state in
+            var entry =
+                state.rounds[round]
+                ?? Round(label: label, blobs: Array(repeating: nil, count: rankCount))
+            guard entry.label == label else { return entry.label }
+            entry.blobs[rank.rawValue] = blob
+            state.rounds[round] = entry
+            return nil
+        }
+    }
+
+    enum Progress {
+        case complete([[UInt8]])
+        case missing(Rank, left: Bool)
+    }
+
+    func collect(round: Int) -> Progress {
+        state.withLock { state in
+            guard var entry = state.rounds[round] else { return .missing(0, left: false) }
+            if let missing = entry.blobs.firstIndex(where: { $0 == nil }) {
+                let left = state.closed.min { $0 < $1 }
+                if let left, entry.blobs[left.rawValue] == nil {
+                    return .missing(left, left: true)
+                }
+                return .missing(Rank(rawValue: missing), left: false)
+            }
+            let all = entry.blobs.compactMap { $0 }
+            entry.readers += 1
+            state.rounds[round] = entry.readers == rankCount ? nil : entry
+            return .complete(all)
+        }
+    }
+
+    func close(_ rank: Rank) { _ = state.withLock { $0.closed.insert(rank) } }
+}
+
+/// One rank's side of an `InProcessRendezvous`.
+public final class InProcessExchange: AddressExchange {
+    /// This rank.
+    public let rank: Rank
+    /// How many ranks meet.
+    public var rankCount: Int { rendezvous.rankCount }
+    private let rendezvous: InProcessRendezvous
+    private let round = Mutex(0)
+
+    init(rank: Rank, rendezvous: InProcessRendezvous) {
+        self.rank = rank
+        self.rendezvous = rendezvous
+    }
+
+    /// Gives every rank the blobs of all, in rank order.
+    public func allGather(
+        _ blob: [UInt8], label: String, deadline: Deadline
+    ) throws(TransportError) -> [[UInt8]] {
+        let round = round.withLock { round in
+            defer { round += 1 }
+            return round
+        }
+        if let theirs = rendezvous.post(blob, by: rank, round: round, label: label) {
+            throw .disagreement(
+                rank, subject: "an exchange of", theirs: label, ours: theirs)
+        }
+        while true {
+            switch rendezvous.collect(round: round) {
+            case .complete(let blobs): return blobs
+            case .missing(let rank, left: true):
+                throw .rankLost(rank, phase: deadline.description, cause: "it closed its fabric")
+            case .missing(let rank, left: false):
+                if deadline.hasPassed { throw deadline.missed(by: rank) }
+                usleep(100)
+            }
+        }
+    }
+
+    /// Tells the others that this rank will not come again.
+    public func close() { rendezvous.close(rank) }
+}

@@ -1,0 +1,110 @@
+public import Topology
+
+/// How the ranks of one run reach each other: put with signal into a rank's window.
+///
+/// A rank is one process, or one thread of a loopback fabric. Its methods may be called from any
+/// thread of the rank; collective ones (`makeWindow`, `barrier`) by every rank in the same order.
+///
+/// A rank that dies, stops, or is cut off is *lost*: from then on every wait of every survivor
+/// throws `TransportError.rankLost` with its name, until the survivor calls `mask`.
+public protocol Fabric: AnyObject, Sendable {
+    /// This rank.
+    var rank: Rank { get }
+    /// How many ranks there are, the lost ones included.
+    var rankCount: Int { get }
+    /// The node of a rank, numbered by its lowest rank's order; ranks of a node share memory.
+    func node(of rank: Rank) -> Int
+    /// How bytes of this rank get to another.
+    func path(to rank: Rank) -> Path
+
+    /// Makes one window per rank that the others may write into. Collective.
+    ///
+    /// - Parameters:
+    ///   - name: The same on all ranks, checked; it names the window in errors.
+    ///   - byteCount: Bytes of this rank's window; may differ from rank to rank.
+    ///   - signalCount: Signal words of this rank's window; may differ from rank to rank.
+    ///   - stagingByteCount: Bytes of memory of our own to put from, for ranks that stores do not
+    ///     reach. Costs nothing until it is touched.
+    func makeWindow(
+        name: String, byteCount: Int, signalCount: Int, stagingByteCount: Int, deadline: Deadline
+    ) throws(TransportError) -> Window
+
+    /// Returns when every rank that is not masked has come here. Collective.
+    func barrier(deadline: Deadline) throws(TransportError)
+
+    /// Gives every rank the blobs of all, in rank order. Collective; for set-up, not for data.
+    func allGather(
+        _ blob: [UInt8], label: String, deadline: Deadline
+    ) throws(TransportError) -> [[UInt8]]
+
+    /// The ranks known to be lost, masked or not, in the order in which this rank learned it.
+    var lostRanks: [Rank] { get }
+
+    /// Declares a rank dead on knowledge of the caller's own, such as a control plane's.
+    func markLost(_ rank: Rank, cause: String)
+
+    /// Goes on without a lost rank: waits no longer throw because of it, only waits *for* it do.
+    ///
+    /// Marks the rank lost if it is not yet.
+    func mask(_ rank: Rank)
+
+    /// Leaves. Others that still wait for this rank are told that it left.
+    ///
+    /// Pass a barrier first where others may still be reading this rank's windows or putting.
+    func close()
+}
+
+extension Fabric {
+    /// All ranks, in order.
+    public var ranks: [Rank] { (0 ..< rankCount).map { Rank(rawValue: $0) } }
+
+    /// The ranks on this rank's node, itself included.
+    public var nodeRanks: [Rank] { ranks.filter { node(of: $0) == node(of: rank) } }
+
+    /// How many nodes there are.
+    public var nodeCount: Int { (ranks.map { node(of: $0) }.max() ?? 0) + 1 }
+
+    /// Makes a window without staging memory; see the full form.
+    public func makeWindow(
+        name: String, byteCount: Int, signalCount: Int, deadline: Deadline
+    ) throws(TransportError) -> Window {
+        try makeWindow(
+            name: name, byteCount: byteCount, signalCount: signalCount, stagingByteCount: 0,
+            deadline: deadline)
+    }
+}
+
+/// How bytes reach a rank, for headers and reports.
+public enum Path: Hashable, Sendable {
+    /// The rank itself.
+    case own
+    /// Another thread of this process.
+    case loopback
+    /// Stores into a mapping that both processes have.
+    case sharedMemory
+    /// UCX, with the transports and devices that it chose.
+    case ucx(String)
+    /// RDMA write with immediate through a device's port.
+    case verbs(device: String, port: Int)
+
+    /// Whether a store of this rank's own lands in that rank's window.
+    public var isStore: Bool {
+        switch self {
+        case .own, .loopback, .sharedMemory: true
+        case .ucx, .verbs: false
+        }
+    }
+}
+
+extension Path: CustomStringConvertible {
+    /// A short word for tables.
+    public var description: String {
+        switch self {
+        case .own: "self"
+        case .loopback: "loopback"
+        case .sharedMemory: "shm"
+        case .ucx(let transports): "ucx:\(transports)"
+        case .verbs(let device, let port): "verbs:\(device):\(port)"
+        }
+    }
+}

@@ -1,0 +1,65 @@
+public import Topology
+
+/// What a fabric is made of, and how patient it is.
+public struct FabricConfiguration: Sendable {
+    /// Which way bytes may take.
+    public enum Transport: String, Sendable, CaseIterable {
+        /// Shared memory inside a node, UCX between nodes.
+        case auto
+        /// Shared memory only; all ranks must be on one node.
+        case shm
+        /// UCX over TCP between all ranks, also inside a node.
+        case tcp
+        /// Verbs between all ranks, also inside a node.
+        case rdma
+        /// Ranks are threads of one process.
+        case loopback
+    }
+
+    /// This rank.
+    public var rank: Rank
+    /// How many ranks there are.
+    public var rankCount: Int
+    /// Which way bytes may take.
+    public var transport: Transport
+    /// Network or RDMA devices to use, comma-separated; nil leaves the choice to the library.
+    public var device: String?
+    /// How long joining may take, all ranks together.
+    public var joinLimit: Duration = .seconds(60)
+    /// Silence of a rank after which it is lost. Must be far above a time slice: ranks share cores.
+    public var silenceLimit: Duration = .seconds(5)
+    /// The node of each rank, instead of asking the kernel which ranks share memory. For tests
+    /// and loopback: between two nodes stores do not reach, and bytes travel by put.
+    public var nodes: [Int]?
+    /// The time a wait polls before it sleeps; nil chooses by the number of ranks per core.
+    public var pollLimit: Duration?
+
+    /// A configuration with the stated defaults.
+    public init(rank: Rank, rankCount: Int, transport: Transport = .auto, device: String? = nil) {
+        self.rank = rank
+        self.rankCount = rankCount
+        self.transport = transport
+        self.device = device
+    }
+
+    /// Ranks beyond this make every rank's table of peers larger than the memory it describes.
+    public static let maximumRankCount = 1024
+
+    /// Checks each field against its limit.
+    public func validate() throws(TransportError) {
+        guard (1 ... Self.maximumRankCount).contains(rankCount) else {
+            throw .limit(
+                "rank count", value: rankCount, limit: Self.maximumRankCount,
+                origin: "FabricConfiguration.maximumRankCount")
+        }
+        guard (0 ..< rankCount).contains(rank.rawValue) else {
+            throw .limit("rank", value: rank.rawValue, limit: rankCount - 1, origin: "rank count")
+        }
+        if let nodes, nodes.count != rankCount {
+            throw .limit("nodes listed", value: nodes.count, limit: rankCount, origin: "rank count")
+        }
+        guard silenceLimit >= .milliseconds(100) else {
+            throw .unavailable("silence limit \(silenceLimit) is below 100 ms (a time slice)")
+        }
+    }
+}

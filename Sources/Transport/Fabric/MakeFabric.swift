@@ -1,0 +1,85 @@
+import CFabric
+import Glibc
+import Topology
+
+/// Joins the ranks that `exchange` brings together, and returns when all are connected.
+///
+/// - Throws: `disagreement` naming a rank that speaks of another run; `unavailable` when the
+///   transport or device does not exist here; `deadline` after `joinLimit`.
+public func makeFabric(
+    _ configuration: FabricConfiguration, exchange: any AddressExchange
+) throws(TransportError) -> any Fabric {
+    try configuration.validate()
+    guard exchange.rank == configuration.rank, exchange.rankCount == configuration.rankCount else {
+        throw .disagreement(
+            exchange.rank, subject: "an exchange for",
+            theirs: "\(exchange.rank) of \(exchange.rankCount)",
+            ours: "\(configuration.rank) of \(configuration.rankCount)")
+    }
+    let deadline = Deadline(configuration.joinLimit, "join")
+    let control = ControlBlock(
+        try Region(named: "control", byteCount: ControlBlock.byteCount))
+    control.beat(at: fabric_now())
+    control.set(.running)
+    let ours = Hello(
+        rank: configuration.rank, rankCount: configuration.rankCount,
+        transport: configuration.transport.rawValue, process: getpid(),
+        controlDescriptor: control.region.descriptor, node: nodeName(configuration),
+        engineAddress: [])
+    let blobs = try exchange.allGather(ours.encoded(), label: "join", deadline: deadline)
+    var hellos: [Hello] = []
+    for (index, blob) in blobs.enumerated() {
+        let hello = try Hello(decoding: blob, from: Rank(rawValue: index))
+        try hello.agree(with: ours, at: index)
+        hellos.append(hello)
+    }
+    let members = try Members.build(from: hellos, configuration, own: control)
+    _ = try exchange.allGather([], label: "controls are mapped", deadline: deadline)
+    control.region.closeDescriptor()
+    let fabric = try RankFabric(
+        configuration: configuration, control: control, members: members, exchange: exchange,
+        engine: nil)
+    do {
+        try fabric.join(deadline: deadline)
+    } catch {
+        fabric.close()
+        throw error
+    }
+    return fabric
+}
+
+/// Makes all ranks of a loopback fabric at once, for threads of this process.
+public func makeLoopbackFabrics(
+    rankCount: Int, configure: @Sendable (inout FabricConfiguration) -> Void = { _ in }
+) throws(TransportError) -> [any Fabric] {
+    let rendezvous = InProcessRendezvous(rankCount: rankCount)
+    let results = Results<any Fabric>(count: rankCount)
+    var threads: [FabricThread] = []
+    for index in 0 ..< rankCount {
+        let rank = Rank(rawValue: index)
+        var configuration = FabricConfiguration(
+            rank: rank, rankCount: rankCount, transport: .loopback)
+        configure(&configuration)
+        let chosen = configuration
+        threads.append(
+            try FabricThread("apus-join") {
+                results.store(index) { () throws(TransportError) in
+                    try makeFabric(chosen, exchange: rendezvous.member(rank))
+                }
+            })
+    }
+    for thread in threads { thread.join() }
+    return try results.all()
+}
+
+/// Ranks share memory when their node names are equal.
+private func nodeName(_ configuration: FabricConfiguration) -> String {
+    if let nodes = configuration.nodes {
+        return "\(NodeIdentity.current())/node \(nodes[configuration.rank.rawValue])"
+    }
+    switch configuration.transport {
+    case .auto, .shm: return NodeIdentity.current()
+    case .loopback: return "\(NodeIdentity.current())/process \(getpid())"
+    case .tcp, .rdma: return "\(NodeIdentity.current())/\(configuration.rank)"
+    }
+}

@@ -1,0 +1,58 @@
+import CFabric
+
+/// One page per rank that every rank of its node maps: doorbell, heartbeat, state.
+///
+/// Invariants:
+/// 1. The doorbell's count grows after a signal is stored, so who reads the count first and the
+///    signals second misses nothing by sleeping on the count it read.
+/// 2. Only the owner writes the heartbeat and the state.
+@safe struct ControlBlock: Sendable {
+    /// Whether a rank still takes part.
+    enum State: UInt32 {
+        case running = 1
+        case left = 2
+    }
+
+    let region: Region
+
+    init(_ region: Region) { self.region = region }
+
+    static let byteCount = 4096
+
+    private func word32(_ offset: Int) -> UnsafeMutablePointer<UInt32> {
+        unsafe (region.base + offset).assumingMemoryBound(to: UInt32.self)
+    }
+
+    /// Apart by a cache line each, since different ranks write them.
+    private var doorbell: UnsafeMutablePointer<UInt32> { unsafe word32(0) }
+    private var sleepers: UnsafeMutablePointer<UInt32> { unsafe word32(64) }
+    private var stateWord: UnsafeMutablePointer<UInt32> { unsafe word32(192) }
+    private var heartbeatWord: UnsafeMutablePointer<UInt64> {
+        unsafe (region.base + 128).assumingMemoryBound(to: UInt64.self)
+    }
+
+    /// How often the doorbell rang.
+    var rings: UInt32 { unsafe fabric_load32(doorbell) }
+
+    /// Tells the owner that something arrived; a system call only if it sleeps.
+    func ring() {
+        _ = unsafe fabric_add32(doorbell, 1)
+        if unsafe fabric_load32(sleepers) != 0 { unsafe fabric_futex_wake(doorbell) }
+    }
+
+    /// Sleeps until the doorbell has rung more than `rings` times, or the time is over.
+    func sleep(since rings: UInt32, nanoseconds: UInt64) {
+        _ = unsafe fabric_add32(sleepers, 1)
+        unsafe fabric_futex_wait(doorbell, rings, nanoseconds)
+        _ = unsafe fabric_add32(sleepers, -1)
+    }
+
+    /// The owner's last sign of life, on the node's monotonic clock.
+    var heartbeat: UInt64 { unsafe fabric_load(heartbeatWord) }
+
+    func beat(at now: UInt64) { unsafe fabric_store(heartbeatWord, now) }
+
+    var state: State? { State(rawValue: unsafe fabric_load32(stateWord)) }
+
+    func set(_ state: State) { unsafe fabric_store32(stateWord, state.rawValue) }
+}

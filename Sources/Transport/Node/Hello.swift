@@ -1,0 +1,119 @@
+import Glibc
+import Topology
+
+/// What a rank tells the others when it joins.
+struct Hello: Equatable {
+    /// Grows with every change of what ranks say to each other.
+    static let protocolVersion: UInt32 = 1
+    private static let magic: UInt32 = 0x5355_5041  // "APUS", little-endian
+
+    var rank: Rank
+    var rankCount: Int
+    var transport: String
+    var process: Int32
+    var controlDescriptor: Int32
+    /// Ranks with equal text share memory.
+    var node: String
+    /// The remote engine's address, opaque here; empty without one.
+    var engineAddress: [UInt8]
+
+    func encoded() -> [UInt8] {
+        var writer = WireWriter()
+        writer.append(Self.magic)
+        writer.append(Self.protocolVersion)
+        writer.append(UInt64(rank.rawValue))
+        writer.append(UInt64(rankCount))
+        writer.append(transport)
+        writer.append(process)
+        writer.append(controlDescriptor)
+        writer.append(node)
+        writer.append(engineAddress)
+        return writer.bytes
+    }
+
+    /// Decodes what came from a rank that may run another program.
+    init(decoding bytes: [UInt8], from source: Rank) throws(TransportError) {
+        var reader = WireReader(bytes, from: source.description)
+        let magic = try reader.integer(UInt32.self, "magic")
+        guard magic == Self.magic else {
+            throw .malformed(from: source.description, "magic \(magic) is not \(Self.magic)")
+        }
+        let version = try reader.integer(UInt32.self, "protocol version")
+        guard version == Self.protocolVersion else {
+            throw .disagreement(
+                source, subject: "protocol version", theirs: "\(version)",
+                ours: "\(Self.protocolVersion)")
+        }
+        let ranks = 0 ... FabricConfiguration.maximumRankCount
+        rank = Rank(rawValue: try reader.count("rank", in: ranks))
+        rankCount = try reader.count("rank count", in: ranks)
+        transport = try reader.text("transport", limit: 32)
+        process = try reader.integer(Int32.self, "process")
+        controlDescriptor = try reader.integer(Int32.self, "control descriptor")
+        node = try reader.text("node", limit: 1024)
+        engineAddress = try reader.blob("engine address", limit: ExchangeLimit.blobBytes)
+        try reader.finish()
+    }
+
+    init(
+        rank: Rank, rankCount: Int, transport: String, process: Int32, controlDescriptor: Int32,
+        node: String, engineAddress: [UInt8]
+    ) {
+        self.rank = rank
+        self.rankCount = rankCount
+        self.transport = transport
+        self.process = process
+        self.controlDescriptor = controlDescriptor
+        self.node = node
+        self.engineAddress = engineAddress
+    }
+
+    /// Checks that a rank speaks of the same run as this one.
+    func agree(with ours: Hello, at position: Int) throws(TransportError) {
+        guard rank.rawValue == position else {
+            throw .disagreement(
+                Rank(rawValue: position), subject: "rank", theirs: "\(rank.rawValue)",
+                ours: "\(position)")
+        }
+        guard rankCount == ours.rankCount else {
+            throw .disagreement(
+                rank, subject: "rank count", theirs: "\(rankCount)", ours: "\(ours.rankCount)")
+        }
+        guard transport == ours.transport else {
+            throw .disagreement(
+                rank, subject: "transport", theirs: transport, ours: ours.transport)
+        }
+    }
+}
+
+/// What makes two processes able to share memory and see each other's state.
+enum NodeIdentity {
+    /// One kernel, one process namespace, one network namespace: a lab's nodes are namespaces of
+    /// one kernel, and must count as machines.
+    static func current() -> String {
+        let parts = ["pid", "net"].map { namespace($0) }
+        return ([bootIdentifier()] + parts).joined(separator: "/")
+    }
+
+    private static func namespace(_ kind: String) -> String {
+        var status = stat()
+        guard unsafe stat("/proc/self/ns/\(kind)", &status) == 0 else { return "-" }
+        return "\(kind):\(status.st_ino)"
+    }
+
+    private static func bootIdentifier() -> String {
+        readSmallFile("/proc/sys/kernel/random/boot_id") ?? "-"
+    }
+}
+
+/// The text of a file of the kernel's, at most 4 KB, without the last newline.
+func readSmallFile(_ path: String) -> String? {
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: 4096) { buffer, count in
+        count = unsafe max(0, read(descriptor, buffer.baseAddress, buffer.count))
+    }
+    let text = String(decoding: bytes, as: UTF8.self)
+    return text.hasSuffix("\n") ? String(text.dropLast()) : text
+}

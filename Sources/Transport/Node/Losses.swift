@@ -1,0 +1,71 @@
+import Synchronization
+import Topology
+
+/// Which ranks are gone, as this rank knows it.
+final class Losses: Sendable {
+    private struct Entry {
+        var cause: String
+        var isMasked = false
+    }
+
+    private struct State {
+        var entries: [Rank: Entry] = [:]
+        var left: Set<Rank> = []
+        var order: [Rank] = []
+    }
+
+    private let state = Mutex(State())
+    private let entryCount = Atomic<Int>(0)
+
+    /// Whether nobody is lost or has left; cheap, for the hot path.
+    var isEmpty: Bool { entryCount.load(ordering: .acquiring) == 0 }
+
+    /// The lost ranks, in the order in which this rank learned it.
+    var ranks: [Rank] { state.withLock { $0.order } }
+
+    func contains(_ rank: Rank) -> Bool { state.withLock { $0.entries[rank] != nil } }
+
+    func isMasked(_ rank: Rank) -> Bool {
+        state.withLock { $0.entries[rank]?.isMasked ?? false }
+    }
+
+    /// Returns false if the rank was lost already.
+    @discardableResult
+    func add(_ rank: Rank, cause: String) -> Bool {
+        state.withLock { state in
+            guard state.entries[rank] == nil else { return false }
+            state.entries[rank] = Entry(cause: cause)
+            state.order.append(rank)
+            entryCount.store(state.order.count + state.left.count, ordering: .releasing)
+            return true
+        }
+    }
+
+    /// Notes that a rank closed its fabric: no loss, but nothing more will come from it.
+    func addLeft(_ rank: Rank) {
+        state.withLock { state in
+            guard state.left.insert(rank).inserted else { return }
+            entryCount.store(state.order.count + state.left.count, ordering: .releasing)
+        }
+    }
+
+    func mask(_ rank: Rank) {
+        state.withLock { $0.entries[rank]?.isMasked = true }
+    }
+
+    /// The loss that must end a wait for `sources`: an unmasked one, whoever was waited for, since
+    /// the ranks between may wait for it too; else the loss of a source.
+    func ending(waitFor sources: some Sequence<Rank>) -> (rank: Rank, cause: String)? {
+        if isEmpty { return nil }
+        return state.withLock { state in
+            for rank in state.order {
+                if let entry = state.entries[rank], !entry.isMasked { return (rank, entry.cause) }
+            }
+            for rank in sources {
+                if let entry = state.entries[rank] { return (rank, entry.cause) }
+                if state.left.contains(rank) { return (rank, "it closed its fabric") }
+            }
+            return nil
+        }
+    }
+}
