@@ -14,9 +14,6 @@ public final class Checkpoint: Sendable {
         public let entry: TensorEntry
     }
 
-    /// The largest index that is read: DeepSeek-V3's is 9 MB.
-    static let indexByteLimit = 256_000_000
-
     /// The folder.
     public let directory: String
     /// The mapped files, sorted by name.
@@ -63,6 +60,17 @@ public final class Checkpoint: Sendable {
         tensors = found
     }
 
+    /// Reads `weight_map` of an index: which file holds each tensor.
+    private static func readIndex(_ path: String) throws -> [String: String] {
+        let file = try MappedFile(path: path)
+        guard file.byteCount <= CheckpointIndex.byteLimit else {
+            throw ModelError.file(
+                path,
+                fact: "\(file.byteCount) bytes; an index has at most \(CheckpointIndex.byteLimit)")
+        }
+        return try CheckpointIndex.parse(file.copyBytes(0 ..< file.byteCount), file: path)
+    }
+
     /// Parses the header of one mapped file.
     public static func readHeader(_ file: MappedFile) throws -> SafetensorsHeader {
         let prefix = file.copyBytes(0 ..< min(8, file.byteCount))
@@ -70,47 +78,6 @@ public final class Checkpoint: Sendable {
             prefix: prefix, fileBytes: file.byteCount, file: file.path)
         let json = file.copyBytes(8 ..< 8 + length)
         return try SafetensorsHeader(json: json, fileBytes: file.byteCount, file: file.path)
-    }
-
-    /// Reads `weight_map` of an index: which file holds each tensor.
-    static func readIndex(_ path: String) throws -> [String: String] {
-        let file = try MappedFile(path: path)
-        guard file.byteCount <= indexByteLimit else {
-            throw ModelError.file(
-                path, fact: "\(file.byteCount) bytes; an index has at most \(indexByteLimit)")
-        }
-        return try parseIndex(file.copyBytes(0 ..< file.byteCount), file: path)
-    }
-
-    /// Parses an index and refuses names that would leave the folder.
-    static func parseIndex(_ json: [UInt8], file: String) throws -> [String: String] {
-        var map: [String: String]?
-        var reader = JSONReader(json)
-        do {
-            try reader.object { key, reader in
-                guard key == "weight_map" else { return try reader.skip() }
-                var names: [String: String] = [:]
-                try reader.object { tensor, reader in
-                    let shard = try reader.string()
-                    guard shard.hasSuffix(".safetensors"), !shard.contains("/"),
-                        !shard.contains("\0")
-                    else {
-                        throw ModelError.tensor(
-                            file: file, name: printable(tensor),
-                            fact: "shard \(printable(shard)) is not a .safetensors file name")
-                    }
-                    names[tensor] = shard
-                }
-                map = names
-            }
-            try reader.end()
-        } catch let fault as JSONReader.Malformed {
-            throw ModelError.file(file, fact: "\(fault)")
-        }
-        guard let map, !map.isEmpty else {
-            throw ModelError.file(file, fact: "weight_map is missing or empty")
-        }
-        return map
     }
 
     /// Finds a tensor, or says that the checkpoint lacks it.

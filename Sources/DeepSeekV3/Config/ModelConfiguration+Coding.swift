@@ -1,26 +1,6 @@
 public import Foundation
-import Tensors
 
 extension ModelConfiguration {
-    /// The largest `config.json` that is read; published ones have 2 kB.
-    static let byteLimit = 1_000_000
-
-    /// Reads and checks the `config.json` of a checkpoint folder.
-    ///
-    /// - Throws: `ModelError` naming the key, its value and the limit.
-    public static func load(directory: String) throws -> ModelConfiguration {
-        let path = directory + "/config.json"
-        let file: MappedFile
-        do { file = try MappedFile(path: path) } catch {
-            throw ModelError.file(path, fact: "\(error.call): \(error.reason)")
-        }
-        guard file.byteCount <= byteLimit else {
-            throw ModelError.file(
-                path, fact: "\(file.byteCount) bytes; the limit is \(byteLimit)")
-        }
-        return try parse(Data(file.copyBytes(0 ..< file.byteCount)), file: path)
-    }
-
     /// Parses and checks a configuration.
     ///
     /// - Parameters:
@@ -255,5 +235,17 @@ extension YaRN {
         try box.encode(betaSlow, forKey: .betaSlow)
         try box.encode(mscale, forKey: .mscale)
         try box.encode(mscaleAllDimensions, forKey: .mscaleAllDimensions)
+    }
+}
+
+extension Quantization {
+    /// Reads the published keys; what is absent is as DeepSeek-V3 is released.
+    public init(from decoder: any Decoder) throws {
+        let box = try decoder.container(keyedBy: CodingKeys.self)
+        method = try box.decode(String.self, forKey: .method)
+        format = try box.decodeIfPresent(String.self, forKey: .format) ?? format
+        blockSize = try box.decodeIfPresent([Int].self, forKey: .blockSize) ?? blockSize
+        activationScheme =
+            try box.decodeIfPresent(String.self, forKey: .activationScheme) ?? activationScheme
     }
 }

@@ -1,2 +1,0 @@
-import DeepSeekV3
-import Testing
