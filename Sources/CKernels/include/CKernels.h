@@ -1,2 +1,206 @@
 #pragma once
+
+// The kernels of the Tensors room. Every function that computes is a plain loop over caller-owned
+// memory; nothing here allocates per call except scratch, which a pool keeps and reuses.
+//
+// Invariants
+//  1. A row of a result depends on that row of the input, on the weight and on the level alone:
+//     never on how many rows come with it, nor on how many threads share the work.
+//  2. Sums over K run in sequence, one accumulator per output. Blocked loops store and reload
+//     that accumulator in f32, which changes no bit.
+
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+// ---- Level: which instructions may be used -------------------------------------------------
+
+typedef enum {
+    CK_PORTABLE = 0,
+    CK_AVX2 = 1,
+    CK_AVX512 = 2,
+    CK_AVX512BF16 = 3,
+} ck_level;
+
+/// The best level of this CPU.
+ck_level ck_level_of_cpu(void);
+/// The level in use: the CPU's, or the lower one that APUS_CPU names.
+ck_level ck_level_in_use(void);
+/// Sets the level for the process, clamped to the CPU's. For tests; not while kernels run.
+ck_level ck_set_level(ck_level level);
+
+// ---- Memory --------------------------------------------------------------------------------
+
+/// Zeroed memory, aligned to 64 bytes; in huge pages when it is large enough to fill one.
+void *ck_allocate(size_t bytes);
+void ck_free(void *memory, size_t bytes);
+
+// ---- Pool: fork and join -------------------------------------------------------------------
+
+typedef struct ck_pool ck_pool;
+typedef void (*ck_task)(void *context, int thread, int threads);
+
+ck_pool *ck_pool_create(int threads);
+void ck_pool_destroy(ck_pool *pool);
+int ck_pool_threads(const ck_pool *pool);
+/// Runs `task` once on every thread, the caller being thread 0, and returns when all are done.
+void ck_pool_run(ck_pool *pool, ck_task task, void *context);
+/// Memory of one thread (or, for `thread` = -1, of the caller) that lasts until the next request.
+void *ck_pool_scratch(ck_pool *pool, int thread, size_t bytes);
+
+// ---- Weights: packed in panels of 64 outputs -----------------------------------------------
+
+typedef enum { CK_F32 = 0, CK_BF16 = 1, CK_E4M3 = 2, CK_INT8 = 3 } ck_format;
+
+/// Outputs side by side in one panel: four 512-bit accumulators per row of the input.
+#define CK_PANEL 64
+/// Inputs that share one scale in an e4m3 weight.
+#define CK_SCALE_BLOCK 128
+
+/// A matrix `[outputs, inputs]`, packed. See Pack.c for the order of its bytes.
+typedef struct {
+    const void *data;
+    const float *scales; // e4m3: [panels][input blocks]. int8: [outputs padded]. Else NULL.
+    int format;
+    int outputs;
+    int inputs;
+} ck_weight;
+
+size_t ck_packed_bytes(int format, int outputs, int inputs);
+size_t ck_packed_scales(int format, int outputs, int inputs);
+/// Packs a row-major matrix whose element (o, i) lies at `source + (o * row + i * column) * size`.
+void ck_pack(
+    int format, const void *source, ptrdiff_t row, ptrdiff_t column, int outputs, int inputs,
+    void *packed);
+/// Widens output `o` of a packed weight to f32, scales applied.
+void ck_unpack_row(const ck_weight *weight, int output, float *row);
+
+// ---- Linear --------------------------------------------------------------------------------
+
+typedef enum {
+    CK_COMPUTE_F32 = 0,  // inputs stay f32
+    CK_COMPUTE_BF16 = 1, // inputs are rounded to bf16; sums stay f32
+} ck_compute;
+
+/// y[r][o] = sum over i of x[r][i] * w[o][i], for `rows` rows.
+typedef struct {
+    const ck_weight *weight;
+    const float *x;
+    ptrdiff_t x_stride; // floats between rows
+    float *y;
+    ptrdiff_t y_stride;
+    int rows;
+} ck_linear_job;
+
+/// All jobs in one fork and join.
+void ck_linear(const ck_linear_job *jobs, int count, int compute, ck_pool *pool);
+
+/// One expert: y = down(silu(gate(x)) * up(x)), for `rows` rows.
+typedef struct {
+    const ck_weight *gate, *up, *down;
+    const float *x;
+    ptrdiff_t x_stride;
+    float *y;
+    ptrdiff_t y_stride;
+    int rows;
+} ck_expert_job;
+
+void ck_experts(const ck_expert_job *jobs, int count, int compute, ck_pool *pool);
+
+/// c[m][n] (+)= sum over k of a(m, k) * b(n, k); both addressed by strides, none packed.
+typedef struct {
+    const float *a;
+    ptrdiff_t a_row, a_column;
+    const float *b;
+    ptrdiff_t b_row, b_column;
+    float *c;
+    ptrdiff_t c_row;
+    int m, n, k;
+    int accumulate;
+} ck_matmul_job;
+
+void ck_matmul(const ck_matmul_job *job, int compute, ck_pool *pool);
+
+// ---- Number formats ------------------------------------------------------------------------
+
+uint16_t ck_to_bf16(float value);
+float ck_from_bf16(uint16_t value);
+/// Nearest e4m3fn, ties to even, saturating at 448; NaN stays NaN.
+uint8_t ck_to_e4m3(float value);
+float ck_from_e4m3(uint8_t value);
+
+void ck_bf16_encode(const float *source, uint16_t *target, size_t count);
+void ck_bf16_decode(const uint16_t *source, float *target, size_t count);
+/// target[i] += weight * source[i]
+void ck_bf16_accumulate(const uint16_t *source, float weight, float *target, size_t count);
+void ck_f32_accumulate(const float *source, float weight, float *target, size_t count);
+
+/// One f32 scale per 128 values: scale = max|x| / 448, or the next power of two when `pow2`.
+void ck_e4m3_encode(const float *source, uint8_t *target, float *scales, size_t count, bool pow2);
+void ck_e4m3_decode(const uint8_t *source, const float *scales, float *target, size_t count);
+void ck_e4m3_accumulate(
+    const uint8_t *source, const float *scales, float weight, float *target, size_t count);
+/// One scale per 128x128 block of a row-major matrix.
+void ck_e4m3_encode_blocks(
+    const float *source, int rows, int columns, uint8_t *target, float *scales, bool pow2);
+void ck_e4m3_decode_blocks(
+    const uint8_t *source, const float *scales, int rows, int columns, float *target);
+/// Fills `out` with f32 from `count` values of `format` that carry no scale.
+void ck_decode(int format, const void *source, float *target, size_t count);
+
+// ---- Rows ----------------------------------------------------------------------------------
+
+float ck_exp(float value);
+void ck_rms_norm(const float *x, const float *weight, float epsilon, float *y, int columns);
+/// Rotates pairs (2i, 2i+1) by the angle whose cosine and sine are given; `sign` -1 rotates back.
+void ck_rope(float *x, const float *cosines, const float *sines, int pairs, float sign);
+void ck_swiglu(const float *gate, const float *up, float *y, size_t count);
+void ck_softmax(float *x, int columns);
+void ck_log_softmax(float *x, int columns);
+void ck_add(const float *x, float *y, size_t count);
+
+typedef struct {
+    int experts, top_k, groups, top_groups;
+    int softmax;        // else sigmoid
+    int group_max;      // group score: its best expert (V2), else the sum of its best two (V3)
+    int normalise;      // divide weights by their sum
+    float scaling;      // routed_scaling_factor
+} ck_gate_rule;
+
+/// Chooses `top_k` experts, best first, equal scores by lower index. `bias` may be NULL.
+/// `scratch` holds 2 * experts + groups floats. Scores after the call: the unbiased ones.
+void ck_gate(
+    const ck_gate_rule *rule, const float *logits, const float *bias, int32_t *chosen,
+    float *weights, float *scratch);
+
+// ---- Latent attention ----------------------------------------------------------------------
+
+/// Queries against a blocked latent cache. Token t of `tokens` sees the first `contexts[t]`
+/// entries of sequence `sequences[t]`, whose entry p lies in block
+/// `blocks[first_block[sequence] + p / block_tokens]`.
+typedef struct {
+    const float *queries; // [tokens][heads][latent + rope]
+    ptrdiff_t query_stride;
+    float *out; // [tokens][heads][latent]
+    ptrdiff_t out_stride;
+    const uint8_t *cache;
+    size_t entry_bytes;
+    int format; // CK_F32, CK_BF16 or CK_E4M3
+    int block_tokens, latent, rope, heads, tokens;
+    const int32_t *sequences, *contexts, *blocks;
+    const int32_t *first_block;
+    float scale;
+} ck_attention_job;
+
+void ck_attention(const ck_attention_job *job, int compute, ck_pool *pool);
+size_t ck_cache_entry_bytes(int format, int width);
+void ck_cache_write(int format, const float *row, int width, uint8_t *entry);
+void ck_cache_read(int format, const uint8_t *entry, int width, float *row);
+
+// ---- Limits --------------------------------------------------------------------------------
+
+double ck_seconds(void);
+/// Reads `bytes` with every thread; bytes per second.
+double ck_read_bandwidth(ck_pool *pool, const void *memory, size_t bytes);
+/// Multiply-adds as fast as the level can; floating-point operations per second.
+double ck_peak_rate(ck_pool *pool, int compute);

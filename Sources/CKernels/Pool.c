@@ -1,0 +1,185 @@
+#define _GNU_SOURCE
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "CKernels.h"
+
+// A fork and join that costs half a microsecond: workers watch a generation counter for a short
+// while, then sleep on it. Ranks may share cores, so nobody watches for long.
+
+/// Turns of the watching loop before sleeping: some 20 us, longer than the gap between the
+/// kernels of one layer and shorter than a time slice.
+enum { WATCH_TURNS = 1500 };
+enum { CACHE_LINE = 64, HUGE_PAGE = 2 << 20 };
+
+typedef struct {
+    void *memory;
+    size_t bytes;
+} scratch;
+
+struct ck_pool {
+    _Alignas(CACHE_LINE) atomic_uint generation;
+    _Alignas(CACHE_LINE) atomic_int unfinished;
+    _Alignas(CACHE_LINE) atomic_int sleepers;
+    atomic_bool stopping;
+    int threads;
+    ck_task task;
+    void *context;
+    pthread_t *workers;
+    scratch *scratches; // of each thread, then of the caller
+};
+
+typedef struct {
+    ck_pool *pool;
+    int thread;
+} seat;
+
+static void relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#else
+    atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
+
+static void sleep_while(atomic_uint *word, unsigned value) {
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void wake(atomic_uint *word) {
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+static unsigned next_generation(ck_pool *pool, unsigned seen) {
+    for (int turn = 0;; turn++) {
+        unsigned now = atomic_load_explicit(&pool->generation, memory_order_acquire);
+        if (now != seen) return now;
+        if (turn < WATCH_TURNS) {
+            relax();
+        } else {
+            atomic_fetch_add(&pool->sleepers, 1);
+            sleep_while(&pool->generation, seen);
+            atomic_fetch_sub(&pool->sleepers, 1);
+        }
+    }
+}
+
+static void *work(void *argument) {
+    seat own = *(seat *)argument;
+    free(argument);
+    unsigned generation = 0;
+    for (;;) {
+        generation = next_generation(own.pool, generation);
+        if (atomic_load(&own.pool->stopping)) return NULL;
+        own.pool->task(own.pool->context, own.thread, own.pool->threads);
+        atomic_fetch_sub_explicit(&own.pool->unfinished, 1, memory_order_release);
+    }
+}
+
+ck_pool *ck_pool_create(int threads) {
+    size_t bytes = (sizeof(ck_pool) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    ck_pool *pool = aligned_alloc(CACHE_LINE, bytes);
+    memset(pool, 0, bytes);
+    pool->threads = threads;
+    pool->workers = calloc((size_t)threads, sizeof(pthread_t));
+    pool->scratches = calloc((size_t)threads + 1, sizeof(scratch));
+    for (int thread = 1; thread < threads; thread++) {
+        seat *own = malloc(sizeof(seat));
+        *own = (seat){pool, thread};
+        if (pthread_create(&pool->workers[thread], NULL, work, own) != 0) {
+            free(own);
+            pool->threads = thread;
+            ck_pool_destroy(pool);
+            return NULL;
+        }
+    }
+    return pool;
+}
+
+void ck_pool_destroy(ck_pool *pool) {
+    atomic_store(&pool->stopping, true);
+    atomic_fetch_add(&pool->generation, 1);
+    wake(&pool->generation);
+    for (int thread = 1; thread < pool->threads; thread++) {
+        pthread_join(pool->workers[thread], NULL);
+    }
+    for (int i = 0; i <= pool->threads; i++) {
+        ck_free(pool->scratches[i].memory, pool->scratches[i].bytes);
+    }
+    free(pool->scratches);
+    free(pool->workers);
+    free(pool);
+}
+
+int ck_pool_threads(const ck_pool *pool) { return pool->threads; }
+
+void ck_pool_run(ck_pool *pool, ck_task task, void *context) {
+    if (pool->threads == 1) {
+        task(context, 0, 1);
+        return;
+    }
+    pool->task = task;
+    pool->context = context;
+    atomic_store_explicit(&pool->unfinished, pool->threads - 1, memory_order_relaxed);
+    atomic_fetch_add(&pool->generation, 1);
+    if (atomic_load(&pool->sleepers) > 0) wake(&pool->generation);
+    task(context, 0, pool->threads);
+    for (int turn = 0; atomic_load_explicit(&pool->unfinished, memory_order_acquire) > 0; turn++) {
+        if (turn < WATCH_TURNS) {
+            relax();
+        } else {
+            sched_yield();
+        }
+    }
+}
+
+void *ck_pool_scratch(ck_pool *pool, int thread, size_t bytes) {
+    scratch *own = &pool->scratches[thread < 0 ? pool->threads : thread];
+    if (own->bytes < bytes) {
+        ck_free(own->memory, own->bytes);
+        own->bytes = bytes + bytes / 2;
+        own->memory = ck_allocate(own->bytes);
+    }
+    return own->memory;
+}
+
+// ---- Memory --------------------------------------------------------------------------------
+
+void *ck_allocate(size_t bytes) {
+    if (bytes < HUGE_PAGE) {
+        size_t rounded = (bytes + CACHE_LINE) / CACHE_LINE * CACHE_LINE;
+        void *memory = aligned_alloc(CACHE_LINE, rounded);
+        if (memory == NULL) abort();
+        return memset(memory, 0, rounded);
+    }
+    void *memory =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) abort();
+    madvise(memory, bytes, MADV_HUGEPAGE);
+    return memory;
+}
+
+void ck_free(void *memory, size_t bytes) {
+    if (memory == NULL) return;
+    if (bytes < HUGE_PAGE) {
+        free(memory);
+    } else {
+        munmap(memory, bytes);
+    }
+}
+
+double ck_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}

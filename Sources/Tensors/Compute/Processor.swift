@@ -1,0 +1,74 @@
+internal import CKernels
+
+/// How a matrix product treats its activations.
+public enum Compute: String, Sendable, CaseIterable {
+    /// Activations stay Float32, weights are widened exactly.
+    case float32
+    /// Activations are rounded to bf16 on entry; sums stay Float32.
+    case bfloat16
+
+    var code: Int32 {
+        switch self {
+        case .float32: Int32(CK_COMPUTE_F32.rawValue)
+        case .bfloat16: Int32(CK_COMPUTE_BF16.rawValue)
+        }
+    }
+}
+
+/// The instructions that the kernels may use, worst first.
+///
+/// Chosen once from the CPU; the environment variable `APUS_CPU` (portable, avx2, avx512,
+/// avx512bf16) lowers it. Two levels agree within rounding, not to the bit.
+public enum Processor: String, Sendable, CaseIterable, Comparable {
+    case portable, avx2, avx512, avx512bf16
+
+    /// The level that the kernels use now.
+    public static var inUse: Processor { of(ck_level_in_use()) }
+    /// The best level of this CPU.
+    public static var best: Processor { of(ck_level_of_cpu()) }
+
+    public static func < (a: Processor, b: Processor) -> Bool {
+        a.level.rawValue < b.level.rawValue
+    }
+
+    /// Makes the process use this level, or the CPU's best if that is lower. Returns the level in
+    /// force. Not while kernels run: it is for tests and for measuring one level against another.
+    @discardableResult public func use() -> Processor { Self.of(ck_set_level(level)) }
+
+    private var level: ck_level {
+        switch self {
+        case .portable: CK_PORTABLE
+        case .avx2: CK_AVX2
+        case .avx512: CK_AVX512
+        case .avx512bf16: CK_AVX512BF16
+        }
+    }
+
+    private static func of(_ level: ck_level) -> Processor {
+        allCases.first { $0.level == level } ?? .portable
+    }
+}
+
+/// What this machine can do at best, measured now: the denominators of `bench`.
+public enum Limits {
+    /// Bytes per second that the pool's threads read from memory beyond the caches, best of
+    /// `rounds` passes over 512 MiB.
+    public static func readBandwidth(pool: ThreadPool, rounds: Int = 5) -> Double {
+        let byteCount = 512 << 20
+        let memory = unsafe ck_allocate(byteCount)!
+        defer { unsafe ck_free(memory, byteCount) }
+        // Zero pages that were never written are one page in cache: write every one.
+        unsafe memory.initializeMemory(as: UInt8.self, repeating: 1, count: byteCount)
+        return (0 ..< max(rounds, 1)).map { _ in
+            unsafe ck_read_bandwidth(pool.handle, memory, byteCount)
+        }.max()!
+    }
+
+    /// Floating-point operations per second (a multiply-add counts two) that the pool's threads
+    /// reach together on registers alone, best of `rounds`.
+    public static func peakFMA(
+        compute: Compute = .bfloat16, pool: ThreadPool, rounds: Int = 5
+    ) -> Double {
+        (0 ..< max(rounds, 1)).map { _ in unsafe ck_peak_rate(pool.handle, compute.code) }.max()!
+    }
+}

@@ -1,0 +1,54 @@
+internal import CKernels
+
+/// The threads that share one rank's computation: a fork and join of about half a microsecond.
+///
+/// Work is synchronous: `run` returns when every thread is done. One thread at a time may use a
+/// pool, and not from inside its own `run`.
+@safe public final class ThreadPool: @unchecked Sendable {
+    // Safe because: the handle never changes, and using a pool from two threads at once is ruled
+    // out by its contract.
+    let handle: OpaquePointer
+
+    /// How many threads work, the caller's included.
+    public let threads: Int
+
+    /// - Parameter threads: 1...256. The caller is one of them, so 1 starts none.
+    public init(threads: Int) {
+        precondition((1 ... 256).contains(threads), "a pool of \(threads) threads; limit 1...256")
+        guard let handle = unsafe ck_pool_create(Int32(threads)) else {
+            preconditionFailure("the system refused a pool of \(threads) threads")
+        }
+        unsafe self.handle = unsafe handle
+        self.threads = threads
+    }
+
+    deinit { unsafe ck_pool_destroy(handle) }
+
+    /// Calls `body(thread, count)` once on every thread and returns when all have returned.
+    public func run(_ body: (_ thread: Int, _ count: Int) -> Void) {
+        typealias Body = (Int, Int) -> Void
+        withoutActuallyEscaping(body) { escaping in
+            var escaping = escaping
+            unsafe withUnsafeMutablePointer(to: &escaping) { context in
+                unsafe ck_pool_run(
+                    handle,
+                    { context, thread, threads in
+                        unsafe context!.assumingMemoryBound(to: Body.self).pointee(
+                            Int(thread), Int(threads))
+                    }, context)
+            }
+        }
+    }
+
+    /// Splits `0 ..< count` evenly over the threads and calls `body` once with each non-empty part.
+    public func split(_ count: Int, _ body: (Range<Int>) -> Void) {
+        if count <= 1 || threads == 1 {
+            if count > 0 { body(0 ..< count) }
+            return
+        }
+        run { thread, threads in
+            let range = count * thread / threads ..< count * (thread + 1) / threads
+            if !range.isEmpty { body(range) }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+internal import CKernels
+
+/// The products of a layer's forward and backward, on tensors that change every step.
+public enum MatrixProduct {
+    /// `y[m, n] = x[m, k] · w[n, k]ᵀ`: the forward.
+    case timesTransposed
+    /// `dx[m, k] = dy[m, n] · w[n, k]`: the gradient of the input.
+    case times
+    /// `dw[n, k] = dy[m, n]ᵀ · x[m, k]`: the gradient of the weight.
+    case transposedTimes
+}
+
+/// c = a · b in one of three arrangements, or c += a · b.
+///
+/// - Parameters:
+///   - accumulate: Adds to c instead of overwriting it, as gradients over micro-batches need.
+public func matmul(
+    _ product: MatrixProduct, _ a: Tensor, _ b: Tensor, into c: Tensor,
+    accumulate: Bool = false, compute: Compute = .float32, pool: ThreadPool
+) {
+    let transposesA = product == .transposedTimes
+    let transposesB = product == .timesTransposed
+    let m = transposesA ? a.columns : a.rows
+    let k = transposesA ? a.rows : a.columns
+    let n = transposesB ? b.rows : b.columns
+    precondition(
+        k == (transposesB ? b.columns : b.rows) && c.rows == m && c.columns == n,
+        """
+        \(product): \(a.rows)x\(a.columns) and \(b.rows)x\(b.columns) \
+        do not give \(c.rows)x\(c.columns)
+        """)
+    var job = unsafe ck_matmul_job(
+        a: UnsafePointer(a.base), a_row: transposesA ? 1 : a.columns,
+        a_column: transposesA ? a.columns : 1,
+        b: UnsafePointer(b.base), b_row: transposesB ? b.columns : 1,
+        b_column: transposesB ? 1 : b.columns,
+        c: c.base, c_row: c.columns, m: Int32(m), n: Int32(n), k: Int32(k),
+        accumulate: accumulate ? 1 : 0)
+    unsafe ck_matmul(&job, compute.code, pool.handle)
+}

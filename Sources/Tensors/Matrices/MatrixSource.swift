@@ -1,0 +1,132 @@
+internal import CKernels
+
+/// The shape of a matrix as a checkpoint holds it, row-major.
+struct MatrixSource {
+    let format: NumberFormat
+    let outputs: Int
+    let inputs: Int
+
+    func check(byteCount: Int, scaleBytes: Int) throws(TensorError) {
+        let limit = 1 ... Int(Int32.max)
+        guard limit.contains(outputs), limit.contains(inputs) else {
+            throw TensorError.shape(outputs: outputs, inputs: inputs)
+        }
+        let needed = outputs * inputs * format.size
+        guard byteCount == needed else {
+            throw TensorError.byteCount(of: "the matrix", is: byteCount, needs: needed)
+        }
+        let neededScales = format.scaleCount(outputs: outputs, inputs: inputs) * 4
+        guard scaleBytes == neededScales else {
+            throw TensorError.byteCount(of: "the scales", is: scaleBytes, needs: neededScales)
+        }
+    }
+
+    func checkInt8(_ values: UnsafeRawPointer) throws(TensorError) {
+        let bytes = unsafe values.assumingMemoryBound(to: Int8.self)
+        for i in 0 ..< outputs * inputs where unsafe bytes[i] == .min {
+            throw TensorError.int8Minimum(output: i / inputs, input: i % inputs)
+        }
+    }
+
+    func scale(_ scales: [Float], row: Int, column: Int) -> Float {
+        switch format {
+        case .float32, .bfloat16: 1
+        case .float8e4m3: scales[row / 128 * ((inputs + 127) / 128) + column / 128]
+        case .int8: scales[row]
+        }
+    }
+}
+
+/// Some rows of a matrix, perhaps transposed, on their way into the kernels' layout.
+struct MatrixPart {
+    let source: MatrixSource
+    let rows: Range<Int>
+    let transposed: Bool
+
+    var outputs: Int { transposed ? source.inputs : rows.count }
+    var inputs: Int { transposed ? rows.count : source.inputs }
+
+    /// Whether the cut keeps scale blocks whole, so that the packed blocks are the source's.
+    private var keepsBlocks: Bool {
+        switch source.format {
+        case .float32, .bfloat16: true
+        case .int8: !transposed
+        case .float8e4m3:
+            rows.lowerBound % 128 == 0 || rows.lowerBound / 128 == (rows.upperBound - 1) / 128
+        }
+    }
+
+    var packedFormat: NumberFormat { keepsBlocks ? source.format : .float32 }
+
+    func pack(_ values: UnsafeRawPointer, _ scales: [Float]) -> ck_weight {
+        let format = packedFormat
+        let data = unsafe ck_allocate(
+            ck_packed_bytes(format.code, Int32(outputs), Int32(inputs)))!
+        if format == source.format {
+            let first = unsafe values + rows.lowerBound * source.inputs * format.size
+            unsafe pack(format, first, into: data)
+        } else {
+            let wide = unsafe widened(values, scales)
+            unsafe wide.withUnsafeBytes { unsafe pack(format, $0.baseAddress!, into: data) }
+        }
+        return unsafe ck_weight(
+            data: data, scales: packScales(format, scales), format: format.code,
+            outputs: Int32(outputs), inputs: Int32(inputs))
+    }
+
+    private func pack(
+        _ format: NumberFormat, _ from: UnsafeRawPointer, into data: UnsafeMutableRawPointer
+    ) {
+        let row = transposed ? 1 : source.inputs
+        let column = transposed ? source.inputs : 1
+        unsafe ck_pack(format.code, from, row, column, Int32(outputs), Int32(inputs), data)
+    }
+
+    private func widened(_ values: UnsafeRawPointer, _ scales: [Float]) -> [Float] {
+        var wide = [Float](repeating: 0, count: rows.count * source.inputs)
+        let first = unsafe values + rows.lowerBound * source.inputs * source.format.size
+        unsafe wide.withUnsafeMutableBufferPointer {
+            unsafe ck_decode(source.format.code, first, $0.baseAddress!, $0.count)
+        }
+        for row in rows {
+            for column in 0 ..< source.inputs {
+                wide[(row - rows.lowerBound) * source.inputs + column] *= source.scale(
+                    scales, row: row, column: column)
+            }
+        }
+        return wide
+    }
+
+    /// One scale per panel of 64 outputs and block of 128 inputs, or one per output.
+    private func packScales(_ format: NumberFormat, _ scales: [Float]) -> UnsafePointer<Float>? {
+        let count = ck_packed_scales(format.code, Int32(outputs), Int32(inputs))
+        guard count > 0 else { return nil }
+        let packed = unsafe ck_allocate(count * 4)!.assumingMemoryBound(to: Float.self)
+        if format == .int8 {
+            for output in 0 ..< outputs {
+                unsafe packed[output] = scales[rows.lowerBound + output]
+            }
+            return unsafe UnsafePointer(packed)
+        }
+        let blocks = (inputs + 127) / 128
+        for panel in 0 ..< count / blocks {
+            for block in 0 ..< blocks {
+                let row = rows.lowerBound + (transposed ? block * 128 : panel * 64)
+                let column = transposed ? panel * 64 : block * 128
+                unsafe packed[panel * blocks + block] = source.scale(
+                    scales, row: row, column: column)
+            }
+        }
+        return unsafe UnsafePointer(packed)
+    }
+}
+
+extension [Float] {
+    /// Copies floats from bytes that need not be aligned.
+    init(floats bytes: UnsafeRawBufferPointer) {
+        unsafe self.init(unsafeUninitializedCapacity: bytes.count / 4) { target, count in
+            unsafe UnsafeMutableRawBufferPointer(target).copyMemory(from: bytes)
+            count = bytes.count / 4
+        }
+    }
+}

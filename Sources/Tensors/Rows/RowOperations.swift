@@ -1,0 +1,137 @@
+internal import CKernels
+
+/// y = x / sqrt(mean(x²) + epsilon) * weight, row by row, over a range of columns.
+///
+/// - Parameters:
+///   - columns: The part of a row to normalise, as the latent of `kv_a_proj` needs; all when nil.
+///     y receives it at the same columns, and may be x.
+public func rmsNorm(
+    _ x: Tensor, weight: Tensor, epsilon: Float, columns: Range<Int>? = nil, into y: Tensor,
+    pool: ThreadPool
+) {
+    let columns = columns ?? 0 ..< x.columns
+    precondition(
+        weight.count == columns.count && columns.upperBound <= min(x.columns, y.columns)
+            && columns.lowerBound >= 0 && y.rows >= x.rows,
+        "norm of columns \(columns) with \(weight.count) weights")
+    pool.split(x.rows) { rows in
+        for row in rows {
+            unsafe ck_rms_norm(
+                x.base + row * x.columns + columns.lowerBound, weight.base, epsilon,
+                y.base + row * y.columns + columns.lowerBound, Int32(columns.count))
+        }
+    }
+}
+
+/// The slices of a row that carry a position: one per head, or one in all.
+public struct RotarySlices: Sendable {
+    /// Column of the first slice.
+    public let first: Int
+    /// Columns from one slice to the next.
+    public let stride: Int
+    /// How many slices.
+    public let count: Int
+
+    public init(first: Int, stride: Int = 0, count: Int = 1) {
+        self.first = first
+        self.stride = stride
+        self.count = count
+    }
+}
+
+/// Rotates the pairs (2i, 2i+1) of every slice by the angles of its row's position, in place.
+///
+/// - Parameters:
+///   - positions: One per row of x.
+///   - cosines, sines: `[positions, width / 2]`, YaRN already in them.
+///   - inverse: Rotates back, which is the gradient.
+public func rope(
+    _ x: Tensor, slices: RotarySlices, positions: [Int32], cosines: Tensor, sines: Tensor,
+    inverse: Bool = false, pool: ThreadPool
+) {
+    let pairs = cosines.columns
+    precondition(positions.count == x.rows, "\(positions.count) positions for \(x.rows) rows")
+    precondition(
+        slices.first >= 0 && slices.stride >= 0 && sines.columns == pairs
+            && slices.first + (slices.count - 1) * slices.stride + 2 * pairs <= x.columns,
+        "slices \(slices) of \(2 * pairs) columns in rows of \(x.columns)")
+    for position in positions {
+        precondition(
+            position >= 0 && Int(position) < min(cosines.rows, sines.rows),
+            "position \(position) of \(cosines.rows)")
+    }
+    pool.split(x.rows) { rows in
+        for row in rows {
+            let angle = Int(positions[row]) * pairs
+            for slice in 0 ..< slices.count {
+                unsafe ck_rope(
+                    x.base + row * x.columns + slices.first + slice * slices.stride,
+                    cosines.base + angle, sines.base + angle, Int32(pairs), inverse ? -1 : 1)
+            }
+        }
+    }
+}
+
+/// y = silu(gate) * up, element by element. y may be gate or up.
+public func swiglu(_ gate: Tensor, _ up: Tensor, into y: Tensor, pool: ThreadPool) {
+    checkSameShape(gate, up)
+    checkSameShape(gate, y)
+    pool.split(y.count) { part in
+        unsafe ck_swiglu(
+            gate.base + part.lowerBound, up.base + part.lowerBound, y.base + part.lowerBound,
+            part.count)
+    }
+}
+
+/// Softmax of every row, in place.
+public func softmax(_ x: Tensor, pool: ThreadPool) {
+    pool.split(x.rows) { rows in
+        for row in rows { unsafe ck_softmax(x.base + row * x.columns, Int32(x.columns)) }
+    }
+}
+
+/// Logarithm of the softmax of every row, in place.
+public func logSoftmax(_ x: Tensor, pool: ThreadPool) {
+    pool.split(x.rows) { rows in
+        for row in rows { unsafe ck_log_softmax(x.base + row * x.columns, Int32(x.columns)) }
+    }
+}
+
+/// y += x.
+public func add(_ x: Tensor, into y: Tensor, pool: ThreadPool) {
+    checkSameShape(x, y)
+    pool.split(y.count) { part in
+        unsafe ck_add(x.base + part.lowerBound, y.base + part.lowerBound, part.count)
+    }
+}
+
+/// y[i] = x[rows[i]].
+public func gatherRows(_ x: Tensor, rows: [Int], into y: Tensor, pool: ThreadPool) {
+    precondition(
+        x.columns == y.columns && rows.count <= y.rows, "\(rows.count) rows into \(y.rows)")
+    for row in rows { precondition(row >= 0 && row < x.rows, "row \(row) of \(x.rows)") }
+    pool.split(rows.count) { part in
+        for i in part {
+            unsafe (y.base + i * y.columns).update(
+                from: x.base + rows[i] * x.columns, count: x.columns)
+        }
+    }
+}
+
+/// y[rows[i]] += weights[i] * x[i], in the order of i, so that the sum's bits never change.
+public func scatterAddRows(_ x: Tensor, rows: [Int], weights: [Float], into y: Tensor) {
+    precondition(
+        x.columns == y.columns && rows.count <= x.rows && weights.count == rows.count,
+        "\(rows.count) rows, \(weights.count) weights, \(x.rows) given")
+    for (i, row) in rows.enumerated() {
+        precondition(row >= 0 && row < y.rows, "row \(row) of \(y.rows)")
+        unsafe ck_f32_accumulate(
+            x.base + i * x.columns, weights[i], y.base + row * y.columns, x.columns)
+    }
+}
+
+private func checkSameShape(_ a: Tensor, _ b: Tensor) {
+    precondition(
+        a.rows == b.rows && a.columns == b.columns,
+        "\(a.rows)x\(a.columns) against \(b.rows)x\(b.columns)")
+}

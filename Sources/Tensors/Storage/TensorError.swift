@@ -1,0 +1,20 @@
+/// What can be wrong with numbers that came from outside.
+public enum TensorError: Error, Equatable, CustomStringConvertible {
+    /// A matrix or its scales came with another number of bytes than its shape needs.
+    case byteCount(of: String, is: Int, needs: Int)
+    /// A matrix without a side, or too large for an index.
+    case shape(outputs: Int, inputs: Int)
+    /// -128 has no opposite, so a symmetric int8 weight never holds it.
+    case int8Minimum(output: Int, input: Int)
+
+    public var description: String {
+        switch self {
+        case .byteCount(let of, let actual, let needed):
+            "\(of) has \(actual) bytes; its shape needs \(needed)"
+        case .shape(let outputs, let inputs):
+            "a matrix of \(outputs) outputs and \(inputs) inputs; each must be 1...2147483647"
+        case .int8Minimum(let output, let input):
+            "int8 weight [\(output), \(input)] is -128; symmetric int8 ends at -127"
+        }
+    }
+}
