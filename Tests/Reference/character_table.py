@@ -1,0 +1,69 @@
+"""Prints the runs of Sources/DeepSeekV3/Tokenizer/CharacterTable.swift, by asking Hugging Face's
+tokenizers (Oniguruma) for the category of every code point.
+
+Usage: character_table.py            the runs, in lines
+       character_table.py FILE       compares them with the Swift file; exit 1 if they differ
+"""
+import re
+import sys
+import textwrap
+
+from tokenizers import Regex, pre_tokenizers
+
+POINTS = [point for point in range(0x110000) if not 0xD800 <= point < 0xE000]
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def matching(pattern):
+    split = pre_tokenizers.Split(Regex(pattern), "removed")
+    found = set()
+    for start in range(0, len(POINTS), 20000):
+        points = POINTS[start:start + 20000]
+        kept = set()
+        for piece, _ in split.pre_tokenize_str("".join(map(chr, points))):
+            kept.update(map(ord, piece))
+        found.update(point for point in points if point not in kept)
+    return found
+
+
+def base36(number):
+    text = ""
+    while number:
+        number, digit = divmod(number, 36)
+        text = DIGITS[digit] + text
+    return text
+
+
+def runs():
+    letter = {}
+    for name in "LMNPS":
+        for point in matching(r"\p{%s}" % name):
+            letter[point] = name
+    words, point, end = [], 0, 0
+    while point < 0x110000:
+        start, name = point, letter.get(point)
+        while point < 0x110000 and letter.get(point) == name:
+            point += 1
+        if name:
+            length = point - start
+            words.append(base36(start - end) + name + (base36(length) if length > 1 else ""))
+            end = point
+    return words
+
+
+def main():
+    words = runs()
+    if len(sys.argv) < 2:
+        print("\n".join(textwrap.wrap(" ".join(words), 92, break_on_hyphens=False)))
+        return
+    text = open(sys.argv[1], encoding="utf-8").read()
+    committed = re.search(r'"""(.*?)"""', text, re.S).group(1).split()
+    spaces = set()
+    for low, high in re.findall(r"0x(\w+)\.\.\.0x(\w+)", text):
+        spaces.update(range(int(low, 16), int(high, 16) + 1))
+    same = committed == words and spaces == matching(r"\s")
+    print("same" if same else "differs")
+    sys.exit(0 if same else 1)
+
+
+main()
