@@ -1,0 +1,188 @@
+public import ArgumentParser
+import Foundation
+import Pipeline
+import Topology
+
+/// `apus schedule`: prints, checks and draws the order of work of a pipeline.
+struct ScheduleCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "schedule",
+        abstract: "Prints, checks and draws a pipeline schedule, and compares it with the others.",
+        discussion: """
+            Examples:
+              apus schedule --schedule dualpipe --ranks 8 --micro-batches 20
+              apus schedule --schedule zbv --ranks 4 --micro-batches 16 --communication 0.5 --json
+              apus schedule --ranks 8 --micro-batches 20 --svg dualpipe.svg --trace dualpipe.json
+
+            Times are in any one unit. The SVG opens in a browser, the trace in Perfetto or
+            chrome://tracing.
+            """)
+
+    @Option(help: "forward-only, 1f1b, zb1p, zbv, dualpipe or dualpipev.")
+    var schedule = ScheduleKind.dualPipe
+
+    @Option(help: "Processes in the pipeline.")
+    var ranks = 8
+
+    @Option(help: "Slices of the batch, over both directions.")
+    var microBatches = 20
+
+    @Option(help: "Time of a stage's forward.")
+    var forward = 1.0
+
+    @Option(help: "Time of a stage's input gradients.")
+    var backwardInput = 1.0
+
+    @Option(help: "Time of a stage's weight gradients.")
+    var backwardWeight = 1.0
+
+    @Option(help: "Time of an overlapped forward and backward; default: the sum of its parts.")
+    var overlapped: Double?
+
+    @Option(help: "Time of a transfer to the next rank.")
+    var communication = 0.0
+
+    @Option(help: "Write the picture to this file.")
+    var svg: String?
+
+    @Option(help: "Write a Chrome trace to this file.")
+    var trace: String?
+
+    @Option(help: "Draw this measured timeline (written by apus train) under the plan.")
+    var measured: String?
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func validate() throws {
+        let times = [forward, backwardInput, backwardWeight, communication, overlapped ?? 0]
+        guard times.allSatisfy({ $0 >= 0 && $0.isFinite }), forward > 0 else {
+            throw ValidationError("times must be finite and not negative, and --forward above 0")
+        }
+        guard ranks <= 1024, microBatches <= 65536 else {
+            throw ValidationError("at most 1024 ranks and 65536 micro-batches")
+        }
+    }
+
+    func run() throws {
+        let costs = StepCosts(
+            forward: forward, backwardInput: backwardInput, backwardWeight: backwardWeight,
+            overlapped: overlapped, communication: communication)
+        let plan: Schedule
+        do {
+            plan = try schedule.schedule(ranks: ranks, microBatches: microBatches)
+        } catch {
+            FileHandle.standardError.write(Data("apus: \(error)\n".utf8))
+            throw ExitCode(2)
+        }
+        try plan.check()
+        let result = plan.simulate(costs)
+        try writePictures(result.timeline)
+        let report = ScheduleReport(plan: plan, costs: costs, result: result)
+        if json {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+            print(String(decoding: try encoder.encode(report), as: UTF8.self))
+        } else {
+            print(result.timeline.text(), terminator: "\n")
+            print(report.text, terminator: "")
+        }
+    }
+
+    private func writePictures(_ planned: Timeline) throws {
+        var timelines = [planned]
+        if let measured {
+            let data = try Data(contentsOf: URL(filePath: measured))
+            timelines.append(try JSONDecoder().decode(Timeline.self, from: data))
+        }
+        if let svg {
+            try Timeline.svg(timelines).write(toFile: svg, atomically: true, encoding: .utf8)
+        }
+        if let trace { try Timeline.chromeTrace(timelines).write(to: URL(filePath: trace)) }
+    }
+}
+
+extension ScheduleKind: ExpressibleByArgument {}
+
+/// What `apus schedule --json` prints.
+struct ScheduleReport: Encodable {
+    /// One rank's share.
+    struct RankReport: Encodable {
+        let rank: Int
+        let stages: [Int]
+        let bubble: Double
+        let peakActivations: Int
+
+        enum CodingKeys: String, CodingKey {
+            case rank, stages, bubble
+            case peakActivations = "peak_activations"
+        }
+    }
+
+    let schedule: String
+    let stages: Int
+    let microBatches: Int
+    let makespan: Double
+    let publishedBubble: Double?
+    let ranks: [RankReport]
+    let comparison: [ComparisonRow]
+
+    enum CodingKeys: String, CodingKey {
+        case schedule, stages, makespan, ranks, comparison
+        case microBatches = "micro_batches"
+        case publishedBubble = "published_bubble"
+    }
+
+    init(plan: Schedule, costs: StepCosts, result: Simulation) {
+        schedule = plan.kind.rawValue
+        stages = plan.stageCount
+        microBatches = plan.microBatchCount
+        makespan = result.makespan
+        publishedBubble = costs.publishedBubble(plan.kind, ranks: plan.rankCount)
+        ranks = (0 ..< plan.rankCount).map { rank in
+            RankReport(
+                rank: rank, stages: plan.stages(of: Rank(rawValue: rank)).map(\.rawValue),
+                bubble: result.bubbles[rank], peakActivations: result.peakActivations[rank])
+        }
+        comparison = plan.comparison(costs)
+    }
+
+    /// The summary and the table as people read them.
+    var text: String {
+        func format(_ value: Double) -> String {
+            value == value.rounded() ? "\(Int(value))" : String(format: "%.2f", value)
+        }
+        let bubbles = ranks.map { format($0.bubble) }.joined(separator: " ")
+        let peaks = ranks.map { "\($0.peakActivations)" }.joined(separator: " ")
+        var rows = [
+            ["schedule", "stages", "makespan", "bubble", "share", "activations", "parameters"]
+        ]
+        for row in comparison {
+            rows.append([
+                (row.schedule.rawValue == schedule ? "* " : "  ") + row.schedule.title,
+                "\(row.stages)", format(row.makespan), format(row.bubble),
+                String(format: "%.1f%%", 100 * row.bubbleShare), format(row.peakActivations),
+                "\(row.parameterCopies)x",
+            ])
+        }
+        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+        let table = rows.map { row in
+            zip(row, widths).enumerated().map { column, cell in
+                let padding = String(repeating: " ", count: cell.1 - cell.0.count)
+                return column == 0 ? cell.0 + padding : padding + cell.0
+            }.joined(separator: "  ")
+        }
+        let published = publishedBubble.map { ", closed form \(format($0))" } ?? ""
+        return """
+            makespan          \(format(makespan))\(published.isEmpty ? "" : " (bubble\(published))")
+            bubble per rank   \(bubbles)
+            activations       \(peaks)
+
+            \(table.joined(separator: "\n"))
+
+            The same model and ranks for all; a schedule with twice the stages has stages half as
+            long. Activations are counted in stages of the chosen schedule.
+
+            """
+    }
+}
