@@ -63,3 +63,6 @@ void fabric_eventfd_clear(int descriptor);
 
 /// Names the calling thread, at most 15 bytes; `pthread_setname_np` needs _GNU_SOURCE.
 void fabric_name_thread(const char *name);
+
+/// `accept4`, close-on-exec and non-blocking (it needs _GNU_SOURCE); -1 on failure.
+int fabric_accept(int listener);

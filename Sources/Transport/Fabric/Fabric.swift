@@ -52,6 +52,9 @@ public protocol Fabric: AnyObject, Sendable {
     ///
     /// Pass a barrier first where others may still be reading this rank's windows or putting.
     func close()
+
+    /// Stops as a killed process does: says nothing, and its heartbeat ends. For tests.
+    func vanish()
 }
 
 extension Fabric {

@@ -78,6 +78,9 @@ public final class RankFabric: Fabric {
         try barrier(deadline: deadline)
     }
 
+    /// The window of barriers: a signal per rank.
+    var barrierWindow: Window? { meeting.withLock { $0?.window } }
+
     /// The node of a rank, in order of the nodes' lowest ranks.
     public func node(of rank: Rank) -> Int { members[rank.rawValue].nodeIndex }
 

@@ -1,0 +1,118 @@
+import Glibc
+import Synchronization
+public import Topology
+
+/// Meets ranks through files in a directory that all of them see.
+///
+/// The directory must be the run's own. A rank removes its blob of a round once all have read it;
+/// those of the last round stay.
+public final class FileExchange: AddressExchange {
+    /// This rank.
+    public let rank: Rank
+    /// How many ranks meet.
+    public let rankCount: Int
+    private let directory: String
+    private let token: String
+    private let round = Mutex(0)
+
+    /// - Parameters:
+    ///   - directory: Exists, is writable, and is used by no other run.
+    ///   - token: Stands in every file; one with another token is refused.
+    public init(directory: String, rank: Rank, rankCount: Int, token: String) {
+        self.directory = directory
+        self.rank = rank
+        self.rankCount = rankCount
+        self.token = token
+    }
+
+    /// Gives every rank the blobs of all, in rank order.
+    public func allGather(
+        _ blob: [UInt8], label: String, deadline: Deadline
+    ) throws(TransportError) -> [[UInt8]] {
+        let number = round.withLock { round in
+            defer { round += 1 }
+            return round
+        }
+        var writer = WireWriter()
+        writer.append(token)
+        writer.append(label)
+        writer.append(blob)
+        try write(writer.bytes, to: path(number, rank))
+        var blobs: [[UInt8]] = []
+        for index in 0 ..< rankCount {
+            blobs.append(
+                try read(number, Rank(rawValue: index), label: label, deadline: deadline))
+        }
+        // Whoever wrote this round has read the one before.
+        if number > 0 { _ = unsafe unlink(path(number - 1, rank)) }
+        return blobs
+    }
+
+    private func path(_ round: Int, _ rank: Rank) -> String {
+        "\(directory)/round-\(round).\(rank.rawValue)"
+    }
+
+    private func write(_ bytes: [UInt8], to path: String) throws(TransportError) {
+        let temporary = path + ".new"
+        let file = unsafe open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw .system("open \(temporary)") }
+        let written = unsafe bytes.withUnsafeBytes {
+            unsafe Glibc.write(file, $0.baseAddress, $0.count)
+        }
+        Glibc.close(file)
+        guard written == bytes.count else { throw .system("write \(temporary)") }
+        guard unsafe rename(temporary, path) == 0 else { throw .system("rename to \(path)") }
+    }
+
+    private func read(
+        _ round: Int, _ rank: Rank, label: String, deadline: Deadline
+    ) throws(TransportError) -> [UInt8] {
+        let path = path(round, rank)
+        while true {
+            let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
+            if file >= 0 {
+                defer { Glibc.close(file) }
+                return try decode(try contents(file, path), from: rank, label: label)
+            }
+            guard errno == ENOENT else { throw .system("open \(path)") }
+            if deadline.hasPassed { throw deadline.missed(by: rank) }
+            usleep(2_000)
+        }
+    }
+
+    private func contents(_ file: Int32, _ path: String) throws(TransportError) -> [UInt8] {
+        let limit = ExchangeLimit.blobBytes + ExchangeLimit.labelBytes + 1024
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = unsafe buffer.withUnsafeMutableBytes {
+                unsafe Glibc.read(file, $0.baseAddress, $0.count)
+            }
+            guard count >= 0 else { throw .system("read \(path)") }
+            if count == 0 { return bytes }
+            bytes += buffer[..<count]
+            guard bytes.count <= limit else {
+                throw .malformed(from: path, "more than \(limit) bytes")
+            }
+        }
+    }
+
+    private func decode(
+        _ bytes: [UInt8], from rank: Rank, label: String
+    ) throws(TransportError) -> [UInt8] {
+        var reader = WireReader(bytes, from: rank.description)
+        guard try reader.text("token", limit: RendezvousToken.byteCount) == token else {
+            throw .refused("\(rank) has another token")
+        }
+        let theirs = try reader.text("label", limit: ExchangeLimit.labelBytes)
+        guard theirs == label else {
+            throw .disagreement(rank, subject: "an exchange of", theirs: theirs, ours: label)
+        }
+        let blob = try reader.blob("blob", limit: ExchangeLimit.blobBytes)
+        try reader.finish()
+        return blob
+    }
+
+    /// Nothing to close: files are all there is.
+    public func close() {}
+}

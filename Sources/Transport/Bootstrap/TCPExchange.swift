@@ -1,0 +1,123 @@
+import Glibc
+import Synchronization
+public import Topology
+
+/// A rank's connection to a `TCPRendezvous`.
+public final class TCPExchange: AddressExchange {
+    /// This rank.
+    public let rank: Rank
+    /// How many ranks meet.
+    public let rankCount: Int
+    private let socket: StreamSocket
+    /// Rank 0 serves the meeting where nobody else does.
+    private let rendezvous: TCPRendezvous?
+    private let round = Mutex<UInt64>(0)
+    private let isClosed = Atomic<Bool>(false)
+
+    private init(
+        rank: Rank, rankCount: Int, socket: StreamSocket, rendezvous: TCPRendezvous?
+    ) {
+        self.rank = rank
+        self.rankCount = rankCount
+        self.socket = socket
+        self.rendezvous = rendezvous
+    }
+
+    /// Joins a run without a server of its own: rank 0 listens at the address, all connect to it.
+    public static func join(
+        rendezvous address: String, rank: Rank, rankCount: Int, token: String, deadline: Deadline
+    ) throws(TransportError) -> TCPExchange {
+        let rendezvous =
+            rank == 0
+            ? try TCPRendezvous(address: address, rankCount: rankCount, token: token) : nil
+        return try connect(
+            to: rendezvous?.address ?? address, rank: rank, rankCount: rankCount, token: token,
+            serving: rendezvous, deadline: deadline)
+    }
+
+    /// Joins a rendezvous that somebody serves.
+    public static func connect(
+        to address: String, rank: Rank, rankCount: Int, token: String, deadline: Deadline
+    ) throws(TransportError) -> TCPExchange {
+        try connect(
+            to: address, rank: rank, rankCount: rankCount, token: token, serving: nil,
+            deadline: deadline)
+    }
+
+    private static func connect(
+        to address: String, rank: Rank, rankCount: Int, token: String,
+        serving rendezvous: TCPRendezvous?, deadline: Deadline
+    ) throws(TransportError) -> TCPExchange {
+        let request = JoinRequest(
+            rank: rank, rankCount: rankCount, token: try RendezvousToken(token))
+        let socket = try StreamSocket.connect(
+            to: try NetworkEndpoint(address), deadline: deadline)
+        let exchange = TCPExchange(
+            rank: rank, rankCount: rankCount, socket: socket, rendezvous: rendezvous)
+        try socket.sendAll(request.encoded(), deadline: deadline)
+        switch try exchange.receive(deadline: deadline) {
+        case .welcome: return exchange
+        case .refused(let reason): throw .refused("\(address): \(reason)")
+        default: throw .malformed(from: address, "no answer to a join request")
+        }
+    }
+
+    private func receive(deadline: Deadline) throws(TransportError) -> RendezvousFrame {
+        let header = try socket.receiveAll(RendezvousFrame.headerBytes, deadline: deadline)
+        let (kind, count) = try RendezvousFrame.header(
+            header, from: "the rendezvous", limit: RendezvousFrame.limit(rankCount: rankCount))
+        let body = try socket.receiveAll(count, deadline: deadline)
+        return try RendezvousFrame(
+            kind: kind, body: body[...], from: "the rendezvous", rankCount: rankCount)
+    }
+
+    /// Gives every rank the blobs of all, in rank order.
+    public func allGather(
+        _ blob: [UInt8], label: String, deadline: Deadline
+    ) throws(TransportError) -> [[UInt8]] {
+        if isClosed.load(ordering: .acquiring) { throw .closed }
+        guard blob.count <= ExchangeLimit.blobBytes else {
+            throw .limit(
+                "blob bytes of \(label)", value: blob.count, limit: ExchangeLimit.blobBytes,
+                origin: "ExchangeLimit.blobBytes")
+        }
+        let number = round.withLock { round in
+            defer { round += 1 }
+            return round
+        }
+        let offer = RendezvousFrame.offer(
+            round: number, label: label,
+            milliseconds: deadline.remainingNanoseconds / 1_000_000, blob: blob)
+        try socket.sendAll(offer.encoded(), deadline: deadline)
+        // The rendezvous knows who is missing; a moment more lets its answer come.
+        let patience = Deadline(deadline.remaining + .milliseconds(500), deadline.phase)
+        while true {
+            switch try receive(deadline: patience) {
+            case .all(number, let blobs): return blobs
+            case .all, .welcome: continue
+            case .missing(let rank, left: true):
+                throw .rankLost(
+                    Rank(rawValue: Int(rank)), phase: deadline.description,
+                    cause: "its connection to the rendezvous ended")
+            case .missing(let rank, left: false):
+                throw deadline.missed(by: Rank(rawValue: Int(rank)))
+            case .disagreement(let rank, let theirs, let ours):
+                throw .disagreement(
+                    Rank(rawValue: Int(rank)), subject: "an exchange of", theirs: theirs,
+                    ours: ours)
+            case .refused(let reason): throw .refused(reason)
+            case .offer, .leave:
+                throw .malformed(from: "the rendezvous", "a frame that only ranks send")
+            }
+        }
+    }
+
+    /// Leaves the meeting. Where this rank serves it, waits up to a second for the others to leave.
+    public func close() {
+        guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        _ = socket.send(RendezvousFrame.leave.encoded()[...])
+        rendezvous?.close()
+    }
+
+    deinit { close() }
+}

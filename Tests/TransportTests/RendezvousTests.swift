@@ -1,0 +1,221 @@
+import Synchronization
+import Testing
+import Topology
+
+@testable import Transport
+
+@Suite struct RendezvousTests {
+    private let soon = Deadline(.seconds(10), "join")
+
+    private func threads(
+        _ count: Int, _ body: @escaping @Sendable (Int) throws -> Void
+    ) throws {
+        let errors = Mutex<[any Error]>([])
+        var threads: [FabricThread] = []
+        for index in 0 ..< count {
+            threads.append(
+                try FabricThread("rank") {
+                    do { try body(index) } catch { errors.withLock { $0.append(error) } }
+                })
+        }
+        for thread in threads { thread.join() }
+        if let error = errors.withLock({ $0.first }) { throw error }
+    }
+
+    @Test func `ranks gather each other's blobs over TCP`() throws {
+        let server = try TCPRendezvous(address: "127.0.0.1:0", rankCount: 4, token: "secret")
+        try threads(4) { index in
+            let exchange = try TCPExchange.connect(
+                to: server.address, rank: Rank(rawValue: index), rankCount: 4,
+                token: "secret", deadline: soon)
+            for round in 0 ..< 20 {
+                let blob = [UInt8](repeating: UInt8(index), count: 100 * round * index)
+                let blobs = try exchange.allGather(blob, label: "\(round)", deadline: soon)
+                #expect(
+                    blobs.map(\.count) == (0 ..< 4).map { 100 * round * $0 })
+            }
+            exchange.close()
+        }
+        server.close()
+    }
+
+    @Test func `a fabric joins over TCP with rank 0 serving`() throws {
+        let probe = try TCPRendezvous(address: "127.0.0.1:0", rankCount: 1, token: "t")
+        let address = probe.address
+        probe.close()
+        try threads(3) { index in
+            let exchange = try TCPExchange.join(
+                rendezvous: address, rank: Rank(rawValue: index), rankCount: 3, token: "t",
+                deadline: soon)
+            let fabric = try makeFabric(
+                FabricConfiguration(rank: Rank(rawValue: index), rankCount: 3),
+                exchange: exchange)
+            try fabric.barrier(deadline: soon)
+            fabric.close()
+        }
+    }
+
+    @Test func `another token is refused`() throws {
+        let server = try TCPRendezvous(address: "127.0.0.1:0", rankCount: 2, token: "secret")
+        #expect(
+            throws: TransportError.refused("\(server.address): join refused: the token is another")
+        ) {
+            try TCPExchange.connect(
+                to: server.address, rank: 1, rankCount: 2, token: "guess", deadline: soon)
+        }
+        server.close()
+    }
+
+    @Test func `a rank that disagrees on the rank count is refused`() throws {
+        let server = try TCPRendezvous(address: "127.0.0.1:0", rankCount: 2, token: "secret")
+        let error = #expect(throws: TransportError.self) {
+            try TCPExchange.connect(
+                to: server.address, rank: 1, rankCount: 3, token: "secret", deadline: soon)
+        }
+        #expect("\(error!)".contains("rank count 3, this rendezvous has 2"))
+        server.close()
+    }
+
+    @Test func `a taken port is named`() throws {
+        let server = try TCPRendezvous(address: "127.0.0.1:0", rankCount: 2, token: "secret")
+        #expect(
+            throws: TransportError.call(
+                "bind to \(server.address)", status: "Address already in use")
+        ) { try TCPRendezvous(address: server.address, rankCount: 2, token: "secret") }
+        server.close()
+    }
+
+    @Test func `a rank that never joins is named by those that wait`() throws {
+        let server = try TCPRendezvous(address: "127.0.0.1:0", rankCount: 3, token: "secret")
+        try threads(2) { index in
+            let error = #expect(throws: TransportError.self) {
+                let exchange = try TCPExchange.connect(
+                    to: server.address, rank: Rank(rawValue: index), rankCount: 3,
+                    token: "secret", deadline: soon)
+                _ = try exchange.allGather(
+                    [], label: "join", deadline: Deadline(.milliseconds(300), "join"))
+            }
+            #expect(error?.rank == 2)
+        }
+        server.close()
+    }
+
+    @Test func `a rank that leaves is named by those that wait`() throws {
+        let server = try TCPRendezvous(address: "127.0.0.1:0", rankCount: 2, token: "secret")
+        try threads(2) { index in
+            let exchange = try TCPExchange.connect(
+                to: server.address, rank: Rank(rawValue: index), rankCount: 2,
+                token: "secret", deadline: soon)
+            if index == 1 { return exchange.close() }
+            let error = #expect(throws: TransportError.self) {
+                try exchange.allGather([], label: "join", deadline: soon)
+            }
+            #expect(error?.rank == 1)
+        }
+        server.close()
+    }
+
+    @Test func `strangers that send garbage neither join nor disturb`() throws {
+        let server = try TCPRendezvous(address: "127.0.0.1:0", rankCount: 1, token: "secret")
+        let endpoint = try NetworkEndpoint(server.address)
+        var strangers: [StreamSocket] = []
+        for seed in 0 ..< 40 {
+            let socket = try StreamSocket.connect(to: endpoint, deadline: soon)
+            _ = socket.send([UInt8](repeating: UInt8(seed), count: seed * 50)[...])
+            strangers.append(socket)
+        }
+        let exchange = try TCPExchange.connect(
+            to: server.address, rank: 0, rankCount: 1, token: "secret", deadline: soon)
+        #expect(try exchange.allGather([7], label: "x", deadline: soon) == [[7]])
+        exchange.close()
+        server.close()
+    }
+
+    @Test func `ranks meet through files`() throws {
+        let directory = temporaryDirectory()
+        try threads(3) { index in
+            let exchange = FileExchange(
+                directory: directory, rank: Rank(rawValue: index), rankCount: 3,
+                token: "secret")
+            for round in 0 ..< 5 {
+                let blobs = try exchange.allGather(
+                    [UInt8(index)], label: "\(round)", deadline: soon)
+                #expect(blobs == [[0], [1], [2]])
+            }
+        }
+        removeDirectory(directory)
+    }
+
+    @Test func `a process of another protocol version is named`() throws {
+        let rendezvous = InProcessRendezvous(rankCount: 2)
+        try threads(2) { index in
+            let exchange = rendezvous.member(Rank(rawValue: index))
+            if index == 1 {
+                var hello = WireWriter()
+                hello.append(UInt32(0x5355_5041))
+                hello.append(UInt32(999))
+                _ = try? exchange.allGather(hello.bytes, label: "join", deadline: soon)
+                return
+            }
+            #expect(
+                throws: TransportError.disagreement(
+                    1, subject: "protocol version", theirs: "999",
+                    ours: "\(Hello.protocolVersion)")
+            ) {
+                try makeFabric(
+                    FabricConfiguration(rank: 0, rankCount: 2, transport: .loopback),
+                    exchange: exchange)
+            }
+        }
+    }
+}
+
+@Suite struct LaunchEnvironmentTests {
+    @Test func `torchrun's variables name the run`() throws {
+        let environment = try LaunchEnvironment.detect(in: [
+            "RANK": "3", "WORLD_SIZE": "8", "MASTER_ADDR": "node1", "MASTER_PORT": "29500",
+            "APUS_TOKEN": "x",
+        ])
+        #expect(
+            environment
+                == LaunchEnvironment(
+                    launcher: "torchrun", rank: 3, rankCount: 8, rendezvous: "node1:29500",
+                    token: "x"))
+    }
+
+    @Test func `Open MPI on one node needs no address`() throws {
+        let environment = try LaunchEnvironment.detect(in: [
+            "OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2",
+            "OMPI_COMM_WORLD_LOCAL_SIZE": "2", "PMIX_NAMESPACE": "1234",
+        ])
+        #expect(environment?.rendezvous.hasPrefix("127.0.0.1:") == true)
+        #expect(environment?.token == "apus-1234")
+    }
+
+    @Test func `Open MPI across nodes asks for an address`() throws {
+        #expect(throws: TransportError.self) {
+            try LaunchEnvironment.detect(in: [
+                "OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2",
+                "OMPI_COMM_WORLD_LOCAL_SIZE": "1",
+            ])
+        }
+    }
+
+    @Test(arguments: [
+        ("node[03-07,9],other", "node03"), ("alpha,beta", "alpha"), ("alpha,b[1-2]", "alpha"),
+        ("n[7]", "n7"),
+    ])
+    func `Slurm's host list begins with rank 0's host`(list: String, first: String) {
+        #expect(LaunchEnvironment.firstHost(of: list) == first)
+    }
+
+    @Test func `no launcher is not an error`() throws {
+        #expect(try LaunchEnvironment.detect(in: ["PATH": "/bin"]) == nil)
+    }
+
+    @Test func `a rank that is not a number is named with its variable`() throws {
+        #expect(
+            throws: TransportError.unavailable("RANK=many is not a count (torchrun)")
+        ) { try LaunchEnvironment.detect(in: ["RANK": "many", "WORLD_SIZE": "2"]) }
+    }
+}

@@ -1,0 +1,52 @@
+import Foundation
+import Testing
+import Topology
+
+@testable import Transport
+
+/// Not inside a child, which would start children of its own.
+@Suite(.enabled(if: ChildRoles.role == nil), .serialized)
+struct SharedMemoryTests {
+    private func withChildren(
+        _ role: String, rankCount: Int, extra: [String: String] = [:],
+        _ body: (ChildRanks) throws -> Void
+    ) throws {
+        let server = try TCPRendezvous(
+            address: "127.0.0.1:0", rankCount: rankCount, token: "secret")
+        let children = try ChildRanks(
+            role: role, rankCount: rankCount, rendezvous: server.address, extra: extra)
+        defer {
+            children.end()
+            server.close()
+        }
+        try body(children)
+    }
+
+    @Test func `processes of one node exchange blocks through shared memory`() throws {
+        try withChildren("exchange", rankCount: 3) { children in
+            for rank in 0 ..< 3 {
+                #expect(
+                    children.waits(for: "ROLE DONE", rank: rank), "\(children.output(of: rank))")
+                #expect(!children.output(of: rank).contains("WRONG"))
+                #expect(children.output(of: rank).contains("to rank \((rank + 1) % 3): shm"))
+            }
+        }
+        let left = try FileManager.default.contentsOfDirectory(atPath: "/dev/shm")
+        #expect(!left.contains { $0.hasPrefix("apus") })
+    }
+
+    @Test(arguments: [SIGKILL, SIGSTOP])
+    func `a killed or stopped rank is named by every survivor`(signal: Int32) throws {
+        try withChildren("ring", rankCount: 4) { children in
+            for rank in 0 ..< 4 { #expect(children.waits(for: "RING RUNS", rank: rank)) }
+            children.send(signal, to: 2)
+            for rank in [0, 1, 3] {
+                #expect(
+                    children.waits(
+                        for: "ROLE FAILED: rank 2 left during ring", rank: rank,
+                        limit: .seconds(4)),
+                    "\(children.output(of: rank))")
+            }
+        }
+    }
+}
