@@ -6,5 +6,8 @@ struct Apus: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "apus",
         abstract: "Launches, serves, trains and measures mixture-of-experts models on a cluster.",
-        subcommands: [ScheduleCommand.self])
+        subcommands: [
+            LabCommand.self,
+            ScheduleCommand.self,
+        ])
 }

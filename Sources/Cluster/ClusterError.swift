@@ -1,0 +1,35 @@
+/// What a cluster can be refused or ended for. Each case is one line for people.
+public enum ClusterError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The job file, the topology or an argument cannot be used: exit code 2.
+    case badInput(String)
+    /// A namespace, device or process that the lab or launcher would have to touch is not its own.
+    case notOurs(String)
+    /// A program we called failed; its own words follow.
+    case command(String)
+    /// The coordinator would not have this worker; the reason names the field that differs.
+    case refused(String)
+    /// The job is over: a rank was lost, a deadline passed, or someone asked for the end.
+    case ended(JobEnd)
+    /// A wait of this process passed its deadline; what it waited for follows.
+    case deadline(String)
+
+    /// The fact in one line.
+    public var description: String {
+        switch self {
+        case .badInput(let words), .notOurs(let words), .command(let words), .refused(let words),
+            .deadline(let words):
+            words
+        case .ended(let end): end.description
+        }
+    }
+
+    /// What a program that fails with this error exits with: 2 bad input, 3 lost rank or deadline.
+    public var exitCode: Int32 {
+        switch self {
+        case .badInput, .notOurs, .refused: 2
+        case .command: 1
+        case .deadline: 3
+        case .ended(let end): end.exitCode
+        }
+    }
+}

@@ -1,0 +1,114 @@
+import Foundation
+public import Topology
+
+/// Where one process of a lab run belongs.
+public struct LabPlace: Hashable, Sendable {
+    /// The process's rank; with one process per node, the node's number.
+    public var rank: Rank
+    /// The node whose namespace it runs in.
+    public var node: NodeID
+    /// Its number among the processes of its node.
+    public var localRank: Int
+    /// How many processes its node has.
+    public var localRankCount: Int
+}
+
+/// One command, run on every rank (or node) of a lab.
+public struct LabRun: Sendable {
+    /// The lab to run in.
+    public var plan: LabPlan
+    /// Once per node, whatever its count of ranks.
+    public var isPerNode: Bool
+    /// Where rank 0 listens for the others, on plane 0 of its node.
+    public var rendezvousPort: Int
+    /// The secret the processes of this run share.
+    public var token: String
+
+    /// A run in `lab`, with a port and a token of its own.
+    public init(in lab: Lab, isPerNode: Bool = false) {
+        plan = lab.state.plan
+        self.isPerNode = isPerNode
+        // Below the ephemeral range; two runs in one lab rarely meet, and one of them is told.
+        rendezvousPort = Int.random(in: 20000 ..< 30000)
+        token = Lab.randomWord() + Lab.randomWord()
+    }
+
+    /// The processes, in order of rank.
+    public var places: [LabPlace] {
+        let map = plan.map
+        if isPerNode {
+            return map.nodes.indices.map {
+                LabPlace(
+                    rank: Rank(rawValue: $0), node: NodeID(rawValue: $0), localRank: 0,
+                    localRankCount: 1)
+            }
+        }
+        return map.nodes.indices.flatMap { node in
+            let ranks = map.ranks(on: NodeID(rawValue: node))
+            return ranks.map {
+                LabPlace(
+                    rank: Rank(rawValue: $0), node: NodeID(rawValue: node),
+                    localRank: $0 - ranks.lowerBound, localRankCount: ranks.count)
+            }
+        }
+    }
+
+    /// What a process is told: the variables of torchrun, and those of a lab.
+    ///
+    /// `APUS_NODE` says which ranks share a node: namespaces of one machine would otherwise look
+    /// like one node, and processes would reach each other through memory instead of the wire.
+    public func environment(at place: LabPlace) -> [String: String] {
+        let map = plan.map
+        let planes = map.planes.indices
+        return [
+            "RANK": "\(place.rank.rawValue)",
+            "WORLD_SIZE": "\(places.count)",
+            "LOCAL_RANK": "\(place.localRank)",
+            "LOCAL_WORLD_SIZE": "\(place.localRankCount)",
+            "MASTER_ADDR": map.address(of: 0, plane: 0),
+            "MASTER_PORT": "\(rendezvousPort)",
+            "APUS_LAB": map.name,
+            "APUS_NODE": "\(place.node.rawValue)",
+            "APUS_NODE_NAME": map.nodes[place.node.rawValue].name,
+            "APUS_NODE_COUNT": "\(map.nodes.count)",
+            "APUS_ADDRESSES": planes.map { map.address(of: place.node, plane: $0) }
+                .joined(separator: ","),
+            "APUS_DEVICES": map.planes.map(\.name).joined(separator: ","),
+            "APUS_TOKEN": token,
+        ]
+    }
+
+    /// The words that start `command` in the place's namespace.
+    func words(_ command: [String], at place: LabPlace) -> [String] {
+        ["ip", "netns", "exec", plan.namespace(of: place.node)] + command
+    }
+
+    /// Runs `command` everywhere and waits for all of it.
+    ///
+    /// When one process fails, the others have `grace` to notice and to say so themselves; then
+    /// they are ended.
+    ///
+    /// - Returns: The exit status of each process, in order of rank; 128 + signal when killed.
+    public func perform(_ command: [String], stop: StopFlag) throws -> [Int32] {
+        var children: [Child] = []
+        defer { children.forEach { $0.end(within: Lab.patience) } }
+        for place in places {
+            children.append(
+                try Child(
+                    words: words(command, at: place), environment: environment(at: place)))
+        }
+        var firstFailure: ContinuousClock.Instant?
+        while children.contains(where: { $0.status == nil }), !stop.isRaised {
+            if firstFailure == nil, children.contains(where: { ($0.status ?? 0) != 0 }) {
+                firstFailure = .now
+            }
+            if let firstFailure, .now - firstFailure > Self.grace { break }
+            stop.wait(0.02)
+        }
+        children.forEach { $0.end(within: Lab.patience) }
+        return children.map { $0.status ?? 128 + SIGKILL }
+    }
+
+    /// Longer than the deadline in which survivors name a lost rank.
+    static let grace = Duration.seconds(15)
+}

@@ -1,0 +1,42 @@
+public import Topology
+
+/// Why a job is over. It is sent to every rank, logged by all, and becomes the exit code.
+public enum JobEnd: Hashable, Codable, Sendable, CustomStringConvertible {
+    /// Someone asked for it: Ctrl-C, SIGTERM, `apus stop`.
+    case stopped
+    /// A rank left or fell silent.
+    case lost(rank: Rank, phase: Phase, epoch: Int, reason: String)
+    /// A rank was not through a phase when its time was up.
+    case late(rank: Rank, phase: Phase, deadline: Duration, lastError: String?)
+    /// A rank said itself that it cannot go on.
+    case failed(rank: Rank, phase: Phase, reason: String)
+    /// The coordinator fell silent or closed the connection.
+    case coordinatorLost(reason: String)
+
+    /// The fact in one line.
+    public var description: String {
+        switch self {
+        case .stopped: return "the job was stopped"
+        case .lost(let rank, let phase, let epoch, let reason):
+            return "\(rank) was lost in phase \(phase), epoch \(epoch): \(reason)"
+        case .late(let rank, let phase, let deadline, let lastError):
+            let seconds =
+                Double(deadline.components.seconds)
+                + Double(deadline.components.attoseconds) / 1e18
+            let error = lastError.map { "; its last error: \($0)" } ?? ""
+            return "\(rank) did not finish phase \(phase) within \(seconds) s\(error)"
+        case .failed(let rank, let phase, let reason):
+            return "\(rank) failed in phase \(phase): \(reason)"
+        case .coordinatorLost(let reason): return "the coordinator was lost: \(reason)"
+        }
+    }
+
+    /// What a program that sees this end exits with.
+    public var exitCode: Int32 {
+        switch self {
+        case .stopped: 0
+        case .failed: 1
+        case .lost, .late, .coordinatorLost: 3
+        }
+    }
+}

@@ -1,0 +1,27 @@
+/// The way of a rank into the job, in order.
+public enum Phase: Int, Codable, CaseIterable, Comparable, Sendable, CustomStringConvertible {
+    /// Not heard of yet, or shaking hands.
+    case join
+    /// Reading its share of the model.
+    case load
+    /// Meeting the other ranks on the data path.
+    case connect
+    /// Running steps whose answers nobody sees.
+    case warmUp
+    /// Serving.
+    case ready
+
+    /// The word tables and messages use.
+    public var description: String {
+        switch self {
+        case .join: "join"
+        case .load: "load"
+        case .connect: "connect"
+        case .warmUp: "warm up"
+        case .ready: "ready"
+        }
+    }
+
+    /// Orders phases as a rank passes through them.
+    public static func < (a: Phase, b: Phase) -> Bool { a.rawValue < b.rawValue }
+}

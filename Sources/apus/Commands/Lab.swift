@@ -1,0 +1,95 @@
+import ArgumentParser
+import Cluster
+import Foundation
+import Topology
+
+/// Nodes as network namespaces of this machine, wired as a topology file says.
+struct LabCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "lab",
+        abstract: "Builds a cluster of network namespaces on this machine, and runs things in it.",
+        discussion: """
+            Needs root and iproute2. Nodes are namespaces joined by veth pairs through one bridge \
+            per plane; rates are shaped by tbf. What apus lab did not make, it does not touch.
+
+              apus lab run topology/two-nodes-4g.yaml -- apus bench all-to-all
+              apus lab up topology/two-nodes-4g.yaml
+              apus lab down topology/two-nodes-4g.yaml
+            """,
+        subcommands: [Up.self, Run.self, Down.self])
+
+    struct Up: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Builds the lab and leaves it up.")
+
+        @Argument(help: "A file of topology/.") var topology: String
+
+        func run() throws {
+            try reporting {
+                let lab = try Lab.up(NodeMap(contentsOf: topology), isTemporary: false)
+                let map = lab.state.map
+                for index in map.nodes.indices {
+                    let node = NodeID(rawValue: index)
+                    let addresses = map.planes.indices.map {
+                        "\(map.planes[$0].name) \(map.address(of: node, plane: $0))"
+                    }
+                    print(
+                        "\(lab.state.plan.namespace(of: node))  \(addresses.joined(separator: "  "))"
+                    )
+                }
+            }
+        }
+    }
+
+    struct Down: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Ends what runs in the lab and removes it, also after a crash.")
+
+        @Argument(help: "A file of topology/.") var topology: String
+
+        func run() throws {
+            try reporting {
+                let map = try NodeMap(contentsOf: topology)
+                if try !Lab.remove(named: map.name) { print("lab \(map.name) is not up") }
+            }
+        }
+    }
+
+    struct Run: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Runs a command on every rank of the lab.",
+            discussion: """
+                Builds the lab for the time of the command unless it is up. Each process gets \
+                RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT, \
+                APUS_NODE, APUS_ADDRESSES, APUS_DEVICES and APUS_TOKEN. Exits with the first \
+                status that is not 0.
+                """)
+
+        @Argument(help: "A file of topology/.") var topology: String
+        @Flag(help: "Run once per node, not once per rank.") var perNode = false
+        @Argument(parsing: .postTerminator, help: "After --: the command.") var command: [String] =
+            []
+
+        func validate() throws {
+            if command.isEmpty { throw ValidationError("a command is needed after --") }
+        }
+
+        func run() throws {
+            let statuses = try reporting { try performed() }
+            if let failure = statuses.first(where: { $0 != 0 }) { throw ExitCode(failure) }
+        }
+
+        private func performed() throws -> [Int32] {
+            let stop = StopFlag.onSignals()
+            let map = try NodeMap(contentsOf: topology)
+            let standing = try Lab.find(map)
+            let lab = try standing ?? Lab.up(map, isTemporary: true)
+            let result = Result {
+                try LabRun(in: lab, isPerNode: perNode).perform(command, stop: stop)
+            }
+            if standing == nil { try lab.down() }
+            if let signal = stop.raisedBy { throw ExitCode(128 + signal) }
+            return try result.get()
+        }
+    }
+}

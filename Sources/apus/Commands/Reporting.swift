@@ -1,0 +1,25 @@
+import ArgumentParser
+import Cluster
+import Foundation
+import Topology
+
+/// Runs a command's work and turns an error of a room into one line on standard error and the
+/// exit code people are promised: 1 failed check, 2 bad input, 3 lost rank or deadline.
+func reporting<Value>(_ work: () throws -> Value) throws -> Value {
+    do {
+        return try work()
+    } catch let error as ExitCode {
+        throw error
+    } catch {
+        FileHandle.standardError.write(Data("apus: \(error)\n".utf8))
+        throw ExitCode(exitCode(of: error))
+    }
+}
+
+private func exitCode(of error: any Error) -> Int32 {
+    switch error {
+    case let error as ClusterError: error.exitCode
+    case is TopologyError, is PlacementError: 2
+    default: 1
+    }
+}
