@@ -2,7 +2,7 @@ internal import CKernels
 
 /// How a row of Float32 travels or rests: the bytes between a tensor and a window, a cache or a
 /// checkpoint.
-public enum RowCodec: Sendable, Equatable {
+public enum RowCodec: Hashable, Codable, Sendable {
     case float32
     case bfloat16
     /// e4m3 with one Float32 scale per 128 values, the scales after the values.
@@ -109,5 +109,26 @@ public enum RowCodec: Sendable, Equatable {
                 unsafe body(from + offset, target, row.count)
             }
         }
+    }
+}
+
+extension RowCodec: CustomStringConvertible {
+    /// As flags and tables name it.
+    public var description: String {
+        switch self {
+        case .float32: "f32"
+        case .bfloat16: "bf16"
+        case .float8e4m3(false): "fp8"
+        case .float8e4m3(true): "fp8-pow2"
+        }
+    }
+
+    /// The codec that `description` names so.
+    public init?(named name: String) {
+        let all: [RowCodec] = [
+            .float32, .bfloat16, .float8e4m3(powerOfTwo: false), .float8e4m3(powerOfTwo: true),
+        ]
+        guard let codec = all.first(where: { $0.description == name }) else { return nil }
+        self = codec
     }
 }

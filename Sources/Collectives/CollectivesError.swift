@@ -1,0 +1,55 @@
+public import Topology
+
+/// What a caller, or another rank, got wrong about an operation of many ranks.
+///
+/// What the transport finds (a lost rank, a deadline) stays a `TransportError`.
+public enum CollectivesError: Error, Hashable, Sendable {
+    /// A token names an expert that the model does not have.
+    case expertOutOfRange(Int, token: Int, expertCount: Int)
+    /// A token names one expert twice.
+    case repeatedExpert(ExpertID, token: Int)
+    /// A gate weight is NaN or infinite.
+    case weightNotFinite(token: Int, choice: Int)
+    /// More tokens than the windows were made for.
+    case tooManyTokens(Int, maximum: Int)
+    /// A tensor or a list has another shape than the operation needs.
+    case shape(String, found: [Int], expected: [Int])
+    /// A value of a configuration lies outside its limits.
+    case limit(String, value: Int, range: ClosedRange<Int>, origin: String)
+    /// Another rank came with another configuration.
+    case disagreement(Rank, subject: String, theirs: String, ours: String)
+    /// Another rank wrote something into our window that no rank of this version writes.
+    case malformed(Rank, String)
+    /// Both buffers hold operations that were not waited for.
+    case tooManyInFlight(limit: Int)
+    /// All copies of an expert are on masked ranks.
+    case expertLost(ExpertID)
+}
+
+extension CollectivesError: CustomStringConvertible {
+    /// The fact, the value, the limit, and where the limit came from.
+    public var description: String {
+        switch self {
+        case .expertOutOfRange(let expert, let token, let count):
+            "expert \(expert) of token \(token) is out of range: the model has \(count) routed "
+                + "experts (n_routed_experts)"
+        case .repeatedExpert(let expert, let token):
+            "token \(token) names \(expert) twice: the choices of a token are distinct"
+        case .weightNotFinite(let token, let choice):
+            "the gate weight of token \(token), choice \(choice), is not finite"
+        case .tooManyTokens(let count, let maximum):
+            "\(count) tokens are too many: the windows hold \(maximum) (maximumTokensPerRank)"
+        case .shape(let subject, let found, let expected):
+            "\(subject) has shape \(found), expected \(expected)"
+        case .limit(let subject, let value, let range, let origin):
+            "\(subject) \(value) is out of range: the limits are \(range.lowerBound) and "
+                + "\(range.upperBound) (\(origin))"
+        case .disagreement(let rank, let subject, let theirs, let ours):
+            "\(rank) has \(subject) \(theirs), this rank has \(ours)"
+        case .malformed(let rank, let fact): "malformed bytes from \(rank): \(fact)"
+        case .tooManyInFlight(let limit):
+            "\(limit) operations are in flight already: the windows have \(limit) buffers"
+        case .expertLost(let expert): "all copies of \(expert) are on masked ranks"
+        }
+    }
+}

@@ -1,0 +1,225 @@
+internal import Tensors
+internal import Topology
+internal import Transport
+
+extension Operation {
+    private var codec: RowCodec { group.configuration.combineCodec }
+    private var adds: Bool { group.configuration.addsBeforeReturn }
+
+    func checkOutputs(_ outputs: Tensor, _ scalars: [Float]?) throws(CollectivesError) {
+        let rows = expertOffsets.last ?? 0
+        guard outputs.rows >= rows, outputs.columns == hidden || rows == 0 else {
+            throw .shape(
+                "outputs", found: [outputs.rows, outputs.columns], expected: [rows, hidden])
+        }
+        if group.configuration.carriesScalars, let scalars, scalars.count < rows {
+            throw .shape("scalars", found: [scalars.count], expected: [rows])
+        }
+    }
+
+    /// Encodes outputs where the ranks of this node read them.
+    func writeOutputs(_ outputs: Tensor, scalars: [Float]?, weighting: Weighting) {
+        if adds {
+            writeSums(outputs, weighting)
+        } else {
+            writeRows(outputs, scalars)
+        }
+    }
+
+    /// One row per token and expert: weighed and added at home.
+    private func writeRows(_ outputs: Tensor, _ scalars: [Float]?) {
+        let here = own
+        let codec = codec
+        let scalarOffset = here.outputBytes - 4
+        let carries = group.configuration.carriesScalars
+        for source in 0 ..< map.rankCount {
+            let first = Int(sourcePairs[source])
+            for pair in first ..< Int(sourcePairs[source + 1]) {
+                let position = Int(positions[pair])
+                window.withMutableBytes(here.output(buffer, to: source, pair - first)) { bytes in
+                    codec.encode(outputs.row(position), into: &bytes)
+                    if carries { bytes.setFloat(scalars?[position] ?? 0, at: scalarOffset) }
+                }
+            }
+        }
+    }
+
+    /// One row per token: the weighted sum over this rank's experts, in the order of its choices.
+    private func writeSums(_ outputs: Tensor, _ weighting: Weighting) {
+        let codec = codec
+        let sum = Tensor(rows: 1, columns: hidden)
+        for entry in 0 ..< entryRow.count {
+            let meetings = Int(entryPairs[entry]) ..< Int(entryPairs[entry + 1])
+            sum.fill(0)
+            for pair in meetings {
+                let weight = weighting == .gate ? Entry.weight(pairs[pair]) : 1
+                var row = sum.mutableRow(0)
+                RowCodec.float32.accumulate(
+                    outputs.bytes, at: 4 * hidden * Int(positions[pair]), weight: weight,
+                    into: &row)
+            }
+            withOutputBytes(entry) { codec.encode(sum.row(0), into: &$0) }
+        }
+    }
+
+    /// The row that goes home for a received token, where one row per token does.
+    func withOutputBytes(_ entry: Int, _ body: (inout MutableRawSpan) -> Void) {
+        let source = Int(entrySource[entry])
+        let row = entry - Int(sourceEntries[source])
+        window.withMutableBytes(own.output(buffer, to: source, row), body)
+    }
+
+    /// Tells the ranks of this node that this rank's outputs can be read.
+    func startCombine(weighting: Weighting) throws {
+        precondition(phase == .received, "a combine without a dispatch")
+        phase = .combining
+        self.weighting = weighting
+        began = Clock.nanoseconds()
+        exposed = 0
+        lastBegin = began
+        if !map.carriedSources.isEmpty { try window.flush(deadline: deadline("combine")) }
+        for rank in map.neighbours {
+            try signal(.outputs, at: rank, count: outputCount(for: rank))
+        }
+    }
+
+    /// Rows that this rank has for a source.
+    func outputCount(for source: Int) -> Int {
+        let starts = adds ? sourceEntries : sourcePairs
+        return Int(starts[source + 1] - starts[source])
+    }
+
+    /// Brings rows home for other nodes, then adds up this rank's own.
+    func finishCombine(addingInto rows: Tensor) throws {
+        precondition(phase == .combining, "a combine that was not started")
+        guard let layout else { preconditionFailure("a combine without a layout") }
+        guard rows.rows >= layout.tokenCount, rows.columns == hidden || layout.tokenCount == 0
+        else {
+            throw CollectivesError.shape(
+                "combined rows", found: [rows.rows, rows.columns],
+                expected: [layout.tokenCount, hidden])
+        }
+        let deadline = deadline("combine")
+        for rank in map.neighbours {
+            let rowCount = adds ? layout.entryCount(rank) : layout.pairCounts[rank]
+            try expect(rowCount, .outputs, from: rank, deadline)
+        }
+        for source in map.carriedSources { try sendHome(to: source) }
+        for carrier in map.remoteCarriers {
+            try expect(layout.returnCount[carrier], .returned, from: carrier, deadline)
+        }
+        try addUp(into: rows, layout)
+        phase = .idle
+        record(.combine)
+    }
+
+    private func expect(_ count: Int, _ kind: Arrival, from rank: Int, _ deadline: Deadline) throws
+    {
+        let found = try arrival(kind, from: rank, atMost: count, deadline)
+        guard found == count else {
+            throw CollectivesError.malformed(
+                Rank(rawValue: rank), "\(found) rows came home, \(count) were sent for")
+        }
+    }
+
+    /// Puts together the rows of this node for a source elsewhere, and posts them.
+    private func sendHome(to source: Int) throws {
+        let here = own
+        let count = blockCounts[source]
+        let members = map.ranksOfNode[map.nodes[map.rank]]
+        var nextRow = [Int](repeating: 0, count: members.count)
+        var base = 0
+        window.withBytes(here.block(buffer, from: source, count: 0)) {
+            base = Int(truncatingIfNeeded: $0.word(at: 0))
+        }
+        var staged = 0
+        let sum = Tensor(rows: 1, columns: hidden)
+        try readBlock(from: source, count: count) { _, words in
+            if adds {
+                try addMembers(words, of: source, members, &nextRow, into: sum)
+                window.withStaging(here.stagedReturn(buffer, to: source, staged)) {
+                    codec.encode(sum.row(0), into: &$0)
+                }
+                staged += 1
+                return
+            }
+            for pair in words.dropFirst() {
+                let place = Entry.place(pair)
+                let target = here.stagedReturn(buffer, to: source, staged)
+                withOutput(of: members[place], for: source, nextRow[place]) { row in
+                    window.withStaging(target) { $0.copy(row, to: 0) }
+                }
+                nextRow[place] += 1
+                staged += 1
+            }
+        }
+        let there = group.maps[source]
+        let limit = group.configuration.maximumTokensPerRank * group.configuration.topK
+        guard base >= 0, base + staged <= limit else {
+            throw CollectivesError.malformed(
+                Rank(rawValue: source), "rows \(base) to \(base + staged) of \(limit) to return to")
+        }
+        returnedBytes[source] = staged * here.outputStride
+        let first = here.stagedReturn(buffer, to: source, 0).lowerBound
+        try window.put(
+            first ..< first + staged * here.outputStride, to: Rank(rawValue: source),
+            at: there.returned(buffer, base).lowerBound,
+            signal: Arrival.index(
+                .returned, buffer: buffer, from: map.rank, rankCount: map.rankCount),
+            value: Arrival.word(sequence: sequence, count: staged))
+    }
+
+    /// Adds the rows of a token over the ranks of this node, in the order of the token's choices.
+    private func addMembers(
+        _ words: ArraySlice<UInt64>, of source: Int, _ members: [Int], _ nextRow: inout [Int],
+        into sum: Tensor
+    ) throws {
+        sum.fill(0)
+        var added: [Int] = []
+        for pair in words.dropFirst() {
+            let place = Entry.place(pair)
+            if added.contains(place) || map.masked[members[place]] { continue }
+            added.append(place)
+            withOutput(of: members[place], for: source, nextRow[place]) { bytes in
+                var row = sum.mutableRow(0)
+                codec.accumulate(bytes, weight: 1, into: &row)
+            }
+            nextRow[place] += 1
+        }
+    }
+
+    private func withOutput<R>(
+        of rank: Int, for source: Int, _ row: Int, _ body: (RawSpan) throws -> R
+    ) rethrows -> R {
+        try withNeighbour(rank, group.maps[rank].output(buffer, to: source, row), body)
+    }
+
+    /// Adds the rows of each token in the order of its choices.
+    private func addUp(into rows: Tensor, _ layout: DispatchLayout) throws {
+        let ranks = map.rankCount
+        let topK = group.configuration.topK
+        let codec = codec
+        let maps = group.maps
+        let weighs = weighting == .gate && !adds
+        let carries = group.configuration.carriesScalars
+        let scalarOffset = own.outputBytes - 4
+        homeScalars = carries ? [Float](repeating: 0, count: layout.tokenCount * topK) : []
+        for token in layout.tokensSent {
+            var target = rows.mutableRow(Int(token))
+            for index in Int(token) * topK ..< (Int(token) + 1) * topK {
+                let from = Int(layout.contributors[index])
+                if from < 0 { continue }
+                let row = Int(layout.rows[index])
+                let weight = weighs ? layout.routing.weights[index] : 1
+                let holder = from < ranks ? from : map.rank
+                let range =
+                    from < ranks
+                    ? maps[from].output(buffer, to: map.rank, row) : own.returned(buffer, row)
+                withNeighbour(holder, range) { bytes in
+                    codec.accumulate(bytes, weight: weight, into: &target)
+                    if carries { homeScalars[index] = bytes.float(at: scalarOffset) }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+internal import Tensors
+internal import Topology
+internal import Transport
+
+extension Operation {
+    /// Encodes the tokens, tells the ranks of this node where they are, and posts the blocks for
+    /// other nodes.
+    func startDispatch(_ tokens: Tensor, layout: DispatchLayout, sequence: UInt64) throws {
+        phase = .dispatching
+        self.sequence = sequence
+        self.layout = layout
+        began = Clock.nanoseconds()
+        exposed = 0
+        lastBegin = began
+        let carriers = map.remoteCarriers
+        if !carriers.isEmpty { try window.flush(deadline: deadline("dispatch")) }
+        encode(tokens, layout)
+        for carrier in carriers { try sendBlock(to: carrier, layout) }
+        for rank in map.neighbours {
+            tell(rank, words: layout.entries[rank], source: map.rank)
+            try signal(.entries, at: rank, count: layout.entryCount(rank))
+        }
+    }
+
+    private func encode(_ tokens: Tensor, _ layout: DispatchLayout) {
+        let codec = group.configuration.dispatchCodec
+        let map = own
+        for token in layout.tokensSent {
+            window.withMutableBytes(map.token(buffer, Int(token))) { bytes in
+                codec.encode(tokens.row(Int(token)), into: &bytes)
+            }
+        }
+    }
+
+    /// Writes the entries of a source into the window of a rank of this node.
+    private func tell(_ rank: Int, words: [UInt64], source: Int) {
+        let there = group.maps[rank]
+        let count = words.count * 8 / there.entryBytes
+        withNeighbourMutable(rank, there.entries(buffer, from: source, count: count)) { bytes in
+            bytes.setWord(began, at: 0)
+            bytes.copy(words.span, to: WindowMap.entriesHeadBytes)
+        }
+    }
+
+    /// Puts a block together and posts it: the head, then each token with its entry before it.
+    private func sendBlock(to carrier: Int, _ layout: DispatchLayout) throws {
+        let words = layout.blocks[carrier]
+        let stride = layout.stride
+        let count = layout.slotCount(carrier)
+        let map = own
+        let range = map.stagedBlock(buffer, to: carrier, count: count)
+        window.withStaging(range) { block in
+            block.setWord(UInt64(layout.returnBase[carrier]), at: 0)
+            for slot in 0 ..< count {
+                let start = WindowMap.blockHeadBytes + slot * map.slotBytes
+                for word in 0 ..< stride {
+                    block.setWord(words[slot * stride + word], at: start + 8 * word)
+                }
+            }
+        }
+        for slot in 0 ..< count {
+            let start = range.lowerBound + WindowMap.blockHeadBytes + slot * map.slotBytes
+            let token = Entry.row(words[slot * stride])
+            let bytes = start + map.entryBytes ..< start + map.entryBytes + map.tokenBytes
+            window.withBytes(map.token(buffer, token)) { row in
+                window.withStaging(bytes) { $0.copy(row, to: 0) }
+            }
+        }
+        let there = group.maps[carrier].block(buffer, from: self.map.rank, count: count)
+        try window.put(
+            range, to: Rank(rawValue: carrier), at: there.lowerBound,
+            signal: Arrival.index(
+                .block, buffer: buffer, from: self.map.rank, rankCount: self.map.rankCount),
+            value: Arrival.word(sequence: sequence, count: count))
+    }
+
+    /// Whether every rank's entries are there.
+    var dispatchHasArrived: Bool {
+        let least = Arrival.word(sequence: sequence, count: 0)
+        return map.alive.allSatisfy { source in
+            let kind: Arrival = map.carries(source) ? .block : .entries
+            let index = Arrival.index(kind, buffer: buffer, from: source, rankCount: map.rankCount)
+            return window.signalValue(index) >= least
+        }
+    }
+
+    /// Fans out what this rank carries for its node, then takes in its own entries.
+    func finishDispatch() throws {
+        precondition(phase == .dispatching, "a dispatch that was not started")
+        let deadline = deadline("dispatch")
+        for source in map.carriedSources { try fanOut(from: source, deadline) }
+        beginEntries()
+        for source in 0 ..< map.rankCount {
+            if !map.masked[source] { try takeEntries(from: source, deadline) }
+            sourceEntries.append(Int32(entryRow.count))
+            sourcePairs.append(Int32(pairs.count))
+        }
+        arrange(alignment: 1)
+        phase = .received
+        record(.dispatch)
+    }
+
+    /// Tells every rank of this node which tokens of a block are for it.
+    private func fanOut(from source: Int, _ deadline: Deadline) throws {
+        let limit = own.tokenCeiling
+        let count = try arrival(.block, from: source, atMost: limit, deadline)
+        blockCounts[source] = count
+        let members = map.ranksOfNode[map.nodes[map.rank]]
+        var lists = [[UInt64]](repeating: [], count: members.count)
+        try readBlock(from: source, count: count) { slot, words in
+            try group.check(words, from: source, places: members.count)
+            for (place, rank) in members.enumerated() where served(rank, source) {
+                let own = words.dropFirst().filter { Entry.place($0) == place }
+                if own.isEmpty { continue }
+                lists[place].append(Entry.head(row: slot, count: own.count))
+                lists[place] += own
+                lists[place] += repeatElement(0, count: group.configuration.topK - own.count)
+            }
+        }
+        for (place, rank) in members.enumerated() where served(rank, source) {
+            let stride = group.configuration.topK + 1
+            tell(rank, words: lists[place], source: source)
+            let index = Arrival.index(
+                .entries, buffer: buffer, from: source, rankCount: map.rankCount)
+            try window.signal(
+                index, of: Rank(rawValue: rank),
+                value: Arrival.word(sequence: sequence, count: lists[place].count / stride))
+        }
+    }
+
+    /// Whether this rank tells a rank of its node about the tokens of a source elsewhere.
+    private func served(_ rank: Int, _ source: Int) -> Bool {
+        !map.masked[rank] && map.carrier(from: source, to: rank) == map.rank
+    }
+
+    /// Calls `body` with the head and the pairs before each token of a block.
+    func readBlock(
+        from source: Int, count: Int, _ body: (Int, ArraySlice<UInt64>) throws -> Void
+    ) throws {
+        let map = own
+        let topK = group.configuration.topK
+        var words = [UInt64](repeating: 0, count: topK + 1)
+        try window.withBytes(map.block(buffer, from: source, count: count)) { block in
+            for slot in 0 ..< count {
+                let start = WindowMap.blockHeadBytes + slot * map.slotBytes
+                for word in 0 ... topK { words[word] = block.word(at: start + 8 * word) }
+                let pairs = Entry.count(words[0])
+                guard (1 ... topK).contains(pairs) else {
+                    throw CollectivesError.malformed(
+                        Rank(rawValue: source), "a token with \(pairs) experts; top-k is \(topK)")
+                }
+                try body(slot, words[...pairs])
+            }
+        }
+    }
+}
+
+extension ExpertParallelGroup {
+    /// Refuses pairs that name a rank, an expert or a choice that does not exist here.
+    func check(_ words: ArraySlice<UInt64>, from source: Int, places: Int) throws {
+        let members = map.ranksOfNode[map.nodes[map.rank]]
+        for pair in words.dropFirst() {
+            let place = Entry.place(pair)
+            guard place < places else {
+                throw CollectivesError.malformed(
+                    Rank(rawValue: source), "place \(place) of a node of \(places) ranks")
+            }
+            let count = placement.expertsByRank[members[place]].count
+            guard Entry.local(pair) < count, Entry.choice(pair) < configuration.topK else {
+                throw CollectivesError.malformed(
+                    Rank(rawValue: source),
+                    "local expert \(Entry.local(pair)) of \(count), choice \(Entry.choice(pair)) of "
+                        + "\(configuration.topK)")
+            }
+        }
+    }
+}

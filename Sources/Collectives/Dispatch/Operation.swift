@@ -1,0 +1,127 @@
+internal import Tensors
+internal import Topology
+internal import Transport
+
+/// One buffer of a group, and the exchange that goes through it.
+///
+/// Kept from exchange to exchange, so that the data path reuses its memory.
+final class Operation {
+    enum Phase { case idle, dispatching, received, combining }
+
+    /// The group lives as long as any of its operations is used.
+    unowned let group: ExpertParallelGroup
+    let buffer: Int
+    var phase = Phase.idle
+    var sequence: UInt64 = 0
+    var layout: DispatchLayout?
+    var weighting = Weighting.gate
+
+    // What arrived, flat. An entry is a received token; a pair is its meeting with one expert.
+    var entrySource: [Int32] = []
+    var entryRow: [Int32] = []
+    /// Where each entry's pairs begin; one more than entries.
+    var entryPairs: [Int32] = []
+    var pairs: [UInt64] = []
+    /// First entry of each source rank; one more than ranks.
+    var sourceEntries: [Int32] = []
+    /// First pair of each source rank; one more than ranks.
+    var sourcePairs: [Int32] = []
+
+    /// Per pair: its row in the order of `gather`.
+    var positions: [Int32] = []
+    var expertOffsets: [Int] = []
+    var expertCounts: [Int] = []
+    var homeScalars: [Float] = []
+
+    // Times, in nanoseconds of the node's clock.
+    var began: UInt64 = 0
+    var exposed: UInt64 = 0
+    var lastBegin: UInt64 = 0
+    /// Per source elsewhere: tokens of its block, and bytes that went back to it.
+    var blockCounts: [Int] = []
+    var returnedBytes: [Int] = []
+
+    init(group: ExpertParallelGroup, buffer: Int) {
+        self.group = group
+        self.buffer = buffer
+        blockCounts = [Int](repeating: 0, count: group.map.rankCount)
+        returnedBytes = blockCounts
+    }
+
+    var map: RankMap { group.map }
+    var window: Window { group.window }
+    var own: WindowMap { group.maps[group.map.rank] }
+    var hidden: Int { group.configuration.hiddenSize }
+    var tokenCount: Int { entryRow.count }
+
+    func deadline(_ phase: StaticString) -> Deadline {
+        Deadline(group.configuration.limit, phase)
+    }
+
+    /// Sets one of our signals at a rank.
+    func signal(_ kind: Arrival, at rank: Int, count: Int) throws {
+        let index = Arrival.index(
+            kind, buffer: buffer, from: map.rank, rankCount: map.rankCount)
+        try window.signal(
+            index, of: Rank(rawValue: rank),
+            value: Arrival.word(sequence: sequence, count: count))
+    }
+
+    /// Waits for a rank's signal of this operation and returns the count that it carries.
+    func arrival(
+        _ kind: Arrival, from rank: Int, atMost limit: Int, _ deadline: Deadline
+    ) throws -> Int {
+        let index = Arrival.index(kind, buffer: buffer, from: rank, rankCount: map.rankCount)
+        let least = Arrival.word(sequence: sequence, count: 0)
+        var word = window.signalValue(index)
+        if word < least {
+            let start = Clock.nanoseconds()
+            word = try window.wait(
+                signal: index, atLeast: least, from: Rank(rawValue: rank), deadline: deadline)
+            exposed += Clock.nanoseconds() - start
+        }
+        guard Arrival.sequence(of: word) == sequence else {
+            throw CollectivesError.malformed(
+                Rank(rawValue: rank),
+                "sequence \(Arrival.sequence(of: word)) while \(sequence) is expected")
+        }
+        let count = Arrival.count(of: word)
+        guard count <= limit else {
+            throw CollectivesError.malformed(
+                Rank(rawValue: rank), "a count of \(count), above the limit of \(limit)")
+        }
+        return count
+    }
+
+    /// Reads bytes of the window of a rank on this node.
+    @inline(__always)
+    func withNeighbour<R>(
+        _ rank: Int, _ range: Range<Int>, _ body: (RawSpan) throws -> R
+    ) rethrows -> R {
+        if rank == map.rank { return try window.withBytes(range, body) }
+        let result = try window.withPeerBytes(of: Rank(rawValue: rank), range) { bytes in
+            try body(bytes.bytes)
+        }
+        guard let result else {
+            preconditionFailure("stores do not reach rank \(rank) of this node")
+        }
+        return result
+    }
+
+    /// Writes bytes of the window of a rank on this node.
+    @inline(__always)
+    func withNeighbourMutable(
+        _ rank: Int, _ range: Range<Int>, _ body: (inout MutableRawSpan) -> Void
+    ) {
+        if rank == map.rank { return window.withMutableBytes(range, body) }
+        guard window.withPeerBytes(of: Rank(rawValue: rank), range, body) != nil else {
+            preconditionFailure("stores do not reach rank \(rank) of this node")
+        }
+    }
+
+    /// Forgets an exchange that failed, so that the group can go on without the rank it lost.
+    func reset() {
+        phase = .idle
+        layout = nil
+    }
+}

@@ -1,0 +1,176 @@
+internal import Tensors
+
+/// Where everything lies in one rank's window, by direct calculation.
+///
+/// One window holds two buffers, each with these areas:
+/// - *tokens*: this rank's own tokens, encoded; row t is token t. Ranks of its node read them here.
+/// - *entries*: for each source rank, one entry per token that this rank's experts receive.
+/// - *outputs*: for each source rank, the rows that go home, in the order of its entries.
+/// - *received*: for each source on another node, the block of tokens that this rank carries.
+/// - *returned*: rows that came home from carriers on other nodes.
+///
+/// Invariant: every rank computes the same map for a given owner, so an address never travels.
+struct WindowMap: Sendable, Equatable {
+    /// Encoded token, and room to the next.
+    let tokenBytes: Int, tokenStride: Int
+    /// Encoded output with its scalar, and room to the next.
+    let outputBytes: Int, outputStride: Int
+    /// One entry: its head word and `topK` pair words.
+    let entryBytes: Int
+    /// One token in a block: its entry, then its bytes.
+    let slotBytes: Int
+    /// Before the slots of a block: the sequence, the count and the base of the return rows.
+    static let blockHeadBytes = 64
+    /// Before the entries of a source: when it began.
+    static let entriesHeadBytes = 64
+
+    private let tokenLimit: Int
+    private let rowsPerToken: Int
+    private let bufferBytes: Int
+    private let entriesOffset: Int, outputsOffset: Int, receivedOffset: Int, returnedOffset: Int
+    /// Where the block of each source begins among the received, in blocks; -1 for none.
+    private let blockIndex: [Int]
+    /// Where the block for each carrier begins in staging, in blocks; -1 for none.
+    private let stagedIndex: [Int]
+    private let stagingBufferBytes: Int
+    private let stagedReturnOffset: Int
+    let windowBytes: Int
+    let stagingBytes: Int
+
+    /// Rows are aligned to cache lines, so that two ranks never write one.
+    static let alignment = 64
+
+    /// The map of `map.rank`'s window.
+    init(_ configuration: ExpertParallelConfiguration, map: RankMap, expertsPerRank: Int) {
+        let hidden = configuration.hiddenSize
+        let tokens = configuration.maximumTokensPerRank
+        tokenLimit = tokens
+        tokenBytes = configuration.dispatchCodec.byteCount(columns: hidden)
+        tokenStride = Self.aligned(tokenBytes)
+        outputBytes =
+            configuration.combineCodec.byteCount(columns: hidden)
+            + (configuration.carriesScalars ? 4 : 0)
+        outputStride = Self.aligned(outputBytes)
+        entryBytes = 8 * (1 + configuration.topK)
+        slotBytes = (entryBytes + tokenBytes + 7) / 8 * 8
+        rowsPerToken =
+            configuration.addsBeforeReturn
+            ? 1 : max(1, min(configuration.topK, expertsPerRank))
+
+        // Masks change who carries what, so every source elsewhere has its place.
+        let remote = (0 ..< map.rankCount).map { !map.share($0, map.rank) }
+        let anyRemote = remote.contains(true)
+        var index = 0
+        blockIndex = remote.map { isRemote in
+            defer { index += isRemote ? 1 : 0 }
+            return isRemote ? index : -1
+        }
+        let blockBytes = Self.blockHeadBytes + tokens * slotBytes
+        let ranks = map.rankCount
+        entriesOffset = Self.aligned(tokens * tokenStride)
+        outputsOffset =
+            entriesOffset
+            + ranks * Self.aligned(Self.entriesHeadBytes + tokens * entryBytes)
+        receivedOffset = outputsOffset + ranks * tokens * rowsPerToken * outputStride
+        returnedOffset = receivedOffset + index * Self.aligned(blockBytes)
+        let returnedRows = anyRemote ? tokens * configuration.topK : 0
+        bufferBytes = returnedOffset + returnedRows * outputStride
+        windowBytes = ExpertParallelConfiguration.bufferCount * bufferBytes
+
+        stagedIndex = blockIndex
+        stagedReturnOffset = index * Self.aligned(blockBytes)
+        let relayedRows = index * tokens * (configuration.addsBeforeReturn ? 1 : configuration.topK)
+        stagingBufferBytes = stagedReturnOffset + relayedRows * outputStride
+        stagingBytes = ExpertParallelConfiguration.bufferCount * stagingBufferBytes
+        returnRowsPerToken = configuration.addsBeforeReturn ? 1 : configuration.topK
+    }
+
+    private let returnRowsPerToken: Int
+
+    static func aligned(_ bytes: Int) -> Int { (bytes + alignment - 1) / alignment * alignment }
+
+    /// The bytes of token `row`, or of token 0 onwards.
+    func token(_ buffer: Int, _ row: Int) -> Range<Int> {
+        let start = buffer * bufferBytes + row * tokenStride
+        return start ..< start + tokenBytes
+    }
+
+    /// The head and entries of a source.
+    func entries(_ buffer: Int, from source: Int, count: Int) -> Range<Int> {
+        let stride = Self.aligned(Self.entriesHeadBytes + tokenLimit * entryBytes)
+        let start = buffer * bufferBytes + entriesOffset + source * stride
+        return start ..< start + Self.entriesHeadBytes + count * entryBytes
+    }
+
+    /// The bytes of one output row for a source.
+    func output(_ buffer: Int, to source: Int, _ row: Int) -> Range<Int> {
+        let index = source * tokenLimit * rowsPerToken + row
+        let start = buffer * bufferBytes + outputsOffset + index * outputStride
+        return start ..< start + outputBytes
+    }
+
+    /// The block of a source elsewhere, with room for `count` tokens.
+    func block(_ buffer: Int, from source: Int, count: Int) -> Range<Int> {
+        let stride = Self.aligned(Self.blockHeadBytes + tokenLimit * slotBytes)
+        let start = buffer * bufferBytes + receivedOffset + blockIndex[source] * stride
+        return start ..< start + Self.blockHeadBytes + count * slotBytes
+    }
+
+    /// The bytes of one token in a received block.
+    func carried(_ buffer: Int, from source: Int, _ slot: Int) -> Range<Int> {
+        let start =
+            block(buffer, from: source, count: 0).lowerBound + Self.blockHeadBytes
+            + slot * slotBytes + entryBytes
+        return start ..< start + tokenBytes
+    }
+
+    /// The bytes of one row that a carrier brought home.
+    func returned(_ buffer: Int, _ row: Int) -> Range<Int> {
+        let start = buffer * bufferBytes + returnedOffset + row * outputStride
+        return start ..< start + outputBytes
+    }
+
+    /// Where the block for a carrier is put together.
+    func stagedBlock(_ buffer: Int, to carrier: Int, count: Int) -> Range<Int> {
+        let stride = Self.aligned(Self.blockHeadBytes + tokenLimit * slotBytes)
+        let start = buffer * stagingBufferBytes + stagedIndex[carrier] * stride
+        return start ..< start + Self.blockHeadBytes + count * slotBytes
+    }
+
+    /// Where rows for a source elsewhere are put together.
+    func stagedReturn(_ buffer: Int, to source: Int, _ row: Int) -> Range<Int> {
+        let index = stagedIndex[source] * tokenLimit * returnRowsPerToken + row
+        let start = buffer * stagingBufferBytes + stagedReturnOffset + index * outputStride
+        return start ..< start + outputBytes
+    }
+
+    /// Most entries that a source may announce.
+    var tokenCeiling: Int { tokenLimit }
+    /// Most rows that go home for one entry.
+    var rowsPerEntry: Int { rowsPerToken }
+}
+
+/// The signal words of one rank's window: one per buffer, kind and sender.
+enum Arrival: Int, CaseIterable {
+    /// Entries of a source are there; its tokens can be read.
+    case entries
+    /// A block of a source elsewhere is there.
+    case block
+    /// A neighbour's outputs can be read.
+    case outputs
+    /// A carrier brought rows home.
+    case returned
+
+    static func index(_ kind: Arrival, buffer: Int, from rank: Int, rankCount: Int) -> Int {
+        (buffer * allCases.count + kind.rawValue) * rankCount + rank
+    }
+
+    static func count(rankCount: Int) -> Int {
+        ExpertParallelConfiguration.bufferCount * allCases.count * rankCount
+    }
+
+    /// A signal says which operation, and how many entries or rows.
+    static func word(sequence: UInt64, count: Int) -> UInt64 { sequence << 24 | UInt64(count) }
+    static func sequence(of word: UInt64) -> UInt64 { word >> 24 }
+    static func count(of word: UInt64) -> Int { Int(word & 0xff_ffff) }
+}

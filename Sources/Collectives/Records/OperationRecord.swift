@@ -1,0 +1,32 @@
+public import Topology
+
+/// What one dispatch or combine moved, and where its time went.
+public struct OperationRecord: Hashable, Sendable {
+    /// Which half of the exchange.
+    public enum Kind: String, Hashable, Sendable { case dispatch, combine }
+
+    /// Which half.
+    public var kind: Kind
+    /// Counts the operations of a group from 1.
+    public var sequence: UInt64
+    /// Per rank: bytes that the rank gets from this one as the model sees it, one encoded row per
+    /// token and rank (or expert, where rows go home one by one). This rank counts too.
+    public var logicalBytes: [Int]
+    /// Per rank: bytes that were stored for it or put to it, entries and heads included. A token
+    /// that several ranks of this node read in one place is counted at this rank, once.
+    public var physicalBytes: [Int]
+    /// From the start to the last arrival.
+    public var wireTime: Duration
+    /// From this rank's start to the start of the last rank of its node: waiting for a slower
+    /// rank to begin, not for bytes.
+    public var skew: Duration
+    /// The part of the wire time in which this rank only waited: no computation hid it.
+    public var exposedTime: Duration
+    /// Ranks that were left out because they are dead.
+    public var masked: [Rank]
+
+    /// Logical bytes to all ranks.
+    public var totalLogicalBytes: Int { logicalBytes.reduce(0, +) }
+    /// Physical bytes to all ranks.
+    public var totalPhysicalBytes: Int { physicalBytes.reduce(0, +) }
+}

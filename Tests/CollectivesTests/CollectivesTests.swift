@@ -1,2 +1,0 @@
-import Collectives
-import Testing

@@ -1,0 +1,126 @@
+import Tensors
+import Topology
+import Transport
+
+@testable import Collectives
+
+/// A dispatch, experts that scale and shift, and a combine, over any number of ranks; and the same
+/// by brute force.
+struct Exchange: Sendable {
+    var configuration: ExpertParallelConfiguration
+    var placement: ExpertPlacement
+    /// Tokens of each rank.
+    var tokenCounts: [Int]
+    var nodes: [Int]?
+    var seed: UInt64 = 7
+    var weighting = Weighting.gate
+    /// One choice in this many is -1; 0 for none.
+    var skipEvery = 0
+
+    var rankCount: Int { placement.rankCount }
+    var topK: Int { configuration.topK }
+    var hidden: Int { configuration.hiddenSize }
+
+    /// The routing of all ranks' tokens, one after the other.
+    func globalRouting() throws -> Routing {
+        let generator = try RoutingGenerator(
+            pattern: .uniform, expertCount: placement.expertCount, topK: topK)
+        let total = tokenCounts.reduce(0, +)
+        var routing = generator.routing(tokenCount: total, seed: seed)
+        if skipEvery > 0 {
+            for index in stride(from: 0, to: total * topK, by: skipEvery) {
+                routing.expertIDs[index] = -1
+            }
+        }
+        return routing
+    }
+
+    func globalTokens() -> Tensor {
+        let total = tokenCounts.reduce(0, +)
+        var random = SplitMix(seed &+ 1)
+        return Tensor(
+            rows: total, columns: hidden,
+            values: (0 ..< total * hidden).map { _ in Float(random.uniform() * 4 - 2) })
+    }
+
+    /// What one rank has of a routing of all.
+    func share(_ routing: Routing, of rank: Int) throws -> Routing {
+        let first = tokenCounts[..<rank].reduce(0, +)
+        let range = first * topK ..< (first + tokenCounts[rank]) * topK
+        return try Routing(
+            tokenCount: tokenCounts[rank], topK: topK,
+            expertIDs: Array(routing.expertIDs[range]), weights: Array(routing.weights[range]))
+    }
+
+    static func expert(_ id: Int, _ value: Float) -> Float {
+        value * (0.5 + Float(id % 5)) + Float(id) * 0.125
+    }
+
+    /// Runs over threads and returns every rank's combined rows, in rank order.
+    func run(rounds: Int = 1) throws -> [[Float]] {
+        let routing = try globalRouting()
+        let tokens = globalTokens()
+        return try onRanks(rankCount, nodes: nodes) { fabric in
+            let rank = fabric.rank.rawValue
+            let group = try ExpertParallelGroup(
+                fabric: fabric, configuration: configuration, placement: placement)
+            let first = tokenCounts[..<rank].reduce(0, +)
+            let mine = tokens.view(rows: first ..< first + tokenCounts[rank])
+            let result = Tensor(rows: tokenCounts[rank], columns: hidden)
+            for _ in 0 ..< rounds {
+                result.fill(0)
+                try exchange(mine, share(routing, of: rank), group, into: result)
+            }
+            return result.values
+        }
+    }
+
+    func exchange(
+        _ tokens: Tensor, _ routing: Routing, _ group: ExpertParallelGroup, into result: Tensor
+    ) throws {
+        let received = try group.dispatch(tokens, routing: routing).wait()
+        let rows = Tensor(rows: received.gatheredRowCount, columns: hidden)
+        received.gather(into: rows)
+        let experts = placement.experts(on: group.fabric.rank)
+        for (local, expert) in experts.enumerated() {
+            for row in received.expertOffsets[local] ..< received.expertOffsets[local + 1] {
+                for column in 0 ..< hidden {
+                    rows[row, column] = Self.expert(expert.rawValue, rows[row, column])
+                }
+            }
+        }
+        try group.combine(rows, for: received, weighting: weighting).wait(addingInto: result)
+    }
+
+    /// The same without ranks: one row per token and expert, added in top-k order.
+    func oracle() throws -> [Float] {
+        let routing = try globalRouting()
+        let tokens = globalTokens()
+        let result = Tensor(rows: tokens.rows, columns: hidden)
+        let scratch = Tensor(rows: 1, columns: hidden)
+        for token in 0 ..< tokens.rows {
+            for choice in token * topK ..< (token + 1) * topK {
+                let expert = Int(routing.expertIDs[choice])
+                if expert < 0 { continue }
+                Self.roundTrip(tokens.row(token), configuration.dispatchCodec, into: scratch)
+                for column in 0 ..< hidden {
+                    scratch[0, column] = Self.expert(expert, scratch[0, column])
+                }
+                Self.roundTrip(scratch.row(0), configuration.combineCodec, into: scratch)
+                var row = result.mutableRow(token)
+                RowCodec.float32.accumulate(
+                    scratch.bytes, weight: weighting == .gate ? routing.weights[choice] : 1,
+                    into: &row)
+            }
+        }
+        return result.values
+    }
+
+    static func roundTrip(_ row: Span<Float>, _ codec: RowCodec, into target: Tensor) {
+        let bytes = Tensor(rows: 1, columns: row.count + 64)
+        var encoded = bytes.mutableBytes
+        codec.encode(row, into: &encoded)
+        var decoded = target.mutableRow(0)
+        codec.decode(bytes.bytes, into: &decoded)
+    }
+}
