@@ -1,0 +1,203 @@
+/// What a part of a request may be. The same value checks requests and writes the OpenAPI schema,
+/// so that the two cannot disagree.
+indirect enum Shape: Sendable {
+    case any
+    case null
+    case boolean
+    case integer(ClosedRange<Int>)
+    case number(ClosedRange<Double>)
+    case string(ClosedRange<Int>)
+    case enumeration([String])
+    case array(Shape, ClosedRange<Int>)
+    /// Members not named here are allowed and ignored, as clients expect of each other's extensions.
+    case object([Field])
+    /// Any keys, values of one shape, a limited number of them.
+    case map(Shape, limit: Int)
+    case either([Shape])
+
+    /// One member of an object.
+    struct Field: Sendable {
+        let name: String
+        let shape: Shape
+        var isRequired = false
+        var note: String?
+
+        init(_ name: String, _ shape: Shape, required: Bool = false, _ note: String? = nil) {
+            self.name = name
+            self.shape = shape
+            self.isRequired = required
+            self.note = note
+        }
+    }
+
+    /// This, or null: what clients send for a field they leave alone.
+    var orNull: Shape { .either([self, .null]) }
+
+    /// Refuses a value that does not have this shape, naming the place.
+    func check(_ value: JSONValue, at path: String) throws(APIError) {
+        switch (self, value) {
+        case (.any, _), (.null, .null), (.boolean, .bool): return
+        case (.integer(let range), .number):
+            guard let number = value.integer else { break }
+            guard range.contains(number) else {
+                throw Self.outside(path, value.text, "\(range.lowerBound)", "\(range.upperBound)")
+            }
+            return
+        case (.number(let range), .number):
+            guard let number = value.double else { break }
+            guard range.contains(number) else {
+                throw Self.outside(path, value.text, "\(range.lowerBound)", "\(range.upperBound)")
+            }
+            return
+        case (.string(let range), .string(let text)):
+            let count = text.unicodeScalars.count
+            guard range.contains(count) else {
+                throw Self.outside(
+                    path, "\(count) characters", "\(range.lowerBound)", "\(range.upperBound)")
+            }
+            return
+        case (.enumeration(let names), .string(let text)) where names.contains(text): return
+        case (.array(let element, let range), .array(let values)):
+            guard range.contains(values.count) else {
+                throw Self.outside(
+                    path, "\(values.count) elements", "\(range.lowerBound)", "\(range.upperBound)")
+            }
+            for (index, value) in values.enumerated() {
+                try element.check(value, at: "\(path)[\(index)]")
+            }
+            return
+        case (.object(let fields), .object): return try Self.check(fields, value, at: path)
+        case (.map(let element, let limit), .object(let members)):
+            guard members.count <= limit else {
+                throw Self.outside(path, "\(members.count) members", "0", "\(limit)")
+            }
+            for member in members { try element.check(member.value, at: "\(path).\(member.key)") }
+            return
+        case (.either(let shapes), _): return try Self.check(either: shapes, value, at: path)
+        default: break
+        }
+        throw .invalid("\(path) must be \(description), not \(value.brief)", parameter: path)
+    }
+
+    private static func check(
+        _ fields: [Field], _ value: JSONValue, at path: String
+    ) throws(APIError) {
+        for field in fields {
+            let place = path.isEmpty ? field.name : "\(path).\(field.name)"
+            if let member = value[field.name] {
+                try field.shape.check(member, at: place)
+            } else if field.isRequired {
+                throw .invalid("\(place) is missing", parameter: place)
+            }
+        }
+    }
+
+    /// Tries each shape. The complaint is of the only shape of the value's kind, if there is one:
+    /// "temperature 9 is outside 0...2" rather than "must be a number or null".
+    private static func check(
+        either shapes: [Shape], _ value: JSONValue, at path: String
+    ) throws(APIError) {
+        var complaints: [APIError] = []
+        for shape in shapes {
+            do {
+                try shape.check(value, at: path)
+                return
+            } catch { if shape.kind == value.kind { complaints.append(error) } }
+        }
+        if complaints.count == 1 { throw complaints[0] }
+        throw .invalid(
+            "\(path) must be \(Shape.either(shapes).description), not \(value.brief)",
+            parameter: path)
+    }
+
+    private static func outside(
+        _ path: String, _ value: String, _ low: String, _ high: String
+    ) -> APIError {
+        .invalid("\(path) is \(value): it must lie in \(low)...\(high)", parameter: path)
+    }
+
+    private var kind: String {
+        switch self {
+        case .any: "anything"
+        case .null: "null"
+        case .boolean: "a boolean"
+        case .integer, .number: "a number"
+        case .string, .enumeration: "a string"
+        case .array: "an array"
+        case .object, .map: "an object"
+        case .either: "one of several"
+        }
+    }
+
+    private var description: String {
+        switch self {
+        case .integer: "an integer"
+        case .enumeration(let names): "one of " + names.joined(separator: ", ")
+        case .either(let shapes): shapes.map(\.description).joined(separator: " or ")
+        case .array(let element, _): "an array of " + element.kind
+        default: kind
+        }
+    }
+}
+
+extension JSONValue {
+    /// The value as an error quotes it: its kind, and its text when that is short.
+    fileprivate var brief: String {
+        let text = text
+        return text.utf8.count <= 40 ? text : kind
+    }
+}
+
+extension Shape {
+    /// The shape as JSON Schema, 2020-12.
+    var schema: JSONValue {
+        switch self {
+        case .any: return [:]
+        case .null: return ["type": "null"]
+        case .boolean: return ["type": "boolean"]
+        case .integer(let range):
+            return [
+                "type": "integer", "minimum": .number(range.lowerBound),
+                "maximum": .number(range.upperBound),
+            ]
+        case .number(let range):
+            return [
+                "type": "number", "minimum": .number(range.lowerBound),
+                "maximum": .number(range.upperBound),
+            ]
+        case .string(let range):
+            var members: [(key: String, value: JSONValue)] = [("type", "string")]
+            if range.lowerBound > 0 { members.append(("minLength", .number(range.lowerBound))) }
+            if range.upperBound < .max { members.append(("maxLength", .number(range.upperBound))) }
+            return .object(members)
+        case .enumeration(let names):
+            return ["type": "string", "enum": .array(names.map { .string($0) })]
+        case .array(let element, let range):
+            return [
+                "type": "array", "items": element.schema, "minItems": .number(range.lowerBound),
+                "maxItems": .number(range.upperBound),
+            ]
+        case .object(let fields):
+            var members: [(key: String, value: JSONValue)] = [
+                ("type", "object"),
+                ("properties", .object(fields.map { ($0.name, $0.schema) })),
+            ]
+            let required = fields.filter(\.isRequired).map { JSONValue.string($0.name) }
+            if !required.isEmpty { members.append(("required", .array(required))) }
+            return .object(members)
+        case .map(let element, let limit):
+            return [
+                "type": "object", "additionalProperties": element.schema,
+                "maxProperties": .number(limit),
+            ]
+        case .either(let shapes): return ["anyOf": .array(shapes.map(\.schema))]
+        }
+    }
+}
+
+extension Shape.Field {
+    fileprivate var schema: JSONValue {
+        guard let note, case .object(let members) = shape.schema else { return shape.schema }
+        return .object(members + [("description", .string(note))])
+    }
+}

@@ -1,0 +1,359 @@
+/// Turns a JSON Schema into a grammar of documents that satisfy it.
+///
+/// Documents come out with properties in the schema's order and at most one space after a colon or
+/// comma. A keyword that would restrict documents in a way the grammar cannot is refused by name:
+/// nothing is silently weaker than asked. `oneOf` is read as `anyOf`.
+struct SchemaCompiler {
+    /// Why a schema cannot be used.
+    struct Fault: Error, CustomStringConvertible {
+        let path: String
+        let reason: String
+        var description: String { "schema at \(path): \(reason)" }
+    }
+
+    /// Bytes of schema text; a page of JSON is a tenth of it.
+    static let byteLimit = 64 << 10
+    /// Nesting of a schema.
+    static let depthLimit = 32
+    /// Alternatives (`enum`, `anyOf`, types) in a whole schema, well under the parse states kept.
+    static let alternativeLimit = 512
+
+    private let root: JSONValue
+    private var builder = GrammarBuilder()
+    private var references: [String: Grammar.Rule] = [:]
+    private var alternatives = 0
+
+    private init(root: JSONValue) { self.root = root }
+
+    /// Compiles schema text.
+    static func compile(_ text: String) throws -> Grammar {
+        guard text.utf8.count <= byteLimit else {
+            throw Fault(
+                path: "#", reason: "\(text.utf8.count) bytes: the limit is \(byteLimit)")
+        }
+        let root: JSONValue
+        do { root = try JSONParser.parse(text) } catch {
+            throw Fault(path: "#", reason: "not JSON, \(error)")
+        }
+        var compiler = SchemaCompiler(root: root)
+        return try compiler.grammar { compiler throws(Fault) in
+            try compiler.rule(for: compiler.root, path: "#", depth: 0)
+        }
+    }
+
+    /// A grammar of any JSON object.
+    static func anyObject() throws -> Grammar {
+        var compiler = SchemaCompiler(root: .object([]))
+        return try compiler.grammar { compiler throws(Fault) in
+            try compiler.build("#") { builder throws(Grammar.Fault) in try builder.anyObject() }
+        }
+    }
+
+    /// A grammar of a few literal texts.
+    static func choice(_ texts: [String]) throws -> Grammar {
+        var compiler = SchemaCompiler(root: .object([]))
+        return try compiler.grammar { compiler throws(Fault) in
+            try compiler.count(texts.count, path: "#")
+            return try compiler.rule(texts.map { GrammarBuilder.literal($0) }, path: "#")
+        }
+    }
+
+    private mutating func grammar(
+        _ make: (inout SchemaCompiler) throws(Fault) -> Grammar.Rule
+    ) throws(Fault) -> Grammar {
+        let start = try make(&self)
+        do { return try Grammar(start: start, rules: builder.rules) } catch {
+            throw Fault(path: "#", reason: Self.explain(error))
+        }
+    }
+
+    private static func explain(_ fault: Grammar.Fault) -> String {
+        switch fault {
+        case .tooLarge(let limit): "more than \(limit) positions when compiled"
+        case .neverEnds: "no finite document satisfies it"
+        case .leftRecursive: "a reference leads to itself without anything between"
+        }
+    }
+}
+
+extension SchemaCompiler {
+    private typealias Symbol = Grammar.Symbol
+
+    /// Keywords that say nothing about which documents are valid, or that are handled in place.
+    private static let known: Set<String> = [
+        "$schema", "$id", "$defs", "definitions", "$comment", "title", "description", "default",
+        "examples", "deprecated", "readOnly", "writeOnly", "discriminator", "type", "enum", "const",
+        "$ref", "anyOf", "oneOf", "allOf", "properties", "required", "additionalProperties",
+        "items", "minItems", "maxItems", "minLength", "maxLength", "minimum", "maximum",
+        "exclusiveMinimum", "exclusiveMaximum", "strict", "nullable", "name",
+    ]
+
+    private mutating func rule(
+        for schema: JSONValue, path: String, depth: Int
+    ) throws(Fault) -> Grammar.Rule {
+        guard depth <= Self.depthLimit else {
+            throw Fault(path: path, reason: "nested deeper than \(Self.depthLimit)")
+        }
+        if schema.bool == true { return try anyValue(path) }
+        guard let members = schema.object else {
+            throw Fault(path: path, reason: "\(schema.kind) where a schema should be")
+        }
+        for member in members where !Self.known.contains(member.key) {
+            throw Fault(path: path, reason: "the keyword \(member.key) is not supported")
+        }
+        if let reference = schema["$ref"] {
+            return try resolve(reference, path: path, depth: depth)
+        }
+        if let options = schema["anyOf"] ?? schema["oneOf"] ?? schema["allOf"] {
+            return try combination(options, of: schema, path: path, depth: depth)
+        }
+        if let value = schema["const"] { return try literals([value], path: path) }
+        if let values = schema["enum"] {
+            guard let values = values.array, !values.isEmpty else {
+                throw Fault(path: path, reason: "enum must be an array with at least one value")
+            }
+            return try literals(values, path: path)
+        }
+        return try typed(schema, path: path, depth: depth)
+    }
+
+    private mutating func combination(
+        _ options: JSONValue, of schema: JSONValue, path: String, depth: Int
+    ) throws(Fault) -> Grammar.Rule {
+        guard let options = options.array, !options.isEmpty else {
+            throw Fault(path: path, reason: "anyOf, oneOf and allOf need a non-empty array")
+        }
+        if schema["allOf"] != nil, options.count > 1 {
+            throw Fault(path: path, reason: "allOf with more than one schema is not supported")
+        }
+        for key in ["type", "properties", "items", "enum", "const"] where schema[key] != nil {
+            throw Fault(path: path, reason: "\(key) beside anyOf, oneOf or allOf is not supported")
+        }
+        try count(options.count, path: path)
+        var choices: [[Symbol]] = []
+        for (index, option) in options.enumerated() {
+            choices.append([
+                .rule(try rule(for: option, path: "\(path)/\(index)", depth: depth + 1))
+            ])
+        }
+        return try rule(choices, path: path)
+    }
+
+    private mutating func typed(
+        _ schema: JSONValue, path: String, depth: Int
+    ) throws(Fault) -> Grammar.Rule {
+        var types: [String] = []
+        switch schema["type"] {
+        case nil:
+            if schema["properties"] != nil {
+                types = ["object"]
+            } else if schema["items"] != nil {
+                types = ["array"]
+            } else {
+                return try anyValue(path)
+            }
+        case .string(let name): types = [name]
+        case .array(let names): types = names.compactMap(\.string)
+        default: throw Fault(path: path, reason: "type must be a string or an array of strings")
+        }
+        if schema["nullable"]?.bool == true { types.append("null") }
+        guard !types.isEmpty else { throw Fault(path: path, reason: "type names no type") }
+        try count(types.count, path: path)
+        var choices: [[Symbol]] = []
+        for type in types {
+            choices.append([.rule(try rule(ofType: type, schema, path: path, depth: depth))])
+        }
+        return try rule(choices, path: path)
+    }
+
+    private mutating func rule(
+        ofType type: String, _ schema: JSONValue, path: String, depth: Int
+    ) throws(Fault) -> Grammar.Rule {
+        switch type {
+        case "object": return try object(schema, path: path, depth: depth)
+        case "array": return try array(schema, path: path, depth: depth)
+        case "string":
+            let (least, most) = try bounds(schema, "minLength", "maxLength", path: path)
+            return try build(path) { builder throws(Grammar.Fault) in
+                try least == 0 && most == nil
+                    ? builder.anyString() : builder.string(least, most)
+            }
+        case "integer", "number": return try numeric(type, schema, path: path)
+        case "boolean": return try literals([true, false], path: path)
+        case "null": return try literals([.null], path: path)
+        default: throw Fault(path: path, reason: "there is no type \(type)")
+        }
+    }
+
+    private mutating func numeric(
+        _ type: String, _ schema: JSONValue, path: String
+    ) throws(Fault) -> Grammar.Rule {
+        var range = (low: schema["minimum"]?.double, high: schema["maximum"]?.double)
+        if let low = schema["exclusiveMinimum"]?.double { range.low = low.rounded(.down) + 1 }
+        if let high = schema["exclusiveMaximum"]?.double { range.high = high.rounded(.up) - 1 }
+        guard range.low != nil || range.high != nil else {
+            return try build(path) { builder throws(Grammar.Fault) in
+                try type == "integer" ? builder.integer() : builder.number()
+            }
+        }
+        guard type == "integer" else {
+            throw Fault(
+                path: path,
+                reason: "bounds on a number that is not an integer "
+                    + "are not supported")
+        }
+        let limit = 1e15 - 1
+        let low = max(-limit, (range.low ?? -limit).rounded(.up))
+        let high = min(limit, (range.high ?? limit).rounded(.down))
+        guard low <= high else { throw Fault(path: path, reason: "no integer lies in its bounds") }
+        return try build(path) { builder throws(Grammar.Fault) in
+            try builder.integer(in: Int(low) ... Int(high))
+        }
+    }
+
+    private mutating func array(
+        _ schema: JSONValue, path: String, depth: Int
+    ) throws(Fault) -> Grammar.Rule {
+        let (least, most) = try bounds(schema, "minItems", "maxItems", path: path)
+        let item = try value(schema["items"], path: path + "/items", depth: depth)
+        return try build(path) { builder throws(Grammar.Fault) in
+            try builder.rule(try builder.list(of: item, least, most))
+        }
+    }
+
+    private mutating func object(
+        _ schema: JSONValue, path: String, depth: Int
+    ) throws(Fault) -> Grammar.Rule {
+        let properties = schema["properties"]?.object ?? []
+        let required = Set((schema["required"]?.array ?? []).compactMap(\.string))
+        for name in required.sorted() where !properties.contains(where: { $0.key == name }) {
+            throw Fault(path: path, reason: "\(name) is required but not among the properties")
+        }
+        if properties.isEmpty {
+            return try map(schema["additionalProperties"], path: path, depth: depth)
+        }
+        try count(properties.count, path: path)
+        let space = try build(path) { builder throws(Grammar.Fault) in
+            try builder.rule([[try builder.space()]])
+        }
+        // From the last property to the first: what may follow when some property came before,
+        // and when none did.
+        var later = try rule([[]], path: path)
+        var first = later
+        for property in properties.reversed() {
+            let value = try rule(
+                for: property.value, path: "\(path)/properties/\(property.key)", depth: depth + 1)
+            let key = GrammarBuilder.literal(JSONValue.quoted(property.key) + ":")
+            let member = key + [.rule(space), .rule(value), .rule(later)]
+            let comma = GrammarBuilder.literal(",") + [.rule(space)]
+            let optional = !required.contains(property.key)
+            let previous = (later, first)
+            later = try rule(
+                [comma + member] + (optional ? [[.rule(previous.0)]] : []), path: path)
+            first = try rule([member] + (optional ? [[.rule(previous.1)]] : []), path: path)
+        }
+        return try rule(
+            [GrammarBuilder.literal("{") + [.rule(first)] + GrammarBuilder.literal("}")], path: path
+        )
+    }
+
+    /// The rule of a schema that may be left out.
+    private mutating func value(
+        _ schema: JSONValue?, path: String, depth: Int
+    ) throws(Fault) -> Grammar.Rule {
+        guard let schema else { return try anyValue(path) }
+        return try rule(for: schema, path: path, depth: depth + 1)
+    }
+
+    private mutating func map(
+        _ values: JSONValue?, path: String, depth: Int
+    ) throws(Fault) -> Grammar.Rule {
+        if values?.bool == false { return try rule([GrammarBuilder.literal("{}")], path: path) }
+        let value = try value(values, path: path + "/additionalProperties", depth: depth)
+        return try build(path) { builder throws(Grammar.Fault) in
+            try builder.rule(try builder.map(of: value))
+        }
+    }
+}
+
+extension SchemaCompiler {
+    /// Follows a reference inside the same document; each target is compiled once.
+    private mutating func resolve(
+        _ reference: JSONValue, path: String, depth: Int
+    ) throws(Fault) -> Grammar.Rule {
+        guard let name = reference.string, name.hasPrefix("#") else {
+            throw Fault(path: path, reason: "only references that begin with # are followed")
+        }
+        if let rule = references[name] { return rule }
+        var target = root
+        for part in name.dropFirst().split(separator: "/") {
+            let key = String(part).replacing("~1", with: "/").replacing("~0", with: "~")
+            let index = Int(key)
+            let element = index.flatMap { index in
+                target.array.flatMap { $0.indices.contains(index) ? $0[index] : nil }
+            }
+            guard let next = target[key] ?? element else {
+                throw Fault(path: path, reason: "\(name) leads nowhere")
+            }
+            target = next
+        }
+        let rule = builder.reserve()
+        references[name] = rule
+        let inner = try self.rule(for: target, path: name, depth: depth + 1)
+        try build(path) { builder throws(Grammar.Fault) in
+            try builder.define(rule, [[.rule(inner)]])
+        }
+        return rule
+    }
+
+    private mutating func literals(
+        _ values: [JSONValue], path: String
+    ) throws(Fault) -> Grammar.Rule {
+        try count(values.count, path: path)
+        return try rule(values.map { GrammarBuilder.literal($0.text) }, path: path)
+    }
+
+    private mutating func anyValue(_ path: String) throws(Fault) -> Grammar.Rule {
+        try build(path) { builder throws(Grammar.Fault) in try builder.anyValue() }
+    }
+
+    private mutating func rule(
+        _ alternatives: [[Symbol]], path: String
+    ) throws(Fault) -> Grammar.Rule {
+        try build(path) { builder throws(Grammar.Fault) in try builder.rule(alternatives) }
+    }
+
+    private mutating func build<Value>(
+        _ path: String, _ make: (inout GrammarBuilder) throws(Grammar.Fault) -> Value
+    ) throws(Fault) -> Value {
+        do { return try make(&builder) } catch {
+            throw Fault(path: path, reason: Self.explain(error))
+        }
+    }
+
+    private mutating func count(_ count: Int, path: String) throws(Fault) {
+        alternatives += count
+        guard alternatives <= Self.alternativeLimit else {
+            throw Fault(
+                path: path, reason: "more than \(Self.alternativeLimit) alternatives in all")
+        }
+    }
+
+    private func bounds(
+        _ schema: JSONValue, _ low: String, _ high: String, path: String
+    ) throws(Fault) -> (Int, Int?) {
+        var limits: [String: Int] = [:]
+        for key in [low, high] where schema[key] != nil {
+            guard let value = schema[key]?.integer, (0 ... Grammar.sizeLimit).contains(value) else {
+                throw Fault(
+                    path: path, reason: "\(key) must be an integer from 0 to \(Grammar.sizeLimit)")
+            }
+            limits[key] = value
+        }
+        let least = limits[low] ?? 0
+        guard limits[high] ?? least >= least else {
+            throw Fault(path: path, reason: "\(low) is greater than \(high)")
+        }
+        return (least, limits[high])
+    }
+}

@@ -1,0 +1,71 @@
+/// What one rank's engine has done since it started, and what it holds now.
+///
+/// The front door's metrics, the status page and `/health` read the same record.
+public struct EngineStatistics: Codable, Hashable, Sendable {
+    /// The rank that reports.
+    public var rank = 0
+    /// Steps performed, those joined without tokens included.
+    public var steps: UInt64 = 0
+    /// Seconds since the last step ended; nil before the first.
+    public var secondsSinceStep: Double?
+    /// Requests in the batch.
+    public var running = 0
+    /// Requests that wait for room.
+    public var waiting = 0
+    /// Blocks of the latent cache, and how many hold latents some request or prefix needs.
+    public var blockCount = 0
+    /// Blocks held by running requests.
+    public var blocksInUse = 0
+    /// Blocks that hold only reusable prefixes.
+    public var blocksCached = 0
+    /// Tokens of one block.
+    public var blockTokens = 0
+    /// Prompt tokens looked up in the prefix cache.
+    public var prefixQueries: UInt64 = 0
+    /// Prompt tokens found there.
+    public var prefixHits: UInt64 = 0
+    /// Prompt tokens processed.
+    public var promptTokens: UInt64 = 0
+    /// Tokens generated.
+    public var generatedTokens: UInt64 = 0
+    /// Tokens drafted by MTP.
+    public var draftedTokens: UInt64 = 0
+    /// Drafted tokens accepted.
+    public var acceptedTokens: UInt64 = 0
+    /// Times a request gave its blocks back to let an older one go on.
+    public var preemptions: UInt64 = 0
+    /// Where the time of steps went.
+    public var time = StepTime()
+
+    /// An engine that has done nothing.
+    public init() {}
+}
+
+/// Where the wall time of steps went, in seconds.
+public struct StepTime: Codable, Hashable, Sendable {
+    /// All steps, from the first rank's signal to the last token sampled.
+    public var total = 0.0
+    /// From starting a dispatch until its tokens had arrived.
+    public var dispatch = 0.0
+    /// From starting a combine until its rows had arrived.
+    public var combine = 0.0
+    /// The part of dispatch and combine during which this rank stood still.
+    public var exposed = 0.0
+    /// Computing routed experts.
+    public var expertCompute = 0.0
+    /// Waiting for every rank to begin the step.
+    public var stepWait = 0.0
+    /// Choosing tokens from logits.
+    public var sampling = 0.0
+
+    /// No time.
+    public init() {}
+
+    /// Time in all-to-all, hidden or not.
+    public var allToAll: Double { dispatch + combine }
+
+    /// The part of all-to-all that computation hid, 0...1.
+    public var hiddenFraction: Double {
+        allToAll > 0 ? max(0, 1 - exposed / allToAll) : 0
+    }
+}

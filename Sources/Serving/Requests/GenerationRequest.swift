@@ -1,0 +1,86 @@
+/// Names one generation. The front door makes it; a caller's own id is never used for it.
+public struct RequestID: RawRepresentable, Hashable, Comparable, Codable, Sendable {
+    /// The number, unique within a coordinator's life.
+    public let rawValue: UInt64
+
+    /// Names the request with this number.
+    public init(rawValue: UInt64) { self.rawValue = rawValue }
+
+    /// Orders requests by arrival.
+    public static func < (a: RequestID, b: RequestID) -> Bool { a.rawValue < b.rawValue }
+}
+
+/// How a next token is chosen from its logits.
+public struct SamplingOptions: Codable, Hashable, Sendable {
+    /// Divides the logits; 0 takes the largest.
+    public var temperature: Double = 1
+    /// Keeps the smallest set of tokens whose probabilities sum to this.
+    public var topP: Double = 1
+    /// Keeps this many tokens; 0 keeps all.
+    public var topK: Int = 0
+    /// Drops tokens less likely than this fraction of the likeliest.
+    public var minP: Double = 0
+    /// Divides positive and multiplies negative logits of tokens already seen; 1 does nothing.
+    public var repetitionPenalty: Double = 1
+    /// Subtracted once from the logit of a token already generated.
+    public var presencePenalty: Double = 0
+    /// Subtracted from a token's logit for each time it was generated.
+    public var frequencyPenalty: Double = 0
+    /// Added to the logits of these tokens.
+    public var logitBias: [Int: Double] = [:]
+    /// The same seed gives the same text, whatever shares the batch.
+    public var seed: UInt64 = 0
+
+    /// Options that take the model's distribution as it is.
+    public init() {}
+
+    /// Options that take the likeliest token.
+    public static var greedy: SamplingOptions {
+        var options = SamplingOptions()
+        options.temperature = 0
+        return options
+    }
+}
+
+/// What the generated text must be.
+public enum OutputConstraint: Codable, Hashable, Sendable {
+    /// Any JSON object.
+    case jsonObject
+    /// A JSON document that satisfies this JSON Schema, itself JSON text.
+    case jsonSchema(String)
+    /// One of these strings.
+    case choice([String])
+}
+
+/// One prompt to continue, as it travels from the front door to a rank's engine.
+public struct GenerationRequest: Codable, Hashable, Sendable {
+    /// The front door's name for it.
+    public var id: RequestID
+    /// Token ids, at least one.
+    public var prompt: [Int]
+    /// Tokens to generate at most; 0 only evaluates the prompt.
+    public var maxNewTokens: Int
+    /// Tokens to generate before an end token may be chosen.
+    public var minNewTokens: Int = 0
+    /// How each token is chosen.
+    public var sampling = SamplingOptions()
+    /// Tokens that end the text, beside the model's own.
+    public var stopTokens: [Int] = []
+    /// Whether the model's own end tokens are generated like any other.
+    public var ignoresEndTokens = false
+    /// Alternatives to report with each generated token; nil reports no log-probabilities.
+    public var topLogprobs: Int?
+    /// Alternatives to report with each prompt token; nil reports none.
+    public var promptTopLogprobs: Int?
+    /// What the text must be.
+    public var constraint: OutputConstraint?
+    /// Requests share cached prefixes only with requests of the same salt.
+    public var cacheSalt: UInt64 = 0
+
+    /// A request that continues a prompt.
+    public init(id: RequestID, prompt: [Int], maxNewTokens: Int) {
+        self.id = id
+        self.prompt = prompt
+        self.maxNewTokens = maxNewTokens
+    }
+}

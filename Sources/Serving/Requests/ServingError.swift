@@ -1,0 +1,28 @@
+/// Why a request could not be served. The place that detects it words it.
+public enum ServingError: Error, Codable, Hashable, Sendable {
+    /// The request asks for what the model or the limits do not allow.
+    case invalidRequest(message: String, parameter: String?)
+    /// No room now; try again after this many seconds.
+    case overloaded(message: String, retryAfterSeconds: Int)
+    /// The server is going down and takes nothing new.
+    case draining
+    /// A rank left, or a step did not finish in time.
+    case unavailable(message: String)
+    /// Something in the engine failed.
+    case engine(message: String)
+
+    /// The fact, in one line.
+    public var message: String {
+        switch self {
+        case .invalidRequest(let message, _), .overloaded(let message, _),
+            .unavailable(let message),
+            .engine(let message):
+            message
+        case .draining: "the server is shutting down and takes no new requests"
+        }
+    }
+}
+
+extension ServingError: CustomStringConvertible {
+    public var description: String { message }
+}

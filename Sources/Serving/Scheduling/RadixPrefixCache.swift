@@ -1,0 +1,167 @@
+/// Finds the longest prefix of a prompt whose latents are already in blocks.
+///
+/// A tree in which each edge is the tokens of one whole block, compared in full: two texts share a
+/// block only if every token before its end is the same, and salts have separate roots, so nothing
+/// a caller sends can name another caller's block.
+///
+/// 1. A node that a sequence holds is held with all its ancestors.
+/// 2. Only a node that nobody holds and that has no child may be evicted; such nodes form one list,
+///    least recently used first.
+struct RadixPrefixCache {
+    /// A node's index; `none` stands for a root.
+    struct NodeID: Hashable {
+        let index: Int
+        static let none = NodeID(index: -1)
+    }
+
+    private struct Node {
+        var block: BlockID
+        var tokens: [Int]
+        var parent: NodeID
+        var salt: UInt64
+        var children: [[Int]: NodeID] = [:]
+        var holders = 0
+        var older = NodeID.none
+        var newer = NodeID.none
+        var isListed = false
+    }
+
+    let blockTokens: Int
+    private var nodes: [Node?] = []
+    private var vacant: [Int] = []
+    private var roots: [UInt64: [[Int]: NodeID]] = [:]
+    private var oldest = NodeID.none
+    private var newest = NodeID.none
+
+    /// Nodes that no sequence holds: their blocks can be taken back.
+    private(set) var reclaimableCount = 0
+
+    init(blockTokens: Int) {
+        precondition(blockTokens > 0, "a block needs at least one token, not \(blockTokens)")
+        self.blockTokens = blockTokens
+    }
+
+    /// Nodes in the tree.
+    var count: Int { nodes.count - vacant.count }
+
+    /// The nodes of the longest cached prefix, root side first, and holds them.
+    mutating func acquire(_ tokens: [Int], atMost limit: Int, salt: UInt64) -> [(NodeID, BlockID)] {
+        var path: [(NodeID, BlockID)] = []
+        var parent = NodeID.none
+        var start = 0
+        while start + blockTokens <= min(limit, tokens.count) {
+            let key = Array(tokens[start ..< start + blockTokens])
+            guard let next = child(of: parent, key: key, salt: salt) else { break }
+            hold(next)
+            path.append((next, nodes[next.index]!.block))
+            parent = next
+            start += blockTokens
+        }
+        return path
+    }
+
+    /// Adds a full block below `parent` and holds it.
+    ///
+    /// Returns the node now in that place and its block, which is another block than the one given
+    /// if the same tokens were already there: the given one then stays with the caller.
+    mutating func insert(
+        _ block: BlockID, tokens: [Int], below parent: NodeID, salt: UInt64
+    ) -> (NodeID, BlockID) {
+        precondition(tokens.count == blockTokens, "a node holds \(blockTokens) tokens")
+        if let present = child(of: parent, key: tokens, salt: salt) {
+            hold(present)
+            return (present, nodes[present.index]!.block)
+        }
+        let node = Node(block: block, tokens: tokens, parent: parent, salt: salt, holders: 1)
+        let id: NodeID
+        if let index = vacant.popLast() {
+            id = NodeID(index: index)
+            nodes[index] = node
+        } else {
+            id = NodeID(index: nodes.count)
+            nodes.append(node)
+        }
+        if parent == .none {
+            roots[salt, default: [:]][tokens] = id
+        } else {
+            precondition(nodes[parent.index]!.holders > 0, "a parent must be held")  // 1
+            nodes[parent.index]!.children[tokens] = id
+        }
+        return (id, block)
+    }
+
+    /// Gives up a path that was acquired or inserted, leaf or root first alike.
+    mutating func release(_ path: some Sequence<NodeID>) {
+        for id in path {
+            nodes[id.index]!.holders -= 1
+            precondition(nodes[id.index]!.holders >= 0, "node \(id.index) is released twice")
+            if nodes[id.index]!.holders == 0 {
+                reclaimableCount += 1
+                list(id)
+            }
+        }
+    }
+
+    /// Forgets the least recently used prefix end and returns its block.
+    mutating func evict() -> BlockID? {
+        guard oldest != .none else { return nil }
+        let id = oldest
+        unlist(id)
+        let node = nodes[id.index]!
+        if node.parent == .none {
+            roots[node.salt]![node.tokens] = nil
+            if roots[node.salt]!.isEmpty { roots[node.salt] = nil }
+        } else {
+            nodes[node.parent.index]!.children[node.tokens] = nil
+            list(node.parent, asOldest: true)
+        }
+        nodes[id.index] = nil
+        vacant.append(id.index)
+        reclaimableCount -= 1
+        return node.block
+    }
+
+    private func child(of parent: NodeID, key: [Int], salt: UInt64) -> NodeID? {
+        parent == .none ? roots[salt]?[key] : nodes[parent.index]!.children[key]
+    }
+
+    private mutating func hold(_ id: NodeID) {
+        if nodes[id.index]!.holders == 0 { reclaimableCount -= 1 }
+        nodes[id.index]!.holders += 1
+        unlist(id)
+    }
+
+    /// Puts a node on the list of evictable nodes if it belongs there.
+    private mutating func list(_ id: NodeID, asOldest: Bool = false) {
+        let node = nodes[id.index]!
+        guard node.holders == 0, node.children.isEmpty, !node.isListed else { return }  // 2
+        nodes[id.index]!.isListed = true
+        if asOldest {
+            nodes[id.index]!.newer = oldest
+            if oldest != .none { nodes[oldest.index]!.older = id } else { newest = id }
+            oldest = id
+        } else {
+            nodes[id.index]!.older = newest
+            if newest != .none { nodes[newest.index]!.newer = id } else { oldest = id }
+            newest = id
+        }
+    }
+
+    private mutating func unlist(_ id: NodeID) {
+        let node = nodes[id.index]!
+        guard node.isListed else { return }
+        if node.older != .none {
+            nodes[node.older.index]!.newer = node.newer
+        } else {
+            oldest = node.newer
+        }
+        if node.newer != .none {
+            nodes[node.newer.index]!.older = node.older
+        } else {
+            newest = node.older
+        }
+        nodes[id.index]!.older = .none
+        nodes[id.index]!.newer = .none
+        nodes[id.index]!.isListed = false
+    }
+}

@@ -1,2 +1,0 @@
-import Serving
-import Testing
