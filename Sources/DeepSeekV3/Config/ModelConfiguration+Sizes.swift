@@ -8,7 +8,7 @@ extension ModelConfiguration {
     /// Width of the fused shared experts, 0 without any.
     public var sharedIntermediateSize: Int { sharedExpertCount * expertIntermediateSize }
 
-    /// Whether a block has routed experts. MTP blocks, which come after the main ones, do.
+    /// Whether a block has routed experts; MTP blocks, which come after the main ones, do.
     public func hasExperts(layer: Int) -> Bool {
         layer >= layerCount || layer >= denseLayerCount && layer.isMultiple(of: expertLayerStride)
     }

@@ -23,9 +23,9 @@ public struct ModelConfiguration: Codable, Sendable, Equatable {
         case greedy
     }
 
-    /// The published class names. Default: DeepSeek-V3's.
+    /// The published class names (default DeepSeek-V3's).
     public var architectures = ["DeepseekV3ForCausalLM"]
-    /// The published family name. Default `deepseek_v3`.
+    /// The published family name (default `deepseek_v3`).
     public var modelType = "deepseek_v3"
     /// Width of the residual stream.
     public var hiddenSize: Int
@@ -35,9 +35,9 @@ public struct ModelConfiguration: Codable, Sendable, Equatable {
     public var expertIntermediateSize: Int
     /// Transformer blocks of the main model.
     public var layerCount: Int
-    /// How many first blocks are dense. Default 0.
+    /// How many first blocks are dense (default 0).
     public var denseLayerCount = 0
-    /// Every n-th block after those has experts. Default 1.
+    /// Every n-th block after those has experts (default 1).
     public var expertLayerStride = 1
     /// Attention heads.
     public var headCount: Int
@@ -53,41 +53,41 @@ public struct ModelConfiguration: Codable, Sendable, Equatable {
     public var valueHeadSize: Int
     /// Routed experts per layer.
     public var routedExpertCount: Int
-    /// Experts that every token uses, fused into one network of their summed width. Default 0.
+    /// Experts that every token uses, fused into one network of their summed width (default 0).
     public var sharedExpertCount = 0
     /// Routed experts per token, top-k.
     public var activeExpertCount: Int
-    /// Groups of routed experts. Default 1.
+    /// Groups of routed experts (default 1).
     public var groupCount = 1
-    /// Groups a token may choose from. Default 1.
+    /// Groups a token may choose from (default 1).
     public var keptGroupCount = 1
     /// Default sigmoid.
     public var scoring = Scoring.sigmoid
     /// Default `noaux_tc`.
     public var topKMethod = TopKMethod.biased
-    /// Whether the chosen weights are divided by their sum. Default true.
+    /// Whether the chosen weights are divided by their sum (default true).
     public var normalizesWeights = true
-    /// Factor on the chosen weights. Default 1.
+    /// Factor on the chosen weights (default 1).
     public var routedScalingFactor: Float = 1
     /// Rows of the embedding and of the head.
     public var vocabularySize: Int
-    /// Positions the model was made for. Default 4096.
+    /// Positions the model was made for (default 4096).
     public var positionLimit = 4096
-    /// Epsilon of the block norms. Default 1e-6.
+    /// Epsilon of the block norms (default 1e-6).
     public var normEpsilon: Float = 1e-6
-    /// Base of the rotary frequencies. Default 10000.
+    /// Base of the rotary frequencies (default 10000).
     public var ropeTheta: Double = 10000
     /// Extension of the rotary frequencies, nil without one.
     public var yarn: YaRN?
-    /// Multi-token-prediction blocks after the main ones. Default 0.
+    /// Multi-token-prediction blocks after the main ones (default 0).
     public var mtpLayerCount = 0
     /// FP8 storage of the weights, nil where they are float.
     public var quantization: Quantization?
-    /// Begins a text. Default nil.
+    /// Begins a text (default nil).
     public var beginToken: Int?
-    /// Ends a text; any of these. Default none.
+    /// Ends a text; any of these (default none).
     public var endTokens: [Int] = []
-    /// The published name of the float type of the weights. Default `bfloat16`.
+    /// The published name of the float type of the weights (default `bfloat16`).
     public var storedType = "bfloat16"
 
     enum CodingKeys: String, CodingKey {
@@ -140,13 +140,13 @@ public struct YaRN: Codable, Sendable, Equatable {
     public var factor: Double
     /// Positions before the stretch.
     public var originalPositionLimit: Int
-    /// Rotations beyond which a frequency is kept. Default 32.
+    /// Rotations beyond which a frequency is kept (default 32).
     public var betaFast: Double = 32
-    /// Rotations below which a frequency is divided by the factor. Default 1.
+    /// Rotations below which a frequency is divided by the factor (default 1).
     public var betaSlow: Double = 1
-    /// Scale of the rotation's magnitude. Default 1.
+    /// Scale of the rotation's magnitude (default 1).
     public var mscale: Double = 1
-    /// Scale of the attention logits, 0 for none. Default 0.
+    /// Scale of the attention logits, 0 for none (default 0).
     public var mscaleAllDimensions: Double = 0
 
     enum CodingKeys: String, CodingKey {
@@ -174,11 +174,11 @@ public struct Quantization: Codable, Sendable, Equatable {
 
     /// The published name of the method.
     public var method = "fp8"
-    /// The published name of the number format. Default `e4m3`.
+    /// The published name of the number format (default `e4m3`).
     public var format = "e4m3"
     /// Rows and columns that share a scale.
     public var blockSize = Quantization.block
-    /// When activations are quantised. Default `dynamic`.
+    /// When activations are quantised (default `dynamic`).
     public var activationScheme = "dynamic"
 
     /// Block-scaled e4m3 as DeepSeek-V3 is released.

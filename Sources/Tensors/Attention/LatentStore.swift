@@ -112,6 +112,15 @@ public struct AttentionBatch: Sendable {
 
     public var tokenCount: Int { contexts.count }
 
+    /// The same sequences, seen by some of the tokens only: a tile of the queries.
+    public func rows(_ range: Range<Int>) -> AttentionBatch {
+        if range == 0 ..< tokenCount { return self }
+        var part = self
+        part.sequences = Array(sequences[range])
+        part.contexts = Array(contexts[range])
+        return part
+    }
+
     func check(_ store: LatentStore) {
         for block in blocks {
             precondition(block >= 0 && block < store.blockCount, "block \(block)")

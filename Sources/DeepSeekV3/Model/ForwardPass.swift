@@ -1,0 +1,112 @@
+import Tensors
+
+/// One batch on its way through the blocks, in phases that another batch may interleave with.
+///
+/// A block with experts is `attend`, `useSharedExperts`, `useRoutedExperts`, `finish`, in this
+/// order; between them tokens and outputs travel. A dense block does everything in `attend`.
+final class ForwardPass {
+    private let model: Model
+    private let work: Workspace
+    private let cache: LatentCache
+    let rows: BatchRows
+    private var sorted: LocalExperts.Sorted?
+
+    init(_ model: Model, rows: BatchRows, cache: LatentCache, work: Workspace) {
+        self.model = model
+        self.rows = rows
+        self.cache = cache
+        self.work = work
+        work.reserve(rows: max(rows.tokens.count, 1))
+    }
+
+    /// `[rows, hidden]`.
+    var stream: Tensor { work.stream.view(rows: 0 ..< rows.tokens.count) }
+
+    private var configuration: ModelConfiguration { model.configuration }
+    private var pool: ThreadPool { model.pool }
+    private var normed: Tensor { work.normed.view(rows: 0 ..< rows.tokens.count) }
+    private var output: Tensor { work.output.view(rows: 0 ..< rows.tokens.count) }
+
+    /// Fills the residual stream with the tokens' embeddings.
+    func embed() { model.embed(rows.tokens, into: stream) }
+
+    /// Attention, then the gate and the departure of tokens; or the whole dense network.
+    func attend(_ weights: LayerWeights, layer: Int) throws {
+        let isEmpty = rows.tokens.isEmpty
+        if !isEmpty {
+            model.attention.run(
+                weights.attention, rows: rows, store: cache.stores[layer], in: work)
+            rmsNorm(
+                stream, weight: weights.feedForwardNorm, epsilon: configuration.normEpsilon,
+                into: normed, pool: pool)
+        }
+        switch weights.feedForward {
+        case .dense(let network):
+            guard !isEmpty else { return }
+            expertLayer(normed, network, into: output, compute: model.compute, pool: pool)
+            add(output, into: stream, pool: pool)
+        case .experts(let experts):
+            let chosen = chooseExperts(experts, layer: layer)
+            sorted = model.localExperts.sort(chosen)
+        }
+        if case .dense = weights.feedForward { model.probe?(.hidden(layer: layer, stream)) }
+    }
+
+    /// The shared experts, while tokens travel.
+    func useSharedExperts(_ weights: LayerWeights) {
+        guard case .experts(let experts) = weights.feedForward, let shared = experts.shared,
+            !rows.tokens.isEmpty
+        else { return }
+        expertLayer(normed, shared, into: output, compute: model.compute, pool: pool)
+        add(output, into: stream, pool: pool)
+    }
+
+    /// The routed experts of this rank, then the departure of their outputs.
+    func useRoutedExperts(_ weights: LayerWeights) throws {
+        guard case .experts(let experts) = weights.feedForward, let sorted else { return }
+        let count = sorted.tokens.count
+        work.reserveExperts(rows: count)
+        gatherRows(normed, rows: sorted.tokens, into: work.expertInputs, pool: pool)
+        expertLayer(
+            work.expertInputs.view(rows: 0 ..< count), offsets: sorted.offsets,
+            experts: experts.routed, into: work.expertOutputs.view(rows: 0 ..< count),
+            compute: model.compute, pool: pool)
+    }
+
+    /// Brings the outputs of the routed experts home.
+    func finish(_ weights: LayerWeights, layer: Int) throws {
+        guard case .experts = weights.feedForward, let sorted else { return }
+        model.localExperts.combine(
+            work.expertOutputs, sorted, weights: work.gateWeights, addingInto: stream)
+        self.sorted = nil
+        model.probe?(.hidden(layer: layer, stream))
+    }
+
+    /// Scores the rows and chooses their experts, always in fp32 (the gate decides, so rounding
+    /// there would change the network).
+    private func chooseExperts(_ experts: ExpertLayerWeights, layer: Int) -> [Int32] {
+        let count = rows.tokens.count
+        var chosen = [Int32](repeating: 0, count: count * configuration.activeExpertCount)
+        guard count > 0 else { return chosen }
+        let logits = work.gateLogits.view(rows: 0 ..< count)
+        let weights = work.gateWeights.view(rows: 0 ..< count)
+        linear(normed, experts.gate, into: logits, compute: .float32, pool: pool)
+        let observed = model.probe.map { _ in logits.values }
+        gate(
+            logits, rule: model.gateRule, bias: experts.bias, experts: &chosen, into: weights,
+            pool: pool)
+        if let observed {
+            model.probe?(
+                .gate(layer: layer, logits: observed, experts: chosen, weights: weights.values))
+        }
+        return chosen
+    }
+}
+
+/// What a test may look at inside a forward pass.
+enum ForwardProbe {
+    /// The residual stream after a block (or the embeddings, as block -1).
+    case hidden(layer: Int, Tensor)
+    /// What the gate of a block saw and chose.
+    case gate(layer: Int, logits: [Float], experts: [Int32], weights: [Float])
+}

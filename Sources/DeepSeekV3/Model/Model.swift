@@ -1,0 +1,206 @@
+public import Tensors
+
+/// A DeepSeek-V3-style network whose weights are packed and ready.
+///
+/// A row's result depends on its own sequence alone, to the bit: not on the other rows of the
+/// batch, nor on how its prompt was cut into chunks, nor on the number of threads.
+///
+/// A model belongs to one thread at a time; its work spreads over `pool`.
+public final class Model {
+    /// The shape of the network.
+    public let configuration: ModelConfiguration
+    /// How activations enter the matrix products.
+    public let compute: Compute
+    /// The most positions a sequence may have.
+    public let contextLimit: Int
+    /// Bytes of the checkpoint that were packed.
+    public let weightByteCount: Int
+    let pool: ThreadPool
+    let attention: LatentAttention
+    let gateRule: GateRule
+    let localExperts: LocalExperts
+    let layers: [LayerWeights]
+    let mtp: [MTPWeights]
+    /// Looks inside forward passes; for tests.
+    var probe: ((ForwardProbe) -> Void)?
+    private let embedding: EmbeddingTable
+    private let finalNorm: Tensor
+    private let head: Weight
+    private let work: [Workspace]
+
+    /// Packs the weights of a checkpoint.
+    ///
+    /// - Parameters:
+    ///   - checkpoint: The opened folder.
+    ///   - configuration: Its `config.json`.
+    ///   - progress: Called now and then while matrices are packed.
+    /// - Throws: `ModelError` naming the tensor that is missing or wrong, before any is packed.
+    public init(
+        _ checkpoint: Checkpoint, configuration: ModelConfiguration,
+        options: ModelOptions = ModelOptions(), pool: ThreadPool,
+        progress: ((LoadProgress) -> Void)? = nil
+    ) throws {
+        let loader = WeightLoader(checkpoint)
+        let experts = Array(0 ..< configuration.routedExpertCount)
+        let pendingLayers = try (0 ..< configuration.layerCount).map {
+            try PendingLayer(configuration, layer: $0, experts: experts, from: loader)
+        }
+        let mtpCount = options.loadsMTP ? configuration.mtpLayerCount : 0
+        let pendingMTP = try (0 ..< mtpCount).map {
+            try PendingMTP(configuration, index: $0, experts: experts, from: loader)
+        }
+        let vocabulary = configuration.vocabularySize
+        embedding = try EmbeddingTable(checkpoint, configuration)
+        finalNorm = try loader.vector("model.norm.weight", count: configuration.hiddenSize)
+        let pendingHead = try loader.matrix(
+            "lm_head.weight", outputs: vocabulary, inputs: configuration.hiddenSize)
+        weightByteCount = loader.byteCount
+        try loader.load(pool: pool, progress: progress)
+
+        self.configuration = configuration
+        self.pool = pool
+        compute = options.compute ?? embedding.defaultCompute
+        contextLimit = min(
+            options.contextLimit ?? configuration.positionLimit, configuration.positionLimit)
+        layers = pendingLayers.map(\.weights)
+        mtp = pendingMTP.map(\.weights)
+        head = pendingHead.weight
+        attention = LatentAttention(
+            configuration, rotary: RotaryTables(configuration, positions: contextLimit),
+            compute: compute, pool: pool)
+        gateRule = configuration.gateRule
+        localExperts = LocalExperts(
+            topK: configuration.activeExpertCount, expertCount: configuration.routedExpertCount,
+            codec: compute == .float32 ? .float32 : .bfloat16, pool: pool)
+        work = [Workspace(configuration), Workspace(configuration)]
+    }
+
+    /// Whether this model can draft with an MTP block.
+    public var canDraft: Bool { !mtp.isEmpty }
+
+    /// Runs chunks of any number of sequences through the network and caches their latents.
+    ///
+    /// - Parameters:
+    ///   - keepsHidden: Whether the hidden states are wanted too, for an MTP block.
+    public func forward(
+        _ chunks: [SequenceChunk], cache: LatentCache, keepsHidden: Bool = false
+    ) throws -> ForwardResult {
+        let pass = ForwardPass(self, rows: try rows(chunks, cache), cache: cache, work: work[0])
+        pass.embed()
+        probe?(.hidden(layer: -1, pass.stream))
+        for (layer, weights) in layers.enumerated() {
+            try pass.attend(weights, layer: layer)
+            pass.useSharedExperts(weights)
+            try pass.useRoutedExperts(weights)
+            try pass.finish(weights, layer: layer)
+        }
+        return result(of: pass, norm: finalNorm, keepsHidden: keepsHidden)
+    }
+
+    /// Runs two batches at once, so that each computes while the other's tokens travel.
+    ///
+    /// Source: DeepSeek-V3 report, §3.4: the attention of one micro-batch overlaps the dispatch,
+    /// experts and combine of the other.
+    public func forward(
+        _ first: [SequenceChunk], _ second: [SequenceChunk], cache: LatentCache,
+        keepsHidden: Bool = false
+    ) throws -> (ForwardResult, ForwardResult) {
+        let a = ForwardPass(self, rows: try rows(first, cache), cache: cache, work: work[0])
+        let b = ForwardPass(self, rows: try rows(second, cache), cache: cache, work: work[1])
+        a.embed()
+        b.embed()
+        for (layer, weights) in layers.enumerated() {
+            try a.attend(weights, layer: layer)
+            if layer > 0 { try b.finish(layers[layer - 1], layer: layer - 1) }
+            try b.attend(weights, layer: layer)
+            a.useSharedExperts(weights)
+            try a.useRoutedExperts(weights)
+            b.useSharedExperts(weights)
+            try b.useRoutedExperts(weights)
+            try a.finish(weights, layer: layer)
+        }
+        if let last = layers.last { try b.finish(last, layer: layers.count - 1) }
+        return (
+            result(of: a, norm: finalNorm, keepsHidden: keepsHidden),
+            result(of: b, norm: finalNorm, keepsHidden: keepsHidden)
+        )
+    }
+
+    /// Drafts with the first MTP block: from hidden states and the tokens that follow them, the
+    /// logits of the tokens after those.
+    ///
+    /// - Parameters:
+    ///   - chunks: As for `forward`, but `tokens[i]` is the token at `position + i + 1`.
+    ///   - hidden: `[rows, hidden]`: the main model's hidden state at `position + i`.
+    public func draft(
+        _ chunks: [SequenceChunk], hidden: Tensor, cache: LatentCache, keepsHidden: Bool = false
+    ) throws -> ForwardResult {
+        guard let block = mtp.first else {
+            throw ModelError.request("the model has no MTP block (num_nextn_predict_layers)")
+        }
+        let pass = ForwardPass(self, rows: try rows(chunks, cache), cache: cache, work: work[0])
+        let layer = configuration.layerCount
+        join(pass, hidden, block)
+        probe?(.hidden(layer: layer - 1, pass.stream))
+        try pass.attend(block.layer, layer: layer)
+        pass.useSharedExperts(block.layer)
+        try pass.useRoutedExperts(block.layer)
+        try pass.finish(block.layer, layer: layer)
+        return result(of: pass, norm: block.headNorm, keepsHidden: keepsHidden)
+    }
+
+    /// Looks up embeddings.
+    func embed(_ tokens: [Int], into rows: Tensor) { embedding.look(up: tokens, into: rows) }
+
+    private func rows(_ chunks: [SequenceChunk], _ cache: LatentCache) throws -> BatchRows {
+        let limits = BatchLimits(
+            vocabularySize: configuration.vocabularySize, contextLimit: contextLimit,
+            blockCount: cache.blockCount)
+        return try BatchRows(chunks, limits, blockTokens: cache.blockTokens)
+    }
+
+    /// `eh_proj(concat[enorm(embedding), hnorm(hidden)])` into the residual stream.
+    private func join(_ pass: ForwardPass, _ hidden: Tensor, _ block: MTPWeights) {
+        let count = pass.rows.tokens.count
+        precondition(hidden.rows == count, "\(hidden.rows) hidden states for \(count) tokens")
+        guard count > 0 else { return }
+        let size = configuration.hiddenSize
+        let joined = Tensor(rows: count, columns: 2 * size)
+        let half = Tensor(rows: count, columns: size)
+        pass.embed()
+        rmsNorm(
+            pass.stream, weight: block.embeddingNorm, epsilon: configuration.normEpsilon,
+            into: half, pool: pool)
+        let whole = RotarySlices(first: 0)
+        copySlices(half, whole, into: joined, whole, width: size, pool: pool)
+        rmsNorm(
+            hidden, weight: block.hiddenNorm, epsilon: configuration.normEpsilon, into: half,
+            pool: pool)
+        copySlices(
+            half, whole, into: joined, RotarySlices(first: size), width: size, pool: pool)
+        linear(joined, block.projection, into: pass.stream, compute: compute, pool: pool)
+    }
+
+    /// Norms the stream and computes the logits that were asked for.
+    private func result(of pass: ForwardPass, norm: Tensor, keepsHidden: Bool) -> ForwardResult {
+        let stream = pass.stream
+        let size = configuration.hiddenSize
+        let wanted = pass.rows.wanted
+        let logits = Tensor(rows: wanted.count, columns: configuration.vocabularySize)
+        let rows = keepsHidden ? Array(0 ..< stream.rows) : wanted
+        let normed = Tensor(rows: rows.count, columns: size)
+        guard !rows.isEmpty else { return ForwardResult(logits: logits, hidden: normed) }
+        gatherRows(stream, rows: rows, into: normed, pool: pool)
+        rmsNorm(
+            normed, weight: norm, epsilon: configuration.normEpsilon, into: normed, pool: pool)
+        var inputs = normed
+        if keepsHidden && wanted.count < rows.count {
+            inputs = Tensor(rows: wanted.count, columns: size)
+            gatherRows(normed, rows: wanted, into: inputs, pool: pool)
+        }
+        if !wanted.isEmpty {
+            linear(inputs, head, into: logits, compute: compute, pool: pool)
+        }
+        return ForwardResult(logits: logits, hidden: keepsHidden ? normed : nil)
+    }
+}

@@ -1,0 +1,33 @@
+public import Tensors
+
+/// How a model is run, where the checkpoint leaves a choice.
+public struct ModelOptions: Sendable {
+    /// How activations enter matrix products; nil takes float32 for float32 checkpoints and
+    /// bfloat16 for the others.
+    public var compute: Compute?
+    /// The most positions a sequence may have; nil takes the model's.
+    public var contextLimit: Int?
+    /// Whether MTP blocks are loaded (default true).
+    public var loadsMTP = true
+
+    /// The defaults.
+    public init(compute: Compute? = nil, contextLimit: Int? = nil, loadsMTP: Bool = true) {
+        self.compute = compute
+        self.contextLimit = contextLimit
+        self.loadsMTP = loadsMTP
+    }
+}
+
+extension ModelConfiguration {
+    /// How tokens choose experts.
+    ///
+    /// V2 either divides the chosen weights by their sum or scales them; V3 does both.
+    var gateRule: GateRule {
+        let scales = topKMethod == .biased || !normalizesWeights
+        return GateRule(
+            score: scoring == .sigmoid ? .sigmoid : .softmax, expertCount: routedExpertCount,
+            topK: activeExpertCount, groupCount: groupCount, topGroups: keptGroupCount,
+            groupScore: topKMethod == .biased ? .bestTwo : .best,
+            normalises: normalizesWeights, scaling: scales ? routedScalingFactor : 1)
+    }
+}
