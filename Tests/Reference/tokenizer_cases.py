@@ -72,6 +72,8 @@ def strings(random, count, added):
     for unit in ["a", " ", "\n", "ab", "漢", "é", "😀", "1", "-", "\u0301", "\x00", " a", "=\n", "的"]:
         for length in [1, 2, 3, 4, 63, 64, 65, 66, 200, 5000]:
             yield unit * length
+    for alphabet in ["abcdefghijklmnopqrstuvwxyz", "aab", " \n\t", CJK, "!?.-=_"]:
+        yield "".join(random.choices(alphabet, k=50000))
     yield ""
     for point in list(range(0x600)) + list(range(0x2000, 0x2200)) + list(range(0x3000, 0x3100)):
         yield f"a {chr(point)}b{chr(point)}{chr(point)} 1{chr(point)}"

@@ -30,8 +30,9 @@ struct AddedTokens: Sendable {
         }
     }
 
-    /// A trie over UTF-8 bytes. A walk ends after the longest token's bytes, so a search is linear
-    /// in the text.
+    /// A trie over UTF-8 bytes.
+    ///
+    /// A walk ends after the longest token's bytes, so a search is linear in the text.
     private struct Trie: Sendable {
         private struct Node: Sendable {
             var children: [UInt8: Int32] = [:]

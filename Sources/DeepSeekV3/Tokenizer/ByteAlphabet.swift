@@ -21,8 +21,9 @@ enum ByteAlphabet {
         return bytes
     }()
 
-    /// The bytes that a token's text stands for, appended to `result`. Text with a character
-    /// outside the alphabet (an added token's) stands for itself.
+    /// The bytes that a token's text stands for, appended to `result`.
+    ///
+    /// Text with a character outside the alphabet (an added token's) stands for itself.
     static func decode(_ text: ArraySlice<UInt8>, into result: inout [UInt8]) {
         let start = result.count
         var index = text.startIndex

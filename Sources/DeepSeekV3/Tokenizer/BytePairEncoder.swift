@@ -1,10 +1,10 @@
 /// Byte-pair encoding: starting from single bytes, always merges the adjacent pair of lowest
 /// rank, the leftmost first, until no pair has a rank.
 ///
-/// Short pieces (nearly all) are merged in place by scanning; long ones with a heap, so that a
-/// run of ten million letters costs n log n.
+/// Short pieces (nearly all) are merged in place by scanning; long ones with a queue of pairs, so
+/// that a run of ten million letters takes time in proportion.
 struct BytePairEncoder: Sendable {
-    /// Below this many symbols a scan for the lowest rank beats a heap.
+    /// Below this many symbols a scan for the lowest rank beats a queue.
     private static let scanLimit = 64
 
     private struct Merge: Sendable {
@@ -16,6 +16,8 @@ struct BytePairEncoder: Sendable {
     /// Open addressing by pair; `pair == .max` is free.
     private var merges: [Merge]
     private var mergeCount = 0
+    /// One more than the largest rank.
+    private var rankLimit = 0
     /// The token of each single byte.
     private let byteTokens: [UInt32]
     /// For a model with `ignore_merges`: whole pieces that are tokens stay whole.
@@ -33,7 +35,9 @@ struct BytePairEncoder: Sendable {
         merges = Array(repeating: Merge(), count: slotCount)
     }
 
-    /// Adds a merge. The last of equal pairs counts, as in Hugging Face's loader.
+    /// Adds a merge.
+    ///
+    /// The last of equal pairs counts, as in Hugging Face's loader.
     mutating func insert(left: Int, right: Int, rank: Int, id: Int) {
         let pair = UInt64(left) << 32 | UInt64(right)
         let slot = self.slot(of: pair)
@@ -41,6 +45,7 @@ struct BytePairEncoder: Sendable {
             mergeCount += 1
             precondition(mergeCount < merges.count, "more merges than were announced")
         }
+        rankLimit = max(rankLimit, rank + 1)
         merges[slot] = Merge(pair: pair, rank: UInt32(rank), id: UInt32(id))
     }
 
@@ -67,7 +72,7 @@ struct BytePairEncoder: Sendable {
         } else if range.count <= Self.scanLimit {
             encodeByScan(bytes, range, into: &ids, &scratch)
         } else {
-            encodeByHeap(bytes, range, into: &ids, &scratch)
+            encodeByQueue(bytes, range, into: &ids, &scratch)
         }
     }
 
@@ -77,7 +82,6 @@ struct BytePairEncoder: Sendable {
         fileprivate var ranks: [UInt32] = []
         fileprivate var next: [Int32] = []
         fileprivate var previous: [Int32] = []
-        fileprivate var heap = Heap()
     }
 
     private func encodeByScan(
@@ -117,9 +121,9 @@ struct BytePairEncoder: Sendable {
         for index in 0 ..< count { ids.append(Int(scratch.symbols[index])) }
     }
 
-    private func encodeByHeap(
-        _ bytes: [UInt8], _ range: Range<Int>, into ids: inout [Int],
-        _ scratch: inout Scratch
+    /// Merges a piece of more than `scanLimit` bytes, its symbols linked in a list.
+    private func encodeByQueue(
+        _ bytes: [UInt8], _ range: Range<Int>, into ids: inout [Int], _ scratch: inout Scratch
     ) {
         let count = range.count
         precondition(count <= Int(Int32.max), "a piece is longer than \(Int32.max) bytes")
@@ -127,13 +131,9 @@ struct BytePairEncoder: Sendable {
         for index in range { scratch.symbols.append(byteTokens[Int(bytes[index])]) }
         scratch.next = (0 ..< count).map { $0 + 1 < count ? Int32($0 + 1) : -1 }
         scratch.previous = (0 ..< count).map { Int32($0) - 1 }
-        scratch.heap.removeAll()
-        for index in 0 ..< count - 1 {
-            let rank = merge(scratch.symbols[index], scratch.symbols[index + 1]).rank
-            if rank != .max { scratch.heap.append(rank: rank, position: index) }
-        }
-        scratch.heap.order()
-        while let (rank, position) = scratch.heap.pop() {
+        var queue = MergeQueue(rankLimit: rankLimit, positionCount: count)
+        for index in 0 ..< count - 1 { push(index, scratch, &queue) }
+        while let (rank, position) = queue.pop() {
             let right = Int(scratch.next[position])
             guard scratch.symbols[position] != .max, right >= 0 else { continue }
             let merge = merge(scratch.symbols[position], scratch.symbols[right])
@@ -144,8 +144,8 @@ struct BytePairEncoder: Sendable {
             let after = scratch.next[right]
             scratch.next[position] = after
             if after >= 0 { scratch.previous[Int(after)] = Int32(position) }
-            push(position, &scratch)
-            if scratch.previous[position] >= 0 { push(Int(scratch.previous[position]), &scratch) }
+            push(position, scratch, &queue)
+            push(Int(scratch.previous[position]), scratch, &queue)
         }
         var index = 0
         while index >= 0 {
@@ -155,62 +155,10 @@ struct BytePairEncoder: Sendable {
         if count > 1 << 20 { scratch = Scratch() }
     }
 
-    private func push(_ position: Int, _ scratch: inout Scratch) {
-        let right = Int(scratch.next[position])
-        guard right >= 0 else { return }
-        let rank = merge(scratch.symbols[position], scratch.symbols[right]).rank
-        if rank != .max { scratch.heap.push(rank: rank, position: position) }
-    }
-}
-
-/// A binary heap of pairs to merge: lowest rank first, then leftmost.
-private struct Heap {
-    /// Rank in the high half, position in the low: one comparison orders both.
-    private var entries: [UInt64] = []
-
-    mutating func removeAll() { entries.removeAll(keepingCapacity: true) }
-
-    /// Adds without ordering; `order()` must follow.
-    mutating func append(rank: UInt32, position: Int) {
-        entries.append(UInt64(rank) << 32 | UInt64(position))
-    }
-
-    mutating func order() {
-        for index in (0 ..< entries.count / 2).reversed() { sink(index) }
-    }
-
-    mutating func push(rank: UInt32, position: Int) {
-        entries.append(UInt64(rank) << 32 | UInt64(position))
-        var index = entries.count - 1
-        let entry = entries[index]
-        while index > 0, entries[(index - 1) / 2] > entry {
-            entries[index] = entries[(index - 1) / 2]
-            index = (index - 1) / 2
-        }
-        entries[index] = entry
-    }
-
-    mutating func pop() -> (rank: UInt32, position: Int)? {
-        guard let first = entries.first else { return nil }
-        let last = entries.removeLast()
-        if !entries.isEmpty {
-            entries[0] = last
-            sink(0)
-        }
-        return (UInt32(first >> 32), Int(first & 0xFFFF_FFFF))
-    }
-
-    private mutating func sink(_ start: Int) {
-        var index = start
-        let entry = entries[index]
-        while true {
-            var child = index * 2 + 1
-            guard child < entries.count else { break }
-            if child + 1 < entries.count, entries[child + 1] < entries[child] { child += 1 }
-            guard entries[child] < entry else { break }
-            entries[index] = entries[child]
-            index = child
-        }
-        entries[index] = entry
+    private func push(_ position: Int, _ scratch: borrowing Scratch, _ queue: inout MergeQueue) {
+        guard position >= 0, scratch.next[position] >= 0 else { return }
+        let right = scratch.symbols[Int(scratch.next[position])]
+        let rank = merge(scratch.symbols[position], right).rank
+        if rank != .max { queue.push(rank: rank, position: position) }
     }
 }

@@ -1,6 +1,8 @@
 /// The general categories of Unicode 16, as Oniguruma 6.9 (which Hugging Face's tokenizers match
-/// with) knows them. Not Swift's own: a newer Unicode has assigned characters that a model's
-/// tokenizer has always seen as unassigned, and they would then split elsewhere.
+/// with) knows them.
+///
+/// Not Swift's own: a newer Unicode has assigned characters that a model's tokenizer has always
+/// seen as unassigned, and they would then split elsewhere.
 ///
 /// Runs in order of code point, apart by spaces: how many to pass over, the category's letter, how
 /// many have it; in base 36, 0 and 1 left out. Written by

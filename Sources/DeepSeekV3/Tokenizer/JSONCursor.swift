@@ -8,7 +8,9 @@ struct JSONCursor {
 
     private let bytes: [UInt8]
     private(set) var position = 0
-    /// The last string read, unescaped, as UTF-8. Reused, so that a key costs no allocation.
+    /// The last string read, unescaped, as UTF-8.
+    ///
+    /// Reused, so that a key costs no allocation.
     private(set) var text: [UInt8] = []
 
     init(_ bytes: [UInt8]) {

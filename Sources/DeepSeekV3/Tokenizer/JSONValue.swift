@@ -20,8 +20,9 @@ enum JSONValue: Equatable {
         }
     }
 
-    /// The value of a key, or nil: also for values that are not objects. The last of equal keys
-    /// counts.
+    /// The value of a key, or nil: also for values that are not objects.
+    ///
+    /// The last of equal keys counts.
     subscript(key: String) -> JSONValue? {
         guard case .object(let members) = self else { return nil }
         return members.last { $0.key == key }?.value

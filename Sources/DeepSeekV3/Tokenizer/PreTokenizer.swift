@@ -21,8 +21,10 @@ struct PreTokenizer: Sendable {
 
     let splits: [Split]
 
-    /// The text's pieces as the offsets where each ends. Every stage cuts the pieces of the stage
-    /// before it, and sees each as a text of its own: nothing matches across a cut.
+    /// The text's pieces as the offsets where each ends.
+    ///
+    /// Every stage cuts the pieces of the stage before it, and sees each as a text of its own:
+    /// nothing matches across a cut.
     func pieceEnds(of text: [UInt8]) -> [Int] {
         guard !text.isEmpty else { return [] }
         var ends = [text.count]

@@ -26,8 +26,8 @@ public final class Tokenizer: Sendable {
 
     /// Reads `tokenizer.json` and, where present, `tokenizer_config.json` of a checkpoint.
     ///
-    /// - Throws: `TokenizerError`, which names the file and what in it is wrong or not supported.
-    public convenience init(directory: URL) throws(TokenizerError) {
+    /// - Throws: `ModelError.file`, which names the file and what in it is wrong or not supported.
+    public convenience init(directory: URL) throws(ModelError) {
         let file = directory.appending(path: "tokenizer.json")
         let configuration = directory.appending(path: "tokenizer_config.json")
         let hasConfiguration = FileManager.default.fileExists(atPath: configuration.path)
@@ -45,7 +45,7 @@ public final class Tokenizer: Sendable {
     public init(
         tokenizerJSON: [UInt8], configurationJSON: [UInt8]? = nil,
         file: String = "tokenizer.json", configurationFile: String = "tokenizer_config.json"
-    ) throws(TokenizerError) {
+    ) throws(ModelError) {
         let contents = try Self.naming(file) { try TokenizerFile(tokenizerJSON) }
         let configuration = try Self.naming(configurationFile) {
             try TokenizerConfiguration(configurationJSON, contents.vocabulary)
@@ -78,36 +78,37 @@ public final class Tokenizer: Sendable {
         tokenRanges = ranges
     }
 
-    private static func read(_ file: URL) throws(TokenizerError) -> [UInt8] {
+    private static func read(_ file: URL) throws(ModelError) -> [UInt8] {
         let data: Data
         do {
             data = try Data(contentsOf: file, options: .mappedIfSafe)
         } catch {
-            throw TokenizerError(file: file.path, message: "cannot be read")
+            throw ModelError.file(file.path, fact: "cannot be read")
         }
         guard data.count <= maximumFileBytes else {
-            throw TokenizerError(
-                file: file.path, message: "\(data.count) bytes; the limit is \(maximumFileBytes)")
+            throw ModelError.file(
+                file.path, fact: "\(data.count) bytes; the limit is \(maximumFileBytes)")
         }
         return [UInt8](data)
     }
 
     private static func naming<Value>(
         _ file: String, _ body: () throws -> Value
-    ) throws(TokenizerError) -> Value {
+    ) throws(ModelError) -> Value {
         do {
             return try body()
         } catch let fault as TokenizerFault {
-            throw TokenizerError(file: file, message: fault.message)
+            throw ModelError.file(file, fact: fault.message)
         } catch {
-            throw TokenizerError(file: file, message: "\(error)")
+            throw ModelError.file(file, fact: "\(error)")
         }
     }
 
     // MARK: Vocabulary
 
-    /// One more than the largest id: what a table indexed by token needs. Models pad their
-    /// embedding beyond it.
+    /// One more than the largest id: what a table indexed by token needs.
+    ///
+    /// Models pad their embedding beyond it.
     public var vocabularySize: Int { vocabulary.idLimit }
 
     /// A token as the file spells it (bytes in the byte-level alphabet), or nil for an id that no
@@ -119,8 +120,9 @@ public final class Tokenizer: Sendable {
     /// The id of a token as the file spells it.
     public func id(of token: String) -> Int? { vocabulary.id(of: Array(token.utf8)) }
 
-    /// The bytes a token stands for; none for an id that no token has. They need not be whole
-    /// characters.
+    /// The bytes a token stands for; none for an id that no token has.
+    ///
+    /// They need not be whole characters.
     public func bytes(of id: Int) -> ArraySlice<UInt8> {
         tokenRanges.indices.contains(id) ? tokenBytes[tokenRanges[id]] : []
     }
@@ -168,7 +170,9 @@ public final class Tokenizer: Sendable {
 
     // MARK: Decoding
 
-    /// The text of ids. Bytes that are not UTF-8 become U+FFFD; ids that no token has, nothing.
+    /// The text of ids.
+    ///
+    /// Bytes that are not UTF-8 become U+FFFD; ids that no token has, nothing.
     public func decode(_ ids: some Sequence<Int>, skipSpecialTokens: Bool = true) -> String {
         var result: [UInt8] = []
         for id in ids where !(skipSpecialTokens && isSpecial(id)) {

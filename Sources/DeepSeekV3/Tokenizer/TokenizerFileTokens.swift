@@ -23,7 +23,9 @@ extension TokenizerFile {
         }
     }
 
-    /// Reads what is put around a text. ByteLevel moves offsets only, which are not kept here.
+    /// Reads what is put around a text.
+    ///
+    /// ByteLevel moves offsets only, which are not kept here.
     mutating func readPostProcessor(_ value: JSONValue, depth: Int = 0) throws {
         if value.isNull { return }
         switch value["type"]?.string {

@@ -15,7 +15,9 @@ struct Vocabulary: Sendable {
     /// One more than the largest id.
     var idLimit: Int { ranges.count }
 
-    /// Adds a token. Nil when done; else the fact that forbids it.
+    /// Adds a token.
+    ///
+    /// Nil when done; else the fact that forbids it.
     mutating func insert(_ text: [UInt8], id: Int) -> String? {
         let name = String(decoding: text, as: UTF8.self)
         guard 0 ..< Self.maximumTokenCount ~= id else {
