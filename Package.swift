@@ -66,7 +66,7 @@ let package = Package(
         tests("Tensors", ["CKernels"]),
         tests("Transport", ["Topology"]),
         tests("Collectives", ["Transport", "Tensors", "Topology"]),
-        tests("DeepSeekV3", ["Collectives", "Tensors"]),
+        tests("DeepSeekV3", ["Collectives", "Transport", "Tensors", "Topology"]),
         tests("Pipeline", ["Topology"]),
         tests("Training", ["DeepSeekV3", "Pipeline", "Collectives", "Tensors"]),
         tests("Serving", ["DeepSeekV3", "Collectives", "Tensors", "Topology"]),

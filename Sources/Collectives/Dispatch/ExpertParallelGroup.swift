@@ -96,6 +96,12 @@ public final class ExpertParallelGroup {
         return (own.windowBytes, own.stagingBytes)
     }
 
+    /// Routed experts of the model (`n_routed_experts`).
+    public var expertCount: Int { placement.expertCount }
+
+    /// The logical experts of this rank's copies, in local order: what the model loads.
+    public var localExperts: [Int] { placement.experts(on: fabric.rank).map(\.rawValue) }
+
     /// Computes a layout that several dispatches of the same routing may use.
     public func layout(for routing: Routing) throws(CollectivesError) -> DispatchLayout {
         guard routing.topK == configuration.topK else {

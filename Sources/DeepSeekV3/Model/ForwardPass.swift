@@ -1,3 +1,4 @@
+import Collectives
 import Tensors
 
 /// One batch on its way through the blocks, in phases that another batch may interleave with.
@@ -9,7 +10,12 @@ final class ForwardPass {
     private let work: Workspace
     private let cache: LatentCache
     let rows: BatchRows
+    /// Tokens at home, sorted, where all experts are here.
     private var sorted: LocalExperts.Sorted?
+    /// Tokens on their way to the experts of other ranks.
+    private var departing: DispatchInFlight?
+    /// Outputs on their way home.
+    private var returning: CombineInFlight?
 
     init(_ model: Model, rows: BatchRows, cache: LatentCache, work: Workspace) {
         self.model = model
@@ -47,7 +53,15 @@ final class ForwardPass {
             add(output, into: stream, pool: pool)
         case .experts(let experts):
             let chosen = chooseExperts(experts, layer: layer)
-            sorted = model.localExperts.sort(chosen)
+            guard let group = model.group else {
+                sorted = model.localExperts.sort(chosen)
+                return
+            }
+            let weights = work.gateWeights.view(rows: 0 ..< rows.tokens.count).values
+            let routing = try Routing(
+                tokenCount: rows.tokens.count, topK: configuration.activeExpertCount,
+                expertIDs: chosen, weights: weights)
+            departing = try group.dispatch(normed, routing: routing)
         }
         if case .dense = weights.feedForward { model.probe?(.hidden(layer: layer, stream)) }
     }
@@ -63,22 +77,40 @@ final class ForwardPass {
 
     /// The routed experts of this rank, then the departure of their outputs.
     func useRoutedExperts(_ weights: LayerWeights) throws {
-        guard case .experts(let experts) = weights.feedForward, let sorted else { return }
-        let count = sorted.tokens.count
-        work.reserveExperts(rows: count)
-        gatherRows(normed, rows: sorted.tokens, into: work.expertInputs, pool: pool)
+        guard case .experts(let experts) = weights.feedForward else { return }
+        if let sorted {
+            let count = sorted.tokens.count
+            work.reserveExperts(rows: count)
+            gatherRows(normed, rows: sorted.tokens, into: work.expertInputs, pool: pool)
+            run(experts.routed, offsets: sorted.offsets, rows: count)
+        } else if let group = model.group, let arriving = departing.take() {
+            let received = try arriving.wait()
+            let count = received.gatheredRowCount
+            work.reserveExperts(rows: count)
+            received.gather(into: work.expertInputs)
+            run(experts.routed, offsets: received.expertOffsets, rows: count)
+            returning = try group.combine(
+                work.expertOutputs.view(rows: 0 ..< count), for: received)
+        }
+    }
+
+    /// Runs experts over the rows that are theirs.
+    private func run(_ experts: [ExpertWeights], offsets: [Int], rows count: Int) {
+        guard count > 0 else { return }
         expertLayer(
-            work.expertInputs.view(rows: 0 ..< count), offsets: sorted.offsets,
-            experts: experts.routed, into: work.expertOutputs.view(rows: 0 ..< count),
-            compute: model.compute, pool: pool)
+            work.expertInputs.view(rows: 0 ..< count), offsets: offsets, experts: experts,
+            into: work.expertOutputs.view(rows: 0 ..< count), compute: model.compute, pool: pool)
     }
 
     /// Brings the outputs of the routed experts home.
     func finish(_ weights: LayerWeights, layer: Int) throws {
-        guard case .experts = weights.feedForward, let sorted else { return }
-        model.localExperts.combine(
-            work.expertOutputs, sorted, weights: work.gateWeights, addingInto: stream)
-        self.sorted = nil
+        guard case .experts = weights.feedForward else { return }
+        if let sorted = sorted.take() {
+            model.localExperts.combine(
+                work.expertOutputs, sorted, weights: work.gateWeights, addingInto: stream)
+        } else if let home = returning.take() {
+            try home.wait(addingInto: stream)
+        }
         model.probe?(.hidden(layer: layer, stream))
     }
 
@@ -95,6 +127,7 @@ final class ForwardPass {
         gate(
             logits, rule: model.gateRule, bias: experts.bias, experts: &chosen, into: weights,
             pool: pool)
+        model.count(chosen, layer: layer)
         if let observed {
             model.probe?(
                 .gate(layer: layer, logits: observed, experts: chosen, weights: weights.values))

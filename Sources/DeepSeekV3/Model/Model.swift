@@ -1,3 +1,4 @@
+public import Collectives
 public import Tensors
 
 /// A DeepSeek-V3-style network whose weights are packed and ready.
@@ -15,6 +16,11 @@ public final class Model {
     public let contextLimit: Int
     /// Bytes of the checkpoint that were packed.
     public let weightByteCount: Int
+    /// The ranks that share the routed experts; nil where all are here.
+    public let group: ExpertParallelGroup?
+    /// How often each routed expert was chosen here since loading, `[layer][expert]`, MTP blocks
+    /// after the main ones: what balancing is computed from.
+    public private(set) var expertLoads: [[Int]]
     let pool: ThreadPool
     let attention: LatentAttention
     let gateRule: GateRule
@@ -33,15 +39,17 @@ public final class Model {
     /// - Parameters:
     ///   - checkpoint: The opened folder.
     ///   - configuration: Its `config.json`.
+    ///   - group: The ranks that share the routed experts: only this rank's are read. Nil reads
+    ///     all.
     ///   - progress: Called now and then while matrices are packed.
     /// - Throws: `ModelError` naming the tensor that is missing or wrong, before any is packed.
     public init(
         _ checkpoint: Checkpoint, configuration: ModelConfiguration,
         options: ModelOptions = ModelOptions(), pool: ThreadPool,
-        progress: ((LoadProgress) -> Void)? = nil
+        group: ExpertParallelGroup? = nil, progress: ((LoadProgress) -> Void)? = nil
     ) throws {
         let loader = WeightLoader(checkpoint)
-        let experts = Array(0 ..< configuration.routedExpertCount)
+        let experts = try Self.experts(configuration, group)
         let pendingLayers = try (0 ..< configuration.layerCount).map {
             try PendingLayer(configuration, layer: $0, experts: experts, from: loader)
         }
@@ -59,6 +67,10 @@ public final class Model {
 
         self.configuration = configuration
         self.pool = pool
+        self.group = group
+        expertLoads = [[Int]](
+            repeating: [Int](repeating: 0, count: configuration.routedExpertCount),
+            count: configuration.layerCount + mtpCount)
         compute = options.compute ?? embedding.defaultCompute
         contextLimit = min(
             options.contextLimit ?? configuration.positionLimit, configuration.positionLimit)
@@ -147,6 +159,24 @@ public final class Model {
         try pass.useRoutedExperts(block.layer)
         try pass.finish(block.layer, layer: layer)
         return result(of: pass, norm: block.headNorm, keepsHidden: keepsHidden)
+    }
+
+    /// The logical experts to load, in the order of this rank's copies.
+    private static func experts(
+        _ configuration: ModelConfiguration, _ group: ExpertParallelGroup?
+    ) throws -> [Int] {
+        guard let group else { return Array(0 ..< configuration.routedExpertCount) }
+        guard group.expertCount == configuration.routedExpertCount else {
+            throw ModelError.request(
+                "the placement is for \(group.expertCount) experts; the model has "
+                    + "\(configuration.routedExpertCount) (n_routed_experts)")
+        }
+        return group.localExperts
+    }
+
+    /// Counts the choices of one batch.
+    func count(_ chosen: [Int32], layer: Int) {
+        for expert in chosen { expertLoads[layer][Int(expert)] += 1 }
     }
 
     /// Looks up embeddings.

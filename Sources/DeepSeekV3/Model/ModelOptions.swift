@@ -1,3 +1,4 @@
+public import Collectives
 public import Tensors
 
 /// How a model is run, where the checkpoint leaves a choice.
@@ -29,5 +30,23 @@ extension ModelConfiguration {
             topK: activeExpertCount, groupCount: groupCount, topGroups: keptGroupCount,
             groupScore: topKMethod == .biased ? .bestTwo : .best,
             normalises: normalizesWeights, scaling: scales ? routedScalingFactor : 1)
+    }
+}
+
+extension ModelConfiguration {
+    /// How tokens travel between ranks that share this model's experts.
+    ///
+    /// One output per token and expert goes home and is added there in the gate's order, so any
+    /// number of ranks gives the same bits. With fp32 compute nothing is rounded on the way; with
+    /// bf16 compute tokens travel as the experts will round them anyway.
+    public func expertParallel(
+        mode: ExpertParallelConfiguration.Mode = .lowLatency, maximumTokensPerRank: Int,
+        compute: Compute
+    ) -> ExpertParallelConfiguration {
+        let codec: RowCodec = compute == .float32 ? .float32 : .bfloat16
+        return ExpertParallelConfiguration(
+            mode: mode, hiddenSize: hiddenSize, topK: activeExpertCount,
+            maximumTokensPerRank: maximumTokensPerRank, dispatchCodec: codec,
+            combineCodec: codec, addsBeforeReturn: false)
     }
 }
