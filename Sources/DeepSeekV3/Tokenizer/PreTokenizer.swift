@@ -64,7 +64,7 @@ extension PreTokenizer {
                 if stage["use_regex"]?.boolean ?? true { splits.append(.gpt2Words) }
                 sawByteLevel = true
             case let type:
-                throw TokenizerFault("pre_tokenizer \(type ?? "without type") is not supported")
+                throw TokenizerFault("pre_tokenizer \(printable(type ?? "without type")) is not supported")
             }
         }
         guard sawByteLevel else {
@@ -94,7 +94,7 @@ extension PreTokenizer {
         case "[一-龥\u{3040}-ゟ゠-ヿ]+": return .ideographs
         case deepSeekPattern: return .deepSeekWords
         case gpt2Pattern: return .gpt2Words
-        default: throw TokenizerFault("Split pattern \(pattern) has no scanner here")
+        default: throw TokenizerFault("Split pattern \(printable(pattern)) has no scanner here")
         }
     }
 

@@ -191,16 +191,16 @@ private struct TokenizerConfiguration {
 
     init(_ bytes: [UInt8]?, _ vocabulary: Vocabulary) throws {
         guard let bytes else { return }
-        var cursor = JSONCursor(bytes)
-        let values = try cursor.value()
-        try cursor.end()
+        var reader = JSONReader(bytes)
+        let values = try reader.value()
+        try reader.end()
         func id(_ key: String) throws -> Int? {
             // Either the token's text, or an object that holds it.
             guard let name = values[key]?.string ?? values[key]?["content"]?.string else {
                 return nil
             }
             guard let id = vocabulary.id(of: Array(name.utf8)) else {
-                throw TokenizerFault("\(key) \"\(name)\" is not a token of tokenizer.json")
+                throw TokenizerFault("\(key) \"\(printable(name))\" is not a token of tokenizer.json")
             }
             return id
         }

@@ -12,7 +12,7 @@ struct TokenizerFile {
     var prefix: [Int] = []
     var suffix: [Int] = []
 
-    /// - Throws: `TokenizerFault` or `JSONError`.
+    /// - Throws: `TokenizerFault` or `JSONReader.Malformed`.
     init(_ bytes: [UInt8]) throws {
         let top = try TopLevel(bytes)
         try Self.checkNormalizer(top.values["normalizer"])
@@ -28,14 +28,14 @@ struct TokenizerFile {
         guard top.model["byte_fallback"]?.boolean != true else {
             throw TokenizerFault("model.byte_fallback is set; byte-level BPE has none")
         }
-        var cursor = JSONCursor(bytes)
-        try Self.readVocabulary(&cursor, at: top.vocabularyStart, into: &vocabulary)
+        var reader = JSONReader(bytes)
+        try Self.readVocabulary(&reader, at: top.vocabularyStart, into: &vocabulary)
         let ignoreMerges = top.model["ignore_merges"]?.boolean ?? false
         let whole = ignoreMerges ? Self.wholePieces(vocabulary) : [:]
         encoder = BytePairEncoder(
             byteTokens: try Self.byteTokens(vocabulary), mergeCount: top.mergeCount,
             wholePieces: whole)
-        try Self.readMerges(&cursor, at: top.mergesStart, vocabulary, into: &encoder)
+        try Self.readMerges(&reader, at: top.mergesStart, vocabulary, into: &encoder)
         preTokenizer = try PreTokenizer(top.values["pre_tokenizer"])
         guard top.values["decoder"]?["type"]?.string == "ByteLevel" else {
             throw TokenizerFault("decoder is not ByteLevel")
@@ -54,15 +54,15 @@ struct TokenizerFile {
 
         init(_ bytes: [UInt8]) throws {
             var top = TopLevel()
-            var cursor = JSONCursor(bytes)
-            try cursor.object { cursor, key in
+            var reader = JSONReader(bytes)
+            try reader.object { key, reader in
                 if key == "model" {
-                    try top.readModel(&cursor)
+                    try top.readModel(&reader)
                 } else {
-                    top.values[key] = try cursor.value(depth: 1)
+                    top.values[key] = try reader.value()
                 }
             }
-            try cursor.end()
+            try reader.end()
             guard top.vocabularyStart > 0 else { throw TokenizerFault("model.vocab is missing") }
             guard top.mergesStart > 0 else { throw TokenizerFault("model.merges is missing") }
             self = top
@@ -70,20 +70,19 @@ struct TokenizerFile {
 
         private init() {}
 
-        private mutating func readModel(_ cursor: inout JSONCursor) throws {
-            try cursor.object(depth: 1) { cursor, key in
+        private mutating func readModel(_ reader: inout JSONReader) throws {
+            try reader.object { key, reader in
                 switch key {
                 case "vocab":
-                    vocabularyStart = cursor.position
-                    try cursor.skip(depth: 2)
+                    vocabularyStart = reader.position
+                    try reader.skip()
                 case "merges":
-                    mergesStart = cursor.position
-                    mergeCount = 0
-                    try cursor.array(depth: 2) {
+                    mergesStart = reader.position
+                    try reader.array { _, reader in
                         mergeCount += 1
-                        try $0.skip(depth: 3)
+                        try reader.skip()
                     }
-                default: model[key] = try cursor.value(depth: 2)
+                default: model[key] = try reader.value()
                 }
             }
         }
@@ -94,18 +93,19 @@ struct TokenizerFile {
         let isEmpty = value["type"]?.string == "Sequence" && value["normalizers"]?.array == []
         guard isEmpty else {
             let type = value["type"]?.string ?? "without type"
-            throw TokenizerFault("normalizer \(type) is not supported")
+            throw TokenizerFault("normalizer \(printable(type)) is not supported")
         }
     }
 
     private static func readVocabulary(
-        _ cursor: inout JSONCursor, at start: Int, into vocabulary: inout Vocabulary
+        _ reader: inout JSONReader, at start: Int, into vocabulary: inout Vocabulary
     ) throws {
-        cursor.seek(start)
-        try cursor.entries { cursor in
-            let text = cursor.text
-            let id = try cursor.value(after: ":")
-            if let fault = vocabulary.insert(text, id: id) { throw TokenizerFault(fault) }
+        reader.seek(start)
+        try reader.members { reader in
+            let text = reader.text
+            if let fault = vocabulary.insert(text, id: try reader.integer()) {
+                throw TokenizerFault(fault)
+            }
         }
     }
 
@@ -130,56 +130,38 @@ struct TokenizerFile {
     }
 
     private static func readMerges(
-        _ cursor: inout JSONCursor, at start: Int, _ vocabulary: Vocabulary,
+        _ reader: inout JSONReader, at start: Int, _ vocabulary: Vocabulary,
         into encoder: inout BytePairEncoder
     ) throws {
-        cursor.seek(start)
-        var rank = 0
-        try cursor.array { cursor in
-            let (left, right) = try cursor.pair()
+        reader.seek(start)
+        try reader.array { rank, reader in
+            let (left, right) = try reader.merge()
             let ids = [left, right, left + right].map { (text: $0, id: vocabulary.id(of: $0)) }
             if let missing = ids.first(where: { $0.id == nil }) {
-                let name = String(decoding: missing.text, as: UTF8.self)
+                let name = printable(String(decoding: missing.text, as: UTF8.self))
                 throw TokenizerFault("merge \(rank) needs \"\(name)\", which is not in model.vocab")
             }
             encoder.insert(left: ids[0].id!, right: ids[1].id!, rank: rank, id: ids[2].id!)
-            rank += 1
         }
     }
 }
 
-extension JSONCursor {
-    /// Calls `body` at the colon after each key of an object, with the key in `text`.
-    fileprivate mutating func entries(_ body: (inout JSONCursor) throws -> Void) throws {
-        try expect("{")
-        if accept("}") { return }
-        repeat {
-            try string()
-            try body(&self)
-        } while accept(",")
-        try expect("}")
-    }
-
-    fileprivate mutating func value(after character: Unicode.Scalar) throws -> Int {
-        try expect(character)
-        return try integer()
-    }
-
-    /// A merge: `"a b"` or `["a", "b"]`.
-    fileprivate mutating func pair() throws -> ([UInt8], [UInt8]) {
-        if peek() == UInt8(ascii: "\"") {
-            try string()
+extension JSONReader {
+    /// Reads a merge: `"a b"` or `["a", "b"]`.
+    fileprivate mutating func merge() throws -> ([UInt8], [UInt8]) {
+        if try peek() == UInt8(ascii: "\"") {
+            try stringBytes()
             let parts = text.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
-            guard parts.count == 2 else { throw fault("a merge is not two tokens and a space") }
+            guard parts.count == 2 else { throw malformed("a merge of two tokens and a space") }
             return (Array(parts[0]), Array(parts[1]))
         }
         var parts: [[UInt8]] = []
-        try array {
-            guard parts.count < 2 else { throw $0.fault("a merge has more than two tokens") }
-            try $0.string()
-            parts.append($0.text)
+        try array { _, reader in
+            guard parts.count < 2 else { throw reader.malformed("a merge of two tokens") }
+            try reader.stringBytes()
+            parts.append(reader.text)
         }
-        guard parts.count == 2 else { throw fault("a merge does not have two tokens") }
+        guard parts.count == 2 else { throw malformed("a merge of two tokens") }
         return (parts[0], parts[1])
     }
 }

@@ -11,7 +11,7 @@ extension TokenizerFile {
             }
             for key in ["single_word", "lstrip", "rstrip"] where entry[key]?.boolean == true {
                 throw TokenizerFault(
-                    "added token \"\(content)\" has \(key), which is not supported")
+                    "added token \"\(printable(content))\" has \(key), which is not supported")
             }
             let text = Array(content.utf8)
             if vocabulary.id(of: text) != id, let fault = vocabulary.insert(text, id: id) {
@@ -40,7 +40,7 @@ extension TokenizerFile {
             }
             try readTemplate(value)
         case let type:
-            throw TokenizerFault("post_processor \(type ?? "without type") is not supported")
+            throw TokenizerFault("post_processor \(printable(type ?? "without type")) is not supported")
         }
     }
 
@@ -58,7 +58,7 @@ extension TokenizerFile {
             }
             for id in ids {
                 guard let id = id.integer, !vocabulary.text(id).isEmpty else {
-                    throw TokenizerFault("post_processor token \"\(name)\" has an id of no token")
+                    throw TokenizerFault("post_processor token \"\(printable(name))\" has an id of no token")
                 }
                 if sawText { suffix.append(id) } else { prefix.append(id) }
             }

@@ -19,7 +19,7 @@ struct Vocabulary: Sendable {
     ///
     /// Nil when done; else the fact that forbids it.
     mutating func insert(_ text: [UInt8], id: Int) -> String? {
-        let name = String(decoding: text, as: UTF8.self)
+        let name = printable(String(decoding: text, as: UTF8.self))
         guard 0 ..< Self.maximumTokenCount ~= id else {
             return "token \"\(name)\" has id \(id); ids go from 0 to \(Self.maximumTokenCount - 1)"
         }
@@ -29,7 +29,7 @@ struct Vocabulary: Sendable {
         }
         if let other = self.id(of: text) { return "token \"\(name)\" has ids \(other) and \(id)" }
         while ranges.count <= id { ranges.append(0 ..< 0) }
-        if !ranges[id].isEmpty { return "id \(id) belongs to \"\(self.name(id))\" and \"\(name)\"" }
+        if !ranges[id].isEmpty { return "id \(id) belongs to \"\(printable(self.name(id)))\" and \"\(name)\"" }
         let start = UInt32(storage.count)
         storage.append(contentsOf: text)
         ranges[id] = start ..< UInt32(storage.count)

@@ -35,23 +35,19 @@ enum JSONValue: Equatable {
     var isNull: Bool { self == .null }
 }
 
-extension JSONCursor {
+extension JSONReader {
     /// Reads a whole value.
-    mutating func value(depth: Int = 0) throws -> JSONValue {
-        switch peek() {
+    mutating func value() throws -> JSONValue {
+        switch try peek() {
         case UInt8(ascii: "{"):
             var members: [(key: String, value: JSONValue)] = []
-            try object(depth: depth) { cursor, key in
-                members.append((key, try cursor.value(depth: depth + 1)))
-            }
+            try object { key, reader in members.append((key, try reader.value())) }
             return .object(members)
         case UInt8(ascii: "["):
             var elements: [JSONValue] = []
-            try array(depth: depth) { elements.append(try $0.value(depth: depth + 1)) }
+            try array { _, reader in elements.append(try reader.value()) }
             return .array(elements)
-        case UInt8(ascii: "\""):
-            try string()
-            return .string(textAsString)
+        case UInt8(ascii: "\""): return .string(try string())
         case UInt8(ascii: "t"):
             try word("true")
             return .boolean(true)
@@ -61,22 +57,7 @@ extension JSONCursor {
         case UInt8(ascii: "n"):
             try word("null")
             return .null
-        default:
-            let literal = try numberLiteral()
-            guard Double(literal) != nil else { throw fault("expected a value") }
-            return .number(literal)
-        }
-    }
-
-    /// Passes over a value.
-    mutating func skip(depth: Int = 0) throws {
-        switch peek() {
-        case UInt8(ascii: "{"):
-            try object(depth: depth) { cursor, _ in try cursor.skip(depth: depth + 1) }
-        case UInt8(ascii: "["):
-            try array(depth: depth) { try $0.skip(depth: depth + 1) }
-        case UInt8(ascii: "\""): try string()
-        default: _ = try value(depth: depth)
+        default: return .number(String(try numberText()))
         }
     }
 }
