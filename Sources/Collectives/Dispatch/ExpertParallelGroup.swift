@@ -44,6 +44,7 @@ public final class ExpertParallelGroup {
     private var chooser: CopyChooser
     private var operations: [Operation] = []
     private var sequence: UInt64 = 0
+    private var maskings: UInt64 = 0
     private let expertsPerRank: Int
 
     /// Makes the windows. Collective.
@@ -177,12 +178,31 @@ public final class ExpertParallelGroup {
         return CombineInFlight(operation: operation)
     }
 
-    /// Goes on without a rank. All survivors call it between operations, with the same rank.
+    /// Goes on without a rank, with empty buffers. Collective among the survivors, who pass the same
+    /// rank after an exchange failed because of it, or between exchanges.
     ///
-    /// Experts whose only copy it held are answered by `placement`, which must name other ranks.
+    /// - Parameter placement: Where the experts are from now on, if the rank held the only copy of
+    ///   one.
     public func mask(_ rank: Rank, placement: ExpertPlacement? = nil) throws {
         fabric.mask(rank)
         map.masked[rank.rawValue] = true
+        maskings += 1
+        let deadline = Deadline(configuration.limit, "masking")
+        let agreed = Arrival.agreementIndex(from: map.rank, rankCount: map.rankCount)
+        for survivor in map.alive {
+            try window.signal(
+                agreed, of: Rank(rawValue: survivor),
+                value: Arrival.agreement(masking: maskings, sequence: sequence))
+        }
+        // Survivors may have failed in different exchanges; the next one is new to all of them.
+        for survivor in map.alive {
+            let word = try window.wait(
+                signal: Arrival.agreementIndex(from: survivor, rankCount: map.rankCount),
+                atLeast: Arrival.agreement(masking: maskings, sequence: 0),
+                from: Rank(rawValue: survivor), deadline: deadline)
+            sequence = max(sequence, Arrival.agreedSequence(of: word))
+        }
+        for operation in operations { operation.reset() }
         try use(placement ?? self.placement)
     }
 

@@ -166,8 +166,16 @@ enum Arrival: Int, CaseIterable {
     }
 
     static func count(rankCount: Int) -> Int {
-        ExpertParallelConfiguration.bufferCount * allCases.count * rankCount
+        (ExpertParallelConfiguration.bufferCount * allCases.count + 1) * rankCount
     }
+
+    /// The signal by which survivors of a lost rank tell each other how far they came.
+    static func agreementIndex(from rank: Int, rankCount: Int) -> Int {
+        count(rankCount: rankCount) - rankCount + rank
+    }
+
+    static func agreement(masking: UInt64, sequence: UInt64) -> UInt64 { masking << 40 | sequence }
+    static func agreedSequence(of word: UInt64) -> UInt64 { word & (1 << 40 - 1) }
 
     /// A signal says which operation, and how many entries or rows.
     static func word(sequence: UInt64, count: Int) -> UInt64 { sequence << 24 | UInt64(count) }

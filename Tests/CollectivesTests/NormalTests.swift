@@ -1,0 +1,162 @@
+import Tensors
+import Testing
+import Topology
+import Transport
+
+@testable import Collectives
+
+@Suite struct NormalTests {
+    static func exchange(nodes: [Int]?, adds: Bool = true) throws -> Exchange {
+        // Uneven shares, and a second copy of experts 3 and 11 on another rank.
+        let placement = try ExpertPlacement(
+            expertCount: 12,
+            expertsByRank: [[0, 1, 2, 3, 11], [4, 5, 3], [6], [7, 8, 9, 10, 11]])
+        return Exchange(
+            configuration: ExpertParallelConfiguration(
+                mode: .normal, hiddenSize: 256, topK: 4, maximumTokensPerRank: 64,
+                dispatchCodec: .float32, combineCodec: .float32, addsBeforeReturn: adds),
+            placement: placement, tokenCounts: [64, 0, 17, 40], nodes: nodes, skipEvery: 5)
+    }
+
+    static let arrangements: [[Int]] = [
+        [0, 0, 0, 0], [0, 0, 1, 1], [0, 1, 2, 3], [0, 0, 0, 1], [0, 1, 1, 0],
+    ]
+
+    @Test(arguments: arrangements)
+    func `adding on the way changes no sum by more than rounding`(nodes: [Int]) throws {
+        let exchange = try Self.exchange(nodes: nodes)
+        let found = try exchange.run(rounds: 3).flatMap { $0 }
+        let expected = try exchange.oracle()
+        // Four terms below 32 in magnitude, each addition off by half a unit of 2^-24 of it.
+        let tolerance: Float = 4 * 32 * 0x1p-24 * 4
+        for (a, b) in zip(found, expected) { #expect(abs(a - b) <= tolerance) }
+        #expect(found.count == expected.count)
+    }
+
+    @Test(arguments: arrangements)
+    func `without adding on the way normal mode gives the bits of brute force`(
+        nodes: [Int]
+    ) throws {
+        var exchange = try Self.exchange(nodes: nodes, adds: false)
+        exchange.configuration.dispatchCodec = .float8e4m3(powerOfTwo: false)
+        exchange.configuration.combineCodec = .bfloat16
+        #expect(try exchange.run(rounds: 3).flatMap { $0 } == exchange.oracle())
+    }
+
+    @Test func `adding on the way gives the same bits in every run`() throws {
+        let exchange = try Self.exchange(nodes: [0, 0, 1, 1])
+        let first = try exchange.run()
+        for _ in 0 ..< 5 { #expect(try exchange.run() == first) }
+    }
+
+    @Test func `a token crosses to another node once`() throws {
+        var exchange = try Self.exchange(nodes: [0, 0, 1, 1])
+        exchange.skipEvery = 0
+        let setup = exchange
+        let routing = try setup.globalRouting()
+        let tokens = setup.globalTokens()
+        let records = try onRanks(4, nodes: setup.nodes) { fabric in
+            let rank = fabric.rank.rawValue
+            let group = try ExpertParallelGroup(
+                fabric: fabric, configuration: setup.configuration, placement: setup.placement)
+            let first = setup.tokenCounts[..<rank].reduce(0, +)
+            let mine = tokens.view(rows: first ..< first + setup.tokenCounts[rank])
+            let result = Tensor(rows: mine.rows, columns: setup.hidden)
+            try setup.exchange(mine, setup.share(routing, of: rank), group, into: result)
+            return group.records
+        }
+        let chooser = try CopyChooser(placement: setup.placement, rank: 0, nodes: [0, 0, 1, 1])
+        let count = TrafficCount(
+            of: try setup.share(routing, of: 0), chooser: chooser, nodes: [0, 0, 1, 1])
+        let slot = 8 * 5 + 4 * 256
+        let crossed = records[0][0].physicalBytes[2] + records[0][0].physicalBytes[3]
+        #expect(crossed == 64 + count.tokensPerNode[1] * slot)
+        #expect(records[0][0].logicalBytes == count.tokensPerRank.map { $0 * 1024 })
+        #expect(records.allSatisfy { $0.map(\.kind) == [.dispatch, .combine] })
+    }
+
+    @Test func `a layout serves a second dispatch`() throws {
+        let setup = try Self.exchange(nodes: nil)
+        let routing = try setup.globalRouting()
+        let tokens = setup.globalTokens()
+        let same = try onRanks(4) { fabric in
+            let rank = fabric.rank.rawValue
+            let group = try ExpertParallelGroup(
+                fabric: fabric, configuration: setup.configuration, placement: setup.placement)
+            let first = setup.tokenCounts[..<rank].reduce(0, +)
+            let mine = tokens.view(rows: first ..< first + setup.tokenCounts[rank])
+            let layout = try group.layout(for: setup.share(routing, of: rank))
+            var results: [[Float]] = []
+            for _ in 0 ..< 2 {
+                let received = try group.dispatch(mine, layout: layout).wait()
+                let rows = Tensor(rows: received.gatheredRowCount, columns: setup.hidden)
+                received.gather(into: rows)
+                let result = Tensor(rows: mine.rows, columns: setup.hidden)
+                try group.combine(rows, for: received).wait(addingInto: result)
+                results.append(result.values)
+            }
+            return results[0] == results[1] && (rank == 1 || results[0].contains { $0 != 0 })
+        }
+        #expect(same == [true, true, true, true])
+    }
+
+    @Test func `counts are rounded up to the alignment and padding is zero`() throws {
+        let setup = try Self.exchange(nodes: nil)
+        let routing = try setup.globalRouting()
+        let tokens = setup.globalTokens()
+        _ = try onRanks(4) { fabric in
+            let rank = fabric.rank.rawValue
+            let group = try ExpertParallelGroup(
+                fabric: fabric, configuration: setup.configuration, placement: setup.placement)
+            let first = setup.tokenCounts[..<rank].reduce(0, +)
+            let mine = tokens.view(rows: first ..< first + setup.tokenCounts[rank])
+            var received = try group.dispatch(mine, routing: setup.share(routing, of: rank)).wait()
+            received.align(to: 16)
+            let rows = Tensor(rows: received.gatheredRowCount, columns: setup.hidden)
+            rows.fill(.nan)
+            received.gather(into: rows)
+            for expert in received.expertCounts.indices {
+                let start = received.expertOffsets[expert]
+                let end = received.expertOffsets[expert + 1]
+                #expect(start % 16 == 0)
+                for row in start ..< end {
+                    let isPadding = row >= start + received.expertCounts[expert]
+                    #expect(rows[row, 0].isNaN == false)
+                    #expect((received.weights[row] == 0) == isPadding)
+                    if isPadding { #expect(rows[row, 255] == 0) }
+                }
+            }
+            let result = Tensor(rows: mine.rows, columns: setup.hidden)
+            try group.combine(rows, for: received).wait(addingInto: result)
+        }
+    }
+
+    @Test func `rows written in place come home without a copy`() throws {
+        let setup = try Self.exchange(nodes: [0, 0, 1, 1])
+        let routing = try setup.globalRouting()
+        let tokens = setup.globalTokens()
+        _ = try onRanks(4, nodes: setup.nodes) { fabric in
+            let rank = fabric.rank.rawValue
+            let group = try ExpertParallelGroup(
+                fabric: fabric, configuration: setup.configuration, placement: setup.placement)
+            let first = setup.tokenCounts[..<rank].reduce(0, +)
+            let mine = tokens.view(rows: first ..< first + setup.tokenCounts[rank])
+            let share = try setup.share(routing, of: rank)
+            let received = try group.dispatch(mine, routing: share).wait()
+            let row = Tensor(rows: 1, columns: setup.hidden)
+            for index in 0 ..< received.tokenCount {
+                let token = received.token(index)
+                row.fill(Float(token.pairs.count))
+                received.withOutput(index) { bytes in
+                    RowCodec.float32.encode(row.row(0), into: &bytes)
+                }
+            }
+            let result = Tensor(rows: mine.rows, columns: setup.hidden)
+            try group.combineWritten(received).wait(addingInto: result)
+            for token in 0 ..< mine.rows {
+                let choices = share.expertIDs[token * 4 ..< token * 4 + 4].count { $0 >= 0 }
+                #expect(result[token, 0] == Float(choices))
+            }
+        }
+    }
+}
