@@ -194,3 +194,19 @@ func temporaryDirectory() -> String {
 }
 
 func removeDirectory(_ path: String) { try? FileManager.default.removeItem(atPath: path) }
+
+/// Starts children that meet, runs `body`, and ends them.
+func withChildren(
+    _ role: String, rankCount: Int, extra: [String: String] = [:],
+    _ body: (ChildRanks) throws -> Void
+) throws {
+    let server = try TCPRendezvous(
+        address: "127.0.0.1:0", rankCount: rankCount, token: "secret")
+    let children = try ChildRanks(
+        role: role, rankCount: rankCount, rendezvous: server.address, extra: extra)
+    defer {
+        children.end()
+        server.close()
+    }
+    try body(children)
+}

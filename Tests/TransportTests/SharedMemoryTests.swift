@@ -7,21 +7,6 @@ import Topology
 /// Not inside a child, which would start children of its own.
 @Suite(.enabled(if: ChildRoles.role == nil), .serialized)
 struct SharedMemoryTests {
-    private func withChildren(
-        _ role: String, rankCount: Int, extra: [String: String] = [:],
-        _ body: (ChildRanks) throws -> Void
-    ) throws {
-        let server = try TCPRendezvous(
-            address: "127.0.0.1:0", rankCount: rankCount, token: "secret")
-        let children = try ChildRanks(
-            role: role, rankCount: rankCount, rendezvous: server.address, extra: extra)
-        defer {
-            children.end()
-            server.close()
-        }
-        try body(children)
-    }
-
     @Test func `processes of one node exchange blocks through shared memory`() throws {
         try withChildren("exchange", rankCount: 3) { children in
             for rank in 0 ..< 3 {

@@ -24,8 +24,7 @@ public func makeFabric(
     let ours = Hello(
         rank: configuration.rank, rankCount: configuration.rankCount,
         transport: configuration.transport.rawValue, process: getpid(),
-        controlDescriptor: control.region.descriptor, node: nodeName(configuration),
-        engineAddress: [])
+        controlDescriptor: control.region.descriptor, node: nodeName(configuration))
     let blobs = try exchange.allGather(ours.encoded(), label: "join", deadline: deadline)
     var hellos: [Hello] = []
     for (index, blob) in blobs.enumerated() {
@@ -34,11 +33,14 @@ public func makeFabric(
         hellos.append(hello)
     }
     let members = try Members.build(from: hellos, configuration, own: control)
-    _ = try exchange.allGather([], label: "controls are mapped", deadline: deadline)
+    let losses = Losses()
+    let engine = try makeEngine(
+        configuration, members, UCXState.Outside(losses: losses, control: control))
+    try connect(engine, members, exchange, deadline: deadline)
     control.region.closeDescriptor()
     let fabric = try RankFabric(
         configuration: configuration, control: control, members: members, exchange: exchange,
-        engine: nil)
+        engine: engine, losses: losses)
     do {
         try fabric.join(deadline: deadline)
     } catch {
@@ -46,6 +48,30 @@ public func makeFabric(
         throw error
     }
     return fabric
+}
+
+/// What carries bytes to other nodes; nil where there are none, or only pretended ones.
+private func makeEngine(
+    _ configuration: FabricConfiguration, _ members: [RankFabric.Member],
+    _ outside: UCXState.Outside
+) throws(TransportError) -> (any RemoteEngine)? {
+    if configuration.transport == .loopback || members.allSatisfy(\.storesReach) { return nil }
+    return try UCXEngine(configuration: configuration, outside: outside)
+}
+
+/// Gives the engines each other's addresses. Also without one: all have mapped each other then.
+private func connect(
+    _ engine: (any RemoteEngine)?, _ members: [RankFabric.Member],
+    _ exchange: any AddressExchange, deadline: Deadline
+) throws(TransportError) {
+    let addresses = try exchange.allGather(
+        try engine?.address() ?? [], label: "addresses", deadline: deadline)
+    guard let engine else { return }
+    var remote: [Rank: [UInt8]] = [:]
+    for (index, address) in addresses.enumerated() where !members[index].storesReach {
+        remote[Rank(rawValue: index)] = address
+    }
+    try engine.connect(remote, deadline: deadline)
 }
 
 /// Makes all ranks of a loopback fabric at once, for threads of this process.

@@ -39,6 +39,8 @@ public import Topology
         self.fabric = fabric
     }
 
+    deinit { fabric.release(window: identifier) }
+
     /// Bytes of this rank's window.
     public var byteCount: Int { memory.byteCount }
     /// Bytes of another rank's window.
@@ -109,9 +111,7 @@ public import Topology
             "put of \(range.count) bytes at \(offset) of \(size.byteCount) in \(name)")
         if let signal { precondition(signal >= 0 && signal < size.signalCount, "signal \(signal)") }
         if let peer = peers[rank.rawValue] {
-            if !range.isEmpty {
-                staging.unsafelyChecked(name).check(range)
-                let source = unsafe staging.unsafelyChecked(name).bytes + range.lowerBound
+            if let source = unsafe stagedBytes(range) {
                 unsafe memcpy(peer.bytes + offset, source, range.count)
             }
             if let signal { publish(signal, of: rank, in: peer, value) }
@@ -119,6 +119,13 @@ public import Topology
         }
         try fabric.remote(rank).put(
             self, range, to: rank, at: offset, signal: signal, value: value)
+    }
+
+    /// Where a staged range lies, for an engine; nil for an empty one.
+    func stagedBytes(_ range: Range<Int>) -> UnsafeRawPointer? {
+        if range.isEmpty { return nil }
+        staging.orFail(name).check(range)
+        return unsafe UnsafeRawPointer(staging.orFail(name).bytes + range.lowerBound)
     }
 
     /// Sets a signal of a rank, after every byte stored or put there before.
@@ -152,7 +159,7 @@ struct WindowSize: Sendable {
 }
 
 extension Optional<WindowMemory> {
-    fileprivate func unsafelyChecked(_ name: String) -> WindowMemory {
+    fileprivate func orFail(_ name: String) -> WindowMemory {
         guard let self else { preconditionFailure("window \(name) has no staging memory") }
         return self
     }

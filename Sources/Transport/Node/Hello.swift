@@ -14,8 +14,6 @@ struct Hello: Equatable {
     var controlDescriptor: Int32
     /// Ranks with equal text share memory.
     var node: String
-    /// The remote engine's address, opaque here; empty without one.
-    var engineAddress: [UInt8]
 
     func encoded() -> [UInt8] {
         var writer = WireWriter()
@@ -27,7 +25,6 @@ struct Hello: Equatable {
         writer.append(process)
         writer.append(controlDescriptor)
         writer.append(node)
-        writer.append(engineAddress)
         return writer.bytes
     }
 
@@ -51,13 +48,12 @@ struct Hello: Equatable {
         process = try reader.integer(Int32.self, "process")
         controlDescriptor = try reader.integer(Int32.self, "control descriptor")
         node = try reader.text("node", limit: 1024)
-        engineAddress = try reader.blob("engine address", limit: ExchangeLimit.blobBytes)
         try reader.finish()
     }
 
     init(
         rank: Rank, rankCount: Int, transport: String, process: Int32, controlDescriptor: Int32,
-        node: String, engineAddress: [UInt8]
+        node: String
     ) {
         self.rank = rank
         self.rankCount = rankCount
@@ -65,7 +61,6 @@ struct Hello: Equatable {
         self.process = process
         self.controlDescriptor = controlDescriptor
         self.node = node
-        self.engineAddress = engineAddress
     }
 
     /// Checks that a rank speaks of the same run as this one.

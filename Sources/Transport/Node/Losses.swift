@@ -25,6 +25,8 @@ final class Losses: Sendable {
 
     func contains(_ rank: Rank) -> Bool { state.withLock { $0.entries[rank] != nil } }
 
+    func cause(of rank: Rank) -> String? { state.withLock { $0.entries[rank]?.cause } }
+
     func isMasked(_ rank: Rank) -> Bool {
         state.withLock { $0.entries[rank]?.isMasked ?? false }
     }
@@ -48,6 +50,8 @@ final class Losses: Sendable {
             entryCount.store(state.order.count + state.left.count, ordering: .releasing)
         }
     }
+
+    func hasLeft(_ rank: Rank) -> Bool { state.withLock { $0.left.contains(rank) } }
 
     func mask(_ rank: Rank) {
         state.withLock { $0.entries[rank]?.isMasked = true }

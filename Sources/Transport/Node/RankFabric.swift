@@ -18,7 +18,7 @@ public final class RankFabric: Fabric {
     let control: ControlBlock
     let pollNanoseconds: UInt64
     let members: [Member]
-    let losses = Losses()
+    let losses: Losses
     private let exchange: any AddressExchange
     private let engine: (any RemoteEngine)?
     private let pulse: Pulse
@@ -44,7 +44,7 @@ public final class RankFabric: Fabric {
 
     init(
         configuration: FabricConfiguration, control: ControlBlock, members: [Member],
-        exchange: any AddressExchange, engine: (any RemoteEngine)?
+        exchange: any AddressExchange, engine: (any RemoteEngine)?, losses: Losses
     ) throws(TransportError) {
         rank = configuration.rank
         rankCount = configuration.rankCount
@@ -52,6 +52,7 @@ public final class RankFabric: Fabric {
         self.members = members
         self.exchange = exchange
         self.engine = engine
+        self.losses = losses
         pollNanoseconds = Self.pollNanoseconds(configuration, members)
         pulse = try Pulse(
             own: control, rank: configuration.rank, members: members,
@@ -101,6 +102,8 @@ public final class RankFabric: Fabric {
         guard let engine else { throw .unavailable("no way to \(rank): it is on another node") }
         return engine
     }
+
+    func release(window identifier: Int) { engine?.release(window: identifier) }
 
     func flush(deadline: Deadline) throws(TransportError) {
         try engine?.flush(deadline: deadline)

@@ -5,6 +5,8 @@ import Topology
 /// The receiving side writes into the window's memory and rings the rank's doorbell, so that waits
 /// are the same for every way bytes come.
 protocol RemoteEngine: AnyObject, Sendable {
+    /// What the others' `connect` needs to reach this rank.
+    func address() throws(TransportError) -> [UInt8]
     /// Connects to the ranks of `addresses`, which are what their engines' `address` said.
     func connect(_ addresses: [Rank: [UInt8]], deadline: Deadline) throws(TransportError)
     /// How bytes reach a rank, once connected.
@@ -13,6 +15,8 @@ protocol RemoteEngine: AnyObject, Sendable {
     func register(_ window: RegisteredWindow) throws(TransportError) -> [UInt8]
     /// Takes what a peer's `register` returned.
     func learn(window: Int, of rank: Rank, key: [UInt8]) throws(TransportError)
+    /// Forgets a window that its rank no longer holds; late puts into it are dropped.
+    func release(window: Int)
     /// Posts bytes and signal; see `Window.put`.
     func put(
         _ window: Window, _ range: Range<Int>, to rank: Rank, at offset: Int, signal: Int?,

@@ -1,0 +1,266 @@
+import CFabric
+import Glibc
+import Synchronization
+import Topology
+
+/// Carries puts between nodes by UCX active messages.
+///
+/// A put over TCP is an active message received into place, never `ucp_put`: UCX 1.13 emulates
+/// that at a tenth of the speed.
+///
+/// Callers post under the lock; one thread makes progress, polls briefly when there is none, then
+/// arms the worker and sleeps on its event. Heartbeats and silence are its affair too: UCX notices
+/// neither a cut link nor a stopped peer.
+///
+/// Safe because the state is touched only under the lock.
+final class UCXEngine: RemoteEngine, @unchecked Sendable {
+    private let state: UCXState
+    private let lock = Mutex<Void>(())
+    /// Callers that want the lock; the progress thread lets them have it.
+    private let callers = Atomic<Int>(0)
+    private let isSleeping = Atomic<Bool>(false)
+    private let isStopping = Atomic<Bool>(false)
+    private let wake: Int32
+    private let silence: UInt64
+    private let pollTime: UInt64
+    private let thread = Mutex<FabricThread?>(nil)
+    private let paths = Mutex<[Rank: Path]>([:])
+
+    /// Opens UCX, without connecting to anybody.
+    init(
+        configuration: FabricConfiguration, outside: UCXState.Outside
+    ) throws(TransportError) {
+        var settings = [
+            (name: "TLS", value: "tcp"),
+            // A plane each: bytes of one put travel on both.
+            (name: "MAX_RNDV_RAILS", value: "2"),
+            (name: "MAX_EAGER_RAILS", value: "2"),
+        ]
+        if let device = configuration.device {
+            try NetworkDevices.check(device)
+            settings.append((name: "NET_DEVICES", value: device))
+        }
+        state = try UCXState(
+            rank: configuration.rank, rankCount: configuration.rankCount, settings: settings,
+            outside: outside)
+        silence = configuration.silenceLimit.wholeNanoseconds
+        pollTime = (configuration.pollLimit ?? .microseconds(20)).wholeNanoseconds
+        wake = fabric_eventfd()
+        guard wake >= 0 else { throw .system("eventfd") }
+    }
+
+    deinit { Glibc.close(wake) }
+
+    /// What the others need to connect to this rank: the key, then UCX's worker address.
+    func address() throws(TransportError) -> [UInt8] {
+        var writer = WireWriter()
+        writer.append(state.key)
+        return try writer.bytes + state.worker.address()
+    }
+
+    func connect(_ addresses: [Rank: [UInt8]], deadline: Deadline) throws(TransportError) {
+        for (peer, address) in addresses.sorted(by: { $0.key < $1.key }) {
+            var reader = WireReader(address, from: peer.description)
+            let key = try reader.integer(UInt64.self, "key")
+            try state.connect(peer, address: Array(address.dropFirst(8)), key: key)
+        }
+        let started = try FabricThread("apus-ucx") { [unowned self] in run() }
+        thread.withLock { $0 = started }
+    }
+
+    /// Runs `body` on the state, before the progress thread takes its next turn.
+    private func withState<R>(_ body: (UCXState) throws(TransportError) -> R)
+        throws(TransportError) -> R
+    {
+        callers.add(1, ordering: .relaxed)
+        defer { callers.subtract(1, ordering: .relaxed) }
+        return try lock.withLock { (_: inout Void) throws(TransportError) in try body(state) }
+    }
+
+    func path(to rank: Rank) -> Path {
+        if let path = paths.withLock({ $0[rank] }) { return path }
+        let text = (try? withState { $0.transports(to: rank) }) ?? ""
+        // Before the first message UCX has not chosen yet.
+        if text.isEmpty { return .ucx("tcp") }
+        let path = Path.ucx(text)
+        paths.withLock { $0[rank] = path }
+        return path
+    }
+
+    func register(_ window: RegisteredWindow) throws(TransportError) -> [UInt8] {
+        try withState { $0.register(window) }
+        return []
+    }
+
+    func learn(window: Int, of rank: Rank, key: [UInt8]) throws(TransportError) {}
+
+    func release(window: Int) {
+        try? withState { $0.release(window: window) }
+    }
+
+    func put(
+        _ window: Window, _ range: Range<Int>, to rank: Rank, at offset: Int, signal: Int?,
+        value: UInt64
+    ) throws(TransportError) {
+        let source = unsafe window.stagedBytes(range)
+        while true {
+            let posting = try withState { (state) throws(TransportError) in
+                try unsafe state.put(
+                    to: rank, source, count: range.count, window: window.identifier,
+                    offset: offset, signal: signal, value: value)
+            }
+            if posting == .done { return }
+            if isSleeping.load(ordering: .sequentiallyConsistent) { fabric_eventfd_ring(wake) }
+            if posting == .pending { return }
+            sched_yield()
+        }
+    }
+
+    func flush(deadline: Deadline) throws(TransportError) {
+        let control = state.outside.control
+        while true {
+            let rings = control.rings
+            if try withState({ $0.outstandingCount }) == 0 { return }
+            if let loss = state.outside.losses.ending(waitFor: []) {
+                throw .rankLost(loss.rank, phase: deadline.description, cause: loss.cause)
+            }
+            let remaining = deadline.remainingNanoseconds
+            if remaining == 0 { throw deadline.missed(by: nil) }
+            control.sleep(since: rings, nanoseconds: min(remaining, 10_000_000))
+        }
+    }
+
+    func abandon(_ rank: Rank) {
+        try? withState { $0.abandon(rank) }
+        fabric_eventfd_ring(wake)
+    }
+
+    /// How long a rank that leaves waits for the others to hear it.
+    private static let farewellLimit = Duration.seconds(1)
+
+    func close() {
+        let peers = (try? withState { $0.livePeers }) ?? []
+        for peer in peers { try? withState { $0.say(.goodbye, to: peer) } }
+        fabric_eventfd_ring(wake)
+        let deadline = Deadline(Self.farewellLimit, "farewell")
+        while !deadline.hasPassed {
+            let isHeard = (try? withState { $0.everybodyHeard }) ?? true
+            if isHeard { break }
+            usleep(200)
+        }
+        vanish()
+    }
+
+    func vanish() {
+        guard !isStopping.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        fabric_eventfd_ring(wake)
+        thread.withLock { $0?.join() }
+        try? withState { $0.closeAll() }
+    }
+}
+
+// MARK: - The progress thread
+
+extension UCXEngine {
+    private func run() {
+        let beat = max(silence / 8, 10_000_000)
+        var lastTurn = fabric_now()
+        var nextBeat = lastTurn
+        var idleSince = lastTurn
+        var trustedSince = lastTurn
+        while !isStopping.load(ordering: .acquiring) {
+            let moved = turn()
+            let now = fabric_now()
+            if now &- lastTurn > silence / 2 { trustedSince = now }
+            lastTurn = now
+            if now >= nextBeat {
+                nextBeat = now + beat
+                lock.withLock { _ in state.pulse(silence: silence, now, trustedSince) }
+            }
+            if moved { idleSince = now }
+            if now &- idleSince < pollTime {
+                letCallersIn()
+                continue
+            }
+            sleep(until: nextBeat, now)
+            idleSince = fabric_now()
+        }
+    }
+
+    /// A bounded stretch of progress under the lock.
+    private func turn() -> Bool {
+        lock.withLock { _ in
+            var moved = false
+            for _ in 0 ..< 8 where state.worker.progress() { moved = true }
+            state.closeFailed()
+            return moved
+        }
+    }
+
+    private func letCallersIn() {
+        guard callers.load(ordering: .relaxed) > 0 else { return fabric_pause() }
+        for _ in 0 ..< 200 where callers.load(ordering: .relaxed) > 0 { fabric_pause() }
+    }
+
+    /// Sleeps until UCX, a caller or the next heartbeat wants something.
+    private func sleep(until nextBeat: UInt64, _ now: UInt64) {
+        isSleeping.store(true, ordering: .sequentiallyConsistent)
+        defer { isSleeping.store(false, ordering: .sequentiallyConsistent) }
+        let isArmed = lock.withLock { _ in state.worker.arm() }
+        guard isArmed, !isStopping.load(ordering: .acquiring) else { return }
+        var entries = [
+            pollfd(fd: state.worker.eventDescriptor, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: wake, events: Int16(POLLIN), revents: 0),
+        ]
+        let milliseconds = nextBeat > now ? (nextBeat - now) / 1_000_000 + 1 : 1
+        let count = unsafe poll(&entries, 2, Int32(clamping: milliseconds))
+        if count > 0, entries[1].revents != 0 { fabric_eventfd_clear(wake) }
+    }
+}
+
+extension UCXState {
+    /// The ranks that have an endpoint and were not lost.
+    var livePeers: [Rank] {
+        (0 ..< rankCount).filter { unsafe endpoints[$0] != nil && !isGone[$0] }
+            .map { Rank(rawValue: $0) }
+    }
+
+    /// Whether every live rank heard our good-bye.
+    var everybodyHeard: Bool {
+        livePeers.allSatisfy { hasFarewell[$0.rawValue] }
+    }
+
+    /// Shows that this rank lives, and gives up on those that do not.
+    func pulse(silence: UInt64, _ now: UInt64, _ trustedSince: UInt64) {
+        for peer in livePeers { say(.heartbeat, to: peer) }
+        loseSilent(limit: silence, now: now, trustedSince: trustedSince)
+        closeFailed()
+    }
+
+    /// The transports and devices of a rank's endpoint, as `tcp/plane0,tcp/plane1`.
+    func transports(to peer: Rank) -> String {
+        guard let endpoint = unsafe endpoints[peer.rawValue] else { return "" }
+        var text = [CChar](repeating: 0, count: 4096)
+        unsafe text.withUnsafeMutableBufferPointer {
+            unsafe fabric_endpoint_info(endpoint, $0.baseAddress, $0.count)
+        }
+        let bytes = text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+        return EndpointInfo.transports(in: String(decoding: bytes, as: UTF8.self))
+    }
+}
+
+/// Reads the lanes out of what `ucp_ep_print_info` prints.
+enum EndpointInfo {
+    /// A lane's line names its transport as `1:tcp/eth0.0`; each is given once, in order.
+    static func transports(in text: String) -> String {
+        var found: [String] = []
+        for line in text.split(separator: "\n") where line.contains("lane[") {
+            let words = line.split(separator: " ")
+            guard let word = words.first(where: { $0.contains("/") && $0.contains(":") }),
+                let name = word.split(separator: ":").last?.split(separator: ".").first
+            else { continue }
+            if !found.contains(String(name)) { found.append(String(name)) }
+        }
+        return found.joined(separator: ",")
+    }
+}
