@@ -70,7 +70,10 @@ extension Window {
                 throw loss
             }
             let remaining = deadline.remainingNanoseconds
-            if remaining == 0 { throw deadline.missed(by: conditions[0].source) }
+            if remaining == 0 {
+                fabric.losses.suspect(conditions[0].source)
+                throw deadline.missed(by: conditions[0].source)
+            }
             fabric.control.sleep(since: rings, nanoseconds: min(remaining, Self.longestSleep))
         }
     }

@@ -1,4 +1,5 @@
 import CFabric
+import Topology
 
 /// One page per rank that every rank of its node maps: doorbell, heartbeat, state.
 ///
@@ -27,6 +28,7 @@ import CFabric
     private var doorbell: UnsafeMutablePointer<UInt32> { unsafe word32(0) }
     private var sleepers: UnsafeMutablePointer<UInt32> { unsafe word32(64) }
     private var stateWord: UnsafeMutablePointer<UInt32> { unsafe word32(192) }
+    private var blameWord: UnsafeMutablePointer<UInt32> { unsafe word32(256) }
     private var heartbeatWord: UnsafeMutablePointer<UInt64> {
         unsafe (region.base + 128).assumingMemoryBound(to: UInt64.self)
     }
@@ -53,6 +55,14 @@ import CFabric
     func beat(at now: UInt64) { unsafe fabric_store(heartbeatWord, now) }
 
     var state: State? { State(rawValue: unsafe fabric_load32(stateWord)) }
+
+    /// The rank because of which the owner left, if it said one.
+    var blame: Rank? {
+        let word = unsafe fabric_load32(blameWord)
+        return word == 0 ? nil : Rank(rawValue: Int(word) - 1)
+    }
+
+    func set(blame rank: Rank) { unsafe fabric_store32(blameWord, UInt32(rank.rawValue) + 1) }
 
     func set(_ state: State) { unsafe fabric_store32(stateWord, state.rawValue) }
 }

@@ -11,7 +11,18 @@ final class Losses: Sendable {
     private struct State {
         var entries: [Rank: Entry] = [:]
         var left: Set<Rank> = []
+        var suspect: Rank?
         var order: [Rank] = []
+    }
+
+    /// Adds a rank that a wait gave up on; not lost, but to blame if this rank now leaves.
+    func suspect(_ rank: Rank) { state.withLock { $0.suspect = $0.suspect ?? rank } }
+
+    /// The rank because of which this rank would leave now.
+    var blame: Rank? {
+        state.withLock { state in
+            state.order.first { state.entries[$0]?.isMasked == false } ?? state.suspect
+        }
     }
 
     private let state = Mutex(State())
@@ -44,7 +55,11 @@ final class Losses: Sendable {
     }
 
     /// Notes that a rank closed its fabric: no loss, but nothing more will come from it.
-    func addLeft(_ rank: Rank) {
+    ///
+    /// - Parameter blame: The rank because of which it left. Without it, those that wait for a
+    ///   survivor that was quicker would name the survivor instead of the dead.
+    func addLeft(_ rank: Rank, blaming blame: Rank? = nil) {
+        if let blame, !hasLeft(rank) { add(blame, cause: "\(rank) gave up on it") }
         state.withLock { state in
             guard state.left.insert(rank).inserted else { return }
             entryCount.store(state.order.count + state.left.count, ordering: .releasing)

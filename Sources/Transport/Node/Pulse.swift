@@ -21,7 +21,8 @@ final class Pulse: Sendable {
         let wake = fabric_eventfd()
         guard wake >= 0 else { throw .system("eventfd") }
         var watch = PulseWatch(
-            own: own, wake: wake, silence: silenceLimit.wholeNanoseconds, losses: losses)
+            rank: rank, rankCount: members.count, own: own, wake: wake,
+            silence: silenceLimit.wholeNanoseconds, losses: losses)
         for (index, member) in members.enumerated() where index != rank.rawValue {
             guard let control = member.control else { continue }
             watch.add(Rank(rawValue: index), control: control, process: member.process)
@@ -56,6 +57,8 @@ private struct PulseWatch: Sendable {
         let descriptor: Int32
     }
 
+    let rank: Rank
+    let rankCount: Int
     let own: ControlBlock
     let wake: Int32
     let silence: UInt64
@@ -90,7 +93,7 @@ private struct PulseWatch: Sendable {
             lastBeat = now
             watched.removeAll { neighbour in
                 if neighbour.control.state == .left {
-                    losses.addLeft(neighbour.rank)
+                    losses.addLeft(neighbour.rank, blaming: blame(of: neighbour))
                     own.ring()
                     return true
                 }
@@ -103,6 +106,14 @@ private struct PulseWatch: Sendable {
             }
         }
         closeDescriptors()
+    }
+
+    /// Checked: the word lies in memory that the neighbour writes.
+    private func blame(of neighbour: Neighbour) -> Rank? {
+        guard let blame = neighbour.control.blame, blame != rank, blame.rawValue < rankCount else {
+            return nil
+        }
+        return blame
     }
 
     private static let ended = "its process ended"

@@ -159,7 +159,9 @@ public final class RankFabric: Fabric {
     /// Leaves.
     public func close() {
         guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        engine?.close()
+        let blame = losses.blame
+        if let blame { control.set(blame: blame) }
+        engine?.close(blaming: blame)
         control.set(.left)
         pulse.stop()
         for member in members { member.control?.ring() }

@@ -26,8 +26,8 @@ protocol RemoteEngine: AnyObject, Sendable {
     func flush(deadline: Deadline) throws(TransportError)
     /// Gives up on a rank: what is posted to it completes or fails at once.
     func abandon(_ rank: Rank)
-    /// Says good-bye to all peers, and stops.
-    func close()
+    /// Says good-bye to all peers, with the rank because of which this one leaves, and stops.
+    func close(blaming blame: Rank?)
     /// Stops without a word, as a killed process does.
     func vanish()
 }

@@ -138,9 +138,10 @@ final class UCXEngine: RemoteEngine, @unchecked Sendable {
     /// How long a rank that leaves waits for the others to hear it.
     private static let farewellLimit = Duration.seconds(1)
 
-    func close() {
+    func close(blaming blame: Rank?) {
+        let value = blame.map { UInt64($0.rawValue) + 1 } ?? 0
         let peers = (try? withState { $0.livePeers }) ?? []
-        for peer in peers { try? withState { $0.say(.goodbye, to: peer) } }
+        for peer in peers { try? withState { $0.say(.goodbye, to: peer, value: value) } }
         fabric_eventfd_ring(wake)
         let deadline = Deadline(Self.farewellLimit, "farewell")
         while !deadline.hasPassed {

@@ -18,7 +18,9 @@ extension UCXState {
         case .farewell:
             hasFarewell[index] = true
         case .goodbye:
-            outside.losses.addLeft(peer)
+            let isRank = header.value > 0 && header.value <= UInt64(rankCount)
+            let blame = isRank ? Rank(rawValue: Int(header.value) - 1) : nil
+            outside.losses.addLeft(peer, blaming: blame == rank ? nil : blame)
             outside.control.ring()
             say(.farewell, to: peer)
         case .put:

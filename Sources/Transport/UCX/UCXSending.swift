@@ -28,10 +28,11 @@ extension UCXState {
     }
 
     /// Sends a message without bytes to a rank, if it is still there.
-    func say(_ kind: PutHeader.Kind, to peer: Rank) {
+    func say(_ kind: PutHeader.Kind, to peer: Rank, value: UInt64 = 0) {
         let index = peer.rawValue
         if isGone[index] || (kind == .heartbeat && heartbeatPending[index]) { return }
-        let header = PutHeader(kind, source: UInt32(rank.rawValue), key: peerKeys[index])
+        var header = PutHeader(kind, source: UInt32(rank.rawValue), key: peerKeys[index])
+        header.value = value
         do throws(TransportError) {
             _ = try unsafe send(header, to: peer, nil, 0)
         } catch {
