@@ -1,7 +1,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "CKernels.h"
+#include "Kernels.h"
 
 // bf16: the upper half of an f32. e4m3fn: sign, 4 exponent bits of bias 7, 3 fraction bits, no
 // infinity, 0x7f and 0xff are NaN, largest 448.
@@ -51,19 +51,19 @@ float ck_from_e4m3(uint8_t value) {
 }
 
 void ck_bf16_encode(const float *source, uint16_t *target, size_t count) {
-    for (size_t i = 0; i < count; i++) target[i] = ck_to_bf16(source[i]);
+    ck_kernels_in_use()->bf16_encode(source, target, count);
 }
 
 void ck_bf16_decode(const uint16_t *source, float *target, size_t count) {
-    for (size_t i = 0; i < count; i++) target[i] = ck_from_bf16(source[i]);
+    ck_kernels_in_use()->bf16_decode(source, target, count);
 }
 
 void ck_bf16_accumulate(const uint16_t *source, float weight, float *target, size_t count) {
-    for (size_t i = 0; i < count; i++) target[i] += weight * ck_from_bf16(source[i]);
+    ck_kernels_in_use()->bf16_accumulate(source, weight, target, count);
 }
 
 void ck_f32_accumulate(const float *source, float weight, float *target, size_t count) {
-    for (size_t i = 0; i < count; i++) target[i] += weight * source[i];
+    ck_kernels_in_use()->accumulate(source, weight, target, count);
 }
 
 /// The scale that brings `largest` to 448: all zeros scale by 1.
@@ -76,56 +76,57 @@ static float scale_for(float largest, bool pow2) {
     return float_of((bits + 0x7fffff) & 0x7f800000);
 }
 
-static float largest_of(const float *source, size_t count) {
-    float largest = 0;
-    for (size_t i = 0; i < count; i++) {
-        float magnitude = fabsf(source[i]);
-        largest = magnitude > largest ? magnitude : largest;
-    }
-    return largest;
+static size_t block_length(size_t start, size_t count) {
+    return count - start < CK_SCALE_BLOCK ? count - start : CK_SCALE_BLOCK;
 }
 
 void ck_e4m3_encode(const float *source, uint8_t *target, float *scales, size_t count, bool pow2) {
+    const ck_kernels *kernels = ck_kernels_in_use();
     for (size_t start = 0; start < count; start += CK_SCALE_BLOCK) {
-        size_t length = count - start < CK_SCALE_BLOCK ? count - start : CK_SCALE_BLOCK;
-        float scale = scale_for(largest_of(source + start, length), pow2);
+        size_t length = block_length(start, count);
+        float scale = scale_for(kernels->largest_magnitude(source + start, length), pow2);
         scales[start / CK_SCALE_BLOCK] = scale;
-        for (size_t i = start; i < start + length; i++) target[i] = ck_to_e4m3(source[i] / scale);
+        kernels->e4m3_encode(source + start, scale, target + start, length);
     }
 }
 
 void ck_e4m3_decode(const uint8_t *source, const float *scales, float *target, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        target[i] = ck_from_e4m3(source[i]) * scales[i / CK_SCALE_BLOCK];
+    const ck_kernels *kernels = ck_kernels_in_use();
+    for (size_t start = 0; start < count; start += CK_SCALE_BLOCK) {
+        float scale = scales[start / CK_SCALE_BLOCK];
+        kernels->e4m3_decode(source + start, scale, target + start, block_length(start, count));
     }
 }
 
 void ck_e4m3_accumulate(
     const uint8_t *source, const float *scales, float weight, float *target, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        target[i] += weight * (ck_from_e4m3(source[i]) * scales[i / CK_SCALE_BLOCK]);
+    const ck_kernels *kernels = ck_kernels_in_use();
+    float values[CK_SCALE_BLOCK];
+    for (size_t start = 0; start < count; start += CK_SCALE_BLOCK) {
+        size_t length = block_length(start, count);
+        kernels->e4m3_decode(source + start, scales[start / CK_SCALE_BLOCK], values, length);
+        kernels->accumulate(values, weight, target + start, length);
     }
 }
 
 void ck_e4m3_encode_blocks(
     const float *source, int rows, int columns, uint8_t *target, float *scales, bool pow2) {
-    int block_columns = (columns + CK_SCALE_BLOCK - 1) / CK_SCALE_BLOCK;
+    const ck_kernels *kernels = ck_kernels_in_use();
     for (int top = 0; top < rows; top += CK_SCALE_BLOCK) {
-        int height = rows - top < CK_SCALE_BLOCK ? rows - top : CK_SCALE_BLOCK;
+        int bottom = rows - top < CK_SCALE_BLOCK ? rows : top + CK_SCALE_BLOCK;
         for (int left = 0; left < columns; left += CK_SCALE_BLOCK) {
-            int width = columns - left < CK_SCALE_BLOCK ? columns - left : CK_SCALE_BLOCK;
+            size_t width = block_length((size_t)left, (size_t)columns);
             float largest = 0;
-            for (int r = top; r < top + height; r++) {
-                float here = largest_of(source + (size_t)r * columns + left, (size_t)width);
+            for (int r = top; r < bottom; r++) {
+                size_t start = (size_t)r * (size_t)columns + (size_t)left;
+                float here = kernels->largest_magnitude(source + start, width);
                 largest = here > largest ? here : largest;
             }
             float scale = scale_for(largest, pow2);
-            scales[(size_t)(top / CK_SCALE_BLOCK) * block_columns + left / CK_SCALE_BLOCK] = scale;
-            for (int r = top; r < top + height; r++) {
-                size_t start = (size_t)r * columns + left;
-                for (size_t i = start; i < start + (size_t)width; i++) {
-                    target[i] = ck_to_e4m3(source[i] / scale);
-                }
+            *scales++ = scale;
+            for (int r = top; r < bottom; r++) {
+                size_t start = (size_t)r * (size_t)columns + (size_t)left;
+                kernels->e4m3_encode(source + start, scale, target + start, width);
             }
         }
     }
@@ -146,7 +147,7 @@ void ck_decode(int format, const void *source, float *target, size_t count) {
     case CK_F32: memcpy(target, source, count * sizeof(float)); break;
     case CK_BF16: ck_bf16_decode(source, target, count); break;
     case CK_E4M3:
-        for (size_t i = 0; i < count; i++) target[i] = ck_from_e4m3(((const uint8_t *)source)[i]);
+        ck_kernels_in_use()->e4m3_decode(source, 1, target, count);
         break;
     default:
         for (size_t i = 0; i < count; i++) target[i] = ((const int8_t *)source)[i];

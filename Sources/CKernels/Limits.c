@@ -1,51 +1,47 @@
-#include <stdlib.h>
-#include <string.h>
+#include "Kernels.h"
 
-#include "CKernels.h"
-
-ck_level ck_level_of_cpu(void) { return CK_PORTABLE; }
-ck_level ck_level_in_use(void) { return CK_PORTABLE; }
-ck_level ck_set_level(ck_level level) { return CK_PORTABLE; }
+// What the machine can do: reading memory, and multiply-adds on registers.
 
 typedef struct {
-    const uint64_t *memory;
-    size_t words;
-    uint64_t sums[64];
+    const char *memory;
+    size_t bytes;
+    const ck_kernels *kernels;
 } read_run;
 
 static void read_task(void *context, int thread, int threads) {
-    read_run *run = context;
-    size_t share = run->words / (size_t)threads;
-    const uint64_t *from = run->memory + share * (size_t)thread;
-    uint64_t sum = 0;
-    for (size_t i = 0; i < share; i++) sum += from[i];
-    run->sums[thread % 64] = sum;
+    const read_run *run = context;
+    size_t share = run->bytes / (size_t)threads / 4096 * 4096;
+    volatile double keep = run->kernels->read(run->memory + share * (size_t)thread, share);
+    (void)keep;
 }
 
 double ck_read_bandwidth(ck_pool *pool, const void *memory, size_t bytes) {
-    read_run run = {memory, bytes / 8, {0}};
+    read_run run = {memory, bytes, ck_kernels_in_use()};
     double start = ck_seconds();
     ck_pool_run(pool, read_task, &run);
     return (double)bytes / (ck_seconds() - start);
 }
 
 typedef struct {
-    float sums[64];
+    double (*multiply_add)(long rounds);
+    double operations[256];
 } peak_run;
 
-enum { PEAK_ROUNDS = 20000, PEAK_LANES = 64 };
+/// Rounds of one measurement: some milliseconds, long beside a fork and join.
+enum { PEAK_ROUNDS = 1 << 20 };
 
 static void peak_task(void *context, int thread, int threads) {
     peak_run *run = context;
-    float sums[PEAK_LANES] = {0};
-    for (int round = 0; round < PEAK_ROUNDS; round++)
-        for (int i = 0; i < PEAK_LANES; i++) sums[i] = sums[i] * 0.5f + 1;
-    for (int i = 0; i < PEAK_LANES; i++) run->sums[thread % 64] += sums[i];
+    run->operations[thread] = run->multiply_add(PEAK_ROUNDS);
 }
 
 double ck_peak_rate(ck_pool *pool, int compute) {
-    peak_run run = {{0}};
+    const ck_kernels *kernels = ck_kernels_in_use();
+    peak_run run = {
+        compute == CK_COMPUTE_BF16 ? kernels->multiply_add_bf16 : kernels->multiply_add_f32, {0}};
     double start = ck_seconds();
     ck_pool_run(pool, peak_task, &run);
-    return 2.0 * PEAK_ROUNDS * PEAK_LANES * ck_pool_threads(pool) / (ck_seconds() - start);
+    double seconds = ck_seconds() - start, operations = 0;
+    for (int t = 0; t < ck_pool_threads(pool); t++) operations += run.operations[t];
+    return operations / seconds;
 }

@@ -1,6 +1,7 @@
 #include <string.h>
 
-#include "CKernels.h"
+#include "Kernels.h"
+#include "Panel.h"
 
 // One layout serves one row and many. Outputs are cut into panels of 64; inside a panel inputs
 // run in sequence, so a panel is one stream of memory and a sum over K needs no shuffle:
@@ -15,38 +16,19 @@
 // int8 is stored as sign and magnitude, so that it decodes by the same table look-up as e4m3.
 // Outputs are padded with zeros to the panel, inputs to the group of 1, 2 or 4.
 
-static int group_of(int format) { return format == CK_F32 ? 1 : format == CK_BF16 ? 2 : 4; }
-
-static int size_of(int format) { return format == CK_F32 ? 4 : format == CK_BF16 ? 2 : 1; }
-
-static size_t panels_of(int outputs) { return ((size_t)outputs + CK_PANEL - 1) / CK_PANEL; }
-
-static size_t padded_inputs(int format, int inputs) {
-    size_t group = (size_t)group_of(format);
-    return ((size_t)inputs + group - 1) / group * group;
-}
-
 size_t ck_packed_bytes(int format, int outputs, int inputs) {
-    return panels_of(outputs) * CK_PANEL * padded_inputs(format, inputs) * (size_t)size_of(format);
+    return ck_panels(outputs) * ck_panel_bytes_of(format, inputs);
 }
 
 size_t ck_packed_scales(int format, int outputs, int inputs) {
-    if (format == CK_INT8) return panels_of(outputs) * CK_PANEL;
-    size_t blocks = ((size_t)inputs + CK_SCALE_BLOCK - 1) / CK_SCALE_BLOCK;
-    return format == CK_E4M3 ? panels_of(outputs) * blocks : 0;
+    if (format == CK_INT8) return ck_panels(outputs) * CK_PANEL;
+    return format == CK_E4M3 ? ck_panels(outputs) * ck_blocks(inputs) : 0;
 }
 
-/// Where element (output o of a panel, input k) lies, counted in elements from the panel.
-static size_t place(int format, int o, int k) {
-    switch (format) {
-    case CK_F32: return (size_t)k * CK_PANEL + (size_t)o;
-    case CK_BF16: return (size_t)(k / 2) * (2 * CK_PANEL) + (size_t)(o * 2 + k % 2);
-    default: {
-        int vector = o / 16, lane = o % 16 / 4, pair = k % 4 / 2;
-        size_t within = (size_t)(vector * 64 + lane * 16 + pair * 8 + o % 4 * 2 + k % 2);
-        return (size_t)(k / 4) * (4 * CK_PANEL) + within;
-    }
-    }
+static size_t place(int format, int output, int k) {
+    return format == CK_F32    ? ck_place_f32(output, k)
+           : format == CK_BF16 ? ck_place_bf16(output, k)
+                               : ck_place_byte(output, k);
 }
 
 static uint8_t sign_and_magnitude(int8_t value) {
@@ -57,9 +39,9 @@ static void pack_panel(
     int format, const uint8_t *source, ptrdiff_t row, ptrdiff_t column, int outputs, int inputs,
     uint8_t *panel) {
     for (int o = 0; o < outputs; o++) {
-        const uint8_t *from = source + (ptrdiff_t)o * row * size_of(format);
-        for (int k = 0; k < inputs; k++, from += column * size_of(format)) {
-            uint8_t *to = panel + place(format, o, k) * (size_t)size_of(format);
+        const uint8_t *from = source + (ptrdiff_t)o * row * ck_element_size(format);
+        for (int k = 0; k < inputs; k++, from += column * ck_element_size(format)) {
+            uint8_t *to = panel + place(format, o, k) * (size_t)ck_element_size(format);
             switch (format) {
             case CK_F32: memcpy(to, from, 4); break;
             case CK_BF16: memcpy(to, from, 2); break;
@@ -73,30 +55,30 @@ static void pack_panel(
 void ck_pack(
     int format, const void *source, ptrdiff_t row, ptrdiff_t column, int outputs, int inputs,
     void *packed) {
-    size_t panel_bytes = CK_PANEL * padded_inputs(format, inputs) * (size_t)size_of(format);
+    size_t panel_bytes = ck_panel_bytes_of(format, inputs);
     uint8_t *panel = packed;
     memset(packed, 0, ck_packed_bytes(format, outputs, inputs));
     for (int first = 0; first < outputs; first += CK_PANEL, panel += panel_bytes) {
         int here = outputs - first < CK_PANEL ? outputs - first : CK_PANEL;
-        const uint8_t *from = (const uint8_t *)source + (ptrdiff_t)first * row * size_of(format);
+        ptrdiff_t start = (ptrdiff_t)first * row * ck_element_size(format);
+        const uint8_t *from = (const uint8_t *)source + start;
         pack_panel(format, from, row, column, here, inputs, panel);
     }
 }
 
 void ck_unpack_row(const ck_weight *weight, int output, float *row) {
     int format = weight->format, panel = output / CK_PANEL, o = output % CK_PANEL;
-    size_t panel_bytes =
-        CK_PANEL * padded_inputs(format, weight->inputs) * (size_t)size_of(format);
+    size_t panel_bytes = ck_panel_bytes_of(format, weight->inputs);
     const uint8_t *from = (const uint8_t *)weight->data + (size_t)panel * panel_bytes;
-    int blocks = (weight->inputs + CK_SCALE_BLOCK - 1) / CK_SCALE_BLOCK;
+    size_t blocks = ck_blocks(weight->inputs);
     for (int k = 0; k < weight->inputs; k++) {
-        const uint8_t *element = from + place(format, o, k) * (size_t)size_of(format);
+        const uint8_t *element = from + place(format, o, k) * (size_t)ck_element_size(format);
         switch (format) {
         case CK_F32: memcpy(&row[k], element, 4); break;
         case CK_BF16: ck_bf16_decode((const uint16_t *)(const void *)element, &row[k], 1); break;
         case CK_E4M3:
             row[k] = ck_from_e4m3(*element)
-                * weight->scales[(size_t)panel * blocks + k / CK_SCALE_BLOCK];
+                * weight->scales[(size_t)panel * blocks + (size_t)(k / CK_SCALE_BLOCK)];
             break;
         default: {
             float magnitude = (float)(*element & 0x7f);

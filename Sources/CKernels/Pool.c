@@ -20,7 +20,7 @@
 /// Turns of the watching loop before sleeping: some 20 us, longer than the gap between the
 /// kernels of one layer and shorter than a time slice.
 enum { WATCH_TURNS = 1500 };
-enum { CACHE_LINE = 64, HUGE_PAGE = 2 << 20 };
+enum { CACHE_LINE = 64, HUGE_PAGE = 2 << 20, CALLER_SCRATCHES = 2 };
 
 typedef struct {
     void *memory;
@@ -36,7 +36,7 @@ struct ck_pool {
     ck_task task;
     void *context;
     pthread_t *workers;
-    scratch *scratches; // of each thread, then of the caller
+    scratch *scratches; // of each thread, then those of the caller
 };
 
 typedef struct {
@@ -92,7 +92,7 @@ ck_pool *ck_pool_create(int threads) {
     memset(pool, 0, bytes);
     pool->threads = threads;
     pool->workers = calloc((size_t)threads, sizeof(pthread_t));
-    pool->scratches = calloc((size_t)threads + 1, sizeof(scratch));
+    pool->scratches = calloc((size_t)threads + CALLER_SCRATCHES, sizeof(scratch));
     for (int thread = 1; thread < threads; thread++) {
         seat *own = malloc(sizeof(seat));
         *own = (seat){pool, thread};
@@ -113,7 +113,7 @@ void ck_pool_destroy(ck_pool *pool) {
     for (int thread = 1; thread < pool->threads; thread++) {
         pthread_join(pool->workers[thread], NULL);
     }
-    for (int i = 0; i <= pool->threads; i++) {
+    for (int i = 0; i < pool->threads + CALLER_SCRATCHES; i++) {
         ck_free(pool->scratches[i].memory, pool->scratches[i].bytes);
     }
     free(pool->scratches);
@@ -144,7 +144,7 @@ void ck_pool_run(ck_pool *pool, ck_task task, void *context) {
 }
 
 void *ck_pool_scratch(ck_pool *pool, int thread, size_t bytes) {
-    scratch *own = &pool->scratches[thread < 0 ? pool->threads : thread];
+    scratch *own = &pool->scratches[thread < 0 ? pool->threads - 1 - thread : thread];
     if (own->bytes < bytes) {
         ck_free(own->memory, own->bytes);
         own->bytes = bytes + bytes / 2;

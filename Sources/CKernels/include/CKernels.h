@@ -45,7 +45,8 @@ void ck_pool_destroy(ck_pool *pool);
 int ck_pool_threads(const ck_pool *pool);
 /// Runs `task` once on every thread, the caller being thread 0, and returns when all are done.
 void ck_pool_run(ck_pool *pool, ck_task task, void *context);
-/// Memory of one thread (or, for `thread` = -1, of the caller) that lasts until the next request.
+/// Memory of one thread (or, for `thread` -1 and -2, two of the caller) that lasts until the next
+/// request for it.
 void *ck_pool_scratch(ck_pool *pool, int thread, size_t bytes);
 
 // ---- Weights: packed in panels of 64 outputs -----------------------------------------------
@@ -150,7 +151,6 @@ void ck_decode(int format, const void *source, float *target, size_t count);
 
 // ---- Rows ----------------------------------------------------------------------------------
 
-float ck_exp(float value);
 void ck_rms_norm(const float *x, const float *weight, float epsilon, float *y, int columns);
 /// Rotates pairs (2i, 2i+1) by the angle whose cosine and sine are given; `sign` -1 rotates back.
 void ck_rope(float *x, const float *cosines, const float *sines, int pairs, float sign);

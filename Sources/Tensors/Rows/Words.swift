@@ -60,3 +60,17 @@ extension MutableRawSpan {
         unsafe copy(words.bytes, to: offset)
     }
 }
+
+extension Span where Element == UInt8 {
+    /// The same bytes as a raw span: bytes have no padding, so reading them raw is safe.
+    public var raw: RawSpan {
+        @_lifetime(copy self) get { unsafe bytes }
+    }
+}
+
+extension MutableSpan where Element == UInt8 {
+    /// The same bytes as a raw span, to write.
+    public var mutableRaw: MutableRawSpan {
+        @_lifetime(&self) mutating get { unsafe mutableBytes }
+    }
+}

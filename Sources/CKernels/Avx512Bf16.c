@@ -1,0 +1,229 @@
+// AVX-512 with bf16 dot products: a lane of vdpbf16ps adds two products of bf16 pairs to an f32.
+//
+//   c[r][o] = sum over pairs (k, k+1) of a[r][k] * w[k][o] + a[r][k+1] * w[k+1][o]
+//
+// One-byte weights are decoded in registers: two look-ups of 128 bytes (vpermi2b) give the high
+// and the low byte of the bf16 that a code stands for, the sign is or-ed in, and interleaving the
+// bytes makes the pairs (Pack.c stores the codes in the order that this needs). e4m3 and int8
+// magnitudes are exact in bf16. With more rows than one tile the decoded block of 128 inputs, 16
+// KiB, is kept in the first-level cache for the other tiles.
+
+#if defined(__x86_64__)
+
+#define LEVEL(name) dot_##name
+#define VECTOR_LANES 16
+#define SLICE_VECTORS 4
+
+#include "Kernels.h"
+#include "Avx512.h"
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+#pragma clang attribute push(                                                                      \
+    __attribute__((                                                                                \
+        target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512bf16,fma"),                    \
+        min_vector_width(512))),                                                                   \
+    apply_to = function)
+#include "RowLoops.h"
+#include "PanelLoops.h"
+
+typedef __m512 sums[TILE_ROWS][4];
+
+INLINE __m512bh load_pairs(const void *from) { return (__m512bh)_mm512_loadu_si512(from); }
+
+/// The same pair of inputs in every lane.
+INLINE __m512bh splat_pair(const uint16_t *from) {
+    int pair;
+    memcpy(&pair, from, sizeof pair);
+    return (__m512bh)_mm512_set1_epi32(pair);
+}
+
+INLINE void begin_sums(
+    sums sums, const float *c, ptrdiff_t c_stride, ending ending, const int rows) {
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < 4; v++) {
+            sums[r][v] = ending == CONTINUE ? _mm512_loadu_ps(c + r * c_stride + v * 16)
+                                            : _mm512_setzero_ps();
+        }
+    }
+}
+
+INLINE void end_sums(
+    sums sums, float *c, ptrdiff_t c_stride, ending ending, float scale, const int rows) {
+    __m512 factor = _mm512_set1_ps(scale);
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < 4; v++) {
+            float *to = c + r * c_stride + v * 16;
+            __m512 sum = sums[r][v];
+            if (ending == SCALED) sum = _mm512_mul_ps(sum, factor);
+            if (ending == SCALED_ONTO) sum = _mm512_fmadd_ps(sum, factor, _mm512_loadu_ps(to));
+            _mm512_storeu_ps(to, sum);
+        }
+    }
+}
+
+INLINE void tile_bf16(
+    const uint16_t *a, ptrdiff_t a_stride, const uint16_t *panel, int k, float *c,
+    ptrdiff_t c_stride, ending ending, float scale, const int rows) {
+    sums sums;
+    begin_sums(sums, c, c_stride, ending, rows);
+    for (int i = 0; i < k; i += 2, panel += 2 * CK_PANEL) {
+        __m512bh weights[4];
+        UNROLL for (int v = 0; v < 4; v++) weights[v] = load_pairs(panel + v * 32);
+        UNROLL for (int r = 0; r < rows; r++) {
+            __m512bh x = splat_pair(a + r * a_stride + i);
+            UNROLL for (int v = 0; v < 4; v++) {
+                sums[r][v] = _mm512_dpbf16_ps(sums[r][v], x, weights[v]);
+            }
+        }
+    }
+    end_sums(sums, c, c_stride, ending, scale, rows);
+}
+
+static void panel_bf16(
+    const uint16_t *a, ptrdiff_t a_stride, int rows, const uint16_t *panel, int k, float *c,
+    ptrdiff_t c_stride, bool add) {
+#define TILE(n)                                                                                    \
+    tile_bf16(a + row * a_stride, a_stride, panel, k, c + row * c_stride, c_stride,                \
+              add ? CONTINUE : OVERWRITE, 1, n)
+    FOR_EACH_TILE(rows, TILE)
+#undef TILE
+}
+
+// ---- One-byte weights ----------------------------------------------------------------------
+
+/// bf16 of each magnitude 0...127 of a code, its bytes apart.
+typedef struct {
+    uint8_t high[128], low[128];
+} code_table;
+
+static code_table table_of_e4m3, table_of_int8;
+
+__attribute__((constructor)) static void fill_tables(void) {
+    for (int code = 0; code < 128; code++) {
+        uint16_t e4m3 = ck_to_bf16(ck_from_e4m3((uint8_t)code)), int8 = ck_to_bf16((float)code);
+        table_of_e4m3.high[code] = (uint8_t)(e4m3 >> 8);
+        table_of_e4m3.low[code] = (uint8_t)e4m3;
+        table_of_int8.high[code] = (uint8_t)(int8 >> 8);
+        table_of_int8.low[code] = (uint8_t)int8;
+    }
+}
+
+typedef struct {
+    __m512i high[2], low[2], sign;
+} decoder;
+
+INLINE decoder decoder_of(int format) {
+    const code_table *table = format == CK_E4M3 ? &table_of_e4m3 : &table_of_int8;
+    return (decoder){
+        {_mm512_loadu_si512(table->high), _mm512_loadu_si512(table->high + 64)},
+        {_mm512_loadu_si512(table->low), _mm512_loadu_si512(table->low + 64)},
+        _mm512_set1_epi8((char)0x80),
+    };
+}
+
+/// 64 codes become 16 outputs at inputs (k, k+1) and the same outputs at (k+2, k+3).
+INLINE void decode(const decoder *decoder, const uint8_t *from, __m512bh pairs[2]) {
+    __m512i codes = _mm512_loadu_si512(from);
+    // vpermi2b looks at 7 bits of each code: the sign bit stays out by itself.
+    __m512i high = _mm512_permutex2var_epi8(decoder->high[0], codes, decoder->high[1]);
+    __m512i low = _mm512_permutex2var_epi8(decoder->low[0], codes, decoder->low[1]);
+    high = _mm512_ternarylogic_epi64(high, codes, decoder->sign, 0xf8); // high | (codes & sign)
+    pairs[0] = (__m512bh)_mm512_unpacklo_epi8(low, high);
+    pairs[1] = (__m512bh)_mm512_unpackhi_epi8(low, high);
+}
+
+INLINE void tile_bytes(
+    const uint16_t *a, ptrdiff_t a_stride, const uint8_t *panel, int k, const decoder *decoder,
+    float *c, ptrdiff_t c_stride, ending ending, float scale, const int rows) {
+    sums sums;
+    begin_sums(sums, c, c_stride, ending, rows);
+    for (int i = 0; i < k; i += 4, panel += 4 * CK_PANEL) {
+        UNROLL for (int v = 0; v < 4; v++) {
+            __m512bh weights[2];
+            decode(decoder, panel + v * 64, weights);
+            UNROLL for (int r = 0; r < rows; r++) {
+                UNROLL for (int pair = 0; pair < 2; pair++) {
+                    __m512bh x = splat_pair(a + r * a_stride + i + 2 * pair);
+                    sums[r][v] = _mm512_dpbf16_ps(sums[r][v], x, weights[pair]);
+                }
+            }
+        }
+    }
+    end_sums(sums, c, c_stride, ending, scale, rows);
+}
+
+/// Decodes a block of a panel to bf16 pairs, `[k / 2][64][2]`.
+static void decode_block(
+    const uint8_t *panel, int k, const decoder *decoder_in_memory, uint16_t *block) {
+    decoder decoder = *decoder_in_memory;
+    for (int i = 0; i < k; i += 4, panel += 4 * CK_PANEL, block += 4 * CK_PANEL) {
+        UNROLL for (int v = 0; v < 4; v++) {
+            __m512bh pairs[2];
+            decode(&decoder, panel + v * 64, pairs);
+            _mm512_storeu_si512(block + v * 32, (__m512i)pairs[0]);
+            _mm512_storeu_si512(block + 2 * CK_PANEL + v * 32, (__m512i)pairs[1]);
+        }
+    }
+}
+
+static void panel_bytes(
+    const void *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, int format,
+    const float *scales, float *c, ptrdiff_t c_stride, void *scratch) {
+    decoder decoder = decoder_of(format);
+    for (int first = 0; first < k; first += CK_SCALE_BLOCK) {
+        int count = k - first < CK_SCALE_BLOCK ? k - first : CK_SCALE_BLOCK;
+        const uint8_t *codes = panel + (size_t)first * CK_PANEL;
+        const uint16_t *x = (const uint16_t *)a + first;
+        float scale = scales ? scales[first / CK_SCALE_BLOCK] : 1;
+        ending ending = first == 0 ? SCALED : SCALED_ONTO;
+        if (rows <= TILE_ROWS) {
+#define TILE(n)                                                                                    \
+    tile_bytes(x + row * a_stride, a_stride, codes, count, &decoder, c + row * c_stride, c_stride, \
+               ending, scale, n)
+            FOR_EACH_TILE(rows, TILE)
+#undef TILE
+        } else {
+            decode_block(codes, count, &decoder, scratch);
+#define TILE(n)                                                                                    \
+    tile_bf16(x + row * a_stride, a_stride, scratch, count, c + row * c_stride, c_stride, ending,  \
+              scale, n)
+            FOR_EACH_TILE(rows, TILE)
+#undef TILE
+        }
+    }
+}
+
+static void round_inputs(const float *source, uint16_t *target, size_t count) {
+    size_t whole = count / 16 * 16;
+    for (size_t i = 0; i < whole; i += 16) {
+        __m256bh rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(source + i));
+        _mm256_storeu_si256((__m256i *)(target + i), (__m256i)rounded);
+    }
+    for (size_t i = whole; i < count; i++) target[i] = dot_to_bf16(source[i]);
+}
+
+static double multiply_add_pairs(long rounds) {
+    __m512 sums[PEAK_CHAINS];
+    __m512bh half = (__m512bh)_mm512_set1_epi32(0x3f003f00);
+    UNROLL for (int i = 0; i < PEAK_CHAINS; i++) sums[i] = _mm512_set1_ps((float)i);
+    for (long round = 0; round < rounds; round++) {
+        UNROLL for (int i = 0; i < PEAK_CHAINS; i++) {
+            sums[i] = _mm512_dpbf16_ps(sums[i], half, half);
+        }
+    }
+    float all = 0;
+    UNROLL for (int i = 0; i < PEAK_CHAINS; i++) all += _mm512_reduce_add_ps(sums[i]);
+    volatile float keep = all;
+    (void)keep;
+    return 4.0 * 16 * PEAK_CHAINS * (double)rounds;
+}
+
+const ck_kernels ck_kernels_avx512bf16 = {
+    ROW_LOOPS, PANEL_LOOPS, .bf16 = panel_bf16, .bf16_bytes = panel_bytes,
+    .round = round_inputs, .transpose = ck_transpose_avx512,
+    .multiply_add_bf16 = multiply_add_pairs,
+};
+#pragma clang attribute pop
+
+#endif

@@ -1,0 +1,88 @@
+#pragma once
+
+// Between the files of this room: one table of inner loops per level of instructions.
+
+#include "CKernels.h"
+
+/// Rows of the input that one tile holds in registers: 6 x 64 outputs are 24 of the 32 registers
+/// of AVX-512, which leaves room for four vectors of weights and one of the input.
+#define CK_TILE_ROWS 6
+
+/// c[r][0..<64] (+)= a[r][0..<k] * panel, for any number of rows; strides count elements.
+/// With `add` the sums continue from what c holds.
+typedef void (*ck_panel_f32)(
+    const float *a, ptrdiff_t a_stride, int rows, const float *panel, int k, float *c,
+    ptrdiff_t c_stride, bool add);
+/// The same with bf16 weights and f32 inputs.
+typedef void (*ck_panel_wide)(
+    const float *a, ptrdiff_t a_stride, int rows, const uint16_t *panel, int k, float *c,
+    ptrdiff_t c_stride, bool add);
+/// The same with bf16 weights and bf16 inputs, padded with zeros to an even k.
+typedef void (*ck_panel_bf16)(
+    const uint16_t *a, ptrdiff_t a_stride, int rows, const uint16_t *panel, int k, float *c,
+    ptrdiff_t c_stride, bool add);
+/// The same with one-byte weights, for all of k: a sum per block of 128 inputs, times that block's
+/// scale (1 when `scales` is NULL), added up block by block. `a` is f32 or bf16, padded with zeros
+/// to a multiple of 4. `scratch` holds CK_BYTES_SCRATCH bytes.
+typedef void (*ck_panel_bytes)(
+    const void *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, int format,
+    const float *scales, float *c, ptrdiff_t c_stride, void *scratch);
+
+/// One decoded block of a panel, in f32.
+#define CK_BYTES_SCRATCH (CK_SCALE_BLOCK * CK_PANEL * sizeof(float))
+
+typedef struct {
+    ck_panel_f32 f32;
+    ck_panel_wide wide;
+    ck_panel_bytes f32_bytes;
+    ck_panel_bf16 bf16;        // NULL where the CPU has no bf16 dot product
+    ck_panel_bytes bf16_bytes; // likewise
+
+    /// target[i] = bf16 of source[i], as inputs of a product.
+    void (*round)(const float *source, uint16_t *target, size_t count);
+    /// target[c][r] = source[r][c] for words of 32 bits; strides count words.
+    void (*transpose)(
+        const uint32_t *source, ptrdiff_t source_stride, int rows, int columns, uint32_t *target,
+        ptrdiff_t target_stride);
+    /// target[i] = (first[i], second[i]).
+    void (*interleave)(
+        const uint16_t *first, const uint16_t *second, uint16_t *target, size_t count);
+
+    void (*rms_norm)(const float *x, const float *weight, float epsilon, float *y, int columns);
+    void (*rope)(float *x, const float *cosines, const float *sines, int pairs, float sign);
+    void (*swiglu)(const float *gate, const float *up, float *y, size_t count);
+    float (*largest)(const float *x, size_t count);
+    /// x[i] = exp(x[i] - shift); returns the sum.
+    float (*exponentials)(float *x, float shift, size_t count);
+    void (*sigmoid)(float *x, size_t count);
+    void (*scale)(float *x, float factor, size_t count);
+    void (*add)(const float *x, float *y, size_t count);
+    /// y += weight * x
+    void (*accumulate)(const float *x, float weight, float *y, size_t count);
+
+    void (*bf16_encode)(const float *source, uint16_t *target, size_t count);
+    void (*bf16_decode)(const uint16_t *source, float *target, size_t count);
+    void (*bf16_accumulate)(const uint16_t *source, float weight, float *target, size_t count);
+    /// target[i] = e4m3 of source[i] / scale
+    void (*e4m3_encode)(const float *source, float scale, uint8_t *target, size_t count);
+    void (*e4m3_decode)(const uint8_t *source, float scale, float *target, size_t count);
+    float (*largest_magnitude)(const float *x, size_t count);
+
+    double (*read)(const void *memory, size_t bytes);
+    /// Runs `rounds` rounds of multiply-adds; returns how many operations that was.
+    double (*multiply_add_f32)(long rounds);
+    double (*multiply_add_bf16)(long rounds);
+} ck_kernels;
+
+/// The table of the level in use.
+const ck_kernels *ck_kernels_in_use(void);
+
+extern const ck_kernels ck_kernels_portable;
+void ck_transpose_plain(
+    const uint32_t *source, ptrdiff_t source_stride, int rows, int columns, uint32_t *target,
+    ptrdiff_t target_stride);
+#if defined(__x86_64__)
+extern const ck_kernels ck_kernels_avx2;
+extern const ck_kernels ck_kernels_avx512;
+extern const ck_kernels ck_kernels_avx512bf16;
+#endif

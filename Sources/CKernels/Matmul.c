@@ -1,0 +1,144 @@
+#include <stdatomic.h>
+#include <string.h>
+
+#include "Operands.h"
+
+// c[m][n] (+)= sum over k of a(m, k) * b(n, k), for matrices that change every step: a is made
+// contiguous once, b is packed panel by panel into scratch by the thread that needs it. Each sum
+// runs over k in sequence, as in Linear.c; with `accumulate` it starts from c.
+
+/// Rows of a that one unit serves: packing a panel of b costs about as much as one row of
+/// products per row of b, so it is spread over many.
+enum { UNIT_ROWS = 384 };
+enum { K_BLOCK = 512 };
+
+typedef struct {
+    const ck_matmul_job *job;
+    const ck_kernels *kernels;
+    ck_pool *pool;
+    ck_operand a;
+    int rows_per_unit, panels, units;
+    atomic_int next;
+} matmul_run;
+
+/// Packs outputs `first ..< first + 64` of b and inputs `start ..< start + count` as f32,
+/// `[k][64]`, zeros beyond n.
+static void pack_block(
+    const matmul_run *run, int first, int start, int count, float *panel) {
+    const ck_matmul_job *job = run->job;
+    int outputs = job->n - first < CK_PANEL ? job->n - first : CK_PANEL;
+    const float *from = job->b + first * job->b_row + start * job->b_column;
+    if (outputs < CK_PANEL) memset(panel, 0, (size_t)count * CK_PANEL * sizeof(float));
+    if (job->b_row == 1) {
+        for (int k = 0; k < count; k++) {
+            memcpy(
+                panel + k * CK_PANEL, from + k * job->b_column, (size_t)outputs * sizeof(float));
+        }
+    } else {
+        run->kernels->transpose(
+            (const uint32_t *)(const void *)from, job->b_row, outputs, count,
+            (uint32_t *)(void *)panel, CK_PANEL);
+    }
+}
+
+/// Rounds a packed f32 block to bf16 pairs, `[k / 2][64][2]`, a zero after an odd k.
+static void round_block(
+    const ck_kernels *kernels, float *wide, int count, uint16_t *halves, uint16_t *panel) {
+    if (count % 2) memset(wide + count * CK_PANEL, 0, CK_PANEL * sizeof(float));
+    for (int k = 0; k < count; k += 2) {
+        kernels->round(wide + k * CK_PANEL, halves, 2 * CK_PANEL);
+        kernels->interleave(halves, halves + CK_PANEL, panel + k * CK_PANEL, CK_PANEL);
+    }
+}
+
+typedef struct {
+    float *wide;      // [K_BLOCK][64]
+    uint16_t *panel;  // [K_BLOCK / 2][64][2]
+    uint16_t *halves; // [2][64]
+    float *edge;      // [rows][64]
+} matmul_scratch;
+
+static matmul_scratch scratch_of(const matmul_run *run, int thread) {
+    size_t wide = (size_t)K_BLOCK * CK_PANEL * sizeof(float);
+    size_t panel = (size_t)K_BLOCK * CK_PANEL * sizeof(uint16_t);
+    size_t halves = 2 * CK_PANEL * sizeof(uint16_t);
+    size_t edge = (size_t)run->rows_per_unit * CK_PANEL * sizeof(float);
+    char *memory = ck_pool_scratch(run->pool, thread, wide + panel + halves + edge);
+    return (matmul_scratch){
+        (float *)(void *)memory,
+        (uint16_t *)(void *)(memory + wide),
+        (uint16_t *)(void *)(memory + wide + panel),
+        (float *)(void *)(memory + wide + panel + halves),
+    };
+}
+
+static void multiply_panel(
+    const matmul_run *run, int panel, int row, int rows, float *c, ptrdiff_t c_stride,
+    const matmul_scratch *scratch) {
+    for (int k = 0; k < run->job->k; k += K_BLOCK) {
+        int count = run->job->k - k < K_BLOCK ? run->job->k - k : K_BLOCK;
+        const void *a = ck_operand_at(&run->a, row, k);
+        bool add = k > 0 || run->job->accumulate;
+        pack_block(run, panel * CK_PANEL, k, count, scratch->wide);
+        if (run->a.is_bf16) {
+            round_block(run->kernels, scratch->wide, count, scratch->halves, scratch->panel);
+            run->kernels->bf16(
+                a, run->a.stride, rows, scratch->panel, count, c, c_stride, add);
+        } else {
+            run->kernels->f32(a, run->a.stride, rows, scratch->wide, count, c, c_stride, add);
+        }
+    }
+}
+
+static void copy_tile(
+    const float *from, ptrdiff_t from_stride, float *to, ptrdiff_t to_stride, int rows,
+    int columns) {
+    for (int r = 0; r < rows; r++) {
+        memcpy(to + r * to_stride, from + r * from_stride, (size_t)columns * sizeof(float));
+    }
+}
+
+static void matmul_task(void *context, int thread, int threads) {
+    matmul_run *run = context;
+    const ck_matmul_job *job = run->job;
+    matmul_scratch scratch = scratch_of(run, thread);
+    for (;;) {
+        int unit = atomic_fetch_add_explicit(&run->next, 1, memory_order_relaxed);
+        if (unit >= run->units) return;
+        int panel = unit % run->panels, row = unit / run->panels * run->rows_per_unit;
+        int rows = job->m - row < run->rows_per_unit ? job->m - row : run->rows_per_unit;
+        int outputs = job->n - panel * CK_PANEL;
+        float *c = job->c + row * job->c_row + panel * CK_PANEL;
+        if (outputs >= CK_PANEL) {
+            multiply_panel(run, panel, row, rows, c, job->c_row, &scratch);
+            continue;
+        }
+        if (job->accumulate) copy_tile(c, job->c_row, scratch.edge, CK_PANEL, rows, outputs);
+        multiply_panel(run, panel, row, rows, scratch.edge, CK_PANEL, &scratch);
+        copy_tile(scratch.edge, CK_PANEL, c, job->c_row, rows, outputs);
+    }
+}
+
+void ck_matmul(const ck_matmul_job *job, int compute, ck_pool *pool) {
+    if (job->m == 0 || job->n == 0) return;
+    const ck_kernels *kernels = ck_kernels_in_use();
+    // The format only tells `ck_prepare` whether bf16 inputs will do.
+    ck_input input = {
+        job->a, job->a_row, job->a_column, job->m, job->k, kernels->bf16 ? CK_BF16 : CK_F32,
+    };
+    ck_operand operand;
+    ck_prepare(&input, 1, compute, kernels, pool, &operand);
+    int chunks = (job->m + UNIT_ROWS - 1) / UNIT_ROWS;
+    int rows = ((job->m + chunks - 1) / chunks + CK_TILE_ROWS - 1) / CK_TILE_ROWS * CK_TILE_ROWS;
+    int panels = (int)ck_panels(job->n);
+    matmul_run run = {
+        job, kernels, pool, operand, rows, panels, panels * ((job->m + rows - 1) / rows), 0,
+    };
+    if (job->k == 0 && !job->accumulate) {
+        for (int m = 0; m < job->m; m++) {
+            memset(job->c + m * job->c_row, 0, (size_t)job->n * sizeof(float));
+        }
+        return;
+    }
+    ck_pool_run(pool, matmul_task, &run);
+}

@@ -1,0 +1,48 @@
+#pragma once
+
+// The inputs of a product in the form that its inner loop reads.
+
+#include "Kernels.h"
+#include "Panel.h"
+
+/// Rows of f32 or bf16; a bf16 operand is padded with zeros to a multiple of 4 inputs.
+typedef struct {
+    const void *data;
+    ptrdiff_t stride; // elements
+    bool is_bf16;
+} ck_operand;
+
+static inline const void *ck_operand_at(const ck_operand *x, int row, int k) {
+    size_t index = (size_t)row * (size_t)x->stride + (size_t)k;
+    return (const char *)x->data + index * (x->is_bf16 ? sizeof(uint16_t) : sizeof(float));
+}
+
+/// f32 values `[rows][columns]` anywhere in memory, on their way to meet a weight of `format`.
+typedef struct {
+    const float *values;
+    ptrdiff_t row, column; // floats from one row, one column, to the next
+    int rows, columns, format;
+} ck_input;
+
+/// Makes operands of all inputs, in the pool's shared scratch, which lasts until the next call.
+/// f32 operands that need no change are used where they lie.
+void ck_prepare(
+    const ck_input *inputs, int count, int compute, const ck_kernels *kernels, ck_pool *pool,
+    ck_operand *operands);
+
+/// Floats or bf16 values from one row of an operand to the next. The extra line keeps rows of
+/// 4 KiB from falling into the same set of the cache.
+static inline ptrdiff_t ck_operand_stride(int columns) { return (columns + 31) / 32 * 32 + 32; }
+
+/// c[0..<rows][0..<64] = x[row..<row + rows] * panel number `panel` of `weight`, for all of k.
+void ck_panel_product(
+    const ck_kernels *kernels, const ck_weight *weight, int panel, ck_operand x, int row, int rows,
+    float *c, ptrdiff_t c_stride, void *scratch);
+
+/// The products alone, their inputs already prepared.
+void ck_linear_prepared(
+    const ck_linear_job *jobs, const ck_operand *operands, int count, const ck_kernels *kernels,
+    ck_pool *pool);
+
+/// The height of nearly equal chunks of `rows` rows, whole tiles each.
+int ck_rows_per_unit(int rows);

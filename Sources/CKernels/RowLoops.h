@@ -1,0 +1,213 @@
+// The loops over single rows, compiled once per level: a file defines LEVEL(name), opens the
+// target, and includes this. Sums are kept in 16 lanes and folded in one fixed order, and nothing
+// is contracted, so every level gives the same bits.
+
+#include <math.h>
+#include <string.h>
+
+#include "Kernels.h"
+
+enum { LANES = 16 };
+
+/// Adds the lanes pairwise: 16, 8, 4, 2, 1.
+static inline float LEVEL(fold)(float *lanes) {
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+    }
+    return lanes[0];
+}
+
+/// e^x within 2 units in the last place, 0 below -87.3, e^88.3 above 88.3.
+///
+/// e^x = 2^n e^r with |r| <= ln(2)/2; the polynomial is Cephes' expf. Small enough to vectorise.
+static inline float LEVEL(exp)(float x) {
+    float bounded = x < -87.3f ? -87.3f : x;
+    bounded = bounded > 88.3f ? 88.3f : bounded;
+    // Adding 1.5 * 2^23 rounds to an integer.
+    float shifted = bounded * 1.44269504088896341f + 12582912.0f;
+    float n = shifted - 12582912.0f;
+    float r = bounded - n * 0.693359375f + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    uint32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits - 0x4b400000u + 127) << 23;
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    float value = p * power;
+    return x != x ? x : x < -87.3f ? 0 : value;
+}
+
+static void LEVEL(rms_norm)(
+    const float *x, const float *weight, float epsilon, float *y, int columns) {
+    float lanes[LANES] = {0};
+    int whole = columns / LANES * LANES;
+    for (int i = 0; i < whole; i += LANES) {
+        for (int j = 0; j < LANES; j++) lanes[j] += x[i + j] * x[i + j];
+    }
+    for (int i = whole; i < columns; i++) lanes[i - whole] += x[i] * x[i];
+    float scale = 1 / sqrtf(LEVEL(fold)(lanes) / (float)columns + epsilon);
+    for (int i = 0; i < columns; i++) y[i] = x[i] * scale * weight[i];
+}
+
+static void LEVEL(rope)(
+    float *x, const float *cosines, const float *sines, int pairs, float sign) {
+    for (int i = 0; i < pairs; i++) {
+        float even = x[2 * i], odd = x[2 * i + 1], sine = sign * sines[i];
+        x[2 * i] = even * cosines[i] - odd * sine;
+        x[2 * i + 1] = odd * cosines[i] + even * sine;
+    }
+}
+
+static void LEVEL(swiglu)(const float *gate, const float *up, float *y, size_t count) {
+    for (size_t i = 0; i < count; i++) y[i] = gate[i] / (1 + LEVEL(exp)(-gate[i])) * up[i];
+}
+
+static void LEVEL(sigmoid)(float *x, size_t count) {
+    for (size_t i = 0; i < count; i++) x[i] = 1 / (1 + LEVEL(exp)(-x[i]));
+}
+
+static float LEVEL(largest)(const float *x, size_t count) {
+    float lanes[LANES];
+    for (int j = 0; j < LANES; j++) lanes[j] = -INFINITY;
+    size_t whole = count / LANES * LANES;
+    for (size_t i = 0; i < whole; i += LANES) {
+        for (int j = 0; j < LANES; j++) lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
+    }
+    float largest = -INFINITY;
+    for (size_t i = whole; i < count; i++) largest = x[i] > largest ? x[i] : largest;
+    for (int j = 0; j < LANES; j++) largest = lanes[j] > largest ? lanes[j] : largest;
+    return largest;
+}
+
+static float LEVEL(largest_magnitude)(const float *x, size_t count) {
+    float lanes[LANES] = {0};
+    size_t whole = count / LANES * LANES;
+    for (size_t i = 0; i < whole; i += LANES) {
+        for (int j = 0; j < LANES; j++) {
+            float magnitude = fabsf(x[i + j]);
+            lanes[j] = magnitude > lanes[j] ? magnitude : lanes[j];
+        }
+    }
+    float largest = 0;
+    for (size_t i = whole; i < count; i++) largest = fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
+    for (int j = 0; j < LANES; j++) largest = lanes[j] > largest ? lanes[j] : largest;
+    return largest;
+}
+
+static float LEVEL(exponentials)(float *x, float shift, size_t count) {
+    float lanes[LANES] = {0};
+    size_t whole = count / LANES * LANES;
+    for (size_t i = 0; i < whole; i += LANES) {
+        for (int j = 0; j < LANES; j++) {
+            float value = LEVEL(exp)(x[i + j] - shift);
+            x[i + j] = value;
+            lanes[j] += value;
+        }
+    }
+    for (size_t i = whole; i < count; i++) {
+        x[i] = LEVEL(exp)(x[i] - shift);
+        lanes[i - whole] += x[i];
+    }
+    return LEVEL(fold)(lanes);
+}
+
+static void LEVEL(scale)(float *x, float factor, size_t count) {
+    for (size_t i = 0; i < count; i++) x[i] *= factor;
+}
+
+static void LEVEL(add)(const float *x, float *y, size_t count) {
+    for (size_t i = 0; i < count; i++) y[i] += x[i];
+}
+
+static void LEVEL(accumulate)(const float *x, float weight, float *y, size_t count) {
+    for (size_t i = 0; i < count; i++) y[i] += weight * x[i];
+}
+
+// ---- Formats -------------------------------------------------------------------------------
+
+static inline uint32_t LEVEL(bits)(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static inline float LEVEL(value)(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint16_t LEVEL(to_bf16)(float value) {
+    uint32_t bits = LEVEL(bits)(value);
+    uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    return (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
+}
+
+static inline float LEVEL(from_bf16)(uint16_t value) {
+    return LEVEL(value)((uint32_t)value << 16);
+}
+
+/// Both roundings are computed and one is chosen, so that the loop has no branch.
+static inline uint8_t LEVEL(to_e4m3)(float value) {
+    uint32_t bits = LEVEL(bits)(value), sign = (bits >> 24) & 0x80, size = bits & 0x7fffffff;
+    // Normal: keep three fraction bits, ties to even, and move the exponent's bias from 127 to 7.
+    uint32_t normal = ((size + 0x7ffff + ((size >> 20) & 1)) >> 20) - ((127 - 7) << 3);
+    // Subnormal: a multiple of 2^-9. Next to 2^14 an f32 holds exactly those, so adding rounds.
+    uint32_t small = LEVEL(bits)(LEVEL(value)(size) + 0x1p14f) - LEVEL(bits)(0x1p14f);
+    uint32_t code = size < 0x3c800000 ? small : normal;
+    code = size >= 0x43e00000 ? 0x7e : code;
+    code = size > 0x7f800000 ? 0x7f : code;
+    return (uint8_t)(sign | code);
+}
+
+static inline float LEVEL(from_e4m3)(uint8_t code) {
+    uint32_t sign = (uint32_t)(code & 0x80) << 24, size = code & 0x7f;
+    // Read as f32, the code is 2^-120 times its value, subnormals included.
+    float value = LEVEL(value)(size << 20) * 0x1p120f;
+    uint32_t bits = size == 0x7f ? 0x7fc00000 : LEVEL(bits)(value);
+    return LEVEL(value)(sign | bits);
+}
+
+static void LEVEL(bf16_encode)(const float *source, uint16_t *target, size_t count) {
+    for (size_t i = 0; i < count; i++) target[i] = LEVEL(to_bf16)(source[i]);
+}
+
+static void LEVEL(bf16_decode)(const uint16_t *source, float *target, size_t count) {
+    for (size_t i = 0; i < count; i++) target[i] = LEVEL(from_bf16)(source[i]);
+}
+
+static void LEVEL(bf16_accumulate)(
+    const uint16_t *source, float weight, float *target, size_t count) {
+    for (size_t i = 0; i < count; i++) target[i] += weight * LEVEL(from_bf16)(source[i]);
+}
+
+static void LEVEL(e4m3_encode)(const float *source, float scale, uint8_t *target, size_t count) {
+    for (size_t i = 0; i < count; i++) target[i] = LEVEL(to_e4m3)(source[i] / scale);
+}
+
+static void LEVEL(e4m3_decode)(const uint8_t *source, float scale, float *target, size_t count) {
+    for (size_t i = 0; i < count; i++) target[i] = LEVEL(from_e4m3)(source[i]) * scale;
+}
+
+static void LEVEL(interleave)(
+    const uint16_t *first, const uint16_t *second, uint16_t *target, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        target[2 * i] = first[i];
+        target[2 * i + 1] = second[i];
+    }
+}
+
+#define ROW_LOOPS                                                                                  \
+    .rms_norm = LEVEL(rms_norm), .rope = LEVEL(rope), .swiglu = LEVEL(swiglu),                     \
+    .largest = LEVEL(largest), .exponentials = LEVEL(exponentials), .sigmoid = LEVEL(sigmoid),     \
+    .scale = LEVEL(scale), .add = LEVEL(add), .accumulate = LEVEL(accumulate),                     \
+    .bf16_encode = LEVEL(bf16_encode), .bf16_decode = LEVEL(bf16_decode),                          \
+    .bf16_accumulate = LEVEL(bf16_accumulate), .e4m3_encode = LEVEL(e4m3_encode),                  \
+    .e4m3_decode = LEVEL(e4m3_decode), .largest_magnitude = LEVEL(largest_magnitude),              \
+    .interleave = LEVEL(interleave)

@@ -1,0 +1,149 @@
+import Tensors
+import Testing
+
+extension TensorsTests {
+    @Suite struct LinearTests {
+        let pool = ThreadPool(threads: 2)
+
+        @Test(arguments: levels, NumberFormat.allCases)
+        func `a product equals the sum in double precision`(
+            level: Processor, format: NumberFormat
+        ) throws {
+            var random = Random(seed: 1)
+            for (rows, outputs, inputs) in [
+                (1, 64, 128), (3, 100, 77), (8, 200, 300), (29, 7, 513),
+            ] {
+                let matrix = Matrix(format, outputs, inputs, &random)
+                let x = random.tensor(rows, inputs)
+                for compute in Compute.allCases {
+                    let y = try at(level) {
+                        let y = Tensor(rows: rows, columns: outputs)
+                        linear(x, try matrix.weight(), into: y, compute: compute, pool: pool)
+                        return y
+                    }
+                    check(y, x, matrix, compute)
+                }
+            }
+        }
+
+        private func check(_ y: Tensor, _ x: Tensor, _ matrix: Matrix, _ compute: Compute) {
+            for row in 0 ..< y.rows {
+                for output in 0 ..< y.columns {
+                    var sum = 0.0
+                    var magnitude = 0.0
+                    for i in 0 ..< x.columns {
+                        let product =
+                            Double(rounded(x[row, i], for: compute)) * matrix.value(output, i)
+                        sum += product
+                        magnitude += abs(product)
+                    }
+                    let error = abs(Double(y[row, output]) - sum)
+                    guard error <= bound(x.columns, magnitude) else {
+                        Issue.record("[\(row), \(output)] is \(y[row, output]), not \(sum)")
+                        return
+                    }
+                }
+            }
+        }
+
+        /// One row alone, then in random batches, chunks and pools: the same bits.
+        @Test(arguments: levels, NumberFormat.allCases)
+        func `a row's bits do not depend on its batch or the threads`(
+            level: Processor, format: NumberFormat
+        ) throws {
+            try at(level) {
+                let seed: UInt64 = 7
+                var random = Random(seed: seed)
+                let pools = [1, 2, 3].map { ThreadPool(threads: $0) }
+                for (outputs, inputs) in [(130, 700), (64, 96), (200, 260)] {
+                    let weight = try Matrix(format, outputs, inputs, &random).weight()
+                    let x = random.tensor(400, inputs)
+                    for compute in Compute.allCases {
+                        func product(_ rows: Range<Int>, _ pool: ThreadPool) -> Tensor {
+                            let y = Tensor(rows: rows.count, columns: outputs)
+                            linear(
+                                x.view(rows: rows), weight, into: y, compute: compute, pool: pool)
+                            return y
+                        }
+                        for _ in 0 ..< 12 {
+                            let first = Int.random(in: 0 ..< x.rows, using: &random)
+                            let end = Int.random(in: first + 1 ... x.rows, using: &random)
+                            let batch = product(
+                                first ..< end, pools.randomElement(using: &random)!)
+                            for row in [first, (first + end) / 2, end - 1] {
+                                let alone = product(row ..< row + 1, pools[0])
+                                let same = bits(batch, row - first) == bits(alone, 0)
+                                #expect(same, "row \(row) of \(first)..<\(end), seed \(seed)")
+                            }
+                        }
+                    }
+                }
+            }
+        }
+
+        @Test(arguments: levels, NumberFormat.allCases)
+        func `an expert layer is gate, up, swiglu and down`(
+            level: Processor, format: NumberFormat
+        ) throws {
+            var random = Random(seed: 5)
+            let (hidden, intermediate) = (96, 72)
+            let experts = try (0 ..< 3).map { _ in
+                ExpertWeights(
+                    gate: try Matrix(format, intermediate, hidden, &random).weight(),
+                    up: try Matrix(format, intermediate, hidden, &random).weight(),
+                    down: try Matrix(format, hidden, intermediate, &random).weight())
+            }
+            let offsets = [0, 1, 1, 14]
+            let x = random.tensor(14, hidden)
+            for compute in Compute.allCases {
+                at(level) {
+                    let y = Tensor(rows: 14, columns: hidden)
+                    expertLayer(
+                        x, offsets: offsets, experts: experts, into: y, compute: compute,
+                        pool: pool)
+                    let gate = Tensor(rows: 14, columns: intermediate)
+                    let up = Tensor(rows: 14, columns: intermediate)
+                    let expected = Tensor(rows: 14, columns: hidden)
+                    func grouped(_ x: Tensor, _ weights: [Weight], _ y: Tensor) {
+                        groupedLinear(
+                            x, offsets: offsets, weights: weights, into: y, compute: compute,
+                            pool: pool)
+                    }
+                    grouped(x, experts.map(\.gate), gate)
+                    grouped(x, experts.map(\.up), up)
+                    swiglu(gate, up, into: gate, pool: pool)
+                    grouped(gate, experts.map(\.down), expected)
+                    let same = y.values == expected.values
+                    #expect(same)
+                }
+            }
+        }
+
+        @Test func `products with strided heads read and write their own columns`() throws {
+            var random = Random(seed: 9)
+            let matrices = (0 ..< 3).map { _ in Matrix(.bfloat16, 20, 16, &random) }
+            let weights = try matrices.map { try $0.weight() }
+            let x = random.tensor(5, 3 * 24)
+            let y = Tensor(rows: 5, columns: 3 * 32)
+            y.fill(-1)
+            linear(
+                weights.indices.map {
+                    LinearPart(x, column: $0 * 24 + 8, weights[$0], into: y, column: $0 * 32)
+                }, compute: .float32, pool: pool)
+            for (row, head) in [(0, 0), (3, 1), (4, 2)] {
+                for output in 0 ..< 20 {
+                    let sum = (0 ..< 16).reduce(0.0) {
+                        $0 + Double(x[row, head * 24 + 8 + $1])
+                            * matrices[head].value(output, $1)
+                    }
+                    #expect(abs(Double(y[row, head * 32 + output]) - sum) < bound(16, 16))
+                }
+                #expect(y[row, head * 32 + 20] == -1)
+            }
+        }
+    }
+}
+
+func bits(_ tensor: Tensor, _ row: Int) -> [UInt32] {
+    (0 ..< tensor.columns).map { tensor[row, $0].bitPattern }
+}
