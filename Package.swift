@@ -40,7 +40,11 @@ let package = Package(
         room("Pipeline", ["Collectives", "Tensors", "Topology"]),
 
         // Top: what people ask for.
-        room("Training", ["DeepSeekV3", "Pipeline", "Collectives", "Tensors"]),
+        room(
+            "Training",
+            [
+                "DeepSeekV3", "Pipeline", "Collectives", "Transport", "Tensors", "Topology", yams,
+            ]),
         room(
             "Serving",
             ["DeepSeekV3", "Pipeline", "Collectives", "Tensors", "Topology", hummingbird, log]),
@@ -68,7 +72,9 @@ let package = Package(
         tests("Collectives", ["Transport", "Tensors", "Topology"]),
         tests("DeepSeekV3", ["Collectives", "Transport", "Tensors", "Topology"]),
         tests("Pipeline", ["Topology"]),
-        tests("Training", ["DeepSeekV3", "Pipeline", "Collectives", "Tensors"]),
+        tests(
+            "Training",
+            ["DeepSeekV3", "Pipeline", "Collectives", "Transport", "Tensors", "Topology"]),
         tests("Serving", ["DeepSeekV3", "Collectives", "Tensors", "Topology"]),
         tests("Cluster", ["Topology"]),
         .testTarget(name: "EndToEnd", swiftSettings: strict()),

@@ -1,0 +1,140 @@
+import Collectives
+import Tensors
+
+/// The mixture of experts of a layer while it trains, in the parts between which its all-to-all
+/// travels.
+public final class TrainedExperts {
+    let context: TrainingContext
+    /// The gate, whose bias the trainer moves.
+    public let gate: TrainedGate
+    let exchange: ExpertExchange
+    let experts: [TrainedMLP]
+    let shared: TrainedMLP?
+
+    init(layer: Int, context: TrainingContext, exchange: ExpertExchange) {
+        let shape = context.configuration
+        let prefix = "model.layers.\(layer).mlp."
+        self.context = context
+        self.exchange = exchange
+        gate = TrainedGate(layer: layer, context: context)
+        experts = exchange.experts(of: shape.routedExpertCount).map { expert in
+            TrainedMLP(
+                prefix: "\(prefix)experts.\(expert).", inner: shape.expertIntermediateSize,
+                context: context)
+        }
+        shared =
+            shape.sharedExpertCount == 0
+            ? nil
+            : TrainedMLP(
+                prefix: prefix + "shared_experts.", inner: shape.sharedIntermediateSize,
+                context: context)
+    }
+
+    var parameters: [Parameter] {
+        [gate.weight] + (shared?.parameters ?? []) + experts.flatMap(\.parameters)
+    }
+
+    /// One micro-batch on its way through the layer, forward and then backward.
+    final class Pass {
+        fileprivate let layer: TrainedExperts
+        fileprivate let exchange: any ExchangePass
+        fileprivate let gate: TrainedGate.Saved
+        fileprivate var shared: TrainedMLP.Saved?
+        fileprivate var saved: [TrainedMLP.Saved?] = []
+        fileprivate var offsets: [Int] = []
+        fileprivate var weights: [Float] = []
+        fileprivate var output: Tensor?
+        fileprivate var dx: Tensor?
+
+        fileprivate init(
+            layer: TrainedExperts, exchange: any ExchangePass, gate: TrainedGate.Saved
+        ) {
+            self.layer = layer
+            self.exchange = exchange
+            self.gate = gate
+        }
+    }
+
+    /// Chooses experts and starts the dispatch; meanwhile runs the shared experts.
+    ///
+    /// - Parameter lossShare: What part of the step's loss the balance loss of one sequence is.
+    func start(_ x: Tensor, lossShare: Float) throws -> Pass {
+        let (routing, saved) = try gate.forward(x, lossShare: lossShare)
+        let pass = Pass(
+            layer: self,
+            exchange: try exchange.pass(
+                routing, expertCount: context.configuration.routedExpertCount, pool: context.pool),
+            gate: saved)
+        try pass.exchange.start(x)
+        if let shared {
+            let (y, saved) = shared.forward(x)
+            pass.shared = saved
+            pass.output = y
+        } else {
+            pass.output = Tensor(rows: x.rows, columns: x.columns)
+        }
+        return pass
+    }
+
+    /// Waits for the tokens, runs this rank's experts, starts the combine.
+    func compute(_ pass: Pass) throws {
+        let arrived = try pass.exchange.receive()
+        let outputs = Tensor(rows: arrived.rows.rows, columns: context.configuration.hiddenSize)
+        pass.offsets = arrived.offsets
+        pass.weights = arrived.weights
+        for (index, expert) in experts.enumerated() {
+            let range = arrived.offsets[index] ..< arrived.offsets[index + 1]
+            guard !range.isEmpty else {
+                pass.saved.append(nil)
+                continue
+            }
+            let (y, saved) = expert.forward(arrived.rows.view(rows: range))
+            outputs.view(rows: range).copy(from: y)
+            pass.saved.append(saved)
+        }
+        try pass.exchange.send(outputs)
+    }
+
+    /// Waits for the outputs and adds shared and routed ones to `y`.
+    func finish(_ pass: Pass, addingInto y: Tensor) throws {
+        guard let output = pass.output.take() else { preconditionFailure("finished twice") }
+        try pass.exchange.finish(addingInto: output)
+        add(output, into: y, pool: context.pool)
+    }
+
+    /// Starts the dispatch of the output's gradient; meanwhile the shared experts' backward.
+    ///
+    /// - Parameter dy: Not changed later: weight gradients that wait read it.
+    func startBackward(_ pass: Pass, dy: Tensor) throws {
+        try pass.exchange.start(dy)
+        let dx = Tensor(rows: dy.rows, columns: dy.columns)
+        if let shared, let saved = pass.shared {
+            _ = shared.backward(saved, dy: dy, into: dx)
+        }
+        pass.dx = dx
+    }
+
+    /// Waits for the gradients, runs the experts' backward for input, starts the way home.
+    func computeBackward(_ pass: Pass) throws {
+        let arrived = try pass.exchange.receive()
+        let gradients = Tensor(rows: arrived.rows.rows, columns: arrived.rows.columns)
+        var dots = [Float](repeating: 0, count: arrived.rows.rows)
+        for (index, expert) in experts.enumerated() {
+            guard let saved = pass.saved[index] else { continue }
+            let range = pass.offsets[index] ..< pass.offsets[index + 1]
+            let own = expert.backward(
+                saved, dy: arrived.rows.view(rows: range), weights: Array(pass.weights[range]),
+                into: gradients.view(rows: range))
+            for (row, dot) in own.enumerated() { dots[range.lowerBound + row] = dot }
+        }
+        try pass.exchange.send(gradients: gradients, dots: dots)
+    }
+
+    /// Waits for the input gradients and returns the gradient of the layer's input.
+    func finishBackward(_ pass: Pass) throws -> Tensor {
+        guard let dx = pass.dx.take() else { preconditionFailure("finished twice") }
+        let dWeights = try pass.exchange.finishGradients(addingInto: dx)
+        gate.backward(pass.gate, dWeights: dWeights, addingInto: dx)
+        return dx
+    }
+}

@@ -1,0 +1,154 @@
+import Collectives
+public import Tensors
+
+/// The gate while it trains: which experts, how much each counts, and how both move its weight.
+///
+/// The bias of the auxiliary-loss-free balance moves between steps, not by gradient.
+///
+/// Source: DeepSeek-V3 report, §2.1.2, equations 13 to 20.
+public final class TrainedGate {
+    let context: TrainingContext
+    let weight: Parameter
+    /// `[1, experts]`, added for the choice alone.
+    public let bias: Tensor?
+    /// As checkpoints name the bias.
+    public let biasName: String
+    /// Tokens that chose each expert since the last reset: what moves the bias.
+    public var load: [Int]
+    /// The balance losses of the micro-batches since the last reset.
+    public var balanceLoss = 0.0
+
+    init(layer: Int, context: TrainingContext) {
+        let shape = context.configuration
+        let prefix = "model.layers.\(layer).mlp.gate."
+        self.context = context
+        weight = Parameter(
+            name: prefix + "weight", rows: shape.routedExpertCount, columns: shape.hiddenSize)
+        biasName = prefix + "e_score_correction_bias"
+        bias = shape.topKMethod == .biased ? Tensor(rows: 1, columns: shape.routedExpertCount) : nil
+        load = Array(repeating: 0, count: shape.routedExpertCount)
+    }
+
+    struct Saved {
+        let x: Tensor
+        /// `[tokens, experts]`, unbiased.
+        let scores: Tensor
+        let experts: [Int32]
+        let weights: Tensor
+        /// Per sequence and expert, the gradient of the balance loss by the mean share.
+        let balance: [Float]
+    }
+
+    func forward(_ x: Tensor, lossShare: Float) throws -> (Routing, Saved) {
+        let shape = context.configuration
+        let topK = shape.activeExpertCount
+        let scores = context.linear(x, weight, isExact: true)
+        var experts = [Int32](repeating: -1, count: x.rows * topK)
+        let weights = Tensor(rows: x.rows, columns: topK)
+        gate(
+            scores, rule: shape.gateRule, bias: bias, experts: &experts, into: weights,
+            pool: context.pool)
+        for expert in experts { load[Int(expert)] += 1 }
+        let balance = balance(scores, experts, lossShare: lossShare)
+        let routing = try Routing(
+            tokenCount: x.rows, topK: topK, expertIDs: experts, weights: weights.values)
+        return (
+            routing,
+            Saved(x: x, scores: scores, experts: experts, weights: weights, balance: balance)
+        )
+    }
+
+    /// Sequence-wise balance loss, equations 17 to 20: alpha times the sum over experts of the share
+    /// of choices times the mean share of scores. The choices are those that were made.
+    private func balance(_ scores: Tensor, _ experts: [Int32], lossShare: Float) -> [Float] {
+        guard context.balanceWeight > 0 else { return [] }
+        let shape = context.configuration
+        let (count, topK) = (shape.routedExpertCount, shape.activeExpertCount)
+        let length = context.sequenceLength
+        var slopes: [Float] = []
+        for sequence in 0 ..< scores.rows / length {
+            var chosen = [Float](repeating: 0, count: count)
+            var shares = [Double](repeating: 0, count: count)
+            for token in sequence * length ..< (sequence + 1) * length {
+                for choice in 0 ..< topK { chosen[Int(experts[token * topK + choice])] += 1 }
+                let row = scores.row(token)
+                var sum: Float = 0
+                for expert in 0 ..< count { sum += row[expert] }
+                for expert in 0 ..< count { shares[expert] += Double(row[expert] / sum) }
+            }
+            let perChoice = Float(count) / Float(topK * length) * context.balanceWeight * lossShare
+            for expert in 0 ..< count {
+                slopes.append(chosen[expert] * perChoice / Float(length))
+                balanceLoss += Double(chosen[expert] * perChoice) * shares[expert] / Double(length)
+            }
+        }
+        return slopes
+    }
+
+    /// Adds to dx what reaches the input through weights and balance loss.
+    ///
+    /// - Parameter dWeights: `[tokens, topK]`, the gradients of the gate weights.
+    func backward(_ saved: Saved, dWeights: [Float], addingInto dx: Tensor) {
+        let shape = context.configuration
+        let dLogits = Tensor(rows: dx.rows, columns: shape.routedExpertCount)
+        for token in 0 ..< dx.rows { rowBackward(saved, token, dWeights, into: dLogits) }
+        context.linearBackward(
+            saved.x, weight, dy: dLogits, into: dx, accumulate: true, isExact: true)
+    }
+
+    private func rowBackward(
+        _ saved: Saved, _ token: Int, _ dWeights: [Float], into dLogits: Tensor
+    ) {
+        let shape = context.configuration
+        let (count, topK) = (shape.routedExpertCount, shape.activeExpertCount)
+        let scores = saved.scores.row(token)
+        var gradient = dLogits.mutableRow(token)
+        var sum: Float = 1e-20
+        var pull: Float = 0
+        if shape.normalizesWeights {
+            for choice in 0 ..< topK { sum += scores[Int(saved.experts[token * topK + choice])] }
+            for choice in 0 ..< topK {
+                let expert = Int(saved.experts[token * topK + choice])
+                pull += dWeights[token * topK + choice] * scores[expert]
+            }
+            pull /= sum * sum
+        } else {
+            sum = 1
+        }
+        for choice in 0 ..< topK {
+            let expert = Int(saved.experts[token * topK + choice])
+            let d = dWeights[token * topK + choice] / sum - pull
+            gradient[expert] = shape.routedScalingFactor * d
+        }
+        if !saved.balance.isEmpty {
+            addBalance(saved.balance, token / context.sequenceLength, scores, &gradient)
+        }
+        if shape.scoring == .sigmoid {
+            for expert in 0 ..< count { gradient[expert] *= scores[expert] * (1 - scores[expert]) }
+        } else {
+            var dot: Float = 0
+            for expert in 0 ..< count { dot += gradient[expert] * scores[expert] }
+            for expert in 0 ..< count {
+                gradient[expert] = scores[expert] * (gradient[expert] - dot)
+            }
+        }
+    }
+
+    /// The gradient of the balance loss by one token's scores.
+    private func addBalance(
+        _ slopes: [Float], _ sequence: Int, _ scores: Span<Float>,
+        _ gradient: inout MutableSpan<Float>
+    ) {
+        let count = scores.count
+        var sum: Float = 0
+        var dot: Float = 0
+        for expert in 0 ..< count {
+            sum += scores[expert]
+            dot += slopes[sequence * count + expert] * scores[expert]
+        }
+        dot /= sum
+        for expert in 0 ..< count {
+            gradient[expert] += (slopes[sequence * count + expert] - dot) / sum
+        }
+    }
+}

@@ -1,0 +1,131 @@
+public import Tensors
+
+/// In which numbers the linear layers of a training run compute.
+public enum TrainingPrecision: String, Codable, Sendable {
+    /// Float32 throughout: the reference.
+    case float32
+    /// Inputs of products rounded to bf16, sums in Float32.
+    case bfloat16
+    /// Inputs of products rounded to e4m3, activations with a scale per 1x128, weights per 128x128;
+    /// sums in Float32. Embedding, head, gate, norms and attention stay as in bf16.
+    case float8
+}
+
+/// What every layer of a rank shares while it trains.
+public final class TrainingContext {
+    /// The shape of the model.
+    public let configuration: ModelConfiguration
+    /// Tokens of a sequence; a micro-batch is whole sequences.
+    public let sequenceLength: Int
+    /// Threads of this rank.
+    public let pool: ThreadPool
+    /// Numbers of the linear layers.
+    public let precision: TrainingPrecision
+    /// Weight of the sequence-wise balance loss; 0 for none.
+    public let balanceWeight: Float
+    /// Weight gradients that wait.
+    public let gradients = GradientQueue()
+    let rotary: RotaryTables
+
+    /// Prepares tables for sequences of this length.
+    public init(
+        configuration: ModelConfiguration, sequenceLength: Int, pool: ThreadPool,
+        precision: TrainingPrecision = .float32, balanceWeight: Float = 0
+    ) {
+        self.configuration = configuration
+        self.sequenceLength = sequenceLength
+        self.pool = pool
+        self.precision = precision
+        self.balanceWeight = balanceWeight
+        rotary = RotaryTables(configuration, positions: sequenceLength)
+    }
+
+    func positions(rows: Int) -> [Int32] { (0 ..< rows).map { Int32($0 % sequenceLength) } }
+
+    private var compute: Compute { precision == .float32 ? .float32 : .bfloat16 }
+
+    /// y = x · wᵀ.
+    func linear(_ x: Tensor, _ weight: Parameter, isExact: Bool = false) -> Tensor {
+        let y = Tensor(rows: x.rows, columns: weight.value.rows)
+        guard x.rows > 0 else { return y }
+        matmul(
+            .timesTransposed, rounded(x, isExact), roundedWeight(weight.value, isExact), into: y,
+            compute: isExact ? .float32 : compute, pool: pool)
+        return y
+    }
+
+    /// dx = or += dy · w now, dw += dyᵀ · x when the queue runs.
+    func linearBackward(
+        _ x: Tensor, _ weight: Parameter, dy: Tensor, into dx: Tensor? = nil,
+        accumulate: Bool = false, isExact: Bool = false
+    ) {
+        guard dy.rows > 0 else { return }
+        if let dx {
+            inputGradient(weight, dy: dy, into: dx, accumulate: accumulate, isExact: isExact)
+        }
+        weightGradient(x, weight, dy: dy, isExact: isExact)
+    }
+
+    /// dx = or += dy · w.
+    func inputGradient(
+        _ weight: Parameter, dy: Tensor, into dx: Tensor, accumulate: Bool = false,
+        isExact: Bool = false
+    ) {
+        matmul(
+            .times, rounded(dy, isExact), roundedWeight(weight.value, isExact), into: dx,
+            accumulate: accumulate, compute: isExact ? .float32 : compute, pool: pool)
+    }
+
+    /// dw += dyᵀ · x when the queue runs.
+    func weightGradient(_ x: Tensor, _ weight: Parameter, dy: Tensor, isExact: Bool = false) {
+        guard dy.rows > 0 else { return }
+        let compute: Compute = isExact ? .float32 : compute
+        gradients.add { [self] in
+            matmul(
+                .transposedTimes, rounded(dy, isExact), rounded(x, isExact), into: weight.gradient,
+                accumulate: true, compute: compute, pool: pool)
+        }
+    }
+
+    private func rounded(_ x: Tensor, _ isExact: Bool) -> Tensor {
+        precision == .float8 && !isExact ? x.roundedToFloat8Rows(pool: pool) : x
+    }
+
+    private func roundedWeight(_ weight: Tensor, _ isExact: Bool) -> Tensor {
+        precision == .float8 && !isExact ? weight.roundedToFloat8Blocks(pool: pool) : weight
+    }
+
+    /// y = norm(x) over a range of columns, as wide as the weight.
+    func norm(
+        _ x: Tensor, _ weight: Parameter, columns: Range<Int>? = nil, epsilon: Float? = nil
+    ) -> Tensor {
+        let columns = columns ?? 0 ..< x.columns
+        let y = Tensor(rows: x.rows, columns: columns.count)
+        var part = x
+        if columns.count != x.columns {
+            part = Tensor(rows: x.rows, columns: columns.count)
+            for row in 0 ..< x.rows {
+                let from = x.row(row)
+                var to = part.mutableRow(row)
+                for column in columns {
+                    to[column - columns.lowerBound] = from[column]
+                }
+            }
+        }
+        rmsNorm(
+            part, weight: weight.value, epsilon: epsilon ?? configuration.normEpsilon, into: y,
+            pool: pool)
+        return y
+    }
+
+    /// dx += the gradient of `norm`; the weight's gradient at once, for it is a vector.
+    func normBackward(
+        _ x: Tensor, _ weight: Parameter, columns: Range<Int>? = nil, dy: Tensor,
+        addingInto dx: Tensor, epsilon: Float? = nil
+    ) {
+        guard x.rows > 0 else { return }
+        rmsNormBackward(
+            x, weight: weight.value, epsilon: epsilon ?? configuration.normEpsilon,
+            columns: columns, dy: dy, addingInto: dx, weightGradient: weight.gradient, pool: pool)
+    }
+}
