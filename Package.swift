@@ -76,7 +76,7 @@ let package = Package(
             "Training",
             ["DeepSeekV3", "Pipeline", "Collectives", "Transport", "Tensors", "Topology"]),
         tests("Serving", ["DeepSeekV3", "Collectives", "Tensors", "Topology"]),
-        tests("Cluster", ["Topology"]),
+        tests("Cluster", ["Topology", log, nio, nioEmbedded]),
         .testTarget(name: "EndToEnd", swiftSettings: strict()),
         .testTarget(name: "TidyTests", dependencies: [yams], swiftSettings: strict()),
     ],
@@ -88,6 +88,7 @@ var arguments: Target.Dependency { library("ArgumentParser", of: "swift-argument
 var log: Target.Dependency { library("Logging", of: "swift-log") }
 var nio: Target.Dependency { library("NIOCore", of: "swift-nio") }
 var nioPosix: Target.Dependency { library("NIOPosix", of: "swift-nio") }
+var nioEmbedded: Target.Dependency { library("NIOEmbedded", of: "swift-nio") }
 var nioExtras: Target.Dependency { library("NIOExtras", of: "swift-nio-extras") }
 var hummingbird: Target.Dependency { library("Hummingbird", of: "hummingbird") }
 var lifecycle: Target.Dependency { library("ServiceLifecycle", of: "swift-service-lifecycle") }

@@ -1,0 +1,111 @@
+import NIOCore
+
+/// The constants of the control plane. A change that an older program would misread raises
+/// `version`.
+public enum ControlProtocol {
+    /// The version this build speaks.
+    public static let version = 1
+    /// Largest frame either side accepts after the token was shown.
+    public static let largestFrameBytes = 16 << 20
+    /// Largest application payload: a frame less its kind.
+    public static let largestPayloadBytes = largestFrameBytes - 64
+    /// Longest label of an all-gather.
+    public static let longestLabelBytes = 256
+    /// Largest blob one rank gives to an all-gather: addresses, not data.
+    public static let largestBlobBytes = 1 << 20
+    /// Longest error text that is carried; the rest is cut.
+    public static let longestReasonBytes = 4096
+    /// Bytes of the secret that opens a connection.
+    public static let tokenBytes = 32
+    /// How often each side says that it lives.
+    public static let heartbeatInterval = Duration.milliseconds(500)
+    /// How long a stranger has to show the token.
+    public static let preludeLimit = Duration.seconds(5)
+    /// Strangers at one time. More are turned away at once.
+    public static let mostStrangers = 64
+    /// Messages to a peer that does not read; beyond it the peer is lost.
+    public static let mostUnsentBytes = 64 << 20
+}
+
+/// The first bytes of a connection: fixed in size, so that a stranger makes nobody allocate.
+///
+/// `APUS`, version (2 bytes), zero (2 bytes), token (32 bytes); integers are big-endian.
+struct Prelude: Equatable {
+    static let byteCount = 8 + ControlProtocol.tokenBytes
+    private static let magic: UInt32 = 0x4150_5553
+
+    var version: UInt16
+    var token: [UInt8]
+
+    init(version: UInt16, token: ControlToken) {
+        self.version = version
+        self.token = token.bytes
+    }
+
+    /// Reads a prelude, or returns nil if the bytes are none.
+    init?(_ buffer: inout ByteBuffer) {
+        guard buffer.readableBytes >= Self.byteCount,
+            buffer.readInteger(as: UInt32.self) == Self.magic,
+            let version = buffer.readInteger(as: UInt16.self),
+            buffer.readInteger(as: UInt16.self) == 0,
+            let token = buffer.readBytes(length: ControlProtocol.tokenBytes)
+        else { return nil }
+        self.version = version
+        self.token = token
+    }
+
+    func encoded() -> ByteBuffer {
+        var buffer = ByteBuffer()
+        buffer.writeInteger(Self.magic)
+        buffer.writeInteger(version)
+        buffer.writeInteger(UInt16(0))
+        buffer.writeBytes(token)
+        return buffer
+    }
+}
+
+/// The secret of one job. It travels in the environment of the processes that may join, never on a
+/// command line.
+public struct ControlToken: Hashable, Sendable {
+    let bytes: [UInt8]
+
+    /// A new secret from the system's source of randomness.
+    public static func random() -> ControlToken {
+        var source = SystemRandomNumberGenerator()
+        return ControlToken(
+            bytes: (0 ..< ControlProtocol.tokenBytes).map { _ in
+                UInt8.random(in: 0 ... 255, using: &source)
+            })
+    }
+
+    /// Reads 64 hexadecimal digits.
+    public init(_ text: String) throws(ClusterError) {
+        let digits = text.utf8.map { Character(UnicodeScalar($0)).hexDigitValue }
+        guard digits.count == 2 * ControlProtocol.tokenBytes, !digits.contains(nil) else {
+            throw .badInput(
+                "the token has \(digits.count) characters: it is"
+                    + " \(2 * ControlProtocol.tokenBytes) hexadecimal digits")
+        }
+        bytes = (0 ..< ControlProtocol.tokenBytes).map { index in
+            let high = digits[2 * index] ?? 0
+            let low = digits[2 * index + 1] ?? 0
+            return UInt8(high * 16 + low)
+        }
+    }
+
+    private init(bytes: [UInt8]) { self.bytes = bytes }
+
+    /// 64 hexadecimal digits.
+    public var text: String {
+        bytes.map { byte in
+            let digits = String(byte, radix: 16)
+            return digits.count == 1 ? "0" + digits : digits
+        }.joined()
+    }
+
+    /// Compares in a time that does not depend on where the first difference is.
+    func matches(_ other: [UInt8]) -> Bool {
+        guard other.count == bytes.count else { return false }
+        return zip(bytes, other).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0
+    }
+}

@@ -1,0 +1,114 @@
+public import Logging
+import NIOCore
+import NIOPosix
+public import Topology
+
+/// The control plane's server: lets ranks in, watches them, and carries what they have to tell.
+///
+/// Everything it knows lives on one event loop; calls from other threads are sent there.
+public final class Coordinator: Sendable {
+    /// What the program above wants to hear. Called on the event loop: return soon.
+    public struct Handlers: Sendable {
+        /// Every rank entered a phase.
+        public var reached: @Sendable (Phase) -> Void
+        /// A rank sent application bytes.
+        public var payload: @Sendable (Rank, [UInt8]) -> Void
+        /// The job is over. Called once.
+        public var ended: @Sendable (JobEnd) -> Void
+
+        /// Handlers that are all given.
+        public init(
+            reached: @escaping @Sendable (Phase) -> Void = { _ in },
+            payload: @escaping @Sendable (Rank, [UInt8]) -> Void = { _, _ in },
+            ended: @escaping @Sendable (JobEnd) -> Void = { _ in }
+        ) {
+            self.reached = reached
+            self.payload = payload
+            self.ended = ended
+        }
+    }
+
+    /// The port it listens on, also when it was asked for any.
+    public let port: Int
+    private let group: MultiThreadedEventLoopGroup
+    private let core: NIOLoopBound<CoordinatorCore>
+    private let server: any Channel
+    private let timers: [RepeatedTask]
+
+    /// Listens.
+    ///
+    /// - Parameters:
+    ///   - address: The interface, numeric; loopback unless the job says otherwise.
+    ///   - port: 0 takes any free one.
+    /// - Throws: `ClusterError.badInput` when the port is in use or the address is not ours.
+    public init(
+        address: String, port: Int, token: ControlToken, membership: Membership.Configuration,
+        handlers: Handlers, log: Logger
+    ) throws(ClusterError) {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let loop = group.next()
+        do {
+            let core = try loop.submit {
+                NIOLoopBound(
+                    CoordinatorCore(
+                        membership: membership, token: token, handlers: handlers, log: log),
+                    eventLoop: loop)
+            }.wait()
+            server = try ServerBootstrap(group: group)
+                .serverChannelOption(.backlog, value: 256)
+                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .childChannelOption(.writeBufferWaterMark, value: ControlChannel.waterMark)
+                .childChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.addHandler(
+                            PreludeHandler(core: core.value, log: log))
+                    }
+                }
+                .bind(host: address, port: port).wait()
+            self.core = core
+            self.group = group
+            self.port = server.localAddress?.port ?? port
+            timers = [
+                loop.scheduleRepeatedTask(initialDelay: .zero, delay: .milliseconds(250)) { _ in
+                    core.value.tick()
+                },
+                loop.scheduleRepeatedTask(
+                    initialDelay: .zero, delay: TimeAmount(ControlProtocol.heartbeatInterval)
+                ) { _ in core.value.beat() },
+            ]
+        } catch {
+            group.shutdownGracefully { _ in }
+            throw .badInput("control address \(address):\(port) cannot be listened on: \(error)")
+        }
+    }
+
+    /// Sends application bytes to a rank. Nothing happens if it is not in.
+    public func send(_ bytes: [UInt8], to rank: Rank) {
+        precondition(
+            bytes.count <= ControlProtocol.largestPayloadBytes, "\(bytes.count) bytes to \(rank)")
+        core.eventLoop.execute { self.core.value.send(bytes, to: rank) }
+    }
+
+    /// The job at this moment.
+    public func snapshot() async -> JobSnapshot? {
+        try? await core.eventLoop.submit { self.core.value.snapshot() }.get()
+    }
+
+    /// Ends the job for the reason that someone asked for it.
+    public func stop() { core.eventLoop.execute { self.core.value.stop() } }
+
+    /// Returns when the job is over, with the reason.
+    public func end() async throws -> JobEnd {
+        let promise = core.eventLoop.makePromise(of: JobEnd.self)
+        core.eventLoop.execute { self.core.value.tellEnd(promise) }
+        return try await promise.futureResult.get()
+    }
+
+    /// Closes every connection and the port. Workers are told of the end before.
+    public func close() async {
+        timers.forEach { $0.cancel() }
+        try? await server.close().get()
+        try? await group.shutdownGracefully()
+    }
+}

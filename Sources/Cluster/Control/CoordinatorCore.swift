@@ -1,0 +1,164 @@
+import Dispatch
+import Logging
+import NIOCore
+import Topology
+
+/// The coordinator's state and what it does about it. Lives on one event loop and nowhere else.
+final class CoordinatorCore {
+    private var membership: Membership
+    private let handlers: Coordinator.Handlers
+    private let token: ControlToken
+    private let log: Logger
+    private var channels: [ConnectionID: any Channel] = [:]
+    private var observers: Set<ConnectionID> = []
+    private var strangers = 0
+    private var nextID = 0
+    private var finished: [EventLoopPromise<JobEnd>] = []
+
+    init(
+        membership: Membership.Configuration, token: ControlToken,
+        handlers: Coordinator.Handlers, log: Logger
+    ) {
+        self.membership = Membership(configuration: membership, now: Self.now)
+        self.token = token
+        self.handlers = handlers
+        self.log = log
+    }
+
+    /// The machine's monotonic clock.
+    static var now: Duration {
+        .nanoseconds(Int64(clamping: DispatchTime.now().uptimeNanoseconds))
+    }
+
+    // MARK: Strangers
+
+    /// False when as many as may are already at the door.
+    func mayKnock() -> Bool {
+        guard strangers < ControlProtocol.mostStrangers else { return false }
+        strangers += 1
+        return true
+    }
+
+    func knockEnded() { strangers -= 1 }
+
+    func accepts(_ prelude: Prelude) -> Bool { token.matches(prelude.token) }
+
+    // MARK: Connections
+
+    func opened(_ channel: any Channel) -> ConnectionID {
+        nextID += 1
+        let id = ConnectionID(rawValue: nextID)
+        channels[id] = channel
+        return id
+    }
+
+    func closed(_ id: ConnectionID, reason: String) {
+        channels[id] = nil
+        observers.remove(id)
+        apply(.closed(id, reason: reason))
+    }
+
+    func received(_ frame: ControlFrame, from id: ConnectionID) {
+        switch frame {
+        case .hello(let hello): arrived(id, hello)
+        case .entered(let phase): apply(.entered(id, phase))
+        case .progress(let progress): apply(.progressed(id, progress))
+        case .heartbeat(let statistics): apply(.beat(id, statistics))
+        case .contribution(let label, let blob):
+            apply(.contributed(id, label: label, blob: blob))
+        case .failed(let reason, let lost): apply(.failed(id, reason: reason, lost: lost))
+        case .payload(let bytes):
+            guard let rank = membership.rank(of: id) else { return refuse(id, "no hello yet") }
+            handlers.payload(rank, bytes)
+        case .stop:
+            guard observers.contains(id) else { return refuse(id, "only observers may stop a job") }
+            apply(.stopped)
+        case .welcome, .refusal, .gathered, .snapshot, .end:
+            refuse(id, "a frame that only the coordinator sends")
+        }
+    }
+
+    private func arrived(_ id: ConnectionID, _ hello: Hello) {
+        guard hello.rank == nil else {
+            apply(.arrived(id, hello))
+            if let end = membership.ending { send(.end(end), to: id) }
+            return
+        }
+        observers.insert(id)
+        send(.snapshot(membership.snapshot(now: Self.now)), to: id)
+    }
+
+    private func refuse(_ id: ConnectionID, _ reason: String) {
+        log.warning("connection \(id.rawValue) is refused: \(reason)")
+        guard let channel = channels[id] else { return }
+        channel.writeAndFlush(ControlFrame.refusal(reason: reason))
+            .whenComplete { _ in channel.close(promise: nil) }
+    }
+
+    // MARK: The job
+
+    func tick() {
+        apply(.tick)
+        let snapshot = membership.snapshot(now: Self.now)
+        for id in observers.sorted(by: { $0.rawValue < $1.rawValue }) {
+            send(.snapshot(snapshot), to: id)
+        }
+    }
+
+    /// Workers must know that the coordinator lives.
+    func beat() {
+        for member in membership.snapshot(now: Self.now).members {
+            if let id = membership.connection(of: member.rank) { send(.heartbeat(nil), to: id) }
+        }
+    }
+
+    func stop() { apply(.stopped) }
+
+    func snapshot() -> JobSnapshot { membership.snapshot(now: Self.now) }
+
+    func send(_ bytes: [UInt8], to rank: Rank) {
+        if let id = membership.connection(of: rank) { send(.payload(bytes), to: id) }
+    }
+
+    /// Completes `promise` when the job is over.
+    func tellEnd(_ promise: EventLoopPromise<JobEnd>) {
+        if let end = membership.ending { promise.succeed(end) } else { finished.append(promise) }
+    }
+
+    private func apply(_ event: Membership.Event) {
+        for action in membership.apply(event, now: Self.now) { perform(action) }
+    }
+
+    private func perform(_ action: Membership.Action) {
+        switch action {
+        case .welcome(let id, let rank, let welcome):
+            log.info("\(rank) joined")
+            send(.welcome(welcome), to: id)
+        case .refuse(let id, let reason): refuse(id, reason)
+        case .deliver(let id, let label, let blobs):
+            send(.gathered(label: label, blobs: blobs), to: id)
+        case .reached(let phase):
+            log.info("every rank is in phase \(phase)")
+            handlers.reached(phase)
+        case .end(let end):
+            log.notice("\(end)")
+            for id in channels.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
+                if observers.contains(id) { send(.snapshot(snapshot()), to: id) }
+                send(.end(end), to: id)
+            }
+            finished.forEach { $0.succeed(end) }
+            finished = []
+            handlers.ended(end)
+        }
+    }
+
+    private func send(_ frame: ControlFrame, to id: ConnectionID) {
+        guard let channel = channels[id] else { return }
+        guard channel.isWritable else {
+            log.warning("connection \(id.rawValue) does not read what it is sent")
+            channel.close(promise: nil)
+            return
+        }
+        channel.writeAndFlush(frame, promise: nil)
+    }
+}

@@ -1,0 +1,206 @@
+import Foundation
+import NIOCore
+import NIOPosix
+import Topology
+
+extension WorkerLink {
+    /// Pause between two attempts: short beside the start of a process, long beside a refusal.
+    private static let retryPause = 0.2
+
+    /// Tries to join until the join limit.
+    func connect() throws(ClusterError) {
+        let limit = ContinuousClock.now + configuration.joinLimit
+        var lastError = "no attempt was made"
+        while ContinuousClock.now < limit {
+            do {
+                try attempt(until: limit)
+                return startBeating()
+            } catch .refused(let reason) {
+                throw .refused("\(name) was refused: \(reason)")
+            } catch {
+                lastError = error.description
+            }
+            Thread.sleep(forTimeInterval: Self.retryPause)
+        }
+        throw .deadline(
+            "\(name) could not join at \(configuration.address):\(configuration.port) within"
+                + " \(configuration.joinLimit.inSeconds.formatted(digits: 1)) s: \(lastError)")
+    }
+
+    private var name: String { configuration.hello.rank.map { "\($0)" } ?? "this observer" }
+
+    private func attempt(until limit: ContinuousClock.Instant) throws(ClusterError) {
+        let left = limit - .now
+        let attempt = beginAttempt()
+        let channel: any Channel
+        do {
+            channel = try ClientBootstrap(group: group)
+                .connectTimeout(TimeAmount(min(left, .seconds(5))))
+                .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .channelOption(.writeBufferWaterMark, value: ControlChannel.waterMark)
+                .channelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        let pipeline = channel.pipeline.syncOperations
+                        try pipeline.addHandler(PreludeWriter(token: self.configuration.token))
+                        try ControlChannel.addFraming(to: pipeline)
+                        try pipeline.addHandler(LinkHandler(link: self, attempt: attempt))
+                    }
+                }
+                .connect(host: configuration.address, port: configuration.port).wait()
+        } catch {
+            throw .command(Self.words(for: error))
+        }
+        condition.lock()
+        self.channel = channel
+        condition.unlock()
+        do {
+            try wait(left, "an answer of the coordinator") { self.isWelcome ? true : nil }
+        } catch {
+            channel.close(promise: nil)
+            throw error
+        }
+    }
+
+    /// The next attempt begins with nothing of the last one.
+    private func beginAttempt() -> Int {
+        condition.lock()
+        defer { condition.unlock() }
+        attempts += 1
+        ending = nil
+        return attempts
+    }
+
+    private static func words(for error: any Error) -> String {
+        if let error = error as? IOError { return error.description }
+        guard let error = error as? NIOConnectionError,
+            let first = error.connectionErrors.first
+        else { return "\(error)" }
+        return (first.error as? IOError)?.description ?? "\(first.error)"
+    }
+
+    /// Says that we live, and notices when the coordinator does not.
+    private func startBeating() {
+        let interval = TimeAmount(ControlProtocol.heartbeatInterval)
+        group.next().scheduleRepeatedTask(initialDelay: interval, delay: interval) { task in
+            guard self.end == nil else { return task.cancel() }
+            self.write(.heartbeat(self.statistics()))
+            let silence = ContinuousClock.now - self.lastHeard
+            if silence > self.configuration.silenceLimit {
+                let seconds = silence.inSeconds.formatted(digits: 1)
+                self.ended(.coordinatorLost(reason: "silent for \(seconds) s"))
+            }
+        }
+    }
+
+    func write(_ frame: ControlFrame) {
+        condition.lock()
+        let channel = channel
+        condition.unlock()
+        channel?.writeAndFlush(frame, promise: nil)
+    }
+
+    /// Sleeps until `read` returns a value, the job ends, or `limit` passes.
+    @discardableResult
+    func wait<Value>(
+        _ limit: Duration, _ subject: String, _ read: () -> Value?
+    ) throws(ClusterError) -> Value {
+        let date = Date(timeIntervalSinceNow: limit.inSeconds)
+        condition.lock()
+        defer { condition.unlock() }
+        while true {
+            if let value = read() { return value }
+            if let refusal { throw .refused(refusal) }
+            if let ending { throw .ended(ending) }
+            guard condition.wait(until: date) else {
+                throw .deadline(
+                    "\(subject) did not come within \(limit.inSeconds.formatted(digits: 1)) s")
+            }
+        }
+    }
+
+    // MARK: On the event loop
+
+    func received(_ frame: ControlFrame) {
+        lastHeard = .now
+        switch frame {
+        case .payload(let bytes):
+            if let receive { receive(bytes) } else { early.append(bytes) }
+        case .welcome(let welcome):
+            change {
+                $0.welcome = welcome; $0.isWelcome = true
+            }
+        case .refusal(let reason): change { $0.refusal = reason }
+        case .gathered(let label, let blobs): change { $0.gathered[label] = blobs }
+        case .end(let end): ended(end)
+        default: break
+        }
+    }
+
+    /// - Parameter attempt: The connection that ended, if it was that; an old one does not count.
+    func ended(_ end: JobEnd, attempt: Int? = nil) {
+        condition.lock()
+        let isFirst = ending == nil && attempt ?? attempts == attempts
+        if isFirst { ending = end }
+        let body = isFirst && isWelcome ? whenEnded : nil
+        if body != nil { whenEnded = nil }
+        condition.broadcast()
+        condition.unlock()
+        body?(end)
+    }
+
+    private func change(_ body: (WorkerLink) -> Void) {
+        condition.lock()
+        body(self)
+        condition.broadcast()
+        condition.unlock()
+    }
+}
+
+/// Shows the token as soon as the connection stands.
+private final class PreludeWriter: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+    private let token: ControlToken
+
+    init(token: ControlToken) { self.token = token }
+
+    func channelActive(context: ChannelHandlerContext) {
+        let prelude = Prelude(version: UInt16(ControlProtocol.version), token: token)
+        context.writeAndFlush(wrapOutboundOut(prelude.encoded()), promise: nil)
+        context.fireChannelActive()
+    }
+}
+
+/// Hands what the coordinator says to the link.
+private final class LinkHandler: ChannelInboundHandler {
+    typealias InboundIn = ControlFrame
+    typealias OutboundOut = ControlFrame
+    private let link: WorkerLink
+    private let attempt: Int
+    private var fault: String?
+
+    init(link: WorkerLink, attempt: Int) {
+        self.link = link
+        self.attempt = attempt
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        let hello = ControlFrame.hello(link.configuration.hello)
+        context.writeAndFlush(wrapOutboundOut(hello), promise: nil)
+        context.fireChannelActive()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        link.received(unwrapInboundIn(data))
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if fault == nil { fault = "\(error)" }
+        context.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        link.ended(
+            .coordinatorLost(reason: fault ?? "its connection closed"), attempt: attempt)
+    }
+}

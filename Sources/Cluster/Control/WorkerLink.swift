@@ -1,0 +1,165 @@
+import Foundation
+import Logging
+import NIOCore
+import NIOPosix
+public import Topology
+
+/// A worker's end of the control plane, for threads that block.
+///
+/// Safe because `condition` guards every mutable field and is never held while calling out.
+public final class WorkerLink: @unchecked Sendable {
+    /// Where and as whom to join.
+    public struct Configuration: Sendable {
+        /// Numeric address of the coordinator.
+        public var address: String
+        /// Its port.
+        public var port: Int
+        /// The job's secret.
+        public var token: ControlToken
+        /// Who we are.
+        public var hello: Hello
+        /// How long to keep trying.
+        public var joinLimit: Duration
+        /// Silence of the coordinator after which it is lost.
+        public var silenceLimit: Duration
+
+        /// A configuration with every field given.
+        public init(
+            address: String, port: Int, token: ControlToken, hello: Hello, joinLimit: Duration,
+            silenceLimit: Duration
+        ) {
+            self.address = address
+            self.port = port
+            self.token = token
+            self.hello = hello
+            self.joinLimit = joinLimit
+            self.silenceLimit = silenceLimit
+        }
+    }
+
+    /// What the coordinator said when it let us in.
+    public internal(set) var welcome = Welcome(epoch: 0, rankCount: 0)
+
+    let configuration: Configuration
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let condition = NSCondition()
+    var channel: (any Channel)?
+    var gathered: [String: [[UInt8]]] = [:]
+    var isWelcome = false
+    var attempts = 0
+    var refusal: String?
+    var ending: JobEnd?
+    var lastHeard = ContinuousClock.now
+    var receive: (@Sendable ([UInt8]) -> Void)?
+    var early: [[UInt8]] = []
+    var statistics: @Sendable () -> RankStatistics? = { nil }
+    var whenEnded: (@Sendable (JobEnd) -> Void)?
+
+    private init(_ configuration: Configuration) { self.configuration = configuration }
+
+    /// Joins the job, trying again while the coordinator is not there.
+    ///
+    /// - Throws: `refused` with the field that differs; `deadline` with the last error.
+    public static func join(_ configuration: Configuration) throws(ClusterError) -> WorkerLink {
+        let link = WorkerLink(configuration)
+        do {
+            try link.connect()
+        } catch {
+            link.close()
+            throw error
+        }
+        return link
+    }
+
+    // MARK: What a worker says
+
+    /// Tells that this rank entered a phase.
+    public func enter(_ phase: Phase) { write(.entered(phase)) }
+
+    /// Tells how far this rank is inside its phase.
+    public func report(_ progress: PhaseProgress) { write(.progress(progress)) }
+
+    /// Tells that this rank cannot go on, and which other rank it blames.
+    public func fail(_ reason: String, lost: Rank?) {
+        let bytes = reason.utf8.prefix(ControlProtocol.longestReasonBytes)
+        write(.failed(reason: String(decoding: bytes, as: UTF8.self), lost: lost))
+    }
+
+    /// Sends application bytes to the coordinator.
+    ///
+    /// - Throws: `badInput` beyond the limit of a frame, which would end the connection.
+    public func send(_ bytes: [UInt8]) throws(ClusterError) {
+        guard bytes.count <= ControlProtocol.largestPayloadBytes else {
+            throw .badInput(
+                "a payload of \(bytes.count) bytes: the limit is"
+                    + " \(ControlProtocol.largestPayloadBytes)")
+        }
+        write(.payload(bytes))
+    }
+
+    /// Gives every rank the blobs of all, in order of rank. All ranks call it in the same order.
+    ///
+    /// - Throws: `ended` when the job is over, `deadline` after `limit`.
+    public func allGather(
+        _ blob: [UInt8], label: String, limit: Duration
+    ) throws(ClusterError) -> [[UInt8]] {
+        guard blob.count <= ControlProtocol.largestBlobBytes else {
+            throw .badInput(
+                "a blob of \(blob.count) bytes: the limit is \(ControlProtocol.largestBlobBytes)")
+        }
+        write(.contribution(label: label, blob: blob))
+        return try wait(limit, "all-gather \"\(label)\"") {
+            self.gathered.removeValue(forKey: label)
+        }
+    }
+
+    // MARK: What a worker hears
+
+    /// From now on application bytes go to `receive`, on the link's thread; bytes that came
+    /// earlier go to it first.
+    public func onPayload(_ receive: @escaping @Sendable ([UInt8]) -> Void) {
+        // On the loop, so that what came early cannot be overtaken.
+        group.next().execute {
+            self.early.forEach(receive)
+            self.early = []
+            self.receive = receive
+        }
+    }
+
+    /// From now on every heartbeat carries what `read` returns.
+    public func reportStatistics(_ read: @escaping @Sendable () -> RankStatistics?) {
+        group.next().execute { self.statistics = read }
+    }
+
+    /// Calls `body` once when the job is over, at once if it already is.
+    public func onEnd(_ body: @escaping @Sendable (JobEnd) -> Void) {
+        condition.lock()
+        let end = ending
+        if end == nil { whenEnded = body }
+        condition.unlock()
+        if let end { body(end) }
+    }
+
+    /// Why the job is over, or nil while it is not.
+    public var end: JobEnd? {
+        condition.lock()
+        defer { condition.unlock() }
+        return ending
+    }
+
+    /// Blocks until the job is over.
+    public func waitForEnd() -> JobEnd {
+        condition.lock()
+        defer { condition.unlock() }
+        while true {
+            if let ending { return ending }
+            condition.wait()
+        }
+    }
+
+    /// Closes the connection. What was written before is sent.
+    public func close() {
+        try? channel?.close().wait()
+        try? group.syncShutdownGracefully()
+    }
+}

@@ -1,0 +1,35 @@
+public import Topology
+
+/// The job at one moment, as `apus launch` and `apus status` show it.
+public struct JobSnapshot: Hashable, Codable, Sendable {
+    /// One rank.
+    public struct Member: Hashable, Codable, Sendable {
+        /// The rank.
+        public var rank: Rank
+        /// Where it is on its way; `join` while it has not been heard of.
+        public var phase: Phase
+        /// How far it is inside the phase.
+        public var progress: PhaseProgress?
+        /// The machine, empty while not heard of.
+        public var node = ""
+        /// The process, 0 while not heard of.
+        public var pid: Int32 = 0
+        /// Since it was last heard.
+        public var silence: Duration?
+        /// What it last reported.
+        public var statistics: RankStatistics?
+        /// What last went wrong with it.
+        public var lastError: String?
+    }
+
+    /// Counts changes of membership, from 1.
+    public var epoch: Int
+    /// The phase the job is in: that of its slowest rank.
+    public var phase: Phase
+    /// Time left for the phase; nil when there is no limit.
+    public var timeLeft: Duration?
+    /// Every rank, in order.
+    public var members: [Member]
+    /// Why the job is over, if it is.
+    public var end: JobEnd?
+}

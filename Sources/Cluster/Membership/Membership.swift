@@ -1,0 +1,291 @@
+public import Topology
+
+/// Who is in the job, how far each rank is, and when it is over: a value that events change.
+///
+/// Invariants:
+/// 1. The job's phase is that of its slowest rank, and never goes back.
+/// 2. A rank is held by at most one connection; a second claim is refused and harms nobody.
+/// 3. After `end` nothing changes any more.
+public struct Membership: Sendable {
+    /// What the job is and how patient it is.
+    public struct Configuration: Sendable {
+        /// Ranks that must arrive.
+        public var rankCount: Int
+        /// What they must agree on.
+        public var identity: JobIdentity
+        /// How long the job may stay in each phase; a phase that is missing has no limit.
+        public var deadlines: [Phase: Duration]
+        /// Silence after which a rank is lost. Far above a time slice: ranks share cores.
+        public var silenceLimit: Duration
+
+        /// A configuration with the stated values.
+        public init(
+            rankCount: Int, identity: JobIdentity, deadlines: [Phase: Duration],
+            silenceLimit: Duration
+        ) {
+            self.rankCount = rankCount
+            self.identity = identity
+            self.deadlines = deadlines
+            self.silenceLimit = silenceLimit
+        }
+    }
+
+    /// What happened.
+    public enum Event: Sendable {
+        /// A connection that showed the token said who it is.
+        case arrived(ConnectionID, Hello)
+        /// A worker entered a phase.
+        case entered(ConnectionID, Phase)
+        /// A worker told how far it is.
+        case progressed(ConnectionID, PhaseProgress)
+        /// A worker lives.
+        case beat(ConnectionID, RankStatistics?)
+        /// A worker gave its part of an all-gather.
+        case contributed(ConnectionID, label: String, blob: [UInt8])
+        /// A worker cannot go on.
+        case failed(ConnectionID, reason: String, lost: Rank?)
+        /// A connection ended.
+        case closed(ConnectionID, reason: String)
+        /// Time passed.
+        case tick
+        /// Someone asked for the end.
+        case stopped
+    }
+
+    /// What is to be done about it.
+    public enum Action: Equatable, Sendable {
+        /// Let a worker in.
+        case welcome(ConnectionID, Rank, Welcome)
+        /// Turn a worker away.
+        case refuse(ConnectionID, reason: String)
+        /// Give all parts of an all-gather to a worker.
+        case deliver(ConnectionID, label: String, blobs: [[UInt8]])
+        /// Every rank is in this phase or beyond.
+        case reached(Phase)
+        /// Tell everybody that the job is over.
+        case end(JobEnd)
+    }
+
+    struct Member: Sendable {
+        var connection: ConnectionID?
+        var phase = Phase.join
+        var progress: PhaseProgress?
+        var node = ""
+        var pid: Int32 = 0
+        var lastHeard: Duration?
+        var statistics: RankStatistics?
+        var lastError: String?
+    }
+
+    private let configuration: Configuration
+    private var members: [Member]
+    private var ranks: [ConnectionID: Rank] = [:]
+    private var phaseBegan: Duration
+    private var gathers: [String: [Rank: [UInt8]]] = [:]
+    private var accused: (rank: Rank, reason: String, since: Duration)?
+
+    /// The job's phase.
+    public private(set) var phase = Phase.join
+    /// Counts changes of membership, from 1.
+    public let epoch = 1
+    /// Why the job is over.
+    public private(set) var ending: JobEnd?
+
+    /// A job nobody has joined yet.
+    public init(configuration: Configuration, now: Duration) {
+        self.configuration = configuration
+        members = Array(repeating: Member(), count: configuration.rankCount)
+        phaseBegan = now
+    }
+
+    /// Takes in an event.
+    public mutating func apply(_ event: Event, now: Duration) -> [Action] {
+        guard ending == nil else { return [] }
+        switch event {
+        case .arrived(let id, let hello): return arrived(id, hello, now)
+        case .entered(let id, let phase):
+            return change(id, now) { $0.phase = max($0.phase, phase) } + advance(now)
+        case .progressed(let id, let progress):
+            return change(id, now) { $0.progress = progress }
+        case .beat(let id, let statistics):
+            return change(id, now) { $0.statistics = statistics ?? $0.statistics }
+        case .contributed(let id, let label, let blob):
+            return contributed(id, label, blob, now)
+        case .failed(let id, let reason, let lost): return failed(id, reason, lost, now)
+        case .closed(let id, let reason): return closed(id, reason)
+        case .tick: return tick(now)
+        case .stopped: return end(.stopped)
+        }
+    }
+
+    /// The job at this moment.
+    public func snapshot(now: Duration) -> JobSnapshot {
+        JobSnapshot(
+            epoch: epoch, phase: phase,
+            timeLeft: configuration.deadlines[phase].map { max(.zero, phaseBegan + $0 - now) },
+            members: members.enumerated().map { index, member in
+                JobSnapshot.Member(
+                    rank: Rank(rawValue: index), phase: member.phase, progress: member.progress,
+                    node: member.node, pid: member.pid,
+                    silence: member.lastHeard.map { now - $0 }, statistics: member.statistics,
+                    lastError: member.lastError)
+            }, end: ending)
+    }
+
+    /// The connection of a rank, if it is in.
+    public func connection(of rank: Rank) -> ConnectionID? {
+        members.indices.contains(rank.rawValue) ? members[rank.rawValue].connection : nil
+    }
+
+    /// The rank of a connection, if it is in.
+    public func rank(of connection: ConnectionID) -> Rank? { ranks[connection] }
+}
+
+extension Membership {
+    /// Outstanding all-gathers; ranks run in step, so more than a few is a fault.
+    static let mostGathers = 64
+    /// How long a rank that another one blames has to prove it by closing, before it is believed.
+    static let accusationGrace = Duration.seconds(1)
+
+    private mutating func arrived(
+        _ id: ConnectionID, _ hello: Hello, _ now: Duration
+    ) -> [Action] {
+        guard let rank = hello.rank, let identity = hello.identity else { return [] }
+        guard members.indices.contains(rank.rawValue) else {
+            return [
+                .refuse(
+                    id,
+                    reason: "\(rank) is out of range: the job has \(members.count) ranks")
+            ]
+        }
+        if let difference = configuration.identity.difference(from: identity) {
+            members[rank.rawValue].lastError = "refused: \(difference)"
+            return [.refuse(id, reason: difference)]
+        }
+        let member = members[rank.rawValue]
+        guard member.connection == nil else {
+            return [
+                .refuse(
+                    id, reason: "\(rank) is held by process \(member.pid) on \(member.node)")
+            ]
+        }
+        members[rank.rawValue].connection = id
+        members[rank.rawValue].node = hello.node
+        members[rank.rawValue].pid = hello.pid
+        members[rank.rawValue].lastHeard = now
+        members[rank.rawValue].phase = .load
+        ranks[id] = rank
+        let welcome = Welcome(epoch: epoch, rankCount: members.count)
+        return [.welcome(id, rank, welcome)] + advance(now)
+    }
+
+    private mutating func change(
+        _ id: ConnectionID, _ now: Duration, _ body: (inout Member) -> Void
+    ) -> [Action] {
+        guard let rank = ranks[id] else { return [] }
+        members[rank.rawValue].lastHeard = now
+        body(&members[rank.rawValue])
+        return []
+    }
+
+    /// Invariant 1: a step for every phase that the slowest rank has entered.
+    private mutating func advance(_ now: Duration) -> [Action] {
+        let slowest = members.map(\.phase).min() ?? .join
+        guard slowest > phase else { return [] }
+        let passed = Phase.allCases.filter { $0 > phase && $0 <= slowest }
+        phase = slowest
+        phaseBegan = now
+        return passed.map(Action.reached)
+    }
+
+    private mutating func contributed(
+        _ id: ConnectionID, _ label: String, _ blob: [UInt8], _ now: Duration
+    ) -> [Action] {
+        guard let rank = ranks[id] else { return [] }
+        members[rank.rawValue].lastHeard = now
+        var parts = gathers[label] ?? [:]
+        guard parts[rank] == nil, gathers.count < Self.mostGathers,
+            blob.count <= ControlProtocol.largestBlobBytes
+        else {
+            return end(
+                .failed(
+                    rank: rank, phase: members[rank.rawValue].phase,
+                    reason: "all-gather \"\(label)\" of \(blob.count) bytes is out of turn"))
+        }
+        parts[rank] = blob
+        gathers[label] = parts
+        guard parts.count == members.count else { return [] }
+        gathers[label] = nil
+        let blobs = members.indices.map { parts[Rank(rawValue: $0)] ?? [] }
+        return members.compactMap(\.connection).map {
+            .deliver($0, label: label, blobs: blobs)
+        }
+    }
+
+    private mutating func failed(
+        _ id: ConnectionID, _ reason: String, _ lost: Rank?, _ now: Duration
+    ) -> [Action] {
+        guard let rank = ranks[id] else { return [] }
+        members[rank.rawValue].lastError = reason
+        guard let lost, lost != rank, members.indices.contains(lost.rawValue) else {
+            return end(
+                .failed(rank: rank, phase: members[rank.rawValue].phase, reason: reason))
+        }
+        if accused == nil { accused = (lost, "\(rank) reports: \(reason)", now) }
+        return []
+    }
+
+    private mutating func closed(_ id: ConnectionID, _ reason: String) -> [Action] {
+        guard let rank = ranks.removeValue(forKey: id) else { return [] }
+        members[rank.rawValue].connection = nil
+        // A rank that reported another as lost may leave first; the accused is to blame.
+        if let accused, accused.rank != rank, members[rank.rawValue].lastError != nil {
+            return []
+        }
+        return end(lost(rank, reason: reason))
+    }
+
+    private mutating func tick(_ now: Duration) -> [Action] {
+        if let accused, now - accused.since >= Self.accusationGrace {
+            return end(lost(accused.rank, reason: accused.reason))
+        }
+        for (index, member) in members.enumerated() {
+            guard member.connection != nil, let heard = member.lastHeard else { continue }
+            let silence = now - heard
+            if silence > configuration.silenceLimit {
+                let seconds = silence.inSeconds.formatted(digits: 1)
+                return end(
+                    lost(
+                        Rank(rawValue: index),
+                        reason: "silent for \(seconds) s (the limit is"
+                            + " \(configuration.silenceLimit.inSeconds.formatted(digits: 1)) s)"))
+            }
+        }
+        guard let limit = configuration.deadlines[phase], now - phaseBegan > limit,
+            let late = members.firstIndex(where: { $0.phase == phase })
+        else { return [] }
+        return end(
+            .late(
+                rank: Rank(rawValue: late), phase: phase, deadline: limit,
+                lastError: members[late].lastError
+                    ?? (members[late].connection == nil ? "it was never heard of" : nil)))
+    }
+
+    private func lost(_ rank: Rank, reason: String) -> JobEnd {
+        .lost(rank: rank, phase: members[rank.rawValue].phase, epoch: epoch, reason: reason)
+    }
+
+    private mutating func end(_ reason: JobEnd) -> [Action] {
+        ending = reason
+        return [.end(reason)]
+    }
+}
+
+/// One connection to the coordinator, numbered as they come.
+public struct ConnectionID: RawRepresentable, Hashable, Sendable {
+    /// The number.
+    public let rawValue: Int
+
+    /// Names the connection with this number.
+    public init(rawValue: Int) { self.rawValue = rawValue }
+}

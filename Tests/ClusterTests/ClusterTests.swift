@@ -1,2 +1,0 @@
-import Cluster
-import Testing

@@ -1,0 +1,93 @@
+import NIOCore
+import NIOEmbedded
+import Testing
+import Topology
+
+@testable import Cluster
+
+@Suite struct ControlFrameTests {
+    static let frames: [ControlFrame] = [
+        .hello(MembershipTests.hello(3)),
+        .hello(Hello(rank: nil, identity: nil, pid: 1, node: "")),
+        .welcome(Welcome(epoch: 2, rankCount: 8)),
+        .refusal(reason: "no"),
+        .entered(.warmUp),
+        .progress(PhaseProgress(doneBytes: 5, totalBytes: 9, elapsed: .milliseconds(1500))),
+        .heartbeat(nil),
+        .heartbeat(RankStatistics()),
+        .contribution(label: "a", blob: [1, 2, 3]),
+        .contribution(label: "", blob: []),
+        .gathered(label: "addresses", blobs: [[], [1], [2, 3]]),
+        .payload([0, 255]),
+        .failed(reason: "x", lost: 1),
+        .stop,
+        .end(.lost(rank: 1, phase: .ready, epoch: 1, reason: "r")),
+        .end(.stopped),
+        .snapshot(MembershipTests.joined().snapshot(now: .seconds(2))),
+    ]
+
+    @Test(arguments: frames) func `every frame survives the wire`(frame: ControlFrame) throws {
+        var buffer = ByteBuffer()
+        try frame.encode(into: &buffer)
+        #expect(try ControlFrame(decoding: buffer) == frame)
+    }
+
+    @Test(arguments: frames) func `a truncated frame is an error or another frame, never a trap`(
+        frame: ControlFrame
+    ) throws {
+        var buffer = ByteBuffer()
+        try frame.encode(into: &buffer)
+        for length in 0 ..< buffer.readableBytes {
+            var part = buffer
+            _ = try? ControlFrame(decoding: part.readSlice(length: length)!)
+        }
+    }
+
+    @Test(
+        arguments: [
+            ([], "empty"),
+            ([9, 1], "kind 9 is unknown"),
+            ([2, 0], "ends inside the length of its label"),
+            ([2, 2, 0], "a label of 512 bytes"),
+            ([2, 0, 5, 65], "a label of 5 bytes in a frame of 1 more"),
+            ([3, 0, 0, 255, 255, 255, 255], "4294967295 blobs in a frame of 0 more bytes"),
+            ([3, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 1], "longer than its frame"),
+        ] as [([UInt8], String)])
+    func `claims that the bytes do not hold are refused`(bytes: [UInt8], words: String) {
+        let error = #expect(throws: FrameError.self) {
+            try ControlFrame(decoding: ByteBuffer(bytes: bytes))
+        }
+        #expect("\(error!)".contains(words))
+    }
+
+    @Test func `a frame beyond the limit is refused by its claim alone`() throws {
+        let channel = EmbeddedChannel()
+        try ControlChannel.addFraming(to: channel.pipeline.syncOperations)
+        let claim = UInt32(ControlProtocol.largestFrameBytes + 1)
+        let error = #expect(throws: FrameError.self) {
+            try channel.writeInbound(ByteBuffer(integer: claim))
+        }
+        #expect("\(error!)".contains("the limit is 16777216"))
+    }
+
+    @Test func `a prelude is read from exactly its bytes`() {
+        let token = ControlToken.random()
+        var bytes = Prelude(version: 1, token: token).encoded()
+        #expect(bytes.readableBytes == Prelude.byteCount)
+        var short = bytes.getSlice(at: 0, length: 39)!
+        #expect(Prelude(&short) == nil)
+        let read = Prelude(&bytes)
+        #expect(read?.version == 1)
+        #expect(token.matches(read?.token ?? []))
+        #expect(!ControlToken.random().matches(read?.token ?? []))
+    }
+
+    @Test func `a token is 64 hexadecimal digits`() throws {
+        let token = ControlToken.random()
+        #expect(try ControlToken(token.text) == token)
+        #expect(throws: ClusterError.self) { try ControlToken("12") }
+        #expect(throws: ClusterError.self) {
+            try ControlToken(String(repeating: "g", count: 64))
+        }
+    }
+}

@@ -1,0 +1,206 @@
+import Testing
+import Topology
+
+@testable import Cluster
+
+@Suite struct MembershipTests {
+    static let identity = JobIdentity(build: "b", modelDigest: "m", configDigest: "c")
+
+    static func job(ranks: Int = 2) -> Membership {
+        Membership(
+            configuration: Membership.Configuration(
+                rankCount: ranks, identity: identity,
+                deadlines: [
+                    .join: .seconds(10), .load: .seconds(20), .connect: .seconds(5),
+                    .warmUp: .seconds(5),
+                ], silenceLimit: .seconds(3)), now: .zero)
+    }
+
+    static func hello(_ rank: Rank, _ identity: JobIdentity = identity, pid: Int32 = 7) -> Hello {
+        Hello(rank: rank, identity: identity, pid: pid, node: "here")
+    }
+
+    static func id(_ number: Int) -> ConnectionID { ConnectionID(rawValue: number) }
+
+    /// Two ranks that are in and loading, at 1 s.
+    static func joined() -> Membership {
+        var job = job()
+        _ = job.apply(.arrived(id(1), hello(0)), now: .seconds(1))
+        _ = job.apply(.arrived(id(2), hello(1)), now: .seconds(1))
+        return job
+    }
+
+    @Test func `the job enters a phase when its slowest rank does`() {
+        var job = Self.job()
+        _ = job.apply(.arrived(Self.id(1), Self.hello(1)), now: .seconds(1))
+        _ = job.apply(.entered(Self.id(1), .connect), now: .seconds(1))
+        #expect(job.phase == .join)
+        let actions = job.apply(.arrived(Self.id(2), Self.hello(0)), now: .seconds(2))
+        #expect(
+            actions == [
+                .welcome(Self.id(2), 0, Welcome(epoch: 1, rankCount: 2)), .reached(.load),
+            ])
+        #expect(job.apply(.entered(Self.id(2), .ready), now: .seconds(3)) == [.reached(.connect)])
+    }
+
+    @Test func `a second claim of a rank is refused and harms nobody`() {
+        var job = Self.joined()
+        let actions = job.apply(.arrived(Self.id(3), Self.hello(1, pid: 9)), now: .seconds(2))
+        #expect(actions == [.refuse(Self.id(3), reason: "rank 1 is held by process 7 on here")])
+        #expect(job.apply(.closed(Self.id(3), reason: "gone"), now: .seconds(2)).isEmpty)
+        #expect(job.connection(of: 1) == Self.id(2))
+    }
+
+    @Test(arguments: [
+        (
+            JobIdentity(protocolVersion: 9, build: "b", modelDigest: "m", configDigest: "c"),
+            "protocol version"
+        ),
+        (JobIdentity(build: "x", modelDigest: "y", configDigest: "c"), "build"),
+        (JobIdentity(build: "b", modelDigest: "y", configDigest: "z"), "model digest"),
+        (JobIdentity(build: "b", modelDigest: "m", configDigest: "z"), "config digest"),
+    ])
+    func `a worker that differs is told the first field that does`(
+        identity: JobIdentity, field: String
+    ) {
+        var job = Self.job()
+        let actions = job.apply(.arrived(Self.id(1), Self.hello(0, identity)), now: .zero)
+        guard case .refuse(_, let reason) = actions.first else {
+            Issue.record("\(actions)")
+            return
+        }
+        #expect(reason.hasPrefix("\(field) differs: the coordinator has "))
+    }
+
+    @Test func `a rank that never arrives is named with its phase and last error`() {
+        var job = Self.job()
+        _ = job.apply(.arrived(Self.id(1), Self.hello(0)), now: .seconds(9))
+        let other = JobIdentity(build: "old", modelDigest: "m", configDigest: "c")
+        _ = job.apply(.arrived(Self.id(2), Self.hello(1, other)), now: .seconds(9))
+        let actions = job.apply(.tick, now: .seconds(11))
+        guard case .end(let end) = actions.first else {
+            Issue.record("\(actions)")
+            return
+        }
+        #expect(
+            end.description == "rank 1 did not finish phase join within 10.0 s; its last error:"
+                + " refused: build differs: the coordinator has b, the worker has old")
+        #expect(end.exitCode == 3)
+    }
+
+    @Test func `a phase has its own time from when the whole job entered it`() {
+        var job = Self.joined()
+        _ = job.apply(.entered(Self.id(1), .connect), now: .seconds(2))
+        // Rank 0 waits for rank 1's load, and is not to blame for its length.
+        for second in 2 ... 20 {
+            for id in [1, 2] { _ = job.apply(.beat(Self.id(id), nil), now: .seconds(second)) }
+            #expect(job.apply(.tick, now: .seconds(second)).isEmpty)
+        }
+        for id in [1, 2] { _ = job.apply(.beat(Self.id(id), nil), now: .seconds(22)) }
+        let actions = job.apply(.tick, now: .seconds(22))
+        #expect(
+            actions == [.end(.late(rank: 1, phase: .load, deadline: .seconds(20), lastError: nil))])
+    }
+
+    @Test func `a silent rank ends the job with its name`() {
+        var job = Self.joined()
+        _ = job.apply(.beat(Self.id(1), nil), now: .seconds(4))
+        #expect(job.apply(.tick, now: .seconds(4)).isEmpty)
+        guard case .end(let end) = job.apply(.tick, now: .milliseconds(4100)).first else {
+            Issue.record("the job did not end")
+            return
+        }
+        #expect(
+            end.description
+                == "rank 1 was lost in phase load, epoch 1: silent for 3.1 s (the limit is 3.0 s)")
+    }
+
+    @Test func `a closed connection ends the job with its rank`() {
+        var job = Self.joined()
+        let actions = job.apply(.closed(Self.id(2), reason: "closed"), now: .seconds(2))
+        #expect(actions == [.end(.lost(rank: 1, phase: .load, epoch: 1, reason: "closed"))])
+        #expect(job.apply(.closed(Self.id(1), reason: "closed"), now: .seconds(2)).isEmpty)
+    }
+
+    @Test func `the rank that is blamed is named, not the one that noticed`() {
+        var job = Self.joined()
+        _ = job.apply(
+            .failed(Self.id(1), reason: "dispatch failed", lost: 1), now: .seconds(2))
+        #expect(job.apply(.closed(Self.id(1), reason: "closed"), now: .seconds(2)).isEmpty)
+        let actions = job.apply(.tick, now: .seconds(3))
+        #expect(
+            actions == [
+                .end(
+                    .lost(
+                        rank: 1, phase: .load, epoch: 1, reason: "rank 0 reports: dispatch failed"))
+            ])
+    }
+
+    @Test func `an all-gather is delivered to everybody when the last part comes`() {
+        var job = Self.joined()
+        #expect(
+            job.apply(.contributed(Self.id(2), label: "a", blob: [2]), now: .seconds(2)).isEmpty)
+        let actions = job.apply(
+            .contributed(Self.id(1), label: "a", blob: [1]), now: .seconds(2))
+        #expect(
+            actions == [
+                .deliver(Self.id(1), label: "a", blobs: [[1], [2]]),
+                .deliver(Self.id(2), label: "a", blobs: [[1], [2]]),
+            ])
+    }
+
+    @Test func `a second part of one rank ends the job with its name`() {
+        var job = Self.joined()
+        _ = job.apply(.contributed(Self.id(2), label: "a", blob: [2]), now: .seconds(2))
+        let actions = job.apply(.contributed(Self.id(2), label: "a", blob: [2]), now: .seconds(2))
+        guard case .end(.failed(let rank, _, _)) = actions.first else {
+            Issue.record("\(actions)")
+            return
+        }
+        #expect(rank == 1)
+    }
+
+    @Test(arguments: [UInt64(1), 2, 3, 4, 5])
+    func `random events never take a phase back or end a job twice`(seed: UInt64) {
+        var random = Sequence64(state: seed)
+        for _ in 0 ..< 200 {
+            var job = Self.job(ranks: 3)
+            var phase = Phase.join
+            var ends = 0
+            for step in 0 ..< 60 {
+                let event = Self.event(&random)
+                for case .end in job.apply(event, now: .milliseconds(step * 100)) { ends += 1 }
+                #expect(job.phase >= phase, "seed \(seed)")
+                phase = job.phase
+            }
+            #expect(ends <= 1, "seed \(seed)")
+        }
+    }
+
+    private static func event(_ random: inout Sequence64) -> Membership.Event {
+        let connection = id(Int.random(in: 1 ... 5, using: &random))
+        let rank = Rank(rawValue: Int.random(in: -1 ... 3, using: &random))
+        switch Int.random(in: 0 ..< 12, using: &random) {
+        case 0 ..< 4: return .arrived(connection, hello(rank))
+        case 4 ..< 7: return .entered(connection, Phase.allCases.randomElement(using: &random)!)
+        case 7: return .contributed(connection, label: "x", blob: [1])
+        case 8: return .beat(connection, RankStatistics())
+        case 9: return .failed(connection, reason: "r", lost: rank)
+        case 10: return .tick
+        default: return .closed(connection, reason: "c")
+        }
+    }
+}
+
+/// SplitMix64: a failure reruns from its seed alone.
+struct Sequence64: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var word = state
+        word = (word ^ (word >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        word = (word ^ (word >> 27)) &* 0x94d0_49bb_1331_11eb
+        return word ^ (word >> 31)
+    }
+}
