@@ -64,7 +64,8 @@ extension PreTokenizer {
                 if stage["use_regex"]?.boolean ?? true { splits.append(.gpt2Words) }
                 sawByteLevel = true
             case let type:
-                throw TokenizerFault("pre_tokenizer \(printable(type ?? "without type")) is not supported")
+                throw TokenizerFault(
+                    "pre_tokenizer \(printable(type ?? "without type")) is not supported")
             }
         }
         guard sawByteLevel else {

@@ -200,7 +200,8 @@ private struct TokenizerConfiguration {
                 return nil
             }
             guard let id = vocabulary.id(of: Array(name.utf8)) else {
-                throw TokenizerFault("\(key) \"\(printable(name))\" is not a token of tokenizer.json")
+                throw TokenizerFault(
+                    "\(key) \"\(printable(name))\" is not a token of tokenizer.json")
             }
             return id
         }

@@ -40,7 +40,8 @@ extension TokenizerFile {
             }
             try readTemplate(value)
         case let type:
-            throw TokenizerFault("post_processor \(printable(type ?? "without type")) is not supported")
+            throw TokenizerFault(
+                "post_processor \(printable(type ?? "without type")) is not supported")
         }
     }
 
@@ -58,7 +59,8 @@ extension TokenizerFile {
             }
             for id in ids {
                 guard let id = id.integer, !vocabulary.text(id).isEmpty else {
-                    throw TokenizerFault("post_processor token \"\(printable(name))\" has an id of no token")
+                    throw TokenizerFault(
+                        "post_processor token \"\(printable(name))\" has an id of no token")
                 }
                 if sawText { suffix.append(id) } else { prefix.append(id) }
             }

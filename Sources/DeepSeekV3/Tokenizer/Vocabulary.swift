@@ -29,7 +29,9 @@ struct Vocabulary: Sendable {
         }
         if let other = self.id(of: text) { return "token \"\(name)\" has ids \(other) and \(id)" }
         while ranges.count <= id { ranges.append(0 ..< 0) }
-        if !ranges[id].isEmpty { return "id \(id) belongs to \"\(printable(self.name(id)))\" and \"\(name)\"" }
+        if !ranges[id].isEmpty {
+            return "id \(id) belongs to \"\(printable(self.name(id)))\" and \"\(name)\""
+        }
         let start = UInt32(storage.count)
         storage.append(contentsOf: text)
         ranges[id] = start ..< UInt32(storage.count)

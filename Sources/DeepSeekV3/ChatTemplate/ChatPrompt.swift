@@ -1,0 +1,83 @@
+/// A rendered conversation: the model's structural tokens, and text between them.
+///
+/// Structure and text stay apart until they are ids, so text that spells `<｜Assistant｜>` stays
+/// text: what a user or a tool says cannot forge a turn.
+public struct ChatPrompt: Sendable, Hashable {
+    /// A stretch of a prompt.
+    public enum Part: Sendable, Hashable {
+        /// A token of the model, as its tokenizer spells it.
+        case token(String)
+        /// Words, not empty.
+        case text(String)
+    }
+
+    /// The stretches; no two texts are neighbours.
+    public private(set) var parts: [Part] = []
+
+    init() {}
+
+    mutating func append(_ token: ChatToken) { parts.append(.token(token.rawValue)) }
+
+    mutating func append(_ text: String) {
+        guard !text.isEmpty else { return }
+        if case .text(let before) = parts.last {
+            parts[parts.count - 1] = .text(before + text)
+        } else {
+            parts.append(.text(text))
+        }
+    }
+
+    /// The prompt as one string, as a template of Hugging Face renders it.
+    public var text: String {
+        parts.map { part in
+            switch part {
+            case .token(let text), .text(let text): text
+            }
+        }.joined()
+    }
+
+    /// The prompt's ids.
+    ///
+    /// A token that the tokenizer lacks is written as text.
+    public func ids(_ tokenizer: Tokenizer) -> [Int] {
+        var ids: [Int] = []
+        var text = ""
+        func flush() {
+            ids += tokenizer.encode(text, addSpecialTokens: false, recogniseAddedTokens: false)
+            text = ""
+        }
+        for part in parts {
+            switch part {
+            case .text(let words): text += words
+            case .token(let name):
+                if let id = tokenizer.id(of: name) {
+                    flush()
+                    ids.append(id)
+                } else {
+                    text += name
+                }
+            }
+        }
+        flush()
+        return ids
+    }
+}
+
+/// The structural tokens of DeepSeek's models.
+enum ChatToken: String {
+    case beginningOfSequence = "<｜begin▁of▁sentence｜>"
+    case endOfSequence = "<｜end▁of▁sentence｜>"
+    case user = "<｜User｜>"
+    case assistant = "<｜Assistant｜>"
+    case beginThinking = "<think>"
+    case endThinking = "</think>"
+    case beginCalls = "<｜tool▁calls▁begin｜>"
+    case endCalls = "<｜tool▁calls▁end｜>"
+    case beginCall = "<｜tool▁call▁begin｜>"
+    case endCall = "<｜tool▁call▁end｜>"
+    case separator = "<｜tool▁sep｜>"
+    case beginOutputs = "<｜tool▁outputs▁begin｜>"
+    case endOutputs = "<｜tool▁outputs▁end｜>"
+    case beginOutput = "<｜tool▁output▁begin｜>"
+    case endOutput = "<｜tool▁output▁end｜>"
+}
