@@ -147,7 +147,7 @@ import Transport
             for index in 0 ..< received.tokenCount {
                 let token = received.token(index)
                 row.fill(Float(token.pairs.count))
-                received.withOutput(index) { bytes in
+                received.withOutput(of: index) { bytes in
                     RowCodec.float32.encode(row.row(0), into: &bytes)
                 }
             }

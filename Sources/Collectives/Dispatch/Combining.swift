@@ -62,10 +62,14 @@ extension Operation {
         }
     }
 
-    /// The row that goes home for a received token, where one row per token does.
-    func withOutputBytes(_ entry: Int, _ body: (inout MutableRawSpan) -> Void) {
+    /// The row that goes home for a received token, or for one of its pairs.
+    func withOutputBytes(_ entry: Int, pair: Int = 0, _ body: (inout MutableRawSpan) -> Void) {
         let source = Int(entrySource[entry])
-        let row = entry - Int(sourceEntries[source])
+        precondition(pair == 0 || !adds, "pair \(pair) of a token whose pairs are added up")
+        let row =
+            adds
+            ? entry - Int(sourceEntries[source])
+            : Int(entryPairs[entry]) + pair - Int(sourcePairs[source])
         window.withMutableBytes(own.output(buffer, to: source, row), body)
     }
 

@@ -164,17 +164,15 @@ public final class ExpertParallelGroup {
         return CombineInFlight(operation: operation)
     }
 
-    /// Sends home what the caller wrote through `received.withOutput`, one row per received token.
+    /// Sends home what the caller wrote through `received.withOutput`.
     ///
-    /// The rows hold sums over this rank's experts, weighted as the caller chose. Nothing is
-    /// copied: ranks of this node read the rows where they were written.
-    public func combineWritten(_ received: consuming ReceivedTokens) throws -> CombineInFlight {
+    /// Nothing is copied: ranks of this node read the rows where they were written. Rows of a group
+    /// that adds before return are sums that the caller weighed.
+    public func combineWritten(
+        _ received: consuming ReceivedTokens, weighting: Weighting = .gate
+    ) throws -> CombineInFlight {
         let operation = received.operation
-        guard configuration.addsBeforeReturn else {
-            throw CollectivesError.limit(
-                "adds before return", value: 0, range: 1 ... 1, origin: "combineWritten")
-        }
-        try operation.startCombine(weighting: .plain)
+        try operation.startCombine(weighting: weighting)
         return CombineInFlight(operation: operation)
     }
 

@@ -52,11 +52,14 @@ public struct ReceivedTokens: ~Copyable {
         try operation.withTokenBytes(index, body)
     }
 
-    /// Writes the row that goes home for a received token, where the combine sends it from.
+    /// Writes a row that goes home, where the combine sends it from; then call `combineWritten`.
     ///
-    /// For `combineWritten`: the row is encoded in the group's combine codec.
-    public func withOutput(_ index: Int, _ body: (inout MutableRawSpan) -> Void) {
-        operation.withOutputBytes(index, body)
+    /// The row is encoded in the group's combine codec. Where the group adds before return, there is
+    /// one per token, the sum over its pairs; otherwise one per pair.
+    public func withOutput(
+        of token: Int, pair: Int = 0, _ body: (inout MutableRawSpan) -> Void
+    ) {
+        operation.withOutputBytes(token, pair: pair, body)
     }
 }
 
@@ -64,8 +67,8 @@ public struct ReceivedTokens: ~Copyable {
 public struct ReceivedToken: Hashable, Sendable {
     /// The rank that sent it.
     public var source: Rank
-    /// Its index there, or nil where a carrier brought it and the index stayed behind.
-    public var row: Int
+    /// Its index there.
+    public var index: Int
     /// Per meeting: local expert index, which choice of the token it is, and its gate weight.
     public var pairs: [Pair]
 

@@ -120,10 +120,21 @@ extension Operation {
         return try withNeighbour(carrier, range, body)
     }
 
+    /// The index of a received token at its source; with a carrier, it lies before the bytes.
+    private func tokenIndex(_ entry: Int) -> Int {
+        let source = Int(entrySource[entry])
+        let row = Int(entryRow[entry])
+        let carrier = map.carrier(from: source, to: map.rank)
+        if carrier == source { return row }
+        let start = group.maps[carrier].carried(buffer, from: source, row).lowerBound
+        let head = start - own.entryBytes ..< start
+        return Entry.row(withNeighbour(carrier, head) { $0.word(at: 0) })
+    }
+
     func receivedToken(_ entry: Int) -> ReceivedToken {
         let meetings = pairs[Int(entryPairs[entry]) ..< Int(entryPairs[entry + 1])]
         return ReceivedToken(
-            source: Rank(rawValue: Int(entrySource[entry])), row: Int(entryRow[entry]),
+            source: Rank(rawValue: Int(entrySource[entry])), index: tokenIndex(entry),
             pairs: meetings.map {
                 ReceivedToken.Pair(
                     localExpert: Entry.local($0), choice: Entry.choice($0),

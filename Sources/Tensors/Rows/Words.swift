@@ -1,3 +1,5 @@
+import Glibc
+
 // Bytes that ranks exchange beside rows: indices, counts, weights. Every access is checked against
 // the span, so that a wrong offset traps here and not in somebody's memory.
 
@@ -16,12 +18,19 @@ extension RawSpan {
         return unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: Float.self)
     }
 
-    /// Whether both hold the same bytes.
-    public func holdsSameBytes(as other: RawSpan) -> Bool {
-        guard byteCount == other.byteCount else { return false }
+    /// Whether `count` bytes at `offset` are those of `other` at `otherOffset`.
+    public func holdsSameBytes(
+        at offset: Int, as other: RawSpan, at otherOffset: Int, count: Int
+    ) -> Bool {
+        precondition(
+            offset >= 0 && count >= 0 && offset + count <= byteCount && otherOffset >= 0
+                && otherOffset + count <= other.byteCount,
+            "\(count) bytes at \(offset) of \(byteCount) and \(otherOffset) of \(other.byteCount)")
+        if count == 0 { return true }
         return unsafe withUnsafeBytes { mine in
             unsafe other.withUnsafeBytes { theirs in
-                unsafe mine.elementsEqual(theirs)
+                unsafe memcmp(
+                    mine.baseAddress! + offset, theirs.baseAddress! + otherOffset, count) == 0
             }
         }
     }

@@ -1,0 +1,184 @@
+internal import Foundation
+internal import Tensors
+internal import Topology
+public import Transport
+
+/// One rank's part of the all-to-all benchmark: exchanges that are timed, then checked byte by
+/// byte.
+public final class AllToAllBenchmark {
+    /// What is measured.
+    public let options: AllToAllOptions
+
+    let fabric: any Fabric
+    let group: ExpertParallelGroup
+    let oracle: Oracle
+    let rows: TestRows
+    private let tokens: Tensor
+    private let combined: Tensor
+    private var measurement = RankMeasurement()
+    private var hash = FowlerNollVo()
+    private var isMeasured = false
+
+    /// Makes the windows. Collective.
+    public init(fabric: any Fabric, options: AllToAllOptions) throws {
+        self.fabric = fabric
+        self.options = options
+        let configuration = options.configuration
+        let placement = try ExpertPlacement.contiguous(
+            expertCount: options.expertCount, rankCount: fabric.rankCount)
+        group = try ExpertParallelGroup(
+            fabric: fabric, configuration: configuration, placement: placement)
+        rows = TestRows(
+            hidden: options.hiddenSize, codec: options.dispatchCodec, seed: options.seed)
+        oracle = try Oracle(
+            rows: rows, map: group.map, configuration: configuration, placement: placement)
+        tokens = Tensor(rows: max(1, options.tokenCount), columns: options.hiddenSize)
+        combined = Tensor(rows: max(1, options.tokenCount), columns: options.hiddenSize)
+        let memory = ExpertParallelGroup.memoryByteCount(
+            configuration, placement: placement, nodes: group.map.nodes, rank: fabric.rank)
+        measurement.memoryBytes = memory.window + memory.staging
+        measurement.paths = fabric.ranks.map { "\(fabric.path(to: $0))" }
+    }
+
+    /// Runs warm-up and measured iterations, then the limit, and gives every rank all
+    /// measurements.
+    ///
+    /// - Parameter progress: Told of each finished iteration.
+    public func run(progress: (_ done: Int, _ of: Int) -> Void) throws -> [RankMeasurement] {
+        let counts = [Int](repeating: options.tokenCount, count: fabric.rankCount)
+        try use(counts, round: 0)
+        let total = options.warmUpCount + options.iterationCount
+        for iteration in 0 ..< total {
+            isMeasured = iteration >= options.warmUpCount
+            if iteration == options.warmUpCount { noteResidentMemory() }
+            try iterate(round: iteration, tokenCount: options.tokenCount)
+            progress(iteration + 1, total)
+        }
+        noteResidentMemory()
+        noteBytes()
+        try measureLimits()
+        return try exchangeMeasurements()
+    }
+
+    /// Runs for a time with shapes, delays and empty ranks drawn anew in each round.
+    public func runUnderPressure(
+        seconds: Double, progress: (_ rounds: Int) -> Void
+    ) throws -> [RankMeasurement] {
+        let end = Clock.nanoseconds() + UInt64(seconds * 1e9)
+        var shared = SplitMix(options.seed)
+        var own = SplitMix(options.seed &+ 77 &+ UInt64(fabric.rank.rawValue))
+        var isOver = false
+        while !isOver {
+            measurement.rounds += 1
+            let counts = (0 ..< fabric.rankCount).map { _ in
+                let draw = shared.next()
+                return draw % 4 == 0 ? 0 : Int(draw >> 8) % (options.tokenCount + 1)
+            }
+            try use(counts, round: measurement.rounds)
+            try iterate(
+                round: measurement.rounds, tokenCount: counts[fabric.rank.rawValue],
+                delay: { Thread.sleep(forTimeInterval: own.exponential() * 0.001) })
+            progress(measurement.rounds)
+            // All ranks must stop after the same round: rank 0's clock decides.
+            let vote: [UInt8] = [fabric.rank == 0 && Clock.nanoseconds() >= end ? 1 : 0]
+            let votes = try fabric.allGather(vote, label: "pressure", deadline: deadline())
+            isOver = votes[0] == [1]
+        }
+        return try exchangeMeasurements()
+    }
+
+    private func use(_ counts: [Int], round: Int) throws {
+        oracle.use(
+            try counts.indices.map {
+                try options.routing(of: $0, tokenCount: counts[$0], round: round)
+            })
+    }
+
+    private func deadline() -> Deadline {
+        Deadline(.seconds(options.limitSeconds), "the benchmark's barrier")
+    }
+
+    private func iterate(round: Int, tokenCount: Int, delay: () -> Void = {}) throws {
+        let mine = tokens.view(rows: 0 ..< tokenCount)
+        let sums = combined.view(rows: 0 ..< tokenCount)
+        rows.fill(mine, round: round, rank: fabric.rank.rawValue)
+        sums.fill(0)
+
+        try fabric.barrier(deadline: deadline())
+        delay()
+        let start = Clock.nanoseconds()
+        let inFlight = try group.dispatch(mine, routing: oracle.routings[fabric.rank.rawValue])
+        delay()
+        let received = try inFlight.wait()
+        keep(\.dispatch, since: start)
+
+        measurement.wrong += try oracle.wrongTokens(in: received, round: round)
+        try oracle.writeOutputs(of: received, round: round)
+        try fabric.barrier(deadline: deadline())
+        delay()
+        let restart = Clock.nanoseconds()
+        let returning = try group.combineWritten(received)
+        delay()
+        try returning.wait(addingInto: sums)
+        keep(\.combine, since: restart)
+        measurement.wrong += oracle.wrongSums(in: sums, round: round)
+        hash.add(sums)
+    }
+
+    private func keep(
+        _ half: WritableKeyPath<RankMeasurement, RankMeasurement.Half>, since start: UInt64
+    ) {
+        let end = Clock.nanoseconds()
+        guard isMeasured, let record = group.records.last else { return }
+        let waited = UInt64(record.exposedTime / .nanoseconds(1))
+        measurement[keyPath: half].samples.append(
+            Sample(nanoseconds: end - start, began: start, waited: waited))
+    }
+
+    private func noteBytes() {
+        for record in group.records.suffix(2) {
+            let half: WritableKeyPath<RankMeasurement, RankMeasurement.Half> =
+                record.kind == .dispatch ? \.dispatch : \.combine
+            measurement[keyPath: half].logicalBytes = record.logicalBytes
+            measurement[keyPath: half].physicalBytes = record.physicalBytes
+        }
+    }
+
+    private func noteResidentMemory() {
+        let pages = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8))?
+            .split(separator: " ").dropFirst().first.flatMap { Int($0) }
+        measurement.residentBytes.append((pages ?? 0) * 4096)
+    }
+
+    private func measureLimits() throws {
+        let limit = try TransferLimit(
+            fabric: fabric,
+            largestBytes: max(
+                measurement.dispatch.logicalBytes.reduce(0, +),
+                measurement.combine.logicalBytes.reduce(0, +)),
+            deadline: deadline())
+        measurement.dispatch.limitNanoseconds = try limit.measure(
+            measurement.dispatch.logicalBytes, physical: measurement.dispatch.physicalBytes)
+        measurement.combine.limitNanoseconds = try limit.measure(
+            measurement.combine.logicalBytes, physical: measurement.combine.physicalBytes)
+    }
+
+    private func exchangeMeasurements() throws -> [RankMeasurement] {
+        measurement.hash = hash.value
+        let blob = try Array(JSONEncoder().encode(measurement))
+        let all = try fabric.allGather(blob, label: "measurements", deadline: deadline())
+        return try all.map { try JSONDecoder().decode(RankMeasurement.self, from: Data($0)) }
+    }
+}
+
+/// FNV-1a over 64-bit words: tells runs apart, protects nothing.
+struct FowlerNollVo {
+    private(set) var value: UInt64 = 0xcbf2_9ce4_8422_2325
+
+    mutating func add(_ tensor: Tensor) {
+        let bytes = tensor.bytes
+        for offset in stride(from: 0, to: bytes.byteCount - 7, by: 8) {
+            value = (value ^ bytes.word(at: offset)) &* 0x100_0000_01b3
+        }
+    }
+}

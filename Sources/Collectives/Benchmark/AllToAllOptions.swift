@@ -1,0 +1,98 @@
+public import Tensors
+
+/// What `apus bench all-to-all` measures. Defaults are those of DeepEP's own tests.
+public struct AllToAllOptions: Hashable, Codable, Sendable {
+    /// How experts are chosen.
+    public enum Pattern: Hashable, Codable, Sendable {
+        case uniform
+        case zipf(Double)
+        case kHot(share: Double)
+        case counts([Double])
+    }
+
+    /// Which all-to-all.
+    public var mode = ExpertParallelConfiguration.Mode.normal
+    /// Tokens per rank.
+    public var tokenCount = 4096
+    /// Values per token.
+    public var hiddenSize = 7168
+    /// Choices per token.
+    public var topK = 8
+    /// Routed experts.
+    public var expertCount = 256
+    /// Expert groups, and how many a token may use.
+    public var groupCount = 1, topGroups = 1
+    /// How experts are chosen.
+    public var pattern = Pattern.uniform
+    /// How tokens travel.
+    public var dispatchCodec = RowCodec.float8e4m3(powerOfTwo: false)
+    /// How outputs travel.
+    public var combineCodec = RowCodec.bfloat16
+    /// Whether ranks and nodes add before outputs go home; nil takes the mode's default.
+    public var addsBeforeReturn: Bool?
+    /// Exchanges before the measured ones, and the measured ones.
+    public var warmUpCount = 3, iterationCount = 20
+    /// Decides routing and data.
+    public var seed: UInt64 = 1
+    /// How long an exchange may wait for another rank.
+    public var limitSeconds = 30.0
+
+    /// The defaults.
+    public init() {}
+
+    /// What the group is made with.
+    public var configuration: ExpertParallelConfiguration {
+        var configuration = ExpertParallelConfiguration(
+            mode: mode, hiddenSize: hiddenSize, topK: topK,
+            maximumTokensPerRank: max(1, tokenCount), dispatchCodec: dispatchCodec,
+            combineCodec: combineCodec, addsBeforeReturn: addsBeforeReturn)
+        configuration.limit = .seconds(limitSeconds)
+        return configuration
+    }
+
+    /// What draws the routing.
+    public func generator() throws -> RoutingGenerator {
+        let drawn: RoutingGenerator.Pattern =
+            switch pattern {
+            case .uniform: .uniform
+            case .zipf(let exponent): .zipf(exponent)
+            case .kHot(let share): .kHot(share: share)
+            case .counts(let counts): .counts(counts)
+            }
+        return try RoutingGenerator(
+            pattern: drawn, expertCount: expertCount, topK: topK, groupCount: groupCount,
+            topGroups: topGroups)
+    }
+
+    /// The routing of one rank.
+    func routing(of rank: Int, tokenCount: Int, round: Int) throws -> Routing {
+        try generator().routing(
+            tokenCount: tokenCount,
+            seed: seed &* 0x9e37_79b9 &+ UInt64(rank) &* 1_000_003 &+ UInt64(round))
+    }
+}
+
+extension AllToAllOptions.Pattern {
+    /// Reads `uniform`, `zipf:1.0`, `k-hot` or `k-hot:0.8`; files are the program's to read.
+    public init?(_ text: String) {
+        let parts = text.split(separator: ":", maxSplits: 1).map(String.init)
+        switch (parts.first, parts.count > 1 ? Double(parts[1]) : nil) {
+        case ("uniform", nil): self = .uniform
+        case ("zipf", let exponent): self = .zipf(exponent ?? 1)
+        case ("k-hot", let share): self = .kHot(share: share ?? 0.8)
+        default: return nil
+        }
+    }
+}
+
+extension AllToAllOptions.Pattern: CustomStringConvertible {
+    /// As the flag is written.
+    public var description: String {
+        switch self {
+        case .uniform: "uniform"
+        case .zipf(let exponent): "zipf:\(exponent)"
+        case .kHot(let share): "k-hot:\(share)"
+        case .counts: "file"
+        }
+    }
+}
