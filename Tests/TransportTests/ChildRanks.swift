@@ -58,7 +58,10 @@ struct ChildRanks {
     }
 
     func output(of rank: Int) -> String {
-        (try? String(contentsOf: outputs[rank], encoding: .utf8)) ?? ""
+        let text = (try? String(contentsOf: outputs[rank], encoding: .utf8)) ?? ""
+        let process = processes[rank]
+        if process.isRunning || process.terminationStatus == 0 { return text }
+        return text + "\nended by \(process.terminationReason) \(process.terminationStatus)"
     }
 
     func send(_ signal: Int32, to rank: Int) { kill(processes[rank].processIdentifier, signal) }

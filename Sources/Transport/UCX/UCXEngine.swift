@@ -236,6 +236,7 @@ extension UCXState {
         for peer in livePeers { say(.heartbeat, to: peer) }
         loseSilent(limit: silence, now: now, trustedSince: trustedSince)
         closeFailed()
+        forgetRetired()
     }
 
     /// The transports and devices of a rank's endpoint, as `tcp/plane0,tcp/plane1`.

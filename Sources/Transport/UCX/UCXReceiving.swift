@@ -81,6 +81,7 @@ extension UCXState {
             UCP_OP_ATTR_FIELD_CALLBACK.rawValue | UCP_OP_ATTR_FIELD_USER_DATA.rawValue
         unsafe parameters.user_data = UnsafeMutableRawPointer(slot)
         unsafe parameters.cb.recv_am = { unsafe onReceiveCompletion($0, $1, $2, $3) }
+        receivingCount += 1
         let request = unsafe ucp_am_recv_data_nbx(worker.handle, data, target, count, &parameters)
         if unsafe !fabric_request_is_pending(request) {
             unsafe landed(slot, fabric_request_status(request))
@@ -93,6 +94,7 @@ extension UCXState {
         let sequence = unsafe slot.pointee.sequence
         let publication = unsafe slot.pointee.publication
         unsafe slots?.give(slot)
+        receivingCount -= 1
         if isGone[index] { return }
         heard[index] = fabric_now()
         guard status == UCS_OK else {

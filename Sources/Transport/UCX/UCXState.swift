@@ -20,6 +20,9 @@ import Topology
     var endpoints: [ucp_ep_h?]
     var peerKeys: [UInt64]
     var windows: [RegisteredWindow?] = []
+    /// Released by the rank, but operations in flight may still read or write them.
+    var retired: [RegisteredWindow] = []
+    var receivingCount = 0
     var orders: [PutOrder]
     var posted: [UInt64]
     var outstanding: [Int]
@@ -106,7 +109,16 @@ import Topology
         windows[window.identifier] = window
     }
 
-    func release(window identifier: Int) { windows[identifier] = nil }
+    func release(window identifier: Int) {
+        guard let window = windows[identifier] else { return }
+        retired.append(window)
+        windows[identifier] = nil
+    }
+
+    /// Lets go of released windows once nothing is in flight that may touch their memory.
+    func forgetRetired() {
+        if outstandingCount == 0, receivingCount == 0 { retired.removeAll() }
+    }
 
     var outstandingCount: Int { outstanding.reduce(0, +) }
 }
