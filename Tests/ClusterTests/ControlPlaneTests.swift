@@ -18,15 +18,15 @@ import Topology
             address: "127.0.0.1", port: 0, token: token,
             membership: .init(
                 rankCount: ranks, identity: identity,
-                deadlines: [.join: .seconds(10), .load: .seconds(10)], silenceLimit: silence),
+                deadlines: [.join: .seconds(10), .connect: .seconds(10)], silenceLimit: silence),
             handlers: handlers, log: Logger(label: "test"))
     }
 
     static func configuration(
         _ rank: Rank, port: Int, token: ControlToken, identity: JobIdentity = identity,
         limit: Duration = .seconds(5)
-    ) -> WorkerLink.Configuration {
-        WorkerLink.Configuration(
+    ) -> ControlLink.Configuration {
+        ControlLink.Configuration(
             address: "127.0.0.1", port: port, token: token,
             hello: Hello(rank: rank, identity: identity, pid: getpid(), node: "here"),
             joinLimit: limit, silenceLimit: .seconds(3))
@@ -60,8 +60,8 @@ import Topology
             handlers: .init(reached: { phase in reached.withLock { $0.append(phase) } }))
         let port = coordinator.port
         let blobs = try await Self.onThreads(3) { rank in
-            let link = try WorkerLink.join(Self.configuration(rank, port: port, token: token))
-            link.enter(.connect)
+            let link = try ControlLink.join(Self.configuration(rank, port: port, token: token))
+            link.enter(.load)
             let all = try link.allGather(
                 [UInt8(rank.rawValue)], label: "addresses", limit: .seconds(5))
             link.enter(.ready)
@@ -76,7 +76,7 @@ import Topology
         for (_, link) in blobs { #expect(link.waitForEnd() == .stopped) }
         blobs.forEach { $0.1.close() }
         await coordinator.close()
-        #expect(reached.withLock { $0 } == [.load, .connect, .warmUp, .ready])
+        #expect(reached.withLock { $0 } == [.connect, .load, .warmUp, .ready])
     }
 
     @Test func `payloads cross both ways, in order`() async throws {
@@ -87,7 +87,7 @@ import Topology
             handlers: .init(payload: { _, bytes in heard.withLock { $0.append(bytes) } }))
         let port = coordinator.port
         let link = try await Self.onThreads(1) {
-            try WorkerLink.join(Self.configuration($0, port: port, token: token))
+            try ControlLink.join(Self.configuration($0, port: port, token: token))
         }[0]
         let echoed = DispatchSemaphore(value: 0)
         for number in 0 ..< 100 { coordinator.send([UInt8(number)], to: 0) }
@@ -110,7 +110,7 @@ import Topology
         let port = first.port
         await first.close()
         async let joined = Self.onThreads(1) {
-            try WorkerLink.join(Self.configuration($0, port: port, token: token))
+            try ControlLink.join(Self.configuration($0, port: port, token: token))
         }
         try await Task.sleep(for: .milliseconds(500))
         let coordinator = try Coordinator(
@@ -131,7 +131,7 @@ import Topology
         let other = JobIdentity(build: "b", modelDigest: "another", configDigest: "c")
         let error = await #expect(throws: ClusterError.self) {
             try await Self.onThreads(1) {
-                try WorkerLink.join(
+                try ControlLink.join(
                     Self.configuration($0, port: port, token: token, identity: other))
             }
         }
@@ -145,7 +145,7 @@ import Topology
         let port = coordinator.port
         let error = await #expect(throws: ClusterError.self) {
             try await Self.onThreads(1) {
-                try WorkerLink.join(
+                try ControlLink.join(
                     Self.configuration(
                         $0, port: port, token: .random(), limit: .milliseconds(600)))
             }
@@ -161,7 +161,7 @@ import Topology
         let coordinator = try Self.coordinator(ranks: 2, token: token)
         let port = coordinator.port
         let links = try await Self.onThreads(2) {
-            try WorkerLink.join(Self.configuration($0, port: port, token: token))
+            try ControlLink.join(Self.configuration($0, port: port, token: token))
         }
         links[1].close()
         let error = await #expect(throws: ClusterError.self) {
@@ -169,7 +169,7 @@ import Topology
                 try links[0].allGather([], label: "never", limit: .seconds(5))
             }
         }
-        #expect("\(error!)".contains("rank 1 was lost in phase load, epoch 1"))
+        #expect("\(error!)".contains("rank 1 was lost in phase connect, epoch 1"))
         #expect(error?.exitCode == 3)
         links[0].close()
         await coordinator.close()

@@ -33,14 +33,14 @@ import Topology
     @Test func `the job enters a phase when its slowest rank does`() {
         var job = Self.job()
         _ = job.apply(.arrived(Self.id(1), Self.hello(1)), now: .seconds(1))
-        _ = job.apply(.entered(Self.id(1), .connect), now: .seconds(1))
+        _ = job.apply(.entered(Self.id(1), .load), now: .seconds(1))
         #expect(job.phase == .join)
         let actions = job.apply(.arrived(Self.id(2), Self.hello(0)), now: .seconds(2))
         #expect(
             actions == [
-                .welcome(Self.id(2), 0, Welcome(epoch: 1, rankCount: 2)), .reached(.load),
+                .welcome(Self.id(2), 0, Welcome(epoch: 1, rankCount: 2)), .reached(.connect),
             ])
-        #expect(job.apply(.entered(Self.id(2), .ready), now: .seconds(3)) == [.reached(.connect)])
+        #expect(job.apply(.entered(Self.id(2), .ready), now: .seconds(3)) == [.reached(.load)])
     }
 
     @Test func `a second claim of a rank is refused and harms nobody`() {
@@ -90,7 +90,8 @@ import Topology
 
     @Test func `a phase has its own time from when the whole job entered it`() {
         var job = Self.joined()
-        _ = job.apply(.entered(Self.id(1), .connect), now: .seconds(2))
+        _ = job.apply(.entered(Self.id(1), .warmUp), now: .seconds(1))
+        _ = job.apply(.entered(Self.id(2), .load), now: .seconds(1))
         // Rank 0 waits for rank 1's load, and is not to blame for its length.
         for second in 2 ... 20 {
             for id in [1, 2] { _ = job.apply(.beat(Self.id(id), nil), now: .seconds(second)) }
@@ -112,13 +113,14 @@ import Topology
         }
         #expect(
             end.description
-                == "rank 1 was lost in phase load, epoch 1: silent for 3.1 s (the limit is 3.0 s)")
+                == "rank 1 was lost in phase connect, epoch 1: silent for 3.1 s (the limit is 3.0 s)"
+        )
     }
 
     @Test func `a closed connection ends the job with its rank`() {
         var job = Self.joined()
         let actions = job.apply(.closed(Self.id(2), reason: "closed"), now: .seconds(2))
-        #expect(actions == [.end(.lost(rank: 1, phase: .load, epoch: 1, reason: "closed"))])
+        #expect(actions == [.end(.lost(rank: 1, phase: .connect, epoch: 1, reason: "closed"))])
         #expect(job.apply(.closed(Self.id(1), reason: "closed"), now: .seconds(2)).isEmpty)
     }
 
@@ -132,7 +134,8 @@ import Topology
             actions == [
                 .end(
                     .lost(
-                        rank: 1, phase: .load, epoch: 1, reason: "rank 0 reports: dispatch failed"))
+                        rank: 1, phase: .connect, epoch: 1,
+                        reason: "rank 0 reports: dispatch failed"))
             ])
     }
 

@@ -13,6 +13,11 @@ public struct Lab: Sendable {
     public private(set) var state: LabState
     private let records: LabRecords
 
+    init(state: LabState, records: LabRecords) {
+        self.state = state
+        self.records = records
+    }
+
     /// Builds a lab.
     ///
     /// What an earlier process left of the same lab when it was killed is removed first.

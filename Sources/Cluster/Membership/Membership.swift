@@ -173,7 +173,7 @@ extension Membership {
         members[rank.rawValue].node = hello.node
         members[rank.rawValue].pid = hello.pid
         members[rank.rawValue].lastHeard = now
-        members[rank.rawValue].phase = .load
+        members[rank.rawValue].phase = .connect
         ranks[id] = rank
         let welcome = Welcome(epoch: epoch, rankCount: members.count)
         return [.welcome(id, rank, welcome)] + advance(now)

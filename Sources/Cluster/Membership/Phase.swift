@@ -2,10 +2,10 @@
 public enum Phase: Int, Codable, CaseIterable, Comparable, Sendable, CustomStringConvertible {
     /// Not heard of yet, or shaking hands.
     case join
-    /// Reading its share of the model.
-    case load
     /// Meeting the other ranks on the data path.
     case connect
+    /// Reading its share of the model.
+    case load
     /// Running steps whose answers nobody sees.
     case warmUp
     /// Serving.

@@ -1,15 +1,17 @@
 public import Foundation
 import Glibc
+import Synchronization
 
 /// A process of ours, in a process group of its own, that ends when we say so.
 ///
 /// Foundation starts every child as the leader of a new group, so Ctrl-C in the terminal reaches
 /// us alone, and what the child itself started ends with the group.
 ///
-/// Safe because `Process` locks its own state and the other fields never change.
+/// Safe because `Process` locks its own state, `ended` is a lock, and nothing else changes.
 public final class Child: @unchecked Sendable {
     private let process = Process()
     private let lifeline = Pipe()
+    private let ended = Mutex<Int32?>(nil)
 
     /// Starts `words` (looked up in the search path) with `environment` added to ours.
     ///
@@ -33,6 +35,12 @@ public final class Child: @unchecked Sendable {
             process.standardOutput = output
             process.standardError = output
         }
+        // `isRunning` turns false before the reason is known; this comes after.
+        process.terminationHandler = { [weak self] process in
+            let status = process.terminationStatus
+            let code = process.terminationReason == .exit ? status : 128 + status
+            self?.ended.withLock { $0 = code }
+        }
         do {
             try process.run()
         } catch {
@@ -44,11 +52,7 @@ public final class Child: @unchecked Sendable {
     public var pid: Int32 { process.processIdentifier }
 
     /// How it ended, or nil while it runs: the exit status, or 128 + the signal that killed it.
-    public var status: Int32? {
-        if process.isRunning { return nil }
-        return process.terminationReason == .exit
-            ? process.terminationStatus : 128 + process.terminationStatus
-    }
+    public var status: Int32? { ended.withLock { $0 } }
 
     /// Sends a signal to the child and everything it started.
     public func signal(_ number: Int32) {

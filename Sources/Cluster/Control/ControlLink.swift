@@ -4,10 +4,10 @@ import NIOCore
 import NIOPosix
 public import Topology
 
-/// A worker's end of the control plane, for threads that block.
+/// A worker's (or observer's) end of the control plane, for threads that block.
 ///
 /// Safe because `condition` guards every mutable field and is never held while calling out.
-public final class WorkerLink: @unchecked Sendable {
+public final class ControlLink: @unchecked Sendable {
     /// Where and as whom to join.
     public struct Configuration: Sendable {
         /// Numeric address of the coordinator.
@@ -46,6 +46,7 @@ public final class WorkerLink: @unchecked Sendable {
     var channel: (any Channel)?
     var gathered: [String: [[UInt8]]] = [:]
     var isWelcome = false
+    var lastSnapshot: JobSnapshot?
     var attempts = 0
     var refusal: String?
     var ending: JobEnd?
@@ -60,8 +61,8 @@ public final class WorkerLink: @unchecked Sendable {
     /// Joins the job, trying again while the coordinator is not there.
     ///
     /// - Throws: `refused` with the field that differs; `deadline` with the last error.
-    public static func join(_ configuration: Configuration) throws(ClusterError) -> WorkerLink {
-        let link = WorkerLink(configuration)
+    public static func join(_ configuration: Configuration) throws(ClusterError) -> ControlLink {
+        let link = ControlLink(configuration)
         do {
             try link.connect()
         } catch {
@@ -139,6 +140,16 @@ public final class WorkerLink: @unchecked Sendable {
         condition.unlock()
         if let end { body(end) }
     }
+
+    /// What an observer last heard of the job.
+    public var snapshot: JobSnapshot? {
+        condition.lock()
+        defer { condition.unlock() }
+        return lastSnapshot
+    }
+
+    /// Asks for the end of the job. Only observers may.
+    public func stop() { write(.stop) }
 
     /// Why the job is over, or nil while it is not.
     public var end: JobEnd? {

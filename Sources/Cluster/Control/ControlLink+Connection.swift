@@ -3,7 +3,7 @@ import NIOCore
 import NIOPosix
 import Topology
 
-extension WorkerLink {
+extension ControlLink {
     /// Pause between two attempts: short beside the start of a process, long beside a refusal.
     private static let retryPause = 0.2
 
@@ -130,6 +130,12 @@ extension WorkerLink {
                 $0.welcome = welcome; $0.isWelcome = true
             }
         case .refusal(let reason): change { $0.refusal = reason }
+        case .snapshot(let snapshot):
+            change {
+                $0.lastSnapshot = snapshot
+                // Observers are let in by what they came for.
+                $0.isWelcome = true
+            }
         case .gathered(let label, let blobs): change { $0.gathered[label] = blobs }
         case .end(let end): ended(end)
         default: break
@@ -148,7 +154,7 @@ extension WorkerLink {
         body?(end)
     }
 
-    private func change(_ body: (WorkerLink) -> Void) {
+    private func change(_ body: (ControlLink) -> Void) {
         condition.lock()
         body(self)
         condition.broadcast()
@@ -175,11 +181,11 @@ private final class PreludeWriter: ChannelInboundHandler {
 private final class LinkHandler: ChannelInboundHandler {
     typealias InboundIn = ControlFrame
     typealias OutboundOut = ControlFrame
-    private let link: WorkerLink
+    private let link: ControlLink
     private let attempt: Int
     private var fault: String?
 
-    init(link: WorkerLink, attempt: Int) {
+    init(link: ControlLink, attempt: Int) {
         self.link = link
         self.attempt = attempt
     }

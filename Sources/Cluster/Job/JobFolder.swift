@@ -1,0 +1,127 @@
+public import Foundation
+
+/// The folder of one job: its resolved configuration, where it listens, and a log per process.
+public struct JobFolder: Sendable {
+    /// The folder.
+    public let url: URL
+
+    /// A folder that exists.
+    public init(_ url: URL) { self.url = url }
+
+    /// Where jobs are kept: `APUS_JOBS`, or `apus/jobs` in the user's state folder.
+    public static var root: URL {
+        let variables = ProcessInfo.processInfo.environment
+        if let folder = variables["APUS_JOBS"], !folder.isEmpty { return URL(filePath: folder) }
+        let state =
+            variables["XDG_STATE_HOME"].map { URL(filePath: $0) }
+            ?? FileManager.default.homeDirectoryForCurrentUser.appending(path: ".local/state")
+        return state.appending(path: "apus/jobs")
+    }
+
+    /// Makes the folder of a new job, readable to its user alone, and keeps the resolved
+    /// configuration in it.
+    public static func make(
+        for job: JobConfiguration, in root: URL = root, now: Date = Date()
+    ) throws(ClusterError) -> JobFolder {
+        let time = now.formatted(
+            Date.ISO8601FormatStyle(
+                dateSeparator: .omitted, timeSeparator: .omitted, timeZone: .current
+            ).year().month().day().time(includingFractionalSeconds: false))
+        let name = "\(job.name)-\(time)-\(ProcessInfo.processInfo.processIdentifier)"
+        let folder = JobFolder(root.appending(path: name))
+        do {
+            try FileManager.default.createDirectory(
+                at: folder.url, withIntermediateDirectories: true,
+                attributes: [.posixPermissions: 0o700])
+            try Data(job.yaml().utf8).write(to: folder.configuration)
+        } catch let error as ClusterError {
+            throw error
+        } catch {
+            throw .badInput("\(folder.url.path()): \(error.localizedDescription)")
+        }
+        return folder
+    }
+
+    /// The job that began last and still runs, if any.
+    public static func latest(in root: URL = root) -> JobFolder? {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: root.path())) ?? []
+        let running = names.map { JobFolder(root.appending(path: $0)) }
+            .compactMap { folder in (try? folder.state()).map { (folder, $0) } }
+            .filter { $0.1.launcher.isAlive }
+        return running.max { $0.1.began < $1.1.began }?.0
+    }
+
+    /// The configuration with every default filled in.
+    public var configuration: URL { url.appending(path: "job.yaml") }
+
+    /// The log of a process: `coordinator` or `rank-3`.
+    public func log(_ process: String) -> URL { url.appending(path: process + ".log") }
+
+    /// Opens a new log for a child to write to.
+    func openLog(_ process: String) throws(ClusterError) -> FileHandle {
+        let file = log(process)
+        guard FileManager.default.createFile(atPath: file.path(), contents: nil),
+            let handle = FileHandle(forWritingAtPath: file.path())
+        else { throw .badInput("\(file.path()) cannot be written") }
+        return handle
+    }
+
+    /// The last line of a log that is not empty, for one-line errors.
+    public func lastLine(_ process: String) -> String? {
+        guard let handle = FileHandle(forReadingAtPath: log(process).path()),
+            let size = try? handle.seekToEnd()
+        else { return nil }
+        let tail: UInt64 = 8192
+        try? handle.seek(toOffset: size > tail ? size - tail : 0)
+        guard let bytes = try? handle.readToEnd() else { return nil }
+        return String(decoding: bytes, as: UTF8.self).split(separator: "\n").last.map(String.init)
+    }
+
+    // MARK: Files that processes of the job tell each other by
+
+    /// Where the coordinator listens.
+    public struct Endpoints: Codable, Sendable {
+        /// For workers and observers.
+        public var control: JobConfiguration.Endpoint
+        /// For clients; nil until it serves.
+        public var http: JobConfiguration.Endpoint?
+
+        /// States where it listens.
+        public init(
+            control: JobConfiguration.Endpoint, http: JobConfiguration.Endpoint? = nil
+        ) {
+            self.control = control
+            self.http = http
+        }
+    }
+
+    /// Who runs the job, and how to talk to it.
+    struct State: Codable, Sendable {
+        var launcher: ProcessIdentity
+        var began: Date
+        var token: String
+    }
+
+    /// Tells where the coordinator listens.
+    public func write(_ endpoints: Endpoints) throws { try write(endpoints, "endpoints.json") }
+
+    /// Where the coordinator listens, once it does.
+    public func endpoints() throws -> Endpoints { try read("endpoints.json") }
+
+    func write(_ state: State) throws {
+        try write(state, "state.json")
+        try FileManager.default.setAttributes(
+            [.posixPermissions: 0o600], ofItemAtPath: url.appending(path: "state.json").path())
+    }
+
+    func state() throws -> State { try read("state.json") }
+
+    private func write(_ value: some Encodable, _ name: String) throws {
+        try JSONEncoder().encode(value).write(to: url.appending(path: name), options: .atomic)
+    }
+
+    private func read<Value: Decodable>(_ name: String) throws -> Value {
+        try JSONDecoder().decode(
+            Value.self, from: Data(contentsOf: url.appending(path: name)))
+    }
+}

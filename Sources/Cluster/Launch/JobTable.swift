@@ -1,0 +1,58 @@
+import Topology
+
+/// A job as people see it: one line per rank.
+public struct JobTable: Sendable {
+    private var shown: [String] = []
+
+    /// A table nothing has been shown of.
+    public init() {}
+
+    /// The whole table.
+    public static func lines(_ snapshot: JobSnapshot) -> [String] {
+        var lines = [header(snapshot), row("rank", "node", "pid", "phase", "detail")]
+        lines += snapshot.members.map { member in
+            row(
+                "\(member.rank.rawValue)", member.node, member.pid == 0 ? "-" : "\(member.pid)",
+                "\(member.phase)", detail(member))
+        }
+        return lines
+    }
+
+    /// The lines that say something new since the last call: for logs and pipes, which cannot be
+    /// redrawn.
+    public mutating func changes(_ snapshot: JobSnapshot) -> [String] {
+        let now = snapshot.members.map { member in
+            let error = member.lastError.map { ": \($0)" } ?? ""
+            return "\(member.rank): \(member.phase)\(error)"
+        }
+        defer { shown = now }
+        guard shown.count == now.count else { return now }
+        return zip(shown, now).filter { $0 != $1 }.map { $1 }
+    }
+
+    private static func header(_ snapshot: JobSnapshot) -> String {
+        if let end = snapshot.end { return "\(end)" }
+        let left = snapshot.timeLeft.map { ", \($0.inSeconds.formatted(digits: 0)) s left" } ?? ""
+        return "phase \(snapshot.phase)\(left), epoch \(snapshot.epoch)"
+    }
+
+    private static func row(
+        _ rank: String, _ node: String, _ pid: String, _ phase: String, _ detail: String
+    ) -> String {
+        func left(_ text: String, _ width: Int) -> String {
+            text + String(repeating: " ", count: max(1, width - text.count))
+        }
+        return left(rank, 6) + left(node, 16) + left(pid, 9) + left(phase, 9) + detail
+    }
+
+    private static func detail(_ member: JobSnapshot.Member) -> String {
+        if let error = member.lastError { return error }
+        if member.phase == .load, let progress = member.progress { return progress.description }
+        guard member.phase == .ready, let figures = member.statistics else { return "" }
+        return "\(figures.steps) steps, \(figures.stepsPerSecond.formatted(digits: 1)) steps/s,"
+            + " \(figures.tokensPerSecond.formatted(digits: 1)) tokens/s,"
+            + " all-to-all \((figures.allToAllShare * 100).formatted(digits: 1))%"
+            + " (\((figures.hiddenShare * 100).formatted(digits: 0))% hidden),"
+            + " \(figures.runningRequests) running, \(figures.waitingRequests) waiting"
+    }
+}

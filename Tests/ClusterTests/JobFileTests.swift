@@ -1,0 +1,126 @@
+import Foundation
+import Testing
+
+@testable import Cluster
+
+@Suite struct JobFileTests {
+    static let folder = URL(filePath: #filePath).deletingLastPathComponent()
+        .appending(path: "../../cluster").standardized
+
+    @Test func `the local job loads, and its model path begins at its file`() throws {
+        let job = try JobConfiguration(
+            contentsOf: Self.folder.appending(path: "local.yaml").path())
+        #expect(job.ranks >= 2)
+        #expect(job.model.hasPrefix(Self.folder.path()))
+    }
+
+    @Test func `what is left out keeps its default`() throws {
+        let job = try JobConfiguration(
+            yaml: "model: m\nranks: 3\ndeadlines: {loadSeconds: 7}", path: "job.yaml")
+        #expect(job.ranks == 3)
+        #expect(job.deadlines.loadSeconds == 7)
+        #expect(job.deadlines.joinSeconds == 60)
+        #expect(job.control.address == "127.0.0.1")
+    }
+
+    @Test(arguments: [
+        ("ranks: 2", "model is missing"),
+        ("model: m\nranks: 0", "ranks 0 is not 1 to 1024"),
+        ("model: m\nranks: two", "ranks is not a Int"),
+        ("model: m\nrank: 2", "unknown key \"rank\""),
+        ("model: m\ndeadlines: {join: 2}", "unknown key \"deadlines.join\""),
+        ("model: m\ndeadlines: 5", "deadlines is not a mapping"),
+        ("model: m\ndeadlines: {joinSeconds: -1}", "deadlines.joinSeconds -1.0"),
+        ("model: m\ndeadlines: {silenceSeconds: 0.1}", "below 1"),
+        ("model: m\ntransport: pigeon", "transport \"pigeon\" is unknown: auto, shm"),
+        ("model: m\nhttp: {port: 70000}", "http.port 70000"),
+        ("model: m\nname: a/b", "name \"a/b\""),
+        ("model: m\nranks: .nan", "a value is neither"),
+        ("- a", "not a mapping"),
+        ("model: [", "bad.yaml: "),
+    ])
+    func `a bad job is refused with the file, the field and the limit`(yaml: String, words: String)
+    {
+        let error = #expect(throws: ClusterError.self) {
+            try JobConfiguration(yaml: yaml, path: "bad.yaml")
+        }
+        #expect("\(error!)".hasPrefix("bad.yaml: "))
+        #expect("\(error!)".contains(words))
+        #expect(error?.exitCode == 2)
+    }
+
+    @Test func `the digest ignores where a node keeps the model, and nothing that ranks share`()
+        throws
+    {
+        let job = try JobConfiguration(yaml: "model: m\nranks: 2", path: "a")
+        var moved = job
+        moved.model = "/elsewhere"
+        moved.control.port = 99
+        #expect(try moved.digest() == job.digest())
+        var other = job
+        other.limits.cacheTokens += 1
+        #expect(try other.digest() != job.digest())
+    }
+
+    @Test func `the resolved job reads back as itself`() throws {
+        var job = try JobConfiguration(
+            yaml: "model: m\nengine: {speculates: false, runningLimit: 3}", path: "a")
+        job.device = "eth0"
+        #expect(try JobConfiguration(yaml: job.yaml(), path: "b") == job)
+    }
+
+    struct Settings: Codable, Equatable {
+        var count = 1
+        var ratio = 0.5
+        var isOn = true
+    }
+
+    @Test func `settings of another room are put over its defaults`() throws {
+        let written: [String: JobConfiguration.Scalar] = [
+            "count": .integer(4), "isOn": .flag(false),
+        ]
+        let settings = try written.applied(to: Settings(), section: "engine")
+        #expect(settings == Settings(count: 4, ratio: 0.5, isOn: false))
+        let whole: [String: JobConfiguration.Scalar] = ["ratio": .integer(2)]
+        #expect(try whole.applied(to: Settings(), section: "engine").ratio == 2)
+    }
+
+    @Test(
+        arguments: [
+            (["cuont": .integer(1)], "unknown key \"engine.cuont\"; known: count, isOn, ratio"),
+            (["count": .text("many")], "engine: count is not a Int"),
+        ] as [([String: JobConfiguration.Scalar], String)])
+    func `a setting the room does not have is refused`(
+        written: [String: JobConfiguration.Scalar], words: String
+    ) {
+        let error = #expect(throws: ClusterError.self) {
+            try written.applied(to: Settings(), section: "engine")
+        }
+        #expect("\(error!)" == words)
+    }
+
+    @Test func `the JSON Schema knows exactly the fields of a job`() throws {
+        let bytes = try Data(contentsOf: Self.folder.appending(path: "job.schema.json"))
+        let schema = try #require(
+            try JSONSerialization.jsonObject(with: bytes) as? [String: Any])
+        let job = try #require(
+            try JSONSerialization.jsonObject(with: JSONEncoder().encode(JobConfiguration()))
+                as? [String: Any])
+        try compare(schema, job, at: "")
+    }
+
+    private func compare(_ schema: [String: Any], _ value: [String: Any], at place: String) throws {
+        let properties = try #require(schema["properties"] as? [String: [String: Any]])
+        if ["engine.", "api."].contains(place) { return }
+        #expect(Set(properties.keys) == Set(value.keys), "\(place)")
+        for (key, inner) in value {
+            let described = try #require(properties[key]?["description"] as? String)
+            #expect(!described.isEmpty)
+            if let inner = inner as? [String: Any], let property = properties[key],
+                property["properties"] != nil
+            {
+                try compare(property, inner, at: "\(place)\(key).")
+            }
+        }
+    }
+}
