@@ -22,36 +22,23 @@ public final class Parameter {
 
 /// Weight gradients that wait for their turn.
 ///
-/// A backward for input leaves here what its weight gradients need; `run` makes the oldest ones. So
-/// DualPipe and ZB1P schedule the two halves of a backward apart, and a full backward runs both.
+/// A backward for input leaves here what its weight gradients need. Whoever schedules takes it away
+/// and runs it later (DualPipe, ZB1P), or runs it at once (a full backward).
 public final class GradientQueue {
-    private var waiting: [[() -> Void]] = []
-    private var open: [() -> Void] = []
+    private var works: [() -> Void] = []
 
     /// Begins empty.
     public init() {}
 
     /// Leaves one product for later.
-    public func add(_ work: @escaping () -> Void) { open.append(work) }
+    public func add(_ work: @escaping () -> Void) { works.append(work) }
 
-    /// Ends the backward of one cell: what was added since the last call waits as one entry.
-    public func close() {
-        waiting.append(open)
-        open = []
+    /// Hands over everything that was left since the last call.
+    public func take() -> [() -> Void] {
+        defer { works = [] }
+        return works
     }
 
-    /// Makes the weight gradients of the oldest cell that waits.
-    public func runOldest() {
-        precondition(!waiting.isEmpty, "no weight gradients wait")
-        for work in waiting.removeFirst() { work() }
-    }
-
-    /// Makes everything added since the last `close` at once.
-    public func runOpen() {
-        for work in open { work() }
-        open = []
-    }
-
-    /// Cells whose weight gradients wait.
-    public var count: Int { waiting.count }
+    /// Makes everything that was left, now.
+    public func run() { for work in take() { work() } }
 }

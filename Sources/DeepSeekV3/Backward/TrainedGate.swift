@@ -11,22 +11,40 @@ public final class TrainedGate {
     let weight: Parameter
     /// `[1, experts]`, added for the choice alone.
     public let bias: Tensor?
+    /// Which block's.
+    public let layer: Int
     /// As checkpoints name the bias.
     public let biasName: String
     /// Tokens that chose each expert since the last reset: what moves the bias.
-    public var load: [Int]
+    public private(set) var load: [Int]
     /// The balance losses of the micro-batches since the last reset.
-    public var balanceLoss = 0.0
+    public private(set) var balanceLoss = 0.0
 
     init(layer: Int, context: TrainingContext) {
         let shape = context.configuration
         let prefix = "model.layers.\(layer).mlp.gate."
         self.context = context
+        self.layer = layer
         weight = Parameter(
             name: prefix + "weight", rows: shape.routedExpertCount, columns: shape.hiddenSize)
         biasName = prefix + "e_score_correction_bias"
         bias = shape.topKMethod == .biased ? Tensor(rows: 1, columns: shape.routedExpertCount) : nil
         load = Array(repeating: 0, count: shape.routedExpertCount)
+    }
+
+    /// Begins the count of a new step.
+    public func resetStatistics() {
+        for expert in load.indices { load[expert] = 0 }
+        balanceLoss = 0
+    }
+
+    /// Raises the bias of experts with less than the mean load, lowers that of the others.
+    public func moveBias(loads: [Float], by step: Float) {
+        guard let bias else { return }
+        let mean = loads.reduce(0, +) / Float(loads.count)
+        for (expert, load) in loads.enumerated() where load != mean {
+            bias[0, expert] += load < mean ? step : -step
+        }
     }
 
     struct Saved {

@@ -1,0 +1,167 @@
+import Collectives
+import DeepSeekV3
+import Foundation
+import Tensors
+import Topology
+import Transport
+
+/// Keeps equal what several ranks hold, and shares out the optimizer (ZeRO-1).
+///
+/// A parameter may be on several ranks: every data rank has it, DualPipe holds each stage twice,
+/// the embedding is also needed by the MTP module. Holders are found by name. Each holder owns a
+/// contiguous part of the parameter: it sums that part's gradients in the order of ranks, updates it
+/// with moments that only it keeps, and gives the result to the other holders. So all copies stay
+/// the same to the bit.
+final class ParameterSync {
+    /// Values that travel in one message.
+    private static let messageCount = 1 << 18
+
+    /// A parameter and the part of it that this rank updates.
+    final class Owned {
+        let parameter: Parameter
+        let holders: [Rank]
+        let range: Range<Int>
+        var moments: AdamMoments
+
+        init(parameter: Parameter, holders: [Rank], position: Int) {
+            self.parameter = parameter
+            self.holders = holders
+            range = Self.part(parameter.value.count, position, holders.count)
+            moments = AdamMoments(count: range.count)
+        }
+
+        static func part(_ count: Int, _ position: Int, _ parts: Int) -> Range<Int> {
+            count * position / parts ..< count * (position + 1) / parts
+        }
+    }
+
+    /// In the order of names, which all ranks share.
+    let owned: [Owned]
+    private let fabric: any Fabric
+    private let channels: Channels?
+
+    init(_ parameters: [Parameter], fabric: any Fabric) throws {
+        self.fabric = fabric
+        let sorted = parameters.sorted { $0.name < $1.name }
+        let names = sorted.map(\.name).joined(separator: "\n")
+        let lists = try fabric.allGather(
+            Array(names.utf8), label: "parameters", deadline: Deadline(.seconds(60), "parameters"))
+        var holders: [Substring: [Rank]] = [:]
+        for (rank, list) in lists.enumerated() {
+            for name in String(decoding: list, as: UTF8.self).split(separator: "\n") {
+                holders[name, default: []].append(Rank(rawValue: rank))
+            }
+        }
+        owned = sorted.map { parameter in
+            let ranks = holders[Substring(parameter.name)] ?? [fabric.rank]
+            let position = ranks.firstIndex(of: fabric.rank) ?? 0
+            return Owned(parameter: parameter, holders: ranks, position: position)
+        }
+        channels =
+            fabric.rankCount == 1
+            ? nil
+            : try Channels(
+                fabric: fabric, name: "parameters", channelCount: 1, slotCount: 2,
+                maximumCount: Self.messageCount)
+    }
+
+    private func flat(_ tensor: Tensor, _ range: Range<Int>) -> Tensor {
+        tensor.reshaped(rows: tensor.count, columns: 1).view(rows: range)
+            .reshaped(rows: 1, columns: range.count)
+    }
+
+    /// Pieces of the longest part; the same on all holders.
+    private func pieces(_ item: Owned) -> StrideTo<Int> {
+        let longest = item.parameter.value.count / item.holders.count + 1
+        return stride(from: 0, to: longest, by: Self.messageCount)
+    }
+
+    private func piece(_ item: Owned, of position: Int, from start: Int) -> Range<Int> {
+        let part = Owned.part(item.parameter.value.count, position, item.holders.count)
+        let low = min(part.lowerBound + start, part.upperBound)
+        return low ..< min(low + Self.messageCount, part.upperBound)
+    }
+
+    /// Sums gradients over holders, each its own part.
+    func reduceGradients() throws {
+        guard let channels else { return }
+        for item in owned where item.holders.count > 1 {
+            for start in pieces(item) { try reduce(item, from: start, channels) }
+        }
+    }
+
+    private func reduce(_ item: Owned, from start: Int, _ channels: Channels) throws {
+        let gradient = item.parameter.gradient
+        var mine = 0 ..< 0
+        for (position, holder) in item.holders.enumerated() {
+            let range = piece(item, of: position, from: start)
+            if holder == fabric.rank {
+                mine = range
+            } else if !range.isEmpty {
+                try channels.send(flat(gradient, range), to: holder)
+            }
+        }
+        guard !mine.isEmpty else { return }
+        let sum = Tensor(rows: 1, columns: mine.count)
+        let arrived = Tensor(rows: 1, columns: mine.count)
+        let pool = ThreadPool(threads: 1)
+        for holder in item.holders {
+            if holder == fabric.rank {
+                add(flat(gradient, mine), into: sum, pool: pool)
+            } else {
+                try channels.receive(into: arrived, from: holder)
+                add(arrived, into: sum, pool: pool)
+            }
+        }
+        flat(gradient, mine).copy(from: sum)
+    }
+
+    /// The sum of squares of the gradients of the parts that this rank owns.
+    func ownedSumOfSquares(pool: ThreadPool) -> Double {
+        owned.reduce(0) { sum, item in
+            item.range.isEmpty
+                ? sum : sum + sumOfSquares(flat(item.parameter.gradient, item.range), pool: pool)
+        }
+    }
+
+    /// The first parameter with a gradient that is not finite, in this rank's parts.
+    func notFinite(pool: ThreadPool) -> String? {
+        owned.first {
+            !$0.range.isEmpty
+                && !sumOfSquares(flat($0.parameter.gradient, $0.range), pool: pool).isFinite
+        }?.parameter.name
+    }
+
+    /// Updates the parts that this rank owns.
+    func update(_ rule: AdamRule, pool: ThreadPool) {
+        for item in owned {
+            var rule = rule
+            if item.parameter.isVector { rule.decay = 0 }
+            rule.apply(
+                to: item.parameter.value, gradient: item.parameter.gradient,
+                moments: &item.moments, offset: item.range.lowerBound, pool: pool)
+        }
+    }
+
+    /// Gives every holder the parts that the others updated.
+    func shareValues() throws {
+        guard let channels else { return }
+        for item in owned where item.holders.count > 1 {
+            for start in pieces(item) {
+                let value = item.parameter.value
+                let position = item.holders.firstIndex(of: fabric.rank) ?? 0
+                let mine = piece(item, of: position, from: start)
+                for holder in item.holders where holder != fabric.rank && !mine.isEmpty {
+                    try channels.send(flat(value, mine), to: holder)
+                }
+                for (position, holder) in item.holders.enumerated() where holder != fabric.rank {
+                    let range = piece(item, of: position, from: start)
+                    guard !range.isEmpty else { continue }
+                    try channels.receive(into: flat(value, range), from: holder)
+                }
+            }
+        }
+    }
+
+    func clearGradients() { for item in owned { item.parameter.gradient.fill(0) } }
+}

@@ -1,0 +1,324 @@
+public import Collectives
+public import DeepSeekV3
+import Foundation
+public import Pipeline
+import Tensors
+import Topology
+public import Transport
+
+/// What one rank needs to know of a training run.
+public struct TrainingOptions: Sendable {
+    /// The model.
+    public var model: ModelConfiguration
+    /// How ranks share it.
+    public var shape: ParallelShape
+    /// Tokens of a sequence.
+    public var sequenceLength: Int
+    /// Sequences of a micro-batch.
+    public var sequences: Int
+    /// Threads of a rank.
+    public var threads: Int
+    /// Numbers of the linear layers.
+    public var precision: TrainingPrecision
+    /// What changes the weights.
+    public var optimizer: OptimizerOptions
+    /// Deviation of the first weights.
+    public var startDeviation: Double
+    /// Seed of the first weights and of the order of data.
+    public var seed: UInt64
+    /// Whether a step without finite gradients is left out instead of stopping the run.
+    public var skipsBadSteps: Bool
+
+    /// States a run; the defaults are a small single-process one.
+    public init(
+        model: ModelConfiguration, shape: ParallelShape = ParallelShape(), sequenceLength: Int,
+        sequences: Int = 1, threads: Int = 1, precision: TrainingPrecision = .float32,
+        optimizer: OptimizerOptions, startDeviation: Double = 0.02, seed: UInt64 = 0,
+        skipsBadSteps: Bool = false
+    ) {
+        self.model = model
+        self.shape = shape
+        self.sequenceLength = sequenceLength
+        self.sequences = sequences
+        self.threads = threads
+        self.precision = precision
+        self.optimizer = optimizer
+        self.startDeviation = startDeviation
+        self.seed = seed
+        self.skipsBadSteps = skipsBadSteps
+    }
+
+    /// Tokens of one step over all ranks.
+    public var tokensPerStep: Int {
+        shape.dataRanks * shape.microBatches * sequences * sequenceLength
+    }
+}
+
+/// What a step came to; the same on every rank.
+public struct StepReport: Sendable {
+    /// Mean next-token loss.
+    public var loss: Double
+    /// Mean loss of the MTP module.
+    public var mtpLoss: Double
+    /// Before clipping.
+    public var gradientNorm: Double
+    /// Learning rate.
+    public var rate: Double
+    /// Largest over layers of (most loaded expert / mean - 1).
+    public var expertViolation: Double
+    /// Whether the gradients were not finite and the weights were left alone.
+    public var wasSkipped: Bool
+}
+
+/// Trains one rank's part of a model.
+public final class RankTrainer {
+    /// What was asked for.
+    public let options: TrainingOptions
+    /// The stages of this rank and their micro-batches.
+    public let worker: StageWorker
+    /// Steps done.
+    public internal(set) var step = 0
+    /// What this rank did in the last step, and when.
+    public private(set) var entries: [TimelineEntry] = []
+    /// Tokens of the last step that chose each expert, `[layers, experts]`, over all ranks.
+    private(set) var loads: [Float] = []
+    let fabric: any Fabric
+    let sync: ParameterSync
+    let context: TrainingContext
+    /// The schedule of a step.
+    public let schedule: Schedule
+    private let executor: Executor
+    private let reducer: Reducer?
+    /// The all-to-all of this rank, if experts are shared.
+    public let groups: [ExpertParallelGroup]
+
+    /// Makes the rank's layers with their first values. Collective.
+    ///
+    /// - Parameters:
+    ///   - fabric: All ranks of the run.
+    ///   - experts: The ranks that share this rank's experts, in the order of data ranks; nil if
+    ///     they do not.
+    public init(_ options: TrainingOptions, fabric: any Fabric, experts: (any Fabric)? = nil) throws
+    {
+        try options.shape.validate(for: options.model)
+        self.options = options
+        self.fabric = fabric
+        let shape = options.shape
+        schedule = try shape.schedule.schedule(
+            ranks: shape.pipelineRanks, microBatches: shape.microBatches)
+        context = TrainingContext(
+            configuration: options.model, sequenceLength: options.sequenceLength,
+            pool: ThreadPool(threads: options.threads), precision: options.precision,
+            balanceWeight: options.optimizer.balanceWeight)
+        let (exchange, groups) = try Self.exchange(options, experts)
+        self.groups = groups
+        let place = shape.pipelineRank(of: fabric.rank)
+        worker = StageWorker(
+            stages: Self.stages(options, schedule.stages(of: place), context, exchange),
+            context: context)
+        let parameters = Self.distinct(worker.stages.values.flatMap(\.parameters))
+        for parameter in parameters {
+            parameter.start(seed: options.seed, deviation: options.startDeviation)
+        }
+        sync = try ParameterSync(parameters, fabric: fabric)
+        reducer = fabric.rankCount == 1 ? nil : try Reducer(fabric: fabric, chunkCount: 1 << 16)
+        executor = Executor(
+            schedule: schedule, rank: place, worker: worker,
+            link: try Self.link(options, schedule, fabric))
+    }
+
+    private static func exchange(
+        _ options: TrainingOptions, _ experts: (any Fabric)?
+    ) throws -> (ExpertExchange, [ExpertParallelGroup]) {
+        guard options.shape.sharesExperts, let experts else { return (.local, []) }
+        let codec: RowCodec = options.precision == .float32 ? .float32 : .bfloat16
+        var configuration = ExpertParallelConfiguration(
+            mode: .normal, hiddenSize: options.model.hiddenSize,
+            topK: options.model.activeExpertCount,
+            maximumTokensPerRank: options.sequences * options.sequenceLength,
+            dispatchCodec: codec, combineCodec: codec, addsBeforeReturn: false)
+        configuration.carriesScalars = true
+        let placement = try ExpertPlacement.contiguous(
+            expertCount: options.model.routedExpertCount, rankCount: experts.rankCount)
+        let groups = try ["forward", "backward"].map { name in
+            try ExpertParallelGroup(
+                fabric: experts, configuration: configuration, placement: placement, name: name)
+        }
+        let own = placement.experts(on: experts.rank).map(\.rawValue)
+        return (.group(forward: groups[0], backward: groups[1], experts: own), groups)
+    }
+
+    private static func stages(
+        _ options: TrainingOptions, _ ids: [StageID], _ context: TrainingContext,
+        _ exchange: ExpertExchange
+    ) -> [StageID: TrainedStage] {
+        let count = options.shape.schedule.stageCount(ranks: options.shape.pipelineRanks)
+        let layers = options.model.layerCount / count
+        var made: [StageID: TrainedStage] = [:]
+        var parameters: [String: Parameter] = [:]
+        for id in Set(ids).sorted() {
+            let stage = TrainedStage(
+                layers: id.rawValue * layers ..< (id.rawValue + 1) * layers,
+                isFirst: id.rawValue == 0,
+                isLast: id.rawValue == count - 1, context: context, exchange: exchange,
+                shared: parameters)
+            for parameter in stage.parameters { parameters[parameter.name] = parameter }
+            made[id] = stage
+        }
+        return made
+    }
+
+    private static func link(
+        _ options: TrainingOptions, _ schedule: Schedule, _ fabric: any Fabric
+    ) throws -> any StageLink {
+        guard fabric.rankCount > 1 else { return NoLink() }
+        let rows = options.sequences * options.sequenceLength
+        let channels = try Channels(
+            fabric: fabric, name: "stages", channelCount: ChannelLink.channelCount,
+            slotCount: ChannelLink.slotCount(schedule),
+            maximumCount: rows * options.model.hiddenSize)
+        let offset = options.shape.dataRank(of: fabric.rank) * options.shape.pipelineRanks
+        let codec: RowCodec = options.precision == .float32 ? .float32 : .bfloat16
+        return ChannelLink(channels, schedule: schedule, rankOffset: offset, codec: codec)
+    }
+
+    private static func distinct(_ parameters: [Parameter]) -> [Parameter] {
+        var seen: Set<String> = []
+        return parameters.filter { seen.insert($0.name).inserted }
+    }
+
+    /// Every trained value that this rank holds, by name.
+    public var parameters: [Parameter] { sync.owned.map(\.parameter) }
+
+    /// The routed layers of this rank.
+    var routedLayers: [TrainedExperts] { worker.stages.values.flatMap(\.routedLayers) }
+}
+
+/// The link of a rank that has no neighbours.
+private final class NoLink: StageLink {
+    func send(_ tensor: Tensor, _ transfer: Transfer) {
+        preconditionFailure("a transfer without neighbours: \(transfer)")
+    }
+
+    func receive(_ transfer: Transfer, into tensor: Tensor) {
+        preconditionFailure("a transfer without neighbours: \(transfer)")
+    }
+}
+
+extension RankTrainer {
+    /// Runs one step: forwards, backwards, and the update.
+    ///
+    /// - Parameter microBatches: This data rank's, the same on all ranks of its pipeline.
+    public func run(_ microBatches: [MicroBatch]) throws -> StepReport {
+        let report = try gradients(microBatches)
+        return try update(report)
+    }
+
+    /// The first half of a step: afterwards the gradients of this rank's parts are summed.
+    func gradients(_ microBatches: [MicroBatch]) throws -> StepReport {
+        precondition(
+            microBatches.count == options.shape.microBatches,
+            "\(microBatches.count) of \(options.shape.microBatches) micro-batches")
+        step += 1
+        let tokens = Double(options.tokensPerStep)
+        let sequences = tokens / Double(options.sequenceLength)
+        sync.clearGradients()
+        for layer in routedLayers { layer.gate.resetStatistics() }
+        worker.begin(
+            microBatches,
+            scale: LossScale(
+                main: Float(1 / tokens),
+                mtp: options.optimizer.mtpWeight / Float(tokens - sequences),
+                balance: Float(1 / sequences)))
+        entries = try executor.run()
+        try sync.reduceGradients()
+        return try gather(tokens: tokens, sequences: sequences)
+    }
+
+    /// Sums losses, loads and the gradient norm over all ranks.
+    private func gather(tokens: Double, sequences: Double) throws -> StepReport {
+        let squares = sync.ownedSumOfSquares(pool: context.pool)
+        let bad = worker.lossByMicroBatch.filter { !$0.value.isFinite }.keys.min()
+        let mine = [worker.losses.main, worker.losses.mtp, squares, Double((bad ?? -1) + 1)]
+        let rows = try allGather(mine)
+        if let rank = rows.firstIndex(where: { $0[3] > 0 }), !options.skipsBadSteps {
+            throw TrainingError.lossNotFinite(
+                rank: Rank(rawValue: rank), microBatch: Int(rows[rank][3]) - 1, step: step)
+        }
+        let sums = (0 ..< 3).map { column in rows.reduce(0) { $0 + $1[column] } }
+        if !sums[2].isFinite && !options.skipsBadSteps {
+            throw TrainingError.gradientNotFinite(
+                parameter: sync.notFinite(pool: context.pool) ?? "another rank's parameters",
+                rank: fabric.rank, step: step)
+        }
+        return StepReport(
+            loss: sums[0] / tokens, mtpLoss: sums[1] / (tokens - sequences),
+            gradientNorm: sums[2].squareRoot(), rate: options.optimizer.rate.rate(step: step),
+            expertViolation: try moveBiases(), wasSkipped: !sums[2].isFinite)
+    }
+
+    /// Gives every rank the doubles of all ranks, exactly: each travels as three floats.
+    private func allGather(_ values: [Double]) throws -> [[Double]] {
+        guard let reducer else { return [values] }
+        let own = Tensor(rows: 1, columns: 3 * values.count)
+        for (index, value) in values.enumerated() {
+            var rest = value
+            for part in 0 ..< 3 {
+                let float = Float(rest)
+                own[0, 3 * index + part] = float
+                rest = value.isFinite ? rest - Double(float) : 0
+            }
+        }
+        let all = Tensor(rows: fabric.rankCount, columns: own.columns)
+        try reducer.allGather(own, into: all)
+        return (0 ..< fabric.rankCount).map { rank in
+            values.indices.map { index in
+                (0 ..< 3).reduce(0) { $0 + Double(all[rank, 3 * index + $1]) }
+            }
+        }
+    }
+
+    /// Moves every gate's bias against its load (auxiliary-loss-free balance, §2.1.2).
+    ///
+    /// - Returns: The worst layer's violation.
+    private func moveBiases() throws -> Double {
+        let shape = options.model
+        let layers = shape.layerCount + shape.mtpLayerCount
+        let loads = Tensor(rows: layers, columns: max(1, shape.routedExpertCount))
+        for layer in routedLayers {
+            for (expert, load) in layer.gate.load.enumerated() {
+                loads[layer.gate.layer, expert] += Float(load)
+            }
+        }
+        if let reducer { try reducer.allReduce(loads) }
+        self.loads = loads.values
+        var violation = 0.0
+        for layer in 0 ..< layers where shape.hasExperts(layer: layer) {
+            let row = (0 ..< shape.routedExpertCount).map { loads[layer, $0] }
+            let mean = row.reduce(0, +) / Float(row.count)
+            guard mean > 0 else { continue }
+            violation = max(violation, Double((row.max() ?? mean) / mean) - 1)
+        }
+        for layer in routedLayers {
+            layer.gate.moveBias(
+                loads: (0 ..< shape.routedExpertCount).map { loads[layer.gate.layer, $0] },
+                by: options.optimizer.biasStep)
+        }
+        return violation
+    }
+
+    /// The second half of a step: clipping, AdamW, and the exchange of what changed.
+    func update(_ report: StepReport) throws -> StepReport {
+        guard !report.wasSkipped else { return report }
+        let optimizer = options.optimizer
+        let clip = report.gradientNorm > optimizer.clip ? optimizer.clip / report.gradientNorm : 1
+        sync.update(
+            AdamRule(
+                rate: Float(report.rate), beta1: optimizer.beta1, beta2: optimizer.beta2,
+                epsilon: optimizer.epsilon, decay: optimizer.decay, step: step,
+                gradientScale: Float(clip)),
+            pool: context.pool)
+        try sync.shareValues()
+        return report
+    }
+}

@@ -1,0 +1,101 @@
+public import DeepSeekV3
+public import Pipeline
+public import Tensors
+
+/// A slice of the batch: whole sequences, and the next token of every row.
+public struct MicroBatch: Sendable {
+    /// `[sequences * length]`.
+    public var tokens: [Int32]
+    /// As long as `tokens`; negative for none.
+    public var targets: [Int32]
+
+    /// Pairs tokens with what follows them.
+    public init(tokens: [Int32], targets: [Int32]) {
+        self.tokens = tokens
+        self.targets = targets
+    }
+}
+
+/// The stages of one rank, as the executor calls them.
+public final class StageWorker: CellWorker {
+    /// By number, those that this rank holds.
+    public let stages: [StageID: TrainedStage]
+    private let context: TrainingContext
+    private var microBatches: [MicroBatch] = []
+    private var scale = LossScale(main: 1, mtp: 1, balance: 1)
+    private var passes: [Cell: StagePass] = [:]
+
+    /// The losses of the micro-batches that ran through the last stage here.
+    public private(set) var losses = LossSums()
+    /// By micro-batch, the loss of the next token, where the last stage is here.
+    public private(set) var lossByMicroBatch: [Int: Double] = [:]
+
+    /// Serves the stages that this rank holds.
+    public init(stages: [StageID: TrainedStage], context: TrainingContext) {
+        self.stages = stages
+        self.context = context
+    }
+
+    /// Sets the step's data.
+    public func begin(_ microBatches: [MicroBatch], scale: LossScale) {
+        self.microBatches = microBatches
+        self.scale = scale
+        losses = LossSums()
+        lossByMicroBatch = [:]
+        passes = [:]
+    }
+
+    /// Rows of a micro-batch and the hidden size.
+    public var boundary: (rows: Int, columns: Int) {
+        (microBatches.first?.tokens.count ?? 0, context.configuration.hiddenSize)
+    }
+
+    private func stage(_ cell: Cell) -> TrainedStage {
+        guard let stage = stages[cell.stage] else {
+            preconditionFailure("stage \(cell.stage.rawValue) is not on this rank")
+        }
+        return stage
+    }
+
+    private func pass(_ cell: Cell) -> StagePass {
+        guard let pass = passes[cell] else { preconditionFailure("\(cell) did not run forward") }
+        return pass
+    }
+
+    /// The parts of a stage's forward; the last one adds the losses.
+    public func forward(_ cell: Cell, input: Tensor?) throws -> [() throws -> Void] {
+        let data = microBatches[cell.microBatch.rawValue]
+        let pass = stage(cell).pass(
+            StageInput(tokens: data.tokens, targets: data.targets, hidden: input, scale: scale))
+        passes[cell] = pass
+        return pass.forwardParts() + [
+            { [self] in
+                losses.main += pass.losses.main
+                losses.mtp += pass.losses.mtp
+                lossByMicroBatch[cell.microBatch.rawValue, default: 0] += pass.losses.main
+            }
+        ]
+    }
+
+    /// The stage's output.
+    public func output(of cell: Cell) -> Tensor { pass(cell).output }
+
+    /// The parts of a stage's backward for input.
+    public func backward(_ cell: Cell, gradient: Tensor?) throws -> [() throws -> Void] {
+        pass(cell).backwardParts(gradient)
+    }
+
+    /// The gradient of the stage's input.
+    public func inputGradient(of cell: Cell) -> Tensor {
+        guard let gradient = pass(cell).inputGradient else {
+            preconditionFailure("\(cell) did not run backward")
+        }
+        return gradient
+    }
+
+    /// Weight gradients that the last parts left.
+    public func takeWeightGradients(of cell: Cell) -> [() -> Void] { context.gradients.take() }
+
+    /// Frees the activations of a cell.
+    public func release(_ cell: Cell) { passes[cell] = nil }
+}
