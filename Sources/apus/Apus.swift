@@ -7,7 +7,10 @@ struct Apus: AsyncParsableCommand {
         commandName: "apus",
         abstract: "Launches, serves, trains and measures mixture-of-experts models on a cluster.",
         subcommands: [
+            ConvertCommand.self,
+            InspectCommand.self,
             LabCommand.self,
+            MakeModelCommand.self,
             ScheduleCommand.self,
         ])
 }

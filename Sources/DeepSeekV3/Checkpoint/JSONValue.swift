@@ -61,3 +61,56 @@ extension JSONReader {
         }
     }
 }
+
+extension JSONValue {
+    var double: Double? { if case .number(let value) = self { Double(value) } else { nil } }
+
+    /// The value as JSON text.
+    ///
+    /// - Parameter indent: Spaces per level, each member on a line; nil for one line.
+    func encoded(indent: Int? = nil, level: Int = 0) -> String {
+        func joined(_ open: String, _ items: [String], _ close: String) -> String {
+            guard let indent, !items.isEmpty else {
+                return open + items.joined(separator: ",") + close
+            }
+            let inner = "\n" + String(repeating: " ", count: indent * (level + 1))
+            let outer = "\n" + String(repeating: " ", count: indent * level)
+            return open + inner + items.joined(separator: "," + inner) + outer + close
+        }
+        switch self {
+        case .null: return "null"
+        case .boolean(let value): return value ? "true" : "false"
+        case .number(let literal): return literal
+        case .string(let text): return Self.quoted(text)
+        case .array(let elements):
+            return joined("[", elements.map { $0.encoded(indent: indent, level: level + 1) }, "]")
+        case .object(let members):
+            let colon = indent == nil ? ":" : ": "
+            return joined(
+                "{",
+                members.map {
+                    Self.quoted($0.key) + colon + $0.value.encoded(indent: indent, level: level + 1)
+                }, "}")
+        }
+    }
+
+    private static func quoted(_ text: String) -> String {
+        var result = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": result += "\\\""
+            case "\\": result += "\\\\"
+            case "\n": result += "\\n"
+            case "\r": result += "\\r"
+            case "\t": result += "\\t"
+            case "\u{8}": result += "\\b"
+            case "\u{C}": result += "\\f"
+            case "\0" ..< " ":
+                let digits = String(scalar.value, radix: 16)
+                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result + "\""
+    }
+}

@@ -31,6 +31,16 @@ public enum Quantisation {
         }
     }
 
+    /// The bf16 patterns nearest to values, ties to even, low byte first.
+    public static func bfloat16Bytes(_ values: Span<Float>) -> [UInt8] {
+        var patterns = [UInt16](repeating: 0, count: values.count)
+        unsafe values.withUnsafeBufferPointer { values in
+            guard let from = values.baseAddress else { return }
+            unsafe ck_bf16_encode(from, &patterns, values.count)
+        }
+        return unsafe patterns.withUnsafeBytes { unsafe Array($0) }
+    }
+
     /// Quantises a matrix to e4m3 with one scale per 128x128 block, ragged at the edges.
     ///
     /// The scale is max|block| / 448, or the next power of two; a block of zeros has scale 1.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Cluster
+import DeepSeekV3
 import Foundation
 import Topology
 
@@ -19,7 +20,7 @@ func reporting<Value>(_ work: () throws -> Value) throws -> Value {
 private func exitCode(of error: any Error) -> Int32 {
     switch error {
     case let error as ClusterError: error.exitCode
-    case is TopologyError, is PlacementError: 2
+    case is TopologyError, is PlacementError, is ModelError: 2
     default: 1
     }
 }

@@ -1,0 +1,161 @@
+import Foundation
+import Synchronization
+import Tensors
+
+/// A file of a checkpoint to be written.
+public struct OutputShard: Sendable {
+    /// Its name.
+    public let file: String
+    /// What it holds.
+    public let tensors: [OutputTensor]
+
+    /// A file of this name.
+    public init(file: String, tensors: [OutputTensor]) {
+        self.file = file
+        self.tensors = tensors
+    }
+}
+
+/// Writes a checkpoint folder in strips of rows, all threads at once, never holding more than a
+/// strip per thread.
+///
+/// The folder appears under its name when it is complete: until then it has `.partial` at the end
+/// of its name, and a failure leaves nothing.
+struct CheckpointWriter {
+    /// A part of a tensor's bytes.
+    struct Piece {
+        var name: String
+        var offset: Int
+        var bytes: [UInt8]
+    }
+
+    /// Values of a strip: 16 MB in Float32, large enough to amortise a write.
+    private static let stripElements = 4 << 20
+
+    private let directory: String
+    private let partial: String
+
+    /// - Throws: `ModelError.file` if something other than an empty folder is in the way.
+    init(directory: String) throws {
+        self.directory = directory
+        partial = directory + ".partial"
+        let files = FileManager.default
+        if files.fileExists(atPath: directory) {
+            let contents = try? files.contentsOfDirectory(atPath: directory)
+            guard contents?.isEmpty == true else {
+                throw ModelError.file(directory, fact: "exists and is not an empty folder")
+            }
+        }
+        do {
+            if files.fileExists(atPath: partial) { try files.removeItem(atPath: partial) }
+            try files.createDirectory(atPath: partial, withIntermediateDirectories: true)
+        } catch {
+            throw ModelError.file(partial, fact: "cannot be created")
+        }
+    }
+
+    /// Removes what was written.
+    func abandon() throws { try FileManager.default.removeItem(atPath: partial) }
+
+    /// Puts the folder under its name.
+    func commit() throws {
+        let files = FileManager.default
+        do {
+            if files.fileExists(atPath: directory) { try files.removeItem(atPath: directory) }
+            try files.moveItem(atPath: partial, toPath: directory)
+        } catch {
+            throw ModelError.file(directory, fact: "cannot be put in place: \(error)")
+        }
+    }
+
+    /// Writes a small file.
+    func write(_ text: String, to file: String) throws {
+        let path = partial + "/" + file
+        guard FileManager.default.createFile(atPath: path, contents: Data(text.utf8)) else {
+            throw ModelError.file(path, fact: "cannot be written")
+        }
+    }
+
+    /// Copies a file of another folder.
+    func copy(_ file: String, from source: String) throws {
+        do {
+            try FileManager.default.copyItem(
+                atPath: source + "/" + file, toPath: partial + "/" + file)
+        } catch {
+            throw ModelError.file(file, fact: "cannot be copied to \(partial)")
+        }
+    }
+
+    /// Writes `model.safetensors.index.json`.
+    func writeIndex(_ shards: [OutputShard]) throws {
+        var map: [(key: String, value: JSONValue)] = []
+        var total = 0
+        for shard in shards {
+            for tensor in shard.tensors {
+                map.append((tensor.name, .string(shard.file)))
+                total += tensor.byteCount
+            }
+        }
+        map.sort { $0.key < $1.key }
+        let index = JSONValue.object([
+            ("metadata", .object([("total_size", .number("\(total)"))])),
+            ("weight_map", .object(map)),
+        ])
+        try write(index.encoded(indent: 2) + "\n", to: "model.safetensors.index.json")
+    }
+
+    /// Writes one shard after another.
+    ///
+    /// - Parameters:
+    ///   - encode: The bytes that a range of rows of a tensor gives, of that tensor or also of
+    ///     another one, such as its scales. Called from every thread.
+    ///   - derived: Tensors whose bytes come with another's.
+    func writeShards(
+        _ shards: [OutputShard], pool: ThreadPool, progress: ((LoadProgress) -> Void)?,
+        derived: (OutputTensor) -> Bool,
+        encode: (OutputTensor, Range<Int>) throws -> [Piece]
+    ) throws {
+        let total = shards.reduce(0) { $0 + $1.tensors.reduce(0) { $0 + $1.byteCount } }
+        let start = ContinuousClock.now
+        let written = Atomic(0)
+        for shard in shards {
+            let file = try SafetensorsWriter(
+                path: partial + "/" + shard.file, tensors: shard.tensors)
+            let strips = shard.tensors.filter { !derived($0) }.flatMap(Self.strips)
+            let next = Atomic(0)
+            let failure = Mutex<(any Error)?>(nil)
+            pool.run { thread, _ in
+                while failure.withLock({ $0 == nil }) {
+                    let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
+                    guard index < strips.count else { return }
+                    do {
+                        for piece in try encode(strips[index].tensor, strips[index].rows) {
+                            try file.write(piece.bytes, to: piece.name, at: piece.offset)
+                            written.wrappingAdd(piece.bytes.count, ordering: .relaxed)
+                        }
+                    } catch { failure.withLock { $0 = $0 ?? error } }
+                    guard thread == 0 else { continue }
+                    progress?(
+                        LoadProgress(
+                            loadedBytes: written.load(ordering: .relaxed), totalBytes: total,
+                            elapsed: .now - start))
+                }
+            }
+            if let error = failure.withLock({ $0 }) { throw error }
+            try file.finish()
+        }
+        progress?(LoadProgress(loadedBytes: total, totalBytes: total, elapsed: .now - start))
+    }
+
+    /// Cuts a tensor into ranges of rows; all but the last are whole blocks of 128, so that no
+    /// scale spans two strips.
+    private static func strips(
+        _ tensor: OutputTensor
+    ) -> [(tensor: OutputTensor, rows: Range<Int>)] {
+        guard tensor.elementCount > 0 else { return [] }
+        let blocks = max(1, stripElements / max(1, tensor.columns) / 128)
+        return stride(from: 0, to: tensor.rows, by: blocks * 128).map {
+            (tensor, $0 ..< min($0 + blocks * 128, tensor.rows))
+        }
+    }
+}
