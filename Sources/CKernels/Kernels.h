@@ -48,6 +48,9 @@ typedef struct {
     void (*interleave)(
         const uint16_t *first, const uint16_t *second, uint16_t *target, size_t count);
 
+    /// In each 16 bytes: 4 groups of (k, k+1, k+2, k+3) become their first pairs, then their second.
+    void (*group_pairs)(uint8_t *bytes, size_t count);
+
     void (*rms_norm)(const float *x, const float *weight, float epsilon, float *y, int columns);
     void (*rope)(float *x, const float *cosines, const float *sines, int pairs, float sign);
     void (*swiglu)(const float *gate, const float *up, float *y, size_t count);

@@ -13,9 +13,10 @@
 enum { UNIT_BYTES = 96 << 10 };
 /// Rows of one unit: inputs of 192 rows by 512 values, in bf16, take a fifth of a 1 MiB cache.
 enum { UNIT_ROWS = 192 };
-/// Inputs walked at a time when a panel serves several tiles of rows: 64 KiB of bf16 weights stay
-/// in the second-level cache between tiles.
-enum { K_BLOCK = 512 };
+/// Inputs walked at a time when a panel serves several tiles of rows. With many rows 64 KiB of
+/// bf16 weights stay in the second-level cache between tiles. With few, weights still come from
+/// memory most of the time: 16 KiB fit the first level, and memory is never idle for long.
+enum { LONG_BLOCK = 512, SHORT_BLOCK = 128, MANY_ROWS = 24 };
 
 typedef struct {
     const ck_linear_job *job;
@@ -71,7 +72,7 @@ void ck_panel_product(
         }
         return;
     }
-    int step = rows > CK_TILE_ROWS ? K_BLOCK : k;
+    int step = rows > MANY_ROWS ? LONG_BLOCK : rows > CK_TILE_ROWS ? SHORT_BLOCK : k;
     for (int first = 0; first < k; first += step) {
         int count = k - first < step ? k - first : step;
         const uint8_t *block =
@@ -93,7 +94,9 @@ void ck_panel_product(
     }
 }
 
-/// The bytes a unit needs: a decoded block, and a tile for the last, ragged panel.
+/// The bytes a unit needs: a decoded block, and a compact tile of results. Sums that go to memory
+/// between blocks of k go there and not to y, whose rows, often a power of two apart, fall into
+/// the same sets of the cache.
 static size_t unit_scratch(int rows) {
     return CK_BYTES_SCRATCH + (size_t)rows * CK_PANEL * sizeof(float);
 }
@@ -106,20 +109,20 @@ static void do_unit(const linear_run *run, const linear_plan *plan, int unit, in
     int first = unit % groups * plan->panels_per_unit;
     int end = first + plan->panels_per_unit;
     char *scratch = ck_pool_scratch(run->pool, thread, unit_scratch(rows));
-    float *edge = (float *)(void *)(scratch + CK_BYTES_SCRATCH);
+    float *tile = (float *)(void *)(scratch + CK_BYTES_SCRATCH);
     for (int panel = first; panel < end && panel < plan->panels; panel++) {
         int outputs = job->weight->outputs - panel * CK_PANEL;
         float *y = job->y + row * job->y_stride + panel * CK_PANEL;
-        if (outputs >= CK_PANEL) {
+        if (outputs >= CK_PANEL && rows <= CK_TILE_ROWS) {
             ck_panel_product(
                 run->kernels, job->weight, panel, plan->x, row, rows, y, job->y_stride, scratch);
             continue;
         }
         ck_panel_product(
-            run->kernels, job->weight, panel, plan->x, row, rows, edge, CK_PANEL, scratch);
+            run->kernels, job->weight, panel, plan->x, row, rows, tile, CK_PANEL, scratch);
+        size_t width = (size_t)(outputs < CK_PANEL ? outputs : CK_PANEL);
         for (int r = 0; r < rows; r++) {
-            memcpy(
-                y + r * job->y_stride, edge + r * CK_PANEL, (size_t)outputs * sizeof(float));
+            memcpy(y + r * job->y_stride, tile + r * CK_PANEL, width * sizeof(float));
         }
     }
 }

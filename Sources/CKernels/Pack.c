@@ -35,20 +35,60 @@ static uint8_t sign_and_magnitude(int8_t value) {
     return value < 0 ? (uint8_t)(0x80 | -value) : (uint8_t)value;
 }
 
+/// Any panel, element by element.
+static void pack_elements(
+    int format, const uint8_t *source, ptrdiff_t row, ptrdiff_t column, int outputs, int inputs,
+    uint8_t *panel) {
+    ptrdiff_t size = ck_element_size(format);
+    for (int o = 0; o < outputs; o++) {
+        const uint8_t *from = source + o * row * size;
+        for (int k = 0; k < inputs; k++, from += column * size) {
+            memcpy(panel + place(format, o, k) * (size_t)size, from, (size_t)size);
+        }
+    }
+}
+
+/// Inputs in sequence, whole groups of 4 bytes: a panel is its words transposed.
+static void pack_words(
+    int format, const uint8_t *source, ptrdiff_t row, int outputs, int inputs, uint8_t *panel) {
+    const ck_kernels *kernels = ck_kernels_in_use();
+    int per_word = 4 / ck_element_size(format);
+    kernels->transpose(
+        (const uint32_t *)(const void *)source, row / per_word, outputs, inputs / per_word,
+        (uint32_t *)(void *)panel, CK_PANEL);
+    if (ck_element_size(format) == 1) {
+        kernels->group_pairs(panel, (size_t)inputs * CK_PANEL);
+    }
+}
+
+/// Outputs in sequence (a transposed matrix) in bf16: two inputs' rows interleaved.
+static void pack_transposed_pairs(
+    const uint16_t *source, ptrdiff_t column, int outputs, int inputs, uint16_t *panel) {
+    const ck_kernels *kernels = ck_kernels_in_use();
+    const uint16_t zeros[CK_PANEL] = {0};
+    for (int k = 0; k < inputs; k += 2) {
+        const uint16_t *next = k + 1 < inputs ? source + (k + 1) * column : zeros;
+        kernels->interleave(
+            source + k * column, next, panel + (size_t)k * CK_PANEL, (size_t)outputs);
+    }
+}
+
 static void pack_panel(
     int format, const uint8_t *source, ptrdiff_t row, ptrdiff_t column, int outputs, int inputs,
     uint8_t *panel) {
-    for (int o = 0; o < outputs; o++) {
-        const uint8_t *from = source + (ptrdiff_t)o * row * ck_element_size(format);
-        for (int k = 0; k < inputs; k++, from += column * ck_element_size(format)) {
-            uint8_t *to = panel + place(format, o, k) * (size_t)ck_element_size(format);
-            switch (format) {
-            case CK_F32: memcpy(to, from, 4); break;
-            case CK_BF16: memcpy(to, from, 2); break;
-            case CK_E4M3: *to = *from; break;
-            default: *to = sign_and_magnitude((int8_t)*from);
-            }
-        }
+    ptrdiff_t per_word = 4 / ck_element_size(format);
+    if (column == 1 && row % per_word == 0 && inputs % per_word == 0) {
+        pack_words(format, source, row, outputs, inputs, panel);
+    } else if (row == 1 && format == CK_BF16) {
+        pack_transposed_pairs(
+            (const uint16_t *)(const void *)source, column, outputs, inputs,
+            (uint16_t *)(void *)panel);
+    } else {
+        pack_elements(format, source, row, column, outputs, inputs, panel);
+    }
+    if (format == CK_INT8) {
+        size_t bytes = ck_panel_bytes_of(format, inputs);
+        for (size_t i = 0; i < bytes; i++) panel[i] = sign_and_magnitude((int8_t)panel[i]);
     }
 }
 
@@ -57,7 +97,6 @@ void ck_pack(
     void *packed) {
     size_t panel_bytes = ck_panel_bytes_of(format, inputs);
     uint8_t *panel = packed;
-    memset(packed, 0, ck_packed_bytes(format, outputs, inputs));
     for (int first = 0; first < outputs; first += CK_PANEL, panel += panel_bytes) {
         int here = outputs - first < CK_PANEL ? outputs - first : CK_PANEL;
         ptrdiff_t start = (ptrdiff_t)first * row * ck_element_size(format);

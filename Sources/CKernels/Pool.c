@@ -1,5 +1,4 @@
 #define _GNU_SOURCE
-#include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -7,7 +6,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,7 +18,7 @@
 /// Turns of the watching loop before sleeping: some 20 us, longer than the gap between the
 /// kernels of one layer and shorter than a time slice.
 enum { WATCH_TURNS = 1500 };
-enum { CACHE_LINE = 64, HUGE_PAGE = 2 << 20, CALLER_SCRATCHES = 2 };
+enum { CACHE_LINE = 64, CALLER_SCRATCHES = 2 };
 
 typedef struct {
     void *memory;
@@ -151,31 +149,6 @@ void *ck_pool_scratch(ck_pool *pool, int thread, size_t bytes) {
         own->memory = ck_allocate(own->bytes);
     }
     return own->memory;
-}
-
-// ---- Memory --------------------------------------------------------------------------------
-
-void *ck_allocate(size_t bytes) {
-    if (bytes < HUGE_PAGE) {
-        size_t rounded = (bytes + CACHE_LINE) / CACHE_LINE * CACHE_LINE;
-        void *memory = aligned_alloc(CACHE_LINE, rounded);
-        if (memory == NULL) abort();
-        return memset(memory, 0, rounded);
-    }
-    void *memory =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) abort();
-    madvise(memory, bytes, MADV_HUGEPAGE);
-    return memory;
-}
-
-void ck_free(void *memory, size_t bytes) {
-    if (memory == NULL) return;
-    if (bytes < HUGE_PAGE) {
-        free(memory);
-    } else {
-        munmap(memory, bytes);
-    }
 }
 
 double ck_seconds(void) {

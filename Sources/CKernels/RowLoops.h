@@ -203,6 +203,18 @@ static void LEVEL(interleave)(
     }
 }
 
+static void LEVEL(group_pairs)(uint8_t *bytes, size_t count) {
+    for (size_t start = 0; start + 16 <= count; start += 16) {
+        uint16_t pairs[8], grouped[8];
+        memcpy(pairs, bytes + start, sizeof pairs);
+        for (int i = 0; i < 4; i++) {
+            grouped[i] = pairs[2 * i];
+            grouped[4 + i] = pairs[2 * i + 1];
+        }
+        memcpy(bytes + start, grouped, sizeof grouped);
+    }
+}
+
 #define ROW_LOOPS                                                                                  \
     .rms_norm = LEVEL(rms_norm), .rope = LEVEL(rope), .swiglu = LEVEL(swiglu),                     \
     .largest = LEVEL(largest), .exponentials = LEVEL(exponentials), .sigmoid = LEVEL(sigmoid),     \
@@ -210,4 +222,4 @@ static void LEVEL(interleave)(
     .bf16_encode = LEVEL(bf16_encode), .bf16_decode = LEVEL(bf16_decode),                          \
     .bf16_accumulate = LEVEL(bf16_accumulate), .e4m3_encode = LEVEL(e4m3_encode),                  \
     .e4m3_decode = LEVEL(e4m3_decode), .largest_magnitude = LEVEL(largest_magnitude),              \
-    .interleave = LEVEL(interleave)
+    .interleave = LEVEL(interleave), .group_pairs = LEVEL(group_pairs)

@@ -34,6 +34,9 @@ ck_level ck_set_level(ck_level level);
 /// Zeroed memory, aligned to 64 bytes; in huge pages when it is large enough to fill one.
 void *ck_allocate(size_t bytes);
 void ck_free(void *memory, size_t bytes);
+/// The same for weights: small ones share huge pages, and give them back together.
+void *ck_allocate_packed(size_t bytes);
+void ck_free_packed(void *memory, size_t bytes);
 
 // ---- Pool: fork and join -------------------------------------------------------------------
 
@@ -69,7 +72,8 @@ typedef struct {
 
 size_t ck_packed_bytes(int format, int outputs, int inputs);
 size_t ck_packed_scales(int format, int outputs, int inputs);
-/// Packs a row-major matrix whose element (o, i) lies at `source + (o * row + i * column) * size`.
+/// Packs a matrix whose element (o, i) lies at `source + (o * row + i * column) * size`; one of
+/// `row` and `column` is 1, and the source need not be aligned. `packed` is all zeros.
 void ck_pack(
     int format, const void *source, ptrdiff_t row, ptrdiff_t column, int outputs, int inputs,
     void *packed);

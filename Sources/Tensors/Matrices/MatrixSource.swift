@@ -60,7 +60,7 @@ struct MatrixPart {
 
     func pack(_ values: UnsafeRawPointer, _ scales: [Float]) -> ck_weight {
         let format = packedFormat
-        let data = unsafe ck_allocate(
+        let data = unsafe ck_allocate_packed(
             ck_packed_bytes(format.code, Int32(outputs), Int32(inputs)))!
         if format == source.format {
             let first = unsafe values + rows.lowerBound * source.inputs * format.size
@@ -101,7 +101,7 @@ struct MatrixPart {
     private func packScales(_ format: NumberFormat, _ scales: [Float]) -> UnsafePointer<Float>? {
         let count = ck_packed_scales(format.code, Int32(outputs), Int32(inputs))
         guard count > 0 else { return nil }
-        let packed = unsafe ck_allocate(count * 4)!.assumingMemoryBound(to: Float.self)
+        let packed = unsafe ck_allocate_packed(count * 4)!.assumingMemoryBound(to: Float.self)
         if format == .int8 {
             for output in 0 ..< outputs {
                 unsafe packed[output] = scales[rows.lowerBound + output]

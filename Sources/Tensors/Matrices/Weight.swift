@@ -100,9 +100,10 @@ public enum NumberFormat: String, Sendable, CaseIterable, Codable {
     }
 
     deinit {
-        unsafe ck_free(UnsafeMutableRawPointer(mutating: packed.data), byteCount - scaleMemory)
+        unsafe ck_free_packed(
+            UnsafeMutableRawPointer(mutating: packed.data), byteCount - scaleMemory)
         if scaleMemory > 0 {
-            unsafe ck_free(UnsafeMutableRawPointer(mutating: packed.scales), scaleMemory)
+            unsafe ck_free_packed(UnsafeMutableRawPointer(mutating: packed.scales), scaleMemory)
         }
     }
 
