@@ -7,6 +7,7 @@ struct Apus: AsyncParsableCommand {
         commandName: "apus",
         abstract: "Launches, serves, trains and measures mixture-of-experts models on a cluster.",
         subcommands: [
+            BenchCommand.self,
             ConvertCommand.self,
             InspectCommand.self,
             LabCommand.self,

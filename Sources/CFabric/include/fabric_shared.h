@@ -66,3 +66,6 @@ void fabric_name_thread(const char *name);
 
 /// `accept4`, close-on-exec and non-blocking (it needs _GNU_SOURCE); -1 on failure.
 int fabric_accept(int listener);
+
+/// Has the kernel kill this process when its parent ends; `prctl` is variadic.
+void fabric_die_with_parent(void);

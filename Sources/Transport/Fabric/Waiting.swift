@@ -54,13 +54,7 @@ extension Window {
     ) throws(TransportError) -> Int {
         precondition(!conditions.isEmpty, "a wait for no signal")
         if let index = firstSatisfied(conditions) { return index }
-        let pollEnd = fabric_now() &+ fabric.pollNanoseconds
-        repeat {
-            for _ in 0 ..< 16 {
-                if let index = firstSatisfied(conditions) { return index }
-                fabric_pause()
-            }
-        } while fabric_now() < pollEnd
+        if let index = poll(conditions) { return index }
         while true {
             let rings = fabric.control.rings
             if let index = firstSatisfied(conditions) { return index }
@@ -76,6 +70,26 @@ extension Window {
             }
             fabric.control.sleep(since: rings, nanoseconds: min(remaining, Self.longestSleep))
         }
+    }
+
+    /// Looks for a short time before a sleep is worth its cost, and moves the engine meanwhile:
+    /// no thread is then woken between the network and this wait.
+    private func poll(_ conditions: [SignalCondition]) -> Int? {
+        let end = fabric_now() &+ fabric.pollNanoseconds
+        let engine = fabric.engine
+        engine?.beginPolling()
+        repeat {
+            for _ in 0 ..< 16 {
+                if let index = firstSatisfied(conditions) {
+                    engine?.endPolling(isSleepNext: false)
+                    return index
+                }
+                fabric_pause()
+            }
+            engine?.poll()
+        } while fabric_now() < end
+        engine?.endPolling(isSleepNext: true)
+        return nil
     }
 
     /// Bounds what a wake-up lost to a dying writer (signal stored, doorbell not rung) can cost.

@@ -36,8 +36,6 @@ final class Losses: Sendable {
 
     func contains(_ rank: Rank) -> Bool { state.withLock { $0.entries[rank] != nil } }
 
-    func cause(of rank: Rank) -> String? { state.withLock { $0.entries[rank]?.cause } }
-
     func isMasked(_ rank: Rank) -> Bool {
         state.withLock { $0.entries[rank]?.isMasked ?? false }
     }

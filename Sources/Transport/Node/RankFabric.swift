@@ -20,7 +20,7 @@ public final class RankFabric: Fabric {
     let members: [Member]
     let losses: Losses
     private let exchange: any AddressExchange
-    private let engine: (any RemoteEngine)?
+    let engine: (any RemoteEngine)?
     private let pulse: Pulse
     private let windowCount = Mutex(0)
     private let isClosed = Atomic<Bool>(false)
@@ -60,14 +60,16 @@ public final class RankFabric: Fabric {
     }
 
     /// Polls longer where each rank has a core: a futex wake costs about 5 us, a time slice lost
-    /// to a poller costs milliseconds.
+    /// to a poller costs milliseconds. A network's round trip is longer than a cache line's.
     private static func pollNanoseconds(
         _ configuration: FabricConfiguration, _ members: [Member]
     ) -> UInt64 {
         if let limit = configuration.pollLimit { return limit.wholeNanoseconds }
         let own = members[configuration.rank.rawValue].nodeIndex
         let neighbours = members.count { $0.nodeIndex == own }
-        return neighbours <= sysconf(Int32(_SC_NPROCESSORS_ONLN)) ? 20_000 : 2_000
+        let hasCores = neighbours <= sysconf(Int32(_SC_NPROCESSORS_ONLN))
+        if members.contains(where: { !$0.storesReach }) { return hasCores ? 50_000 : 10_000 }
+        return hasCores ? 20_000 : 5_000
     }
 
     /// Makes what needs all ranks: the window that barriers use.

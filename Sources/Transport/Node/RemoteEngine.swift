@@ -22,6 +22,12 @@ protocol RemoteEngine: AnyObject, Sendable {
         _ window: Window, _ range: Range<Int>, to rank: Rank, at offset: Int, signal: Int?,
         value: UInt64
     ) throws(TransportError)
+    /// A waiter will call `poll` until `endPolling`; the engine's own thread keeps out of its way.
+    func beginPolling()
+    /// Makes some progress, if nobody else does.
+    func poll()
+    /// The waiter goes on, or sleeps next and leaves progress to the engine's thread.
+    func endPolling(isSleepNext: Bool)
     /// Returns when no posted put needs its staging bytes any more.
     func flush(deadline: Deadline) throws(TransportError)
     /// Gives up on a rank: what is posted to it completes or fails at once.

@@ -23,3 +23,37 @@ enum NetworkDevices {
         return names
     }
 }
+
+/// An IPv4 address of this node.
+public struct NetworkAddress: Hashable, Sendable {
+    /// The interface that has it.
+    public let device: String
+    /// In dotted form.
+    public let address: String
+
+    /// All of them, in the kernel's order.
+    public static func all() -> [NetworkAddress] {
+        var list: UnsafeMutablePointer<ifaddrs>?
+        guard unsafe getifaddrs(&list) == 0 else { return [] }
+        defer { unsafe freeifaddrs(list) }
+        var found: [NetworkAddress] = []
+        var next = unsafe list
+        while let entry = unsafe next {
+            unsafe next = entry.pointee.ifa_next
+            guard let address = unsafe entry.pointee.ifa_addr,
+                unsafe address.pointee.sa_family == sa_family_t(AF_INET)
+            else { continue }
+            var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+            let length = socklen_t(MemoryLayout<sockaddr_in>.size)
+            let status = unsafe getnameinfo(
+                address, length, &text, socklen_t(text.count), nil, 0, NI_NUMERICHOST)
+            guard status == 0 else { continue }
+            let bytes = text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+            found.append(
+                NetworkAddress(
+                    device: unsafe String(cString: entry.pointee.ifa_name),
+                    address: String(decoding: bytes, as: UTF8.self)))
+        }
+        return found
+    }
+}

@@ -45,8 +45,10 @@ extension UCXState {
     ) throws(TransportError) -> Posting {
         let index = peer.rawValue
         guard !isGone[index], let endpoint = unsafe endpoints[index] else {
+            // Whoever was lost first is to be named, not a survivor that left because of it.
+            let loss = outside.losses.ending(waitFor: [peer])
             throw .rankLost(
-                peer, phase: "put", cause: outside.losses.cause(of: peer) ?? "it was given up")
+                loss?.rank ?? peer, phase: "put", cause: loss?.cause ?? "it was given up")
         }
         guard let slot = unsafe slots?.take() else { return .full }
         unsafe slot.pointee.rank = Int32(index)

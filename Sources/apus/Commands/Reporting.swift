@@ -3,6 +3,7 @@ import Cluster
 import DeepSeekV3
 import Foundation
 import Topology
+import Transport
 
 /// Runs a command's work and turns an error of a room into one line on standard error and the
 /// exit code people are promised: 1 failed check, 2 bad input, 3 lost rank or deadline.
@@ -20,6 +21,7 @@ func reporting<Value>(_ work: () throws -> Value) throws -> Value {
 private func exitCode(of error: any Error) -> Int32 {
     switch error {
     case let error as ClusterError: error.exitCode
+    case let error as TransportError: error.exitCode
     case is TopologyError, is PlacementError, is ModelError: 2
     default: 1
     }

@@ -1,0 +1,9 @@
+import ArgumentParser
+
+/// Measurements: each prints what it was measured against in the same run.
+struct BenchCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bench",
+        abstract: "Measures links, collectives and models against the limits of this machine.",
+        subcommands: [LinkCommand.self])
+}

@@ -1,0 +1,124 @@
+import Foundation
+import Topology
+import Transport
+
+/// What `ucx_perftest` reaches between two ranks: the peer that the link figures stand beside.
+struct PerftestFigures: Codable {
+    var latencyMicroseconds: Double?
+    var tokenLatencyMicroseconds: Double?
+    var bytesPerSecond: Double?
+    /// What it ran: `put posix` or `am tcp`.
+    var test: String
+
+    var text: String {
+        func show(_ value: Double?) -> String { value.map { String(format: "%.2f", $0) } ?? "-" }
+        return "\(test): \(show(latencyMicroseconds)) / \(show(tokenLatencyMicroseconds)) us, "
+            + "\(show(bytesPerSecond.map { $0 / 1e9 })) GB/s"
+    }
+}
+
+/// Runs `ucx_perftest` between pairs of ranks: one serves, the other measures.
+///
+/// Where stores reach, its put over POSIX shared memory is the same work; elsewhere its active
+/// messages over TCP are, since its put is emulated there.
+struct PerftestReference {
+    private let fabric: any Fabric
+    private let isTCP: Bool
+    private let device: String?
+    private let addresses: [String]
+    private let program = "/usr/bin/ucx_perftest"
+
+    /// Collective: ranks tell each other where they can be reached. Nil measures without it.
+    init?(fabric: any Fabric, group: RankOptions) throws {
+        self.fabric = fabric
+        device = group.device
+        isTCP = group.transport == .tcp
+        let here = FileManager.default.isExecutableFile(atPath: program)
+        let address = here ? LocalAddress.first(on: group.device) : ""
+        let all = try fabric.allGather(
+            Array(address.utf8), label: "perftest addresses",
+            deadline: Deadline(.seconds(60), "perftest addresses"))
+        addresses = all.map { String(decoding: $0, as: UTF8.self) }
+        if addresses.contains("") { return nil }
+    }
+
+    /// Collective; figures on the lower rank of the pair.
+    func measure(_ pair: (Rank, Rank), round: Int) throws -> PerftestFigures? {
+        let (first, second) = pair
+        let isStore = fabric.node(of: first) == fabric.node(of: second) && !isTCP
+        let tests = isStore ? ("ucp_put_lat", "ucp_put_bw") : ("ucp_am_lat", "ucp_am_bw")
+        let runs = [(tests.0, 8, 20_000), (tests.0, 7168, 20_000), (tests.1, 1 << 20, 1000)]
+        var values: [Double?] = []
+        for (index, run) in runs.enumerated() {
+            let port = 21_000 + (round * 4 + index) % 10_000
+            let iterations = isStore ? run.2 : run.2 / 10
+            if fabric.rank == second {
+                let server = try start([], port, isStore)
+                try meet()
+                server.waitUntilExit()
+            } else {
+                // The server must listen before the client calls.
+                try meet()
+                if fabric.rank == first {
+                    usleep(200_000)
+                    let arguments = [
+                        addresses[second.rawValue], "-t", run.0, "-s", "\(run.1)", "-n",
+                        "\(iterations)", "-w", "\(max(100, iterations / 10))", "-f",
+                    ]
+                    values.append(try result(of: start(arguments, port, isStore), run.0))
+                }
+            }
+            try meet()
+        }
+        guard values.count == 3 else { return nil }
+        return PerftestFigures(
+            latencyMicroseconds: values[0], tokenLatencyMicroseconds: values[1],
+            bytesPerSecond: values[2], test: isStore ? "put posix" : "am tcp")
+    }
+
+    private func meet() throws {
+        try fabric.barrier(deadline: Deadline(.seconds(60), "ucx_perftest"))
+    }
+
+    private func start(_ arguments: [String], _ port: Int, _ isStore: Bool) throws -> Process {
+        let process = Process()
+        process.executableURL = URL(filePath: program)
+        process.arguments = arguments + ["-p", "\(port)"]
+        var environment = ProcessInfo.processInfo.environment
+        environment["UCX_TLS"] = isStore ? "posix,cma" : "tcp"
+        environment["UCX_NET_DEVICES"] = isStore ? nil : device
+        environment["UCX_WARN_UNUSED_ENV_VARS"] = "n"
+        process.environment = environment
+        process.standardOutput = Pipe()
+        process.standardError = Pipe()
+        try process.run()
+        return process
+    }
+
+    /// The last line's overall average: microseconds, or MB/s for bandwidth.
+    private func result(of process: Process, _ test: String) throws -> Double? {
+        guard let pipe = process.standardOutput as? Pipe else { return nil }
+        let data = pipe.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        let lines = String(decoding: data, as: UTF8.self).split(separator: "\n")
+        guard let line = lines.last(where: { $0.contains("Final") }) ?? lines.last else {
+            return nil
+        }
+        let words = line.split(separator: " ").compactMap { Double($0) }
+        guard words.count >= 7 else { return nil }
+        // iterations, p50, average, overall, MB/s average, MB/s overall, messages...
+        return test.hasSuffix("_bw") ? words[words.count - 3] * 1_048_576 : words[1]
+    }
+}
+
+/// An address of this node that others can reach.
+enum LocalAddress {
+    /// The first IPv4 address of a device, of any but loopback, or loopback's.
+    static func first(on device: String?) -> String {
+        let wanted = device?.split(separator: ",").first.map(String.init)
+        let all = NetworkAddress.all()
+        let chosen =
+            all.first { $0.device == wanted } ?? all.first { !$0.address.hasPrefix("127.") }
+        return chosen?.address ?? "127.0.0.1"
+    }
+}

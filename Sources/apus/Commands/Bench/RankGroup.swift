@@ -1,0 +1,103 @@
+public import ArgumentParser
+import Foundation
+import Topology
+public import Transport
+
+/// The ranks of a benchmark: started here, or started by a launcher and joined.
+struct RankOptions: ParsableArguments {
+    @Option(help: "Start this many ranks here; not needed under mpirun, srun or apus lab run.")
+    var ranks = 2
+
+    @Option(help: "auto, shm, tcp, rdma or loopback.")
+    var transport = FabricConfiguration.Transport.auto
+
+    @Option(help: "Network or RDMA devices to use, comma-separated.")
+    var device: String?
+
+    @Option(help: "Pretended node of each rank, comma-separated, as 0,0,1,1: UCX between them.")
+    var nodes: String?
+
+    /// Runs `body` on every rank: in this process if a launcher started it, else in children.
+    ///
+    /// Only rank 0 may print to standard output.
+    func onEveryRank(_ body: (any Fabric) throws -> Void) throws {
+        do {
+            let variables = ProcessInfo.processInfo.environment
+            guard let launch = try LaunchEnvironment.detect(in: variables) else {
+                return try RankGroup(count: ranks).run()
+            }
+            if launch.launcher == "apus" { ParentProcess.followIntoDeath() }
+            let exchange = try exchange(launch)
+            let fabric = try makeFabric(try configuration(launch), exchange: exchange)
+            defer { fabric.close() }
+            try body(fabric)
+        } catch let error as TransportError {
+            FileHandle.standardError.write(Data("apus: \(error)\n".utf8))
+            throw ExitCode(error.exitCode)
+        }
+    }
+
+    private func exchange(_ launch: LaunchEnvironment) throws -> any AddressExchange {
+        let deadline = Deadline(.seconds(60), "join")
+        guard launch.launcher == "apus" else { return try launch.join(deadline: deadline) }
+        return try TCPExchange.connect(
+            to: launch.rendezvous, rank: launch.rank, rankCount: launch.rankCount,
+            token: launch.token, deadline: deadline)
+    }
+
+    private func configuration(_ launch: LaunchEnvironment) throws -> FabricConfiguration {
+        var configuration = FabricConfiguration(
+            rank: launch.rank, rankCount: launch.rankCount, transport: transport, device: device)
+        configuration.nodes = nodes?.split(separator: ",").compactMap { Int($0) }
+        return configuration
+    }
+
+    func validate() throws {
+        guard (1 ... FabricConfiguration.maximumRankCount).contains(ranks) else {
+            throw ValidationError("--ranks \(ranks) is outside 1...1024")
+        }
+    }
+}
+
+extension FabricConfiguration.Transport: ExpressibleByArgument {}
+
+extension TransportError {
+    /// 3 for a lost rank or a missed deadline, 2 for what the user gave.
+    var exitCode: Int32 {
+        switch self {
+        case .rankLost, .deadline: 3
+        default: 2
+        }
+    }
+}
+
+/// Children of this process, each a rank with this program's own arguments.
+struct RankGroup {
+    let count: Int
+
+    /// Serves the rendezvous, starts the ranks, and waits for all.
+    func run() throws {
+        let token = RendezvousToken.random()
+        let rendezvous = try TCPRendezvous(address: "127.0.0.1:0", rankCount: count, token: token)
+        defer { rendezvous.close() }
+        var children: [Process] = []
+        defer { for child in children where child.isRunning { child.terminate() } }
+        for rank in 0 ..< count {
+            let child = Process()
+            child.executableURL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+            child.arguments = Array(CommandLine.arguments.dropFirst())
+            child.environment = ProcessInfo.processInfo.environment.merging([
+                "APUS_RANK": "\(rank)", "APUS_RANK_COUNT": "\(count)",
+                "APUS_RENDEZVOUS": rendezvous.address, "APUS_TOKEN": token,
+            ]) { $1 }
+            try child.run()
+            children.append(child)
+        }
+        for child in children { child.waitUntilExit() }
+        let failed = children.first { $0.terminationReason == .uncaughtSignal }
+        if failed != nil { throw ExitCode(3) }
+        if let status = children.map(\.terminationStatus).first(where: { $0 != 0 }) {
+            throw ExitCode(status)
+        }
+    }
+}
