@@ -11,7 +11,9 @@ struct Apus: AsyncParsableCommand {
             ConvertCommand.self,
             InspectCommand.self,
             LabCommand.self,
+            LaunchCommand.self,
             MakeModelCommand.self,
             ScheduleCommand.self,
+            StatusCommand.self,
         ])
 }

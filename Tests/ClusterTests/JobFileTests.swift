@@ -73,25 +73,42 @@ import Testing
         var count = 1
         var ratio = 0.5
         var isOn = true
+        var inner = Inner()
+        var names = ["a"]
+    }
+
+    struct Inner: Codable, Equatable {
+        var limit = 3
+        var name = "n"
     }
 
     @Test func `settings of another room are put over its defaults`() throws {
-        let written: [String: JobConfiguration.Scalar] = [
+        let written: [String: JobConfiguration.Setting] = [
             "count": .integer(4), "isOn": .flag(false),
         ]
         let settings = try written.applied(to: Settings(), section: "engine")
         #expect(settings == Settings(count: 4, ratio: 0.5, isOn: false))
-        let whole: [String: JobConfiguration.Scalar] = ["ratio": .integer(2)]
+        let nested: [String: JobConfiguration.Setting] = ["inner": .mapping(["limit": .integer(9)])]
+        #expect(
+            try nested.applied(to: Settings(), section: "api").inner == Inner(limit: 9, name: "n"))
+        let whole: [String: JobConfiguration.Setting] = ["ratio": .integer(2)]
         #expect(try whole.applied(to: Settings(), section: "engine").ratio == 2)
     }
 
     @Test(
         arguments: [
-            (["cuont": .integer(1)], "unknown key \"engine.cuont\"; known: count, isOn, ratio"),
+            (
+                ["cuont": .integer(1)],
+                "unknown key \"engine.cuont\"; known: count, inner, isOn, names, ratio"
+            ),
+            (
+                ["inner": .mapping(["x": .integer(1)])],
+                "unknown key \"engine.inner.x\"; known: limit, name"
+            ),
             (["count": .text("many")], "engine: count is not a Int"),
-        ] as [([String: JobConfiguration.Scalar], String)])
+        ] as [([String: JobConfiguration.Setting], String)])
     func `a setting the room does not have is refused`(
-        written: [String: JobConfiguration.Scalar], words: String
+        written: [String: JobConfiguration.Setting], words: String
     ) {
         let error = #expect(throws: ClusterError.self) {
             try written.applied(to: Settings(), section: "engine")

@@ -71,18 +71,18 @@ public struct PhaseProgress: Hashable, Codable, Sendable {
     /// To do in all, in bytes.
     public var totalBytes: Int
     /// Since the phase began.
-    public var elapsed: Duration
+    public var elapsedSeconds: Double
 
     /// States progress.
     public init(doneBytes: Int, totalBytes: Int, elapsed: Duration) {
         self.doneBytes = doneBytes
         self.totalBytes = totalBytes
-        self.elapsed = elapsed
+        elapsedSeconds = elapsed.inSeconds
     }
 
     /// `1.2 of 6.8 GB, 3.1 GB/s, 2 s left`.
     public var description: String {
-        let seconds = max(1e-9, elapsed.inSeconds)
+        let seconds = max(1e-9, elapsedSeconds)
         let rate = Double(doneBytes) / seconds
         let left = rate > 0 ? Double(totalBytes - doneBytes) / rate : 0
         func gigabytes(_ bytes: Double) -> String { (bytes / 1e9).formatted(digits: 2) }

@@ -22,9 +22,9 @@ public struct JobConfiguration: Codable, Hashable, Sendable {
     /// What a rank may hold.
     public var limits = Limits()
     /// Settings of the engine, by its own names; what is left out keeps the engine's default.
-    public var engine: [String: Scalar] = [:]
+    public var engine: [String: Setting] = [:]
     /// Settings of the HTTP API, by its own names.
-    public var api: [String: Scalar] = [:]
+    public var api: [String: Setting] = [:]
 
     /// Every default.
     public init() {}
@@ -35,6 +35,12 @@ public struct JobConfiguration: Codable, Hashable, Sendable {
         public var address: String
         /// 0 to 65535; 0 takes any free one.
         public var port: Int
+
+        /// An interface and a port on it.
+        public init(address: String, port: Int) {
+            self.address = address
+            self.port = port
+        }
     }
 
     /// Time limits, seconds.
@@ -64,15 +70,17 @@ public struct JobConfiguration: Codable, Hashable, Sendable {
     }
 
     /// A value of a setting that this room passes on without knowing it.
-    public enum Scalar: Codable, Hashable, Sendable {
+    public indirect enum Setting: Codable, Hashable, Sendable {
         case flag(Bool)
         case integer(Int)
         case number(Double)
         case text(String)
+        case list([Setting])
+        case mapping([String: Setting])
     }
 }
 
-extension JobConfiguration.Scalar {
+extension JobConfiguration.Setting {
     /// Reads the narrowest kind that fits.
     public init(from decoder: any Decoder) throws {
         let value = try decoder.singleValueContainer()
@@ -82,6 +90,10 @@ extension JobConfiguration.Scalar {
             self = .integer(integer)
         } else if let number = try? value.decode(Double.self) {
             self = .number(number)
+        } else if let list = try? value.decode([Self].self) {
+            self = .list(list)
+        } else if let mapping = try? value.decode([String: Self].self) {
+            self = .mapping(mapping)
         } else {
             self = .text(try value.decode(String.self))
         }
@@ -95,6 +107,8 @@ extension JobConfiguration.Scalar {
         case .integer(let integer): try value.encode(integer)
         case .number(let number): try value.encode(number)
         case .text(let text): try value.encode(text)
+        case .list(let list): try value.encode(list)
+        case .mapping(let mapping): try value.encode(mapping)
         }
     }
 }

@@ -137,7 +137,7 @@ extension JobConfiguration {
     }
 }
 
-extension [String: JobConfiguration.Scalar] {
+extension [String: JobConfiguration.Setting] {
     /// Puts these settings over the defaults of another room's configuration.
     ///
     /// - Parameter section: The job file's section they come from, for messages.
@@ -148,16 +148,9 @@ extension [String: JobConfiguration.Scalar] {
     ) throws(ClusterError) -> Settings {
         do {
             let bytes = try JSONEncoder().encode(defaults)
-            var tree = try JSONDecoder().decode([String: Setting].self, from: bytes)
-            for key in keys.sorted() {
-                guard tree[key] != nil else {
-                    let known = tree.keys.sorted().joined(separator: ", ")
-                    throw ClusterError.badInput(
-                        "unknown key \"\(section).\(key)\"; known: \(known)")
-                }
-                tree[key] = Setting(value: self[key])
-            }
-            return try JSONDecoder().decode(Settings.self, from: JSONEncoder().encode(tree))
+            let tree = try JSONDecoder().decode(Self.self, from: bytes)
+            let merged = try merged(over: tree, at: section)
+            return try JSONDecoder().decode(Settings.self, from: JSONEncoder().encode(merged))
         } catch let error as ClusterError {
             throw error
         } catch let error as DecodingError {
@@ -166,20 +159,20 @@ extension [String: JobConfiguration.Scalar] {
             throw .badInput("\(section): \(error)")
         }
     }
-}
 
-/// A setting of another room: a scalar that may be set, or anything else, which may not.
-private struct Setting: Codable {
-    var value: JobConfiguration.Scalar?
-
-    init(value: JobConfiguration.Scalar?) { self.value = value }
-
-    init(from decoder: any Decoder) throws {
-        value = try decoder.singleValueContainer().decode(JobConfiguration.Scalar.self)
-    }
-
-    func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        try container.encode(value)
+    private func merged(over defaults: Self, at place: String) throws(ClusterError) -> Self {
+        var result = defaults
+        for key in keys.sorted() {
+            guard let standing = defaults[key] else {
+                let known = defaults.keys.sorted().joined(separator: ", ")
+                throw .badInput("unknown key \"\(place).\(key)\"; known: \(known)")
+            }
+            if case .mapping(let inner) = standing, case .mapping(let written) = self[key] {
+                result[key] = .mapping(try written.merged(over: inner, at: "\(place).\(key)"))
+            } else {
+                result[key] = self[key]
+            }
+        }
+        return result
     }
 }

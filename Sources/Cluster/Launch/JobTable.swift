@@ -32,7 +32,7 @@ public struct JobTable: Sendable {
 
     private static func header(_ snapshot: JobSnapshot) -> String {
         if let end = snapshot.end { return "\(end)" }
-        let left = snapshot.timeLeft.map { ", \($0.inSeconds.formatted(digits: 0)) s left" } ?? ""
+        let left = snapshot.secondsLeft.map { ", \($0.formatted(digits: 0)) s left" } ?? ""
         return "phase \(snapshot.phase)\(left), epoch \(snapshot.epoch)"
     }
 

@@ -40,10 +40,7 @@ public final class Launcher {
     ///   of the running program.
     public init(_ job: JobConfiguration, programs: URL? = nil) throws(ClusterError) {
         self.job = job
-        self.programs =
-            programs
-            ?? URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
-            .deletingLastPathComponent()
+        self.programs = programs ?? JobIdentity.ownFolder
         for name in ["apus-coordinator", "apus-worker"] {
             let path = self.programs.appending(path: name).path()
             guard FileManager.default.isExecutableFile(atPath: path) else {

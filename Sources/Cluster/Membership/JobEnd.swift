@@ -35,7 +35,8 @@ public enum JobEnd: Hashable, Codable, Sendable, CustomStringConvertible {
     public var exitCode: Int32 {
         switch self {
         case .stopped: 0
-        case .failed: 1
+        // What stops a rank from starting is what it was given; what stops it later is not.
+        case .failed(_, let phase, _): phase == .ready ? 1 : 2
         case .lost, .late, .coordinatorLost: 3
         }
     }

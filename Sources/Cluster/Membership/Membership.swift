@@ -122,12 +122,15 @@ public struct Membership: Sendable {
     public func snapshot(now: Duration) -> JobSnapshot {
         JobSnapshot(
             epoch: epoch, phase: phase,
-            timeLeft: configuration.deadlines[phase].map { max(.zero, phaseBegan + $0 - now) },
+            secondsLeft: configuration.deadlines[phase].map {
+                max(.zero, phaseBegan + $0 - now).inSeconds
+            },
             members: members.enumerated().map { index, member in
                 JobSnapshot.Member(
                     rank: Rank(rawValue: index), phase: member.phase, progress: member.progress,
                     node: member.node, pid: member.pid,
-                    silence: member.lastHeard.map { now - $0 }, statistics: member.statistics,
+                    silentSeconds: member.lastHeard.map { (now - $0).inSeconds },
+                    statistics: member.statistics,
                     lastError: member.lastError)
             }, end: ending)
     }

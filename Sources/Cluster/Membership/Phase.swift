@@ -1,5 +1,5 @@
 /// The way of a rank into the job, in order.
-public enum Phase: Int, Codable, CaseIterable, Comparable, Sendable, CustomStringConvertible {
+public enum Phase: String, Codable, CaseIterable, Comparable, Sendable, CustomStringConvertible {
     /// Not heard of yet, or shaking hands.
     case join
     /// Meeting the other ranks on the data path.
@@ -23,5 +23,15 @@ public enum Phase: Int, Codable, CaseIterable, Comparable, Sendable, CustomStrin
     }
 
     /// Orders phases as a rank passes through them.
-    public static func < (a: Phase, b: Phase) -> Bool { a.rawValue < b.rawValue }
+    public static func < (a: Phase, b: Phase) -> Bool { a.order < b.order }
+
+    private var order: Int {
+        switch self {
+        case .join: 0
+        case .connect: 1
+        case .load: 2
+        case .warmUp: 3
+        case .ready: 4
+        }
+    }
 }

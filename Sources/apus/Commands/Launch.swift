@@ -1,0 +1,106 @@
+import ArgumentParser
+import Cluster
+import Foundation
+import Glibc
+import Synchronization
+
+/// Starts a coordinator and the workers of a job, and stays until it ends.
+struct LaunchCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "launch",
+        abstract: "Runs a job on this machine: a coordinator, its workers, and the HTTP API.",
+        discussion: """
+            Shows every rank's way through join, connect, load, warm up and ready, and serves until \
+            Ctrl-C. Logs and the resolved configuration are kept in the job's folder. Exits with 0 \
+            when stopped, 2 for bad input, 3 when a rank was lost or a deadline passed.
+
+              apus launch cluster/local.yaml
+              apus launch cluster/local.yaml --ranks 4 --model models/other --http-port 0
+            """)
+
+    @Argument(help: "A job file: see cluster/job.schema.json.") var job: String
+    @Option(help: "Workers, instead of the job's count.") var ranks: Int?
+    @Option(help: "Threads per rank, instead of the job's.") var threads: Int?
+    @Option(help: "The model's folder, instead of the job's.") var model: String?
+    @Option(help: "auto, shm, tcp or rdma, instead of the job's.") var transport: String?
+    @Option(help: "Port of the HTTP API, instead of the job's; 0 takes a free one.")
+    var httpPort: Int?
+
+    func run() throws {
+        try reporting { try launched() }
+    }
+
+    private func launched() throws {
+        // From here on Ctrl-C is ours: nothing may be started that it could orphan.
+        let stop = StopFlag.onSignals()
+        let launcher = try Launcher(configured())
+        let screen = JobScreen(isTerminal: isatty(STDOUT_FILENO) == 1)
+        screen.say("job folder: \(launcher.folder.url.path(percentEncoded: false))")
+        try launcher.run(
+            stop: stop,
+            display: Launcher.Display(
+                snapshot: { screen.show($0) },
+                ready: { screen.say("serving on http://\($0.address):\($0.port)/v1") }))
+        screen.say("the job was stopped")
+    }
+
+    private func configured() throws -> JobConfiguration {
+        var configuration = try JobConfiguration(contentsOf: job)
+        configuration.ranks = ranks ?? configuration.ranks
+        configuration.threads = threads ?? configuration.threads
+        configuration.transport = transport ?? configuration.transport
+        configuration.http.port = httpPort ?? configuration.http.port
+        if let model {
+            configuration.model = URL(filePath: model).standardizedFileURL.path(
+                percentEncoded: false)
+        }
+        try configuration.validate(path: job)
+        return configuration
+    }
+}
+
+/// Shows a job: a table that is redrawn on a terminal, lines of what changed elsewhere.
+final class JobScreen: Sendable {
+    private struct State {
+        var table = JobTable()
+        var drawnLines = 0
+        var drawnAt = ContinuousClock.now - .seconds(1)
+    }
+
+    private let isTerminal: Bool
+    private let state = Mutex(State())
+
+    init(isTerminal: Bool) { self.isTerminal = isTerminal }
+
+    func show(_ snapshot: JobSnapshot) {
+        state.withLock { state in
+            let changes = state.table.changes(snapshot)
+            guard isTerminal else {
+                changes.forEach { write($0 + "\n") }
+                return
+            }
+            let isDue = .now - state.drawnAt >= .milliseconds(250)
+            guard isDue || !changes.isEmpty else { return }
+            erase(&state)
+            let lines = JobTable.lines(snapshot)
+            write(lines.joined(separator: "\n") + "\n")
+            state.drawnLines = lines.count
+            state.drawnAt = .now
+        }
+    }
+
+    func say(_ line: String) {
+        state.withLock { state in
+            if isTerminal { erase(&state) }
+            write(line + "\n")
+        }
+    }
+
+    /// Goes back to the first line of the table and clears it.
+    private func erase(_ state: inout State) {
+        if state.drawnLines > 0 { write("\u{1b}[\(state.drawnLines)A\u{1b}[J") }
+        state.drawnLines = 0
+    }
+
+    private func write(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
+}
