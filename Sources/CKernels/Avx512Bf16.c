@@ -65,23 +65,17 @@ INLINE void end_sums(
     }
 }
 
-/// Inputs beyond which k is not a block among others, but all there is.
-enum { LONGEST_BLOCK = 512 };
-
+/// `ahead` is what memory should bring meanwhile, `lines` of it per pair of inputs.
 INLINE void tile_bf16(
     const uint16_t *a, ptrdiff_t a_stride, const uint16_t *panel, int k, float *c,
-    ptrdiff_t c_stride, ending ending, float scale, const int rows) {
-    // Taller tiles come several to a block: while they compute, the block that follows in memory is
-    // fetched. A single row runs at the speed of memory, and fetching only slows it.
-    const bool fetches = rows > 2 && k <= LONGEST_BLOCK && ending <= CONTINUE;
+    ptrdiff_t c_stride, ending ending, float scale, const char *ahead, const int lines,
+    const int rows) {
     sums sums;
     begin_sums(sums, c, c_stride, ending, rows);
-    for (int i = 0; i < k; i += 2, panel += 2 * CK_PANEL) {
+    for (int i = 0; i < k; i += 2, panel += 2 * CK_PANEL, ahead += lines * 64) {
         __m512bh weights[4];
         UNROLL for (int v = 0; v < 4; v++) weights[v] = load_pairs(panel + v * 32);
-        UNROLL for (int v = 0; fetches && v < 4; v++) {
-            _mm_prefetch(panel + k * CK_PANEL + v * 32, _MM_HINT_T1);
-        }
+        UNROLL for (int v = 0; v < lines; v++) _mm_prefetch(ahead + v * 64, _MM_HINT_T1);
         UNROLL for (int r = 0; r < rows; r++) {
             __m512bh x = splat_pair(a + r * a_stride + i);
             UNROLL for (int v = 0; v < 4; v++) {
@@ -92,14 +86,29 @@ INLINE void tile_bf16(
     end_sums(sums, c, c_stride, ending, scale, rows);
 }
 
+/// Inputs beyond which k is not a block among others, but all there is.
+enum { LONGEST_BLOCK = 512 };
+
 static void panel_bf16(
     const uint16_t *a, ptrdiff_t a_stride, int rows, const uint16_t *panel, int k, float *c,
     ptrdiff_t c_stride, bool add) {
+    ending ending = add ? CONTINUE : OVERWRITE;
+    // The block that follows this one in memory. A few rows walk all of k at once, at the speed of
+    // memory, and asking ahead only slows them.
+    const char *ahead = (const char *)(panel + k * CK_PANEL);
+    if (rows > 2 && k <= LONGEST_BLOCK) {
 #define TILE(n)                                                                                    \
-    tile_bf16(a + row * a_stride, a_stride, panel, k, c + row * c_stride, c_stride,                \
-              add ? CONTINUE : OVERWRITE, 1, n)
-    FOR_EACH_TILE(rows, TILE)
+    tile_bf16(a + row * a_stride, a_stride, panel, k, c + row * c_stride, c_stride, ending, 1,     \
+              ahead, 4, n)
+        FOR_EACH_TILE(rows, TILE)
 #undef TILE
+    } else {
+#define TILE(n)                                                                                    \
+    tile_bf16(a + row * a_stride, a_stride, panel, k, c + row * c_stride, c_stride, ending, 1,     \
+              ahead, 0, n)
+        FOR_EACH_TILE(rows, TILE)
+#undef TILE
+    }
 }
 
 // ---- One-byte weights ----------------------------------------------------------------------
@@ -165,8 +174,7 @@ INLINE void tile_bytes(
     end_sums(sums, c, c_stride, ending, scale, rows);
 }
 
-/// Decodes a block of a panel to bf16 pairs, `[k / 2][64][2]`, and fetches the next block, which
-/// memory can bring while this one is multiplied.
+/// Decodes a block of a panel to bf16 pairs, `[k / 2][64][2]`.
 static void decode_block(
     const uint8_t *panel, int k, const decoder *decoder_in_memory, uint16_t *block) {
     decoder decoder = *decoder_in_memory;
@@ -174,7 +182,6 @@ static void decode_block(
         UNROLL for (int v = 0; v < 4; v++) {
             __m512bh pairs[2];
             decode(&decoder, panel + v * 64, pairs);
-            _mm_prefetch(panel + v * 64 + CK_SCALE_BLOCK * CK_PANEL, _MM_HINT_T1);
             _mm512_storeu_si512(block + v * 32, (__m512i)pairs[0]);
             _mm512_storeu_si512(block + 2 * CK_PANEL + v * 32, (__m512i)pairs[1]);
         }
@@ -202,10 +209,11 @@ static void panel_bytes(
             FOR_EACH_TILE(rows, TILE)
 #undef TILE
         } else {
+            const char *ahead = (const char *)(codes + CK_SCALE_BLOCK * CK_PANEL);
             decode_block(codes, count, &decoder, scratch);
 #define TILE(n)                                                                                    \
     tile_bf16(x + row * a_stride, a_stride, scratch, count, c + row * c_stride, c_stride, ending,  \
-              scale, n)
+              scale, ahead, 2, n)
             FOR_EACH_TILE(rows, TILE)
 #undef TILE
         }

@@ -48,7 +48,7 @@ typedef struct {
     void (*interleave)(
         const uint16_t *first, const uint16_t *second, uint16_t *target, size_t count);
 
-    /// In each 16 bytes: 4 groups of (k, k+1, k+2, k+3) become their first pairs, then their second.
+    /// In each 16 bytes, 4 groups of (k, k+1, k+2, k+3): their first pairs, then their second.
     void (*group_pairs)(uint8_t *bytes, size_t count);
 
     void (*rms_norm)(const float *x, const float *weight, float epsilon, float *y, int columns);
