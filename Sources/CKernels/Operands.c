@@ -4,52 +4,46 @@
 
 /// Values below which one thread converts faster than two agree to.
 enum { SHARE_FROM = 1 << 15 };
+/// Rows turned together: a vector of words.
+enum { TURNED_ROWS = 16 };
 
 typedef struct {
     const ck_input *inputs;
     const ck_kernels *kernels;
     const ck_operand *operands;
+    ck_pool *pool;
     int count;
     bool rounds;
 } prepare_run;
 
-/// One row, strided or not, into contiguous f32.
-static void gather_row(const ck_input *input, int row, float *target) {
-    const float *from = input->values + row * input->row;
-    for (int i = 0; i < input->columns; i++) target[i] = from[i * input->column];
-}
-
-/// 64 values at a time, so that a strided row needs no buffer of its own length.
-static void round_row(
-    const ck_kernels *kernels, const ck_input *input, int row, uint16_t *target) {
-    const float *from = input->values + row * input->row;
-    if (input->column == 1) {
-        kernels->round(from, target, (size_t)input->columns);
-        return;
-    }
-    for (int first = 0; first < input->columns; first += CK_PANEL) {
-        float buffer[CK_PANEL];
-        int count = input->columns - first < CK_PANEL ? input->columns - first : CK_PANEL;
-        for (int i = 0; i < count; i++) buffer[i] = from[(first + i) * input->column];
-        kernels->round(buffer, target + first, (size_t)count);
-    }
-}
-
-static void prepare_row(const prepare_run *run, int index, int row) {
-    const ck_input *input = &run->inputs[index];
+/// One row of contiguous f32 becomes a row of the operand.
+static void prepare_row(const prepare_run *run, int index, int row, const float *from) {
     const ck_operand *operand = &run->operands[index];
+    int columns = run->inputs[index].columns;
     void *target = (void *)(uintptr_t)ck_operand_at(operand, row, 0);
     if (operand->is_bf16) {
-        round_row(run->kernels, input, row, target);
-        memset((uint16_t *)target + input->columns, 0, 4 * sizeof(uint16_t));
+        run->kernels->round(from, target, (size_t)columns);
+        memset((uint16_t *)target + columns, 0, 4 * sizeof(uint16_t));
         return;
     }
     float *floats = target;
-    gather_row(input, row, floats);
-    if (run->rounds) {
-        for (int i = 0; i < input->columns; i++) {
-            floats[i] = ck_from_bf16(ck_to_bf16(floats[i]));
-        }
+    for (int i = 0; i < columns; i++) {
+        floats[i] = run->rounds ? ck_from_bf16(ck_to_bf16(from[i])) : from[i];
+    }
+}
+
+/// Rows of a matrix that lies transposed, turned 16 at a time.
+static void prepare_turned(const prepare_run *run, int index, int first, int end, int thread) {
+    const ck_input *input = &run->inputs[index];
+    ptrdiff_t stride = ck_operand_stride(input->columns);
+    float *turned =
+        ck_pool_scratch(run->pool, thread, TURNED_ROWS * (size_t)stride * sizeof(float));
+    for (int row = first; row < end; row += TURNED_ROWS) {
+        int count = end - row < TURNED_ROWS ? end - row : TURNED_ROWS;
+        run->kernels->transpose(
+            (const uint32_t *)(const void *)(input->values + row * input->row), input->column,
+            input->columns, count, (uint32_t *)(void *)turned, stride);
+        for (int r = 0; r < count; r++) prepare_row(run, index, row + r, turned + r * stride);
     }
 }
 
@@ -76,7 +70,13 @@ static void prepare_task(void *context, int thread, int threads) {
         if (repeats(run->inputs, run->operands, i) || stays(input, &run->operands[i])) continue;
         int first = (int)((long)input->rows * thread / threads);
         int end = (int)((long)input->rows * (thread + 1) / threads);
-        for (int row = first; row < end; row++) prepare_row(run, i, row);
+        if (input->column != 1) {
+            prepare_turned(run, i, first, end, thread);
+            continue;
+        }
+        for (int row = first; row < end; row++) {
+            prepare_row(run, i, row, input->values + row * input->row);
+        }
     }
 }
 
@@ -117,7 +117,7 @@ void ck_prepare(
         values += (long)inputs[i].rows * inputs[i].columns;
     }
     if (bytes == 0) return;
-    prepare_run run = {inputs, kernels, operands, count, compute == CK_COMPUTE_BF16};
+    prepare_run run = {inputs, kernels, operands, pool, count, compute == CK_COMPUTE_BF16};
     if (values < SHARE_FROM) {
         prepare_task(&run, 0, 1);
     } else {

@@ -20,7 +20,7 @@ static inline const void *ck_operand_at(const ck_operand *x, int row, int k) {
 /// f32 values `[rows][columns]` anywhere in memory, on their way to meet a weight of `format`.
 typedef struct {
     const float *values;
-    ptrdiff_t row, column; // floats from one row, one column, to the next
+    ptrdiff_t row, column; // floats from one row, one column, to the next; one of them is 1
     int rows, columns, format;
 } ck_input;
 
