@@ -9,6 +9,8 @@ struct Apus: AsyncParsableCommand {
         subcommands: [
             BenchCommand.self,
             ConvertCommand.self,
+            EvaluateCommand.self,
+            GenerateCommand.self,
             InspectCommand.self,
             LabCommand.self,
             LaunchCommand.self,

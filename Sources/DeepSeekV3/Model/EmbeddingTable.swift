@@ -1,4 +1,4 @@
-import Tensors
+public import Tensors
 
 /// The embedding matrix, left in the checkpoint: a token touches one row of it.
 struct EmbeddingTable {
@@ -25,9 +25,6 @@ struct EmbeddingTable {
         }
     }
 
-    /// Exact where the checkpoint is: bf16 and FP8 checkpoints keep their embedding in bf16.
-    var defaultCompute: Compute { format == .float32 ? .float32 : .bfloat16 }
-
     /// Widens the rows of some tokens, whose range was checked.
     func look(up tokens: [Int], into rows: Tensor) {
         let rowBytes = rows.columns * format.size
@@ -38,5 +35,13 @@ struct EmbeddingTable {
                 Quantisation.widen(bytes, as: format, into: &target)
             }
         }
+    }
+}
+
+extension Checkpoint {
+    /// How activations enter matrix products unless someone says otherwise: exactly for float32
+    /// checkpoints, rounded for the others, which keep their embedding in bf16.
+    public func defaultCompute() throws -> Compute {
+        try locate("model.embed_tokens.weight").entry.type == .float32 ? .float32 : .bfloat16
     }
 }

@@ -42,6 +42,9 @@ final class ForwardPass {
         if !isEmpty {
             model.attention.run(
                 weights.attention, rows: rows, store: cache.stores[layer], in: work)
+            model.work.add(weights.attention.count, rows: rows.tokens.count)
+            model.work.add(
+                rows.attention, store: cache.stores[layer], heads: configuration.headCount)
             rmsNorm(
                 stream, weight: weights.feedForwardNorm, epsilon: configuration.normEpsilon,
                 into: normed, pool: pool)
@@ -51,6 +54,7 @@ final class ForwardPass {
             guard !isEmpty else { return }
             expertLayer(normed, network, into: output, compute: model.compute, pool: pool)
             add(output, into: stream, pool: pool)
+            model.work.add(WeightCount(network), rows: rows.tokens.count)
         case .experts(let experts):
             let chosen = chooseExperts(experts, layer: layer)
             guard let group = model.group else {
@@ -73,6 +77,7 @@ final class ForwardPass {
         else { return }
         expertLayer(normed, shared, into: output, compute: model.compute, pool: pool)
         add(output, into: stream, pool: pool)
+        model.work.add(WeightCount(shared), rows: rows.tokens.count)
     }
 
     /// The routed experts of this rank, then the departure of their outputs.
@@ -97,6 +102,9 @@ final class ForwardPass {
     /// Runs experts over the rows that are theirs.
     private func run(_ experts: [ExpertWeights], offsets: [Int], rows count: Int) {
         guard count > 0 else { return }
+        for (index, expert) in experts.enumerated() {
+            model.work.add(WeightCount(expert), rows: offsets[index + 1] - offsets[index])
+        }
         expertLayer(
             work.expertInputs.view(rows: 0 ..< count), offsets: offsets, experts: experts,
             into: work.expertOutputs.view(rows: 0 ..< count), compute: model.compute, pool: pool)
@@ -128,6 +136,7 @@ final class ForwardPass {
             logits, rule: model.gateRule, bias: experts.bias, experts: &chosen, into: weights,
             pool: pool)
         model.count(chosen, layer: layer)
+        model.work.add(WeightCount([experts.gate]), rows: count)
         if let observed {
             model.probe?(
                 .gate(layer: layer, logits: observed, experts: chosen, weights: weights.values))

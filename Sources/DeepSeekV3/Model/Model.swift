@@ -21,18 +21,22 @@ public final class Model {
     /// How often each routed expert was chosen here since loading, `[layer][expert]`, MTP blocks
     /// after the main ones: what balancing is computed from.
     public private(set) var expertLoads: [[Int]]
+    /// What all passes since loading had to read and compute.
+    public internal(set) var work = WorkCount()
     let pool: ThreadPool
     let attention: LatentAttention
     let gateRule: GateRule
     let localExperts: LocalExperts
     let layers: [LayerWeights]
     let mtp: [MTPWeights]
+    /// Called before every pass, so that ranks which share the experts can take part in it.
+    public var willRun: ((ModelPass) -> Void)?
     /// Looks inside forward passes; for tests.
     var probe: ((ForwardProbe) -> Void)?
     private let embedding: EmbeddingTable
     private let finalNorm: Tensor
     private let head: Weight
-    private let work: [Workspace]
+    private let workspaces: [Workspace]
 
     /// Packs the weights of a checkpoint.
     ///
@@ -71,7 +75,7 @@ public final class Model {
         expertLoads = [[Int]](
             repeating: [Int](repeating: 0, count: configuration.routedExpertCount),
             count: configuration.layerCount + mtpCount)
-        compute = options.compute ?? embedding.defaultCompute
+        compute = try options.compute ?? checkpoint.defaultCompute()
         contextLimit = min(
             options.contextLimit ?? configuration.positionLimit, configuration.positionLimit)
         layers = pendingLayers.map(\.weights)
@@ -84,7 +88,7 @@ public final class Model {
         localExperts = LocalExperts(
             topK: configuration.activeExpertCount, expertCount: configuration.routedExpertCount,
             codec: compute == .float32 ? .float32 : .bfloat16, pool: pool)
-        work = [Workspace(configuration), Workspace(configuration)]
+        workspaces = [Workspace(configuration), Workspace(configuration)]
     }
 
     /// Whether this model can draft with an MTP block.
@@ -97,7 +101,9 @@ public final class Model {
     public func forward(
         _ chunks: [SequenceChunk], cache: LatentCache, keepsHidden: Bool = false
     ) throws -> ForwardResult {
-        let pass = ForwardPass(self, rows: try rows(chunks, cache), cache: cache, work: work[0])
+        let pass = ForwardPass(
+            self, rows: try rows(chunks, cache), cache: cache, work: workspaces[0])
+        willRun?(.forward)
         pass.embed()
         probe?(.hidden(layer: -1, pass.stream))
         for (layer, weights) in layers.enumerated() {
@@ -117,8 +123,9 @@ public final class Model {
         _ first: [SequenceChunk], _ second: [SequenceChunk], cache: LatentCache,
         keepsHidden: Bool = false
     ) throws -> (ForwardResult, ForwardResult) {
-        let a = ForwardPass(self, rows: try rows(first, cache), cache: cache, work: work[0])
-        let b = ForwardPass(self, rows: try rows(second, cache), cache: cache, work: work[1])
+        let a = ForwardPass(self, rows: try rows(first, cache), cache: cache, work: workspaces[0])
+        let b = ForwardPass(self, rows: try rows(second, cache), cache: cache, work: workspaces[1])
+        willRun?(.pair)
         a.embed()
         b.embed()
         for (layer, weights) in layers.enumerated() {
@@ -150,7 +157,9 @@ public final class Model {
         guard let block = mtp.first else {
             throw ModelError.request("the model has no MTP block (num_nextn_predict_layers)")
         }
-        let pass = ForwardPass(self, rows: try rows(chunks, cache), cache: cache, work: work[0])
+        let pass = ForwardPass(
+            self, rows: try rows(chunks, cache), cache: cache, work: workspaces[0])
+        willRun?(.draft)
         let layer = configuration.layerCount
         join(pass, hidden, block)
         probe?(.hidden(layer: layer - 1, pass.stream))
@@ -177,6 +186,17 @@ public final class Model {
     /// Counts the choices of one batch.
     func count(_ chosen: [Int32], layer: Int) {
         for expert in chosen { expertLoads[layer][Int(expert)] += 1 }
+    }
+
+    /// Takes part in another rank's pass with this rank's experts and no tokens.
+    public func follow(_ pass: ModelPass, cache: LatentCache) throws {
+        switch pass {
+        case .forward: _ = try forward([], cache: cache)
+        case .pair: _ = try forward([], [], cache: cache)
+        case .draft:
+            let none = Tensor(rows: 0, columns: configuration.hiddenSize)
+            _ = try draft([], hidden: none, cache: cache)
+        }
     }
 
     /// Looks up embeddings.
@@ -209,6 +229,7 @@ public final class Model {
         copySlices(
             half, whole, into: joined, RotarySlices(first: size), width: size, pool: pool)
         linear(joined, block.projection, into: pass.stream, compute: compute, pool: pool)
+        work.add(WeightCount([block.projection]), rows: count)
     }
 
     /// Norms the stream and computes the logits that were asked for.
@@ -230,7 +251,18 @@ public final class Model {
         }
         if !wanted.isEmpty {
             linear(inputs, head, into: logits, compute: compute, pool: pool)
+            work.add(WeightCount([head]), rows: wanted.count)
         }
         return ForwardResult(logits: logits, hidden: keepsHidden ? normed : nil)
     }
+}
+
+/// The kinds of pass in which all ranks of a group take part.
+public enum ModelPass: Sendable {
+    /// `forward` of one batch.
+    case forward
+    /// `forward` of two interleaved batches.
+    case pair
+    /// `draft`.
+    case draft
 }

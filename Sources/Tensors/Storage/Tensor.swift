@@ -124,6 +124,11 @@ internal import CKernels
         unsafe Array(UnsafeBufferPointer(start: base, count: count))
     }
 
+    /// The bytes of all floats as an array, to write to a file.
+    public var byteArray: [UInt8] {
+        unsafe Array(UnsafeRawBufferPointer(start: base, count: count * 4))
+    }
+
     private func check(_ row: Int, _ column: Int) {
         precondition(
             row >= 0 && row < rows && column >= 0 && column < max(columns, 1),

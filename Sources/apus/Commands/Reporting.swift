@@ -2,6 +2,7 @@ import ArgumentParser
 import Cluster
 import DeepSeekV3
 import Foundation
+import Tensors
 import Topology
 import Transport
 
@@ -22,7 +23,7 @@ private func exitCode(of error: any Error) -> Int32 {
     switch error {
     case let error as ClusterError: error.exitCode
     case let error as TransportError: error.exitCode
-    case is TopologyError, is PlacementError, is ModelError: 2
+    case is TopologyError, is PlacementError, is ModelError, is TensorError: 2
     default: 1
     }
 }

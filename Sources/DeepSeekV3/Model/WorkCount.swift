@@ -1,0 +1,66 @@
+import Tensors
+
+/// What the hardware had to do at least: the numerators of bandwidth and rate in `bench model`.
+public struct WorkCount: Sendable, Equatable {
+    /// Bytes of weights and latents that had to be read, each once per pass.
+    public var readBytes = 0
+    /// Floating-point operations of the matrix products; a multiply-add counts two.
+    public var matrixOperations = 0
+    /// Floating-point operations of scores and context sums.
+    public var attentionOperations = 0
+
+    /// Counts nothing.
+    public init() {}
+
+    /// What was done since an earlier count.
+    public static func - (a: WorkCount, b: WorkCount) -> WorkCount {
+        var difference = WorkCount()
+        difference.readBytes = a.readBytes - b.readBytes
+        difference.matrixOperations = a.matrixOperations - b.matrixOperations
+        difference.attentionOperations = a.attentionOperations - b.attentionOperations
+        return difference
+    }
+
+    /// Counts matrices that `rows` rows went through.
+    mutating func add(_ weights: WeightCount, rows: Int) {
+        guard rows > 0 else { return }
+        readBytes += weights.bytes
+        matrixOperations += 2 * weights.parameters * rows
+    }
+
+    /// Counts the attention of a batch over its latents.
+    mutating func add(
+        _ batch: AttentionBatch, store: LatentStore, heads: Int
+    ) {
+        var last = -1
+        for (sequence, context) in zip(batch.sequences, batch.contexts).reversed() {
+            // The last row of a sequence sees all of its entries, the others some of them.
+            if Int(sequence) != last { readBytes += Int(context) * store.entryBytes }
+            last = Int(sequence)
+            attentionOperations += 2 * Int(context) * heads * (2 * store.latent + store.rope)
+        }
+    }
+}
+
+/// The size of some matrices.
+struct WeightCount {
+    var bytes = 0
+    var parameters = 0
+
+    init(_ weights: [Weight]) {
+        for weight in weights {
+            bytes += weight.byteCount
+            parameters += weight.outputs * weight.inputs
+        }
+    }
+
+    init(_ expert: ExpertWeights) { self.init([expert.gate, expert.up, expert.down]) }
+}
+
+extension AttentionWeights {
+    /// The size of the block's projections.
+    var count: WeightCount {
+        WeightCount(
+            [query, latentDown, output] + keyUp + valueUp + (queryDown.map { [$0.weight] } ?? []))
+    }
+}

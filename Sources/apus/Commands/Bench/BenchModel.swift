@@ -1,0 +1,105 @@
+import ArgumentParser
+import DeepSeekV3
+import Foundation
+
+/// `apus bench model`: prefill and decode rates beside the limits of this machine.
+struct BenchModelCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "model",
+        abstract: "Measures prefill and decode against read bandwidth and peak FMA rate.",
+        discussion: """
+            Examples:
+              apus bench model --model DIR -p 512 -n 64 -b 1,8,32 -t 2
+              apus bench model --model DIR -p 0 -n 32 --kv-depth 2048 --json
+
+            Both limits are measured in the same run. -p 0 or -n 0 leaves that part out.
+            """)
+
+    @OptionGroup var arguments: ModelArguments
+
+    @Option(name: .customShort("p"), help: "Prompt lengths, comma-separated.")
+    var prompts = "512"
+
+    @Option(name: .customShort("n"), help: "Tokens to decode per sequence.")
+    var tokens = 64
+
+    @Option(name: .customShort("b"), help: "Sequences that decode together, comma-separated.")
+    var batches = "1"
+
+    @Option(name: .customLong("kv-depth"), help: "Tokens cached before decoding begins.")
+    var depth = 0
+
+    @Option(name: .shortAndLong, help: "Measurements of each figure.")
+    var repetitions = 3
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func validate() throws {
+        guard (0 ... 1 << 20).contains(tokens), (0 ... 1 << 20).contains(depth) else {
+            throw ValidationError("-n and --kv-depth go from 0 to 1048576")
+        }
+        guard (1 ... 1000).contains(repetitions) else {
+            throw ValidationError("--repetitions \(repetitions) is outside 1...1000")
+        }
+        for list in [prompts, batches] { _ = try numbers(list) }
+    }
+
+    func run() throws {
+        let report = try reporting {
+            let loaded = try arguments.load()
+            var plan = ModelBenchmark.Plan()
+            plan.prefill = try numbers(prompts)
+            plan.batches = try numbers(batches)
+            plan.decodeTokens = tokens
+            plan.depth = depth
+            plan.repetitions = repetitions
+            return try ModelBenchmark(
+                loaded.model, pool: loaded.pool, plan: plan, format: loaded.format
+            ).run()
+        }
+        if json {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+            print(String(decoding: try encoder.encode(report), as: UTF8.self))
+        } else {
+            print(report.table, terminator: "")
+        }
+    }
+
+    private func numbers(_ list: String) throws -> [Int] {
+        try list.split(separator: ",").map { part in
+            guard let number = Int(part), (0 ... 1 << 20).contains(number) else {
+                throw ValidationError("\(part) is not a number from 0 to 1048576")
+            }
+            return number
+        }
+    }
+}
+
+extension ModelBenchmark.Report {
+    /// A table as llama-bench prints it, with a column for the limit each figure runs against.
+    var table: String {
+        var text =
+            "| test         |          tokens/s |                              of the limit |\n"
+        text += "|:-------------|------------------:|------------------------------------------:|\n"
+        func row(_ name: String, _ figure: ModelBenchmark.Figure, isDecode: Bool) {
+            let rate = String(format: "%.2f ± %.2f", figure.tokensPerSecond, figure.deviation)
+            let read = String(
+                format: "%.1f of %.1f GB/s (%.0f%%)",
+                figure.bandwidthFraction * readBandwidth / 1e9,
+                readBandwidth / 1e9, figure.bandwidthFraction * 100)
+            let operations = String(
+                format: "%.0f of %.0f GFLOP/s (%.0f%%)", figure.peakFraction * peakRate / 1e9,
+                peakRate / 1e9, figure.peakFraction * 100)
+            let isBound = figure.bandwidthFraction > figure.peakFraction
+            let limit = isBound ? read : operations
+            text += "| " + name.padding(toLength: 12, withPad: " ", startingAt: 0) + " | "
+            text += String(repeating: " ", count: max(0, 17 - rate.count)) + rate + " | "
+            text += String(repeating: " ", count: max(0, 41 - limit.count)) + limit + " |\n"
+        }
+        for figure in prefill { row("prefill \(figure.tokens ?? 0)", figure, isDecode: false) }
+        for figure in decode { row("decode x\(figure.batch ?? 0)", figure, isDecode: true) }
+        return text
+    }
+}

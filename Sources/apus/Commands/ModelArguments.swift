@@ -1,0 +1,88 @@
+import ArgumentParser
+import Collectives
+import DeepSeekV3
+import Foundation
+import Tensors
+
+/// Which model a command runs, and how.
+struct ModelArguments: ParsableArguments {
+    @Option(help: "Checkpoint folder: config.json, tokenizer.json, *.safetensors.")
+    var model: String
+
+    @Option(name: .shortAndLong, help: "Threads of each rank (default: all cores).")
+    var threads: Int?
+
+    @Option(help: "fp32 or bf16: how activations enter matrix products (default: as stored).")
+    var compute: ComputeMode?
+
+    @Option(help: "Latent cache: bf16, fp8 or fp32 (default: bf16; fp32 with --compute fp32).")
+    var cache: CacheFormat?
+
+    func validate() throws {
+        if let threads, !(1 ... 256).contains(threads) {
+            throw ValidationError("--threads \(threads) is outside 1...256")
+        }
+    }
+
+    /// The threads to use, shared evenly among ranks of this machine.
+    func threads(ranks: Int = 1) -> Int {
+        threads ?? max(1, ProcessInfo.processInfo.activeProcessorCount / ranks)
+    }
+
+    /// Reads the configuration and packs the weights, telling a terminal how far it is.
+    func load(
+        threads: Int? = nil,
+        group: ((ModelConfiguration, Compute) throws -> ExpertParallelGroup)? = nil,
+        isQuiet: Bool = false
+    ) throws -> LoadedModel {
+        let configuration = try ModelConfiguration.load(directory: model)
+        let checkpoint = try Checkpoint(directory: model)
+        let pool = ThreadPool(threads: threads ?? self.threads())
+        let mode = try compute?.value ?? checkpoint.defaultCompute()
+        let group = try group.map { try $0(configuration, mode) }
+        let bar = isQuiet ? nil : ProgressBar("loading")
+        defer { bar?.finish() }
+        let loaded = try Model(
+            checkpoint, configuration: configuration, options: ModelOptions(compute: mode),
+            pool: pool, group: group
+        ) { bar?.show($0) }
+        return LoadedModel(
+            model: loaded, pool: pool,
+            format: cache?.value ?? (mode == .float32 ? .float32 : .bfloat16))
+    }
+}
+
+/// A model that is ready to run.
+struct LoadedModel {
+    let model: Model
+    let pool: ThreadPool
+    let format: LatentStore.Format
+
+    /// A cache for one text of at most this many tokens.
+    func cache(tokens: Int) -> LatentCache {
+        let limit = min(tokens, model.contextLimit)
+        let blocks = (limit + LatentCache.defaultBlockTokens) / LatentCache.defaultBlockTokens
+        return LatentCache(
+            configuration: model.configuration, format: format, blockCount: blocks)
+    }
+}
+
+/// `--compute`.
+enum ComputeMode: String, ExpressibleByArgument, CaseIterable {
+    case fp32, bf16
+
+    var value: Compute { self == .fp32 ? .float32 : .bfloat16 }
+}
+
+/// `--cache`.
+enum CacheFormat: String, ExpressibleByArgument, CaseIterable {
+    case fp32, bf16, fp8
+
+    var value: LatentStore.Format {
+        switch self {
+        case .fp32: .float32
+        case .bf16: .bfloat16
+        case .fp8: .float8e4m3
+        }
+    }
+}
