@@ -15,6 +15,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
@@ -47,7 +48,11 @@ let package = Package(
             ]),
         room(
             "Serving",
-            ["DeepSeekV3", "Pipeline", "Collectives", "Tensors", "Topology", hummingbird, log]),
+            [
+                "DeepSeekV3", "Pipeline", "Collectives", "Transport", "Tensors", "Topology",
+                hummingbird, hummingbirdCore, nio, nioPosix, nioHTTP1, httpTypes, lifecycle, signals,
+                log,
+            ]),
         room("Cluster", ["Topology", log, yams, nio, nioPosix, nioExtras]),
 
         // Programs: parse, wire, run.
@@ -75,7 +80,12 @@ let package = Package(
         tests(
             "Training",
             ["DeepSeekV3", "Pipeline", "Collectives", "Transport", "Tensors", "Topology"]),
-        tests("Serving", ["DeepSeekV3", "Collectives", "Tensors", "Topology"]),
+        tests(
+            "Serving",
+            [
+                "DeepSeekV3", "Collectives", "Transport", "Tensors", "Topology", nio, nioPosix,
+                nioHTTP1, lifecycle, log,
+            ]),
         tests("Cluster", ["Topology", log, nio, nioEmbedded]),
         .testTarget(name: "EndToEnd", swiftSettings: strict()),
         .testTarget(name: "TidyTests", dependencies: [yams], swiftSettings: strict()),
@@ -91,7 +101,11 @@ var nioPosix: Target.Dependency { library("NIOPosix", of: "swift-nio") }
 var nioEmbedded: Target.Dependency { library("NIOEmbedded", of: "swift-nio") }
 var nioExtras: Target.Dependency { library("NIOExtras", of: "swift-nio-extras") }
 var hummingbird: Target.Dependency { library("Hummingbird", of: "hummingbird") }
+var hummingbirdCore: Target.Dependency { library("HummingbirdCore", of: "hummingbird") }
+var httpTypes: Target.Dependency { library("HTTPTypes", of: "swift-http-types") }
+var nioHTTP1: Target.Dependency { library("NIOHTTP1", of: "swift-nio") }
 var lifecycle: Target.Dependency { library("ServiceLifecycle", of: "swift-service-lifecycle") }
+var signals: Target.Dependency { library("UnixSignals", of: "swift-service-lifecycle") }
 var yams: Target.Dependency { library("Yams", of: "Yams") }
 
 func library(_ name: String, of package: String) -> Target.Dependency {

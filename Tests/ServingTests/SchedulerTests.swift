@@ -1,3 +1,4 @@
+import DeepSeekV3
 import Testing
 
 @testable import Serving
@@ -18,13 +19,13 @@ struct EchoNetwork {
     mutating func run(_ entry: StepEntry) -> [Int] {
         for (offset, token) in entry.tokens.enumerated() {
             let position = entry.start + offset
-            let block = entry.blocks[position / blockTokens].rawValue
+            let block = Int(entry.blocks[position / blockTokens].rawValue)
             cache[block][position % blockTokens] = token
         }
         return entry.tokens.indices.map { offset in
             next(
                 after: (0 ... entry.start + offset).map {
-                    cache[entry.blocks[$0 / blockTokens].rawValue][$0 % blockTokens]
+                    cache[Int(entry.blocks[$0 / blockTokens].rawValue)][$0 % blockTokens]
                 })
         }
     }
@@ -69,7 +70,9 @@ struct SchedulerRun {
         wanted[request.id] = count
     }
 
-    /// Performs one step. Drafts are right when `draftsAreRight` says so, else wrong.
+    /// Performs one step.
+    ///
+    /// Drafts are right when `draftsAreRight` says so, else wrong.
     mutating func step(draft: ((RequestID) -> Bool)? = nil) {
         let entries = scheduler.plan()
         steps += 1

@@ -1,6 +1,8 @@
 import Foundation
 
-/// A JSON document of a request or an answer. Objects keep the order of their members.
+/// A JSON document of a request or an answer.
+///
+/// Objects keep the order of their members.
 enum JSONValue: Sendable {
     case null
     case bool(Bool)
@@ -30,7 +32,9 @@ enum JSONValue: Sendable {
         }
         return value
     }
-    /// The number, if it is whole and fits. `3.0` and `1e2` are whole.
+    /// The number, if it is whole and fits.
+    ///
+    /// `3.0` and `1e2` are whole.
     var integer: Int? {
         guard case .number(let text) = self else { return nil }
         if let value = Int(text) { return value }

@@ -1,5 +1,6 @@
-/// What a part of a request may be. The same value checks requests and writes the OpenAPI schema,
-/// so that the two cannot disagree.
+/// What a part of a request may be.
+///
+/// The same value checks requests and writes the OpenAPI schema, so that the two cannot disagree.
 indirect enum Shape: Sendable {
     case any
     case null
@@ -92,8 +93,10 @@ indirect enum Shape: Sendable {
         }
     }
 
-    /// Tries each shape. The complaint is of the only shape of the value's kind, if there is one:
-    /// "temperature 9 is outside 0...2" rather than "must be a number or null".
+    /// Tries each shape.
+    ///
+    /// The complaint is of the only shape of the value's kind, if there is one: "temperature 9 is
+    /// outside 0...2" rather than "must be a number or null".
     private static func check(
         either shapes: [Shape], _ value: JSONValue, at path: String
     ) throws(APIError) {

@@ -76,7 +76,9 @@ struct ConstrainedText {
     }
 }
 
-/// What constrained decoding needs to know of a tokenizer. Made once per model.
+/// What constrained decoding needs to know of a tokenizer.
+///
+/// Made once per model.
 struct ConstraintVocabulary: Sendable {
     let bytes: [[UInt8]]
     let endTokens: [Int]

@@ -26,7 +26,9 @@ struct GrammarBuilder {
         return rule
     }
 
-    /// The rule of this name, made on first use. It may refer to itself.
+    /// The rule of this name, made on first use.
+    ///
+    /// It may refer to itself.
     mutating func rule(
         named name: String,
         _ make: (inout GrammarBuilder) throws(Grammar.Fault) -> [[Symbol]]

@@ -1,12 +1,15 @@
 /// Where a text stands in a grammar: every stack of positions that its bytes may have led to.
 struct GrammarState: Hashable, Sendable {
-    /// Innermost position last. Every stack but the empty one ends at a set of bytes; the empty
-    /// one means the text is complete.
+    /// Innermost position last.
+    ///
+    /// Every stack but the empty one ends at a set of bytes; the empty one means the text is
+    /// complete.
     private(set) var stacks: Set<[Int32]>
 
-    /// Stacks that may be alive at once. A schema's alternatives stay apart for a few bytes only;
-    /// beyond this, later alternatives are dropped, which forbids texts but never admits a wrong
-    /// one.
+    /// Stacks that may be alive at once.
+    ///
+    /// A schema's alternatives stay apart for a few bytes only; beyond this, later alternatives
+    /// are dropped, which forbids texts but never admits a wrong one.
     static let stackLimit = 1024
 
     /// Nesting beyond which only bytes that lead to the end are allowed.

@@ -16,7 +16,9 @@ public struct TokenLogprob: Codable, Hashable, Sendable {
 public struct ScoredToken: Codable, Hashable, Sendable {
     /// The token at this position.
     public var token: Int
-    /// Its log-probability, when asked for. The first token of a prompt has none.
+    /// Its log-probability, when asked for.
+    ///
+    /// The first token of a prompt has none.
     public var logprob: Float?
     /// The likeliest tokens here, likeliest first, when asked for.
     public var top: [TokenLogprob] = []

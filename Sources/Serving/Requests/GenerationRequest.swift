@@ -1,4 +1,8 @@
-/// Names one generation. The front door makes it; a caller's own id is never used for it.
+public import DeepSeekV3
+
+/// Names one generation.
+///
+/// The front door makes it; a caller's own id is never used for it.
 public struct RequestID: RawRepresentable, Hashable, Comparable, Codable, Sendable {
     /// The number, unique within a coordinator's life.
     public let rawValue: UInt64
@@ -8,38 +12,6 @@ public struct RequestID: RawRepresentable, Hashable, Comparable, Codable, Sendab
 
     /// Orders requests by arrival.
     public static func < (a: RequestID, b: RequestID) -> Bool { a.rawValue < b.rawValue }
-}
-
-/// How a next token is chosen from its logits.
-public struct SamplingOptions: Codable, Hashable, Sendable {
-    /// Divides the logits; 0 takes the largest.
-    public var temperature: Double = 1
-    /// Keeps the smallest set of tokens whose probabilities sum to this.
-    public var topP: Double = 1
-    /// Keeps this many tokens; 0 keeps all.
-    public var topK: Int = 0
-    /// Drops tokens less likely than this fraction of the likeliest.
-    public var minP: Double = 0
-    /// Divides positive and multiplies negative logits of tokens already seen; 1 does nothing.
-    public var repetitionPenalty: Double = 1
-    /// Subtracted once from the logit of a token already generated.
-    public var presencePenalty: Double = 0
-    /// Subtracted from a token's logit for each time it was generated.
-    public var frequencyPenalty: Double = 0
-    /// Added to the logits of these tokens.
-    public var logitBias: [Int: Double] = [:]
-    /// The same seed gives the same text, whatever shares the batch.
-    public var seed: UInt64 = 0
-
-    /// Options that take the model's distribution as it is.
-    public init() {}
-
-    /// Options that take the likeliest token.
-    public static var greedy: SamplingOptions {
-        var options = SamplingOptions()
-        options.temperature = 0
-        return options
-    }
 }
 
 /// What the generated text must be.
@@ -63,7 +35,7 @@ public struct GenerationRequest: Codable, Hashable, Sendable {
     /// Tokens to generate before an end token may be chosen.
     public var minNewTokens: Int = 0
     /// How each token is chosen.
-    public var sampling = SamplingOptions()
+    public var sampling = SamplingParameters()
     /// Tokens that end the text, beside the model's own.
     public var stopTokens: [Int] = []
     /// Whether the model's own end tokens are generated like any other.

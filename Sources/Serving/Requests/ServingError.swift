@@ -1,4 +1,6 @@
-/// Why a request could not be served. The place that detects it words it.
+/// Why a request could not be served.
+///
+/// The place that detects it words it.
 public enum ServingError: Error, Codable, Hashable, Sendable {
     /// The request asks for what the model or the limits do not allow.
     case invalidRequest(message: String, parameter: String?)

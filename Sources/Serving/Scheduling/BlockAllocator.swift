@@ -1,14 +1,4 @@
-/// Names one block of the latent cache.
-public struct BlockID: RawRepresentable, Hashable, Comparable, Sendable {
-    /// The block's index in the cache.
-    public let rawValue: Int
-
-    /// Names the block with this index.
-    public init(rawValue: Int) { self.rawValue = rawValue }
-
-    /// Orders blocks by index.
-    public static func < (a: BlockID, b: BlockID) -> Bool { a.rawValue < b.rawValue }
-}
+import DeepSeekV3
 
 /// Hands out the blocks of a latent cache of fixed size.
 ///
@@ -23,7 +13,7 @@ struct BlockAllocator {
     init(capacity: Int) {
         precondition(capacity >= 0, "a cache cannot have \(capacity) blocks")
         self.capacity = capacity
-        free = (0 ..< capacity).reversed().map { BlockID(rawValue: $0) }
+        free = (0 ..< capacity).reversed().map { BlockID(rawValue: Int32($0)) }
         isFree = Array(repeating: true, count: capacity)
     }
 
@@ -31,13 +21,14 @@ struct BlockAllocator {
 
     mutating func allocate() -> BlockID? {
         guard let block = free.popLast() else { return nil }
-        isFree[block.rawValue] = false
+        isFree[Int(block.rawValue)] = false
         return block
     }
 
     mutating func release(_ block: BlockID) {
-        precondition(!isFree[block.rawValue], "block \(block.rawValue) is released twice")  // 1
-        isFree[block.rawValue] = true
+        // Invariant 1.
+        precondition(!isFree[Int(block.rawValue)], "block \(block.rawValue) is released twice")
+        isFree[Int(block.rawValue)] = true
         free.append(block)
     }
 }

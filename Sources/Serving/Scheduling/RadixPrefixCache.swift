@@ -1,3 +1,5 @@
+import DeepSeekV3
+
 /// Finds the longest prefix of a prompt whose latents are already in blocks.
 ///
 /// A tree in which each edge is the tokens of one whole block, compared in full: two texts share a

@@ -1,3 +1,5 @@
+import DeepSeekV3
+
 /// A request as the scheduler sees it: its tokens, and where their latents are.
 struct ScheduledSequence {
     let id: RequestID
@@ -5,7 +7,9 @@ struct ScheduledSequence {
     let arrival: UInt64
     /// Whether every prompt position's logits are wanted, so that nothing may come from the cache.
     let scoresPrompt: Bool
-    /// Tokens the text may have in all. Drafts never reach beyond it.
+    /// Tokens the text may have in all.
+    ///
+    /// Drafts never reach beyond it.
     let maxTokens: Int
     /// Prompt, then what was generated.
     var tokens: [Int]
@@ -13,7 +17,9 @@ struct ScheduledSequence {
     var computed = 0
     /// Proposed next tokens, to be verified in the next step.
     var drafts: [Int] = []
-    /// Blocks in order of position. The first `path.count` belong to the prefix cache.
+    /// Blocks in order of position.
+    ///
+    /// The first `path.count` belong to the prefix cache.
     var blocks: [BlockID] = []
     var path: [RadixPrefixCache.NodeID] = []
     var isRunning = false

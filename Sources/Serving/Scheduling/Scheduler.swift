@@ -69,7 +69,9 @@ struct Scheduler {
         waitingOrder.append(request.id)
     }
 
-    /// Forgets a request, finished or not, and frees its blocks. Full blocks stay as a prefix.
+    /// Forgets a request, finished or not, and frees its blocks.
+    ///
+    /// Full blocks stay as a prefix.
     mutating func remove(_ id: RequestID) {
         guard sequences[id] != nil else { return }
         releaseBlocks(of: id)
@@ -89,7 +91,9 @@ struct Scheduler {
         if usesPrefixCache { publish(id) }
     }
 
-    /// Chooses the next step's work. Empty when nobody can move.
+    /// Chooses the next step's work.
+    ///
+    /// Empty when nobody can move.
     mutating func plan() -> [StepEntry] {
         var entries = planStreams()
         var budget = limits.stepTokens - entries.reduce(0) { $0 + $1.tokenCount }

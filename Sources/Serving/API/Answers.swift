@@ -1,0 +1,202 @@
+import DeepSeekV3
+
+/// Writes the answers of the OpenAI API.
+struct AnswerWriter: Sendable {
+    let id: String
+    let model: String
+    /// Seconds since 1970.
+    let created: Int
+    let tokenizer: Tokenizer
+
+    /// One choice of a finished chat.
+    struct ChatChoice: Sendable {
+        var index: Int
+        var content = ""
+        var reasoning = ""
+        var calls: [AnsweredCall] = []
+        var scores: [ScoredToken]?
+        var finish: FinishReason = .stop
+    }
+
+    /// A call in an answer.
+    struct AnsweredCall: Hashable, Sendable {
+        var id: String
+        var name: String
+        var arguments: String
+    }
+
+    func chat(_ choices: [ChatChoice], usage: JSONValue) -> JSONValue {
+        envelope(
+            "chat.completion",
+            choices.map { choice in
+                var message: [(key: String, value: JSONValue)] = [
+                    ("role", "assistant"),
+                    (
+                        "content",
+                        choice.content.isEmpty && !choice.calls.isEmpty
+                            ? .null : .string(choice.content)
+                    ),
+                ]
+                if !choice.reasoning.isEmpty {
+                    // Clients know either name, by their age.
+                    message.append(("reasoning_content", .string(choice.reasoning)))
+                    message.append(("reasoning", .string(choice.reasoning)))
+                }
+                if !choice.calls.isEmpty {
+                    message.append(
+                        ("tool_calls", .array(choice.calls.map { Self.call($0, index: nil) })))
+                }
+                return .object([
+                    ("index", .number(choice.index)), ("message", .object(message)),
+                    ("logprobs", choice.scores.map { chatScores($0) } ?? .null),
+                    ("finish_reason", .string(Self.reason(choice.finish, choice.calls))),
+                ])
+            }, usage: usage)
+    }
+
+    func chatChunk(
+        _ index: Int, delta: [(key: String, value: JSONValue)], scores: [ScoredToken]? = nil,
+        finish: String? = nil, usage: JSONValue? = nil
+    ) -> JSONValue {
+        envelope(
+            "chat.completion.chunk",
+            [
+                .object([
+                    ("index", .number(index)), ("delta", .object(delta)),
+                    ("logprobs", scores.map { chatScores($0) } ?? .null),
+                    ("finish_reason", .optional(finish)),
+                ])
+            ], usage: usage)
+    }
+
+    func completionChoice(
+        _ index: Int, text: String, logprobs: JSONValue, finish: String?
+    ) -> JSONValue {
+        .object([
+            ("index", .number(index)), ("text", .string(text)), ("logprobs", logprobs),
+            ("finish_reason", .optional(finish)),
+        ])
+    }
+
+    func completion(_ choices: [JSONValue], usage: JSONValue?) -> JSONValue {
+        envelope("text_completion", choices, usage: usage)
+    }
+
+    func usageChunk(_ object: String, _ usage: JSONValue) -> JSONValue {
+        envelope(object, [], usage: usage)
+    }
+
+    private func envelope(
+        _ object: String, _ choices: [JSONValue], usage: JSONValue?
+    ) -> JSONValue {
+        var members: [(key: String, value: JSONValue)] = [
+            ("id", .string(id)), ("object", .string(object)), ("created", .number(created)),
+            ("model", .string(model)), ("choices", .array(choices)),
+        ]
+        if let usage { members.append(("usage", usage)) }
+        return .object(members)
+    }
+
+    static func call(_ call: AnsweredCall, index: Int?) -> JSONValue {
+        var members: [(key: String, value: JSONValue)] = []
+        if let index { members.append(("index", .number(index))) }
+        members += [
+            ("id", .string(call.id)), ("type", "function"),
+            (
+                "function",
+                ["name": .string(call.name), "arguments": .string(call.arguments)]
+            ),
+        ]
+        return .object(members)
+    }
+
+    static func reason(_ finish: FinishReason, _ calls: [AnsweredCall]) -> String {
+        if finish == .stop, !calls.isEmpty { return "tool_calls" }
+        return finish == .length ? "length" : "stop"
+    }
+
+    /// What a request cost, all its texts together; the prompt counts once per prompt.
+    static func usage(_ usages: [GenerationUsage], prompts: [Int]) -> JSONValue {
+        let prompt = prompts.reduce(0, +)
+        let generated = usages.reduce(0) { $0 + $1.generatedTokens }
+        return [
+            "prompt_tokens": .number(prompt), "completion_tokens": .number(generated),
+            "total_tokens": .number(prompt + generated),
+            "prompt_tokens_details": [
+                "cached_tokens": .number(usages.reduce(0) { $0 + $1.cachedTokens })
+            ],
+            "completion_tokens_details": [
+                "accepted_prediction_tokens": .number(usages.reduce(0) { $0 + $1.acceptedTokens }),
+                "rejected_prediction_tokens": .number(
+                    usages.reduce(0) { $0 + $1.draftedTokens - $1.acceptedTokens }),
+            ],
+        ]
+    }
+}
+
+extension AnswerWriter {
+    /// The log-probabilities of chat tokens.
+    func chatScores(_ scores: [ScoredToken]) -> JSONValue {
+        func entry(_ token: Int, _ logprob: Float?) -> [(key: String, value: JSONValue)] {
+            let bytes = tokenizer.bytes(of: token)
+            return [
+                ("token", .string(spelling(token))),
+                ("logprob", .number(Double(logprob ?? Self.least))),
+                ("bytes", .array(bytes.map { .number(Int($0)) })),
+            ]
+        }
+        return [
+            "content": .array(
+                scores.map { score in
+                    .object(
+                        entry(score.token, score.logprob) + [
+                            (
+                                "top_logprobs",
+                                .array(score.top.map { .object(entry($0.token, $0.logprob)) })
+                            )
+                        ])
+                })
+        ]
+    }
+
+    /// The log-probabilities of completion tokens, in the older form.
+    func completionScores(_ scores: [ScoredToken], firstOffset: Int = 0) -> JSONValue {
+        var offset = firstOffset
+        var offsets: [JSONValue] = []
+        for score in scores {
+            offsets.append(.number(offset))
+            offset += spelling(score.token).unicodeScalars.count
+        }
+        return [
+            "tokens": .array(scores.map { .string(spelling($0.token)) }),
+            "token_logprobs": .array(scores.map { Self.number($0.logprob) }),
+            "top_logprobs": .array(
+                scores.map { score in
+                    guard score.logprob != nil else { return .null }
+                    var members: [(key: String, value: JSONValue)] = []
+                    for entry in score.top + [
+                        TokenLogprob(token: score.token, logprob: score.logprob ?? 0)
+                    ] {
+                        let key = spelling(entry.token)
+                        if !members.contains(where: { $0.key == key }) {
+                            members.append((key, Self.number(entry.logprob)))
+                        }
+                    }
+                    return .object(members)
+                }),
+            "text_offset": .array(offsets),
+        ]
+    }
+
+    /// JSON has no infinity: what an impossible token's log-probability is written as.
+    private static let least: Float = -9999
+
+    private static func number(_ logprob: Float?) -> JSONValue {
+        guard let logprob else { return .null }
+        return .number(Double(max(logprob, least)))
+    }
+
+    private func spelling(_ token: Int) -> String {
+        String(decoding: tokenizer.bytes(of: token), as: UTF8.self)
+    }
+}

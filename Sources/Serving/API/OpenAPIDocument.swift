@@ -1,0 +1,169 @@
+/// The API as OpenAPI 3.1 describes it, from the shapes that check requests.
+struct OpenAPIDocument {
+    let shapes: RequestShapes
+
+    var value: JSONValue {
+        [
+            "openapi": "3.1.0",
+            "info": [
+                "title": "Apus", "version": .string(ServingVersion.current),
+                "description": "Serves DeepSeek-V3-style models over the OpenAI API.",
+            ],
+            "paths": .object(paths),
+            "components": [
+                "schemas": ["Error": Self.error],
+                "securitySchemes": ["key": ["type": "http", "scheme": "bearer"]],
+            ],
+        ]
+    }
+
+    private var paths: [(key: String, value: JSONValue)] {
+        [
+            ("/v1/models", ["get": Self.get("Lists the model.", Self.object(["object", "data"]))]),
+            (
+                "/v1/models/{model}",
+                [
+                    "get": Self.get("Describes a model.", Self.object(["id", "object"]), [404]),
+                    "parameters": [
+                        [
+                            "name": "model", "in": "path", "required": true,
+                            "schema": ["type": "string", "minLength": 1],
+                        ]
+                    ],
+                ]
+            ),
+            (
+                "/v1/chat/completions",
+                [
+                    "post": post(
+                        "Answers a chat.", shapes.chat,
+                        Self.object(["id", "object", "created", "model", "choices"]), streams: true)
+                ]
+            ),
+            (
+                "/v1/completions",
+                [
+                    "post": post(
+                        "Continues a text.", shapes.completion,
+                        Self.object(["id", "object", "created", "model", "choices"]), streams: true)
+                ]
+            ),
+            (
+                "/tokenize",
+                [
+                    "post": post(
+                        "Text or chat to tokens.", shapes.tokenize,
+                        Self.object(["count", "max_model_len", "tokens"]))
+                ]
+            ),
+            (
+                "/detokenize",
+                ["post": post("Tokens to text.", shapes.detokenize, Self.object(["prompt"]))]
+            ),
+            ("/tokenizer_info", ["get": Self.get("The tokenizer's settings.", Self.object([]))]),
+            (
+                "/health",
+                [
+                    "get": Self.get(
+                        "Ready if a step advanced lately.", Self.object(["status"]), [503],
+                        failure: Self.object(["status"]))
+                ]
+            ),
+            (
+                "/ping",
+                [
+                    "get": Self.get(
+                        "As /health.", Self.object(["status"]), [503],
+                        failure: Self.object(["status"]))
+                ]
+            ),
+            ("/version", ["get": Self.get("The version.", Self.object(["version"]))]),
+            ("/load", ["get": Self.get("Texts under way.", Self.object(["server_load"]))]),
+            (
+                "/metrics",
+                [
+                    "get": [
+                        "summary": "Counts for Prometheus.",
+                        "responses": [
+                            "200": [
+                                "description": "Text format 0.0.4.",
+                                "content": ["text/plain": ["schema": ["type": "string"]]],
+                            ]
+                        ],
+                    ]
+                ]
+            ),
+        ]
+    }
+
+    private static let error: JSONValue = [
+        "type": "object", "required": ["error"],
+        "properties": [
+            "error": [
+                "type": "object", "required": ["message", "type", "param", "code"],
+                "properties": [
+                    "message": ["type": "string"], "type": ["type": "string"],
+                    "param": ["type": ["string", "null"]], "code": ["type": ["string", "null"]],
+                ],
+            ]
+        ],
+    ]
+
+    private static func object(_ required: [String]) -> JSONValue {
+        ["type": "object", "required": .array(required.map { .string($0) })]
+    }
+
+    private static func content(_ type: String, _ schema: JSONValue) -> JSONValue {
+        .object([(type, .object([("schema", schema)]))])
+    }
+
+    private static func responses(
+        _ success: JSONValue, _ failures: [Int], failure: JSONValue
+    ) -> JSONValue {
+        var members: [(key: String, value: JSONValue)] = [
+            ("200", .object([("description", "Done."), ("content", success)]))
+        ]
+        for status in failures {
+            members.append(
+                (
+                    "\(status)",
+                    .object([
+                        ("description", "See the error."),
+                        ("content", content("application/json", failure)),
+                    ])
+                ))
+        }
+        return .object(members)
+    }
+
+    private static let errorReference: JSONValue = ["$ref": "#/components/schemas/Error"]
+
+    private static func get(
+        _ summary: String, _ success: JSONValue, _ failures: [Int] = [],
+        failure: JSONValue = errorReference
+    ) -> JSONValue {
+        [
+            "summary": .string(summary),
+            "responses": responses(
+                content("application/json", success), failures, failure: failure),
+        ]
+    }
+
+    private func post(
+        _ summary: String, _ shape: Shape, _ success: JSONValue, streams: Bool = false
+    ) -> JSONValue {
+        var content: [(key: String, value: JSONValue)] = [
+            ("application/json", ["schema": success])
+        ]
+        if streams { content.append(("text/event-stream", ["schema": ["type": "string"]])) }
+        return [
+            "summary": .string(summary),
+            "requestBody": [
+                "required": true, "content": Self.content("application/json", shape.schema),
+            ],
+            "responses": Self.responses(
+                .object(content), [400, 401, 404, 413, 415, 429, 500, 503],
+                failure: Self.errorReference),
+        ]
+    }
+}

@@ -1,0 +1,74 @@
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// One connection to an HTTP server, used for one request: what a benchmark needs and no more.
+struct HTTPConnection {
+    /// Where a server listens.
+    struct Address: Hashable, Sendable {
+        var host: String
+        var port: Int
+    }
+
+    /// A piece of an answer.
+    enum Part: Sendable {
+        case status(Int)
+        case body(ByteBuffer)
+    }
+
+    /// Sends one request and hands over the answer as it arrives.
+    static func send(
+        _ method: HTTPMethod, _ path: String, body: String?, headers: [(String, String)] = [],
+        to address: Address, on group: any EventLoopGroup,
+        _ receive: (Part) throws -> Void
+    ) async throws {
+        let channel = try await ClientBootstrap(group: group)
+            .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .connectTimeout(.seconds(10))
+            .connect(host: address.host, port: address.port) { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHTTPClientHandlers()
+                    return try NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>(
+                        wrappingChannelSynchronously: channel)
+                }
+            }
+        try await channel.executeThenClose { inbound, outbound in
+            var head = HTTPRequestHead(version: .http1_1, method: method, uri: path)
+            head.headers.add(name: "host", value: "\(address.host):\(address.port)")
+            head.headers.add(name: "connection", value: "close")
+            for (name, value) in headers { head.headers.add(name: name, value: value) }
+            let bytes = body.map { ByteBuffer(string: $0) }
+            if let bytes {
+                head.headers.add(name: "content-type", value: "application/json")
+                head.headers.add(name: "content-length", value: "\(bytes.readableBytes)")
+            }
+            try await outbound.write(.head(head))
+            if let bytes { try await outbound.write(.body(.byteBuffer(bytes))) }
+            try await outbound.write(.end(nil))
+            for try await part in inbound {
+                switch part {
+                case .head(let head): try receive(.status(Int(head.status.code)))
+                case .body(let bytes): try receive(.body(bytes))
+                case .end: return
+                }
+            }
+        }
+    }
+}
+
+/// Cuts a stream of server-sent events into their data.
+struct EventStreamReader {
+    private var held: [UInt8] = []
+
+    /// The data of the events that are complete now.
+    mutating func append(_ bytes: ByteBuffer) -> [String] {
+        held += bytes.readableBytesView
+        var events: [String] = []
+        while let end = held.firstIndex(of: UInt8(ascii: "\n")) {
+            let line = String(decoding: held[..<end], as: UTF8.self)
+            held.removeFirst(end + 1)
+            if line.hasPrefix("data: ") { events.append(String(line.dropFirst(6))) }
+        }
+        return events
+    }
+}

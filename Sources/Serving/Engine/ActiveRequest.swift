@@ -1,0 +1,89 @@
+import DeepSeekV3
+
+/// A request while the engine works on it: what was generated, and how the next token is chosen.
+struct ActiveRequest {
+    let request: GenerationRequest
+    private(set) var generated: [Int] = []
+    private(set) var usage = GenerationUsage()
+    private var constraint: ConstrainedText?
+    private var sampler: Sampler
+    private(set) var promptScores: [ScoredToken] = []
+    /// Whether `began` was reported.
+    var hasBegun = false
+    /// Why the text ended, once it has.
+    private(set) var finish: FinishReason?
+
+    init(_ request: GenerationRequest, vocabulary: () -> ConstraintVocabulary?) throws(ServingError)
+    {
+        self.request = request
+        sampler = Sampler(request.sampling, prompt: request.prompt)
+        usage.promptTokens = request.prompt.count
+        if let wanted = request.constraint {
+            guard let vocabulary = vocabulary() else {
+                throw .invalidRequest(
+                    message: "this model has no tokenizer to constrain text with",
+                    parameter: "response_format")
+            }
+            constraint = try ConstrainedText(
+                wanted, vocabulary: vocabulary, maxNewTokens: request.maxNewTokens)
+        }
+        if request.maxNewTokens == 0 { finish = .length }
+    }
+
+    /// Tokens that may still be generated.
+    var remaining: Int { request.maxNewTokens - generated.count }
+
+    /// Drafting needs a free choice of tokens: a constrained text rarely takes the draft.
+    var mayDraft: Bool { constraint == nil && remaining > 1 }
+
+    mutating func count(cached: Int) { usage.cachedTokens = cached }
+
+    mutating func count(drafted: Int, accepted: Int) {
+        usage.draftedTokens += drafted
+        usage.acceptedTokens += accepted
+    }
+
+    /// Chooses the next token from a row of logits.
+    ///
+    /// - Returns: The token, or nil if it ended the text without being part of it.
+    mutating func choose(
+        from logits: borrowing Span<Float>, endTokens: [Int]
+    ) throws(ModelError) -> ScoredToken? {
+        var ends: Set<Int> = Set(request.stopTokens)
+        if !request.ignoresEndTokens { ends.formUnion(endTokens) }
+        var forbidden = request.ignoresEndTokens ? endTokens : []
+        if generated.count < request.minNewTokens { forbidden += ends.sorted() }
+        let token = try sampler.sample(
+            logits, allowed: constraint?.mask(remaining: remaining), forbidden: forbidden)
+        sampler.append(token)
+        usage.generatedTokens += 1
+        guard !ends.contains(token) else {
+            finish = .stop
+            return nil
+        }
+        generated.append(token)
+        constraint?.append(token)
+        if remaining == 0 { finish = .length }
+        if constraint?.isFinal == true { finish = .stop }
+        return Self.score(token, logits, top: request.topLogprobs)
+    }
+
+    /// Records the score of a prompt token from the logits before it; the first has none.
+    mutating func scorePrompt(_ token: Int) { promptScores.append(ScoredToken(token: token)) }
+
+    /// Records the score of a prompt token from the logits before it.
+    mutating func scorePrompt(_ token: Int, from logits: borrowing Span<Float>) {
+        promptScores.append(Self.score(token, logits, top: request.promptTopLogprobs))
+    }
+
+    /// A token with its log-probability and the likeliest others, under the model's distribution.
+    static func score(_ token: Int, _ logits: borrowing Span<Float>, top: Int?) -> ScoredToken {
+        guard let top else { return ScoredToken(token: token) }
+        let scores = LogProbabilities(logits)
+        return ScoredToken(
+            token: token, logprob: scores[token],
+            top: scores.top(top).map {
+                TokenLogprob(token: $0.token, logprob: $0.logProbability)
+            })
+    }
+}

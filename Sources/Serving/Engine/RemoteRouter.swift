@@ -1,0 +1,147 @@
+import Foundation
+import Synchronization
+public import Topology
+
+/// What travels from the front door to an engine elsewhere.
+enum EngineCommand: Codable, Hashable, Sendable {
+    case submit(GenerationRequest)
+    case cancel(RequestID)
+    /// Take nothing new; end when what is under way has ended.
+    case askStatistics
+}
+
+/// What travels back.
+enum EngineMessage: Codable, Hashable, Sendable {
+    case reports([EngineReport])
+    case statistics(EngineStatistics)
+}
+
+/// Takes requests to the engines of several ranks, through whatever carries bytes to them.
+///
+/// A request goes to the rank with the fewest under way, the lowest of equals.
+public final class RemoteRouter: RequestRouter {
+    private struct State {
+        var statistics: [EngineStatistics?]
+        var lost: [Int: String] = [:]
+    }
+
+    private let streams = EventStreams()
+    private let send: @Sendable (Rank, [UInt8]) -> Void
+    private let state: Mutex<State>
+    private let rankCount: Int
+
+    /// Routes to ranks `0 ..< rankCount`.
+    ///
+    /// - Parameter send: Carries bytes to a rank; the rank's `EngineEndpoint` receives them.
+    public init(rankCount: Int, send: @escaping @Sendable (Rank, [UInt8]) -> Void) {
+        self.rankCount = rankCount
+        self.send = send
+        state = Mutex(State(statistics: Array(repeating: nil, count: rankCount)))
+    }
+
+    public func submit(
+        _ request: GenerationRequest
+    ) async throws -> AsyncThrowingStream<GenerationEvent, any Error> {
+        let lost = state.withLock { $0.lost }
+        if let (rank, reason) = lost.min(by: { $0.key < $1.key }) {
+            throw ServingError.unavailable(message: "rank \(rank) left: \(reason)")
+        }
+        let load = streams.load(rankCount: rankCount)
+        let rank = load.indices.min { load[$0] < load[$1] } ?? 0
+        let payload = try JSONEncoder().encode(EngineCommand.submit(request))
+        let stream = streams.open(request.id, rank: rank) { [send] in
+            Self.withdraw(request.id, from: rank, send)
+        }
+        send(Rank(rawValue: rank), Array(payload))
+        return stream
+    }
+
+    public func cancel(_ id: RequestID) async {
+        guard let rank = streams.rank(of: id) else { return }
+        Self.withdraw(id, from: rank, send)
+    }
+
+    public func statistics() async -> [EngineStatistics] {
+        state.withLock { $0.statistics.compactMap { $0 } }
+    }
+
+    /// Takes what a rank sent.
+    ///
+    /// - Throws: `DecodingError` for bytes that no endpoint of this version sends.
+    public func receive(_ payload: [UInt8], from rank: Rank) throws {
+        switch try JSONDecoder().decode(EngineMessage.self, from: Data(payload)) {
+        case .reports(let reports): for report in reports { streams.deliver(report) }
+        case .statistics(let statistics):
+            guard (0 ..< rankCount).contains(rank.rawValue) else { return }
+            state.withLock { $0.statistics[rank.rawValue] = statistics }
+        }
+    }
+
+    /// Ends every request: without one rank's experts no step can be made.
+    public func lost(_ rank: Rank, reason: String) {
+        state.withLock { $0.lost[rank.rawValue] = reason }
+        for other in 0 ..< rankCount {
+            streams.fail(
+                rank: other, .unavailable(message: "\(rank) left: \(reason)"))
+        }
+    }
+
+    private static func withdraw(
+        _ id: RequestID, from rank: Int, _ send: @Sendable (Rank, [UInt8]) -> Void
+    ) {
+        do {
+            let payload = try JSONEncoder().encode(EngineCommand.cancel(id))
+            send(Rank(rawValue: rank), Array(payload))
+        } catch { preconditionFailure("a request's number does not encode: \(error)") }
+    }
+}
+
+/// An engine's end of the way to a front door elsewhere.
+public final class EngineEndpoint: Sendable {
+    private let engine: Engine
+    private let send: @Sendable ([UInt8]) throws -> Void
+    private let lastStatistics = Mutex<ContinuousClock.Instant?>(nil)
+
+    /// How often the front door is told what the engine does, at most.
+    private static let statisticsInterval = Duration.milliseconds(500)
+
+    /// Joins an engine to whatever carries bytes to the front door.
+    ///
+    /// Pass `report` to its `run`.
+    public init(_ engine: Engine, send: @escaping @Sendable ([UInt8]) throws -> Void) {
+        self.engine = engine
+        self.send = send
+    }
+
+    /// Takes what the front door sent.
+    ///
+    /// - Throws: `DecodingError` for bytes that no router of this version sends.
+    public func receive(_ payload: [UInt8]) throws {
+        switch try JSONDecoder().decode(EngineCommand.self, from: Data(payload)) {
+        case .submit(let request): engine.submit(request)
+        case .cancel(let id): engine.cancel(id)
+        case .askStatistics: sendStatistics()
+        }
+    }
+
+    /// Sends an engine's reports, and now and then its statistics.
+    public func report(_ reports: [EngineReport]) {
+        give(.reports(reports))
+        let isDue = lastStatistics.withLock { last in
+            let now = ContinuousClock.now
+            if let last, last + Self.statisticsInterval > now { return false }
+            last = now
+            return true
+        }
+        if isDue { sendStatistics() }
+    }
+
+    /// Sends the engine's statistics now.
+    public func sendStatistics() { give(.statistics(engine.statistics)) }
+
+    private func give(_ message: EngineMessage) {
+        // Whoever waits for the answer learns of a cut connection from the control plane, which
+        // names the rank; here there is nobody to tell.
+        do { try send(Array(JSONEncoder().encode(message))) } catch { return }
+    }
+}

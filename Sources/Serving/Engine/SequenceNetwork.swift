@@ -1,0 +1,96 @@
+import Collectives
+public import DeepSeekV3
+public import Tensors
+
+/// A network as the engine uses it: steps over chunks of many sequences, with latents in blocks.
+///
+/// Every rank calls the same methods in the same order, a rank without tokens with no chunks.
+public protocol SequenceNetwork: AnyObject {
+    /// Tokens it knows.
+    var vocabularySize: Int { get }
+    /// Positions a sequence may have.
+    var contextLimit: Int { get }
+    /// Blocks of its latent cache, and positions of one block.
+    var blockCount: Int { get }
+    /// Positions per block.
+    var blockTokens: Int { get }
+    /// Tokens that end a text.
+    var endTokens: [Int] { get }
+    /// Whether `draft` may be called.
+    var canDraft: Bool { get }
+
+    /// Whether tokens travel to experts on other ranks.
+    var sharesExperts: Bool { get }
+
+    /// Runs one batch.
+    func forward(_ chunks: [SequenceChunk], keepsHidden: Bool) throws -> ForwardResult
+
+    /// Runs two batches, one computing while the other's tokens travel.
+    func forward(
+        _ first: [SequenceChunk], _ second: [SequenceChunk], keepsHidden: Bool
+    ) throws -> (ForwardResult, ForwardResult)
+
+    /// Guesses one token further: `tokens[i]` of a chunk is the token at `position + i + 1`.
+    func draft(_ chunks: [SequenceChunk], hidden: Tensor) throws -> ForwardResult
+
+    /// Where the time of the steps since the last call went.
+    func takeTime() -> StepTime
+}
+
+/// DeepSeek-V3 with its latent cache.
+public final class DeepSeekNetwork: SequenceNetwork {
+    private let model: Model
+    private let cache: LatentCache
+    public let endTokens: [Int]
+    private var lastSequence: UInt64 = 0
+
+    /// Joins a model and a cache.
+    ///
+    /// - Parameter endTokens: Tokens that end a text; the configuration's unless said otherwise.
+    public init(model: Model, cache: LatentCache, endTokens: [Int]? = nil) {
+        self.model = model
+        self.cache = cache
+        self.endTokens = endTokens ?? model.configuration.endTokens
+    }
+
+    public var vocabularySize: Int { model.configuration.vocabularySize }
+    public var contextLimit: Int { model.contextLimit }
+    public var blockCount: Int { cache.blockCount }
+    public var blockTokens: Int { cache.blockTokens }
+    public var canDraft: Bool { model.canDraft }
+    public var sharesExperts: Bool { model.group != nil }
+
+    public func forward(_ chunks: [SequenceChunk], keepsHidden: Bool) throws -> ForwardResult {
+        try model.forward(chunks, cache: cache, keepsHidden: keepsHidden)
+    }
+
+    public func forward(
+        _ first: [SequenceChunk], _ second: [SequenceChunk], keepsHidden: Bool
+    ) throws -> (ForwardResult, ForwardResult) {
+        try model.forward(first, second, cache: cache, keepsHidden: keepsHidden)
+    }
+
+    public func draft(_ chunks: [SequenceChunk], hidden: Tensor) throws -> ForwardResult {
+        try model.draft(chunks, hidden: hidden, cache: cache)
+    }
+
+    public func takeTime() -> StepTime {
+        var time = StepTime()
+        guard let group = model.group else { return time }
+        for record in group.records.reversed() {
+            if record.sequence <= lastSequence { break }
+            let wire = record.wireTime.seconds
+            if record.kind == .dispatch { time.dispatch += wire } else { time.combine += wire }
+            time.exposed += record.exposedTime.seconds
+        }
+        lastSequence = group.records.last?.sequence ?? lastSequence
+        return time
+    }
+}
+
+extension Duration {
+    /// The duration as a number of seconds.
+    var seconds: Double {
+        Double(components.seconds) + Double(components.attoseconds) * 1e-18
+    }
+}

@@ -1,0 +1,102 @@
+public import Topology
+public import Transport
+
+/// What the ranks want of a step.
+///
+/// Each tells the others, and all do what any of them wants.
+struct StepWishes: OptionSet, Hashable, Sendable {
+    let rawValue: UInt8
+    /// Two micro-batches, so that one computes while the other's tokens travel.
+    static let overlap = StepWishes(rawValue: 1)
+    /// A pass of the MTP block.
+    static let draft = StepWishes(rawValue: 2)
+}
+
+/// Lets all ranks perform the same steps, and lets ranks without work sleep.
+///
+/// A rank that has work begins a step by telling every rank what it wants; a sleeping rank wakes,
+/// and joins. One signal word per rank holds the step's number above the wishes, so it only grows.
+///
+/// 1. A rank begins step s + 1 only after all ranks have begun step s.
+public final class StepAgreement: @unchecked Sendable {
+    // Safe because: `window` may be signalled from any thread, `wakes` is guarded by the fabric's
+    // own atomics through `signal`, and all else is used by the engine's thread alone.
+    private let fabric: any Fabric
+    private let window: Window
+    private let limit: Duration
+    private var step: UInt64 = 0
+    private var seenWakes: UInt64 = 0
+    private let wakes = WakeCounter()
+
+    /// Makes the window.
+    ///
+    /// Collective.
+    ///
+    /// - Parameter limit: How long a step may wait for a rank before that rank is named as lost.
+    public init(fabric: any Fabric, limit: Duration) throws {
+        self.fabric = fabric
+        self.limit = limit
+        window = try fabric.makeWindow(
+            name: "steps", byteCount: 8, signalCount: fabric.rankCount + 1,
+            deadline: Deadline(limit, "making the window of steps"))
+    }
+
+    /// The rank whose engine this serves.
+    public var rank: Rank { fabric.rank }
+
+    private var wakeSignal: Int { fabric.rankCount }
+
+    /// Wakes the engine's thread.
+    ///
+    /// Any thread may call.
+    public func wake() {
+        wakes.next { value in
+            // A fabric that is gone needs no wake: the engine's own wait reports it.
+            do { try window.signal(wakeSignal, of: fabric.rank, value: value) } catch { return }
+        }
+    }
+
+    /// Sleeps until another rank begins the next step, someone calls `wake`, or time is up.
+    ///
+    /// - Throws: `TransportError.rankLost`.
+    func sleep(atMost patience: Duration) throws {
+        var conditions = fabric.ranks.filter { $0 != fabric.rank }.map {
+            SignalCondition(signal: $0.rawValue, atLeast: (step + 1) << 8, source: $0)
+        }
+        conditions.append(
+            SignalCondition(signal: wakeSignal, atLeast: seenWakes + 1, source: fabric.rank))
+        do throws(TransportError) {
+            _ = try window.waitAny(conditions, deadline: Deadline(patience, "idle"))
+        } catch {
+            if case .deadline = error { return }
+            throw error
+        }
+        seenWakes = max(seenWakes, window.signalValue(wakeSignal))
+    }
+
+    /// Whether another rank has begun the next step.
+    var othersHaveBegun: Bool {
+        fabric.ranks.contains {
+            $0 != fabric.rank && window.signalValue($0.rawValue) >= (step + 1) << 8
+        }
+    }
+
+    /// Begins the next step with all ranks.
+    ///
+    /// - Returns: What the ranks together want of it.
+    func begin(_ wishes: StepWishes) throws -> StepWishes {
+        step += 1
+        let value = step << 8 | UInt64(wishes.rawValue)
+        for rank in fabric.ranks where rank != fabric.rank {
+            try window.signal(fabric.rank.rawValue, of: rank, value: value)
+        }
+        var all = wishes
+        let deadline = Deadline(limit, "step")
+        for rank in fabric.ranks where rank != fabric.rank {
+            let theirs = try window.wait(
+                signal: rank.rawValue, atLeast: step << 8, from: rank, deadline: deadline)
+            all.formUnion(StepWishes(rawValue: UInt8(theirs & 0xFF)))
+        }
+        return all
+    }
+}

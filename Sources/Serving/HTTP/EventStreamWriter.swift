@@ -1,0 +1,39 @@
+import Hummingbird
+import HummingbirdCore
+import NIOCore
+
+/// Writes server-sent events to one client.
+///
+/// A client that does not read holds back only itself: its connection closes after a limit, and
+/// what waits for it is bounded by the tokens it asked for.
+struct EventStreamWriter {
+    private var writer: any ResponseBodyWriter
+    private let desk: Desk
+    private let caller: Caller
+
+    init(_ writer: any ResponseBodyWriter, desk: Desk, caller: Caller) {
+        self.writer = writer
+        self.desk = desk
+        self.caller = caller
+    }
+
+    mutating func write(_ value: JSONValue) async throws { try await write(line: value.text) }
+
+    /// Ends the stream as clients expect of one that ended well.
+    mutating func finish() async throws {
+        try await write(line: "[DONE]")
+        try await writer.finish(nil)
+    }
+
+    /// Ends the stream with an error: never a clean end after a failure.
+    mutating func fail(_ error: APIError) async throws {
+        try await write(line: error.body.text)
+        try await writer.finish(nil)
+    }
+
+    private mutating func write(line: String) async throws {
+        desk.connections.expect(caller.channel, within: desk.limits.writeSeconds)
+        defer { desk.connections.moved(caller.channel) }
+        try await writer.write(ByteBuffer(string: "data: \(line)\n\n"))
+    }
+}

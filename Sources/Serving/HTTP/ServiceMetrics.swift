@@ -1,0 +1,160 @@
+import Synchronization
+
+/// Counts of the front door, and their text for Prometheus.
+///
+/// Names have the shape that dashboards for other servers know, under our own prefix. Labels are
+/// few by design: rank, endpoint and status, never a layer or an expert.
+final class ServiceMetrics: Sendable {
+    /// Counts of durations in growing bounds.
+    struct Histogram: Sendable {
+        let bounds: [Double]
+        private(set) var counts: [UInt64]
+        private(set) var sum = 0.0
+
+        init(_ bounds: [Double]) {
+            self.bounds = bounds
+            counts = Array(repeating: 0, count: bounds.count + 1)
+        }
+
+        mutating func add(_ value: Double) {
+            counts[bounds.firstIndex { value <= $0 } ?? bounds.count] += 1
+            sum += value
+        }
+    }
+
+    private struct State {
+        var answers: [String: UInt64] = [:]
+        var finishes: [FinishReason: UInt64] = [:]
+        var firstToken = Histogram([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60])
+        var perToken = Histogram([
+            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
+        ])
+        var whole = Histogram([0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600])
+        var lastStep: ContinuousClock.Instant?
+    }
+
+    private let state = Mutex(State())
+
+    func answered(_ endpoint: String, status: Int) {
+        let key = "endpoint=\"\(endpoint)\",status=\"\(status)\""
+        state.withLock { $0.answers[key, default: 0] += 1 }
+    }
+
+    func firstToken(after duration: Duration) {
+        state.withLock { $0.firstToken.add(duration.seconds) }
+    }
+
+    func tokens(_ count: Int, after duration: Duration) {
+        state.withLock { state in
+            for _ in 0 ..< count { state.perToken.add(duration.seconds / Double(count)) }
+        }
+    }
+
+    func finished(_ reason: FinishReason, after duration: Duration) {
+        state.withLock {
+            $0.finishes[reason, default: 0] += 1
+            $0.whole.add(duration.seconds)
+        }
+    }
+
+    /// Notes that an engine's step brought something just now.
+    func stepSeen() { state.withLock { $0.lastStep = .now } }
+
+    /// How long ago that was.
+    var sinceStep: Duration? { state.withLock { $0.lastStep?.duration(to: .now) } }
+
+    /// Everything, in Prometheus' text format 0.0.4.
+    func text(_ engines: [EngineStatistics], connections: Int, generations: Int) -> String {
+        var text = PrometheusText()
+        let state = state.withLock { $0 }
+        text.add(
+            "http_requests_total", "counter", "Answers by endpoint and status.",
+            state.answers.sorted { $0.key < $1.key }.map { ($0.key, Double($0.value)) })
+        text.add(
+            "request_success_total", "counter", "Texts by the reason they ended.",
+            state.finishes.sorted { $0.key.rawValue < $1.key.rawValue }.map {
+                ("finished_reason=\"\($0.key.rawValue)\"", Double($0.value))
+            })
+        text.add("http_connections", "gauge", "Open connections.", [("", Double(connections))])
+        text.add("generations", "gauge", "Texts under way.", [("", Double(generations))])
+        text.add("time_to_first_token_seconds", "Until a text's first token.", state.firstToken)
+        text.add("time_per_output_token_seconds", "Between tokens of a text.", state.perToken)
+        text.add("e2e_request_latency_seconds", "From request to last token.", state.whole)
+        add(engines, to: &text)
+        return text.text
+    }
+
+    private func add(_ engines: [EngineStatistics], to text: inout PrometheusText) {
+        func each(
+            _ name: String, _ kind: String, _ help: String,
+            _ value: (EngineStatistics) -> Double
+        ) {
+            text.add(name, kind, help, engines.map { ("rank=\"\($0.rank)\"", value($0)) })
+        }
+        each("num_requests_running", "gauge", "Requests in the batch.") { Double($0.running) }
+        each("num_requests_waiting", "gauge", "Requests that wait.") { Double($0.waiting) }
+        each("kv_cache_usage_perc", "gauge", "Latent blocks held by requests, 0 to 1.") {
+            $0.blockCount == 0 ? 0 : Double($0.blocksInUse) / Double($0.blockCount)
+        }
+        each("prefix_cache_blocks", "gauge", "Latent blocks that hold only prefixes.") {
+            Double($0.blocksCached)
+        }
+        each("prefix_cache_queries_total", "counter", "Prompt tokens looked up.") {
+            Double($0.prefixQueries)
+        }
+        each("prefix_cache_hits_total", "counter", "Prompt tokens found.") { Double($0.prefixHits) }
+        each("prompt_tokens_total", "counter", "Prompt tokens computed.") {
+            Double($0.promptTokens)
+        }
+        each("generation_tokens_total", "counter", "Tokens generated.") {
+            Double($0.generatedTokens)
+        }
+        each("spec_decode_num_draft_tokens_total", "counter", "Tokens that MTP drafted.") {
+            Double($0.draftedTokens)
+        }
+        each("spec_decode_num_accepted_tokens_total", "counter", "Drafts accepted.") {
+            Double($0.acceptedTokens)
+        }
+        each("num_preemptions_total", "counter", "Requests set back for want of blocks.") {
+            Double($0.preemptions)
+        }
+        each("steps_total", "counter", "Steps performed.") { Double($0.steps) }
+        each("step_seconds_total", "counter", "Time in steps.") { $0.time.total }
+        each("step_wait_seconds_total", "counter", "Waiting for all ranks to begin a step.") {
+            $0.time.stepWait
+        }
+        each("dispatch_seconds_total", "counter", "From dispatch to arrival.") { $0.time.dispatch }
+        each("combine_seconds_total", "counter", "From combine to arrival.") { $0.time.combine }
+        each("all_to_all_exposed_seconds_total", "counter", "All-to-all that nothing hid.") {
+            $0.time.exposed
+        }
+    }
+}
+
+/// Lines of Prometheus' text format.
+struct PrometheusText {
+    private(set) var text = ""
+
+    static let prefix = "apus:"
+
+    mutating func add(
+        _ name: String, _ kind: String, _ help: String, _ samples: [(labels: String, value: Double)]
+    ) {
+        text += "# HELP \(Self.prefix)\(name) \(help)\n# TYPE \(Self.prefix)\(name) \(kind)\n"
+        for sample in samples {
+            let labels = sample.labels.isEmpty ? "" : "{\(sample.labels)}"
+            text += "\(Self.prefix)\(name)\(labels) \(sample.value)\n"
+        }
+    }
+
+    mutating func add(_ name: String, _ help: String, _ histogram: ServiceMetrics.Histogram) {
+        let full = Self.prefix + name
+        text += "# HELP \(full) \(help)\n# TYPE \(full) histogram\n"
+        var total: UInt64 = 0
+        for (bound, count) in zip(histogram.bounds.map { "\($0)" } + ["+Inf"], histogram.counts) {
+            total += count
+            text += "\(full)_bucket{le=\"\(bound)\"} \(total)\n"
+        }
+        text += "\(full)_sum \(histogram.sum)\n\(full)_count \(total)\n"
+    }
+}

@@ -1,0 +1,64 @@
+import DeepSeekV3
+
+/// One text of a request as its events arrive: tokens to text, stop strings, cost and times.
+struct TextProgress {
+    /// What an event added.
+    struct Addition {
+        var text = ""
+        var tokens: [ScoredToken] = []
+    }
+
+    private var assembler: TextAssembler
+    private let metrics: ServiceMetrics
+    private let start: ContinuousClock.Instant
+    private var lastToken: ContinuousClock.Instant?
+    private var tokenCount = 0
+    /// Scores of the prompt, when asked for.
+    private(set) var promptScores: [ScoredToken] = []
+    private(set) var usage = GenerationUsage()
+    /// Why the text ended, once it has.
+    private(set) var finish: FinishReason?
+    /// Whether a stop string was met, so that the engine need not go on.
+    var hasStopped: Bool { assembler.hasStopped }
+
+    init(_ assembler: TextAssembler, metrics: ServiceMetrics) {
+        self.assembler = assembler
+        self.metrics = metrics
+        start = .now
+    }
+
+    /// Takes the next event of this text.
+    mutating func take(_ event: GenerationEvent) -> Addition {
+        var addition = Addition()
+        metrics.stepSeen()
+        switch event {
+        case .began(let scores): promptScores = scores
+        case .tokens(let tokens):
+            guard !hasStopped else { return addition }
+            for token in tokens where !hasStopped {
+                addition.text += assembler.append(token.token)
+                addition.tokens.append(token)
+            }
+            tokenCount += addition.tokens.count
+            measure(addition.tokens.count)
+        case .finished(let reason, var cost):
+            if hasStopped { cost.generatedTokens = tokenCount }
+            addition.text = assembler.finish()
+            usage = cost
+            finish = hasStopped ? .stop : reason
+            metrics.finished(finish ?? reason, after: start.duration(to: .now))
+        case .failed: break
+        }
+        return addition
+    }
+
+    private mutating func measure(_ count: Int) {
+        let now = ContinuousClock.now
+        if let lastToken {
+            metrics.tokens(count, after: lastToken.duration(to: now))
+        } else {
+            metrics.firstToken(after: start.duration(to: now))
+        }
+        lastToken = now
+    }
+}

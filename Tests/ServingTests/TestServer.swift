@@ -1,0 +1,94 @@
+import Foundation
+import Logging
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import ServiceLifecycle
+import Synchronization
+import Tensors
+
+@testable import Serving
+
+/// The small real model behind the HTTP API, on a port of its own.
+final class TestServer: Sendable {
+    let ranks: LocalRanks
+    let port: Int
+    private let serving: Task<Void, any Error>
+    private let group: ServiceGroup
+
+    init(
+        ranks: Int = 2,
+        adjust: (inout FrontDoorConfiguration, inout LocalRanksConfiguration) -> Void = { _, _ in }
+    ) async throws {
+        var local = LocalRanksConfiguration(directory: Golden.stories, compute: .bfloat16)
+        local.ranks = ranks
+        var configuration = FrontDoorConfiguration()
+        configuration.port = 0
+        adjust(&configuration, &local)
+        let started = try LocalRanks(local)
+        self.ranks = started
+        let (ports, continuation) = AsyncStream<Int>.makeStream()
+        let door = FrontDoor(
+            configuration, text: try ModelText(directory: Golden.stories), router: started.router,
+            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        ) { continuation.yield($0) }
+        let group = ServiceGroup(
+            services: [door], logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        self.group = group
+        serving = Task {
+            defer { continuation.finish() }
+            try await group.run()
+        }
+        var found = 0
+        for await port in ports {
+            found = port
+            break
+        }
+        port = found
+    }
+
+    /// Shuts down as SIGTERM does, then ends the engines.
+    func stop() async throws {
+        await group.triggerGracefulShutdown()
+        try await serving.value
+        ranks.stop()
+    }
+
+    func drain() async { await group.triggerGracefulShutdown() }
+
+    /// A whole answer: status and body.
+    func send(
+        _ method: HTTPMethod, _ path: String, _ body: String? = nil,
+        headers: [(String, String)] = []
+    ) async throws -> (status: Int, text: String) {
+        var status = 0
+        var bytes: [UInt8] = []
+        try await HTTPConnection.send(
+            method, path, body: body, headers: headers,
+            to: .init(host: "127.0.0.1", port: port), on: MultiThreadedEventLoopGroup.singleton
+        ) { part in
+            switch part {
+            case .status(let code): status = code
+            case .body(let part): bytes += part.readableBytesView
+            }
+        }
+        return (status, String(decoding: bytes, as: UTF8.self))
+    }
+
+    func post(_ path: String, _ body: String) async throws -> (status: Int, json: JSONValue) {
+        let answer = try await send(.POST, path, body)
+        return (answer.status, try JSONParser.parse(answer.text))
+    }
+
+    /// The chunks of a stream, without `[DONE]`; whether that came.
+    func stream(_ path: String, _ body: String) async throws -> (chunks: [JSONValue], isDone: Bool)
+    {
+        let answer = try await send(.POST, path, body)
+        var reader = EventStreamReader()
+        let events = reader.append(ByteBuffer(string: answer.text))
+        return (
+            try events.filter { $0 != "[DONE]" }.map { try JSONParser.parse($0) },
+            events.last == "[DONE]"
+        )
+    }
+}
