@@ -11,7 +11,8 @@ final class FrameCodec: ChannelDuplexHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         do {
-            let frame = try ControlFrame(decoding: unwrapInboundIn(data))
+            let bytes = Array(unwrapInboundIn(data).readableBytesView)
+            let frame = try ControlFrame(decoding: bytes)
             context.fireChannelRead(wrapInboundOut(frame))
         } catch {
             context.fireErrorCaught(error)
@@ -20,8 +21,8 @@ final class FrameCodec: ChannelDuplexHandler {
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         do {
-            var buffer = context.channel.allocator.buffer(capacity: 256)
-            try unwrapOutboundIn(data).encode(into: &buffer)
+            let bytes = try unwrapOutboundIn(data).encoded()
+            let buffer = context.channel.allocator.buffer(bytes: bytes)
             context.write(wrapOutboundOut(buffer), promise: promise)
         } catch {
             promise?.fail(error)

@@ -1,5 +1,4 @@
 import Foundation
-public import NIOCore
 import Topology
 
 /// Why bytes are no frame. The connection that sent them is closed.
@@ -26,90 +25,110 @@ extension ControlFrame {
     /// Reads the body of a frame from bytes that anybody may have sent.
     ///
     /// No claim in the bytes makes it allocate more than they hold.
-    public init(decoding buffer: ByteBuffer) throws {
-        var buffer = buffer
-        guard let number = buffer.readInteger(as: UInt8.self) else {
+    public init(decoding bytes: [UInt8]) throws {
+        var reader = FrameReader(bytes)
+        guard let number = reader.integer(bytes: 1) else {
             throw FrameError("a frame is empty")
         }
-        switch Kind(rawValue: number) {
+        switch Kind(rawValue: UInt8(number)) {
         case .message:
-            let bytes = Data(buffer.readableBytesView)
-            self = try JSONDecoder().decode(Message.self, from: bytes).frame
+            self = try JSONDecoder().decode(Message.self, from: Data(reader.rest())).frame
         case .payload:
-            self = .payload(Array(buffer.readableBytesView))
+            self = .payload(reader.rest())
         case .contribution:
-            self = .contribution(
-                label: try Self.readLabel(&buffer), blob: Array(buffer.readableBytesView))
+            self = .contribution(label: try Self.readLabel(&reader), blob: reader.rest())
         case .gathered:
             self = .gathered(
-                label: try Self.readLabel(&buffer), blobs: try Self.readBlobs(&buffer))
+                label: try Self.readLabel(&reader), blobs: try Self.readBlobs(&reader))
         case nil:
             throw FrameError("frame kind \(number) is unknown: the highest is 3")
         }
     }
 
-    /// Writes the body of a frame.
-    public func encode(into buffer: inout ByteBuffer) throws {
+    /// The body of a frame.
+    public func encoded() throws -> [UInt8] {
         switch self {
-        case .payload(let bytes):
-            buffer.writeInteger(Kind.payload.rawValue)
-            buffer.writeBytes(bytes)
+        case .payload(let bytes): return [Kind.payload.rawValue] + bytes
         case .contribution(let label, let blob):
-            buffer.writeInteger(Kind.contribution.rawValue)
-            Self.write(label, into: &buffer)
-            buffer.writeBytes(blob)
+            return [Kind.contribution.rawValue] + Self.words(label) + blob
         case .gathered(let label, let blobs):
-            buffer.writeInteger(Kind.gathered.rawValue)
-            Self.write(label, into: &buffer)
-            buffer.writeInteger(UInt32(blobs.count))
-            for blob in blobs {
-                buffer.writeInteger(UInt32(blob.count))
-                buffer.writeBytes(blob)
-            }
+            var bytes = [Kind.gathered.rawValue] + Self.words(label)
+            bytes += Self.words(UInt32(blobs.count))
+            for blob in blobs { bytes += Self.words(UInt32(blob.count)) + blob }
+            return bytes
         default:
             guard let message = Message(self) else { throw FrameError("a frame has no form") }
-            buffer.writeInteger(Kind.message.rawValue)
-            buffer.writeBytes(try JSONEncoder().encode(message))
+            return [Kind.message.rawValue] + (try JSONEncoder().encode(message))
         }
     }
 
-    private static func write(_ label: String, into buffer: inout ByteBuffer) {
+    private static func words(_ label: String) -> [UInt8] {
         precondition(
             label.utf8.count <= ControlProtocol.longestLabelBytes,
             "label of \(label.utf8.count) bytes")
-        buffer.writeInteger(UInt16(label.utf8.count))
-        buffer.writeString(label)
+        return words(UInt16(label.utf8.count)) + Array(label.utf8)
     }
 
-    private static func readLabel(_ buffer: inout ByteBuffer) throws -> String {
-        guard let count = buffer.readInteger(as: UInt16.self) else {
+    private static func words(_ value: some FixedWidthInteger) -> [UInt8] {
+        (0 ..< value.bitWidth / 8).reversed().map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
+    }
+
+    private static func readLabel(_ reader: inout FrameReader) throws -> String {
+        guard let count = reader.integer(bytes: 2) else {
             throw FrameError("a frame ends inside the length of its label")
         }
-        guard Int(count) <= ControlProtocol.longestLabelBytes else {
+        guard count <= ControlProtocol.longestLabelBytes else {
             throw FrameError(
                 "a label of \(count) bytes: the limit is \(ControlProtocol.longestLabelBytes)")
         }
-        guard let label = buffer.readString(length: Int(count)) else {
-            throw FrameError("a label of \(count) bytes in a frame of \(buffer.readableBytes) more")
+        guard let label = reader.bytes(count) else {
+            throw FrameError("a label of \(count) bytes in a frame of \(reader.left) more")
         }
-        return label
+        // Repairing it instead could make it longer than the limit.
+        guard let text = String(validating: label, as: UTF8.self) else {
+            throw FrameError("a label of \(count) bytes is not UTF-8")
+        }
+        return text
     }
 
-    private static func readBlobs(_ buffer: inout ByteBuffer) throws -> [[UInt8]] {
-        guard let count = buffer.readInteger(as: UInt32.self) else {
+    private static func readBlobs(_ reader: inout FrameReader) throws -> [[UInt8]] {
+        guard let count = reader.integer(bytes: 4) else {
             throw FrameError("a frame ends inside its count of blobs")
         }
         // Every blob costs the sender at least its length field, so the count is bounded by bytes.
-        guard Int(count) * 4 <= buffer.readableBytes else {
-            throw FrameError("\(count) blobs in a frame of \(buffer.readableBytes) more bytes")
+        guard count * 4 <= reader.left else {
+            throw FrameError("\(count) blobs in a frame of \(reader.left) more bytes")
         }
         return try (0 ..< count).map { _ in
-            guard let length = buffer.readInteger(as: UInt32.self),
-                let blob = buffer.readBytes(length: Int(length))
-            else { throw FrameError("a blob is longer than its frame") }
+            guard let length = reader.integer(bytes: 4), let blob = reader.bytes(length) else {
+                throw FrameError("a blob is longer than its frame")
+            }
             return blob
         }
     }
+}
+
+/// Takes big-endian integers and runs of bytes from the front of a frame.
+private struct FrameReader {
+    private let all: [UInt8]
+    private var position = 0
+
+    init(_ bytes: [UInt8]) { all = bytes }
+
+    var left: Int { all.count - position }
+
+    /// An integer of at most 4 bytes, nil if the frame ends before.
+    mutating func integer(bytes count: Int) -> Int? {
+        bytes(count)?.reduce(0) { $0 << 8 | Int($1) }
+    }
+
+    mutating func bytes(_ count: Int) -> [UInt8]? {
+        guard count <= left else { return nil }
+        defer { position += count }
+        return Array(all[position ..< position + count])
+    }
+
+    mutating func rest() -> [UInt8] { bytes(left) ?? [] }
 }
 
 /// The frames that travel as JSON.

@@ -172,7 +172,8 @@ private final class PreludeWriter: ChannelInboundHandler {
 
     func channelActive(context: ChannelHandlerContext) {
         let prelude = Prelude(version: UInt16(ControlProtocol.version), token: token)
-        context.writeAndFlush(wrapOutboundOut(prelude.encoded()), promise: nil)
+        let bytes = context.channel.allocator.buffer(bytes: prelude.encoded())
+        context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
         context.fireChannelActive()
     }
 }

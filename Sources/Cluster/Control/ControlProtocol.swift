@@ -1,5 +1,3 @@
-import NIOCore
-
 /// The constants of the control plane. A change that an older program would misread raises
 /// `version`.
 public enum ControlProtocol {
@@ -32,7 +30,7 @@ public enum ControlProtocol {
 /// `APUS`, version (2 bytes), zero (2 bytes), token (32 bytes); integers are big-endian.
 struct Prelude: Equatable {
     static let byteCount = 8 + ControlProtocol.tokenBytes
-    private static let magic: UInt32 = 0x4150_5553
+    private static let magic = Array("APUS".utf8)
 
     var version: UInt16
     var token: [UInt8]
@@ -43,24 +41,16 @@ struct Prelude: Equatable {
     }
 
     /// Reads a prelude, or returns nil if the bytes are none.
-    init?(_ buffer: inout ByteBuffer) {
-        guard buffer.readableBytes >= Self.byteCount,
-            buffer.readInteger(as: UInt32.self) == Self.magic,
-            let version = buffer.readInteger(as: UInt16.self),
-            buffer.readInteger(as: UInt16.self) == 0,
-            let token = buffer.readBytes(length: ControlProtocol.tokenBytes)
+    init?(_ bytes: [UInt8]) {
+        guard bytes.count == Self.byteCount, bytes.starts(with: Self.magic),
+            bytes[6] == 0, bytes[7] == 0
         else { return nil }
-        self.version = version
-        self.token = token
+        version = UInt16(bytes[4]) << 8 | UInt16(bytes[5])
+        token = Array(bytes[8...])
     }
 
-    func encoded() -> ByteBuffer {
-        var buffer = ByteBuffer()
-        buffer.writeInteger(Self.magic)
-        buffer.writeInteger(version)
-        buffer.writeInteger(UInt16(0))
-        buffer.writeBytes(token)
-        return buffer
+    func encoded() -> [UInt8] {
+        Self.magic + [UInt8(version >> 8), UInt8(version & 0xff), 0, 0] + token
     }
 }
 

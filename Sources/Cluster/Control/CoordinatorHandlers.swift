@@ -8,7 +8,7 @@ final class PreludeHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     private let core: CoordinatorCore
     private let log: Logger
-    private var received = ByteBuffer()
+    private var received: [UInt8] = []
     private var timeout: Scheduled<Void>?
     private var isAdmitted = false
     private var isCounted = false
@@ -37,11 +37,10 @@ final class PreludeHandler: ChannelInboundHandler, RemovableChannelHandler {
             context.fireChannelRead(data)
             return
         }
-        let missing = Prelude.byteCount - received.readableBytes
-        var part = bytes.readSlice(length: min(missing, bytes.readableBytes)) ?? ByteBuffer()
-        received.writeBuffer(&part)
-        guard received.readableBytes == Prelude.byteCount else { return }
-        guard let prelude = Prelude(&received), core.accepts(prelude) else {
+        let missing = Prelude.byteCount - received.count
+        received += bytes.readBytes(length: min(missing, bytes.readableBytes)) ?? []
+        guard received.count == Prelude.byteCount else { return }
+        guard let prelude = Prelude(received), core.accepts(prelude) else {
             log.warning(
                 "a connection from \(context.remoteAddress?.description ?? "?") showed no token")
             context.close(promise: nil)

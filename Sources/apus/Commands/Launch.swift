@@ -1,8 +1,10 @@
 import ArgumentParser
 import Cluster
+import DeepSeekV3
 import Foundation
 import Glibc
 import Synchronization
+import Topology
 
 /// Starts a coordinator and the workers of a job, and stays until it ends.
 struct LaunchCommand: ParsableCommand {
@@ -55,6 +57,10 @@ struct LaunchCommand: ParsableCommand {
                 percentEncoded: false)
         }
         try configuration.validate(path: job)
+        // Known before anything starts, so it is one error and not one per rank.
+        let shape = try ModelConfiguration.load(directory: configuration.model)
+        _ = try ExpertPlacement.contiguous(
+            expertCount: shape.routedExpertCount, rankCount: configuration.ranks)
         return configuration
     }
 }
