@@ -3,7 +3,7 @@
 BUILD_PACKAGES = libucx-dev libibverbs-dev librdmacm-dev pkg-config
 TEST_PACKAGES = python3-venv iproute2 ucx-utils openmpi-bin libopenmpi-dev
 
-.PHONY: build test lint format clean
+.PHONY: build test fuzz lint format clean
 
 build:
 	@.ci/install $(BUILD_PACKAGES)
@@ -12,6 +12,12 @@ build:
 test: lint
 	@.ci/install $(BUILD_PACKAGES) $(TEST_PACKAGES)
 	APUS_PYTHON="$$(.ci/python)" && export APUS_PYTHON && .ci/build test
+
+# A million inputs for each reader of a checkpoint's files, and the control plane's decoders, under
+# the address sanitizer.
+fuzz:
+	Tests/Fuzz/run
+	Tests/Fuzz/run-control
 
 lint:
 	swift format lint --strict --recursive Package.swift Sources Tests

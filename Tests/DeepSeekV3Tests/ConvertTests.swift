@@ -3,7 +3,7 @@ import Foundation
 import Tensors
 import Testing
 
-@Suite struct ConvertTests {
+@Suite final class ConvertTests {
     /// DeepSeek-V3's shape in small, with ragged blocks: 80 = 64 + 16 rows of kv_a_proj.
     static let small = """
         {"architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3",
@@ -38,7 +38,7 @@ import Testing
         try Data(contentsOf: folder.appending(path: name))
     }
 
-    private func cleanUp() throws { try FileManager.default.removeItem(at: folder) }
+    deinit { try? FileManager.default.removeItem(at: folder) }
 
     @Test func `the same seed makes the same model and another seed another`() throws {
         try make("a", .bfloat16)
@@ -46,7 +46,6 @@ import Testing
         try make("c", .bfloat16, seed: 2)
         #expect(try bytes("a/model.safetensors") == bytes("b/model.safetensors"))
         #expect(try bytes("a/model.safetensors") != bytes("c/model.safetensors"))
-        try cleanUp()
     }
 
     @Test func `a model made in FP8 is the bf16 one converted`() throws {
@@ -57,7 +56,6 @@ import Testing
         for file in ["model.safetensors", "config.json"] {
             #expect(try bytes("fp8/\(file)") == bytes("converted/\(file)"))
         }
-        try cleanUp()
     }
 
     @Test func `a made model has the tensors its configuration asks for`() throws {
@@ -73,7 +71,6 @@ import Testing
         let latent = try checkpoint.locate(
             "model.layers.0.self_attn.kv_a_proj_with_mqa.weight_scale_inv")
         #expect(latent.entry.shape == [1, 2])
-        try cleanUp()
     }
 
     @Test(
@@ -85,7 +82,6 @@ import Testing
         let output = try python(
             "convert_reference.py", [conversion.rawValue, path("source"), path("target")])
         #expect(output.contains("1 of 1 shards are equal"))
-        try cleanUp()
     }
 
     @Test func `a failed conversion leaves nothing`() throws {
@@ -106,13 +102,11 @@ import Testing
         }
         #expect(!FileManager.default.fileExists(atPath: path("out")))
         #expect(!FileManager.default.fileExists(atPath: path("out.partial")))
-        try cleanUp()
     }
 
     @Test func `a folder with something in it is not overwritten`() throws {
         try make("a", .bfloat16)
         #expect(throws: ModelError.self) { try make("a", .bfloat16) }
-        try cleanUp()
     }
 
     @Test func `DeepSeek-V3 has 671.03B parameters and 70,272 bytes of cache per token`() throws {

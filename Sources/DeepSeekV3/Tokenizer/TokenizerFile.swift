@@ -123,8 +123,9 @@ struct TokenizerFile {
         var pieces: [ArraySlice<UInt8>: UInt32] = [:]
         for id in 0 ..< vocabulary.idLimit where !vocabulary.text(id).isEmpty {
             var bytes: [UInt8] = []
-            ByteAlphabet.decode(vocabulary.text(id), into: &bytes)
-            pieces[bytes[...]] = UInt32(id)
+            if ByteAlphabet.decode(vocabulary.text(id), into: &bytes) {
+                pieces[bytes[...]] = UInt32(id)
+            }
         }
         return pieces
     }
