@@ -1,4 +1,5 @@
 import CFabric
+import Glibc
 public import Topology
 
 /// A signal of this rank, and what it must have become.
@@ -75,8 +76,10 @@ extension Window {
     /// Looks for a short time before a sleep is worth its cost, and moves the engine meanwhile:
     /// no thread is then woken between the network and this wait.
     private func poll(_ conditions: [SignalCondition]) -> Int? {
-        let end = fabric_now() &+ fabric.pollNanoseconds
+        let begin = fabric_now()
+        let end = begin &+ fabric.pollNanoseconds
         let engine = fabric.engine
+        var now = begin
         engine?.beginPolling()
         repeat {
             for _ in 0 ..< 16 {
@@ -87,10 +90,15 @@ extension Window {
                 fabric_pause()
             }
             engine?.poll()
-        } while fabric_now() < end
+            now = fabric_now()
+            // Past the usual time of a store, whoever else wants the core may have it.
+            if now &- begin > Self.politeAfter { sched_yield() }
+        } while now < end
         engine?.endPolling(isSleepNext: true)
         return nil
     }
+
+    private static let politeAfter: UInt64 = 20_000
 
     /// Bounds what a wake-up lost to a dying writer (signal stored, doorbell not rung) can cost.
     private static let longestSleep: UInt64 = 100_000_000

@@ -14,7 +14,7 @@ import Topology
 ///
 /// Safe because the state is touched only under the lock.
 final class UCXEngine: RemoteEngine, @unchecked Sendable {
-    private let state: UCXState
+    private let state: UCXRails
     private let lock = Mutex<Void>(())
     /// Callers that want the lock; the progress thread lets them have it.
     private let callers = Atomic<Int>(0)
@@ -35,18 +35,9 @@ final class UCXEngine: RemoteEngine, @unchecked Sendable {
     init(
         configuration: FabricConfiguration, outside: UCXState.Outside
     ) throws(TransportError) {
-        var settings = [
-            (name: "TLS", value: "tcp"),
-            // A plane each: bytes of one put travel on both.
-            (name: "MAX_RNDV_RAILS", value: "2"),
-            (name: "MAX_EAGER_RAILS", value: "2"),
-        ]
-        if let device = configuration.device {
-            try NetworkDevices.check(device)
-            settings.append((name: "NET_DEVICES", value: device))
-        }
-        state = try UCXState(
-            rank: configuration.rank, rankCount: configuration.rankCount, settings: settings,
+        let devices = try Self.devices(configuration)
+        state = try UCXRails(
+            rank: configuration.rank, rankCount: configuration.rankCount, devices: devices,
             outside: outside)
         silence = configuration.silenceLimit.wholeNanoseconds
         pollTime = (configuration.pollLimit ?? .microseconds(20)).wholeNanoseconds
@@ -56,25 +47,29 @@ final class UCXEngine: RemoteEngine, @unchecked Sendable {
 
     deinit { Glibc.close(wake) }
 
-    /// What the others need to connect to this rank: the key, then UCX's worker address.
-    func address() throws(TransportError) -> [UInt8] {
-        var writer = WireWriter()
-        writer.append(state.key)
-        return try writer.bytes + state.worker.address()
+    /// A rail for each device that the user, or the lab in `APUS_DEVICES`, names; without names
+    /// one rail, for which UCX chooses.
+    private static func devices(
+        _ configuration: FabricConfiguration
+    ) throws(TransportError) -> [String] {
+        let named = unsafe getenv("APUS_DEVICES").map { unsafe String(cString: $0) }
+        guard let list = configuration.device ?? named else { return [] }
+        try NetworkDevices.check(list)
+        return list.split(separator: ",").map(String.init)
     }
+
+    func address() throws(TransportError) -> [UInt8] { try state.address() }
 
     func connect(_ addresses: [Rank: [UInt8]], deadline: Deadline) throws(TransportError) {
         for (peer, address) in addresses.sorted(by: { $0.key < $1.key }) {
-            var reader = WireReader(address, from: peer.description)
-            let key = try reader.integer(UInt64.self, "key")
-            try state.connect(peer, address: Array(address.dropFirst(8)), key: key)
+            try state.connect(peer, address: address)
         }
         let started = try FabricThread("apus-ucx") { [unowned self] in run() }
         thread.withLock { $0 = started }
     }
 
     /// Runs `body` on the state, before the progress thread takes its next turn.
-    private func withState<R>(_ body: (UCXState) throws(TransportError) -> R)
+    private func withState<R>(_ body: (UCXRails) throws(TransportError) -> R)
         throws(TransportError) -> R
     {
         callers.add(1, ordering: .relaxed)
@@ -125,7 +120,7 @@ final class UCXEngine: RemoteEngine, @unchecked Sendable {
 
     func poll() {
         _ = lock.withLockIfAvailable { _ in
-            for _ in 0 ..< 4 where state.worker.progress() {}
+            for _ in 0 ..< 4 where state.progress() {}
         }
     }
 
@@ -236,7 +231,7 @@ extension UCXEngine {
     private func turn() -> Bool {
         lock.withLock { _ in
             var moved = false
-            for _ in 0 ..< 8 where state.worker.progress() { moved = true }
+            for _ in 0 ..< 8 where state.progress() { moved = true }
             state.closeFailed()
             return moved
         }
@@ -251,15 +246,15 @@ extension UCXEngine {
     private func sleep(until nextBeat: UInt64, _ now: UInt64) {
         isSleeping.store(true, ordering: .sequentiallyConsistent)
         defer { isSleeping.store(false, ordering: .sequentiallyConsistent) }
-        guard lock.withLock({ _ in state.worker.arm() }) else { return }
+        guard lock.withLock({ _ in state.arm() }) else { return }
         guard !isStopping.load(ordering: .acquiring) else { return }
-        var entries = [
-            pollfd(fd: state.worker.eventDescriptor, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: wake, events: Int16(POLLIN), revents: 0),
-        ]
+        var entries = ([wake] + state.eventDescriptors).map {
+            pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+        }
         let milliseconds = nextBeat > now ? (nextBeat - now) / 1_000_000 + 1 : 1
-        let count = unsafe Glibc.poll(&entries, 2, Int32(clamping: milliseconds))
-        if count > 0, entries[1].revents != 0 { fabric_eventfd_clear(wake) }
+        let count = unsafe Glibc.poll(
+            &entries, nfds_t(entries.count), Int32(clamping: milliseconds))
+        if count > 0, entries[0].revents != 0 { fabric_eventfd_clear(wake) }
     }
 }
 

@@ -55,7 +55,7 @@ extension UCXState {
             return unsafe receiveInPlace(header, from: peer, publication, data, target, count)
         }
         if count > 0, let data = unsafe data { unsafe memcpy(target, data, count) }
-        if !orders[peer.rawValue].arrive(header.sequence, publication, publish: publish) {
+        if !ledger.orders[peer.rawValue].arrive(header.sequence, publication, publish: publish) {
             lose(peer, cause: "it sent put number \(header.sequence) twice or out of reach")
         }
         return UCS_OK
@@ -65,7 +65,7 @@ extension UCXState {
         _ header: PutHeader, from peer: Rank, _ publication: PutOrder.Publication?,
         _ data: UnsafeMutableRawPointer?, _ target: UnsafeMutableRawPointer, _ count: Int
     ) -> ucs_status_t {
-        guard orders[peer.rawValue].begin(header.sequence) else {
+        guard ledger.orders[peer.rawValue].begin(header.sequence) else {
             lose(peer, cause: "it sent put number \(header.sequence) twice or out of reach")
             return UCS_OK
         }
@@ -100,7 +100,7 @@ extension UCXState {
         guard status == UCS_OK else {
             return lose(Rank(rawValue: index), cause: statusText(status))
         }
-        orders[index].land(sequence, publication, publish: publish)
+        ledger.orders[index].land(sequence, publication, publish: publish)
     }
 
     func publish(_ publication: PutOrder.Publication) {

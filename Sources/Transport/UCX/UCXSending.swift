@@ -16,14 +16,14 @@ extension UCXState {
     ) throws(TransportError) -> Posting {
         var header = PutHeader(
             .put, source: UInt32(rank.rawValue), key: peerKeys[peer.rawValue])
-        header.sequence = posted[peer.rawValue] + 1
+        header.sequence = ledger.posted[peer.rawValue] + 1
         header.window = UInt32(window)
         header.signal = signal.map { UInt32($0) } ?? PutHeader.noSignal
         header.offset = UInt64(offset)
         header.length = UInt64(count)
         header.value = value
         let posting = try unsafe send(header, to: peer, source, count)
-        if posting != .full { posted[peer.rawValue] += 1 }
+        if posting != .full { ledger.posted[peer.rawValue] += 1 }
         return posting
     }
 

@@ -23,8 +23,7 @@ import Topology
     /// Released by the rank, but operations in flight may still read or write them.
     var retired: [RegisteredWindow] = []
     var receivingCount = 0
-    var orders: [PutOrder]
-    var posted: [UInt64]
+    let ledger: PutLedger
     var outstanding: [Int]
     var failed: [ucp_ep_h] = unsafe []
     var heartbeatPending: [Bool]
@@ -44,7 +43,8 @@ import Topology
     static let slotCount = 16_384
 
     init(
-        rank: Rank, rankCount: Int, settings: [(name: String, value: String)], outside: Outside
+        rank: Rank, rankCount: Int, settings: [(name: String, value: String)], ledger: PutLedger,
+        outside: Outside
     ) throws(TransportError) {
         self.rank = rank
         self.rankCount = rankCount
@@ -55,8 +55,7 @@ import Topology
         self.context = context
         unsafe endpoints = Array(repeating: nil, count: rankCount)
         peerKeys = Array(repeating: 0, count: rankCount)
-        orders = Array(repeating: PutOrder(), count: rankCount)
-        posted = Array(repeating: 0, count: rankCount)
+        self.ledger = ledger
         outstanding = Array(repeating: 0, count: rankCount)
         heartbeatPending = Array(repeating: false, count: rankCount)
         heard = Array(repeating: 0, count: rankCount)
@@ -119,6 +118,9 @@ import Topology
     func forgetRetired() {
         if outstandingCount == 0, receivingCount == 0 { retired.removeAll() }
     }
+
+    /// Whether no slot is free.
+    var isFull: Bool { slots?.isEmpty ?? true }
 
     var outstandingCount: Int { outstanding.reduce(0, +) }
 }

@@ -148,7 +148,7 @@ struct LinkReport: Codable {
     private func number(_ value: Int) -> String { String(format: "%9d", value) }
 
     private func number(_ value: Double, _ width: Int) -> String {
-        String(format: " %\(max(width - 1, 1)).2f", value)
+        String(format: " %\(max(width - 1, 1)).3f", value)
     }
 }
 

@@ -1,0 +1,156 @@
+import CFabric
+import Glibc
+import Topology
+
+/// What the rails of one rank share: the order of its puts.
+final class PutLedger {
+    /// Puts posted to each rank.
+    var posted: [UInt64]
+    /// What came of each rank's puts.
+    var orders: [PutOrder]
+
+    init(rankCount: Int) {
+        posted = Array(repeating: 0, count: rankCount)
+        orders = Array(repeating: PutOrder(), count: rankCount)
+    }
+}
+
+/// A UCX context and worker per network device, so that the bytes of one put travel on all planes.
+///
+/// UCX 1.13 puts the active messages of an endpoint on one lane, whatever its rail settings: two
+/// planes of 1 Gbit/s then carry 0.12 GB/s, as one does (apus bench link).
+///
+/// Touched only by the holder of the engine's lock.
+final class UCXRails {
+    private let rails: [UCXState]
+    let outside: UCXState.Outside
+    private var lossCount = 0
+
+    /// From here on a put is split: below, one more message costs more than a plane saves.
+    private static let splitBytes = 128 << 10
+
+    init(
+        rank: Rank, rankCount: Int, devices: [String], outside: UCXState.Outside
+    ) throws(TransportError) {
+        let ledger = PutLedger(rankCount: rankCount)
+        var rails: [UCXState] = []
+        for device in devices.isEmpty ? [nil] : devices.map(Optional.some) {
+            var settings = [(name: "TLS", value: "tcp")]
+            if let device { settings.append((name: "NET_DEVICES", value: device)) }
+            rails.append(
+                try UCXState(
+                    rank: rank, rankCount: rankCount, settings: settings, ledger: ledger,
+                    outside: outside))
+        }
+        self.rails = rails
+        self.outside = outside
+    }
+
+    /// More planes than any node has.
+    private static let railLimit = 64
+
+    func address() throws(TransportError) -> [UInt8] {
+        var writer = WireWriter()
+        writer.append(UInt64(rails.count))
+        for rail in rails {
+            writer.append(rail.key)
+            writer.append(try rail.worker.address())
+        }
+        return writer.bytes
+    }
+
+    /// Connects as many rails as both ranks have.
+    func connect(_ peer: Rank, address: [UInt8]) throws(TransportError) {
+        var reader = WireReader(address, from: peer.description)
+        let count = try reader.count("rail count", in: 1 ... Self.railLimit)
+        for index in 0 ..< count {
+            let key = try reader.integer(UInt64.self, "key")
+            let worker = try reader.blob("worker address", limit: ExchangeLimit.blobBytes)
+            if index < rails.count {
+                try rails[index].connect(peer, address: worker, key: key)
+            }
+        }
+        try reader.finish()
+    }
+
+    func put(
+        to peer: Rank, _ source: UnsafeRawPointer?, count: Int, window: Int, offset: Int,
+        signal: Int?, value: UInt64
+    ) throws(TransportError) -> UCXState.Posting {
+        let usable = rails.filter { unsafe $0.endpoints[peer.rawValue] != nil }
+        guard usable.count > 1, count >= Self.splitBytes, let source = unsafe source else {
+            return try unsafe rails[0].put(
+                to: peer, source, count: count, window: window, offset: offset, signal: signal,
+                value: value)
+        }
+        if usable.contains(where: { $0.isFull }) { return .full }
+        let share = (count / usable.count + 4095) & ~4095
+        var posting = UCXState.Posting.done
+        for (index, rail) in usable.enumerated() {
+            let start = min(index * share, count)
+            let isLast = index == usable.count - 1
+            let length = isLast ? count - start : min(share, count - start)
+            // The last part's signal waits for the others wherever they travel: see PutOrder.
+            let result = try unsafe rail.put(
+                to: peer, source + start, count: length, window: window, offset: offset + start,
+                signal: isLast ? signal : nil, value: value)
+            if result == .pending { posting = .pending }
+        }
+        return posting
+    }
+
+    func progress() -> Bool {
+        var moved = false
+        for rail in rails where rail.worker.progress() { moved = true }
+        return moved
+    }
+
+    /// False if a worker has something to do first.
+    func arm() -> Bool { rails.allSatisfy { $0.worker.arm() } }
+
+    var eventDescriptors: [Int32] { rails.map { $0.worker.eventDescriptor } }
+
+    func register(_ window: RegisteredWindow) { for rail in rails { rail.register(window) } }
+
+    func release(window: Int) { for rail in rails { rail.release(window: window) } }
+
+    var outstandingCount: Int { rails.reduce(0) { $0 + $1.outstandingCount } }
+
+    var livePeers: [Rank] { rails[0].livePeers }
+
+    func say(_ kind: PutHeader.Kind, to peer: Rank, value: UInt64) {
+        for rail in rails where unsafe rail.endpoints[peer.rawValue] != nil {
+            rail.say(kind, to: peer, value: value)
+        }
+    }
+
+    /// Whether every live rank heard our good-bye on every rail.
+    var everybodyHeard: Bool {
+        rails.allSatisfy { rail in rail.livePeers.allSatisfy { rail.hasFarewell[$0.rawValue] } }
+    }
+
+    func abandon(_ peer: Rank) { for rail in rails { rail.abandon(peer) } }
+
+    /// Closes what failed; a rank lost on one rail is lost on all.
+    func closeFailed() {
+        let lost = outside.losses.ranks
+        if lost.count != lossCount {
+            lossCount = lost.count
+            for peer in lost { abandon(peer) }
+        }
+        for rail in rails { rail.closeFailed() }
+    }
+
+    func closeAll() { for rail in rails { rail.closeAll() } }
+
+    /// Shows that this rank lives, and gives up on those that do not.
+    func pulse(silence: UInt64, _ now: UInt64, _ trustedSince: UInt64) {
+        for rail in rails { rail.pulse(silence: silence, now, trustedSince) }
+        closeFailed()
+    }
+
+    /// The transports and devices of a rank's endpoints, as `tcp/plane0,tcp/plane1`.
+    func transports(to peer: Rank) -> String {
+        rails.map { $0.transports(to: peer) }.filter { !$0.isEmpty }.joined(separator: ",")
+    }
+}
