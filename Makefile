@@ -3,7 +3,7 @@
 BUILD_PACKAGES = libucx-dev libibverbs-dev librdmacm-dev pkg-config
 TEST_PACKAGES = python3-venv iproute2 ucx-utils openmpi-bin libopenmpi-dev
 
-.PHONY: build test fuzz lint format clean
+.PHONY: build test fuzz test-clients lint format clean
 
 build:
 	@.ci/install $(BUILD_PACKAGES)
@@ -18,6 +18,11 @@ test: lint
 fuzz:
 	Tests/Fuzz/run
 	Tests/Fuzz/run-control
+
+# Real clients from PyPI against a server: openai, langchain-openai, llm, lm_eval, schemathesis.
+test-clients: build
+	@.ci/install $(TEST_PACKAGES)
+	Tests/EndToEnd/Clients/run
 
 lint:
 	swift format lint --strict --recursive Package.swift Sources Tests

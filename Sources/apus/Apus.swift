@@ -16,6 +16,7 @@ struct Apus: AsyncParsableCommand {
             LaunchCommand.self,
             MakeModelCommand.self,
             ScheduleCommand.self,
+            ServeCommand.self,
             StatusCommand.self,
         ])
 }

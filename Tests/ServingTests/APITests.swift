@@ -1,5 +1,7 @@
 import Foundation
+import NIOCore
 import NIOHTTP1
+import NIOPosix
 import Testing
 
 @testable import Serving
@@ -195,6 +197,40 @@ import Testing
             }
             let generated = server.ranks.statistics.reduce(0) { $0 + $1.generatedTokens }
             #expect(generated < 1500)
+        }
+    }
+
+    @Test(arguments: [
+        "POST /v1/completions HTTP/1.1\r\nhost: x\r\n",
+        "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{\"pro",
+    ])
+    func `a client that never ends its request is cut off`(beginning: String) async throws {
+        try await Self.withServer(ranks: 1, adjust: { door, _ in door.limits.idleSeconds = 1 }) {
+            let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .connect(host: "127.0.0.1", port: $0.port).get()
+            let start = ContinuousClock.now
+            try await channel.writeAndFlush(ByteBuffer(string: beginning))
+            try await channel.closeFuture.get()
+            #expect(start.duration(to: .now) < .seconds(5))
+        }
+    }
+
+    @Test func `a header over the limit is refused`() async throws {
+        try await Self.withServer(ranks: 1) {
+            let header = ("x-large", String(repeating: "a", count: 40_000))
+            let status = try await $0.send(.GET, "/health", headers: [header]).status
+            #expect(status >= 400 && status < 500)
+        }
+    }
+
+    @Test func `the description of the API is the one that requests are checked with`() async throws
+    {
+        try await Self.withServer(ranks: 1) { server in
+            let document = try JSONParser.parse(try await server.send(.GET, "/openapi.json").text)
+            let post = document["paths"]?["/v1/completions"]?["post"]
+            let schema = post?["requestBody"]?["content"]?["application/json"]?["schema"]
+            #expect(schema?["required"] == ["prompt"])
+            #expect(schema?["properties"]?["prompt"] != nil)
         }
     }
 

@@ -102,6 +102,8 @@ final class ForwardPass {
     /// Runs experts over the rows that are theirs.
     private func run(_ experts: [ExpertWeights], offsets: [Int], rows count: Int) {
         guard count > 0 else { return }
+        let start = ContinuousClock.now
+        defer { model.expertTime += .now - start }
         for (index, expert) in experts.enumerated() {
             model.work.add(WeightCount(expert), rows: offsets[index + 1] - offsets[index])
         }

@@ -21,6 +21,8 @@ public final class Model {
     /// How often each routed expert was chosen here since loading, `[layer][expert]`, MTP blocks
     /// after the main ones: what balancing is computed from.
     public private(set) var expertLoads: [[Int]]
+    /// Time this rank spent computing routed experts since loading.
+    public internal(set) var expertTime = Duration.zero
     /// What all passes since loading had to read and compute.
     public internal(set) var work = WorkCount()
     let pool: ThreadPool

@@ -155,7 +155,10 @@ struct OpenAPIDocument {
         var content: [(key: String, value: JSONValue)] = [
             ("application/json", ["schema": success])
         ]
-        if streams { content.append(("text/event-stream", ["schema": ["type": "string"]])) }
+        if streams {
+            let event: JSONValue = ["type": "object", "properties": ["data": ["type": "string"]]]
+            content.append(("text/event-stream", .object([("schema", event)])))
+        }
         return [
             "summary": .string(summary),
             "requestBody": [

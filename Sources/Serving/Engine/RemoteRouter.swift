@@ -6,7 +6,7 @@ public import Topology
 enum EngineCommand: Codable, Hashable, Sendable {
     case submit(GenerationRequest)
     case cancel(RequestID)
-    /// Take nothing new; end when what is under way has ended.
+    /// Say what the engine does now.
     case askStatistics
 }
 
@@ -22,6 +22,8 @@ enum EngineMessage: Codable, Hashable, Sendable {
 public final class RemoteRouter: RequestRouter {
     private struct State {
         var statistics: [EngineStatistics?]
+        /// Statistics received, all ranks together.
+        var received = 0
         var lost: [Int: String] = [:]
     }
 
@@ -61,9 +63,19 @@ public final class RemoteRouter: RequestRouter {
         Self.withdraw(id, from: rank, send)
     }
 
+    /// Asks every rank, and waits a little for their answers.
     public func statistics() async -> [EngineStatistics] {
-        state.withLock { $0.statistics.compactMap { $0 } }
+        let before = state.withLock { $0.received }
+        for rank in 0 ..< rankCount { Self.give(.askStatistics, to: rank, send) }
+        let limit = ContinuousClock.now + Self.statisticsPatience
+        while state.withLock({ $0.received }) < before + rankCount, .now < limit {
+            do { try await Task.sleep(for: .milliseconds(2)) } catch { break }
+        }
+        return state.withLock { $0.statistics.compactMap { $0 } }
     }
+
+    /// A rank that does not answer within this is shown as it last was.
+    private static let statisticsPatience = Duration.milliseconds(100)
 
     /// Takes what a rank sent.
     ///
@@ -73,7 +85,10 @@ public final class RemoteRouter: RequestRouter {
         case .reports(let reports): for report in reports { streams.deliver(report) }
         case .statistics(let statistics):
             guard (0 ..< rankCount).contains(rank.rawValue) else { return }
-            state.withLock { $0.statistics[rank.rawValue] = statistics }
+            state.withLock {
+                $0.statistics[rank.rawValue] = statistics
+                $0.received += 1
+            }
         }
     }
 
@@ -88,11 +103,14 @@ public final class RemoteRouter: RequestRouter {
 
     private static func withdraw(
         _ id: RequestID, from rank: Int, _ send: @Sendable (Rank, [UInt8]) -> Void
+    ) { give(.cancel(id), to: rank, send) }
+
+    private static func give(
+        _ command: EngineCommand, to rank: Int, _ send: @Sendable (Rank, [UInt8]) -> Void
     ) {
         do {
-            let payload = try JSONEncoder().encode(EngineCommand.cancel(id))
-            send(Rank(rawValue: rank), Array(payload))
-        } catch { preconditionFailure("a request's number does not encode: \(error)") }
+            send(Rank(rawValue: rank), Array(try JSONEncoder().encode(command)))
+        } catch { preconditionFailure("a command does not encode: \(error)") }
     }
 }
 

@@ -43,6 +43,7 @@ public final class DeepSeekNetwork: SequenceNetwork {
     private let cache: LatentCache
     public let endTokens: [Int]
     private var lastSequence: UInt64 = 0
+    private var lastExpertTime = Duration.zero
 
     /// Joins a model and a cache.
     ///
@@ -76,6 +77,8 @@ public final class DeepSeekNetwork: SequenceNetwork {
 
     public func takeTime() -> StepTime {
         var time = StepTime()
+        time.expertCompute = (model.expertTime - lastExpertTime).seconds
+        lastExpertTime = model.expertTime
         guard let group = model.group else { return time }
         for record in group.records.reversed() {
             if record.sequence <= lastSequence { break }
