@@ -18,6 +18,7 @@ struct LaunchCommand: ParsableCommand {
 
               apus launch cluster/local.yaml
               apus launch cluster/local.yaml --ranks 4 --model models/other --http-port 0
+              apus launch cluster/local.yaml --ask "Tell me a story about dog and ball."
             """)
 
     @Argument(help: "A job file: see cluster/job.schema.json.") var job: String
@@ -27,6 +28,8 @@ struct LaunchCommand: ParsableCommand {
     @Option(help: "auto, shm, tcp or rdma, instead of the job's.") var transport: String?
     @Option(help: "Port of the HTTP API, instead of the job's; 0 takes a free one.")
     var httpPort: Int?
+    @Option(help: "Ask this once the job serves, stream the answer, and go on serving.")
+    var ask: String?
 
     func run() throws {
         try reporting { try launched() }
@@ -42,7 +45,10 @@ struct LaunchCommand: ParsableCommand {
             stop: stop,
             display: Launcher.Display(
                 snapshot: { screen.show($0) },
-                ready: { screen.say("serving on http://\($0.address):\($0.port)/v1") }))
+                ready: { [ask] endpoint in
+                    screen.say("serving on http://\(endpoint.address):\(endpoint.port)/v1")
+                    if let ask { Answering(screen: screen, endpoint: endpoint).start(ask) }
+                }))
         screen.say("the job was stopped")
     }
 
@@ -71,6 +77,8 @@ final class JobScreen: Sendable {
         var table = JobTable()
         var drawnLines = 0
         var drawnAt = ContinuousClock.now - .seconds(1)
+        /// While an answer streams, nothing else is written.
+        var isHeld = false
     }
 
     private let isTerminal: Bool
@@ -80,6 +88,7 @@ final class JobScreen: Sendable {
 
     func show(_ snapshot: JobSnapshot) {
         state.withLock { state in
+            guard !state.isHeld else { return }
             let changes = state.table.changes(snapshot)
             guard isTerminal else {
                 changes.forEach { write($0 + "\n") }
@@ -101,6 +110,20 @@ final class JobScreen: Sendable {
             write(line + "\n")
         }
     }
+
+    /// Keeps the screen for text that is written piece by piece, until `release`.
+    func hold() {
+        state.withLock { state in
+            if isTerminal { erase(&state) }
+            state.isHeld = true
+        }
+    }
+
+    /// Writes one piece of held text.
+    func stream(_ piece: String) { state.withLock { _ in write(piece) } }
+
+    /// Lets the table be drawn again.
+    func release() { state.withLock { $0.isHeld = false } }
 
     /// Goes back to the first line of the table and clears it.
     private func erase(_ state: inout State) {

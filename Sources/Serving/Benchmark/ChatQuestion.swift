@@ -1,0 +1,95 @@
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// One question to a running server, and what answering it cost: the first thing a job is shown by.
+public struct ChatQuestion: Sendable {
+    /// What one answer cost.
+    public struct Cost: Sendable {
+        /// Tokens of the answer.
+        public var tokens = 0
+        /// Seconds until the first piece of text.
+        public var firstToken = 0.0
+        /// Seconds from the first piece to the last.
+        public var streaming = 0.0
+        /// Share of the ranks' step time spent in all-to-all, since they started; 0...1.
+        public var allToAllShare = 0.0
+        /// Share of that all-to-all which computation hid; 0...1.
+        public var hiddenShare = 0.0
+
+        /// Tokens per second after the first.
+        public var tokensPerSecond: Double {
+            streaming > 0 ? Double(tokens - 1) / streaming : 0
+        }
+    }
+
+    private let address: HTTPConnection.Address
+
+    /// A question to the server at this address.
+    public init(host: String, port: Int) { address = .init(host: host, port: port) }
+
+    /// Asks, and hands over the answer's text as it arrives.
+    ///
+    /// - Throws: `ServingError.unavailable` with the server's words if it does not answer.
+    public func ask(
+        _ text: String, maximumTokens: Int, receive: @Sendable (String) -> Void
+    ) async throws -> Cost {
+        let body: JSONValue = [
+            "messages": [["role": "user", "content": .string(text)]], "stream": true,
+            "temperature": 0, "max_tokens": .number(maximumTokens),
+            "stream_options": ["include_usage": true],
+        ]
+        var cost = Cost()
+        var reader = EventStreamReader()
+        var status = 0
+        var trouble = ""
+        let clock = ContinuousClock()
+        let start = clock.now
+        var first: ContinuousClock.Instant?
+        try await HTTPConnection.send(
+            .POST, "/v1/chat/completions", body: body.text, to: address,
+            on: MultiThreadedEventLoopGroup.singleton
+        ) { part in
+            switch part {
+            case .status(let code): status = code
+            case .body(let bytes):
+                if status != 200 { trouble += String(buffer: bytes) }
+                for event in reader.append(bytes) where event != "[DONE]" {
+                    let chunk = try JSONParser.parse(event)
+                    cost.tokens = chunk["usage"]?["completion_tokens"]?.integer ?? cost.tokens
+                    trouble += chunk["error"]?["message"]?.string ?? ""
+                    let delta = chunk["choices"]?.array?.first?["delta"]
+                    guard let piece = delta?["content"]?.string, !piece.isEmpty else { continue }
+                    first = first ?? clock.now
+                    receive(piece)
+                }
+            }
+        }
+        guard let first, trouble.isEmpty else {
+            throw ServingError.unavailable(message: "status \(status): \(trouble.prefix(200))")
+        }
+        cost.firstToken = start.duration(to: first).seconds
+        cost.streaming = first.duration(to: clock.now).seconds
+        try await addShares(to: &cost)
+        return cost
+    }
+
+    /// Reads where the ranks' time went from the server's metrics.
+    private func addShares(to cost: inout Cost) async throws {
+        var bytes: [UInt8] = []
+        try await HTTPConnection.send(
+            .GET, "/metrics", body: nil, to: address, on: MultiThreadedEventLoopGroup.singleton
+        ) { if case .body(let part) = $0 { bytes += part.readableBytesView } }
+        let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n")
+        func sum(_ name: String) -> Double {
+            lines.filter { $0.hasPrefix("\(PrometheusText.prefix)\(name){") }
+                .compactMap { $0.split(separator: " ").last.flatMap { Double($0) } }
+                .reduce(0, +)
+        }
+        let allToAll = sum("dispatch_seconds_total") + sum("combine_seconds_total")
+        let total = sum("step_seconds_total")
+        cost.allToAllShare = total > 0 ? allToAll / total : 0
+        let exposed = sum("all_to_all_exposed_seconds_total")
+        cost.hiddenShare = allToAll > 0 ? max(0, 1 - exposed / allToAll) : 0
+    }
+}
