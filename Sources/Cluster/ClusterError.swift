@@ -1,4 +1,6 @@
-/// What a cluster can be refused or ended for. Each case is one line for people.
+/// What a cluster can be refused or ended for.
+///
+/// Each case is one line for people.
 public enum ClusterError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The job file, the topology or an argument cannot be used: exit code 2.
     case badInput(String)

@@ -1,7 +1,108 @@
 import ArgumentParser
+import Cluster
+import Foundation
+import Glibc
+import Logging
+import Topology
+import Transport
 
-/// Runs one rank.
+/// Runs one rank of a job.
 @main
-struct Worker: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "apus-worker")
+struct Worker: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "apus-worker",
+        abstract: "Runs one rank: joins the coordinator, loads its experts, and answers.",
+        discussion: """
+            apus launch starts workers. By hand, in any order with the coordinator:
+
+              APUS_TOKEN=... apus-worker --job job.yaml --rank 2 --coordinator 10.0.0.1:7000
+            """)
+
+    @Option(help: "The job file; the same on every rank.") var job: String
+    @Option(help: "The rank, from 0.") var rank: Int
+    @Option(help: "Where the coordinator listens, address:port; default the job's.")
+    var coordinator: String?
+    @Flag(help: "End when standard input closes: whoever started this is gone.")
+    var lifeline = false
+
+    func run() throws {
+        let tag = "rank \(rank)"
+        LoggingSystem.bootstrap { _ in TaggedLog(tag: tag) }
+        let log = Logger(label: tag)
+        if lifeline {
+            Lifeline.watch {
+                // The coordinator hears of it too and ends the job in order; if it is gone as
+                // well, nobody else will.
+                Thread.sleep(forTimeInterval: 5)
+                Glibc.exit(3)
+            }
+        }
+        do {
+            try joined(log)
+        } catch {
+            log.error("\(error)")
+            throw ExitCode(exitCode(of: error))
+        }
+    }
+
+    private func joined(_ log: Logger) throws {
+        let configuration = try JobConfiguration(contentsOf: job)
+        let endpoint = try controlEndpoint(configuration)
+        let deadlines = configuration.deadlines
+        let link = try ControlLink.join(
+            ControlLink.Configuration(
+                address: endpoint.address, port: endpoint.port, token: token(),
+                hello: Hello(
+                    rank: Rank(rawValue: rank), identity: JobIdentity(of: configuration),
+                    pid: getpid(), node: Launcher.nodeName),
+                joinLimit: .seconds(deadlines.joinSeconds),
+                silenceLimit: .seconds(2 * deadlines.silenceSeconds)))
+        defer { link.close() }
+        log.info("joined \(endpoint.address):\(endpoint.port), epoch \(link.welcome.epoch)")
+        let process = RankProcess(
+            configuration, rank: Rank(rawValue: rank), link: link, log: log)
+        do {
+            try process.run()
+        } catch {
+            // The coordinator decides who is to blame, and tells everybody.
+            link.fail("\(error)", lost: (error as? TransportError)?.rank)
+            throw ending(link) ?? error
+        }
+        let end = link.waitForEnd()
+        log.notice("\(end)")
+        if end != .stopped { throw ClusterError.ended(end) }
+    }
+
+    /// What the coordinator says about an error of ours, if it answers in time.
+    private func ending(_ link: ControlLink) -> ClusterError? {
+        let limit = ContinuousClock.now + .seconds(3)
+        while link.end == nil, .now < limit { usleep(10_000) }
+        return link.end.map(ClusterError.ended)
+    }
+
+    private func controlEndpoint(
+        _ configuration: JobConfiguration
+    ) throws -> JobConfiguration.Endpoint {
+        guard let coordinator else { return configuration.control }
+        let parts = coordinator.split(separator: ":")
+        guard parts.count == 2, let port = Int(parts[1]), (1 ... 65535).contains(port) else {
+            throw ClusterError.badInput("--coordinator \(coordinator) is not address:port")
+        }
+        return JobConfiguration.Endpoint(address: String(parts[0]), port: port)
+    }
+
+    private func token() throws -> ControlToken {
+        guard let text = ProcessInfo.processInfo.environment["APUS_TOKEN"] else {
+            throw ClusterError.badInput("APUS_TOKEN is not set: the secret of the job")
+        }
+        return try ControlToken(text)
+    }
+
+    private func exitCode(of error: any Error) -> Int32 {
+        switch error {
+        case let error as ClusterError: error.exitCode
+        case is TransportError: 3
+        default: 2
+        }
+    }
 }

@@ -31,9 +31,10 @@ final class FrameCodec: ChannelDuplexHandler {
     }
 }
 
-/// Cuts the stream into frames: a 4-byte length, then the body. A frame that claims more than the
-/// limit is refused by its claim, before anything of it is kept, which NIOExtras' own decoder
-/// (up to 2 GiB) does not do.
+/// Cuts the stream into frames: a 4-byte length, then the body.
+///
+/// A frame that claims more than the limit is refused by its claim, before anything of it is kept,
+/// which NIOExtras' own decoder (up to 2 GiB) does not do.
 final class FrameDecoder: ByteToMessageDecoder {
     typealias InboundOut = ByteBuffer
     private let limit: Int

@@ -1,7 +1,9 @@
 import Foundation
 import Topology
 
-/// Why bytes are no frame. The connection that sent them is closed.
+/// Why bytes are no frame.
+///
+/// The connection that sent them is closed.
 public struct FrameError: Error, Equatable, CustomStringConvertible {
     /// The fact, the value and the limit.
     public let description: String

@@ -34,7 +34,9 @@ public enum ControlFrame: Equatable, Sendable {
 public struct Hello: Hashable, Codable, Sendable {
     /// The rank a worker claims; nil is an observer, who sees snapshots and may ask for the end.
     public var rank: Rank?
-    /// What the worker is about to run. Observers are not compared.
+    /// What the worker is about to run.
+    ///
+    /// Observers are not compared.
     public var identity: JobIdentity?
     /// The process, for messages.
     public var pid: Int32

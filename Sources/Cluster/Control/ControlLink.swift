@@ -98,7 +98,9 @@ public final class ControlLink: @unchecked Sendable {
         write(.payload(bytes))
     }
 
-    /// Gives every rank the blobs of all, in order of rank. All ranks call it in the same order.
+    /// Gives every rank the blobs of all, in order of rank.
+    ///
+    /// All ranks call it in the same order.
     ///
     /// - Throws: `ended` when the job is over, `deadline` after `limit`.
     public func allGather(
@@ -148,7 +150,9 @@ public final class ControlLink: @unchecked Sendable {
         return lastSnapshot
     }
 
-    /// Asks for the end of the job. Only observers may.
+    /// Asks for the end of the job.
+    ///
+    /// Only observers may.
     public func stop() { write(.stop) }
 
     /// Why the job is over, or nil while it is not.
@@ -168,7 +172,9 @@ public final class ControlLink: @unchecked Sendable {
         }
     }
 
-    /// Closes the connection. What was written before is sent.
+    /// Closes the connection.
+    ///
+    /// What was written before is sent.
     public func close() {
         try? channel?.close().wait()
         try? group.syncShutdownGracefully()

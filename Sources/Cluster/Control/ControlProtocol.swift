@@ -1,5 +1,6 @@
-/// The constants of the control plane. A change that an older program would misread raises
-/// `version`.
+/// The constants of the control plane.
+///
+/// A change that an older program would misread raises `version`.
 public enum ControlProtocol {
     /// The version this build speaks.
     public static let version = 1
@@ -19,7 +20,9 @@ public enum ControlProtocol {
     public static let heartbeatInterval = Duration.milliseconds(500)
     /// How long a stranger has to show the token.
     public static let preludeLimit = Duration.seconds(5)
-    /// Strangers at one time. More are turned away at once.
+    /// Strangers at one time.
+    ///
+    /// More are turned away at once.
     public static let mostStrangers = 64
     /// Messages to a peer that does not read; beyond it the peer is lost.
     public static let mostUnsentBytes = 64 << 20
@@ -54,8 +57,9 @@ struct Prelude: Equatable {
     }
 }
 
-/// The secret of one job. It travels in the environment of the processes that may join, never on a
-/// command line.
+/// The secret of one job.
+///
+/// It travels in the environment of the processes that may join, never on a command line.
 public struct ControlToken: Hashable, Sendable {
     let bytes: [UInt8]
 

@@ -7,13 +7,17 @@ public import Topology
 ///
 /// Everything it knows lives on one event loop; calls from other threads are sent there.
 public final class Coordinator: Sendable {
-    /// What the program above wants to hear. Called on the event loop: return soon.
+    /// What the program above wants to hear.
+    ///
+    /// Called on the event loop: return soon.
     public struct Handlers: Sendable {
         /// Every rank entered a phase.
         public var reached: @Sendable (Phase) -> Void
         /// A rank sent application bytes.
         public var payload: @Sendable (Rank, [UInt8]) -> Void
-        /// The job is over. Called once.
+        /// The job is over.
+        ///
+        /// Called once.
         public var ended: @Sendable (JobEnd) -> Void
 
         /// Handlers that are all given.
@@ -83,7 +87,9 @@ public final class Coordinator: Sendable {
         }
     }
 
-    /// Sends application bytes to a rank. Nothing happens if it is not in.
+    /// Sends application bytes to a rank.
+    ///
+    /// Nothing happens if it is not in.
     public func send(_ bytes: [UInt8], to rank: Rank) {
         precondition(
             bytes.count <= ControlProtocol.largestPayloadBytes, "\(bytes.count) bytes to \(rank)")
@@ -105,7 +111,9 @@ public final class Coordinator: Sendable {
         return try await promise.futureResult.get()
     }
 
-    /// Closes every connection and the port. Workers are told of the end before.
+    /// Closes every connection and the port.
+    ///
+    /// Workers are told of the end before.
     public func close() async {
         timers.forEach { $0.cancel() }
         try? await server.close().get()

@@ -3,7 +3,9 @@ import Logging
 import NIOCore
 import Topology
 
-/// The coordinator's state and what it does about it. Lives on one event loop and nowhere else.
+/// The coordinator's state and what it does about it.
+///
+/// Lives on one event loop and nowhere else.
 final class CoordinatorCore {
     private var membership: Membership
     private let handlers: Coordinator.Handlers

@@ -35,8 +35,10 @@ public struct JobIdentity: Hashable, Codable, Sendable {
     }
 }
 
-/// A 64-bit fingerprint of bytes (FNV-1a). It tells files apart that were mixed up by mistake; it
-/// keeps no attacker out, the token does that.
+/// A 64-bit fingerprint of bytes (FNV-1a).
+///
+/// It tells files apart that were mixed up by mistake; it keeps no attacker out, the token does
+/// that.
 public struct Fingerprint: Sendable {
     private var state: UInt64 = 0xcbf2_9ce4_8422_2325
 
@@ -75,7 +77,9 @@ public struct Fingerprint: Sendable {
     }
 
     /// The fingerprint of a model folder: whole JSON files, and name, size and header of every
-    /// safetensors file. Weights themselves are not read, so it takes milliseconds.
+    /// safetensors file.
+    ///
+    /// Weights themselves are not read, so it takes milliseconds.
     public static func ofModel(_ folder: String) throws(ClusterError) -> String {
         do {
             let root = URL(filePath: folder)

@@ -1,21 +1,34 @@
-/// A job: which model, on how many ranks, and how patient everybody is. What a file in `cluster/`
-/// says, with every default filled in.
+/// A job: which model, on how many ranks, and how patient everybody is.
+///
+/// What a file in `cluster/` says, with every default filled in.
 public struct JobConfiguration: Codable, Hashable, Sendable {
     /// What the job and its folder are called: letters, digits and dashes.
     public var name = "local"
-    /// The model's folder. A relative path is taken from the job file's folder.
+    /// The model's folder.
+    ///
+    /// A relative path is taken from the job file's folder.
     public var model = ""
-    /// Worker processes, 1 to 1024. Default 1.
+    /// Worker processes, 1 to 1024.
+    ///
+    /// Default 1.
     public var ranks = 1
-    /// Compute threads of each rank. Default 1.
+    /// Compute threads of each rank.
+    ///
+    /// Default 1.
     public var threads = 1
-    /// How bytes travel between ranks: auto, shm, tcp or rdma. Default auto.
+    /// How bytes travel between ranks: auto, shm, tcp or rdma.
+    ///
+    /// Default auto.
     public var transport = "auto"
     /// Devices the transport may use, comma-separated; empty leaves it the choice.
     public var device = ""
-    /// Where the coordinator listens for workers. Default 127.0.0.1, any free port.
+    /// Where the coordinator listens for workers.
+    ///
+    /// Default 127.0.0.1, any free port.
     public var control = Endpoint(address: "127.0.0.1", port: 0)
-    /// Where the HTTP API listens. Default 127.0.0.1:8080; port 0 takes any free one.
+    /// Where the HTTP API listens.
+    ///
+    /// Default 127.0.0.1:8080; port 0 takes any free one.
     public var http = Endpoint(address: "127.0.0.1", port: 8080)
     /// How long each phase may take.
     public var deadlines = Deadlines()
@@ -45,27 +58,45 @@ public struct JobConfiguration: Codable, Hashable, Sendable {
 
     /// Time limits, seconds.
     public struct Deadlines: Codable, Hashable, Sendable {
-        /// For every rank to arrive. Default 60.
+        /// For every rank to arrive.
+        ///
+        /// Default 60.
         public var joinSeconds = 60.0
-        /// For ranks to meet on the data path. Default 60.
+        /// For ranks to meet on the data path.
+        ///
+        /// Default 60.
         public var connectSeconds = 60.0
-        /// For reading the model. Default 1800.
+        /// For reading the model.
+        ///
+        /// Default 1800.
         public var loadSeconds = 1800.0
-        /// For the steps whose answers nobody sees. Default 120.
+        /// For the steps whose answers nobody sees.
+        ///
+        /// Default 120.
         public var warmUpSeconds = 120.0
-        /// Silence after which a rank is lost. Default 5; ranks share cores, so not below 1.
+        /// Silence after which a rank is lost.
+        ///
+        /// Default 5; ranks share cores, so not below 1.
         public var silenceSeconds = 5.0
-        /// For one step of all ranks. Default 60.
+        /// For one step of all ranks.
+        ///
+        /// Default 60.
         public var stepSeconds = 60.0
-        /// For requests under way when the job is asked to end. Default 10.
+        /// For requests under way when the job is asked to end.
+        ///
+        /// Default 10.
         public var drainSeconds = 10.0
     }
 
     /// What a rank may hold.
     public struct Limits: Codable, Hashable, Sendable {
-        /// Tokens whose latents are kept on each rank. Default 65536.
+        /// Tokens whose latents are kept on each rank.
+        ///
+        /// Default 65536.
         public var cacheTokens = 65536
-        /// Positions of one sequence; 0 takes the model's. Default 0.
+        /// Positions of one sequence; 0 takes the model's.
+        ///
+        /// Default 0.
         public var contextTokens = 0
     }
 

@@ -1,6 +1,8 @@
 public import Topology
 
-/// Why a job is over. It is sent to every rank, logged by all, and becomes the exit code.
+/// Why a job is over.
+///
+/// It is sent to every rank, logged by all, and becomes the exit code.
 public enum JobEnd: Hashable, Codable, Sendable, CustomStringConvertible {
     /// Someone asked for it: Ctrl-C, SIGTERM, `apus stop`.
     case stopped

@@ -15,7 +15,9 @@ public struct Membership: Sendable {
         public var identity: JobIdentity
         /// How long the job may stay in each phase; a phase that is missing has no limit.
         public var deadlines: [Phase: Duration]
-        /// Silence after which a rank is lost. Far above a time slice: ranks share cores.
+        /// Silence after which a rank is lost.
+        ///
+        /// Far above a time slice: ranks share cores.
         public var silenceLimit: Duration
 
         /// A configuration with the stated values.

@@ -60,7 +60,9 @@ public final class Child: @unchecked Sendable {
         kill(-pid, number)
     }
 
-    /// Asks it to end; after `patience` it is killed. Returns when it is gone.
+    /// Asks it to end; after `patience` it is killed.
+    ///
+    /// Returns when it is gone.
     public func end(within patience: Duration) {
         guard status == nil else { return }
         signal(SIGTERM)

@@ -3,7 +3,9 @@ import Synchronization
 
 /// A program that is called for its answer and waited for.
 struct Command: Hashable, Sendable {
-    /// The program and its arguments. The program is looked up in the search path.
+    /// The program and its arguments.
+    ///
+    /// The program is looked up in the search path.
     var words: [String]
 
     init(_ words: String...) { self.words = words }

@@ -18,8 +18,9 @@ extension ExpertID: CustomStringConvertible, ExpressibleByIntegerLiteral {
     public var description: String { "expert \(rawValue)" }
 }
 
-/// One loaded copy of a routed expert. Copies are numbered rank by rank, so those of one rank are
-/// contiguous.
+/// One loaded copy of a routed expert.
+///
+/// Copies are numbered rank by rank, so those of one rank are contiguous.
 public struct PhysicalExpertID: RawRepresentable, Hashable, Comparable, Codable, Sendable {
     /// The number, counted from 0 over all ranks.
     public let rawValue: Int

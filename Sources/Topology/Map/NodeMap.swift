@@ -3,9 +3,13 @@
 /// Every node has one network interface (NIC) on every plane; a plane is a switch that joins one
 /// NIC of each node and nothing else.
 public struct NodeMap: Hashable, Codable, Sendable {
-    /// What the map is called; also the name of the lab built from it. Letters, digits and dashes.
+    /// What the map is called; also the name of the lab built from it.
+    ///
+    /// Letters, digits and dashes.
     public var name: String
-    /// One sentence for people. Optional.
+    /// One sentence for people.
+    ///
+    /// Optional.
     public var about: String?
     /// The machines, numbered in this order.
     public var nodes: [Node]
@@ -16,7 +20,9 @@ public struct NodeMap: Hashable, Codable, Sendable {
     public struct Node: Hashable, Codable, Sendable {
         /// What the node is called in tables and logs.
         public var name: String
-        /// How many ranks run on it. Default 1.
+        /// How many ranks run on it.
+        ///
+        /// Default 1.
         public var ranks: Int
 
         /// Describes a machine.
@@ -28,11 +34,17 @@ public struct NodeMap: Hashable, Codable, Sendable {
 
     /// One network that joins one NIC of every node.
     public struct Plane: Hashable, Codable, Sendable {
-        /// The NIC's name on every node. At most 15 bytes, the kernel's limit.
+        /// The NIC's name on every node.
+        ///
+        /// At most 15 bytes, the kernel's limit.
         public var name: String
-        /// Rate of each NIC, each direction. Nil is as fast as the ground goes.
+        /// Rate of each NIC, each direction.
+        ///
+        /// Nil is as fast as the ground goes.
         public var bandwidthBitsPerSecond: Double?
-        /// Largest packet, bytes. Default 9000.
+        /// Largest packet, bytes.
+        ///
+        /// Default 9000.
         public var maximumPacketBytes: Int
 
         /// Describes a network.

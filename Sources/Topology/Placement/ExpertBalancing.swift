@@ -112,7 +112,9 @@ extension ExpertBalancing {
     }
 
     /// Deals items, heaviest first, each to the lightest pack that still has room; packs hold
-    /// equally many. Returns item numbers per pack in the order they were dealt.
+    /// equally many.
+    ///
+    /// Returns item numbers per pack in the order they were dealt.
     private static func packed(_ loads: [Double], into packCount: Int) -> [[Int]] {
         let capacity = loads.count / packCount
         var packs = [[Int]](repeating: [], count: packCount)

@@ -1,0 +1,122 @@
+import ArgumentParser
+import Cluster
+import Foundation
+import Logging
+import Serving
+import Synchronization
+import Topology
+
+/// Runs the control plane and the HTTP front door of a job.
+@main
+struct CoordinatorProgram: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "apus-coordinator",
+        abstract: "Lets the ranks of a job in, watches them, and serves the HTTP API.",
+        discussion: """
+            apus launch starts it. By hand, in any order with the workers:
+
+              APUS_TOKEN=... apus-coordinator --job job.yaml
+            """)
+
+    @Option(help: "The job file; the same on every rank.") var job: String
+    @Option(help: "The job's folder, to write down where we listen.") var folder: String?
+    @Flag(help: "End when standard input closes: whoever started this is gone.")
+    var lifeline = false
+
+    func run() async throws {
+        LoggingSystem.bootstrap { _ in TaggedLog(tag: "coordinator") }
+        let log = Logger(label: "coordinator")
+        do {
+            let end = try await served(log)
+            if end.exitCode != 0 { throw ExitCode(end.exitCode) }
+        } catch let error as ExitCode {
+            throw error
+        } catch {
+            log.error("\(error)")
+            throw ExitCode((error as? ClusterError)?.exitCode ?? 1)
+        }
+    }
+
+    private func served(_ log: Logger) async throws -> JobEnd {
+        let stop = StopFlag.onSignals()
+        if lifeline { Lifeline.watch { stop.raise(SIGTERM) } }
+        let configuration = try JobConfiguration(contentsOf: job)
+        try checkPort(configuration)
+        let outbox = Outbox()
+        let router = RemoteRouter(rankCount: configuration.ranks) { outbox.send($1, to: $0) }
+        let ready = AsyncStream<Void>.makeStream()
+        let coordinator = try Coordinator(
+            address: configuration.control.address, port: configuration.control.port,
+            token: token(),
+            membership: Membership.Configuration(
+                rankCount: configuration.ranks, identity: JobIdentity(of: configuration),
+                deadlines: configuration.deadlines.byPhase,
+                silenceLimit: .seconds(configuration.deadlines.silenceSeconds)),
+            handlers: Coordinator.Handlers(
+                reached: { if $0 == .ready { ready.continuation.yield() } },
+                payload: { rank, bytes in
+                    do {
+                        try router.receive(bytes, from: rank)
+                    } catch {
+                        log.error("\(rank) sent what is no message: \(error)")
+                    }
+                },
+                ended: { end in
+                    if case .lost(let rank, _, _, let reason) = end {
+                        router.lost(rank, reason: reason)
+                    }
+                    ready.continuation.finish()
+                }), log: log)
+        outbox.open(coordinator)
+        let door = Door(configuration, router: router, log: log)
+        try announce(coordinator, configuration, http: nil)
+        let watcher = Task.detached { [drain = configuration.deadlines.drainSeconds] in
+            while !stop.isRaised { try await Task.sleep(for: .milliseconds(50)) }
+            await door.drain(seconds: drain)
+            coordinator.stop()
+        }
+        for await _ in ready.stream {
+            let http = try await door.open()
+            try announce(coordinator, configuration, http: http)
+        }
+        let end = try await coordinator.end()
+        watcher.cancel()
+        await door.close()
+        await coordinator.close()
+        return end
+    }
+
+    /// The front door opens last; that its port is taken is said first.
+    private func checkPort(_ configuration: JobConfiguration) throws {
+        if configuration.http.port != 0 { try configuration.http.checkFree() }
+    }
+
+    private func announce(
+        _ coordinator: Coordinator, _ configuration: JobConfiguration,
+        http: JobConfiguration.Endpoint?
+    ) throws {
+        guard let folder else { return }
+        var control = configuration.control
+        control.port = coordinator.port
+        try JobFolder(URL(filePath: folder)).write(
+            JobFolder.Endpoints(control: control, http: http))
+    }
+
+    private func token() throws -> ControlToken {
+        guard let text = ProcessInfo.processInfo.environment["APUS_TOKEN"] else {
+            throw ClusterError.badInput("APUS_TOKEN is not set: the secret of the job")
+        }
+        return try ControlToken(text)
+    }
+}
+
+/// Carries bytes to ranks, for a router that is made before the coordinator it sends through.
+final class Outbox: Sendable {
+    private let coordinator = Mutex<Coordinator?>(nil)
+
+    func open(_ coordinator: Coordinator) { self.coordinator.withLock { $0 = coordinator } }
+
+    func send(_ bytes: [UInt8], to rank: Rank) {
+        coordinator.withLock { $0 }?.send(bytes, to: rank)
+    }
+}

@@ -1,0 +1,44 @@
+import Cluster
+import Serving
+import Synchronization
+
+/// Turns an engine's totals into what happened per second lately.
+final class StatisticsRates: Sendable {
+    private struct Sample {
+        var totals: EngineStatistics
+        var at: ContinuousClock.Instant
+    }
+
+    private let samples = Mutex<[Sample]>([])
+
+    /// Long enough to hold several steps of a large model, short enough to show a change.
+    private static let window = Duration.seconds(3)
+
+    /// Takes a sample, and compares it with the oldest of the window.
+    func statistics(_ now: EngineStatistics) -> RankStatistics {
+        let sample = Sample(totals: now, at: .now)
+        let oldest = samples.withLock { samples in
+            samples.removeAll { sample.at - $0.at > Self.window }
+            samples.append(sample)
+            return samples[0]
+        }
+        var statistics = RankStatistics()
+        statistics.steps = Int(clamping: now.steps)
+        statistics.runningRequests = now.running
+        statistics.waitingRequests = now.waiting
+        let elapsed = sample.at - oldest.at
+        guard elapsed > .zero else { return statistics }
+        let seconds =
+            Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
+        let before = oldest.totals
+        let total = now.time.total - before.time.total
+        let allToAll = now.time.allToAll - before.time.allToAll
+        let exposed = now.time.exposed - before.time.exposed
+        statistics.stepsPerSecond = Double(now.steps &- before.steps) / seconds
+        statistics.tokensPerSecond =
+            Double(now.generatedTokens &- before.generatedTokens) / seconds
+        statistics.allToAllShare = total > 0 ? min(1, allToAll / total) : 0
+        statistics.hiddenShare = allToAll > 0 ? max(0, 1 - exposed / allToAll) : 0
+        return statistics
+    }
+}
