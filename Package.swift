@@ -50,7 +50,8 @@ let package = Package(
             "Serving",
             [
                 "DeepSeekV3", "Pipeline", "Collectives", "Transport", "Tensors", "Topology",
-                hummingbird, hummingbirdCore, nio, nioPosix, nioHTTP1, httpTypes, lifecycle, signals,
+                hummingbird, hummingbirdCore, nio, nioPosix, nioHTTP1, httpTypes, lifecycle,
+                signals,
                 log,
             ]),
         room("Cluster", ["Topology", log, yams, nio, nioPosix, nioExtras]),
