@@ -77,7 +77,7 @@ let package = Package(
         tests("Transport", ["Topology"]),
         tests("Collectives", ["Transport", "Tensors", "Topology"]),
         tests("DeepSeekV3", ["Collectives", "Transport", "Tensors", "Topology"]),
-        tests("Pipeline", ["Topology"]),
+        tests("Pipeline", ["Collectives", "Transport", "Tensors", "Topology"]),
         tests(
             "Training",
             ["DeepSeekV3", "Pipeline", "Collectives", "Transport", "Tensors", "Topology"]),

@@ -18,5 +18,6 @@ struct Apus: AsyncParsableCommand {
             ScheduleCommand.self,
             ServeCommand.self,
             StatusCommand.self,
+            TrainCommand.self,
         ])
 }

@@ -42,9 +42,9 @@ import Transport
 
     /// Trains 20 steps both ways.
     ///
-    /// A gate whose last choice is a near-tie may choose otherwise after another order of sums. Then
-    /// the loads differ and the losses are of two different networks: such a seed proves nothing,
-    /// and the next one is taken.
+    /// A gate whose last choice is a near-tie may choose otherwise after another order of sums.
+    /// Then the loads differ and the losses are of two different networks: such a seed proves
+    /// nothing, and the next one is taken.
     private func check(_ shape: ParallelShape) throws {
         for seed: UInt64 in [2, 7, 10, 11, 12, 13] {
             let expected = try train(

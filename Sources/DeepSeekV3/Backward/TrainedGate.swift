@@ -76,8 +76,8 @@ public final class TrainedGate {
         )
     }
 
-    /// Sequence-wise balance loss, equations 17 to 20: alpha times the sum over experts of the share
-    /// of choices times the mean share of scores. The choices are those that were made.
+    /// Sequence-wise balance loss, equations 17 to 20: alpha times the sum over experts of the
+    /// share of choices times the mean share of scores. The choices are those that were made.
     private func balance(_ scores: Tensor, _ experts: [Int32], lossShare: Float) -> [Float] {
         guard context.balanceWeight > 0 else { return [] }
         let shape = context.configuration

@@ -69,6 +69,9 @@ public final class TrainedStage {
 
     private let isFirst: Bool
 
+    /// Whether the losses are made here.
+    public var isLast: Bool { head != nil }
+
     /// Every trained value of the stage, each once.
     public var parameters: [Parameter] {
         (embedding.map { [$0] } ?? []) + blocks.flatMap(\.parameters)

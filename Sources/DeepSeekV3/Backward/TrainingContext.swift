@@ -16,7 +16,7 @@ public final class TrainingContext {
     /// The shape of the model.
     public let configuration: ModelConfiguration
     /// Tokens of a sequence; a micro-batch is whole sequences.
-    public let sequenceLength: Int
+    public private(set) var sequenceLength: Int
     /// Threads of this rank.
     public let pool: ThreadPool
     /// Numbers of the linear layers.
@@ -25,7 +25,7 @@ public final class TrainingContext {
     public let balanceWeight: Float
     /// Weight gradients that wait.
     public let gradients = GradientQueue()
-    let rotary: RotaryTables
+    private(set) var rotary: RotaryTables
 
     /// Prepares tables for sequences of this length.
     public init(
@@ -38,6 +38,14 @@ public final class TrainingContext {
         self.precision = precision
         self.balanceWeight = balanceWeight
         rotary = RotaryTables(configuration, positions: sequenceLength)
+    }
+
+    /// Changes the length, as between training and validation; not while a micro-batch is under
+    /// way.
+    public func use(sequenceLength length: Int) {
+        guard length != sequenceLength else { return }
+        sequenceLength = length
+        rotary = RotaryTables(configuration, positions: length)
     }
 
     func positions(rows: Int) -> [Int32] { (0 ..< rows).map { Int32($0 % sequenceLength) } }

@@ -19,7 +19,8 @@ public protocol CellWorker: AnyObject {
     func inputGradient(of cell: Cell) -> Tensor
     /// Takes away the weight gradients that the last parts left.
     func takeWeightGradients(of cell: Cell) -> [() -> Void]
-    /// Forgets a cell that nothing asks about any more; what its weight gradients need lives in them.
+    /// Forgets a cell that nothing asks about any more; what its weight gradients need lives in
+    /// them.
     func release(_ cell: Cell)
     /// The shape of what crosses between stages, `[rows, columns]`.
     var boundary: (rows: Int, columns: Int) { get }

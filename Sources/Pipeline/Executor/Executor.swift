@@ -81,8 +81,8 @@ public final class Executor {
         }
     }
 
-    /// Takes the parts of a forward and a backward in turn: while one's all-to-all travels the other
-    /// computes, weight gradients included (DeepSeek-V3 report, Figure 4).
+    /// Takes the parts of a forward and a backward in turn: while one's all-to-all travels the
+    /// other computes, weight gradients included (DeepSeek-V3 report, Figure 4).
     private func overlap(_ forward: Cell, _ backward: Cell) throws {
         let forwards = try forwardParts(forward)
         let backwards = try backwardParts(backward)

@@ -4,16 +4,23 @@ public import Topology
 public struct TimelineEntry: Codable, Sendable {
     /// What keeps the rank busy.
     public enum Lane: String, Codable, Sendable {
+        /// Cores.
         case compute
+        /// Wires.
         case communication
     }
 
     /// What is drawn in which colour.
     public enum Kind: String, Codable, Sendable {
+        /// A forward.
         case forward
+        /// A full backward.
         case backward
+        /// Input gradients.
         case backwardInput
+        /// Weight gradients.
         case backwardWeight
+        /// A forward and a backward as one.
         case overlapped
         /// Bytes on their way from rank to rank, or an all-to-all.
         case transfer

@@ -1,9 +1,9 @@
 extension Schedule {
-    /// Both ends of the pipeline feed micro-batches: while a rank runs one forward it runs another's
-    /// backward, and each computes while the other communicates.
+    /// Both ends of the pipeline feed micro-batches: while a rank runs one forward it runs
+    /// another's backward, and each computes while the other communicates.
     ///
-    /// Bubble `(R/2 - 1)(F&B + B - 3W)`, exact when `F = B - W = W`; `R + 1` activations; every stage
-    /// is held twice. Source: DeepSeek-V3 report, §3.2.1 and Figure 5.
+    /// Bubble `(R/2 - 1)(F&B + B - 3W)`, exact when `F = B - W = W`; `R + 1` activations; every
+    /// stage is held twice. Source: DeepSeek-V3 report, §3.2.1 and Figure 5.
     static func dualPipe(ranks: Int, microBatches: Int) throws(ScheduleError) -> Schedule {
         guard ranks.isMultiple(of: 2) else { throw .oddRankCount(.dualPipe, ranks: ranks) }
         guard microBatches.isMultiple(of: 2) else {

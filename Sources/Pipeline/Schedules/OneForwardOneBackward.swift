@@ -1,6 +1,6 @@
 extension Schedule {
-    /// Fills the pipeline, then alternates one forward and one backward, so that rank `r` never holds
-    /// more than `R - r` activations.
+    /// Fills the pipeline, then alternates one forward and one backward, so that rank `r` never
+    /// holds more than `R - r` activations.
     ///
     /// Bubble `(R - 1)(F + B)`. Source: PipeDream-flush, Narayanan et al. 2021, §2.2.
     static func oneForwardOneBackward(ranks: Int, microBatches: Int) -> Schedule {

@@ -101,7 +101,8 @@ public enum Step: Hashable, Sendable {
         }
     }
 
-    /// The cell whose weight gradients are made in this step: from here on its activations are free.
+    /// The cell whose weight gradients are made in this step: from here on its activations are
+    /// free.
     public var weightCell: Cell? {
         switch self {
         case .backward(let cell), .backwardWeight(let cell), .overlapped(_, let cell): cell

@@ -1,6 +1,6 @@
 extension Schedule {
-    /// 1F1B with the backward split: input gradients go on at once, weight gradients wait and fill the
-    /// bubbles of the drain.
+    /// 1F1B with the backward split: input gradients go on at once, weight gradients wait and fill
+    /// the bubbles of the drain.
     ///
     /// Rank `r` of 1F1B holds `R - r` activations; here it may hold `R`, so it can leave `r` weight
     /// gradients waiting and no rank holds more than rank 0 did. Bubble `(R - 1)(F + B - 2W)`.

@@ -2,7 +2,8 @@ extension Schedule {
     /// Two stages per rank in a V and every backward split: no bubble in steady state when
     /// `F = B - W = W`, at 1F1B's memory (`2R` activations of stages half as large).
     ///
-    /// The pattern needs `2R - 1` micro-batches to close; with fewer, the missing ones are left out.
+    /// The pattern needs `2R - 1` micro-batches to close; with fewer, the missing ones are left
+    /// out.
     /// Source: Qi et al. 2023, Zero Bubble Pipeline Parallelism, §6 (ZB-V).
     static func zeroBubbleV(ranks: Int, microBatches: Int) -> Schedule {
         let compute = (0 ..< ranks).map { rank -> [Step] in

@@ -6,8 +6,8 @@ public struct Simulation: Sendable {
     public let makespan: Double
     /// Per rank, time in which it computes nothing.
     public let bubbles: [Double]
-    /// Per rank, the most cells whose activations it holds at once, from a cell's forward to the end
-    /// of its weight gradients.
+    /// Per rank, the most cells whose activations it holds at once, from a cell's forward to the
+    /// end of its weight gradients.
     public let peakActivations: [Int]
     /// What happened when.
     public let timeline: Timeline

@@ -9,9 +9,9 @@ import Transport
 ///
 /// A parameter may be on several ranks: every data rank has it, DualPipe holds each stage twice,
 /// the embedding is also needed by the MTP module. Holders are found by name. Each holder owns a
-/// contiguous part of the parameter: it sums that part's gradients in the order of ranks, updates it
-/// with moments that only it keeps, and gives the result to the other holders. So all copies stay
-/// the same to the bit.
+/// contiguous part of the parameter: it sums that part's gradients in the order of ranks, updates
+/// it with moments that only it keeps, and gives the result to the other holders. So all copies
+/// stay the same to the bit.
 final class ParameterSync {
     /// Values that travel in one message.
     private static let messageCount = 1 << 18
@@ -39,6 +39,7 @@ final class ParameterSync {
     let owned: [Owned]
     private let fabric: any Fabric
     private let channels: Channels?
+    private let adder = ThreadPool(threads: 1)
 
     init(_ parameters: [Parameter], fabric: any Fabric) throws {
         self.fabric = fabric
@@ -104,13 +105,12 @@ final class ParameterSync {
         guard !mine.isEmpty else { return }
         let sum = Tensor(rows: 1, columns: mine.count)
         let arrived = Tensor(rows: 1, columns: mine.count)
-        let pool = ThreadPool(threads: 1)
         for holder in item.holders {
             if holder == fabric.rank {
-                add(flat(gradient, mine), into: sum, pool: pool)
+                add(flat(gradient, mine), into: sum, pool: adder)
             } else {
                 try channels.receive(into: arrived, from: holder)
-                add(arrived, into: sum, pool: pool)
+                add(arrived, into: sum, pool: adder)
             }
         }
         flat(gradient, mine).copy(from: sum)

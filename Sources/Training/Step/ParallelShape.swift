@@ -62,15 +62,32 @@ public struct ParallelShape: Codable, Hashable, Sendable {
 
 /// What stops a training run.
 public enum TrainingError: Error, CustomStringConvertible {
+    /// A count below 1.
     case notPositive(String, value: Int)
+    /// Layers that do not divide into the schedule's stages.
     case layersNotDivisible(layers: Int, stages: Int)
+    /// Experts that do not divide over the ranks that share them.
     case expertsNotDivisible(experts: Int, ranks: Int)
+    /// A source of text that is not there or empty.
     case missingText(String)
+    /// A token file that cannot be used.
     case tokenFile(String, fact: String)
+    /// A checkpoint that cannot be read or written.
     case checkpoint(String, fact: String)
+    /// A loss that is not a number, and where it arose.
     case lossNotFinite(rank: Rank, microBatch: Int, step: Int)
+    /// A gradient that is not a number.
     case gradientNotFinite(parameter: String, rank: Rank, step: Int)
+    /// A key of the job file.
     case job(String, fact: String)
+
+    /// What a program ends with: 1 for numbers that went wrong, 2 for bad input.
+    public var exitCode: Int32 {
+        switch self {
+        case .lossNotFinite, .gradientNotFinite: 1
+        default: 2
+        }
+    }
 
     /// The fact, the value, the limit, and where the limit comes from.
     public var description: String {

@@ -6,70 +6,6 @@ import Tensors
 import Topology
 public import Transport
 
-/// What one rank needs to know of a training run.
-public struct TrainingOptions: Sendable {
-    /// The model.
-    public var model: ModelConfiguration
-    /// How ranks share it.
-    public var shape: ParallelShape
-    /// Tokens of a sequence.
-    public var sequenceLength: Int
-    /// Sequences of a micro-batch.
-    public var sequences: Int
-    /// Threads of a rank.
-    public var threads: Int
-    /// Numbers of the linear layers.
-    public var precision: TrainingPrecision
-    /// What changes the weights.
-    public var optimizer: OptimizerOptions
-    /// Deviation of the first weights.
-    public var startDeviation: Double
-    /// Seed of the first weights and of the order of data.
-    public var seed: UInt64
-    /// Whether a step without finite gradients is left out instead of stopping the run.
-    public var skipsBadSteps: Bool
-
-    /// States a run; the defaults are a small single-process one.
-    public init(
-        model: ModelConfiguration, shape: ParallelShape = ParallelShape(), sequenceLength: Int,
-        sequences: Int = 1, threads: Int = 1, precision: TrainingPrecision = .float32,
-        optimizer: OptimizerOptions, startDeviation: Double = 0.02, seed: UInt64 = 0,
-        skipsBadSteps: Bool = false
-    ) {
-        self.model = model
-        self.shape = shape
-        self.sequenceLength = sequenceLength
-        self.sequences = sequences
-        self.threads = threads
-        self.precision = precision
-        self.optimizer = optimizer
-        self.startDeviation = startDeviation
-        self.seed = seed
-        self.skipsBadSteps = skipsBadSteps
-    }
-
-    /// Tokens of one step over all ranks.
-    public var tokensPerStep: Int {
-        shape.dataRanks * shape.microBatches * sequences * sequenceLength
-    }
-}
-
-/// What a step came to; the same on every rank.
-public struct StepReport: Sendable {
-    /// Mean next-token loss.
-    public var loss: Double
-    /// Mean loss of the MTP module.
-    public var mtpLoss: Double
-    /// Before clipping.
-    public var gradientNorm: Double
-    /// Learning rate.
-    public var rate: Double
-    /// Largest over layers of (most loaded expert / mean - 1).
-    public var expertViolation: Double
-    /// Whether the gradients were not finite and the weights were left alone.
-    public var wasSkipped: Bool
-}
-
 /// Trains one rank's part of a model.
 public final class RankTrainer {
     /// What was asked for.
@@ -88,6 +24,7 @@ public final class RankTrainer {
     /// The schedule of a step.
     public let schedule: Schedule
     private let executor: Executor
+    private let stageChannels: Channels?
     private let reducer: Reducer?
     /// The all-to-all of this rank, if experts are shared.
     public let groups: [ExpertParallelGroup]
@@ -122,9 +59,10 @@ public final class RankTrainer {
         }
         sync = try ParameterSync(parameters, fabric: fabric)
         reducer = fabric.rankCount == 1 ? nil : try Reducer(fabric: fabric, chunkCount: 1 << 16)
+        stageChannels = try Self.channels(options, schedule, fabric)
         executor = Executor(
             schedule: schedule, rank: place, worker: worker,
-            link: try Self.link(options, schedule, fabric))
+            link: Self.link(options, schedule, fabric, stageChannels))
     }
 
     private static func exchange(
@@ -135,7 +73,7 @@ public final class RankTrainer {
         var configuration = ExpertParallelConfiguration(
             mode: .normal, hiddenSize: options.model.hiddenSize,
             topK: options.model.activeExpertCount,
-            maximumTokensPerRank: options.sequences * options.sequenceLength,
+            maximumTokensPerRank: options.maximumRows,
             dispatchCodec: codec, combineCodec: codec, addsBeforeReturn: false)
         configuration.carriesScalars = true
         let placement = try ExpertPlacement.contiguous(
@@ -168,15 +106,21 @@ public final class RankTrainer {
         return made
     }
 
-    private static func link(
+    private static func channels(
         _ options: TrainingOptions, _ schedule: Schedule, _ fabric: any Fabric
-    ) throws -> any StageLink {
-        guard fabric.rankCount > 1 else { return NoLink() }
-        let rows = options.sequences * options.sequenceLength
-        let channels = try Channels(
+    ) throws -> Channels? {
+        guard fabric.rankCount > 1 else { return nil }
+        return try Channels(
             fabric: fabric, name: "stages", channelCount: ChannelLink.channelCount,
             slotCount: ChannelLink.slotCount(schedule),
-            maximumCount: rows * options.model.hiddenSize)
+            maximumCount: options.maximumRows * options.model.hiddenSize)
+    }
+
+    private static func link(
+        _ options: TrainingOptions, _ schedule: Schedule, _ fabric: any Fabric,
+        _ channels: Channels?
+    ) -> any StageLink {
+        guard let channels else { return NoLink() }
         let offset = options.shape.dataRank(of: fabric.rank) * options.shape.pipelineRanks
         let codec: RowCodec = options.precision == .float32 ? .float32 : .bfloat16
         return ChannelLink(channels, schedule: schedule, rankOffset: offset, codec: codec)
@@ -305,6 +249,35 @@ extension RankTrainer {
                 by: options.optimizer.biasStep)
         }
         return violation
+    }
+
+    /// The mean losses over documents, one micro-batch each. Collective.
+    ///
+    /// - Parameter documents: This data rank's, padded to one length; as many on every data rank.
+    public func validate(_ documents: [MicroBatch]) throws -> (loss: Double, mtpLoss: Double) {
+        guard let length = documents.first?.tokens.count else { return (0, 0) }
+        let forward = schedule.forwardOnly(microBatches: documents.count)
+        context.use(sequenceLength: length)
+        defer { context.use(sequenceLength: options.sequenceLength) }
+        worker.begin(documents, scale: LossScale(main: 1, mtp: 1, balance: 0))
+        let executor = Executor(
+            schedule: forward, rank: options.shape.pipelineRank(of: fabric.rank), worker: worker,
+            link: Self.link(options, forward, fabric, stageChannels))
+        _ = try executor.run()
+        let counts = documents.reduce((0, 0)) { sum, document in
+            let known = document.targets.count { $0 >= 0 }
+            return (sum.0 + known, sum.1 + max(0, known - 1))
+        }
+        // DualPipe holds the last stage twice; forwards run through one of the two.
+        let lastCell = Cell(
+            stage: StageID(rawValue: forward.stageCount - 1), microBatch: MicroBatchID(rawValue: 0))
+        let isLast = forward.rank(of: lastCell) == options.shape.pipelineRank(of: fabric.rank)
+        let rows = try allGather([
+            worker.losses.main, worker.losses.mtp, isLast ? Double(counts.0) : 0,
+            isLast ? Double(counts.1) : 0,
+        ])
+        let sums = (0 ..< 4).map { column in rows.reduce(0) { $0 + $1[column] } }
+        return (sums[0] / max(sums[2], 1), sums[1] / max(sums[3], 1))
     }
 
     /// The second half of a step: clipping, AdamW, and the exchange of what changed.

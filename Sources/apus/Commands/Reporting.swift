@@ -2,8 +2,10 @@ import ArgumentParser
 import Cluster
 import DeepSeekV3
 import Foundation
+import Pipeline
 import Tensors
 import Topology
+import Training
 import Transport
 
 /// Runs a command's work and turns an error of a room into one line on standard error and the
@@ -23,7 +25,9 @@ private func exitCode(of error: any Error) -> Int32 {
     switch error {
     case let error as ClusterError: error.exitCode
     case let error as TransportError: error.exitCode
-    case is TopologyError, is PlacementError, is ModelError, is TensorError: 2
+    case let error as TrainingError: error.exitCode
+    case is TopologyError, is PlacementError, is ModelError, is TensorError,
+        is ScheduleError: 2
     default: 1
     }
 }

@@ -68,12 +68,8 @@ struct ScheduleCommand: ParsableCommand {
         let costs = StepCosts(
             forward: forward, backwardInput: backwardInput, backwardWeight: backwardWeight,
             overlapped: overlapped, communication: communication)
-        let plan: Schedule
-        do {
-            plan = try schedule.schedule(ranks: ranks, microBatches: microBatches)
-        } catch {
-            FileHandle.standardError.write(Data("apus: \(error)\n".utf8))
-            throw ExitCode(2)
+        let plan = try reporting {
+            try schedule.schedule(ranks: ranks, microBatches: microBatches)
         }
         try plan.check()
         let result = plan.simulate(costs)

@@ -1,0 +1,86 @@
+import DeepSeekV3
+import Foundation
+import Tensors
+
+/// Reads tensors by name from every safetensors file of a folder.
+struct CheckpointReader {
+    private let directory: String
+    private var places: [String: (file: MappedFile, entry: TensorEntry)] = [:]
+
+    init(directory: String) throws {
+        self.directory = directory
+        let names = try FileManager.default.contentsOfDirectory(atPath: directory)
+        let files = names.filter { $0.hasSuffix(".safetensors") }.sorted()
+        guard !files.isEmpty else {
+            throw TrainingError.checkpoint(directory, fact: "has no safetensors file")
+        }
+        for name in files {
+            let file = try MappedFile(path: directory + "/" + name)
+            for entry in try Checkpoint.readHeader(file).tensors {
+                places[entry.name] = (file, entry)
+            }
+        }
+    }
+
+    /// All names.
+    var names: [String] { places.keys.sorted() }
+
+    func shape(_ name: String) -> [Int]? { places[name]?.entry.shape }
+
+    /// Widens a tensor into one of the same number of values; e4m3 with its block scales.
+    func read(_ name: String, into tensor: Tensor) throws {
+        guard let (file, entry) = places[name] else {
+            throw TrainingError.checkpoint(directory, fact: "\(name) is missing")
+        }
+        let count = entry.shape.reduce(1, *)
+        let isMatrix = tensor.rows > 1 || entry.shape.count > 1
+        guard count == tensor.count, !isMatrix || entry.shape == [tensor.rows, tensor.columns]
+        else {
+            throw TrainingError.checkpoint(
+                directory,
+                fact:
+                    "\(name) is \(entry.shape): the model needs [\(tensor.rows), \(tensor.columns)]"
+            )
+        }
+        switch entry.type {
+        case .float32, .bfloat16:
+            let format: NumberFormat = entry.type == .float32 ? .float32 : .bfloat16
+            file.withBytes(entry.bytes) { bytes in
+                var span = tensor.mutableSpan
+                Quantisation.widen(bytes, as: format, into: &span)
+            }
+        case .float8e4m3:
+            let scales = Tensor(
+                rows: (tensor.rows + 127) / 128, columns: (tensor.columns + 127) / 128)
+            try read(name + "_scale_inv", into: scales)
+            file.withBytes(entry.bytes) {
+                Quantisation.fromFloat8($0, scales: scales.values, into: tensor)
+            }
+        default:
+            throw TrainingError.checkpoint(directory, fact: "\(name) is \(entry.type.rawValue)")
+        }
+    }
+
+    /// A parameter's moments, put together from the parts that ranks stored.
+    func moments(_ kind: String, of name: String, count: Int) throws -> [UInt16] {
+        var result = [UInt16](repeating: 0, count: count)
+        var found = 0
+        for (key, place) in places where key.hasPrefix(kind + ".") && key.hasSuffix("." + name) {
+            let middle = key.dropFirst(kind.count + 1).dropLast(name.count + 1)
+            guard let start = Int(middle) else { continue }
+            let bytes = place.file.copyBytes(place.entry.bytes)
+            guard start >= 0, start + bytes.count / 2 <= count else {
+                throw TrainingError.checkpoint(directory, fact: "\(key) is out of range")
+            }
+            for index in 0 ..< bytes.count / 2 {
+                result[start + index] = UInt16(bytes[2 * index]) | UInt16(bytes[2 * index + 1]) << 8
+            }
+            found += bytes.count / 2
+        }
+        guard found == count else {
+            throw TrainingError.checkpoint(
+                directory, fact: "\(found) of \(count) moments of \(name) are there")
+        }
+        return result
+    }
+}

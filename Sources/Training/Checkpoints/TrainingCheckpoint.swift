@@ -1,0 +1,145 @@
+import DeepSeekV3
+import Foundation
+import Tensors
+import Topology
+import Transport
+
+/// The state of a run on disk: one folder per kept step, one file per rank in it.
+///
+/// Values are stored whole by the first holder of each parameter; moments in the parts that each
+/// rank owns, named by where the part begins. So another number of ranks can read it: it takes the
+/// values by name and puts the moments together.
+///
+/// Atomic: ranks write into `step-N.partial`; when all are done and on disk, one rename makes it
+/// `step-N`. A run that dies meanwhile leaves the older folder as it was.
+public struct TrainingCheckpoint {
+    /// What a folder says of its run.
+    struct State: Codable {
+        var step: Int
+        var seed: UInt64
+        var rankCount: Int
+        var tokensPerStep: Int
+    }
+
+    static func name(step: Int) -> String {
+        "step-" + String(repeating: "0", count: max(0, 8 - "\(step)".count)) + "\(step)"
+    }
+
+    /// The newest complete checkpoint in a run's folder.
+    public static func newest(in directory: String) -> String? {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+        return names.filter { $0.hasPrefix("step-") && !$0.hasSuffix(".partial") }.max()
+            .map { directory + "/" + $0 }
+    }
+}
+
+extension RankTrainer {
+    /// Writes this rank's part; the last one to finish makes the checkpoint appear. Collective.
+    ///
+    /// - Parameter keeping: How many checkpoints stay, this one included.
+    public func save(in directory: String, keeping: Int) throws {
+        let name = TrainingCheckpoint.name(step: step)
+        let partial = directory + "/" + name + ".partial"
+        let files = FileManager.default
+        var failure: (any Error)?
+        do {
+            try files.createDirectory(atPath: partial, withIntermediateDirectories: true)
+            try writer().write(to: partial + "/rank-\(fabric.rank.rawValue).safetensors")
+        } catch { failure = error }
+        // Everyone learns whether everyone has written before anything is renamed.
+        let words = try fabric.allGather(
+            Array((failure.map { "\($0)" } ?? "").utf8), label: "checkpoint \(step)",
+            deadline: Deadline(.seconds(300), "checkpoint"))
+        if let rank = words.firstIndex(where: { !$0.isEmpty }) {
+            if fabric.rank == 0 { try? files.removeItem(atPath: partial) }
+            throw TrainingError.checkpoint(
+                partial, fact: "rank \(rank): " + String(decoding: words[rank], as: UTF8.self))
+        }
+        if fabric.rank == 0 { try publish(directory, name) }
+        try fabric.barrier(deadline: Deadline(.seconds(60), "checkpoint"))
+        if fabric.rank == 0 { prune(directory, keeping: keeping) }
+    }
+
+    private func publish(_ directory: String, _ name: String) throws {
+        let state = TrainingCheckpoint.State(
+            step: step, seed: options.seed, rankCount: fabric.rankCount,
+            tokensPerStep: options.tokensPerStep)
+        let partial = directory + "/" + name + ".partial"
+        let sink = try FileSink(path: partial + "/state.json")
+        try sink.append(Array(try JSONEncoder().encode(state)))
+        try sink.synchronize()
+        try options.model.encoded().write(to: URL(filePath: partial + "/config.json"))
+        let target = directory + "/" + name
+        try? FileManager.default.removeItem(atPath: target)
+        try FileManager.default.moveItem(atPath: partial, toPath: target)
+    }
+
+    private func prune(_ directory: String, keeping: Int) {
+        let files = FileManager.default
+        let names = (try? files.contentsOfDirectory(atPath: directory)) ?? []
+        let complete = names.filter { $0.hasPrefix("step-") && !$0.hasSuffix(".partial") }.sorted()
+        for old in complete.dropLast(keeping) {
+            try? files.removeItem(atPath: directory + "/" + old)
+        }
+    }
+
+    private func writer() -> SafetensorsWriter {
+        var writer = SafetensorsWriter()
+        for item in sync.owned {
+            let parameter = item.parameter
+            if item.holders.first == fabric.rank {
+                writer.add(
+                    float32: parameter.value, as: parameter.name, isVector: parameter.isVector)
+            }
+            guard !item.range.isEmpty else { continue }
+            let place = "\(item.range.lowerBound).\(parameter.name)"
+            writer.add(patterns: item.moments.first, as: "first.\(place)")
+            writer.add(patterns: item.moments.second, as: "second.\(place)")
+        }
+        var written: Set<String> = []
+        for layer in routedLayers where ownsBias(of: layer) {
+            if let bias = layer.gate.bias, written.insert(layer.gate.biasName).inserted {
+                writer.add(float32: bias, as: layer.gate.biasName, isVector: true)
+            }
+        }
+        return writer
+    }
+
+    /// A gate's bias is stored by the rank that stores its weight.
+    private func ownsBias(of layer: TrainedExperts) -> Bool {
+        let name = layer.gate.biasName.replacing("e_score_correction_bias", with: "weight")
+        return sync.owned.first { $0.parameter.name == name }?.holders.first == fabric.rank
+    }
+
+    /// Takes up where a checkpoint of this run was left, by any number of ranks.
+    public func resume(from directory: String) throws {
+        let path = directory + "/state.json"
+        let state = try JSONDecoder().decode(
+            TrainingCheckpoint.State.self, from: Data(contentsOf: URL(filePath: path)))
+        let store = try CheckpointReader(directory: directory)
+        try loadValues(store)
+        for item in sync.owned where !item.range.isEmpty {
+            let count = item.parameter.value.count
+            let name = item.parameter.name
+            let first = try store.moments("first", of: name, count: count)
+            let second = try store.moments("second", of: name, count: count)
+            item.moments.first = Array(first[item.range])
+            item.moments.second = Array(second[item.range])
+        }
+        step = state.step
+    }
+
+    /// Begins with the values of a checkpoint: of a run, or a published model to fine-tune.
+    public func start(from directory: String) throws {
+        try loadValues(try CheckpointReader(directory: directory))
+    }
+
+    private func loadValues(_ store: CheckpointReader) throws {
+        for item in sync.owned {
+            try store.read(item.parameter.name, into: item.parameter.value)
+        }
+        for layer in routedLayers {
+            if let bias = layer.gate.bias { try store.read(layer.gate.biasName, into: bias) }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+public import DeepSeekV3
+import Foundation
+import Tensors
+
+/// Text, tokenized once: a memory-mapped file of documents.
+///
+/// Layout, little-endian 64-bit words: magic, fingerprint of the tokenizer, documents, tokens; then
+/// where each document begins, one more than documents; then the tokens, 32 bits each.
+public final class TokenFile: Sendable {
+    private static let magic: UInt64 = 0x0031_4e4b_5453_5041
+    private static let headWords = 4
+
+    private let file: MappedFile
+    /// Documents.
+    public let documentCount: Int
+    /// Tokens of all documents.
+    public let tokenCount: Int
+
+    /// Opens a file that `write` made with the same tokenizer.
+    public init(path: String, fingerprint: UInt64) throws {
+        file = try MappedFile(path: path)
+        guard file.byteCount >= 8 * Self.headWords else {
+            throw TrainingError.tokenFile(path, fact: "\(file.byteCount) bytes are no token file")
+        }
+        let head = Self.words(file.copyBytes(0 ..< 8 * Self.headWords))
+        guard head[0] == Self.magic else {
+            throw TrainingError.tokenFile(path, fact: "is no token file")
+        }
+        guard head[1] == fingerprint else {
+            throw TrainingError.tokenFile(path, fact: "was made with another tokenizer")
+        }
+        guard let documents = Int(exactly: head[2]), let tokens = Int(exactly: head[3]),
+            documents < file.byteCount, tokens < file.byteCount,
+            file.byteCount == 8 * (Self.headWords + documents + 1) + 4 * tokens
+        else {
+            throw TrainingError.tokenFile(
+                path, fact: "\(file.byteCount) bytes for \(head[2]) documents, \(head[3]) tokens")
+        }
+        documentCount = documents
+        tokenCount = tokens
+    }
+
+    private static func words(_ bytes: [UInt8]) -> [UInt64] {
+        stride(from: 0, to: bytes.count, by: 8).map { start in
+            (0 ..< 8).reduce(0) { $0 | UInt64(bytes[start + $1]) << (8 * UInt64($1)) }
+        }
+    }
+
+    /// Where every document begins, and the end of the last.
+    public func bounds() -> [Int] {
+        let start = 8 * Self.headWords
+        return Self.words(file.copyBytes(start ..< start + 8 * (documentCount + 1))).map(Int.init)
+    }
+
+    /// Tokens of a range.
+    public func tokens(_ range: Range<Int>) -> [Int32] {
+        let start = 8 * (Self.headWords + documentCount + 1)
+        let bytes = file.copyBytes(start + 4 * range.lowerBound ..< start + 4 * range.upperBound)
+        return stride(from: 0, to: bytes.count, by: 4).map { place in
+            Int32(
+                bitPattern: (0 ..< 4).reduce(0) {
+                    $0 | UInt32(bytes[place + $1]) << (8 * UInt32($1))
+                })
+        }
+    }
+
+    /// Tokenizes text files (one document each) and JSONL files (one per line).
+    ///
+    /// - Parameter field: The key of a JSONL line's text.
+    public static func write(
+        sources: [String], field: String, tokenizer: Tokenizer, fingerprint: UInt64, to path: String
+    ) throws {
+        var tokens: [UInt8] = []
+        var bounds: [UInt64] = [0]
+        func add(_ text: String) {
+            var ids = tokenizer.encode(text, addSpecialTokens: false)
+            if let begin = tokenizer.beginningOfSequenceID, ids.first != begin {
+                ids.insert(begin, at: 0)
+            }
+            if let end = tokenizer.endOfSequenceID, ids.last != end { ids.append(end) }
+            for id in ids { tokens += (0 ..< 4).map { UInt8(truncatingIfNeeded: id >> (8 * $0)) } }
+            bounds.append(bounds.last! + UInt64(ids.count))
+        }
+        for source in sources {
+            for text in try documents(of: source, field: field) where !text.isEmpty { add(text) }
+        }
+        guard bounds.count > 1 else {
+            throw TrainingError.missingText(sources.joined(separator: ", "))
+        }
+        let head = [magic, fingerprint, UInt64(bounds.count - 1), bounds.last!] + bounds
+        let bytes = head.flatMap { word in
+            (0 ..< 8).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) }
+        }
+        let sink = try FileSink(path: path + ".partial")
+        try sink.append(bytes)
+        try sink.append(tokens)
+        try sink.synchronize()
+        try? FileManager.default.removeItem(atPath: path)
+        try FileManager.default.moveItem(atPath: path + ".partial", toPath: path)
+    }
+
+    private static func documents(of path: String, field: String) throws -> [String] {
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw TrainingError.missingText(path)
+        }
+        let text = String(decoding: data, as: UTF8.self)
+        guard path.hasSuffix(".jsonl") else { return [text] }
+        return try text.split(separator: "\n").enumerated().map { number, line in
+            let object = try? JSONSerialization.jsonObject(with: Data(line.utf8))
+            guard let text = (object as? [String: Any])?[field] as? String else {
+                throw TrainingError.tokenFile(
+                    path, fact: "line \(number + 1) has no text under \(field)")
+            }
+            return text
+        }
+    }
+
+    /// A number that tells tokenizers apart: FNV-1a of `tokenizer.json`.
+    public static func fingerprint(tokenizer directory: String) throws -> UInt64 {
+        let path = directory + "/tokenizer.json"
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw TrainingError.tokenFile(path, fact: "is missing")
+        }
+        return data.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+    }
+}

@@ -1,0 +1,72 @@
+import DeepSeekV3
+import Foundation
+
+/// The text of a job, tokenized and packed.
+struct JobText {
+    let train: PackedText
+    /// Documents of the validation text, each padded to one length.
+    let validation: [MicroBatch]
+
+    /// Opens the token files, and makes those that are missing or older than their text.
+    ///
+    /// - Parameter makes: Whether this process may write them; others wait for it before.
+    init(_ job: TrainingJob, makes: Bool) throws {
+        let fingerprint = try TokenFile.fingerprint(tokenizer: job.tokenizer)
+        let train = try Self.file(job, "train", job.train, fingerprint, makes)
+        self.train = try PackedText(train, sequenceLength: job.sequenceLength, seed: job.seed)
+        guard !job.validation.isEmpty else {
+            validation = []
+            return
+        }
+        let file = try Self.file(job, "validation", job.validation, fingerprint, makes)
+        let bounds = file.bounds()
+        validation = (0 ..< min(job.validationDocuments, file.documentCount)).map { document in
+            let length = min(bounds[document + 1] - bounds[document], job.validationLength)
+            let tokens = file.tokens(bounds[document] ..< bounds[document] + length)
+            let padding = [Int32](repeating: 0, count: job.validationLength - length)
+            let none = [Int32](repeating: -1, count: job.validationLength - length + 1)
+            return MicroBatch(tokens: tokens + padding, targets: tokens.dropFirst() + none)
+        }
+    }
+
+    private static func file(
+        _ job: TrainingJob, _ name: String, _ sources: [String], _ fingerprint: UInt64,
+        _ makes: Bool
+    ) throws -> TokenFile {
+        let path = job.output + "/\(name).tokens"
+        if makes && isOlder(path, than: sources) {
+            try FileManager.default.createDirectory(
+                atPath: job.output, withIntermediateDirectories: true)
+            let tokenizer = try Tokenizer(directory: URL(filePath: job.tokenizer))
+            try TokenFile.write(
+                sources: sources, field: job.textField, tokenizer: tokenizer,
+                fingerprint: fingerprint, to: path)
+        }
+        return try TokenFile(path: path, fingerprint: fingerprint)
+    }
+
+    private static func isOlder(_ path: String, than sources: [String]) -> Bool {
+        func date(_ path: String) -> Date? {
+            let attributes = try? FileManager.default.attributesOfItem(atPath: path)
+            return attributes?[.modificationDate] as? Date
+        }
+        guard let made = date(path) else { return true }
+        return sources.contains { (date($0) ?? .distantPast) > made }
+    }
+
+    /// The micro-batches of one data rank in a step counted from 0.
+    func batch(step: Int, dataRank: Int, options: TrainingOptions) -> [MicroBatch] {
+        let shape = options.shape
+        let perRank = shape.microBatches * options.sequences
+        let first = (step * shape.dataRanks + dataRank) * perRank
+        return (0 ..< shape.microBatches).map { index in
+            var batch = MicroBatch(tokens: [], targets: [])
+            for sequence in 0 ..< options.sequences {
+                let next = train.sequence(first + index * options.sequences + sequence)
+                batch.tokens += next.tokens
+                batch.targets += next.targets
+            }
+            return batch
+        }
+    }
+}

@@ -1,0 +1,143 @@
+import Collectives
+import DeepSeekV3
+import Foundation
+import Pipeline
+import Topology
+
+/// What rank 0 tells about a run: a line per step in `metrics.jsonl`, a line for people, and the
+/// loss curve at the end.
+final class MetricsLog {
+    /// One line of `metrics.jsonl`.
+    struct Line: Codable {
+        var step: Int
+        var loss: Double
+        var mtp_loss: Double
+        var gradient_norm: Double
+        var learning_rate: Double
+        var expert_violation: Double
+        var tokens_per_second: Double
+        /// Achieved floating-point operations per second, six per active parameter and token.
+        var flops: Double
+        /// Share of rank 0's step in which it neither computed nor was told to.
+        var bubble: Double
+        /// Share of rank 0's step that its all-to-all was under way, and the hidden part of that.
+        var all_to_all: Double
+        var all_to_all_hidden: Double
+        var skipped: Bool
+        var validation_loss: Double?
+        var validation_mtp_loss: Double?
+    }
+
+    private let job: TrainingJob
+    private let options: TrainingOptions
+    private let path: String
+    private var lines: [Line] = []
+    private var recordsSeen: [UInt64] = []
+
+    /// Keeps the lines of earlier steps when a run resumes, so that the curve is whole.
+    init(job: TrainingJob, options: TrainingOptions, from step: Int) throws {
+        self.job = job
+        self.options = options
+        path = job.output + "/metrics.jsonl"
+        if step > 0, let data = FileManager.default.contents(atPath: path) {
+            let decoder = JSONDecoder()
+            lines = data.split(separator: UInt8(ascii: "\n"))
+                .compactMap { try? decoder.decode(Line.self, from: Data($0)) }
+                .filter { $0.step <= step }
+        }
+        try write()
+    }
+
+    private func encoded(_ line: Line) throws -> Data {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys]
+        encoder.nonConformingFloatEncodingStrategy = .convertToString(
+            positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+        return try encoder.encode(line) + Data([UInt8(ascii: "\n")])
+    }
+
+    private func write() throws {
+        var data = Data()
+        for line in lines { data += try encoded(line) }
+        try data.write(to: URL(filePath: path))
+    }
+
+    /// Writes a step down and returns it as people read it.
+    func add(
+        step: Int, _ report: StepReport, seconds: Double, trainer: RankTrainer,
+        validation: (loss: Double, mtpLoss: Double)?
+    ) throws -> String {
+        let tokens = Double(options.tokensPerStep)
+        let allToAll = allToAllSeconds(trainer)
+        let active = Double(options.model.parameterCounts.activated)
+        let line = Line(
+            step: step, loss: report.loss, mtp_loss: report.mtpLoss,
+            gradient_norm: report.gradientNorm, learning_rate: report.rate,
+            expert_violation: report.expertViolation, tokens_per_second: tokens / seconds,
+            flops: 6 * active * tokens / seconds, bubble: bubble(trainer.entries),
+            all_to_all: allToAll.total / seconds,
+            all_to_all_hidden: allToAll.total > 0 ? 1 - allToAll.exposed / allToAll.total : 0,
+            skipped: report.wasSkipped, validation_loss: validation?.loss,
+            validation_mtp_loss: validation?.mtpLoss)
+        lines.append(line)
+        let handle = try FileHandle(forWritingTo: URL(filePath: path))
+        defer { try? handle.close() }
+        try handle.seekToEnd()
+        try handle.write(contentsOf: encoded(line))
+        return text(line, seconds: seconds)
+    }
+
+    private func text(_ line: Line, seconds: Double) -> String {
+        let left = Int(Double(job.steps - line.step) * seconds)
+        var text = "step \(line.step)/\(job.steps)"
+        text += String(
+            format: "  loss %.4f  mtp %.4f  norm %.3f  lr %.2e  %.0f tok/s  violation %.2f",
+            line.loss, line.mtp_loss, line.gradient_norm, line.learning_rate,
+            line.tokens_per_second, line.expert_violation)
+        text += String(format: "  %.1f GFLOP/s", line.flops / 1e9)
+        if options.shape.pipelineRanks > 1 {
+            text += String(format: "  bubble %.0f%%", 100 * line.bubble)
+        }
+        if options.shape.sharesExperts {
+            text += String(
+                format: "  all-to-all %.0f%% (%.0f%% hidden)", 100 * line.all_to_all,
+                100 * line.all_to_all_hidden)
+        }
+        text += "  ETA \(left / 60)m\(left % 60)s"
+        if let loss = line.validation_loss {
+            text += String(format: "  validation %.4f", loss)
+            if let mtp = line.validation_mtp_loss { text += String(format: " (mtp %.4f)", mtp) }
+        }
+        return text
+    }
+
+    private func bubble(_ entries: [TimelineEntry]) -> Double {
+        let start = entries.map(\.start).min() ?? 0
+        let end = entries.map(\.end).max() ?? 0
+        let busy = entries.filter { $0.lane == .compute }.reduce(0) { $0 + $1.end - $1.start }
+        return end > start ? 1 - busy / (end - start) : 0
+    }
+
+    /// Seconds of this step's dispatches and combines, and of the waits that nothing hid.
+    private func allToAllSeconds(_ trainer: RankTrainer) -> (total: Double, exposed: Double) {
+        var (total, exposed) = (0.0, 0.0)
+        if recordsSeen.isEmpty { recordsSeen = trainer.groups.map { _ in 0 } }
+        for (index, group) in trainer.groups.enumerated() {
+            for record in group.records where record.sequence > recordsSeen[index] {
+                total += record.wireTime / .seconds(1)
+                exposed += record.exposedTime / .seconds(1)
+            }
+            recordsSeen[index] = group.records.last?.sequence ?? recordsSeen[index]
+        }
+        return (total, exposed)
+    }
+
+    /// Draws the loss curve.
+    func finish() throws {
+        let curve = LossCurve(
+            training: lines.map { ($0.step, $0.loss) },
+            validation: lines.compactMap { line in line.validation_loss.map { (line.step, $0) } })
+        try curve.svg().write(
+            toFile: job.output + "/loss.svg", atomically: true, encoding: .utf8)
+    }
+}

@@ -1,0 +1,71 @@
+public import DeepSeekV3
+
+/// What one rank needs to know of a training run.
+public struct TrainingOptions: Sendable {
+    /// The model.
+    public var model: ModelConfiguration
+    /// How ranks share it.
+    public var shape: ParallelShape
+    /// Tokens of a sequence.
+    public var sequenceLength: Int
+    /// Sequences of a micro-batch.
+    public var sequences: Int
+    /// Threads of a rank.
+    public var threads: Int
+    /// Numbers of the linear layers.
+    public var precision: TrainingPrecision
+    /// What changes the weights.
+    public var optimizer: OptimizerOptions
+    /// Deviation of the first weights.
+    public var startDeviation: Double
+    /// Seed of the first weights and of the order of data.
+    public var seed: UInt64
+    /// Whether a step without finite gradients is left out instead of stopping the run.
+    public var skipsBadSteps: Bool
+
+    /// States a run; the defaults are a small single-process one.
+    public init(
+        model: ModelConfiguration, shape: ParallelShape = ParallelShape(), sequenceLength: Int,
+        sequences: Int = 1, threads: Int = 1, precision: TrainingPrecision = .float32,
+        optimizer: OptimizerOptions, startDeviation: Double = 0.02, seed: UInt64 = 0,
+        skipsBadSteps: Bool = false
+    ) {
+        self.model = model
+        self.shape = shape
+        self.sequenceLength = sequenceLength
+        self.sequences = sequences
+        self.threads = threads
+        self.precision = precision
+        self.optimizer = optimizer
+        self.startDeviation = startDeviation
+        self.seed = seed
+        self.skipsBadSteps = skipsBadSteps
+    }
+
+    /// Longest document of a validation.
+    public var validationLength = 512
+
+    /// Rows of the largest micro-batch, of training or validation.
+    var maximumRows: Int { max(sequences * sequenceLength, validationLength) }
+
+    /// Tokens of one step over all ranks.
+    public var tokensPerStep: Int {
+        shape.dataRanks * shape.microBatches * sequences * sequenceLength
+    }
+}
+
+/// What a step came to; the same on every rank.
+public struct StepReport: Sendable {
+    /// Mean next-token loss.
+    public var loss: Double
+    /// Mean loss of the MTP module.
+    public var mtpLoss: Double
+    /// Before clipping.
+    public var gradientNorm: Double
+    /// Learning rate.
+    public var rate: Double
+    /// Largest over layers of (most loaded expert / mean - 1).
+    public var expertViolation: Double
+    /// Whether the gradients were not finite and the weights were left alone.
+    public var wasSkipped: Bool
+}

@@ -1,0 +1,116 @@
+import Collectives
+import Foundation
+import Synchronization
+import Tensors
+import Testing
+import Topology
+import Transport
+
+@testable import Pipeline
+
+/// Schedules performed for real, by ranks whose computation is a sleep: there may be more ranks
+/// than cores, and what is measured is the order of work.
+@Suite(.serialized) struct ExecutorTests {
+    static let unit = 0.02
+
+    @Test(arguments: [
+        ScheduleKind.oneForwardOneBackward, .zeroBubbleOne, .zeroBubbleV, .dualPipe, .dualPipeV,
+    ])
+    func `a performed schedule has the makespan that its own step times simulate to`(
+        kind: ScheduleKind
+    ) throws {
+        let schedule = try kind.schedule(ranks: 4, microBatches: 8)
+        let timeline = try perform(schedule)
+        let planned = schedule.simulate(communication: 0) { rank, step in
+            timeline.entries.first {
+                $0.rank == rank && $0.label == "\(step)"
+                    && $0.isSecondDirection == schedule.isSecondDirection(step)
+            }.map { $0.end - $0.start } ?? 0
+        }
+        let measured = timeline.bubbles.max() ?? 0
+        #expect(abs(timeline.end - planned.makespan) < 0.1 * planned.makespan)
+        #expect(abs(measured - planned.bubbles.max()!) < 0.1 * planned.makespan)
+        #expect(Timeline.svg([planned.timeline, timeline]).contains("measured"))
+    }
+
+    @Test func `DualPipe beats 1F1B by what the simulation says`() throws {
+        let ends = try [ScheduleKind.oneForwardOneBackward, .dualPipe].map { kind in
+            try perform(kind.schedule(ranks: 4, microBatches: 8)).end / Self.unit
+        }
+        let planned = try [ScheduleKind.oneForwardOneBackward, .dualPipe].map { kind in
+            try kind.schedule(ranks: 4, microBatches: 8).simulate().makespan
+        }
+        #expect(planned[0] - planned[1] == 7)
+        #expect(abs((ends[0] - ends[1]) - (planned[0] - planned[1])) < 0.1 * planned[0])
+    }
+
+    private func perform(_ schedule: Schedule) throws -> Timeline {
+        let fabrics = try makeLoopbackFabrics(rankCount: schedule.rankCount)
+        let entries = Mutex<[TimelineEntry]>([])
+        let failure = Mutex<(any Error)?>(nil)
+        let group = DispatchGroup()
+        for fabric in fabrics {
+            group.enter()
+            let thread = Thread {
+                do {
+                    let channels = try Channels(
+                        fabric: fabric, channelCount: ChannelLink.channelCount,
+                        slotCount: ChannelLink.slotCount(schedule), maximumCount: 4)
+                    let executor = Executor(
+                        schedule: schedule, rank: fabric.rank, worker: SleepingWorker(),
+                        link: ChannelLink(channels, schedule: schedule))
+                    try fabric.barrier(deadline: Deadline(.seconds(10), "start"))
+                    let own = try executor.run()
+                    entries.withLock { $0 += own.filter { $0.lane == .compute } }
+                    try fabric.barrier(deadline: Deadline(.seconds(30), "end"))
+                } catch { failure.withLock { $0 = error } }
+                fabric.close()
+                group.leave()
+            }
+            thread.start()
+        }
+        group.wait()
+        if let error = failure.withLock({ $0 }) { throw error }
+        return Timeline.measured(
+            title: "measured", rankCount: schedule.rankCount, entries.withLock { $0 })
+    }
+}
+
+/// Takes as long as the published figures say, and hands on which cell it was.
+private final class SleepingWorker: CellWorker {
+    let boundary = (rows: 1, columns: 2)
+
+    private func sleep() { Thread.sleep(forTimeInterval: ExecutorTests.unit) }
+
+    private func mark(_ cell: Cell) -> Tensor {
+        Tensor(
+            rows: 1, columns: 2,
+            values: [Float(cell.stage.rawValue), Float(cell.microBatch.rawValue)])
+    }
+
+    func forward(_ cell: Cell, input: Tensor?) -> [() throws -> Void] {
+        if let input {
+            #expect(
+                input.values == mark(Cell(cell.stage.rawValue - 1, cell.microBatch.rawValue)).values
+            )
+        }
+        return [{ [self] in sleep() }]
+    }
+
+    func output(of cell: Cell) -> Tensor { mark(cell) }
+
+    func backward(_ cell: Cell, gradient: Tensor?) -> [() throws -> Void] {
+        if let gradient {
+            #expect(
+                gradient.values
+                    == mark(Cell(cell.stage.rawValue + 1, cell.microBatch.rawValue)).values)
+        }
+        return [{ [self] in sleep() }]
+    }
+
+    func inputGradient(of cell: Cell) -> Tensor { mark(cell) }
+
+    func takeWeightGradients(of cell: Cell) -> [() -> Void] { [{ [self] in sleep() }] }
+
+    func release(_ cell: Cell) {}
+}
