@@ -88,4 +88,6 @@ void ck_transpose_plain(
 extern const ck_kernels ck_kernels_avx2;
 extern const ck_kernels ck_kernels_avx512;
 extern const ck_kernels ck_kernels_avx512bf16;
+#elif defined(__aarch64__)
+extern const ck_kernels ck_kernels_neon;
 #endif

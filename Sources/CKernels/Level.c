@@ -9,7 +9,7 @@
 static _Atomic(const ck_kernels *) in_use;
 static _Atomic int level_in_use;
 
-static const char *const names[] = {"portable", "avx2", "avx512", "avx512bf16"};
+static const char *const names[] = {"portable", "avx2", "avx512", "avx512bf16", "neon"};
 
 ck_level ck_level_of_cpu(void) {
 #if defined(__x86_64__)
@@ -23,6 +23,8 @@ ck_level ck_level_of_cpu(void) {
         return CK_AVX512;
     }
     return CK_AVX512BF16;
+#elif defined(__aarch64__)
+    return CK_NEON;
 #else
     return CK_PORTABLE;
 #endif
@@ -36,13 +38,22 @@ static const ck_kernels *table_of(ck_level level) {
     case CK_AVX2: return &ck_kernels_avx2;
     default: break;
     }
+#elif defined(__aarch64__)
+    if (level == CK_NEON) return &ck_kernels_neon;
 #endif
     return &ck_kernels_portable;
 }
 
-ck_level ck_set_level(ck_level level) {
+/// The best level that this CPU has and that is no better than `level`.
+static ck_level at_most(ck_level level) {
     ck_level best = ck_level_of_cpu();
-    if (level > best) level = best;
+    if (level >= best) return best;
+    // Levels of another architecture lie between the plain one and this CPU's.
+    return table_of(level) == &ck_kernels_portable ? CK_PORTABLE : level;
+}
+
+ck_level ck_set_level(ck_level level) {
+    level = at_most(level);
     atomic_store(&level_in_use, (int)level);
     atomic_store(&in_use, table_of(level));
     return level;
@@ -50,10 +61,10 @@ ck_level ck_set_level(ck_level level) {
 
 static ck_level level_asked_for(void) {
     const char *name = getenv("APUS_CPU");
-    for (int level = CK_PORTABLE; name != NULL && level <= CK_AVX512BF16; level++) {
+    for (int level = CK_PORTABLE; name != NULL && level <= CK_NEON; level++) {
         if (strcmp(name, names[level]) == 0) return (ck_level)level;
     }
-    return CK_AVX512BF16;
+    return CK_NEON;
 }
 
 const ck_kernels *ck_kernels_in_use(void) {

@@ -114,5 +114,17 @@ extension TensorsTests {
                 #expect(marks.values.allSatisfy { $0 == 1 })
             }
         }
+
+        @Test func `the benchmark measures tiny products of every format`() throws {
+            let benchmark = KernelBenchmark(
+                outputs: 70, inputs: 40, compute: .bfloat16, workingBytes: 1)
+            for format in NumberFormat.allCases {
+                let figures = try benchmark.figures(
+                    format: format, rows: [1, 9], readBandwidth: 1e9, peak: 1e9, pool: pool)
+                #expect(figures.map(\.rows) == [1, 9])
+                #expect(figures.allSatisfy { $0.microseconds > 0 && $0.peakFraction > 0 })
+            }
+            #expect(Limits.peakFMA(pool: pool, rounds: 1) > 0)
+        }
     }
 }

@@ -1,7 +1,9 @@
 import Tensors
 import Testing
 
-/// Every test of this room. Serialised, because some set the level of instructions, which is the
+/// Every test of this room.
+///
+/// Serialised, because some set the level of instructions, which is the
 /// process's.
 @Suite(.serialized) enum TensorsTests {}
 

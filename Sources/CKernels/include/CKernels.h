@@ -20,6 +20,7 @@ typedef enum {
     CK_AVX2 = 1,
     CK_AVX512 = 2,
     CK_AVX512BF16 = 3,
+    CK_NEON = 4,
 } ck_level;
 
 /// The best level of this CPU.

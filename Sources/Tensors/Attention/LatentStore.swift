@@ -85,7 +85,9 @@ internal import CKernels
     }
 }
 
-/// Which entries each token of a batch attends to. Prefill chunks and decode tokens mix freely.
+/// Which entries each token of a batch attends to.
+///
+/// Prefill chunks and decode tokens mix freely.
 public struct AttentionBatch: Sendable {
     /// Block ids of every sequence, one after the other.
     public private(set) var blocks: [Int32] = []

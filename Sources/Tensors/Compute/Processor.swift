@@ -18,9 +18,9 @@ public enum Compute: String, Sendable, CaseIterable {
 /// The instructions that the kernels may use, worst first.
 ///
 /// Chosen once from the CPU; the environment variable `APUS_CPU` (portable, avx2, avx512,
-/// avx512bf16) lowers it. Two levels agree within rounding, not to the bit.
+/// avx512bf16, neon) lowers it. Two levels agree within rounding, not to the bit.
 public enum Processor: String, Sendable, CaseIterable, Comparable {
-    case portable, avx2, avx512, avx512bf16
+    case portable, avx2, avx512, avx512bf16, neon
 
     /// The level that the kernels use now.
     public static var inUse: Processor { of(ck_level_in_use()) }
@@ -31,8 +31,10 @@ public enum Processor: String, Sendable, CaseIterable, Comparable {
         a.level.rawValue < b.level.rawValue
     }
 
-    /// Makes the process use this level, or the CPU's best if that is lower. Returns the level in
-    /// force. Not while kernels run: it is for tests and for measuring one level against another.
+    /// Makes the process use this level, or the CPU's best if that is lower.
+    ///
+    /// Returns the level in force. Not while kernels run: it is for tests and for measuring one
+    /// level against another.
     @discardableResult public func use() -> Processor { Self.of(ck_set_level(level)) }
 
     private var level: ck_level {
@@ -41,6 +43,7 @@ public enum Processor: String, Sendable, CaseIterable, Comparable {
         case .avx2: CK_AVX2
         case .avx512: CK_AVX512
         case .avx512bf16: CK_AVX512BF16
+        case .neon: CK_NEON
         }
     }
 

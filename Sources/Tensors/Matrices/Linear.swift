@@ -86,11 +86,11 @@ public func groupedLinear(
 
 /// The three matrices of one expert, or of a dense or shared feed-forward layer.
 public struct ExpertWeights: Sendable {
-    /// `[intermediate, hidden]`
+    /// What silu is taken of, `[intermediate, hidden]`.
     public let gate: Weight
-    /// `[intermediate, hidden]`
+    /// What it multiplies, `[intermediate, hidden]`.
     public let up: Weight
-    /// `[hidden, intermediate]`
+    /// The way back, `[hidden, intermediate]`.
     public let down: Weight
 
     public init(gate: Weight, up: Weight, down: Weight) {
@@ -119,13 +119,16 @@ public func expertLayer(
 ) {
     check(offsets: offsets, groups: experts.count, rows: x.rows)
     precondition(y.rows >= x.rows, "\(y.rows) rows for \(x.rows)")
-    unsafe withPackedWeights(experts.flatMap { [$0.gate, $0.up, $0.down] }) { weights in
-        let jobs = unsafe experts.indices.map { e in
+    let used = experts.indices.filter { offsets[$0] < offsets[$0 + 1] }
+    let matrices = used.flatMap { [experts[$0].gate, experts[$0].up, experts[$0].down] }
+    unsafe withPackedWeights(matrices) { weights in
+        let jobs = unsafe used.enumerated().map { index, e in
             precondition(
                 x.columns == experts[e].gate.inputs && y.columns == experts[e].down.outputs,
                 "expert \(e) maps \(experts[e].gate.inputs) to \(experts[e].down.outputs)")
+            let matrix = unsafe weights + 3 * index
             return unsafe ck_expert_job(
-                gate: weights + 3 * e, up: weights + 3 * e + 1, down: weights + 3 * e + 2,
+                gate: matrix, up: matrix + 1, down: matrix + 2,
                 x: UnsafePointer(x.base + offsets[e] * x.columns), x_stride: x.columns,
                 y: y.base + offsets[e] * y.columns, y_stride: y.columns,
                 rows: Int32(offsets[e + 1] - offsets[e]))

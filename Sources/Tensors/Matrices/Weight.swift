@@ -43,7 +43,9 @@ public enum NumberFormat: String, Sendable, CaseIterable, Codable {
     // Safe because: nothing changes after init.
     public let outputs: Int
     public let inputs: Int
-    /// How the packed numbers are stored. Differs from the source's only where a cut falls inside
+    /// How the packed numbers are stored.
+    ///
+    /// Differs from the source's only where a cut falls inside
     /// a scale block, which widens to float32 (see `init(format:outputs:inputs:...)`).
     public let format: NumberFormat
     /// Memory that the packed matrix takes, padding and scales included.

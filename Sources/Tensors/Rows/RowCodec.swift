@@ -21,7 +21,9 @@ public enum RowCodec: Hashable, Codable, Sendable {
 
     private static func scaleOffset(_ columns: Int) -> Int { (columns + 3) / 4 * 4 }
 
-    /// Writes a row into `target` from `offset` on. The target must be aligned to 4 bytes there.
+    /// Writes a row into `target` from `offset` on.
+    ///
+    /// The target must be aligned to 4 bytes there.
     public func encode(_ row: Span<Float>, into target: inout MutableRawSpan, at offset: Int = 0) {
         let size = byteCount(columns: row.count)
         precondition(

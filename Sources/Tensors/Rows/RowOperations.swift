@@ -72,7 +72,9 @@ public func rope(
     }
 }
 
-/// y = silu(gate) * up, element by element. y may be gate or up.
+/// y = silu(gate) * up, element by element.
+///
+/// y may be gate or up.
 public func swiglu(_ gate: Tensor, _ up: Tensor, into y: Tensor, pool: ThreadPool) {
     checkSameShape(gate, up)
     checkSameShape(gate, y)

@@ -5,5 +5,10 @@ struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
         abstract: "Measures links, collectives and models against the limits of this machine.",
-        subcommands: [LinkCommand.self, BenchModelCommand.self, BenchServe.self])
+        subcommands: [
+            BenchModelCommand.self,
+            BenchServe.self,
+            KernelsCommand.self,
+            LinkCommand.self,
+        ])
 }
