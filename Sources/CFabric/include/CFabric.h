@@ -3,3 +3,4 @@
 #pragma once
 #include "fabric_shared.h"
 #include "fabric_ucx.h"
+#include "fabric_verbs.h"

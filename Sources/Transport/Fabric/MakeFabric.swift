@@ -35,7 +35,7 @@ public func makeFabric(
     let members = try Members.build(from: hellos, configuration, own: control)
     let losses = Losses()
     let engine = try makeEngine(
-        configuration, members, UCXState.Outside(losses: losses, control: control))
+        configuration, members, EngineOutside(losses: losses, control: control))
     try connect(engine, members, exchange, deadline: deadline)
     control.region.closeDescriptor()
     let fabric = try RankFabric(
@@ -53,10 +53,16 @@ public func makeFabric(
 /// What carries bytes to other nodes; nil where there are none, or only pretended ones.
 private func makeEngine(
     _ configuration: FabricConfiguration, _ members: [RankFabric.Member],
-    _ outside: UCXState.Outside
+    _ outside: EngineOutside
 ) throws(TransportError) -> (any RemoteEngine)? {
     if configuration.transport == .loopback || members.allSatisfy(\.storesReach) { return nil }
-    return try UCXEngine(configuration: configuration, outside: outside)
+    let core: any EngineCore =
+        configuration.transport == .rdma
+        ? try VerbsCore(configuration: configuration, outside: outside)
+        : try UCXRails(
+            rank: configuration.rank, rankCount: configuration.rankCount,
+            devices: UCXRails.devices(configuration), outside: outside)
+    return try ProgressEngine(core, configuration: configuration, outside: outside)
 }
 
 /// Gives the engines each other's addresses. Also without one: all have mapped each other then.

@@ -40,7 +40,7 @@ public final class LinkMeasurement: Sendable {
     /// Makes the window. Collective.
     ///
     /// - Parameter limit: Time for each wait.
-    public init(fabric: any Fabric, limit: Duration = .seconds(20)) throws(TransportError) {
+    public init(fabric: any Fabric, limit: Duration = .seconds(120)) throws(TransportError) {
         self.fabric = fabric
         self.limit = limit
         let byteCount = Self.messageBytes * Self.depth
@@ -106,26 +106,40 @@ public final class LinkMeasurement: Sendable {
                 deadline: measurement.deadline)
         }
 
-        private static let warmUp = 100
-        private static let rounds = 1000
+        private static let warmUp = 20
+        private static let rounds = 20 ... 1000
 
-        /// Ping-pong; both sides see the whole round trip.
+        /// Ping-pong; the first rank says how often, so that a slow link does not take minutes.
         mutating func latency(bytes: Int) throws(TransportError) -> Double {
-            var times: [UInt64] = []
-            times.reserveCapacity(Self.rounds)
             let isFirst = own < other
-            for round in 0 ..< Self.warmUp + Self.rounds {
-                sequence += 1
-                let begin = fabric_now()
-                if !isFirst { try hear(Signal.ping, sequence) }
-                try window.put(
-                    0 ..< bytes, to: other, at: 0, signal: mine(Signal.ping), value: sequence)
-                if isFirst { try hear(Signal.ping, sequence) }
-                if round >= Self.warmUp { times.append(fabric_now() - begin) }
-                try window.flush(deadline: measurement.deadline)
+            var times: [UInt64] = []
+            for _ in 0 ..< Self.warmUp { times.append(try pingPong(bytes)) }
+            let fitting = Int(500_000_000 / max(times.reduce(0, +) / UInt64(Self.warmUp), 1))
+            var count = min(max(fitting, Self.rounds.lowerBound), Self.rounds.upperBound)
+            if isFirst {
+                try window.signal(
+                    mine(Signal.count), of: other, value: sequence + UInt64(count))
+            } else {
+                try hear(Signal.count, sequence + 1)
+                count = Int(window.signalValue(theirs(Signal.count)) - sequence)
             }
+            times.removeAll()
+            for _ in 0 ..< count { times.append(try pingPong(bytes)) }
             times.sort()
             return Double(times[times.count / 2]) / 2000
+        }
+
+        /// One round trip as this side sees it, in nanoseconds.
+        private mutating func pingPong(_ bytes: Int) throws(TransportError) -> UInt64 {
+            sequence += 1
+            let begin = fabric_now()
+            if own > other { try hear(Signal.ping, sequence) }
+            try window.put(
+                0 ..< bytes, to: other, at: 0, signal: mine(Signal.ping), value: sequence)
+            if own < other { try hear(Signal.ping, sequence) }
+            let time = fabric_now() - begin
+            try window.flush(deadline: measurement.deadline)
+            return time
         }
 
         /// Streams messages for about `time`, and returns bytes per second until the last is taken.

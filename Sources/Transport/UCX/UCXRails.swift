@@ -21,16 +21,16 @@ final class PutLedger {
 /// planes of 1 Gbit/s then carry 0.12 GB/s, as one does (apus bench link).
 ///
 /// Touched only by the holder of the engine's lock.
-final class UCXRails {
+final class UCXRails: EngineCore {
     private let rails: [UCXState]
-    let outside: UCXState.Outside
+    let outside: EngineOutside
     private var lossCount = 0
 
     /// From here on a put is split: below, one more message costs more than a plane saves.
     private static let splitBytes = 128 << 10
 
     init(
-        rank: Rank, rankCount: Int, devices: [String], outside: UCXState.Outside
+        rank: Rank, rankCount: Int, devices: [String], outside: EngineOutside
     ) throws(TransportError) {
         let ledger = PutLedger(rankCount: rankCount)
         var rails: [UCXState] = []
@@ -59,8 +59,14 @@ final class UCXRails {
         return writer.bytes
     }
 
+    func connect(_ addresses: [Rank: [UInt8]], deadline: Deadline) throws(TransportError) {
+        for (peer, address) in addresses.sorted(by: { $0.key < $1.key }) {
+            try connect(peer, address: address)
+        }
+    }
+
     /// Connects as many rails as both ranks have.
-    func connect(_ peer: Rank, address: [UInt8]) throws(TransportError) {
+    private func connect(_ peer: Rank, address: [UInt8]) throws(TransportError) {
         var reader = WireReader(address, from: peer.description)
         let count = try reader.count("rail count", in: 1 ... Self.railLimit)
         for index in 0 ..< count {
@@ -74,9 +80,10 @@ final class UCXRails {
     }
 
     func put(
-        to peer: Rank, _ source: UnsafeRawPointer?, count: Int, window: Int, offset: Int,
+        to peer: Rank, _ range: Range<Int>, _ source: UnsafeRawPointer?, window: Int, offset: Int,
         signal: Int?, value: UInt64
-    ) throws(TransportError) -> UCXState.Posting {
+    ) throws(TransportError) -> Posting {
+        let count = range.count
         let usable = rails.filter { unsafe $0.endpoints[peer.rawValue] != nil }
         guard usable.count > 1, count >= Self.splitBytes, let source = unsafe source else {
             return try unsafe rails[0].put(
@@ -85,7 +92,7 @@ final class UCXRails {
         }
         if usable.contains(where: { $0.isFull }) { return .full }
         let share = (count / usable.count + 4095) & ~4095
-        var posting = UCXState.Posting.done
+        var posting = Posting.done
         for (index, rail) in usable.enumerated() {
             let start = min(index * share, count)
             let isLast = index == usable.count - 1
@@ -110,7 +117,12 @@ final class UCXRails {
 
     var eventDescriptors: [Int32] { rails.map { $0.worker.eventDescriptor } }
 
-    func register(_ window: RegisteredWindow) { for rail in rails { rail.register(window) } }
+    func register(_ window: RegisteredWindow) throws(TransportError) -> [UInt8] {
+        for rail in rails { rail.register(window) }
+        return []
+    }
+
+    func learn(window: Int, of rank: Rank, key: [UInt8]) throws(TransportError) {}
 
     func release(window: Int) { for rail in rails { rail.release(window: window) } }
 
@@ -149,8 +161,20 @@ final class UCXRails {
         closeFailed()
     }
 
-    /// The transports and devices of a rank's endpoints, as `tcp/plane0,tcp/plane1`.
-    func transports(to peer: Rank) -> String {
-        rails.map { $0.transports(to: peer) }.filter { !$0.isEmpty }.joined(separator: ",")
+    /// Before the first message UCX has not chosen yet.
+    func path(to rank: Rank) -> (path: Path, isFinal: Bool) {
+        let names = rails.map { $0.transports(to: rank) }.filter { !$0.isEmpty }
+        return (.ucx(names.isEmpty ? "tcp" : names.joined(separator: ",")), !names.isEmpty)
+    }
+
+    /// A rail for each device that the user, or the lab in `APUS_DEVICES`, names; without names
+    /// one rail, for which UCX chooses.
+    static func devices(
+        _ configuration: FabricConfiguration
+    ) throws(TransportError) -> [String] {
+        let named = unsafe getenv("APUS_DEVICES").map { unsafe String(cString: $0) }
+        guard let list = configuration.device ?? named else { return [] }
+        try NetworkDevices.check(list)
+        return list.split(separator: ",").map(String.init)
     }
 }

@@ -2,13 +2,6 @@ import CFabric
 import Topology
 
 extension UCXState {
-    enum Posting {
-        case done
-        case pending
-        /// Every slot is in use; try again after progress.
-        case full
-    }
-
     /// Posts one put; the bytes at `source` stay unchanged until it completes.
     func put(
         to peer: Rank, _ source: UnsafeRawPointer?, count: Int, window: Int, offset: Int,

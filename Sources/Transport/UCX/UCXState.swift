@@ -31,20 +31,14 @@ import Topology
     var heard: [UInt64]
     var isGone: [Bool]
     var hasFarewell: [Bool]
-    let outside: Outside
-
-    /// What the state tells the rest of the rank.
-    struct Outside: Sendable {
-        let losses: Losses
-        let control: ControlBlock
-    }
+    let outside: EngineOutside
 
     /// Operations posted and not complete, to all ranks; more wait for a slot.
     static let slotCount = 16_384
 
     init(
         rank: Rank, rankCount: Int, settings: [(name: String, value: String)], ledger: PutLedger,
-        outside: Outside
+        outside: EngineOutside
     ) throws(TransportError) {
         self.rank = rank
         self.rankCount = rankCount

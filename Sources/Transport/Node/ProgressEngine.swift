@@ -3,18 +3,15 @@ import Glibc
 import Synchronization
 import Topology
 
-/// Carries puts between nodes by UCX active messages.
+/// Runs a core: callers post under the lock; one thread makes progress, polls briefly when there is
+/// none, then arms the core and sleeps on its events.
 ///
-/// A put over TCP is an active message received into place, never `ucp_put`: UCX 1.13 emulates
-/// that at a tenth of the speed.
+/// Heartbeats and silence are its affair too: UCX notices neither a cut link nor a stopped peer.
 ///
-/// Callers post under the lock; one thread makes progress, polls briefly when there is none, then
-/// arms the worker and sleeps on its event. Heartbeats and silence are its affair too: UCX notices
-/// neither a cut link nor a stopped peer.
-///
-/// Safe because the state is touched only under the lock.
-final class UCXEngine: RemoteEngine, @unchecked Sendable {
-    private let state: UCXRails
+/// Safe because the core is touched only under the lock.
+final class ProgressEngine: RemoteEngine, @unchecked Sendable {
+    private let core: any EngineCore
+    private let outside: EngineOutside
     private let lock = Mutex<Void>(())
     /// Callers that want the lock; the progress thread lets them have it.
     private let callers = Atomic<Int>(0)
@@ -31,14 +28,11 @@ final class UCXEngine: RemoteEngine, @unchecked Sendable {
     private let thread = Mutex<FabricThread?>(nil)
     private let paths = Mutex<[Rank: Path]>([:])
 
-    /// Opens UCX, without connecting to anybody.
     init(
-        configuration: FabricConfiguration, outside: UCXState.Outside
+        _ core: any EngineCore, configuration: FabricConfiguration, outside: EngineOutside
     ) throws(TransportError) {
-        let devices = try Self.devices(configuration)
-        state = try UCXRails(
-            rank: configuration.rank, rankCount: configuration.rankCount, devices: devices,
-            outside: outside)
+        self.core = core
+        self.outside = outside
         silence = configuration.silenceLimit.wholeNanoseconds
         pollTime = (configuration.pollLimit ?? .microseconds(20)).wholeNanoseconds
         wake = fabric_eventfd()
@@ -47,52 +41,39 @@ final class UCXEngine: RemoteEngine, @unchecked Sendable {
 
     deinit { Glibc.close(wake) }
 
-    /// A rail for each device that the user, or the lab in `APUS_DEVICES`, names; without names
-    /// one rail, for which UCX chooses.
-    private static func devices(
-        _ configuration: FabricConfiguration
-    ) throws(TransportError) -> [String] {
-        let named = unsafe getenv("APUS_DEVICES").map { unsafe String(cString: $0) }
-        guard let list = configuration.device ?? named else { return [] }
-        try NetworkDevices.check(list)
-        return list.split(separator: ",").map(String.init)
-    }
-
-    func address() throws(TransportError) -> [UInt8] { try state.address() }
+    func address() throws(TransportError) -> [UInt8] { try core.address() }
 
     func connect(_ addresses: [Rank: [UInt8]], deadline: Deadline) throws(TransportError) {
-        for (peer, address) in addresses.sorted(by: { $0.key < $1.key }) {
-            try state.connect(peer, address: address)
-        }
-        let started = try FabricThread("apus-ucx") { [unowned self] in run() }
+        try core.connect(addresses, deadline: deadline)
+        let started = try FabricThread("apus-progress") { [unowned self] in run() }
         thread.withLock { $0 = started }
     }
 
     /// Runs `body` on the state, before the progress thread takes its next turn.
-    private func withState<R>(_ body: (UCXRails) throws(TransportError) -> R)
+    private func withState<R>(_ body: (any EngineCore) throws(TransportError) -> R)
         throws(TransportError) -> R
     {
         callers.add(1, ordering: .relaxed)
         defer { callers.subtract(1, ordering: .relaxed) }
-        return try lock.withLock { (_: inout Void) throws(TransportError) in try body(state) }
+        return try lock.withLock { (_: inout Void) throws(TransportError) in try body(core) }
     }
 
     func path(to rank: Rank) -> Path {
         if let path = paths.withLock({ $0[rank] }) { return path }
-        let text = (try? withState { $0.transports(to: rank) }) ?? ""
-        // Before the first message UCX has not chosen yet.
-        if text.isEmpty { return .ucx("tcp") }
-        let path = Path.ucx(text)
-        paths.withLock { $0[rank] = path }
+        guard let (path, isFinal) = try? withState({ $0.path(to: rank) }) else { return .own }
+        if isFinal { paths.withLock { $0[rank] = path } }
         return path
     }
 
     func register(_ window: RegisteredWindow) throws(TransportError) -> [UInt8] {
-        try withState { $0.register(window) }
-        return []
+        try withState { (core) throws(TransportError) in try core.register(window) }
     }
 
-    func learn(window: Int, of rank: Rank, key: [UInt8]) throws(TransportError) {}
+    func learn(window: Int, of rank: Rank, key: [UInt8]) throws(TransportError) {
+        try withState { (core) throws(TransportError) in
+            try core.learn(window: window, of: rank, key: key)
+        }
+    }
 
     func release(window: Int) {
         try? withState { $0.release(window: window) }
@@ -104,9 +85,9 @@ final class UCXEngine: RemoteEngine, @unchecked Sendable {
     ) throws(TransportError) {
         let source = unsafe window.stagedBytes(range)
         while true {
-            let posting = try withState { (state) throws(TransportError) in
-                try unsafe state.put(
-                    to: rank, source, count: range.count, window: window.identifier,
+            let posting = try withState { (core) throws(TransportError) in
+                try unsafe core.put(
+                    to: rank, range, source, window: window.identifier,
                     offset: offset, signal: signal, value: value)
             }
             if posting == .done { return }
@@ -120,7 +101,7 @@ final class UCXEngine: RemoteEngine, @unchecked Sendable {
 
     func poll() {
         _ = lock.withLockIfAvailable { _ in
-            for _ in 0 ..< 4 where state.progress() {}
+            for _ in 0 ..< 4 where core.progress() {}
         }
     }
 
@@ -132,11 +113,11 @@ final class UCXEngine: RemoteEngine, @unchecked Sendable {
     }
 
     func flush(deadline: Deadline) throws(TransportError) {
-        let control = state.outside.control
+        let control = outside.control
         while true {
             let rings = control.rings
             if try withState({ $0.outstandingCount }) == 0 { return }
-            if let loss = state.outside.losses.ending(waitFor: []) {
+            if let loss = outside.losses.ending(waitFor: []) {
                 throw .rankLost(loss.rank, phase: deadline.description, cause: loss.cause)
             }
             let remaining = deadline.remainingNanoseconds
@@ -177,7 +158,7 @@ final class UCXEngine: RemoteEngine, @unchecked Sendable {
 
 // MARK: - The progress thread
 
-extension UCXEngine {
+extension ProgressEngine {
     private func run() {
         let beat = max(silence / 8, 10_000_000)
         var lastTurn = fabric_now()
@@ -190,7 +171,7 @@ extension UCXEngine {
             lastTurn = now
             if now >= nextBeat {
                 nextBeat = now + beat
-                lock.withLock { _ in state.pulse(silence: silence, now, trustedSince) }
+                lock.withLock { _ in core.pulse(silence: silence, now, trustedSince) }
             }
             if waitersProgress(now) {
                 park()
@@ -231,8 +212,8 @@ extension UCXEngine {
     private func turn() -> Bool {
         lock.withLock { _ in
             var moved = false
-            for _ in 0 ..< 8 where state.progress() { moved = true }
-            state.closeFailed()
+            for _ in 0 ..< 8 where core.progress() { moved = true }
+            core.closeFailed()
             return moved
         }
     }
@@ -246,62 +227,14 @@ extension UCXEngine {
     private func sleep(until nextBeat: UInt64, _ now: UInt64) {
         isSleeping.store(true, ordering: .sequentiallyConsistent)
         defer { isSleeping.store(false, ordering: .sequentiallyConsistent) }
-        guard lock.withLock({ _ in state.arm() }) else { return }
+        guard lock.withLock({ _ in core.arm() }) else { return }
         guard !isStopping.load(ordering: .acquiring) else { return }
-        var entries = ([wake] + state.eventDescriptors).map {
+        var entries = ([wake] + core.eventDescriptors).map {
             pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
         }
         let milliseconds = nextBeat > now ? (nextBeat - now) / 1_000_000 + 1 : 1
         let count = unsafe Glibc.poll(
             &entries, nfds_t(entries.count), Int32(clamping: milliseconds))
         if count > 0, entries[0].revents != 0 { fabric_eventfd_clear(wake) }
-    }
-}
-
-extension UCXState {
-    /// The ranks that have an endpoint and were not lost.
-    var livePeers: [Rank] {
-        (0 ..< rankCount).filter { unsafe endpoints[$0] != nil && !isGone[$0] }
-            .map { Rank(rawValue: $0) }
-    }
-
-    /// Whether every live rank heard our good-bye.
-    var everybodyHeard: Bool {
-        livePeers.allSatisfy { hasFarewell[$0.rawValue] }
-    }
-
-    /// Shows that this rank lives, and gives up on those that do not.
-    func pulse(silence: UInt64, _ now: UInt64, _ trustedSince: UInt64) {
-        for peer in livePeers { say(.heartbeat, to: peer) }
-        loseSilent(limit: silence, now: now, trustedSince: trustedSince)
-        closeFailed()
-        forgetRetired()
-    }
-
-    /// The transports and devices of a rank's endpoint, as `tcp/plane0,tcp/plane1`.
-    func transports(to peer: Rank) -> String {
-        guard let endpoint = unsafe endpoints[peer.rawValue] else { return "" }
-        var text = [CChar](repeating: 0, count: 4096)
-        unsafe text.withUnsafeMutableBufferPointer {
-            unsafe fabric_endpoint_info(endpoint, $0.baseAddress, $0.count)
-        }
-        let bytes = text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
-        return EndpointInfo.transports(in: String(decoding: bytes, as: UTF8.self))
-    }
-}
-
-/// Reads the lanes out of what `ucp_ep_print_info` prints.
-enum EndpointInfo {
-    /// A lane's line names its transport as `1:tcp/eth0.0`; each is given once, in order.
-    static func transports(in text: String) -> String {
-        var found: [String] = []
-        for line in text.split(separator: "\n") where line.contains("lane[") {
-            let words = line.split(separator: " ")
-            guard let word = words.first(where: { $0.contains("/") && $0.contains(":") }),
-                let name = word.split(separator: ":").last?.split(separator: ".").first
-            else { continue }
-            if !found.contains(String(name)) { found.append(String(name)) }
-        }
-        return found.joined(separator: ",")
     }
 }
