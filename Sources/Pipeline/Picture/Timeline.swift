@@ -92,6 +92,18 @@ public struct Timeline: Codable, Sendable {
         self.entries = entries
     }
 
+    /// The same work on another time axis, as to set seconds beside a plan's units.
+    public func scaled(by factor: Double, title: String) -> Timeline {
+        Timeline(
+            title: title, rankCount: rankCount,
+            entries: entries.map { entry in
+                TimelineEntry(
+                    rank: entry.rank, lane: entry.lane, kind: entry.kind, label: entry.label,
+                    start: entry.start * factor, end: entry.end * factor,
+                    isSecondDirection: entry.isSecondDirection)
+            })
+    }
+
     /// When the last piece of work ended.
     public var end: Double { entries.map(\.end).max() ?? 0 }
 

@@ -183,6 +183,7 @@ extension TrainingJob {
         for file in train + validation where !FileManager.default.fileExists(atPath: file) {
             throw TrainingError.missingText(file)
         }
+        _ = try TokenFile.fingerprint(tokenizer: tokenizer)
         try options().shape.validate(for: configuration())
     }
 

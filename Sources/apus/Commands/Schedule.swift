@@ -89,7 +89,10 @@ struct ScheduleCommand: ParsableCommand {
         var timelines = [planned]
         if let measured {
             let data = try Data(contentsOf: URL(filePath: measured))
-            timelines.append(try JSONDecoder().decode(Timeline.self, from: data))
+            let run = try JSONDecoder().decode(Timeline.self, from: data)
+            let factor = planned.end / max(run.end, .leastNormalMagnitude)
+            timelines.append(
+                run.scaled(by: factor, title: "\(run.title): drawn as long as the plan"))
         }
         if let svg {
             try Timeline.svg(timelines).write(toFile: svg, atomically: true, encoding: .utf8)
