@@ -7,6 +7,10 @@ struct ConstrainedText {
     private let grammar: Grammar
     private let vocabulary: ConstraintVocabulary
     private var state: GrammarState
+    /// What states met before allow: inside a string every character leads back to one state.
+    private var known: [GrammarState: [TokenTrie.Choice]] = [:]
+    /// Each entry may hold the whole vocabulary.
+    private static let knownLimit = 32
 
     /// - Throws: `ServingError.invalidRequest` for a schema that cannot be used, or for fewer
     ///   tokens than the shortest document has bytes.
@@ -57,17 +61,26 @@ struct ConstrainedText {
         return next.shortest(in: grammar) <= remaining - 1
     }
 
-    /// Which tokens may come next, by id.
-    func mask(remaining: Int) -> [Bool] {
+    /// Which tokens may come next, by id, when `remaining` tokens are left.
+    mutating func mask(remaining: Int) -> [Bool] {
         var mask = Array(repeating: false, count: vocabulary.trie.tokenCount)
-        vocabulary.trie.visit(
-            from: state, in: grammar, completableIn: remaining - 1, allow: { mask[$0] = true })
+        for choice in choices() where Int(choice.shortest) <= remaining - 1 {
+            mask[Int(choice.token)] = true
+        }
         if state.isComplete {
             for token in vocabulary.endTokens where mask.indices.contains(token) {
                 mask[token] = true
             }
         }
         return mask
+    }
+
+    private mutating func choices() -> [TokenTrie.Choice] {
+        if let choices = known[state] { return choices }
+        let choices = vocabulary.trie.choices(from: state, in: grammar)
+        if known.count >= Self.knownLimit { known = [:] }
+        known[state] = choices
+        return choices
     }
 
     /// Moves past a token that was chosen.

@@ -28,22 +28,29 @@ struct TokenTrie: Sendable {
         }
     }
 
-    /// Calls `allow` with each token that leads from `state` to a state that can still be completed
-    /// in `remaining` bytes.
-    func visit(
-        from state: GrammarState, in grammar: Grammar, completableIn remaining: Int,
-        allow: (Int) -> Void
-    ) {
+    /// A token that a state allows, and the bytes that then complete the text.
+    struct Choice: Sendable {
+        let token: Int32
+        let shortest: Int32
+    }
+
+    /// Every token that leads from `state` to a state that can be completed.
+    func choices(from state: GrammarState, in grammar: Grammar) -> [Choice] {
+        var choices: [Choice] = []
         var open: [(node: Int, state: GrammarState)] = [(0, state)]
         while let (node, state) = open.popLast() {
             for child in nodes[node].children {
                 let next = state.advanced(by: nodes[Int(child)].byte, in: grammar)
                 if next.isDead { continue }
-                if !nodes[Int(child)].tokens.isEmpty, next.shortest(in: grammar) <= remaining {
-                    for token in nodes[Int(child)].tokens { allow(Int(token)) }
+                if !nodes[Int(child)].tokens.isEmpty {
+                    let shortest = Int32(clamping: next.shortest(in: grammar))
+                    choices += nodes[Int(child)].tokens.map {
+                        Choice(token: $0, shortest: shortest)
+                    }
                 }
                 if !nodes[Int(child)].children.isEmpty { open.append((Int(child), next)) }
             }
         }
+        return choices
     }
 }

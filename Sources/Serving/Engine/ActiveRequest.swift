@@ -53,8 +53,8 @@ struct ActiveRequest {
         if !request.ignoresEndTokens { ends.formUnion(endTokens) }
         var forbidden = request.ignoresEndTokens ? endTokens : []
         if generated.count < request.minNewTokens { forbidden += ends.sorted() }
-        let token = try sampler.sample(
-            logits, allowed: constraint?.mask(remaining: remaining), forbidden: forbidden)
+        let allowed = constraint?.mask(remaining: remaining)
+        let token = try sampler.sample(logits, allowed: allowed, forbidden: forbidden)
         sampler.append(token)
         usage.generatedTokens += 1
         guard !ends.contains(token) else {

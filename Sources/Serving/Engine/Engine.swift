@@ -162,6 +162,7 @@ extension StepTime {
         dispatch += other.dispatch
         combine += other.combine
         exposed += other.exposed
+        skew += other.skew
         expertCompute += other.expertCompute
         stepWait += other.stepWait
         sampling += other.sampling

@@ -19,10 +19,10 @@ public struct EngineConfiguration: Codable, Hashable, Sendable {
     public var speculationStreams = 8
     /// Whether steps are split in two micro-batches that hide each other's all-to-all.
     public var overlaps = true
-    /// The share of a step in which all-to-all must stand exposed before steps are split.
+    /// The share of a step in which tokens must travel unhidden before steps are split.
     ///
     /// Two micro-batches read the weights twice, so hiding a little travel costs more than it
-    /// saves. 0 always splits.
+    /// saves, and waiting for a rank that still computes is no travel. 0 always splits.
     public var overlapThreshold = 0.25
 
     /// The defaults.
@@ -120,7 +120,7 @@ final class EngineCore {
     /// Learns from a step without micro-batches how much of its time all-to-all stood exposed.
     func note(_ time: StepTime, _ wishes: StepWishes) {
         guard !wishes.contains(.overlap), time.total > 0 else { return }
-        let share = time.exposed / time.total
+        let share = (time.exposed - time.skew) / time.total
         exposure = totals.steps < 8 ? share : exposure * 0.8 + share * 0.2
     }
 
@@ -142,10 +142,10 @@ final class EngineCore {
             let (first, second) = (Array(entries[..<cut]), Array(entries[cut...]))
             let (a, b) = try network.forward(
                 chunks(first), chunks(second), keepsHidden: keepsHidden)
-            results = try choose(first, a) + choose(second, b)
+            results = choose(first, a) + choose(second, b)
         } else {
-            results = try choose(
-                entries, network.forward(chunks(entries), keepsHidden: keepsHidden))
+            results = choose(
+                entries, try network.forward(chunks(entries), keepsHidden: keepsHidden))
         }
         let drafts = keepsHidden ? try draft(results) : [:]
         for result in results { settle(result, draft: drafts[result.entry.id]) }
@@ -164,6 +164,10 @@ extension EngineCore {
         let hidden: Tensor?
         let firstRow: Int
         var rows: Int
+        /// Why no token could be chosen.
+        ///
+        /// It ends this request alone.
+        var failure: ServingError?
     }
 
     private func check(_ request: GenerationRequest) throws(ServingError) {
@@ -222,7 +226,7 @@ extension EngineCore {
     /// Turns logits into tokens, entry by entry, accepting drafts that were chosen anyway.
     private func choose(
         _ entries: [StepEntry], _ result: ForwardResult
-    ) throws -> [EntryResult] {
+    ) -> [EntryResult] {
         var logitRow = 0
         var hiddenRow = 0
         var results: [EntryResult] = []
@@ -237,7 +241,11 @@ extension EngineCore {
                 if chunk.wanted == .all { scorePrompt(entry, logits, &state) }
                 if entry.reachesEnd {
                     let first = chunk.wanted == .all ? certain - 1 : 0
-                    try chooseTokens(entry, logits, from: first, &state, &outcome)
+                    do throws(ModelError) {
+                        try chooseTokens(entry, logits, from: first, &state, &outcome)
+                    } catch {
+                        outcome.failure = .engine(message: "\(error)")
+                    }
                 }
                 active[entry.id] = state
             }
@@ -251,7 +259,7 @@ extension EngineCore {
     private func chooseTokens(
         _ entry: StepEntry, _ logits: Tensor, from first: Int, _ state: inout ActiveRequest,
         _ outcome: inout EntryResult
-    ) throws {
+    ) throws(ModelError) {
         begin(entry.id, &state)
         var scored: [ScoredToken] = []
         var row = first
@@ -311,7 +319,9 @@ extension EngineCore {
             let count = min(result.rows, text.count - 1 - start)
             guard count > 0 else { continue }
             let state = active[result.entry.id]
-            let wants = result.entry.reachesEnd && state?.finish == nil && state?.mayDraft == true
+            let wants =
+                result.entry.reachesEnd && result.failure == nil && state?.finish == nil
+                && state?.mayDraft == true
             if wants { wanting.append(result.entry.id) }
             chunks.append(
                 SequenceChunk(
@@ -336,6 +346,7 @@ extension EngineCore {
     private func settle(_ result: EntryResult, draft: Int?) {
         let id = result.entry.id
         guard let state = active[id] else { return }
+        if let failure = result.failure { return end(id, .failed(failure)) }
         scheduler.advance(
             id, computed: result.computed, newTokens: result.newTokens,
             drafts: draft.map { [$0] } ?? [])

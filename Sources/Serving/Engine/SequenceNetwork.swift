@@ -85,6 +85,7 @@ public final class DeepSeekNetwork: SequenceNetwork {
             let wire = record.wireTime.seconds
             if record.kind == .dispatch { time.dispatch += wire } else { time.combine += wire }
             time.exposed += record.exposedTime.seconds
+            time.skew += min(record.exposedTime, record.skew).seconds
         }
         lastSequence = group.records.last?.sequence ?? lastSequence
         return time

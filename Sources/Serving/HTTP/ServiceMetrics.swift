@@ -128,6 +128,9 @@ final class ServiceMetrics: Sendable {
         each("expert_compute_seconds_total", "counter", "Computing routed experts.") {
             $0.time.expertCompute
         }
+        each("all_to_all_skew_seconds_total", "counter", "Waiting for ranks to begin.") {
+            $0.time.skew
+        }
         each("all_to_all_exposed_seconds_total", "counter", "All-to-all that nothing hid.") {
             $0.time.exposed
         }

@@ -51,6 +51,8 @@ public struct StepTime: Codable, Hashable, Sendable {
     public var combine = 0.0
     /// The part of dispatch and combine during which this rank stood still.
     public var exposed = 0.0
+    /// The part of that in which another rank had not begun yet, so that nothing could travel.
+    public var skew = 0.0
     /// Computing routed experts.
     public var expertCompute = 0.0
     /// Waiting for every rank to begin the step.
