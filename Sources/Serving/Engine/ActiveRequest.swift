@@ -53,7 +53,8 @@ struct ActiveRequest {
         if !request.ignoresEndTokens { ends.formUnion(endTokens) }
         var forbidden = request.ignoresEndTokens ? endTokens : []
         if generated.count < request.minNewTokens { forbidden += ends.sorted() }
-        let allowed = constraint?.mask(remaining: remaining)
+        let left = remaining
+        let allowed = constraint?.mask(remaining: left)
         let token = try sampler.sample(logits, allowed: allowed, forbidden: forbidden)
         sampler.append(token)
         usage.generatedTokens += 1
