@@ -69,7 +69,8 @@ let package = Package(
             [
                 "Cluster", "Serving", "Training", "Pipeline", "DeepSeekV3", "Collectives",
                 "Transport", "Tensors", "Topology", log, arguments,
-            ]),
+            ],
+            resources: [.embedInCode("Comparison/all_to_all.c")]),
 
         // Tests mirror the rooms.
         tests("Topology"),
@@ -135,8 +136,11 @@ func room(_ name: String, _ imports: [Target.Dependency] = []) -> Target {
     .target(name: name, dependencies: imports, exclude: ["README.md"], swiftSettings: strict())
 }
 
-func program(_ name: String, _ imports: [Target.Dependency]) -> Target {
-    .executableTarget(name: name, dependencies: imports, swiftSettings: strict())
+func program(
+    _ name: String, _ imports: [Target.Dependency], resources: [Resource]? = nil
+) -> Target {
+    .executableTarget(
+        name: name, dependencies: imports, resources: resources, swiftSettings: strict())
 }
 
 func tests(_ room: String, _ imports: [Target.Dependency] = []) -> Target {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Cluster
+import Collectives
 import DeepSeekV3
 import Foundation
 import Pipeline
@@ -27,7 +28,16 @@ private func exitCode(of error: any Error) -> Int32 {
     case let error as TransportError: error.exitCode
     case let error as TrainingError: error.exitCode
     case is TopologyError, is PlacementError, is ModelError, is TensorError,
-        is ScheduleError: 2
+        is ScheduleError, is ValidationError: 2
+    case let error as CollectivesError: error.exitCode
     default: 1
+    }
+}
+
+extension CollectivesError {
+    /// 1 for bytes that no rank of this version writes, 2 for what the user gave.
+    fileprivate var exitCode: Int32 {
+        if case .malformed = self { return 1 }
+        return 2
     }
 }

@@ -6,6 +6,7 @@ struct BenchCommand: ParsableCommand {
         commandName: "bench",
         abstract: "Measures links, collectives and models against the limits of this machine.",
         subcommands: [
+            AllToAllCommand.self,
             BenchModelCommand.self,
             BenchServe.self,
             KernelsCommand.self,

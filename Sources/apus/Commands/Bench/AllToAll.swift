@@ -1,0 +1,181 @@
+public import ArgumentParser
+public import Collectives
+import Foundation
+import Tensors
+import Topology
+public import Transport
+
+/// Expert-parallel dispatch and combine: what they cost on these machines.
+struct AllToAllCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "all-to-all",
+        abstract: "Measures expert-parallel dispatch and combine, and checks every byte.",
+        discussion: """
+            Starts its ranks on this machine, or joins those that mpirun, srun, torchrun or \
+            apus lab run started. Exits with 1 if a byte is wrong, 2 on bad input, 3 if a rank is \
+            lost or late.
+
+              apus bench all-to-all --ranks 4 --compare mpi,ucx
+              apus bench all-to-all --mode low-latency --tokens 128 --json
+              apus bench all-to-all --lab topology/two-nodes-4g.yaml
+              mpirun -np 4 apus bench all-to-all --tokens 1024
+              apus bench all-to-all --ranks 8 --tokens 256 --pressure 120
+            """)
+
+    @OptionGroup var group: RankOptions
+    @Option(help: "A file of topology/: run on the nodes of a lab of namespaces.") var lab: String?
+    @Option(help: "normal or low-latency.") var mode = ExpertParallelConfiguration.Mode.normal
+    @Option(help: "Tokens per rank (default: 4096, low latency 128).") var tokens: Int?
+    @Option(help: "Values per token.") var hidden = 7168
+    @Option(help: "Experts per token.") var topK = 8
+    @Option(help: "Routed experts.") var experts = 256
+    @Option(help: "Groups of experts.") var groups = 1
+    @Option(help: "Groups that a token may use (default: all).") var topGroups: Int?
+    @Option(help: "uniform, zipf:EXPONENT, k-hot[:SHARE] or file:COUNTS.json.")
+    var routing = "uniform"
+    @Option(help: "How tokens travel: fp8, fp8-pow2, bf16 or f32.") var dispatch = "fp8"
+    @Option(help: "How outputs travel: bf16 or f32.") var combine = "bf16"
+    @Flag(inversion: .prefixedNo, help: "Add outputs inside rank and node before they go home.")
+    var add: Bool?
+    @Option(help: "Also measure peers with the same counts: mpi, ucx or mpi,ucx.")
+    var compare: String?
+    @Option(help: "Measured exchanges.") var iterations: Int?
+    @Option(help: "Exchanges before the measured ones.") var warmUp = 3
+    @Option(help: "Decides routing and data.") var seed: UInt64 = 1
+    @Option(help: "Seconds that an exchange may wait for a rank.") var limit = 30.0
+    @Option(help: "Run for SECONDS with random delays, shapes and empty ranks instead.")
+    var pressure: Double?
+    @Flag(help: "Print one JSON object.") var json = false
+    @Option(help: "apus, nccl or osu.") var format = Report.Format.apus
+    @Option(help: "Write the traffic's heat map as SVG.") var svg: String?
+
+    func validate() throws {
+        guard limit > 0, warmUp >= 0, iterations ?? 1 >= 1, tokens ?? 0 >= 0, hidden >= 1 else {
+            throw ValidationError("counts and limits must not be negative")
+        }
+    }
+
+    func run() throws {
+        try reporting {
+            if let lab { return try runInLab(lab) }
+            let options = try options()
+            _ = try options.generator()
+            try options.configuration.validate()
+            if group.transport == .loopback { return try runInThreads(options) }
+            try group.onEveryRank { try measure($0, options) }
+        }
+    }
+
+    private func options() throws -> AllToAllOptions {
+        var options = AllToAllOptions()
+        options.mode = mode
+        options.tokenCount = tokens ?? (mode == .normal ? 4096 : 128)
+        options.hiddenSize = hidden
+        options.topK = topK
+        options.expertCount = experts
+        options.groupCount = groups
+        options.topGroups = topGroups ?? groups
+        options.iterationCount = iterations ?? (mode == .normal ? 20 : 200)
+        options.warmUpCount = warmUp
+        options.seed = seed
+        options.limitSeconds = limit
+        options.addsBeforeReturn = add
+        guard let dispatchCodec = RowCodec(named: dispatch) else {
+            throw ValidationError("--dispatch \(dispatch): fp8, fp8-pow2, bf16 or f32")
+        }
+        guard let combineCodec = RowCodec(named: combine) else {
+            throw ValidationError("--combine \(combine): bf16 or f32")
+        }
+        options.dispatchCodec = dispatchCodec
+        options.combineCodec = combineCodec
+        options.pattern = try pattern()
+        return options
+    }
+
+    private func pattern() throws -> AllToAllOptions.Pattern {
+        if routing.hasPrefix("file:") {
+            let path = String(routing.dropFirst(5))
+            let data = try Data(contentsOf: URL(filePath: path))
+            return .counts(try JSONDecoder().decode([Double].self, from: data))
+        }
+        guard let pattern = AllToAllOptions.Pattern(routing) else {
+            throw ValidationError(
+                "--routing \(routing): uniform, zipf:EXPONENT, k-hot[:SHARE] or file:COUNTS.json")
+        }
+        return pattern
+    }
+
+    /// Becomes the same command on every rank of a lab.
+    private func runInLab(_ file: String) throws {
+        var arguments = Array(CommandLine.arguments.dropFirst())
+        if let place = arguments.firstIndex(of: "--lab") {
+            arguments.removeSubrange(place ... min(place + 1, arguments.count - 1))
+        }
+        arguments.removeAll { $0.hasPrefix("--lab=") }
+        let own = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+        let process = Process()
+        process.executableURL = own
+        process.arguments = ["lab", "run", file, "--", own.path()] + arguments
+        try process.run()
+        process.waitUntilExit()
+        if process.terminationStatus != 0 { throw ExitCode(process.terminationStatus) }
+    }
+
+    private func runInThreads(_ options: AllToAllOptions) throws {
+        let fabrics = try makeLoopbackFabrics(rankCount: group.ranks)
+        let endings = ThreadEndings(count: group.ranks)
+        for fabric in fabrics {
+            let rank = fabric.rank.rawValue
+            Thread.detachNewThread {
+                endings.end(rank, Result { try measure(fabric, options) })
+            }
+        }
+        try endings.wait()
+    }
+
+    /// One rank's work; rank 0 prints.
+    private func measure(_ fabric: any Fabric, _ options: AllToAllOptions) throws {
+        let isFirst = fabric.rank == 0
+        let benchmark = try AllToAllBenchmark(fabric: fabric, options: options)
+        let progress = Progress(isShown: isFirst)
+        let measurements =
+            if let pressure {
+                try benchmark.runUnderPressure(seconds: pressure) { progress.show("round \($0)") }
+            } else {
+                try benchmark.run { progress.show("exchange \($0) of \($1)") }
+            }
+        progress.clear()
+        try fabric.barrier(deadline: Deadline(.seconds(limit), "leave"))
+        if !isFirst { return }
+        var result = AllToAllResult(measurements, options: options)
+        let matrices = [measurements.map(\.dispatch), measurements.map(\.combine)]
+            .map { half in TrafficMatrix(half.map(\.logicalBytes)) }
+        if let compare, pressure == nil {
+            result.compare = try Comparison(matrices, result, group.transport).run(
+                compare.split(separator: ",").map(String.init))
+        }
+        try show(result, matrices)
+        if result.wrong > 0 { throw ExitCode(1) }
+    }
+
+    private func show(_ result: AllToAllResult, _ matrices: [TrafficMatrix]) throws {
+        let map = HeatMap(
+            matrices[0], seconds: result.dispatch.p50_us * 1e-6, title: "dispatch")
+        if let svg { try map.svg().write(toFile: svg, atomically: true, encoding: .utf8) }
+        if json {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .prettyPrinted]
+            print(String(decoding: try encoder.encode(result), as: UTF8.self))
+            return
+        }
+        if pressure != nil {
+            print("pressure: \(result.rounds ?? 0) rounds, #wrong \(result.wrong)")
+            return
+        }
+        print(Report(result, header: BenchHeader.lines(result)).text(format))
+        if format == .apus { print(map.text()) }
+    }
+}
+
+extension ExpertParallelConfiguration.Mode: ExpressibleByArgument {}
+extension Report.Format: ExpressibleByArgument {}

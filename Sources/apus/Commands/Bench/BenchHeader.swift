@@ -1,0 +1,44 @@
+import Collectives
+import Foundation
+
+/// What a reader must know to repeat a measurement.
+enum BenchHeader {
+    static func lines(_ result: AllToAllResult) -> [String] {
+        let options = result.options
+        let adds = options.configuration.addsBeforeReturn
+        var lines = [
+            "apus bench all-to-all, \(ProcessInfo.processInfo.operatingSystemVersionString), "
+                + "\(ProcessInfo.processInfo.activeProcessorCount) cores",
+            "\(options.mode.rawValue), \(result.ranks) ranks, \(options.tokenCount) tokens per rank,"
+                + " hidden \(options.hiddenSize), top-\(options.topK) of \(options.expertCount)"
+                + " experts, \(options.topGroups) of \(options.groupCount) groups",
+            "routing \(options.pattern), dispatch \(options.dispatchCodec), combine "
+                + "\(options.combineCodec)\(adds ? ", added before return" : ""), seed "
+                + "\(options.seed), \(options.iterationCount) iterations after "
+                + "\(options.warmUpCount)",
+            "bytes count all ranks' traffic, that of a rank with itself too; 1 GB is 10^9 bytes",
+            "times are the slowest rank's, from a barrier on, routing and encoding included",
+            "inside a node a token is stored once, and every rank reads it where it lies",
+            "window and staging at most \(result.window_bytes / 1_000_000) MB per rank, resident "
+                + "growth while measuring \(result.resident_growth_bytes / 1024) KiB",
+        ]
+        for (rank, row) in result.transports.enumerated() {
+            lines.append("rank \(rank) reaches: \(row.joined(separator: " "))")
+        }
+        return lines
+    }
+}
+
+/// One line on a terminal that is written over and over.
+struct Progress {
+    private let isShown: Bool
+
+    init(isShown: Bool) { self.isShown = isShown && isatty(STDERR_FILENO) == 1 }
+
+    func show(_ text: String) { write("\r\u{1b}[K\(text)") }
+    func clear() { write("\r\u{1b}[K") }
+
+    private func write(_ text: String) {
+        if isShown { FileHandle.standardError.write(Data(text.utf8)) }
+    }
+}

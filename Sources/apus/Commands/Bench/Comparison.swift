@@ -1,0 +1,125 @@
+import Collectives
+import Foundation
+import Transport
+
+/// Runs Open MPI and raw UCX on the counts of our own run.
+///
+/// Both come from one C program, compiled when it is first wanted; the text travels inside this
+/// one. Of every way that a peer has, the fastest counts.
+struct Comparison {
+    private let matrices: [TrafficMatrix]
+    private let ours: AllToAllResult
+    private let transport: FabricConfiguration.Transport
+
+    init(
+        _ matrices: [TrafficMatrix], _ ours: AllToAllResult,
+        _ transport: FabricConfiguration.Transport
+    ) {
+        self.matrices = matrices
+        self.ours = ours
+        self.transport = transport
+    }
+
+    /// One way of a peer: its name, mpirun's arguments, and the program's method.
+    private struct Way {
+        let name: String
+        let arguments: [String]
+        let method: String
+    }
+
+    func run(_ peers: [String]) throws -> [String: AllToAllResult.Comparison] {
+        let folder = FileManager.default.temporaryDirectory.appending(
+            path: "apus-compare-\(ProcessInfo.processInfo.processIdentifier)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let program = folder.appending(path: "all_to_all")
+        let source = folder.appending(path: "all_to_all.c")
+        try Data(PackageResources.all_to_all_c).write(to: source)
+        try Self.output([
+            "mpicc", "-O2", "-o", program.path(), source.path(), "-lucp", "-lucs",
+        ])
+        let counts = folder.appending(path: "counts")
+        let numbers = matrices.flatMap { $0.bytes.joined() }.map { "\($0)" }
+        try numbers.joined(separator: " ").write(to: counts, atomically: true, encoding: .utf8)
+
+        var found: [String: AllToAllResult.Comparison] = [:]
+        for peer in peers {
+            guard let ways = ways(of: peer) else {
+                throw TransportError.unavailable("--compare \(peer): mpi or ucx")
+            }
+            let tried = try ways.map { ($0, try time($0, program.path(), counts.path())) }
+            guard let best = tried.min(by: { $0.1[0] + $0.1[1] < $1.1[0] + $1.1[1] }) else {
+                continue
+            }
+            found[peer] = AllToAllResult.Comparison(
+                dispatch_us: best.1[0], combine_us: best.1[1],
+                method: "\(best.0.method) \(best.0.name)", ours: ours)
+        }
+        return found
+    }
+
+    private func ways(of peer: String) -> [Way]? {
+        let ob1 = ["--mca", "pml", "ob1", "--mca", "btl"]
+        let ucx =
+            ["--mca", "pml", "ucx", "--mca", "pml_ucx_tls", "any"]
+            + ["--mca", "pml_ucx_devices", "any"]
+        let isTCP = transport == .tcp
+        let stacks: [(String, [String])] =
+            isTCP
+            ? [("ob1/tcp", ob1 + ["self,tcp"]), ("ucx/tcp", ucx + ["-x", "UCX_TLS=tcp,self"])]
+            : [("ob1/vader", ob1 + ["self,vader"]), ("ucx/shm", ucx)]
+        switch peer {
+        case "mpi":
+            return stacks.flatMap { name, arguments in
+                ["alltoallv", "isend"].map { Way(name: name, arguments: arguments, method: $0) }
+            }
+        case "ucx" where isTCP:
+            return [Way(name: "ucx/tcp", arguments: stacks[1].1, method: "isend")]
+        case "ucx":
+            return [
+                Way(
+                    name: "posix", arguments: ob1 + ["self,vader", "-x", "UCX_TLS=posix,self"],
+                    method: "put"),
+                Way(name: "any", arguments: ob1 + ["self,vader"], method: "put"),
+            ]
+        default: return nil
+        }
+    }
+
+    private func time(_ way: Way, _ program: String, _ counts: String) throws -> [Double] {
+        let root = geteuid() == 0 ? ["--allow-run-as-root"] : []
+        let text = try Self.output(
+            ["mpirun"] + root + ["--oversubscribe", "--bind-to", "none", "-np", "\(ours.ranks)"]
+                + way.arguments
+                + [program, counts, "\(ours.options.iterationCount)", way.method])
+        let numbers = text.split(separator: " ").dropFirst().compactMap {
+            Double($0.trimmingCharacters(in: .whitespacesAndNewlines))
+        }
+        guard numbers.count == 2 else {
+            throw TransportError.call("mpirun \(way.name)", status: "it printed \(text)")
+        }
+        return numbers
+    }
+
+    /// Runs a program of the path without a launcher's variables, and returns what it printed.
+    @discardableResult
+    private static func output(_ command: [String]) throws -> String {
+        let process = Process()
+        process.executableURL = URL(filePath: "/usr/bin/env")
+        process.arguments = command
+        process.environment = ProcessInfo.processInfo.environment.filter { name, _ in
+            !["OMPI_", "PMIX_", "APUS_"].contains { name.hasPrefix($0) }
+        }
+        let output = Pipe()
+        process.standardOutput = output
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        let data = output.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else {
+            throw TransportError.call(
+                command.joined(separator: " "), status: "status \(process.terminationStatus)")
+        }
+        return String(decoding: data, as: UTF8.self)
+    }
+}
