@@ -62,6 +62,12 @@ void ck_bf16_accumulate(const uint16_t *source, float weight, float *target, siz
     ck_kernels_in_use()->bf16_accumulate(source, weight, target, count);
 }
 
+void ck_bf16_sum(
+    const uint16_t *const *rows, const float *weights, int row_count, float *target,
+    size_t count) {
+    ck_kernels_in_use()->bf16_sum(rows, weights, row_count, target, count);
+}
+
 void ck_f32_accumulate(const float *source, float weight, float *target, size_t count) {
     ck_kernels_in_use()->accumulate(source, weight, target, count);
 }

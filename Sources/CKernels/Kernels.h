@@ -66,6 +66,10 @@ typedef struct {
     void (*bf16_encode)(const float *source, uint16_t *target, size_t count);
     void (*bf16_decode)(const uint16_t *source, float *target, size_t count);
     void (*bf16_accumulate)(const uint16_t *source, float weight, float *target, size_t count);
+    /// target += weights[0] * rows[0] + weights[1] * rows[1] + ..., added in that order
+    void (*bf16_sum)(
+        const uint16_t *const *rows, const float *weights, int row_count, float *target,
+        size_t count);
     /// target[i] = e4m3 of source[i] / scale
     void (*e4m3_encode)(const float *source, float scale, uint8_t *target, size_t count);
     void (*e4m3_decode)(const uint8_t *source, float scale, float *target, size_t count);

@@ -187,6 +187,27 @@ static void LEVEL(bf16_accumulate)(
     for (size_t i = 0; i < count; i++) target[i] += weight * LEVEL(from_bf16)(source[i]);
 }
 
+/// Takes 64 columns of all rows at a time, so that a sum stays in registers and every row is a
+/// stream of its own. Adds in the order of the rows, as one `bf16_accumulate` after the other.
+static void LEVEL(bf16_sum)(
+    const uint16_t *const *rows, const float *weights, int row_count, float *target,
+    size_t count) {
+    enum { COLUMNS = 4 * LANES };
+    size_t whole = count / COLUMNS * COLUMNS;
+    for (size_t i = 0; i < whole; i += COLUMNS) {
+        float sums[COLUMNS];
+        for (int j = 0; j < COLUMNS; j++) sums[j] = target[i + j];
+        for (int r = 0; r < row_count; r++) {
+            const uint16_t *row = rows[r] + i;
+            float weight = weights[r];
+            for (int j = 0; j < COLUMNS; j++) sums[j] += weight * LEVEL(from_bf16)(row[j]);
+        }
+        for (int j = 0; j < COLUMNS; j++) target[i + j] = sums[j];
+    }
+    for (int r = 0; r < row_count; r++)
+        LEVEL(bf16_accumulate)(rows[r] + whole, weights[r], target + whole, count - whole);
+}
+
 static void LEVEL(e4m3_encode)(const float *source, float scale, uint8_t *target, size_t count) {
     for (size_t i = 0; i < count; i++) target[i] = LEVEL(to_e4m3)(source[i] / scale);
 }
@@ -220,6 +241,7 @@ static void LEVEL(group_pairs)(uint8_t *bytes, size_t count) {
     .largest = LEVEL(largest), .exponentials = LEVEL(exponentials), .sigmoid = LEVEL(sigmoid),     \
     .scale = LEVEL(scale), .add = LEVEL(add), .accumulate = LEVEL(accumulate),                     \
     .bf16_encode = LEVEL(bf16_encode), .bf16_decode = LEVEL(bf16_decode),                          \
-    .bf16_accumulate = LEVEL(bf16_accumulate), .e4m3_encode = LEVEL(e4m3_encode),                  \
-    .e4m3_decode = LEVEL(e4m3_decode), .largest_magnitude = LEVEL(largest_magnitude),              \
-    .interleave = LEVEL(interleave), .group_pairs = LEVEL(group_pairs)
+    .bf16_accumulate = LEVEL(bf16_accumulate), .bf16_sum = LEVEL(bf16_sum),                        \
+    .e4m3_encode = LEVEL(e4m3_encode), .e4m3_decode = LEVEL(e4m3_decode),                          \
+    .largest_magnitude = LEVEL(largest_magnitude), .interleave = LEVEL(interleave),                \
+    .group_pairs = LEVEL(group_pairs)

@@ -139,6 +139,10 @@ void ck_bf16_encode(const float *source, uint16_t *target, size_t count);
 void ck_bf16_decode(const uint16_t *source, float *target, size_t count);
 /// target[i] += weight * source[i]
 void ck_bf16_accumulate(const uint16_t *source, float weight, float *target, size_t count);
+/// target[i] += weights[0] * rows[0][i], then the next row; the same bits as one after the other.
+void ck_bf16_sum(
+    const uint16_t *const *rows, const float *weights, int row_count, float *target,
+    size_t count);
 void ck_f32_accumulate(const float *source, float weight, float *target, size_t count);
 
 /// One f32 scale per 128 values: scale = max|x| / 448, or the next power of two when `pow2`.

@@ -112,7 +112,7 @@ extension Operation {
         for carrier in map.remoteCarriers {
             try expect(layout.returnCount[carrier], .returned, from: carrier, deadline)
         }
-        try addUp(into: rows, layout)
+        addUp(into: rows, layout)
         phase = .idle
         record(.combine)
     }
@@ -199,31 +199,38 @@ extension Operation {
     }
 
     /// Adds the rows of each token in the order of its choices.
-    private func addUp(into rows: Tensor, _ layout: DispatchLayout) throws {
+    private func addUp(into rows: Tensor, _ layout: DispatchLayout) {
         let ranks = map.rankCount
         let topK = group.configuration.topK
         let codec = codec
         let maps = group.maps
         let weighs = weighting == .gate && !adds
         let carries = group.configuration.carriesScalars
-        let scalarOffset = own.outputBytes - 4
+        let here = own
+        let scalarOffset = here.outputBytes - 4
         homeScalars = carries ? [Float](repeating: 0, count: layout.tokenCount * topK) : []
+        let sum = RowSum(codec, columns: hidden, capacity: topK)
         for token in layout.tokensSent {
-            var target = rows.mutableRow(Int(token))
-            for index in Int(token) * topK ..< (Int(token) + 1) * topK {
+            let end = (Int(token) + 1) * topK
+            // Lends the rows one inside the other, so that each is borrowed while all are added.
+            func lend(_ index: Int) {
+                if index == end {
+                    var target = rows.mutableRow(Int(token))
+                    return sum.add(into: &target)
+                }
                 let from = Int(layout.contributors[index])
-                if from < 0 { continue }
+                if from < 0 { return lend(index + 1) }
                 let row = Int(layout.rows[index])
-                let weight = weighs ? layout.routing.weights[index] : 1
-                let holder = from < ranks ? from : map.rank
                 let range =
                     from < ranks
-                    ? maps[from].output(buffer, to: map.rank, row) : own.returned(buffer, row)
-                withNeighbour(holder, range) { bytes in
-                    codec.accumulate(bytes, weight: weight, into: &target)
+                    ? maps[from].output(buffer, to: map.rank, row) : here.returned(buffer, row)
+                withNeighbour(from < ranks ? from : map.rank, range) { bytes in
                     if carries { homeScalars[index] = bytes.float(at: scalarOffset) }
+                    let weight = weighs ? layout.routing.weights[index] : 1
+                    sum.with(bytes, weight: weight) { lend(index + 1) }
                 }
             }
+            lend(end - topK)
         }
     }
 }

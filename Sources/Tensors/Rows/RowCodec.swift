@@ -56,18 +56,23 @@ public enum RowCodec: Hashable, Codable, Sendable {
         _ source: RawSpan, at offset: Int = 0, weight: Float, into row: inout MutableSpan<Float>
     ) {
         unsafe withEncoded(source, at: offset, row: &row) { from, row, count in
-            switch self {
-            case .float32:
-                unsafe ck_f32_accumulate(
-                    from.assumingMemoryBound(to: Float.self), weight, row, count)
-            case .bfloat16:
-                unsafe ck_bf16_accumulate(
-                    from.assumingMemoryBound(to: UInt16.self), weight, row, count)
-            case .float8e4m3:
-                unsafe ck_e4m3_accumulate(
-                    from.assumingMemoryBound(to: UInt8.self), Self.scales(from, count), weight,
-                    row, count)
-            }
+            unsafe accumulate(from, weight, row, count)
+        }
+    }
+
+    func accumulate(
+        _ from: UnsafeRawPointer, _ weight: Float, _ row: UnsafeMutablePointer<Float>, _ count: Int
+    ) {
+        switch self {
+        case .float32:
+            unsafe ck_f32_accumulate(from.assumingMemoryBound(to: Float.self), weight, row, count)
+        case .bfloat16:
+            unsafe ck_bf16_accumulate(
+                from.assumingMemoryBound(to: UInt16.self), weight, row, count)
+        case .float8e4m3:
+            unsafe ck_e4m3_accumulate(
+                from.assumingMemoryBound(to: UInt8.self), Self.scales(from, count), weight, row,
+                count)
         }
     }
 

@@ -109,7 +109,14 @@ internal import CKernels
         }
     }
 
-    public func fill(_ value: Float) { unsafe base.update(repeating: value, count: count) }
+    public func fill(_ value: Float) {
+        if value.bitPattern == 0 {
+            unsafe UnsafeMutableRawPointer(base).initializeMemory(
+                as: UInt8.self, repeating: 0, count: count * 4)
+            return
+        }
+        unsafe base.update(repeating: value, count: count)
+    }
 
     /// Copies another tensor of the same shape.
     public func copy(from other: Tensor) {
