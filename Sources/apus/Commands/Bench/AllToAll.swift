@@ -3,7 +3,7 @@ public import Collectives
 import Foundation
 import Tensors
 import Topology
-public import Transport
+import Transport
 
 /// Expert-parallel dispatch and combine: what they cost on these machines.
 struct AllToAllCommand: ParsableCommand {
