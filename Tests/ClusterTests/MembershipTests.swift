@@ -113,8 +113,8 @@ import Topology
         }
         #expect(
             end.description
-                == "rank 1 was lost in phase connect, epoch 1: silent for 3.1 s (the limit is 3.0 s)"
-        )
+                == "rank 1 was lost in phase connect, epoch 1:"
+                + " silent for 3.1 s (the limit is 3.0 s)")
     }
 
     @Test func `a closed connection ends the job with its rank`() {
