@@ -10,7 +10,7 @@ indirect enum Shape: Sendable {
     case string(ClosedRange<Int>)
     case enumeration([String])
     case array(Shape, ClosedRange<Int>)
-    /// Members not named here are allowed and ignored, as clients expect of each other's extensions.
+    /// Members not named here are allowed and ignored: clients send extensions of other servers.
     case object([Field])
     /// Any keys, values of one shape, a limited number of them.
     case map(Shape, limit: Int)
@@ -152,6 +152,9 @@ extension JSONValue {
 }
 
 extension Shape {
+    /// Strings that may be longer than this are bounded by the body, and the schema does not say.
+    private static let longestStated = 1 << 16
+
     /// The shape as JSON Schema, 2020-12.
     var schema: JSONValue {
         switch self {
@@ -171,7 +174,9 @@ extension Shape {
         case .string(let range):
             var members: [(key: String, value: JSONValue)] = [("type", "string")]
             if range.lowerBound > 0 { members.append(("minLength", .number(range.lowerBound))) }
-            if range.upperBound < .max { members.append(("maxLength", .number(range.upperBound))) }
+            if range.upperBound <= Self.longestStated {
+                members.append(("maxLength", .number(range.upperBound)))
+            }
             return .object(members)
         case .enumeration(let names):
             return ["type": "string", "enum": .array(names.map { .string($0) })]
