@@ -1,0 +1,167 @@
+"""Makes small random DeepSeek checkpoints and what Transformers computes on them, in fp32.
+
+Usage: transformers_models.py FOLDER SEED
+
+Each case becomes FOLDER/NAME with config.json, model.safetensors under DeepSeek's own tensor names, and
+expected.safetensors (input_ids, logits). FP8 cases store e4m3 with 128x128 scales; Transformers gets the
+same weights dequantised to fp32, because its own FP8 path splits ragged matrices wrongly. A prompt is kept
+only if a disturbance of 1e-6 does not change the logits by more than 5e-5: where a gate or a group is
+almost tied, two right implementations may choose differently.
+"""
+
+import json
+import os
+import random
+import sys
+
+import torch
+from safetensors.torch import save_file
+from transformers import DeepseekV2Config, DeepseekV2ForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM
+
+FOLDER, SEED = sys.argv[1], int(sys.argv[2])
+torch.set_num_threads(1)
+
+
+def shape(rng, version):
+    groups = rng.choice([1, 2, 4])
+    size = rng.choice([2, 3, 4])
+    kept = rng.randint(1, groups)
+    config = dict(
+        hidden_size=rng.choice([64, 96, 160, 200]),
+        intermediate_size=rng.choice([96, 130, 288]),
+        moe_intermediate_size=rng.choice([24, 48, 130]),
+        num_hidden_layers=rng.randint(2, 4),
+        first_k_dense_replace=rng.randint(0, 2),
+        num_attention_heads=rng.choice([2, 4, 5]),
+        n_routed_experts=groups * size,
+        num_experts_per_tok=rng.randint(1, kept * size),
+        n_group=groups,
+        topk_group=kept,
+        n_shared_experts=rng.choice([1, 2]),
+        q_lora_rank=rng.choice([None, 40, 136]),
+        kv_lora_rank=rng.choice([32, 48, 144]),
+        qk_rope_head_dim=rng.choice([8, 16]),
+        qk_nope_head_dim=rng.choice([16, 24, 72]),
+        v_head_dim=rng.choice([16, 40]),
+        vocab_size=rng.choice([200, 333]),
+        routed_scaling_factor=rng.choice([1.0, 2.5]),
+        norm_topk_prob=True,
+        max_position_embeddings=512,
+        rms_norm_eps=1e-6,
+        bos_token_id=0,
+        eos_token_id=1,
+        tie_word_embeddings=False,
+    )
+    config["num_key_value_heads"] = config["num_attention_heads"]
+    theta = rng.choice([10000.0, 50000.0])
+    if version == 3 and rng.random() < 0.5:
+        config["rope_scaling"] = dict(
+            type="yarn", factor=rng.choice([4.0, 40.0]), original_max_position_embeddings=32,
+            beta_fast=32, beta_slow=1, mscale=1.0, mscale_all_dim=rng.choice([1.0, 0.8]))
+    config["rope_theta"] = theta
+    if version == 2:
+        config["num_attention_heads"] = config["num_key_value_heads"] = 4
+        config.update(
+            topk_method="group_limited_greedy" if groups > 1 else "greedy", norm_topk_prob=False,
+            scoring_func="softmax", moe_layer_freq=1)
+    else:
+        config.update(topk_method="noaux_tc", scoring_func="sigmoid")
+    return config
+
+
+def quantise(weight):
+    """e4m3 with one scale per 128x128 block, and the same weight dequantised."""
+    rows, columns = weight.shape
+    blocks = -(-rows // 128), -(-columns // 128)
+    padded = torch.zeros(blocks[0] * 128, blocks[1] * 128)
+    padded[:rows, :columns] = weight
+    tiles = padded.reshape(blocks[0], 128, blocks[1], 128)
+    scales = tiles.abs().amax((1, 3)) / 448
+    spread = scales[:, None, :, None]
+    stored = (tiles / spread).to(torch.float8_e4m3fn)
+    wide = (stored.float() * spread).reshape(padded.shape)[:rows, :columns]
+    return stored.reshape(padded.shape)[:rows, :columns].contiguous(), scales, wide.contiguous()
+
+
+def released_names(model, fp8):
+    """DeepSeek's tensor names; with fp8, quantises what releases quantise and widens it in the model."""
+    tensors = {}
+
+    def put(name, parameter, quantised):
+        if fp8 and quantised:
+            stored, scales, wide = quantise(parameter.data)
+            tensors[name], tensors[name + "_scale_inv"] = stored, scales
+            parameter.data.copy_(wide)
+        else:
+            tensors[name] = parameter.data.clone().contiguous()
+
+    for name, tensor in list(model.named_parameters()) + list(model.named_buffers()):
+        if "rotary_emb" in name:
+            continue
+        if name.endswith("experts.gate_up_proj"):
+            base, half = name[: -len("gate_up_proj")], tensor.shape[1] // 2
+            for expert in range(tensor.shape[0]):
+                put(f"{base}{expert}.gate_proj.weight", tensor[expert, :half], True)
+                put(f"{base}{expert}.up_proj.weight", tensor[expert, half:], True)
+        elif name.endswith("experts.down_proj"):
+            base = name[: -len("down_proj")]
+            for expert in range(tensor.shape[0]):
+                put(f"{base}{expert}.down_proj.weight", tensor[expert], True)
+        else:
+            plain = ("embed_tokens", "lm_head", "norm", "mlp.gate.")
+            put(name, tensor, tensor.dim() == 2 and not any(word in name for word in plain))
+    return tensors
+
+
+@torch.no_grad()
+def make(name, index, version, fp8):
+    """Writes one case; False if this shape amplifies every prompt's rounding too much to compare."""
+    rng = random.Random(SEED * 1000 + index)
+    generator = torch.Generator().manual_seed(SEED * 1000 + index)
+    values = shape(rng, version)
+    kind, network = (
+        (DeepseekV2Config, DeepseekV2ForCausalLM) if version == 2 else (DeepseekV3Config, DeepseekV3ForCausalLM))
+    config = kind(**values, attn_implementation="eager", experts_implementation="eager")
+    model = network(config).float().eval()
+    for parameter_name, tensor in list(model.named_parameters()) + list(model.named_buffers()):
+        if "rotary_emb" in parameter_name:
+            continue
+        noise = torch.randn(tensor.shape, generator=generator)
+        if "e_score_correction_bias" in parameter_name:
+            tensor.copy_(0.1 * noise)
+        elif tensor.dim() == 1:
+            tensor.copy_(1 + 0.2 * noise)
+        elif "embed_tokens" in parameter_name:
+            tensor.copy_(noise)
+        else:
+            tensor.copy_(noise * 1.5 / tensor.shape[-1] ** 0.5)
+    tensors = released_names(model, fp8)
+    for _ in range(20):
+        ids = torch.randint(0, values["vocab_size"], (1, rng.randint(20, 80)), generator=generator)
+        logits = model(input_ids=ids).logits[0]
+        embedded = model.get_input_embeddings()(ids)
+        disturbed = embedded * (1 + 1e-6 * torch.randn(embedded.shape, generator=generator))
+        if (model(inputs_embeds=disturbed).logits[0] - logits).abs().max() < 5e-5:
+            break
+    else:
+        return False
+    folder = os.path.join(FOLDER, name)
+    os.makedirs(folder, exist_ok=True)
+    save_file(tensors, os.path.join(folder, "model.safetensors"))
+    save_file(
+        {"input_ids": ids[0].int(), "logits": logits.contiguous()}, os.path.join(folder, "expected.safetensors"))
+    values.update(architectures=[network.__name__], model_type=config.model_type, hidden_act="silu")
+    if fp8:
+        values["quantization_config"] = dict(
+            quant_method="fp8", fmt="e4m3", weight_block_size=[128, 128], activation_scheme="dynamic")
+    with open(os.path.join(folder, "config.json"), "w") as file:
+        json.dump(values, file)
+    return True
+
+
+cases = [(3, False), (3, False), (3, False), (3, True), (3, True), (2, False), (2, False)]
+for index, (version, fp8) in enumerate(cases):
+    name = f"case{index}-v{version}{'-fp8' if fp8 else ''}"
+    # Other shapes of the same seed, until one can be compared.
+    if not any(make(name, index + 10 * draw, version, fp8) for draw in range(20)):
+        raise SystemExit(f"{name}: no shape of 20 without near ties")
