@@ -1,9 +1,11 @@
 # Two commands do all set-up on a fresh Debian machine: `make demo` and `make test`.
 
 BUILD_PACKAGES = libucx-dev libibverbs-dev librdmacm-dev pkg-config
+RDMA_PACKAGES = qemu-system-x86 kmod cpio zstd busybox-static perftest ibverbs-utils \
+	ibverbs-providers iproute2 ucx-utils
 TEST_PACKAGES = python3-venv iproute2 ucx-utils openmpi-bin libopenmpi-dev
 
-.PHONY: build test fuzz test-clients lint format clean
+.PHONY: build test fuzz test-rdma test-clients lint format clean
 
 build:
 	@.ci/install $(BUILD_PACKAGES)
@@ -13,11 +15,18 @@ test: lint
 	@.ci/install $(BUILD_PACKAGES) $(TEST_PACKAGES)
 	APUS_PYTHON="$$(.ci/python)" && export APUS_PYTHON && .ci/build test
 
-# A million inputs for each reader of a checkpoint's files, and the control plane's decoders, under
-# the address sanitizer.
+# A million inputs for each reader of a checkpoint's files, and for the decoders of the control plane
+# and of Transport, under the address sanitizer.
 fuzz:
 	Tests/Fuzz/run
 	Tests/Fuzz/run-control
+	Tests/Fuzz/run-transport
+
+# RDMA in a virtual machine with Soft-RoCE: links of 2 and 4 ranks, perftest beside them, a killed
+# rank. Needs no RDMA device and no KVM.
+test-rdma: build
+	@.ci/install $(RDMA_PACKAGES)
+	cluster/soft-roce/test.sh .build/soft-roce .build/release/apus
 
 # Real clients from PyPI against a server: openai, langchain-openai, llm, lm_eval, schemathesis.
 test-clients: build

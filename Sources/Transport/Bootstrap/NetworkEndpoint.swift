@@ -1,3 +1,4 @@
+import CFabric
 import Glibc
 
 /// A host and port, resolved: `10.0.0.1:29500`, `[::1]:29500`, `node1:29500`.

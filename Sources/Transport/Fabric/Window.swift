@@ -152,12 +152,6 @@ public import Topology
     }
 }
 
-/// What a rank announced of its window.
-struct WindowSize: Sendable {
-    let byteCount: Int
-    let signalCount: Int
-}
-
 extension Optional<WindowMemory> {
     fileprivate func orFail(_ name: String) -> WindowMemory {
         guard let self else { preconditionFailure("window \(name) has no staging memory") }

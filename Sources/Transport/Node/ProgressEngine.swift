@@ -113,6 +113,14 @@ final class ProgressEngine: RemoteEngine, @unchecked Sendable {
     }
 
     func flush(deadline: Deadline) throws(TransportError) {
+        let begin = fabric_now()
+        beginPolling()
+        while try withState({ $0.outstandingCount }) > 0, fabric_now() &- begin < pollTime {
+            poll()
+        }
+        let isFlushed = try withState { $0.outstandingCount } == 0
+        endPolling(isSleepNext: !isFlushed)
+        if isFlushed { return }
         let control = outside.control
         while true {
             let rings = control.rings

@@ -63,3 +63,9 @@ struct WindowOffer: Equatable {
         }
     }
 }
+
+/// What a rank announced of its window.
+struct WindowSize: Sendable {
+    let byteCount: Int
+    let signalCount: Int
+}

@@ -1,3 +1,4 @@
+import CFabric
 import Glibc
 
 /// The network interfaces of this node.

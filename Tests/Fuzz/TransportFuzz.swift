@@ -1,0 +1,95 @@
+/// Feeds bytes to every decoder of Transport: what ranks, a rendezvous and strangers may send.
+///
+/// Whatever the bytes: no trap, what is taken survives being written and read, and what a put header
+/// promises lies inside its window.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzzTransport(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {
+    guard size > 0 else { return 0 }
+    let kind = data[0]
+    let bytes = Array(UnsafeBufferPointer(start: data + 1, count: size - 1))
+    switch kind % 7 {
+    case 0: fuzzPut(bytes)
+    case 1: fuzzHello(bytes)
+    case 2: fuzzOffer(bytes)
+    case 3: fuzzJoin(bytes)
+    case 4: fuzzFrame(bytes)
+    case 5: fuzzGreeting(bytes)
+    default: fuzzOrder(bytes)
+    }
+    return 0
+}
+
+private func fuzzPut(_ bytes: [UInt8]) {
+    guard let header = PutHeader(decoding: Array(bytes.prefix(PutHeader.byteCount))) else { return }
+    precondition(PutHeader(decoding: header.encoded()) == header)
+    let window = WindowSize(byteCount: 4096, signalCount: 7)
+    let count = Int(truncatingIfNeeded: header.length & 0xffff)
+    guard header.fault(byteCount: count, window: window) == nil else { return }
+    precondition(Int(header.offset) + count <= window.byteCount)
+    precondition(header.signal == PutHeader.noSignal || header.signal < 7)
+}
+
+private func fuzzHello(_ bytes: [UInt8]) {
+    guard let hello = try? Hello(decoding: bytes, from: 3) else { return }
+    precondition(hello.encoded() == bytes)
+}
+
+private func fuzzOffer(_ bytes: [UInt8]) {
+    guard let offer = try? WindowOffer(decoding: bytes, from: 3) else { return }
+    precondition(offer.encoded() == bytes)
+}
+
+private func fuzzJoin(_ bytes: [UInt8]) {
+    guard let token = try? RendezvousToken("secret") else { return }
+    guard let request = try? JoinRequest(decoding: bytes, expecting: token, rankCount: 4) else {
+        return
+    }
+    precondition(request.rank < 4 && request.encoded() == bytes)
+}
+
+private func fuzzFrame(_ bytes: [UInt8]) {
+    guard
+        let (kind, count) = try? RendezvousFrame.header(
+            Array(bytes.prefix(RendezvousFrame.headerBytes)), from: "f",
+            limit: RendezvousFrame.limit(rankCount: 2))
+    else { return }
+    let body = bytes.dropFirst(RendezvousFrame.headerBytes)
+    guard body.count == count else { return }
+    guard let frame = try? RendezvousFrame(kind: kind, body: body, from: "f", rankCount: 2) else {
+        return
+    }
+    let again = frame.encoded()
+    let copy = try? RendezvousFrame(
+        kind: kind, body: again[RendezvousFrame.headerBytes...], from: "f", rankCount: 2)
+    precondition(copy == frame)
+}
+
+private func fuzzGreeting(_ bytes: [UInt8]) {
+    guard let greeting = try? VerbsGreeting(decoding: bytes) else { return }
+    precondition(greeting.encoded() == Array(bytes.prefix(VerbsGreeting.byteCount)))
+}
+
+/// Bytes are sequence numbers, near to what is expected or far from it.
+private func fuzzOrder(_ bytes: [UInt8]) {
+    var order = PutOrder()
+    var published: UInt64 = 0
+    var begun: [UInt64] = []
+    for byte in bytes.prefix(512) {
+        let sequence = byte < 250 ? UInt64(byte % 50) : UInt64.max - UInt64(byte)
+        let publication = PutOrder.Publication(window: 0, signal: 0, value: sequence)
+        if byte % 3 == 0, order.begin(sequence) {
+            begun.append(sequence)
+        } else if byte % 3 == 1, let first = begun.popLast() {
+            order.land(first, .init(window: 0, signal: 0, value: first)) { seen in
+                precondition(seen.value > published, "signals go back")
+                published = seen.value
+            }
+        } else {
+            _ = order.arrive(sequence, publication) { seen in
+                precondition(seen.value > published, "signals go back")
+                published = seen.value
+            }
+        }
+    }
+    precondition(published <= order.publishedThrough)
+}
