@@ -7,8 +7,8 @@
 #include "CFabric.h"
 
 int fabric_post_write(
-    struct ibv_qp *queue, uint64_t identifier, uint64_t address, uint32_t length, uint32_t local_key,
-    uint64_t remote_address, uint32_t remote_key, int64_t immediate) {
+    struct ibv_qp *queue, uint64_t identifier, uint64_t address, uint32_t length,
+    uint32_t local_key, uint64_t remote_address, uint32_t remote_key, int64_t immediate) {
     struct ibv_sge piece = {.addr = address, .length = length, .lkey = local_key};
     struct ibv_send_wr request = {
         .wr_id = identifier,

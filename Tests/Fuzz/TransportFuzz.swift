@@ -1,7 +1,7 @@
 /// Feeds bytes to every decoder of Transport: what ranks, a rendezvous and strangers may send.
 ///
-/// Whatever the bytes: no trap, what is taken survives being written and read, and what a put header
-/// promises lies inside its window.
+/// Whatever the bytes: no trap, what is taken survives being written and read, and what a put
+/// header promises lies inside its window.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzTransport(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {
     guard size > 0 else { return 0 }

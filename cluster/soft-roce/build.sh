@@ -26,7 +26,8 @@ depmod -b "$kernel" "$version"
 modules="virtio_pci virtio_net virtio_rng crc32_generic crc32c_generic crc32-pclmul crc32c-intel
     ib_uverbs rdma_ucm rdma_rxe"
 for module in $modules; do
-    modprobe -d "$kernel" -S "$version" --show-depends "$module" 2>/dev/null | awk '/^insmod/ {print $2}'
+    modprobe -d "$kernel" -S "$version" --show-depends "$module" 2>/dev/null |
+        awk '/^insmod/ {print $2}'
 done | awk '!seen[$0]++' | while read -r file; do
     target=$root/${file#"$kernel"/}
     mkdir -p "$(dirname "$target")"
@@ -58,7 +59,9 @@ mkdir -p "$root/usr/lib/x86_64-linux-gnu"/{ucx,libibverbs} "$root/etc/libibverbs
 cp /usr/lib/x86_64-linux-gnu/ucx/*.so* "$root/usr/lib/x86_64-linux-gnu/ucx/"
 cp /usr/lib/x86_64-linux-gnu/libibverbs/librxe* "$root/usr/lib/x86_64-linux-gnu/libibverbs/"
 cp /etc/libibverbs.d/rxe.driver "$root/etc/libibverbs.d/"
-for library in "$root"/usr/lib/x86_64-linux-gnu/{ucx,libibverbs}/*; do copy_libraries "$library"; done
+for library in "$root"/usr/lib/x86_64-linux-gnu/{ucx,libibverbs}/*; do
+    copy_libraries "$library"
+done
 
 cp /bin/busybox "$root/bin/busybox"
 for applet in $(/bin/busybox --list); do

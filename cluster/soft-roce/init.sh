@@ -9,7 +9,8 @@ mkdir -p /dev/shm
 mount -t tmpfs tmp /dev/shm
 mount -t tmpfs tmp /tmp
 ulimit -l unlimited
-for module in virtio_pci virtio_rng virtio_net crc32_generic crc32c_generic ib_uverbs rdma_ucm rdma_rxe; do
+for module in virtio_pci virtio_rng virtio_net crc32_generic crc32c_generic ib_uverbs rdma_ucm \
+    rdma_rxe; do
     modprobe "$module" || echo "modprobe $module failed"
 done
 ip link set lo up

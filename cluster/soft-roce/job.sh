@@ -45,6 +45,7 @@ cat /tmp/errors
 [ "$status" -eq 2 ]
 
 step "UCX 1.13 through rdmacm and rc, for the record"
-UCX_TLS=rc_verbs,ud_verbs,tcp UCX_NET_DEVICES=rxe0:1,eth0 timeout 20 ucx_perftest -t ucp_am_lat -s 8 -n 1000 >/tmp/server 2>&1 &
+export UCX_TLS=rc_verbs,ud_verbs,tcp UCX_NET_DEVICES=rxe0:1,eth0
+timeout 20 ucx_perftest -t ucp_am_lat -s 8 -n 1000 >/tmp/server 2>&1 &
 sleep 1
-UCX_TLS=rc_verbs,ud_verbs,tcp UCX_NET_DEVICES=rxe0:1,eth0 timeout 15 ucx_perftest 10.0.0.1 -t ucp_am_lat -s 8 -n 1000 2>&1 | tail -3 || true
+timeout 15 ucx_perftest 10.0.0.1 -t ucp_am_lat -s 8 -n 1000 2>&1 | tail -3 || true

@@ -1,5 +1,5 @@
-// Verbs and rdmacm: work requests and completions hold anonymous unions, `ibv_query_port` is a macro
-// over a versioned symbol, and event codes are unnamed enums.
+// Verbs and rdmacm: work requests and completions hold anonymous unions, `ibv_query_port` is a
+// macro over a versioned symbol, and event codes are unnamed enums.
 #pragma once
 #include <infiniband/verbs.h>
 #include <rdma/rdma_cma.h>
@@ -25,8 +25,8 @@ typedef struct fabric_port {
 
 /// Posts an RDMA write, signalled; `immediate` < 0 sends none. 0 or errno.
 int fabric_post_write(
-    struct ibv_qp *queue, uint64_t identifier, uint64_t address, uint32_t length, uint32_t local_key,
-    uint64_t remote_address, uint32_t remote_key, int64_t immediate);
+    struct ibv_qp *queue, uint64_t identifier, uint64_t address, uint32_t length,
+    uint32_t local_key, uint64_t remote_address, uint32_t remote_key, int64_t immediate);
 
 /// Posts a receive without memory, for the immediate of a write. 0 or errno.
 int fabric_post_receive(struct ibv_qp *queue, uint64_t identifier);
@@ -48,7 +48,8 @@ int fabric_create_queue(
     struct rdma_cm_id *connection, struct ibv_pd *domain, struct ibv_cq *completions,
     uint32_t depth);
 
-/// Connects or accepts with private data, retrying for ever when the receiver is not ready. 0 or -1.
+/// Connects or accepts with private data, retrying for ever when the receiver is not ready.
+/// 0 or -1.
 int fabric_connect(struct rdma_cm_id *connection, const void *data, uint8_t length);
 int fabric_accept_connection(struct rdma_cm_id *connection, const void *data, uint8_t length);
 

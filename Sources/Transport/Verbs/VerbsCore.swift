@@ -5,8 +5,8 @@ import Topology
 /// Carries puts by RDMA: the bytes by a write into the window, then a record of 64 bytes by a write
 /// with immediate into the receiver's mailbox.
 ///
-/// The record is a `PutHeader`: window, signal and value, or a heartbeat. The receiver sets the signal
-/// when the immediate completes, by which time the bytes are there: a reliable connection executes
+/// The record is a `PutHeader`: window, signal and value, or a heartbeat. The receiver sets the
+/// signal when the immediate completes, by which time the bytes are there: a reliable connection executes
 /// its writes in order.
 ///
 /// Invariants:
