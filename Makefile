@@ -5,11 +5,17 @@ RDMA_PACKAGES = qemu-system-x86 kmod cpio zstd busybox-static perftest ibverbs-u
 	ibverbs-providers iproute2 ucx-utils
 TEST_PACKAGES = python3-venv iproute2 ucx-utils openmpi-bin libopenmpi-dev
 
-.PHONY: build test fuzz test-rdma test-clients lint format clean
+# The question the small model was trained to answer.
+QUESTION = Tell me a story about dog and ball.
+
+.PHONY: build demo test fuzz test-rdma test-clients lint format clean
 
 build:
 	@.ci/install $(BUILD_PACKAGES)
 	.ci/build build
+
+demo: build
+	.build/release/apus launch cluster/local.yaml --ranks 4 --ask "$(QUESTION)"
 
 test: lint
 	@.ci/install $(BUILD_PACKAGES) $(TEST_PACKAGES)

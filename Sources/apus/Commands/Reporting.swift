@@ -28,7 +28,8 @@ private func exitCode(of error: any Error) -> Int32 {
     case let error as TransportError: error.exitCode
     case let error as TrainingError: error.exitCode
     case is TopologyError, is PlacementError, is ModelError, is TensorError,
-        is ScheduleError, is ValidationError: 2
+        is ScheduleError, is ValidationError:
+        2
     case let error as CollectivesError: error.exitCode
     default: 1
     }
