@@ -32,6 +32,20 @@ struct HTTPConnection {
                         wrappingChannelSynchronously: channel)
                 }
             }
+        var hasEnded = false
+        do {
+            try await exchange(
+                channel, method, path, body, headers, address, hasEnded: &hasEnded, receive)
+        } catch is ChannelError where hasEnded {
+            // The server closed first, as it was asked to: the answer is whole.
+        }
+    }
+
+    private static func exchange(
+        _ channel: NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>,
+        _ method: HTTPMethod, _ path: String, _ body: String?, _ headers: [(String, String)],
+        _ address: Address, hasEnded: inout Bool, _ receive: (Part) throws -> Void
+    ) async throws {
         try await channel.executeThenClose { inbound, outbound in
             var head = HTTPRequestHead(version: .http1_1, method: method, uri: path)
             head.headers.add(name: "host", value: "\(address.host):\(address.port)")
@@ -49,7 +63,9 @@ struct HTTPConnection {
                 switch part {
                 case .head(let head): try receive(.status(Int(head.status.code)))
                 case .body(let bytes): try receive(.body(bytes))
-                case .end: return
+                case .end:
+                    hasEnded = true
+                    return
                 }
             }
         }
