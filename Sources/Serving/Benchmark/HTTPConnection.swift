@@ -56,9 +56,14 @@ struct HTTPConnection {
                 head.headers.add(name: "content-type", value: "application/json")
                 head.headers.add(name: "content-length", value: "\(bytes.readableBytes)")
             }
-            try await outbound.write(.head(head))
-            if let bytes { try await outbound.write(.body(.byteBuffer(bytes))) }
-            try await outbound.write(.end(nil))
+            var parts = [HTTPClientRequestPart.head(head)]
+            if let bytes { parts.append(.body(.byteBuffer(bytes))) }
+            parts.append(.end(nil))
+            do {
+                try await outbound.write(contentsOf: parts)
+            } catch is ChannelError {
+                // A server may answer and close before it has read all: its answer is there.
+            }
             for try await part in inbound {
                 switch part {
                 case .head(let head): try receive(.status(Int(head.status.code)))
