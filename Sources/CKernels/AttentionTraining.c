@@ -122,7 +122,8 @@ static void load(const ck_attention_training *job, const arena *s, int sequence,
         ptrdiff_t width = nope + job->value;
         from = job->kv + token * heads * width + head * width;
         memcpy(k, from, (size_t)nope * sizeof(float));
-        memcpy(k + nope, job->k_rope + token * job->k_rope_stride, (size_t)job->rope * sizeof(float));
+        memcpy(k + nope, job->k_rope + token * job->k_rope_stride,
+               (size_t)job->rope * sizeof(float));
         memcpy(v, from + nope, (size_t)job->value * sizeof(float));
         for (int i = 0; i < s->key; i++) s->k_t[i * s->tokens_p + t] = k[i];
         for (int i = 0; i < s->value; i++) s->v_t[i * s->tokens_p + t] = v[i];
@@ -131,7 +132,8 @@ static void load(const ck_attention_training *job, const arena *s, int sequence,
 
 /// Scores of the queries first..<last against every key that one of them may see.
 static void score(const arena *s, int first, int last) {
-    product p = {last - first, (last + LANES - 1) / LANES, s->key, s->q + first * s->key_p, s->key_p,
+    product p = {last - first, (last + LANES - 1) / LANES, s->key, s->q + first * s->key_p,
+                 s->key_p,
                  1, s->k_t, s->tokens_p, s->scores, s->tokens_p, 0};
     multiply(&p);
 }
@@ -198,7 +200,8 @@ static void backward_block(
         const float *out = job->out + at * s->value, *d_out = job->d_out + at * s->value;
         float dot = 0;
         for (int i = 0; i < s->value; i++) dot += out[i] * d_out[i];
-        differentiate(s->scores + (t - first) * s->tokens_p, s->d_scores + (t - first) * s->tokens_p,
+        differentiate(s->scores + (t - first) * s->tokens_p,
+                      s->d_scores + (t - first) * s->tokens_p,
                       t + 1, padded, job->lse[at], dot);
     }
     product d_q = {rows, s->key_v, last, s->d_scores, s->tokens_p, 1, s->k, s->key_p,
@@ -218,7 +221,8 @@ static void backward_block(
     multiply(&d_v);
 }
 
-static void backward_pair(const ck_attention_training *job, const arena *s, int sequence, int head) {
+static void backward_pair(
+    const ck_attention_training *job, const arena *s, int sequence, int head) {
     load(job, s, sequence, head);
     memset(s->d_k, 0, (size_t)(s->tokens_p * s->key_p) * sizeof(float));
     memset(s->d_v, 0, (size_t)(s->tokens_p * s->value_p) * sizeof(float));

@@ -227,7 +227,8 @@ static void square_task(void *context, int thread, int threads) {
     for (size_t block = (size_t)thread; block < blocks; block += (size_t)threads) {
         size_t from = block * SQUARE_BLOCK;
         size_t left = run->count - from;
-        run->sums[block] = square_block(run->values + from, left < SQUARE_BLOCK ? left : SQUARE_BLOCK);
+        run->sums[block] =
+            square_block(run->values + from, left < SQUARE_BLOCK ? left : SQUARE_BLOCK);
     }
 }
 

@@ -7,7 +7,8 @@
 
 /// One copy of a function per level of x86-64; the loader picks at start.
 #if defined(__x86_64__) && defined(__ELF__)
-#define TRAINING_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define TRAINING_CLONES \
+    __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define TRAINING_CLONES
 #endif

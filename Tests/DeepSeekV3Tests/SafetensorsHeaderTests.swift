@@ -20,7 +20,8 @@ import Testing
 
     @Test func `tensors come in the order of their bytes`() throws {
         let header = try parse(
-            #"{"__metadata__":{"format":"pt"},"b":{"dtype":"BF16","shape":[2],"data_offsets":[8,12]},"#
+            #"{"__metadata__":{"format":"pt"},"#
+                + #""b":{"dtype":"BF16","shape":[2],"data_offsets":[8,12]},"#
                 + #""a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}}"#, data: 12)
         #expect(header.tensors.map(\.name) == ["a", "b"])
         #expect(header.tensors[0].shape == [1, 2])

@@ -59,8 +59,8 @@ public struct Report: Sendable {
             lines.append(
                 "\(name): dispatch \(Self.number(peer.dispatch_us)) us "
                     + "(\(Self.number(peer.dispatch_ratio, 2))x ours), combine "
-                    + "\(Self.number(peer.combine_us)) us (\(Self.number(peer.combine_ratio, 2))x), "
-                    + "both \(Self.number(peer.ratio, 2))x; best of its ways: \(peer.method)")
+                    + "\(Self.number(peer.combine_us)) us (\(Self.number(peer.combine_ratio, 2))x)"
+                    + ", both \(Self.number(peer.ratio, 2))x; best of its ways: \(peer.method)")
         }
         lines.append("#wrong \(result.wrong)   hash \(result.hash)")
         return lines

@@ -34,72 +34,102 @@ public final class DispatchLayout: Sendable {
     func slotCount(_ carrier: Int) -> Int { blocks[carrier].count / stride }
 
     init(_ routing: Routing, chooser: CopyChooser, map: RankMap, addsBeforeReturn: Bool) {
+        var lists = EntryLists(
+            routing, chooser: chooser, map: map, addsBeforeReturn: addsBeforeReturn)
+        for token in 0 ..< routing.tokenCount { lists.add(token) }
+
         let ranks = map.rankCount
-        let topK = routing.topK
-        // Ranks of this node come first, carriers after: one list of both.
-        var lists = [[UInt64]](repeating: [], count: 2 * ranks)
-        var lastToken = [Int](repeating: -1, count: 2 * ranks)
-        var rowCounts = [Int](repeating: 0, count: 2 * ranks)
-        let listOfRank = (0 ..< ranks).map { reader in
-            map.share(map.rank, reader) ? reader : ranks + map.carrier(from: map.rank, to: reader)
-        }
-        var contributors = [Int32](repeating: -1, count: routing.tokenCount * topK)
-        var rows = contributors
-        var tokensSent: [Int32] = []
-        var tokensPerRank = [Int](repeating: 0, count: ranks)
-        var pairCounts = tokensPerRank
-        var lastOfRank = [Int](repeating: -1, count: ranks)
-        tokensSent.reserveCapacity(routing.tokenCount)
-
-        for token in 0 ..< routing.tokenCount {
-            var isSent = false
-            for choice in 0 ..< topK {
-                let index = token * topK + choice
-                let expert = Int(routing.expertIDs[index])
-                if expert < 0 { continue }
-                isSent = true
-                let (reader, local) = chooser.copy(of: expert, token: token)
-                let list = listOfRank[reader]
-                pairCounts[reader] += 1
-                if lastOfRank[reader] != token { tokensPerRank[reader] += 1 }
-                lastOfRank[reader] = token
-                let isFirst = lastToken[list] != token
-                if isFirst {
-                    lastToken[list] = token
-                    lists[list].append(Entry.head(row: token, count: 0))
-                    for _ in 0 ..< topK { lists[list].append(0) }
-                }
-                let head = lists[list].count - topK - 1
-                let place = Entry.count(lists[list][head])
-                lists[list][head] += 1 << 32
-                lists[list][head + 1 + place] = Entry.pair(
-                    local: local, choice: choice, place: map.placeInNode[reader],
-                    weight: routing.weights[index])
-                if isFirst || !addsBeforeReturn {
-                    contributors[index] = Int32(list)
-                    rows[index] = Int32(rowCounts[list])
-                    rowCounts[list] += 1
-                }
-            }
-            if isSent { tokensSent.append(Int32(token)) }
-        }
-
         var base = 0
         returnBase = (0 ..< ranks).map { carrier in
-            defer { base += rowCounts[ranks + carrier] }
+            defer { base += lists.rowCounts[ranks + carrier] }
             return base
         }
-        returnCount = Array(rowCounts[ranks...])
-        for index in contributors.indices where contributors[index] >= Int32(ranks) {
-            rows[index] += Int32(returnBase[Int(contributors[index]) - ranks])
+        returnCount = Array(lists.rowCounts[ranks...])
+        var rows = lists.rows
+        for index in rows.indices where lists.contributors[index] >= Int32(ranks) {
+            rows[index] += Int32(returnBase[Int(lists.contributors[index]) - ranks])
         }
-        entries = Array(lists[..<ranks])
-        blocks = Array(lists[ranks...])
-        self.tokensPerRank = tokensPerRank
-        self.pairCounts = pairCounts
+        entries = Array(lists.words[..<ranks])
+        blocks = Array(lists.words[ranks...])
+        tokensPerRank = lists.tokensPerRank
+        pairCounts = lists.pairCounts
         self.routing = routing
-        self.contributors = contributors
+        contributors = lists.contributors
         self.rows = rows
-        self.tokensSent = tokensSent
+        tokensSent = lists.tokensSent
+    }
+}
+
+/// A layout in the making: tokens are added in order, each once.
+private struct EntryLists {
+    private let routing: Routing
+    private let chooser: CopyChooser
+    private let map: RankMap
+    private let addsBeforeReturn: Bool
+    /// Which list carries what a rank reads. Ranks of this node come first, carriers after.
+    private let listOfRank: [Int]
+    private var lastOfList: [Int]
+    private var lastOfRank: [Int]
+
+    private(set) var words: [[UInt64]]
+    private(set) var rowCounts: [Int]
+    private(set) var contributors: [Int32]
+    private(set) var rows: [Int32]
+    private(set) var tokensSent: [Int32] = []
+    private(set) var tokensPerRank: [Int]
+    private(set) var pairCounts: [Int]
+
+    init(_ routing: Routing, chooser: CopyChooser, map: RankMap, addsBeforeReturn: Bool) {
+        let ranks = map.rankCount
+        self.routing = routing
+        self.chooser = chooser
+        self.map = map
+        self.addsBeforeReturn = addsBeforeReturn
+        listOfRank = (0 ..< ranks).map { reader in
+            map.share(map.rank, reader) ? reader : ranks + map.carrier(from: map.rank, to: reader)
+        }
+        lastOfList = [Int](repeating: -1, count: 2 * ranks)
+        lastOfRank = [Int](repeating: -1, count: ranks)
+        words = [[UInt64]](repeating: [], count: 2 * ranks)
+        rowCounts = [Int](repeating: 0, count: 2 * ranks)
+        contributors = [Int32](repeating: -1, count: routing.tokenCount * routing.topK)
+        rows = contributors
+        tokensPerRank = [Int](repeating: 0, count: ranks)
+        pairCounts = tokensPerRank
+        tokensSent.reserveCapacity(routing.tokenCount)
+    }
+
+    mutating func add(_ token: Int) {
+        let topK = routing.topK
+        var isSent = false
+        for choice in 0 ..< topK {
+            let index = token * topK + choice
+            let expert = Int(routing.expertIDs[index])
+            if expert < 0 { continue }
+            isSent = true
+            let (reader, local) = chooser.copy(of: expert, token: token)
+            let list = listOfRank[reader]
+            pairCounts[reader] += 1
+            if lastOfRank[reader] != token { tokensPerRank[reader] += 1 }
+            lastOfRank[reader] = token
+            let isFirst = lastOfList[list] != token
+            if isFirst {
+                lastOfList[list] = token
+                words[list].append(Entry.head(row: token, count: 0))
+                for _ in 0 ..< topK { words[list].append(0) }
+            }
+            let head = words[list].count - topK - 1
+            let place = Entry.count(words[list][head])
+            words[list][head] += 1 << 32
+            words[list][head + 1 + place] = Entry.pair(
+                local: local, choice: choice, place: map.placeInNode[reader],
+                weight: routing.weights[index])
+            if isFirst || !addsBeforeReturn {
+                contributors[index] = Int32(list)
+                rows[index] = Int32(rowCounts[list])
+                rowCounts[list] += 1
+            }
+        }
+        if isSent { tokensSent.append(Int32(token)) }
     }
 }

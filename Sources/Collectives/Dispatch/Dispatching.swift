@@ -169,8 +169,8 @@ extension ExpertParallelGroup {
             guard Entry.local(pair) < count, Entry.choice(pair) < configuration.topK else {
                 throw CollectivesError.malformed(
                     Rank(rawValue: source),
-                    "local expert \(Entry.local(pair)) of \(count), choice \(Entry.choice(pair)) of "
-                        + "\(configuration.topK)")
+                    "local expert \(Entry.local(pair)) of \(count), "
+                        + "choice \(Entry.choice(pair)) of \(configuration.topK)")
             }
         }
     }

@@ -176,8 +176,8 @@ public final class ExpertParallelGroup {
         return CombineInFlight(operation: operation)
     }
 
-    /// Goes on without a rank, with empty buffers. Collective among the survivors, who pass the same
-    /// rank after an exchange failed because of it, or between exchanges.
+    /// Goes on without a rank, with empty buffers. Collective among the survivors, who pass the
+    /// same rank after an exchange failed because of it, or between exchanges.
     ///
     /// - Parameter placement: Where the experts are from now on, if the rank held the only copy of
     ///   one.

@@ -54,8 +54,8 @@ public struct ReceivedTokens: ~Copyable {
 
     /// Writes a row that goes home, where the combine sends it from; then call `combineWritten`.
     ///
-    /// The row is encoded in the group's combine codec. Where the group adds before return, there is
-    /// one per token, the sum over its pairs; otherwise one per pair.
+    /// The row is encoded in the group's combine codec. Where the group adds before return, there
+    /// is one per token, the sum over its pairs; otherwise one per pair.
     public func withOutput(
         of token: Int, pair: Int = 0, _ body: (inout MutableRawSpan) -> Void
     ) {

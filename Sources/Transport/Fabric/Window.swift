@@ -5,7 +5,7 @@ public import Topology
 /// A rank's place that others write into, and its view of theirs.
 ///
 /// Bytes and signals: who sends stores bytes, then a signal; who receives waits for the signal,
-/// then reads the bytes. A signal is a 64-bit word that should only grow: a sequence number or a count.
+/// then reads the bytes. A signal is a 64-bit word that only grows: a sequence number or a count.
 ///
 /// Invariants:
 /// 1. A signal is visible only after the bytes of its own put and of every earlier put by the same

@@ -6,8 +6,8 @@ import Topology
 /// with immediate into the receiver's mailbox.
 ///
 /// The record is a `PutHeader`: window, signal and value, or a heartbeat. The receiver sets the
-/// signal when the immediate completes, by which time the bytes are there: a reliable connection executes
-/// its writes in order.
+/// signal when the immediate completes, by which time the bytes are there: a reliable
+/// connection executes its writes in order.
 ///
 /// Invariants:
 /// 1. A mailbox slot is written again only after its receive was posted again, which happens after

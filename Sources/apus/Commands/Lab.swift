@@ -33,9 +33,8 @@ struct LabCommand: ParsableCommand {
                     let addresses = map.planes.indices.map {
                         "\(map.planes[$0].name) \(map.address(of: node, plane: $0))"
                     }
-                    print(
-                        "\(lab.state.plan.namespace(of: node))  \(addresses.joined(separator: "  "))"
-                    )
+                    let name = lab.state.plan.namespace(of: node)
+                    print("\(name)  \(addresses.joined(separator: "  "))")
                 }
             }
         }

@@ -12,8 +12,8 @@ struct LaunchCommand: ParsableCommand {
         commandName: "launch",
         abstract: "Runs a job on this machine: a coordinator, its workers, and the HTTP API.",
         discussion: """
-            Shows every rank's way through join, connect, load, warm up and ready, and serves until \
-            Ctrl-C. Logs and the resolved configuration are kept in the job's folder. Exits with 0 \
+            Shows every rank's way through join, connect, load, warm up and ready, and serves \
+            until Ctrl-C. Logs and the resolved configuration are kept in the job's folder. Exits with 0 \
             when stopped, 2 for bad input, 3 when a rank was lost or a deadline passed.
 
               apus launch cluster/local.yaml

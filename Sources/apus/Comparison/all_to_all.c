@@ -1,4 +1,4 @@
-// The same bytes between the same ranks, by Open MPI and by raw UCX: no routing, no packing, no sums.
+// The same bytes between the same ranks, by Open MPI and by raw UCX: no routing, packing or sums.
 //
 // usage: all_to_all COUNTS ITERATIONS alltoallv|isend|put
 //

@@ -9,8 +9,8 @@ enum BenchHeader {
         var lines = [
             "apus bench all-to-all, \(ProcessInfo.processInfo.operatingSystemVersionString), "
                 + "\(ProcessInfo.processInfo.activeProcessorCount) cores",
-            "\(options.mode.rawValue), \(result.ranks) ranks, \(options.tokenCount) tokens per rank,"
-                + " hidden \(options.hiddenSize), top-\(options.topK) of \(options.expertCount)"
+            "\(options.mode.rawValue), \(result.ranks) ranks, \(options.tokenCount) tokens per rank"
+                + ", hidden \(options.hiddenSize), top-\(options.topK) of \(options.expertCount)"
                 + " experts, \(options.topGroups) of \(options.groupCount) groups",
             "routing \(options.pattern), dispatch \(options.dispatchCodec), combine "
                 + "\(options.combineCodec)\(adds ? ", added before return" : ""), seed "

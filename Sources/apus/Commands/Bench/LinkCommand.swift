@@ -16,8 +16,8 @@ struct LinkCommand: ParsableCommand {
               mpirun -n 2 apus bench link
 
             Latency is half a round trip of a put with its signal, the median of up to 1000;
-            bandwidth is one way, in messages of 1 MiB. Beside each pair stands what ucx_perftest reaches on the
-            same path in the same run, where it is installed.
+            bandwidth is one way, in messages of 1 MiB. Beside each pair stands what ucx_perftest
+            reaches on the same path in the same run, where it is installed.
             """)
 
     @OptionGroup var group: RankOptions
