@@ -93,11 +93,30 @@ struct RankGroup {
             try child.run()
             children.append(child)
         }
-        for child in children { child.waitUntilExit() }
+        endWhatHangs(children)
         let failed = children.first { $0.terminationReason == .uncaughtSignal }
         if failed != nil { throw ExitCode(3) }
         if let status = children.map(\.terminationStatus).first(where: { $0 != 0 }) {
             throw ExitCode(status)
+        }
+    }
+
+    /// How long survivors have to say whom they miss, after the first rank failed: more than the
+    /// fabric's silence limit.
+    private static let patience = Duration.seconds(15)
+
+    /// Waits for all; a rank that is stopped, or hangs, is killed once the others had their time.
+    private func endWhatHangs(_ children: [Process]) {
+        var deadline: ContinuousClock.Instant?
+        while children.contains(where: \.isRunning) {
+            let hasFailure = children.contains { !$0.isRunning && $0.terminationStatus != 0 }
+            if hasFailure, deadline == nil { deadline = .now + Self.patience }
+            if let deadline, ContinuousClock.now > deadline {
+                for child in children where child.isRunning {
+                    kill(child.processIdentifier, SIGKILL)
+                }
+            }
+            usleep(20_000)
         }
     }
 }
