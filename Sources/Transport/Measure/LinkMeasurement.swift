@@ -144,6 +144,8 @@ public final class LinkMeasurement: Sendable {
 
         /// Streams messages for about `time`, and returns bytes per second until the last is taken.
         mutating func send(for time: Duration) throws(TransportError) -> Double {
+            // The first stretch touches the memory; the second says how long the third takes.
+            _ = try stream(count: 16)
             let trial = try stream(count: 16)
             let wanted = Double(time.wholeNanoseconds) / 1e9 * trial
             let count = min(max(Int(wanted) / LinkMeasurement.messageBytes, 16), 1 << 20)
@@ -169,9 +171,9 @@ public final class LinkMeasurement: Sendable {
             return Double(count * LinkMeasurement.messageBytes) / seconds
         }
 
-        /// Takes what `send` streams: a trial, then the measured stretch.
+        /// Takes what `send` streams: two trials, then the measured stretch.
         mutating func receive() throws(TransportError) {
-            for _ in 0 ..< 2 {
+            for _ in 0 ..< 3 {
                 try hear(Signal.count, sequence + 1)
                 let end = window.signalValue(theirs(Signal.count))
                 while sequence < end {
