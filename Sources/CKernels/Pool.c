@@ -14,6 +14,11 @@
 
 // A fork and join that costs half a microsecond: workers watch a generation counter for a short
 // while, then sleep on it. Ranks may share cores, so nobody watches for long.
+//
+// Work is cut into one share per thread, and whoever comes first claims the next share: a worker
+// that the system gave no core in time finds its share done by the caller, who waits only for
+// shares that were begun. Beside a busy neighbour that is the difference between one thread's
+// speed and a third of it.
 
 /// Turns of the watching loop before sleeping: some 20 us, longer than the gap between the
 /// kernels of one layer and shorter than a time slice.
@@ -27,6 +32,7 @@ typedef struct {
 
 struct ck_pool {
     _Alignas(CACHE_LINE) atomic_uint generation;
+    atomic_ullong claims; // the run's number in the high half, its next share in the low
     _Alignas(CACHE_LINE) atomic_int unfinished;
     _Alignas(CACHE_LINE) atomic_int sleepers;
     atomic_bool stopping;
@@ -36,11 +42,6 @@ struct ck_pool {
     pthread_t *workers;
     scratch *scratches; // of each thread, then those of the caller
 };
-
-typedef struct {
-    ck_pool *pool;
-    int thread;
-} seat;
 
 static void relax(void) {
 #if defined(__x86_64__)
@@ -72,15 +73,26 @@ static unsigned next_generation(ck_pool *pool, unsigned seen) {
     }
 }
 
+/// Takes the next share of the present run and performs it; false when all are taken. The task
+/// is read after the claim: until this share is finished, no other run can begin.
+static bool take_share(ck_pool *pool) {
+    unsigned long long claim = atomic_load_explicit(&pool->claims, memory_order_acquire);
+    do {
+        if ((claim & UINT_MAX) >= (unsigned)pool->threads) return false;
+    } while (!atomic_compare_exchange_weak_explicit(
+        &pool->claims, &claim, claim + 1, memory_order_acq_rel, memory_order_acquire));
+    pool->task(pool->context, (int)(claim & UINT_MAX), pool->threads);
+    atomic_fetch_sub_explicit(&pool->unfinished, 1, memory_order_release);
+    return true;
+}
+
 static void *work(void *argument) {
-    seat own = *(seat *)argument;
-    free(argument);
+    ck_pool *pool = argument;
     unsigned generation = 0;
     for (;;) {
-        generation = next_generation(own.pool, generation);
-        if (atomic_load(&own.pool->stopping)) return NULL;
-        own.pool->task(own.pool->context, own.thread, own.pool->threads);
-        atomic_fetch_sub_explicit(&own.pool->unfinished, 1, memory_order_release);
+        generation = next_generation(pool, generation);
+        if (atomic_load(&pool->stopping)) return NULL;
+        take_share(pool);
     }
 }
 
@@ -91,11 +103,9 @@ ck_pool *ck_pool_create(int threads) {
     pool->threads = threads;
     pool->workers = calloc((size_t)threads, sizeof(pthread_t));
     pool->scratches = calloc((size_t)threads + CALLER_SCRATCHES, sizeof(scratch));
+    atomic_store(&pool->claims, UINT_MAX);
     for (int thread = 1; thread < threads; thread++) {
-        seat *own = malloc(sizeof(seat));
-        *own = (seat){pool, thread};
-        if (pthread_create(&pool->workers[thread], NULL, work, own) != 0) {
-            free(own);
+        if (pthread_create(&pool->workers[thread], NULL, work, pool) != 0) {
             pool->threads = thread;
             ck_pool_destroy(pool);
             return NULL;
@@ -129,9 +139,14 @@ void ck_pool_run(ck_pool *pool, ck_task task, void *context) {
     pool->task = task;
     pool->context = context;
     atomic_store_explicit(&pool->unfinished, pool->threads - 1, memory_order_relaxed);
+    unsigned long long run = atomic_load(&pool->claims) >> 32;
+    // Share 0 is the caller's own.
+    atomic_store_explicit(&pool->claims, (run + 1) << 32 | 1, memory_order_release);
     atomic_fetch_add(&pool->generation, 1);
     if (atomic_load(&pool->sleepers) > 0) wake(&pool->generation);
     task(context, 0, pool->threads);
+    while (take_share(pool)) {
+    }
     for (int turn = 0; atomic_load_explicit(&pool->unfinished, memory_order_acquire) > 0; turn++) {
         if (turn < WATCH_TURNS) {
             relax();

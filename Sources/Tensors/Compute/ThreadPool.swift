@@ -24,7 +24,10 @@ internal import CKernels
 
     deinit { unsafe ck_pool_destroy(handle) }
 
-    /// Calls `body(thread, count)` once on every thread and returns when all have returned.
+    /// Calls `body(share, count)` once for each of as many shares as threads, and returns when all
+    /// have returned.
+    ///
+    /// A share begins on the first thread that is free, so one must not wait for another.
     public func run(_ body: (_ thread: Int, _ count: Int) -> Void) {
         typealias Body = (Int, Int) -> Void
         withoutActuallyEscaping(body) { escaping in
