@@ -13,8 +13,9 @@ struct LaunchCommand: ParsableCommand {
         abstract: "Runs a job on this machine: a coordinator, its workers, and the HTTP API.",
         discussion: """
             Shows every rank's way through join, connect, load, warm up and ready, and serves \
-            until Ctrl-C. Logs and the resolved configuration are kept in the job's folder. Exits with 0 \
-            when stopped, 2 for bad input, 3 when a rank was lost or a deadline passed.
+            until Ctrl-C. Logs and the resolved configuration are kept in the job's folder. \
+            Exits with 0 when stopped, 2 for bad input, 3 when a rank was lost or a deadline \
+            passed.
 
               apus launch cluster/local.yaml
               apus launch cluster/local.yaml --ranks 4 --model models/other --http-port 0
