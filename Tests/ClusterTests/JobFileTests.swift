@@ -9,9 +9,9 @@ import Testing
 
     @Test func `the local job loads, and its model path begins at its file`() throws {
         let job = try JobConfiguration(
-            contentsOf: Self.folder.appending(path: "local.yaml").path())
+            contentsOf: Self.folder.appending(path: "local.yaml").path(percentEncoded: false))
         #expect(job.ranks >= 2)
-        #expect(job.model.hasPrefix(Self.folder.path()))
+        #expect(job.model.hasPrefix(Self.folder.path(percentEncoded: false)))
     }
 
     @Test func `what is left out keeps its default`() throws {

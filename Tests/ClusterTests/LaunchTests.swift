@@ -19,10 +19,12 @@ import Topology
         let job = try JobConfiguration(yaml: "model: m\nname: demo", path: "a")
         let folder = try JobFolder.make(for: job, in: root)
         #expect(folder.url.lastPathComponent.hasPrefix("demo-"))
-        let attributes = try FileManager.default.attributesOfItem(atPath: folder.url.path())
+        let attributes = try FileManager.default.attributesOfItem(
+            atPath: folder.url.path(percentEncoded: false))
         #expect(attributes[.posixPermissions] as? Int == 0o700)
         #expect(
-            try JobConfiguration(contentsOf: folder.configuration.path()).name == "demo")
+            try JobConfiguration(contentsOf: folder.configuration.path(percentEncoded: false)).name
+                == "demo")
     }
 
     @Test func `the latest job that runs is found, and ended ones are not`() throws {
@@ -46,7 +48,7 @@ import Topology
             let length = (0 ..< 8).map { UInt8(truncatingIfNeeded: header.utf8.count >> (8 * $0)) }
             try Data(length + Array(header.utf8) + weights)
                 .write(to: root.appending(path: "model.safetensors"))
-            return try Fingerprint.ofModel(root.path())
+            return try Fingerprint.ofModel(root.path(percentEncoded: false))
         }
         let first = try write("{\"a\":1}", [1, 2, 3])
         #expect(try write("{\"a\":1}", [1, 2, 4]) == first)
@@ -57,7 +59,9 @@ import Topology
     @Test func `a folder without config json is no model`() throws {
         let root = try Self.temporaryFolder()
         defer { try? FileManager.default.removeItem(at: root) }
-        let error = #expect(throws: ClusterError.self) { try Fingerprint.ofModel(root.path()) }
+        let error = #expect(throws: ClusterError.self) {
+            try Fingerprint.ofModel(root.path(percentEncoded: false))
+        }
         #expect("\(error!)".contains("holds no config.json"))
     }
 

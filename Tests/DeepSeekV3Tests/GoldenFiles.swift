@@ -48,10 +48,11 @@ struct ExpectedTensors {
 /// A golden checkpoint with its expected values.
 struct Golden {
     static let root = URL(filePath: #filePath).resolvingSymlinksInPath()
-        .deletingLastPathComponent().appending(path: "../Golden").standardized.path()
+        .deletingLastPathComponent().appending(path: "../Golden").standardized.path(
+            percentEncoded: false)
     static let stories = URL(filePath: #filePath).resolvingSymlinksInPath()
         .deletingLastPathComponent().appending(path: "../../cluster/models/stories-fp8")
-        .standardized.path()
+        .standardized.path(percentEncoded: false)
 
     let configuration: ModelConfiguration
     let checkpoint: Checkpoint

@@ -7,7 +7,8 @@ import Testing
 final class RunningJob {
     static let root = URL(filePath: #filePath).resolvingSymlinksInPath()
         .deletingLastPathComponent().appending(path: "../..").standardized
-    static let model = root.appending(path: "cluster/models/stories-fp8").path()
+    static let model = root.appending(path: "cluster/models/stories-fp8").path(
+        percentEncoded: false)
 
     /// The folder of the built programs: that of the test bundle, unless `APUS_PROGRAMS` says
     /// otherwise.
@@ -38,7 +39,7 @@ final class RunningJob {
             """.utf8
         ).write(to: job)
         process.executableURL = Self.programs.appending(path: "apus")
-        process.arguments = ["launch", job.path()]
+        process.arguments = ["launch", job.path(percentEncoded: false)]
         process.environment = environment
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = try open("out")
@@ -52,7 +53,8 @@ final class RunningJob {
     }
 
     private var environment: [String: String] {
-        ProcessInfo.processInfo.environment.merging(["APUS_JOBS": jobs.path()]) { $1 }
+        ProcessInfo.processInfo.environment.merging(["APUS_JOBS": jobs.path(percentEncoded: false)])
+        { $1 }
     }
 
     private var jobs: URL { folder.appending(path: "jobs") }
@@ -122,7 +124,8 @@ final class RunningJob {
                 return false
             }
             let words = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-            return pid != process.processIdentifier && words.contains { $0.contains(jobs.path()) }
+            return pid != process.processIdentifier
+                && words.contains { $0.contains(jobs.path(percentEncoded: false)) }
                 && (name == nil || words[0].hasSuffix("/" + (name ?? "")))
         }
     }
@@ -144,13 +147,14 @@ final class RunningJob {
 
     private var jobFolder: URL {
         get throws {
-            let names = try FileManager.default.contentsOfDirectory(atPath: jobs.path())
+            let names = try FileManager.default.contentsOfDirectory(
+                atPath: jobs.path(percentEncoded: false))
             return jobs.appending(path: try #require(names.first))
         }
     }
 
     var resolvedJob: String {
-        get throws { try jobFolder.appending(path: "job.yaml").path() }
+        get throws { try jobFolder.appending(path: "job.yaml").path(percentEncoded: false) }
     }
 
     var resolvedText: String {
@@ -168,7 +172,8 @@ final class RunningJob {
 
     func logs() -> String {
         guard let folder = try? jobFolder,
-            let names = try? FileManager.default.contentsOfDirectory(atPath: folder.path())
+            let names = try? FileManager.default.contentsOfDirectory(
+                atPath: folder.path(percentEncoded: false))
         else { return "" }
         return names.filter { $0.hasSuffix(".log") }.sorted().map { name in
             (try? String(contentsOf: folder.appending(path: name), encoding: .utf8)) ?? ""
@@ -212,7 +217,7 @@ final class RunningJob {
     func write(_ name: String, _ text: String) throws -> String {
         let file = folder.appending(path: name)
         try Data(text.utf8).write(to: file)
-        return file.path()
+        return file.path(percentEncoded: false)
     }
 
     /// A copy of the model in which one file has one more line break.
@@ -221,7 +226,7 @@ final class RunningJob {
         try FileManager.default.copyItem(at: URL(filePath: Self.model), to: copy)
         let file = copy.appending(path: name)
         try (Data(contentsOf: file) + Data("\n".utf8)).write(to: file)
-        return copy.path()
+        return copy.path(percentEncoded: false)
     }
 }
 

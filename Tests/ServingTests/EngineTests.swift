@@ -74,8 +74,9 @@ struct EngineRun {
 enum Golden {
     static let tests = URL(filePath: #filePath).resolvingSymlinksInPath()
         .deletingLastPathComponent().appending(path: "..").standardized
-    static let tiny = tests.appending(path: "Golden/T-fp8").path()
-    static let stories = tests.appending(path: "../cluster/models/stories-fp8").standardized.path()
+    static let tiny = tests.appending(path: "Golden/T-fp8").path(percentEncoded: false)
+    static let stories = tests.appending(path: "../cluster/models/stories-fp8").standardized.path(
+        percentEncoded: false)
 }
 
 @Suite struct EngineTests {
@@ -198,10 +199,11 @@ enum Golden {
     }
 
     @Test(arguments: [1, 2]) func `the golden continuation comes out`(ranks: Int) async throws {
-        let golden = try GoldenTexts(Golden.tests.appending(path: "Golden/T-f32").path())
+        let golden = try GoldenTexts(
+            Golden.tests.appending(path: "Golden/T-f32").path(percentEncoded: false))
         #expect(!golden.texts.isEmpty)
         var setting = EngineRun.Setting(ranks: ranks)
-        setting.folder = Golden.tests.appending(path: "Golden/T-f32").path()
+        setting.folder = Golden.tests.appending(path: "Golden/T-f32").path(percentEncoded: false)
         try await EngineRun.with(setting) { run in
             for (index, text) in golden.texts.enumerated() {
                 var request = GenerationRequest(

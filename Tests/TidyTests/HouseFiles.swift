@@ -33,7 +33,7 @@ enum HouseFiles {
 
     /// The path below the root, for messages.
     static func name(of file: URL) -> String {
-        String(file.path().dropFirst(root.path().count))
+        String(file.path(percentEncoded: false).dropFirst(root.path(percentEncoded: false).count))
     }
 
     private static func files(under folder: String, endings: [String]) -> [URL] {
@@ -41,12 +41,14 @@ enum HouseFiles {
             at: root.appending(path: folder), includingPropertiesForKeys: nil)
         return (walk?.allObjects as? [URL] ?? [])
             .filter { endings.contains($0.pathExtension) }
-            .sorted { $0.path() < $1.path() }
+            .sorted { $0.path(percentEncoded: false) < $1.path(percentEncoded: false) }
     }
 
     private static func children(of folder: String) -> [URL] {
         let all = try? FileManager.default.contentsOfDirectory(
             at: root.appending(path: folder), includingPropertiesForKeys: nil)
-        return (all ?? []).sorted { $0.path() < $1.path() }
+        return (all ?? []).sorted {
+            $0.path(percentEncoded: false) < $1.path(percentEncoded: false)
+        }
     }
 }

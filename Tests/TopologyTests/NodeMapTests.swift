@@ -7,18 +7,22 @@ import Topology
         .appending(path: "../../topology").standardized
 
     static func files() -> [String] {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path())) ?? []
+        let names =
+            (try? FileManager.default.contentsOfDirectory(
+                atPath: folder.path(percentEncoded: false))) ?? []
         return names.filter { $0.hasSuffix(".yaml") }.sorted()
     }
 
     @Test(arguments: files()) func `every topology file loads`(name: String) throws {
-        let map = try NodeMap(contentsOf: Self.folder.appending(path: name).path())
+        let map = try NodeMap(
+            contentsOf: Self.folder.appending(path: name).path(percentEncoded: false))
         #expect(map.name + ".yaml" == name)
     }
 
     @Test func `rates, defaults and addresses are read`() throws {
         let map = try NodeMap(
-            contentsOf: Self.folder.appending(path: "four-nodes-1g-two-planes.yaml").path())
+            contentsOf: Self.folder.appending(path: "four-nodes-1g-two-planes.yaml").path(
+                percentEncoded: false))
         #expect(map.nodes.count == 4)
         #expect(map.planes.map(\.bandwidthBitsPerSecond) == [1e9, 1e9])
         #expect(map.planes[1].maximumPacketBytes == 9000)

@@ -10,7 +10,8 @@ import Testing
         .appending(path: "../Golden/Training").standardized
 
     @Test func `gradients of a small model agree with the committed autograd`() throws {
-        try compare(directory: Self.golden.appending(path: "tiny").path(), threads: 1)
+        try compare(
+            directory: Self.golden.appending(path: "tiny").path(percentEncoded: false), threads: 1)
     }
 
     /// Random shapes: no query latent, ragged widths, softmax gate, empty experts, groups, no MTP.
@@ -42,14 +43,15 @@ import Testing
         process.executableURL = URL(filePath: "/usr/bin/env")
         process.arguments =
             [
-                python, Self.golden.appending(path: "autograd.py").path(), directory.path(),
+                python, Self.golden.appending(path: "autograd.py").path(percentEncoded: false),
+                directory.path(percentEncoded: false),
                 "\(seed)",
             ]
             + Self.shapes[index]
         try process.run()
         process.waitUntilExit()
         try #require(process.terminationStatus == 0, "autograd.py, seed \(seed)")
-        try compare(directory: directory.path(), threads: 1 + index / 5)
+        try compare(directory: directory.path(percentEncoded: false), threads: 1 + index / 5)
     }
 
     private func compare(directory: String, threads: Int) throws {

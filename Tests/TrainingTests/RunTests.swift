@@ -16,7 +16,8 @@ import Transport
 
         init() throws {
             let name = "apus-training-\(UInt64.random(in: 0 ... .max))"
-            path = FileManager.default.temporaryDirectory.appending(path: name).path()
+            path = FileManager.default.temporaryDirectory.appending(path: name).path(
+                percentEncoded: false)
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true)
         }

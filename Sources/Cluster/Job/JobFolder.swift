@@ -37,14 +37,17 @@ public struct JobFolder: Sendable {
         } catch let error as ClusterError {
             throw error
         } catch {
-            throw .badInput("\(folder.url.path()): \(error.localizedDescription)")
+            throw .badInput(
+                "\(folder.url.path(percentEncoded: false)): \(error.localizedDescription)")
         }
         return folder
     }
 
     /// The job that began last and still runs, if any.
     public static func latest(in root: URL = root) -> JobFolder? {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: root.path())) ?? []
+        let names =
+            (try? FileManager.default.contentsOfDirectory(atPath: root.path(percentEncoded: false)))
+            ?? []
         let running = names.map { JobFolder(root.appending(path: $0)) }
             .compactMap { folder in (try? folder.state()).map { (folder, $0) } }
             .filter { $0.1.launcher.isAlive }
@@ -60,15 +63,16 @@ public struct JobFolder: Sendable {
     /// Opens a new log for a child to write to.
     func openLog(_ process: String) throws(ClusterError) -> FileHandle {
         let file = log(process)
-        guard FileManager.default.createFile(atPath: file.path(), contents: nil),
-            let handle = FileHandle(forWritingAtPath: file.path())
-        else { throw .badInput("\(file.path()) cannot be written") }
+        guard
+            FileManager.default.createFile(atPath: file.path(percentEncoded: false), contents: nil),
+            let handle = FileHandle(forWritingAtPath: file.path(percentEncoded: false))
+        else { throw .badInput("\(file.path(percentEncoded: false)) cannot be written") }
         return handle
     }
 
     /// The last line of a log that is not empty, for one-line errors.
     public func lastLine(_ process: String) -> String? {
-        guard let handle = FileHandle(forReadingAtPath: log(process).path()),
+        guard let handle = FileHandle(forReadingAtPath: log(process).path(percentEncoded: false)),
             let size = try? handle.seekToEnd()
         else { return nil }
         let tail: UInt64 = 8192
@@ -111,7 +115,8 @@ public struct JobFolder: Sendable {
     func write(_ state: State) throws {
         try write(state, "state.json")
         try FileManager.default.setAttributes(
-            [.posixPermissions: 0o600], ofItemAtPath: url.appending(path: "state.json").path())
+            [.posixPermissions: 0o600],
+            ofItemAtPath: url.appending(path: "state.json").path(percentEncoded: false))
     }
 
     func state() throws -> State { try read("state.json") }

@@ -7,7 +7,7 @@ extension JobIdentity {
     public init(
         of job: JobConfiguration, programs: URL = Self.ownFolder
     ) throws(ClusterError) {
-        let worker = programs.appending(path: "apus-worker").path()
+        let worker = programs.appending(path: "apus-worker").path(percentEncoded: false)
         self.init(
             build: "\(Self.productVersion)+\(try Fingerprint.ofFile(worker))",
             modelDigest: try Fingerprint.ofModel(job.model), configDigest: try job.digest())

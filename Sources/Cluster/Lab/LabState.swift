@@ -31,11 +31,14 @@ struct LabRecords: Sendable {
 
     /// The state of a lab, or nil if none is written down.
     func read(_ name: String) throws(ClusterError) -> LabState? {
-        guard FileManager.default.fileExists(atPath: file(name).path()) else { return nil }
+        guard FileManager.default.fileExists(atPath: file(name).path(percentEncoded: false)) else {
+            return nil
+        }
         do {
             return try JSONDecoder().decode(LabState.self, from: Data(contentsOf: file(name)))
         } catch {
-            throw .notOurs("\(file(name).path()) does not describe a lab: \(error)")
+            throw .notOurs(
+                "\(file(name).path(percentEncoded: false)) does not describe a lab: \(error)")
         }
     }
 
@@ -56,7 +59,9 @@ struct LabRecords: Sendable {
         do {
             try JSONEncoder().encode(state).write(to: file(state.map.name), options: .atomic)
         } catch {
-            throw .command("\(file(state.map.name).path()): \(error.localizedDescription)")
+            throw .command(
+                "\(file(state.map.name).path(percentEncoded: false)): \(error.localizedDescription)"
+            )
         }
     }
 
@@ -65,7 +70,8 @@ struct LabRecords: Sendable {
         do {
             try FileManager.default.removeItem(at: file(name))
         } catch {
-            throw .command("\(file(name).path()): \(error.localizedDescription)")
+            throw .command(
+                "\(file(name).path(percentEncoded: false)): \(error.localizedDescription)")
         }
     }
 }

@@ -9,7 +9,7 @@ public enum JobWatch {
     /// - Throws: `ClusterError.badInput` when no job runs, `deadline` when it does not answer.
     public static func snapshot(of folder: JobFolder?) throws(ClusterError) -> JobSnapshot {
         guard let folder = folder ?? JobFolder.latest() else {
-            throw .badInput("no job runs (looked in \(JobFolder.root.path()))")
+            throw .badInput("no job runs (looked in \(JobFolder.root.path(percentEncoded: false)))")
         }
         let state: JobFolder.State
         let endpoints: JobFolder.Endpoints
@@ -17,7 +17,8 @@ public enum JobWatch {
             state = try folder.state()
             endpoints = try folder.endpoints()
         } catch {
-            throw .badInput("\(folder.url.path()) is not the folder of a job that runs")
+            throw .badInput(
+                "\(folder.url.path(percentEncoded: false)) is not the folder of a job that runs")
         }
         let link = try ControlLink.join(
             ControlLink.Configuration(

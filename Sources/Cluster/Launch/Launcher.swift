@@ -42,7 +42,7 @@ public final class Launcher {
         self.job = job
         self.programs = programs ?? JobIdentity.ownFolder
         for name in ["apus-coordinator", "apus-worker"] {
-            let path = self.programs.appending(path: name).path()
+            let path = self.programs.appending(path: name).path(percentEncoded: false)
             guard FileManager.default.isExecutableFile(atPath: path) else {
                 throw .badInput("\(path) is not an executable file")
             }
@@ -61,7 +61,8 @@ public final class Launcher {
             try folder.write(
                 JobFolder.State(launcher: .current, began: Date(), token: token.text))
         } catch {
-            throw .badInput("\(folder.url.path()): \(error.localizedDescription)")
+            throw .badInput(
+                "\(folder.url.path(percentEncoded: false)): \(error.localizedDescription)")
         }
         try startCoordinator(stop: stop)
         guard !stop.isRaised else { return }
@@ -78,14 +79,17 @@ public final class Launcher {
         let output = try folder.openLog(log)
         defer { try? output.close() }
         return try Child(
-            words: [programs.appending(path: program).path()] + arguments,
+            words: [programs.appending(path: program).path(percentEncoded: false)] + arguments,
             environment: ["APUS_TOKEN": token.text], output: output, hasLifeline: true)
     }
 
     private func startCoordinator(stop: StopFlag) throws(ClusterError) {
         let child = try child(
             "apus-coordinator",
-            ["--job", folder.configuration.path(), "--folder", folder.url.path(), "--lifeline"],
+            [
+                "--job", folder.configuration.path(percentEncoded: false), "--folder",
+                folder.url.path(percentEncoded: false), "--lifeline",
+            ],
             log: "coordinator")
         coordinator = child
         let limit = ContinuousClock.now + .seconds(job.deadlines.joinSeconds)
@@ -114,7 +118,8 @@ public final class Launcher {
                 try child(
                     "apus-worker",
                     [
-                        "--job", folder.configuration.path(), "--rank", "\(rank)",
+                        "--job", folder.configuration.path(percentEncoded: false), "--rank",
+                        "\(rank)",
                         "--coordinator",
                         "\(endpoints.control.address):\(endpoints.control.port)", "--lifeline",
                     ], log: "rank-\(rank)"))
@@ -172,7 +177,8 @@ public final class Launcher {
         let words = folder.lastLine(log ?? who).map { "; its last words: \($0)" } ?? ""
         let during = phase.map { " in phase \($0)" } ?? ""
         let how = status > 128 ? "was killed by signal \(status - 128)" : "exited with \(status)"
-        let line = "\(who) \(how)\(during)\(words) (\(folder.log(log ?? who).path()))"
+        let line =
+            "\(who) \(how)\(during)\(words) (\(folder.log(log ?? who).path(percentEncoded: false)))"
         return status == 2 ? .badInput(line) : status == 3 ? .deadline(line) : .command(line)
     }
 

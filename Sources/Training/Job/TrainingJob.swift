@@ -161,7 +161,9 @@ extension TrainingJob {
         }
         var job = try YAMLDecoder().decode(TrainingJob.self, from: text)
         let folder = URL(filePath: path).deletingLastPathComponent()
-        func resolve(_ file: String) -> String { URL(filePath: file, relativeTo: folder).path() }
+        func resolve(_ file: String) -> String {
+            URL(filePath: file, relativeTo: folder).path(percentEncoded: false)
+        }
         job.model = resolve(job.model)
         job.tokenizer = resolve(job.tokenizer)
         job.train = job.train.map(resolve)

@@ -96,7 +96,8 @@ struct TrainRun: AsyncParsableCommand {
     /// Starts a process per rank and waits for all; the first that fails decides the exit code.
     private func launch(_ shape: ParallelShape) throws {
         let folder = FileManager.default.temporaryDirectory
-            .appending(path: "apus-train-\(ProcessInfo.processInfo.processIdentifier)").path()
+            .appending(path: "apus-train-\(ProcessInfo.processInfo.processIdentifier)").path(
+                percentEncoded: false)
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let workers = try (0 ..< shape.rankCount).map { rank in

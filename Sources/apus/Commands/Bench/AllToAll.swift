@@ -115,7 +115,7 @@ struct AllToAllCommand: ParsableCommand {
         let own = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
         let process = Process()
         process.executableURL = own
-        process.arguments = ["lab", "run", file, "--", own.path()] + arguments
+        process.arguments = ["lab", "run", file, "--", own.path(percentEncoded: false)] + arguments
         try process.run()
         process.waitUntilExit()
         if process.terminationStatus != 0 { throw ExitCode(process.terminationStatus) }

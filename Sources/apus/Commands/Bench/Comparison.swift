@@ -36,7 +36,8 @@ struct Comparison {
         let source = folder.appending(path: "all_to_all.c")
         try Data(PackageResources.all_to_all_c).write(to: source)
         try Self.output([
-            "mpicc", "-O2", "-o", program.path(), source.path(), "-lucp", "-lucs",
+            "mpicc", "-O2", "-o", program.path(percentEncoded: false),
+            source.path(percentEncoded: false), "-lucp", "-lucs",
         ])
         let counts = folder.appending(path: "counts")
         let numbers = matrices.flatMap { $0.bytes.joined() }.map { "\($0)" }
@@ -47,7 +48,13 @@ struct Comparison {
             guard let ways = ways(of: peer) else {
                 throw TransportError.unavailable("--compare \(peer): mpi or ucx")
             }
-            let tried = try ways.map { ($0, try time($0, program.path(), counts.path())) }
+            let tried = try ways.map {
+                (
+                    $0,
+                    try time(
+                        $0, program.path(percentEncoded: false), counts.path(percentEncoded: false))
+                )
+            }
             guard let best = tried.min(by: { $0.1[0] + $0.1[1] < $1.1[0] + $1.1[1] }) else {
                 continue
             }
