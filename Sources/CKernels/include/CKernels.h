@@ -38,6 +38,14 @@ void ck_free(void *memory, size_t bytes);
 /// The same for weights: small ones share huge pages, and give them back together.
 void *ck_allocate_packed(size_t bytes);
 void ck_free_packed(void *memory, size_t bytes);
+/// Memory for a tensor, aligned to 64 bytes: zeroed, or with whatever it held. Thread-safe.
+void *ck_take(size_t bytes, bool zeroed);
+void ck_give(void *memory, size_t bytes);
+/// Whether memory that is given back is kept for the next taker: at most half of the most that
+/// was in use at once is kept beyond that. Off at first; turning it off returns what is kept.
+void ck_recycle(bool on);
+/// Bytes that are kept now.
+size_t ck_recycled_bytes(void);
 
 // ---- Pool: fork and join -------------------------------------------------------------------
 
@@ -126,7 +134,8 @@ typedef struct {
     int accumulate;
 } ck_matmul_job;
 
-void ck_matmul(const ck_matmul_job *job, int compute, ck_pool *pool);
+/// All jobs in one fork and join; no two of them write the same c.
+void ck_matmuls(const ck_matmul_job *jobs, int count, int compute, ck_pool *pool);
 
 // ---- Number formats ------------------------------------------------------------------------
 

@@ -93,7 +93,7 @@ final class LocalExchange: ExchangePass {
     }
 
     func start(_ rows: Tensor) {
-        let sorted = Tensor(rows: tokens.count, columns: rows.columns)
+        let sorted = Tensor(unfilledRows: tokens.count, columns: rows.columns)
         gatherRows(rows, rows: tokens, into: sorted, pool: pool)
         travelling = sorted
     }
@@ -122,17 +122,7 @@ final class LocalExchange: ExchangePass {
     /// Adds every token's rows in the order of its choices.
     private func addHome(into rows: Tensor, weights: [Float]?) {
         guard let outputs = travelling.take() else { preconditionFailure("finish without send") }
-        let topK = routing.topK
-        pool.split(rows.rows) { range in
-            for token in range {
-                var target = rows.mutableRow(token)
-                for choice in token * topK ..< (token + 1) * topK {
-                    let from = outputs.row(places[choice])
-                    let weight = weights?[choice] ?? 1
-                    for column in 0 ..< from.count { target[column] += weight * from[column] }
-                }
-            }
-        }
+        sumRows(outputs, rows: places, weights: weights, into: rows, pool: pool)
     }
 }
 

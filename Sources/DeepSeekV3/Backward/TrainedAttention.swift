@@ -98,8 +98,8 @@ public final class TrainedAttention {
         let (q, kv, _, _) = expand(normed: normed, queryLatent: queryLatent, latent: latent)
         let pass = CausalAttention.Pass(
             q: q, kv: kv, shared: latent,
-            out: Tensor(rows: x.rows, columns: shape.headCount * shape.valueHeadSize),
-            logSums: Tensor(rows: x.rows, columns: shape.headCount))
+            out: Tensor(unfilledRows: x.rows, columns: shape.headCount * shape.valueHeadSize),
+            logSums: Tensor(unfilledRows: x.rows, columns: shape.headCount))
         heads.forward(pass, pool: context.pool)
         let y = context.linear(pass.out, output)
         add(x, into: y, pool: context.pool)
@@ -130,15 +130,15 @@ public final class TrainedAttention {
         let normed = context.norm(saved.x, inputNorm)
         let (q, kv, queryInput, latentInput) = expand(
             normed: normed, queryLatent: saved.queryLatent, latent: saved.latent)
-        let dOut = Tensor(rows: rows, columns: saved.out.columns)
+        let dOut = Tensor(unfilledRows: rows, columns: saved.out.columns)
         // The weight gradient waits while dy goes on changing, so it keeps its own copy.
-        let dyHere = Tensor(rows: rows, columns: dy.columns)
+        let dyHere = Tensor(unfilledRows: rows, columns: dy.columns)
         dyHere.copy(from: dy)
         context.linearBackward(saved.out, output, dy: dyHere, into: dOut)
 
-        let dq = Tensor(rows: rows, columns: q.columns)
-        let dkv = Tensor(rows: rows, columns: kv.columns)
-        let perHead = Tensor(rows: rows, columns: shape.headCount * shape.ropeHeadSize)
+        let dq = Tensor(unfilledRows: rows, columns: q.columns)
+        let dkv = Tensor(unfilledRows: rows, columns: kv.columns)
+        let perHead = Tensor(unfilledRows: rows, columns: shape.headCount * shape.ropeHeadSize)
         heads.backward(
             CausalAttention.Pass(
                 q: q, kv: kv, shared: saved.latent, out: saved.out, logSums: saved.logSums),
@@ -148,16 +148,16 @@ public final class TrainedAttention {
         let dLatent = Tensor(rows: rows, columns: shape.cacheWidth)
         addSharedKey(perHead, into: dLatent)
         rotate(dLatent, RotarySlices(first: shape.latentSize), inverse: true)
-        let dLatentInput = Tensor(rows: rows, columns: shape.latentSize)
+        let dLatentInput = Tensor(unfilledRows: rows, columns: shape.latentSize)
         context.linearBackward(latentInput, latentUp, dy: dkv, into: dLatentInput)
         context.normBackward(
             saved.latent, latentNorm, columns: latentColumns, dy: dLatentInput, addingInto: dLatent,
             epsilon: Self.latentEpsilon)
 
-        let dNormed = Tensor(rows: rows, columns: shape.hiddenSize)
+        let dNormed = Tensor(unfilledRows: rows, columns: shape.hiddenSize)
         context.linearBackward(normed, latentDown, dy: dLatent, into: dNormed)
         if let queryA, let queryNorm, let queryLatent = saved.queryLatent {
-            let dQueryInput = Tensor(rows: rows, columns: queryLatent.columns)
+            let dQueryInput = Tensor(unfilledRows: rows, columns: queryLatent.columns)
             context.linearBackward(queryInput, queryB, dy: dq, into: dQueryInput)
             let dQueryLatent = Tensor(rows: rows, columns: queryLatent.columns)
             context.normBackward(
@@ -174,12 +174,14 @@ public final class TrainedAttention {
     /// Sums the shared key's gradient over heads, in their order.
     private func addSharedKey(_ perHead: Tensor, into dLatent: Tensor) {
         let shape = context.configuration
-        for row in 0 ..< perHead.rows {
-            let from = perHead.row(row)
-            var to = dLatent.mutableRow(row)
-            for head in 0 ..< shape.headCount {
-                for column in 0 ..< shape.ropeHeadSize {
-                    to[shape.latentSize + column] += from[head * shape.ropeHeadSize + column]
+        context.pool.split(perHead.rows) { rows in
+            for row in rows {
+                let from = perHead.row(row)
+                var to = dLatent.mutableRow(row)
+                for head in 0 ..< shape.headCount {
+                    for column in 0 ..< shape.ropeHeadSize {
+                        to[shape.latentSize + column] += from[head * shape.ropeHeadSize + column]
+                    }
                 }
             }
         }

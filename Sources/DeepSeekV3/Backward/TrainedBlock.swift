@@ -5,7 +5,7 @@ public final class TrainedBlock {
     let context: TrainingContext
     let attention: TrainedAttention
     let outputNorm: Parameter
-    let dense: TrainedMLP?
+    let dense: TrainedMLPGroup?
     /// The routed layer, nil in a dense block.
     public let experts: TrainedExperts?
 
@@ -23,7 +23,11 @@ public final class TrainedBlock {
         dense =
             hasExperts
             ? nil
-            : TrainedMLP(prefix: prefix + "mlp.", inner: shape.intermediateSize, context: context)
+            : TrainedMLPGroup(
+                members: [
+                    TrainedMLP(
+                        prefix: prefix + "mlp.", inner: shape.intermediateSize, context: context)
+                ], context: context)
     }
 
     /// Every trained value of the block.
@@ -39,7 +43,7 @@ public final class TrainedBlock {
         /// After attention.
         fileprivate let middle: Tensor
         fileprivate var output: Tensor
-        fileprivate var dense: TrainedMLP.Saved?
+        fileprivate var dense: TrainedMLPGroup.Saved?
         fileprivate var experts: TrainedExperts.Pass?
         fileprivate var dy: Tensor?
 
@@ -79,7 +83,7 @@ public final class TrainedBlock {
     func start(_ x: Tensor, lossShare: Float) throws -> Pass {
         let (middle, saved) = attention.forward(x)
         let normed = context.norm(middle, outputNorm)
-        let output = Tensor(rows: x.rows, columns: x.columns)
+        let output = Tensor(unfilledRows: x.rows, columns: x.columns)
         output.copy(from: middle)
         let pass = Pass(block: self, attention: saved, middle: middle, output: output)
         if let dense {
@@ -96,14 +100,14 @@ public final class TrainedBlock {
         guard let dy = pass.dy.take() else { preconditionFailure("backward without its start") }
         let dNormed: Tensor
         if let dense, let saved = pass.dense {
-            dNormed = Tensor(rows: dy.rows, columns: dy.columns)
-            _ = dense.backward(saved, dy: dy, into: dNormed)
+            dNormed = Tensor(unfilledRows: dy.rows, columns: dy.columns)
+            dense.backward(saved, dy: dy, into: dNormed)
         } else if let experts, let saved = pass.experts {
             dNormed = try experts.finishBackward(saved)
         } else {
             preconditionFailure("a block without a network")
         }
-        let dx = Tensor(rows: dy.rows, columns: dy.columns)
+        let dx = Tensor(unfilledRows: dy.rows, columns: dy.columns)
         dx.copy(from: dy)
         context.normBackward(pass.middle, outputNorm, dy: dNormed, addingInto: dx)
         attention.backward(pass.attention, dy: dx)

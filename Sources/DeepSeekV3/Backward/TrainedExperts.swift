@@ -8,8 +8,8 @@ public final class TrainedExperts {
     /// The gate, whose bias the trainer moves.
     public let gate: TrainedGate
     let exchange: ExpertExchange
-    let experts: [TrainedMLP]
-    let shared: TrainedMLP?
+    let experts: TrainedMLPGroup
+    let shared: TrainedMLPGroup?
 
     init(layer: Int, context: TrainingContext, exchange: ExpertExchange) {
         let shape = context.configuration
@@ -17,21 +17,22 @@ public final class TrainedExperts {
         self.context = context
         self.exchange = exchange
         gate = TrainedGate(layer: layer, context: context)
-        experts = exchange.experts(of: shape.routedExpertCount).map { expert in
-            TrainedMLP(
-                prefix: "\(prefix)experts.\(expert).", inner: shape.expertIntermediateSize,
-                context: context)
+        func group(_ names: [String], inner: Int) -> TrainedMLPGroup {
+            TrainedMLPGroup(
+                members: names.map {
+                    TrainedMLP(prefix: prefix + $0 + ".", inner: inner, context: context)
+                }, context: context)
         }
+        experts = group(
+            exchange.experts(of: shape.routedExpertCount).map { "experts.\($0)" },
+            inner: shape.expertIntermediateSize)
         shared =
             shape.sharedExpertCount == 0
-            ? nil
-            : TrainedMLP(
-                prefix: prefix + "shared_experts.", inner: shape.sharedIntermediateSize,
-                context: context)
+            ? nil : group(["shared_experts"], inner: shape.sharedIntermediateSize)
     }
 
     var parameters: [Parameter] {
-        [gate.weight] + (shared?.parameters ?? []) + experts.flatMap(\.parameters)
+        [gate.weight] + (shared?.parameters ?? []) + experts.parameters
     }
 
     /// One micro-batch on its way through the layer, forward and then backward.
@@ -39,9 +40,8 @@ public final class TrainedExperts {
         fileprivate let layer: TrainedExperts
         fileprivate let exchange: any ExchangePass
         fileprivate let gate: TrainedGate.Saved
-        fileprivate var shared: TrainedMLP.Saved?
-        fileprivate var saved: [TrainedMLP.Saved?] = []
-        fileprivate var offsets: [Int] = []
+        fileprivate var shared: TrainedMLPGroup.Saved?
+        fileprivate var saved: TrainedMLPGroup.Saved?
         fileprivate var weights: [Float] = []
         fileprivate var output: Tensor?
         fileprivate var dx: Tensor?
@@ -79,19 +79,9 @@ public final class TrainedExperts {
     /// Waits for the tokens, runs this rank's experts, starts the combine.
     func compute(_ pass: Pass) throws {
         let arrived = try pass.exchange.receive()
-        let outputs = Tensor(rows: arrived.rows.rows, columns: context.configuration.hiddenSize)
-        pass.offsets = arrived.offsets
         pass.weights = arrived.weights
-        for (index, expert) in experts.enumerated() {
-            let range = arrived.offsets[index] ..< arrived.offsets[index + 1]
-            guard !range.isEmpty else {
-                pass.saved.append(nil)
-                continue
-            }
-            let (y, saved) = expert.forward(arrived.rows.view(rows: range))
-            outputs.view(rows: range).copy(from: y)
-            pass.saved.append(saved)
-        }
+        let (outputs, saved) = experts.forward(arrived.rows, offsets: arrived.offsets)
+        pass.saved = saved
         try pass.exchange.send(outputs)
     }
 
@@ -107,26 +97,22 @@ public final class TrainedExperts {
     /// - Parameter dy: Not changed later: weight gradients that wait read it.
     func startBackward(_ pass: Pass, dy: Tensor) throws {
         try pass.exchange.start(dy)
-        let dx = Tensor(rows: dy.rows, columns: dy.columns)
         if let shared, let saved = pass.shared {
-            _ = shared.backward(saved, dy: dy, into: dx)
+            let dx = Tensor(unfilledRows: dy.rows, columns: dy.columns)
+            shared.backward(saved, dy: dy, into: dx)
+            pass.dx = dx
+        } else {
+            pass.dx = Tensor(rows: dy.rows, columns: dy.columns)
         }
-        pass.dx = dx
     }
 
     /// Waits for the gradients, runs the experts' backward for input, starts the way home.
     func computeBackward(_ pass: Pass) throws {
         let arrived = try pass.exchange.receive()
-        let gradients = Tensor(rows: arrived.rows.rows, columns: arrived.rows.columns)
-        var dots = [Float](repeating: 0, count: arrived.rows.rows)
-        for (index, expert) in experts.enumerated() {
-            guard let saved = pass.saved[index] else { continue }
-            let range = pass.offsets[index] ..< pass.offsets[index + 1]
-            let own = expert.backward(
-                saved, dy: arrived.rows.view(rows: range), weights: Array(pass.weights[range]),
-                into: gradients.view(rows: range))
-            for (row, dot) in own.enumerated() { dots[range.lowerBound + row] = dot }
-        }
+        guard let saved = pass.saved.take() else { preconditionFailure("backward twice") }
+        let gradients = Tensor(unfilledRows: arrived.rows.rows, columns: arrived.rows.columns)
+        let dots = experts.backward(
+            saved, dy: arrived.rows, weights: pass.weights, into: gradients)
         try pass.exchange.send(gradients: gradients, dots: dots)
     }
 

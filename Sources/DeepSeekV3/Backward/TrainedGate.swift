@@ -109,7 +109,9 @@ public final class TrainedGate {
     func backward(_ saved: Saved, dWeights: [Float], addingInto dx: Tensor) {
         let shape = context.configuration
         let dLogits = Tensor(rows: dx.rows, columns: shape.routedExpertCount)
-        for token in 0 ..< dx.rows { rowBackward(saved, token, dWeights, into: dLogits) }
+        context.pool.split(dx.rows) { tokens in
+            for token in tokens { rowBackward(saved, token, dWeights, into: dLogits) }
+        }
         context.linearBackward(
             saved.x, weight, dy: dLogits, into: dx, accumulate: true, isExact: true)
     }

@@ -61,7 +61,7 @@ final class TrainedHead {
 
     /// The gradient of the normed rows; the head's own waits.
     func headBackward(_ saved: Saved) -> Tensor {
-        let dNormed = Tensor(rows: saved.x.rows, columns: saved.x.columns)
+        let dNormed = Tensor(unfilledRows: saved.x.rows, columns: saved.x.columns)
         context.linearBackward(saved.normed, head, dy: saved.dLogits, into: dNormed)
         return dNormed
     }

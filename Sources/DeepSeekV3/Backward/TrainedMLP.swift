@@ -2,55 +2,77 @@ import Tensors
 
 /// The SwiGLU network of a dense layer, of the shared experts, or of one routed expert.
 public final class TrainedMLP {
-    let context: TrainingContext
     let gate: Parameter
     let up: Parameter
     let down: Parameter
 
     init(prefix: String, inner: Int, context: TrainingContext) {
         let hidden = context.configuration.hiddenSize
-        self.context = context
         gate = Parameter(name: prefix + "gate_proj.weight", rows: inner, columns: hidden)
         up = Parameter(name: prefix + "up_proj.weight", rows: inner, columns: hidden)
         down = Parameter(name: prefix + "down_proj.weight", rows: hidden, columns: inner)
     }
 
     var parameters: [Parameter] { [gate, up, down] }
+}
+
+/// Networks of one shape side by side, each with rows of its own: the experts of a rank, or one
+/// network with all rows. A product is made for all of them at once.
+struct TrainedMLPGroup {
+    let members: [TrainedMLP]
+    let context: TrainingContext
+
+    var parameters: [Parameter] { members.flatMap(\.parameters) }
+
+    private var inner: Int { members[0].gate.value.rows }
 
     /// The inputs of the product, kept for the backward.
     struct Saved {
         let x: Tensor
         let gate: Tensor
         let up: Tensor
+        let offsets: [Int]
     }
 
-    func forward(_ x: Tensor) -> (Tensor, Saved) {
-        let saved = Saved(x: x, gate: context.linear(x, gate), up: context.linear(x, up))
-        let inner = Tensor(rows: x.rows, columns: gate.value.rows)
-        if x.rows > 0 { swiglu(saved.gate, saved.up, into: inner, pool: context.pool) }
-        return (context.linear(inner, down), saved)
+    /// - Parameters:
+    ///   - x: `[rows, hidden]`, grouped by member.
+    ///   - offsets: Where each member's rows begin; one more than members.
+    func forward(_ x: Tensor, offsets: [Int]) -> (Tensor, Saved) {
+        let projected = context.linear(
+            x, offsets: offsets, [members.map(\.gate), members.map(\.up)])
+        let saved = Saved(x: x, gate: projected[0], up: projected[1], offsets: offsets)
+        let hidden = Tensor(unfilledRows: x.rows, columns: inner)
+        swiglu(saved.gate, saved.up, into: hidden, pool: context.pool)
+        return (context.linear(hidden, offsets: offsets, [members.map(\.down)])[0], saved)
     }
+
+    /// The forward of one member with all rows.
+    func forward(_ x: Tensor) -> (Tensor, Saved) { forward(x, offsets: [0, x.rows]) }
 
     /// Gives dx, and per row the gradient of its weight; weight gradients wait.
     ///
     /// - Parameters:
     ///   - dy: Gradient of the rows' sum before weighting.
     ///   - weights: How much each row counts in the sum; 1 when nil.
-    func backward(
-        _ saved: Saved, dy: Tensor, weights: [Float]? = nil, into dx: Tensor,
-        accumulate: Bool = false
-    ) -> [Float] {
+    @discardableResult
+    func backward(_ saved: Saved, dy: Tensor, weights: [Float]? = nil, into dx: Tensor) -> [Float] {
         guard dy.rows > 0 else { return [] }
-        let inner = Tensor(rows: dy.rows, columns: gate.value.rows)
-        context.inputGradient(down, dy: dy, into: inner)
-        let weighted = Tensor(rows: dy.rows, columns: gate.value.rows)
+        let offsets = saved.offsets
+        let hidden = Tensor(unfilledRows: dy.rows, columns: inner)
+        context.inputGradient(dy, offsets: offsets, members.map(\.down), into: hidden)
+        let weighted = Tensor(unfilledRows: dy.rows, columns: inner)
         let dots = swigluBackward(
-            gate: saved.gate, up: saved.up, dy: inner, weights: weights, weighted: weighted,
+            gate: saved.gate, up: saved.up, dy: hidden, weights: weights, weighted: weighted,
             pool: context.pool)
-        context.weightGradient(weighted, down, dy: dy)
-        context.linearBackward(
-            saved.x, gate, dy: saved.gate, into: dx, accumulate: accumulate)
-        context.linearBackward(saved.x, up, dy: saved.up, into: dx, accumulate: true)
+        context.weightGradients(
+            offsets: offsets,
+            [
+                (weighted, members.map(\.down), dy), (saved.x, members.map(\.gate), saved.gate),
+                (saved.x, members.map(\.up), saved.up),
+            ])
+        context.inputGradient(saved.gate, offsets: offsets, members.map(\.gate), into: dx)
+        context.inputGradient(
+            saved.up, offsets: offsets, members.map(\.up), into: dx, accumulate: true)
         return dots
     }
 }

@@ -60,7 +60,7 @@ final class TrainedMTP {
     ///   - targets: The main model's: the next token of every row.
     func start(_ hidden: Tensor, targets: [Int32], lossShare: Float) throws -> Pass {
         let next = targets.map { Int(max($0, 0)) }
-        let embedded = Tensor(rows: hidden.rows, columns: hidden.columns)
+        let embedded = Tensor(unfilledRows: hidden.rows, columns: hidden.columns)
         gatherRows(embedding.value, rows: next, into: embedded, pool: context.pool)
         let joined = join(
             context.norm(embedded, embeddingNorm), context.norm(hidden, hiddenNorm))
@@ -96,7 +96,7 @@ final class TrainedMTP {
     /// Adds to dHidden the gradient of the final hidden states.
     func finishBackward(_ pass: Pass, addingInto dHidden: Tensor) throws {
         let dx = try pass.block.finishBackward()
-        let dJoined = Tensor(rows: dx.rows, columns: 2 * dx.columns)
+        let dJoined = Tensor(unfilledRows: dx.rows, columns: 2 * dx.columns)
         context.linearBackward(pass.joined, projection, dy: dx, into: dJoined)
         let (dEmbeddedNormed, dHiddenNormed) = split(dJoined)
         context.normBackward(pass.hidden, hiddenNorm, dy: dHiddenNormed, addingInto: dHidden)
@@ -112,32 +112,18 @@ final class TrainedMTP {
 
     private func join(_ left: Tensor, _ right: Tensor) -> Tensor {
         let columns = left.columns
-        let joined = Tensor(rows: left.rows, columns: 2 * columns)
-        for row in 0 ..< left.rows {
-            let a = left.row(row)
-            let b = right.row(row)
-            var to = joined.mutableRow(row)
-            for column in 0 ..< columns {
-                to[column] = a[column]
-                to[columns + column] = b[column]
-            }
-        }
+        let joined = Tensor(unfilledRows: left.rows, columns: 2 * columns)
+        copyColumns(0 ..< columns, of: left, into: joined, pool: context.pool)
+        copyColumns(0 ..< columns, of: right, into: joined, at: columns, pool: context.pool)
         return joined
     }
 
     private func split(_ joined: Tensor) -> (Tensor, Tensor) {
         let columns = joined.columns / 2
-        let left = Tensor(rows: joined.rows, columns: columns)
-        let right = Tensor(rows: joined.rows, columns: columns)
-        for row in 0 ..< joined.rows {
-            let from = joined.row(row)
-            var a = left.mutableRow(row)
-            var b = right.mutableRow(row)
-            for column in 0 ..< columns {
-                a[column] = from[column]
-                b[column] = from[columns + column]
-            }
-        }
+        let left = Tensor(unfilledRows: joined.rows, columns: columns)
+        let right = Tensor(unfilledRows: joined.rows, columns: columns)
+        copyColumns(0 ..< columns, of: joined, into: left, pool: context.pool)
+        copyColumns(columns ..< 2 * columns, of: joined, into: right, pool: context.pool)
         return (left, right)
     }
 }

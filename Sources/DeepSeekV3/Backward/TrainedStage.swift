@@ -88,7 +88,7 @@ public final class TrainedStage {
 
     fileprivate func embed(_ tokens: [Int32]) -> Tensor {
         guard let embedding else { preconditionFailure("a stage without input or embedding") }
-        let x = Tensor(rows: tokens.count, columns: context.configuration.hiddenSize)
+        let x = Tensor(unfilledRows: tokens.count, columns: context.configuration.hiddenSize)
         gatherRows(embedding.value, rows: tokens.map { Int($0) }, into: x, pool: context.pool)
         return x
     }

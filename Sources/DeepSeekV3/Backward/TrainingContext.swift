@@ -54,12 +54,35 @@ public final class TrainingContext {
 
     /// y = x · wᵀ.
     func linear(_ x: Tensor, _ weight: Parameter, isExact: Bool = false) -> Tensor {
-        let y = Tensor(rows: x.rows, columns: weight.value.rows)
-        guard x.rows > 0 else { return y }
-        matmul(
-            .timesTransposed, rounded(x, isExact), roundedWeight(weight.value, isExact), into: y,
-            compute: isExact ? .float32 : compute, pool: pool)
-        return y
+        linear(x, offsets: [0, x.rows], [[weight]], isExact: isExact)[0]
+    }
+
+    /// One y per list of weights: rows `offsets[i] ..< offsets[i + 1]` times the list's weight i.
+    func linear(
+        _ x: Tensor, offsets: [Int], _ lists: [[Parameter]], isExact: Bool = false
+    ) -> [Tensor] {
+        let results = lists.map { Tensor(unfilledRows: x.rows, columns: $0[0].value.rows) }
+        guard x.rows > 0 else { return results }
+        let input = rounded(x, isExact)
+        var parts: [ProductPart] = []
+        for (index, rows) in ranges(offsets) {
+            // The same input in a row: it is prepared once.
+            let part = input.view(rows: rows)
+            for (weights, y) in zip(lists, results) {
+                let weight = roundedWeight(weights[index].value, isExact)
+                parts.append(ProductPart(part, weight, into: y.view(rows: rows)))
+            }
+        }
+        matmul(.timesTransposed, parts, compute: isExact ? .float32 : compute, pool: pool)
+        return results
+    }
+
+    /// The groups that have rows.
+    private func ranges(_ offsets: [Int]) -> [(Int, Range<Int>)] {
+        (0 ..< offsets.count - 1).compactMap { index in
+            let range = offsets[index] ..< offsets[index + 1]
+            return range.isEmpty ? nil : (index, range)
+        }
     }
 
     /// dx = or += dy · w now, dw += dyᵀ · x when the queue runs.
@@ -69,29 +92,47 @@ public final class TrainingContext {
     ) {
         guard dy.rows > 0 else { return }
         if let dx {
-            inputGradient(weight, dy: dy, into: dx, accumulate: accumulate, isExact: isExact)
+            inputGradient(
+                dy, offsets: [0, dy.rows], [weight], into: dx, accumulate: accumulate,
+                isExact: isExact)
         }
-        weightGradient(x, weight, dy: dy, isExact: isExact)
+        weightGradients(offsets: [0, dy.rows], [(x, [weight], dy)], isExact: isExact)
     }
 
-    /// dx = or += dy · w.
+    /// dx = or += dy · w, the rows `offsets[i] ..< offsets[i + 1]` by weight i.
     func inputGradient(
-        _ weight: Parameter, dy: Tensor, into dx: Tensor, accumulate: Bool = false,
+        _ dy: Tensor, offsets: [Int], _ weights: [Parameter], into dx: Tensor,
+        accumulate: Bool = false, isExact: Bool = false
+    ) {
+        let input = rounded(dy, isExact)
+        let parts = ranges(offsets).map { index, rows in
+            ProductPart(
+                input.view(rows: rows), roundedWeight(weights[index].value, isExact),
+                into: dx.view(rows: rows))
+        }
+        matmul(
+            .times, parts, accumulate: accumulate, compute: isExact ? .float32 : compute,
+            pool: pool)
+    }
+
+    /// dw += dyᵀ · x when the queue runs, for every weight over its own rows.
+    func weightGradients(
+        offsets: [Int], _ products: [(x: Tensor, weights: [Parameter], dy: Tensor)],
         isExact: Bool = false
     ) {
-        matmul(
-            .times, rounded(dy, isExact), roundedWeight(weight.value, isExact), into: dx,
-            accumulate: accumulate, compute: isExact ? .float32 : compute, pool: pool)
-    }
-
-    /// dw += dyᵀ · x when the queue runs.
-    func weightGradient(_ x: Tensor, _ weight: Parameter, dy: Tensor, isExact: Bool = false) {
-        guard dy.rows > 0 else { return }
         let compute: Compute = isExact ? .float32 : compute
         gradients.add { [self] in
-            matmul(
-                .transposedTimes, rounded(dy, isExact), rounded(x, isExact), into: weight.gradient,
-                accumulate: true, compute: compute, pool: pool)
+            var parts: [ProductPart] = []
+            for (x, weights, dy) in products {
+                let (input, output) = (rounded(x, isExact), rounded(dy, isExact))
+                for (index, rows) in ranges(offsets) {
+                    parts.append(
+                        ProductPart(
+                            output.view(rows: rows), input.view(rows: rows),
+                            into: weights[index].gradient))
+                }
+            }
+            matmul(.transposedTimes, parts, accumulate: true, compute: compute, pool: pool)
         }
     }
 
@@ -108,17 +149,11 @@ public final class TrainingContext {
         _ x: Tensor, _ weight: Parameter, columns: Range<Int>? = nil, epsilon: Float? = nil
     ) -> Tensor {
         let columns = columns ?? 0 ..< x.columns
-        let y = Tensor(rows: x.rows, columns: columns.count)
+        let y = Tensor(unfilledRows: x.rows, columns: columns.count)
         var part = x
         if columns.count != x.columns {
-            part = Tensor(rows: x.rows, columns: columns.count)
-            for row in 0 ..< x.rows {
-                let from = x.row(row)
-                var to = part.mutableRow(row)
-                for column in columns {
-                    to[column - columns.lowerBound] = from[column]
-                }
-            }
+            part = Tensor(unfilledRows: x.rows, columns: columns.count)
+            copyColumns(columns, of: x, into: part, pool: pool)
         }
         rmsNorm(
             part, weight: weight.value, epsilon: epsilon ?? configuration.normEpsilon, into: y,

@@ -120,6 +120,45 @@ public func gatherRows(_ x: Tensor, rows: [Int], into y: Tensor, pool: ThreadPoo
     }
 }
 
+/// y[i] += the sum over j of weights[i * terms + j] * x[rows[i * terms + j]], in the order of j.
+///
+/// - Parameters:
+///   - rows: As many for every row of y.
+///   - weights: One per entry of `rows`; 1 when nil.
+public func sumRows(
+    _ x: Tensor, rows: [Int], weights: [Float]?, into y: Tensor, pool: ThreadPool
+) {
+    let terms = y.rows == 0 ? 0 : rows.count / y.rows
+    precondition(
+        x.columns == y.columns && rows.count == terms * y.rows
+            && weights?.count ?? rows.count == rows.count,
+        "\(rows.count) rows, \(weights?.count ?? 0) weights, into \(y.rows)")
+    for row in rows { precondition(row >= 0 && row < x.rows, "row \(row) of \(x.rows)") }
+    pool.split(y.rows) { part in
+        for place in part.lowerBound * terms ..< part.upperBound * terms {
+            unsafe ck_f32_accumulate(
+                x.base + rows[place] * x.columns, weights?[place] ?? 1,
+                y.base + place / terms * y.columns, x.columns)
+        }
+    }
+}
+
+/// Copies columns `range` of every row of x into y, from column `column` on.
+public func copyColumns(
+    _ range: Range<Int>, of x: Tensor, into y: Tensor, at column: Int = 0, pool: ThreadPool
+) {
+    precondition(
+        x.rows == y.rows && range.lowerBound >= 0 && range.upperBound <= x.columns && column >= 0
+            && column + range.count <= y.columns,
+        "columns \(range) of \(x.rows)x\(x.columns) at \(column) of \(y.rows)x\(y.columns)")
+    pool.split(x.rows) { rows in
+        for row in rows {
+            unsafe (y.base + row * y.columns + column).update(
+                from: x.base + row * x.columns + range.lowerBound, count: range.count)
+        }
+    }
+}
+
 /// y[rows[i]] += weights[i] * x[i], in the order of i, so that the sum's bits never change.
 public func scatterAddRows(_ x: Tensor, rows: [Int], weights: [Float], into y: Tensor) {
     precondition(

@@ -3,7 +3,7 @@ internal import CKernels
 extension Tensor {
     /// A copy whose values went through e4m3 with one scale per row and 128 columns.
     public func roundedToFloat8Rows(pool: ThreadPool) -> Tensor {
-        let result = Tensor(rows: rows, columns: columns)
+        let result = Tensor(unfilledRows: rows, columns: columns)
         pool.split(rows) { range in
             let scales = (columns + 127) / 128
             unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: columns) { bytes in
@@ -24,7 +24,7 @@ extension Tensor {
 
     /// A copy whose values went through e4m3 with one scale per 128x128 block.
     public func roundedToFloat8Blocks(pool: ThreadPool) -> Tensor {
-        let result = Tensor(rows: rows, columns: columns)
+        let result = Tensor(unfilledRows: rows, columns: columns)
         let blockRows = (rows + 127) / 128
         pool.split(blockRows) { range in
             let scales = (columns + 127) / 128

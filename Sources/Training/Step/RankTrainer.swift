@@ -38,6 +38,7 @@ public final class RankTrainer {
     public init(_ options: TrainingOptions, fabric: any Fabric, experts: (any Fabric)? = nil) throws
     {
         try options.shape.validate(for: options.model)
+        Tensor.recycleMemory()
         self.options = options
         self.fabric = fabric
         let shape = options.shape
