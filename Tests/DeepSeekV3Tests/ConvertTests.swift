@@ -123,4 +123,37 @@ import Testing
         let scales = 3 * (7168 / 128) * (2048 / 128) * 4
         #expect(summary.expertBytes == 58 * (3 * 7168 * 2048 + scales) + 3 * 7168 * 2048 + scales)
     }
+
+    @Test func `a folder named with a slash at its end is written all the same`() throws {
+        try make("slash/", .bfloat16)
+        #expect(try bytes("slash/model.safetensors").count > 0)
+        try FileManager.default.createDirectory(
+            atPath: path("empty"), withIntermediateDirectories: true)
+        try FormatConversion.bfloat16ToFloat8.run(
+            source: path("slash"), target: path("empty") + "//", pool: pool)
+        #expect(try bytes("empty/model.safetensors").count > 0)
+        #expect(!FileManager.default.fileExists(atPath: path("empty.partial")))
+    }
+
+    @Test func `an FP8 tensor that is no matrix is refused by name`() throws {
+        let folder = path("vector")
+        try FileManager.default.createDirectory(
+            atPath: folder, withIntermediateDirectories: true)
+        try Data(Self.small.utf8).write(to: URL(filePath: folder + "/config.json"))
+        let name = "model.layers.0.self_attn.q_proj.weight"
+        let writer = try SafetensorsWriter(
+            path: folder + "/model.safetensors",
+            tensors: [
+                OutputTensor(name: name, type: .float8e4m3, shape: [128]),
+                OutputTensor(name: name + "_scale_inv", type: .float32, shape: [1]),
+            ])
+        try writer.write([UInt8](repeating: 0, count: 128), to: name, at: 0)
+        try writer.write([0, 0, 128, 63], to: name + "_scale_inv", at: 0)
+        try writer.finish()
+        let error = #expect(throws: ModelError.self) {
+            try FormatConversion.float8ToBFloat16.run(
+                source: folder, target: path("out"), pool: pool)
+        }
+        #expect("\(error!)".contains("only matrices have block scales"))
+    }
 }

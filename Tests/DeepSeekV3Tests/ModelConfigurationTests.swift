@@ -127,4 +127,14 @@ import Testing
         let deep = Data(String(repeating: "[", count: 100_000).utf8)
         #expect(throws: ModelError.self) { try ModelConfiguration.parse(deep, file: "c") }
     }
+
+    @Test func `sizes that are each allowed and together cannot be counted are refused`() throws {
+        let wide = try refusal([
+            "hidden_size": 1 << 20, "moe_intermediate_size": 1 << 20, "n_routed_experts": 1024,
+            "num_hidden_layers": 1000,
+        ])
+        #expect(wide.contains("hidden_size: 1048576 and the other sizes make more than"))
+        let many = try refusal(["n_routed_experts": 65536, "num_hidden_layers": 1024])
+        #expect(many.contains("n_routed_experts: 65536 in 1024 layers are 67108864 experts"))
+    }
 }

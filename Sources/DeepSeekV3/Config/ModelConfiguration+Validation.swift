@@ -15,6 +15,10 @@ extension ModelConfiguration {
         static let vocabulary = 1 << 24
         /// Positions; V3 has 163,840.
         static let positions = 1 << 24
+        /// Routed experts of all layers together; Kimi K2 has 23,040.
+        static let expertsInAll = 1 << 20
+        /// Parameters in all; Kimi K2 has 1e12.
+        static let parameters = 1e15
         /// Multi-token-prediction blocks; V3 has 1.
         static let mtpLayers = 16
     }
@@ -32,6 +36,31 @@ extension ModelConfiguration {
         try validateSizes(file)
         try validateGate(file)
         try validateNumbers(file)
+        try validateSum(file)
+    }
+
+    /// Values that are each within their limits may still describe more than can be counted.
+    private func validateSum(_ file: String) throws {
+        let layers = layerCount + mtpLayerCount
+        let experts = layers * routedExpertCount
+        guard experts <= Limit.expertsInAll else {
+            throw ModelError.configuration(
+                file: file, key: "n_routed_experts",
+                fact: "\(routedExpertCount) in \(layers) layers are \(experts) experts; the limit "
+                    + "is \(Limit.expertsInAll)")
+        }
+        // In Double, which does not overflow: each term is below 1e19.
+        let perLayer =
+            Double(attentionParameterCount)
+            + 3 * Double(hiddenSize) * Double(intermediateSize + sharedIntermediateSize)
+            + Double(routedExpertCount) * Double(expertParameterCount)
+        let count = Double(layers) * perLayer + 2 * Double(vocabularySize) * Double(hiddenSize)
+        guard count <= Limit.parameters else {
+            throw ModelError.configuration(
+                file: file, key: "hidden_size",
+                fact: "\(hiddenSize) and the other sizes make more than \(Limit.parameters) "
+                    + "parameters")
+        }
     }
 
     /// Throws unless a value lies in its range.

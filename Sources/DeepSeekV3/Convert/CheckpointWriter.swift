@@ -37,6 +37,9 @@ struct CheckpointWriter {
 
     /// - Throws: `ModelError.file` if something other than an empty folder is in the way.
     init(directory: String) throws {
+        // With a slash at the end, the partial folder would lie inside the one it is to become.
+        var directory = directory
+        while directory.count > 1, directory.hasSuffix("/") { directory.removeLast() }
         self.directory = directory
         partial = directory + ".partial"
         let files = FileManager.default
@@ -55,13 +58,22 @@ struct CheckpointWriter {
     }
 
     /// Removes what was written.
-    func abandon() throws { try FileManager.default.removeItem(atPath: partial) }
+    func abandon() throws {
+        guard FileManager.default.fileExists(atPath: partial) else { return }
+        try FileManager.default.removeItem(atPath: partial)
+    }
 
     /// Puts the folder under its name.
     func commit() throws {
         let files = FileManager.default
         do {
-            if files.fileExists(atPath: directory) { try files.removeItem(atPath: directory) }
+            // Empty when this began; what came since stays, and is the error.
+            if files.fileExists(atPath: directory) {
+                guard try files.contentsOfDirectory(atPath: directory).isEmpty else {
+                    throw ModelError.file(directory, fact: "is not an empty folder any more")
+                }
+                try files.removeItem(atPath: directory)
+            }
             try files.moveItem(atPath: partial, toPath: directory)
         } catch {
             throw ModelError.file(directory, fact: "cannot be put in place: \(error)")

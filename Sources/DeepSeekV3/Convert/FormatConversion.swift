@@ -101,6 +101,11 @@ public enum FormatConversion: String, Sendable, CaseIterable {
     private func checkScales(
         of name: String, _ weight: Checkpoint.Located, _ checkpoint: Checkpoint
     ) throws {
+        guard weight.entry.shape.count == 2 else {
+            throw ModelError.tensor(
+                file: checkpoint.file(of: weight), name: printable(name),
+                fact: "F8_E4M3 of shape \(weight.entry.shape); only matrices have block scales")
+        }
         let scales = try checkpoint.locate(name + Self.scaleSuffix)
         let wanted = Self.scaleShape(weight.entry.shape)
         guard scales.entry.type == .float32, scales.entry.shape == wanted else {
