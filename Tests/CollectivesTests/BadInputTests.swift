@@ -135,4 +135,50 @@ import Transport
         }
         #expect(sums == [2, 0, 2])
     }
+
+    @Test func `the largest count of rows fits beside its sequence`() {
+        let most = ExpertParallelConfiguration.tokenCeiling * Routing.maximumTopK
+        let word = Arrival.word(sequence: 5, count: most)
+        #expect(Arrival.count(of: word) == most)
+        #expect(Arrival.sequence(of: word) == 5)
+    }
+
+    @Test(arguments: [0, -4, .max])
+    func `experts that no model has are refused`(count: Int) {
+        #expect(throws: CollectivesError.self) {
+            try RoutingGenerator(pattern: .uniform, expertCount: count, topK: 2)
+        }
+    }
+
+    @Test(arguments: [
+        "zipf:nan", "zipf:-1", "zipf:x", "k-hot:7", "k-hot:-0.1", "uniform:3", "hot",
+    ])
+    func `a pattern that draws nothing sensible is refused`(text: String) {
+        #expect(AllToAllOptions.Pattern(text) == nil)
+    }
+
+    @Test func `a place to return to that no window has is refused`() throws {
+        let endings = try onRanksCatching(2, nodes: [0, 1]) { fabric in
+            let group = try Self.group(fabric, limit: .seconds(2))
+            let routing = try Routing(tokenCount: 1, topK: 2, expertIDs: [2, 3])
+            let tokens = Tensor(rows: 1, columns: 128)
+            let received = try group.dispatch(tokens, routing: routing).wait()
+            if fabric.rank == 0 {
+                // The head of the block that rank 1 carries, as a hostile rank would write it.
+                let own = group.maps[0].stagedBlock(1, to: 1, count: 0)
+                group.window.withStaging(own) { $0.setWord(UInt64(Int.max), at: 0) }
+                try group.window.put(
+                    own, to: 1, at: group.maps[1].block(1, from: 0, count: 0).lowerBound)
+                try group.window.flush(deadline: Deadline(.seconds(2), "test"))
+            }
+            try fabric.barrier(deadline: Deadline(.seconds(5), "test"))
+            let rows = Tensor(rows: received.gatheredRowCount, columns: 128)
+            try group.combine(rows, for: received).wait(addingInto: tokens)
+        }
+        let error = #expect(throws: CollectivesError.self) { try endings[1].get() }
+        guard case .malformed(0, _)? = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+    }
 }

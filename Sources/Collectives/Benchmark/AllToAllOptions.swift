@@ -74,12 +74,18 @@ public struct AllToAllOptions: Hashable, Codable, Sendable {
 
 extension AllToAllOptions.Pattern {
     /// Reads `uniform`, `zipf:1.0`, `k-hot` or `k-hot:0.8`; files are the program's to read.
+    ///
+    /// Nil for any other text, an exponent outside 0...100 or a share outside 0...1.
     public init?(_ text: String) {
         let parts = text.split(separator: ":", maxSplits: 1).map(String.init)
-        switch (parts.first, parts.count > 1 ? Double(parts[1]) : nil) {
+        let number = parts.count > 1 ? Double(parts[1]) : nil
+        guard parts.count < 2 || number != nil else { return nil }
+        switch (parts.first, number) {
         case ("uniform", nil): self = .uniform
-        case ("zipf", let exponent): self = .zipf(exponent ?? 1)
-        case ("k-hot", let share): self = .kHot(share: share ?? 0.8)
+        case ("zipf", let exponent) where (0 ... 100).contains(exponent ?? 1):
+            self = .zipf(exponent ?? 1)
+        case ("k-hot", let share) where (0 ... 1).contains(share ?? 0.8):
+            self = .kHot(share: share ?? 0.8)
         default: return nil
         }
     }

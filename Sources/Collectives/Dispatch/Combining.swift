@@ -159,9 +159,9 @@ extension Operation {
         }
         let there = group.maps[source]
         let limit = group.configuration.maximumTokensPerRank * group.configuration.topK
-        guard base >= 0, base + staged <= limit else {
+        guard base >= 0, base <= limit - staged else {
             throw CollectivesError.malformed(
-                Rank(rawValue: source), "rows \(base) to \(base + staged) of \(limit) to return to")
+                Rank(rawValue: source), "\(staged) rows from \(base) of \(limit) to return to")
         }
         returnedBytes[source] = staged * here.outputStride
         let first = here.stagedReturn(buffer, to: source, 0).lowerBound

@@ -53,7 +53,7 @@ public struct ExpertParallelConfiguration: Hashable, Codable, Sendable {
     /// Far above any model's; keeps every offset within 48 bits.
     static let maximumHiddenSize = 1 << 17
     /// Times the largest top-k, a count of rows still fits the 24 bits that a signal has for it.
-    static let tokenCeiling = 1 << 18
+    static let tokenCeiling = (1 << 18) - 1
 
     /// Checks each field against its limit.
     public func validate() throws(CollectivesError) {

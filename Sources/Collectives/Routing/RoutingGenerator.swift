@@ -22,6 +22,9 @@ public struct RoutingGenerator: Sendable {
     public let groupCount: Int, topGroups: Int
     private let popularity: [Double]
 
+    /// Far above any model's experts in one layer.
+    public static let maximumExpertCount = 1 << 20
+
     /// Prepares to draw.
     ///
     /// - Throws: `CollectivesError.limit` if the groups do not divide the experts, or the groups a
@@ -29,6 +32,11 @@ public struct RoutingGenerator: Sendable {
     public init(
         pattern: Pattern, expertCount: Int, topK: Int, groupCount: Int = 1, topGroups: Int = 1
     ) throws(CollectivesError) {
+        guard (1 ... Self.maximumExpertCount).contains(expertCount) else {
+            throw .limit(
+                "experts", value: expertCount, range: 1 ... Self.maximumExpertCount,
+                origin: "RoutingGenerator.maximumExpertCount")
+        }
         guard (1 ... expertCount).contains(topK) else {
             throw .limit("top-k", value: topK, range: 1 ... expertCount, origin: "experts")
         }

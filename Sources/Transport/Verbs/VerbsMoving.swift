@@ -165,6 +165,9 @@ extension VerbsCore {
         if let fault = header.fault(byteCount: 0, window: size) {
             return lose(peer, cause: "it sent \(fault)")
         }
+        guard header.signal != PutHeader.noSignal else {
+            return lose(peer, cause: "it sent a record without a signal")
+        }
         memory.setSignal(Int(header.signal), header.value)
         outside.control.ring()
     }
