@@ -26,7 +26,7 @@ import Transport
     }
 
     /// 256 byte tokens and two specials: a tokenizer small enough to write down.
-    private func writeTokenizer(_ path: String) throws {
+    func writeTokenizer(_ path: String) throws {
         var vocabulary: [String: Int] = [:]
         for byte in 0 ..< 256 {
             let isPlain = (33 ... 126).contains(byte) || (161 ... 172).contains(byte) || byte > 173
@@ -57,7 +57,7 @@ import Transport
     }
 
     /// A job of few steps on text that repeats itself.
-    private func writeJob(_ folder: String, _ more: String = "") throws -> String {
+    func writeJob(_ folder: String, _ more: String = "") throws -> String {
         try writeTokenizer(folder + "/tokenizer")
         let lines = (0 ..< 40).map { "{\"text\": \"the swift number \($0 % 7) flies home\"}" }
         try lines.joined(separator: "\n")
@@ -89,7 +89,7 @@ import Transport
         return folder + "/job.yaml"
     }
 
-    private func run(_ path: String, resumes: Bool = false) throws {
+    func run(_ path: String, resumes: Bool = false) throws {
         let job = try TrainingJob.load(path: path)
         try LocalRanks.run(job.options().shape) { place in
             try TrainingRun(job, resumes: resumes) { _ in }
@@ -97,7 +97,7 @@ import Transport
         }
     }
 
-    private func losses(_ folder: String) throws -> [String] {
+    func losses(_ folder: String) throws -> [String] {
         let text = try String(contentsOfFile: folder + "/run/metrics.jsonl", encoding: .utf8)
         return text.split(separator: "\n").map { line in
             String(line.split(separator: ",").first { $0.contains("\"loss\"") } ?? "")

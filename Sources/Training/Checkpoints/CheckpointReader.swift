@@ -9,7 +9,9 @@ struct CheckpointReader {
 
     init(directory: String) throws {
         self.directory = directory
-        let names = try FileManager.default.contentsOfDirectory(atPath: directory)
+        guard let names = try? FileManager.default.contentsOfDirectory(atPath: directory) else {
+            throw TrainingError.checkpoint(directory, fact: "is no folder that can be read")
+        }
         let files = names.filter { $0.hasSuffix(".safetensors") }.sorted()
         guard !files.isEmpty else {
             throw TrainingError.checkpoint(directory, fact: "has no safetensors file")
@@ -69,7 +71,7 @@ struct CheckpointReader {
             let middle = key.dropFirst(kind.count + 1).dropLast(name.count + 1)
             guard let start = Int(middle) else { continue }
             let bytes = place.file.copyBytes(place.entry.bytes)
-            guard start >= 0, start + bytes.count / 2 <= count else {
+            guard start >= 0, bytes.count / 2 <= count, start <= count - bytes.count / 2 else {
                 throw TrainingError.checkpoint(directory, fact: "\(key) is out of range")
             }
             for index in 0 ..< bytes.count / 2 {

@@ -43,9 +43,9 @@ public enum Export {
         guard let tokenizer else { return }
         for name in ["tokenizer.json", "tokenizer_config.json", "generation_config.json"]
         where files.fileExists(atPath: tokenizer + "/" + name) {
-            try? files.removeItem(atPath: directory + "/" + name)
-            try files.copyItem(
-                atPath: tokenizer + "/" + name, toPath: directory + "/" + name)
+            // Read before it is written: the two folders may be one.
+            let data = try Data(contentsOf: URL(filePath: tokenizer + "/" + name))
+            try data.write(to: URL(filePath: directory + "/" + name), options: .atomic)
         }
     }
 

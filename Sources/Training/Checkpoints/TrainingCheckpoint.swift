@@ -25,6 +25,23 @@ public struct TrainingCheckpoint {
         "step-" + String(repeating: "0", count: max(0, 8 - "\(step)".count)) + "\(step)"
     }
 
+    /// What a checkpoint's `state.json` says.
+    static func state(in directory: String) throws -> State {
+        let path = directory + "/state.json"
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw TrainingError.checkpoint(path, fact: "cannot be read")
+        }
+        do {
+            let state = try JSONDecoder().decode(State.self, from: data)
+            guard state.step >= 0 else {
+                throw TrainingError.checkpoint(path, fact: "step \(state.step) is negative")
+            }
+            return state
+        } catch let error as DecodingError {
+            throw TrainingError.checkpoint(path, fact: "\(error)")
+        }
+    }
+
     /// The newest complete checkpoint in a run's folder.
     public static func newest(in directory: String) -> String? {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
@@ -57,7 +74,7 @@ extension RankTrainer {
         }
         if fabric.rank == 0 { try publish(directory, name) }
         try fabric.barrier(deadline: Deadline(.seconds(60), "checkpoint"))
-        if fabric.rank == 0 { prune(directory, keeping: keeping) }
+        if fabric.rank == 0 { prune(directory, through: name, keeping: keeping) }
     }
 
     private func publish(_ directory: String, _ name: String) throws {
@@ -65,6 +82,12 @@ extension RankTrainer {
             step: step, seed: options.seed, rankCount: fabric.rankCount,
             tokensPerStep: options.tokensPerStep)
         let partial = directory + "/" + name + ".partial"
+        // A run of more ranks that was killed here has left files that are none of this state.
+        let own = Set((0 ..< fabric.rankCount).map { "rank-\($0).safetensors" })
+        let files = FileManager.default
+        for stray in try files.contentsOfDirectory(atPath: partial) where !own.contains(stray) {
+            try files.removeItem(atPath: partial + "/" + stray)
+        }
         let sink = try FileSink(path: partial + "/state.json")
         try sink.append(Array(try JSONEncoder().encode(state)))
         try sink.synchronize()
@@ -74,10 +97,13 @@ extension RankTrainer {
         try FileManager.default.moveItem(atPath: partial, toPath: target)
     }
 
-    private func prune(_ directory: String, keeping: Int) {
+    /// Removes what is older than the last few checkpoints up to this one.
+    private func prune(_ directory: String, through name: String, keeping: Int) {
         let files = FileManager.default
         let names = (try? files.contentsOfDirectory(atPath: directory)) ?? []
-        let complete = names.filter { $0.hasPrefix("step-") && !$0.hasSuffix(".partial") }.sorted()
+        let complete = names.filter {
+            $0.hasPrefix("step-") && !$0.hasSuffix(".partial") && $0 <= name
+        }.sorted()
         for old in complete.dropLast(keeping) {
             try? files.removeItem(atPath: directory + "/" + old)
         }
@@ -113,9 +139,7 @@ extension RankTrainer {
 
     /// Takes up where a checkpoint of this run was left, by any number of ranks.
     public func resume(from directory: String) throws {
-        let path = directory + "/state.json"
-        let state = try JSONDecoder().decode(
-            TrainingCheckpoint.State.self, from: Data(contentsOf: URL(filePath: path)))
+        let state = try TrainingCheckpoint.state(in: directory)
         let store = try CheckpointReader(directory: directory)
         try loadValues(store)
         for item in sync.owned where !item.range.isEmpty {

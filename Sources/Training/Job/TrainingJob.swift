@@ -152,14 +152,7 @@ extension TrainingJob {
         guard let data = FileManager.default.contents(atPath: path) else {
             throw TrainingError.job(path, fact: "cannot be read")
         }
-        let text = String(decoding: data, as: UTF8.self)
-        let known = Set(CodingKeys.allCases.map(\.rawValue))
-        if let map = try Yams.load(yaml: text) as? [String: Any],
-            let key = map.keys.sorted().first(where: { !known.contains($0) })
-        {
-            throw TrainingError.job(key, fact: "is not a key of a training job")
-        }
-        var job = try YAMLDecoder().decode(TrainingJob.self, from: text)
+        var job = try parse(String(decoding: data, as: UTF8.self), path: path)
         let folder = URL(filePath: path).deletingLastPathComponent()
         func resolve(_ file: String) -> String {
             URL(filePath: file, relativeTo: folder).path(percentEncoded: false)
@@ -174,19 +167,22 @@ extension TrainingJob {
         return job
     }
 
-    private func validate() throws {
-        for (name, value) in [
-            ("steps", steps), ("sequence_length", sequenceLength), ("sequences", sequences),
-            ("threads", threads), ("checkpoint_every", checkpointEvery),
-            ("keep_checkpoints", keepCheckpoints), ("validate_every", validateEvery),
-        ] where value < 1 {
-            throw TrainingError.notPositive(name, value: value)
+    /// Reads the text of a job file; `path` is only for messages.
+    private static func parse(_ text: String, path: String) throws -> TrainingJob {
+        do {
+            let known = Set(CodingKeys.allCases.map(\.rawValue))
+            if let map = try Yams.load(yaml: text) as? [String: Any],
+                let key = map.keys.sorted().first(where: { !known.contains($0) })
+            {
+                throw TrainingError.job(key, fact: "is not a key of a training job")
+            }
+            return try YAMLDecoder().decode(TrainingJob.self, from: text)
+        } catch let error as TrainingError {
+            throw error
+        } catch {
+            let words = "\(error)".split(separator: "\n").first ?? "unreadable"
+            throw TrainingError.job("\(path):", fact: String(words))
         }
-        for file in train + validation where !FileManager.default.fileExists(atPath: file) {
-            throw TrainingError.missingText(file)
-        }
-        _ = try TokenFile.fingerprint(tokenizer: tokenizer)
-        try options().shape.validate(for: configuration())
     }
 
     /// The model's shape.
@@ -197,7 +193,7 @@ extension TrainingJob {
         guard let data = FileManager.default.contents(atPath: model) else {
             throw TrainingError.job("model", fact: "\(model) cannot be read")
         }
-        return try JSONDecoder().decode(ModelConfiguration.self, from: data)
+        return try ModelConfiguration.parse(data, file: model)
     }
 
     /// The run that the job asks for.

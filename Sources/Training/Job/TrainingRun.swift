@@ -27,11 +27,17 @@ public struct TrainingRun {
     public func run(fabric: any Fabric, experts: (any Fabric)?) throws {
         let options = try job.options()
         let isFirst = fabric.rank == 0
+        let checkpoints = job.output + "/checkpoints"
+        if !resumes, let old = TrainingCheckpoint.newest(in: checkpoints) {
+            throw TrainingError.checkpoint(
+                old,
+                fact: "is of an earlier run: --resume goes on from it, another output begins "
+                    + "anew")
+        }
         if isFirst { _ = try JobText(job, makes: true) }
         try fabric.barrier(deadline: Deadline(.seconds(600), "tokenizing the text"))
         let text = try JobText(job, makes: false)
         let trainer = try RankTrainer(options, fabric: fabric, experts: experts)
-        let checkpoints = job.output + "/checkpoints"
         if resumes {
             guard let newest = TrainingCheckpoint.newest(in: checkpoints) else {
                 throw TrainingError.checkpoint(checkpoints, fact: "has no checkpoint")

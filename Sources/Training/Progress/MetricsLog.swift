@@ -41,6 +41,8 @@ final class MetricsLog {
         path = job.output + "/metrics.jsonl"
         if step > 0, let data = FileManager.default.contents(atPath: path) {
             let decoder = JSONDecoder()
+            decoder.nonConformingFloatDecodingStrategy = .convertFromString(
+                positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
             lines = data.split(separator: UInt8(ascii: "\n"))
                 .compactMap { try? decoder.decode(Line.self, from: Data($0)) }
                 .filter { $0.step <= step }

@@ -1,0 +1,65 @@
+import DeepSeekV3
+import Foundation
+
+extension TrainingJob {
+    /// Above any run's; below it no product of counts overflows.
+    private static let most = 1 << 20
+    /// Rows of a micro-batch: more do not fit a machine.
+    private static let mostRows = 1 << 24
+
+    /// Checks every value, and everything that can be known before any work.
+    func validate() throws {
+        try check("steps", steps, 1, 1 << 40)
+        try check("sequence_length", sequenceLength, 2, Self.most)
+        try check("sequences", sequences, 1, Self.most)
+        try check("sequences x sequence_length", sequences * sequenceLength, 1, Self.mostRows)
+        try check("threads", threads, 1, 256)
+        try check("warm_up_steps", warmUpSteps, 0, 1 << 40)
+        try check("constant_steps", constantSteps, 0, 1 << 40)
+        try check("checkpoint_every", checkpointEvery, 1, 1 << 40)
+        try check("keep_checkpoints", keepCheckpoints, 1, Self.most)
+        try check("validate_every", validateEvery, 1, 1 << 40)
+        try check("validation_length", validationLength, 2, Self.most)
+        try check("validation_documents", validationDocuments, 1, Self.most)
+        try checkNumbers()
+        let shape = try options().shape
+        try check("pipeline_ranks", pipelineRanks, 1, 1024)
+        try check("data_ranks", dataRanks, 1, 1024)
+        try check("micro_batches", microBatches, 1, 1 << 16)
+        for file in train + validation where !FileManager.default.fileExists(atPath: file) {
+            throw TrainingError.missingText(file)
+        }
+        let model = try configuration()
+        try shape.validate(for: model)
+        let tokens = try Tokenizer(directory: URL(filePath: tokenizer)).vocabularySize
+        guard tokens <= model.vocabularySize else {
+            throw TrainingError.job(
+                "tokenizer",
+                fact: "\(tokenizer) has \(tokens) tokens: the model has \(model.vocabularySize) "
+                    + "(vocab_size)")
+        }
+    }
+
+    private func checkNumbers() throws {
+        try check("learning_rate", learningRate, 0, 1000)
+        try check("final_learning_rate", finalLearningRate ?? 0, 0, 1000)
+        try check("weight_decay", Double(weightDecay), 0, 1000)
+        try check("clip", clip, .leastNonzeroMagnitude, 1e30)
+        try check("bias_step", Double(biasStep), 0, 1000)
+        try check("balance_weight", Double(balanceWeight), 0, 1000)
+        try check("mtp_weight", Double(mtpWeight), 0, 1000)
+        try check("start_deviation", startDeviation, 0, 1000)
+    }
+
+    /// A `nan` lies outside every range.
+    private func check<Value: Comparable>(
+        _ name: String, _ value: Value, _ least: Value, _ most: Value
+    ) throws {
+        if value < least, least as? Int == 1, let count = value as? Int {
+            throw TrainingError.notPositive(name, value: count)
+        }
+        guard value >= least, value <= most else {
+            throw TrainingError.job(name, fact: "is \(value): it must lie in \(least)...\(most)")
+        }
+    }
+}

@@ -1,0 +1,97 @@
+import DeepSeekV3
+import Foundation
+import Testing
+
+@testable import Training
+
+/// Values, folders and files that a run must not begin with, or must not be harmed by.
+extension RunTests {
+    @Test(arguments: [
+        "validation_length: 0", "validation_length: -4", "validation_documents: -1",
+        "threads: 100000", "sequences: 9223372036854775807", "sequence_length: 1",
+        "micro_batches: 0", "warm_up_steps: -5", "learning_rate: .nan", "clip: 0",
+        "start_deviation: .inf", "weight_decay: -1", "seed: -1", "schedule: foo",
+        "precision: int4", "train: 5", "steps: [1]",
+    ])
+    func `a value beyond its limit is refused with its key`(line: String) throws {
+        let folder = try Folder()
+        let path = try writeJob(folder.path)
+        let key = line.split(separator: ":")[0]
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+            .split(separator: "\n").filter { !$0.hasPrefix(key + ":") }.joined(separator: "\n")
+        try (text + "\n" + line + "\n").write(toFile: path, atomically: true, encoding: .utf8)
+        let error = #expect(throws: TrainingError.self) { try TrainingJob.load(path: path) }
+        #expect("\(error!)".contains(key))
+        #expect(error?.exitCode == 2)
+    }
+
+    @Test func `a model that describes nothing, or lacks the tokenizer's tokens, is refused`()
+        throws
+    {
+        let folder = try Folder()
+        let path = try writeJob(folder.path)
+        let file = URL(filePath: folder.path + "/config.json")
+        var model = ModelConfiguration.tiny
+        model.layerCount = 2
+        model.vocabularySize = 257
+        try model.encoded().write(to: file)
+        let error = #expect(throws: TrainingError.self) { try TrainingJob.load(path: path) }
+        #expect("\(error!)".contains("has 258 tokens: the model has 257 (vocab_size)"))
+        model.routedExpertCount = 0
+        try model.encoded().write(to: file)
+        #expect(throws: ModelError.self) { try TrainingJob.load(path: path) }
+    }
+
+    @Test func `what a killed run of more ranks left does not come into a checkpoint`() throws {
+        let folder = try Folder()
+        let job = try writeJob(folder.path)
+        let partial = folder.path + "/run/checkpoints/step-00000004.partial"
+        try FileManager.default.createDirectory(
+            atPath: partial, withIntermediateDirectories: true)
+        try Data("stale".utf8).write(to: URL(filePath: partial + "/rank-3.safetensors"))
+        try run(job)
+        let names = try FileManager.default.contentsOfDirectory(
+            atPath: folder.path + "/run/checkpoints/step-00000004")
+        #expect(names.sorted() == ["config.json", "rank-0.safetensors", "state.json"])
+    }
+
+    @Test func `a run does not begin anew over an earlier one's checkpoints`() throws {
+        let folder = try Folder()
+        let job = try writeJob(folder.path)
+        try run(job)
+        let error = #expect(throws: TrainingError.self) { try run(job) }
+        #expect("\(error!)".contains("--resume goes on from it"))
+    }
+
+    @Test func `an export beside its own tokenizer keeps the tokenizer`() throws {
+        let folder = try Folder()
+        try run(writeJob(folder.path))
+        let tokenizer = folder.path + "/tokenizer"
+        let before = try Data(contentsOf: URL(filePath: tokenizer + "/tokenizer.json"))
+        try Export.write(
+            checkpoint: folder.path + "/run/checkpoints/step-00000008", to: tokenizer,
+            format: .bfloat16, tokenizer: tokenizer)
+        #expect(try Data(contentsOf: URL(filePath: tokenizer + "/tokenizer.json")) == before)
+    }
+
+    @Test func `moments that claim to lie beyond any parameter are refused`() throws {
+        let folder = try Folder()
+        var writer = SafetensorsWriter()
+        writer.add(patterns: [1, 2], as: "first.\(Int.max).weight")
+        try writer.write(to: folder.path + "/rank-0.safetensors")
+        let reader = try CheckpointReader(directory: folder.path)
+        #expect(throws: TrainingError.self) {
+            try reader.moments("first", of: "weight", count: 2)
+        }
+    }
+
+    @Test func `a folder that is no checkpoint is refused with its name`() throws {
+        let folder = try Folder()
+        #expect(throws: TrainingError.self) {
+            try TrainingCheckpoint.state(in: folder.path)
+        }
+        #expect(throws: TrainingError.self) {
+            try CheckpointReader(directory: folder.path + "/none")
+        }
+    }
+}
