@@ -41,6 +41,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
         let stop = StopFlag.onSignals()
         if lifeline { Lifeline.watch { stop.raise(SIGTERM) } }
         let configuration = try JobConfiguration(contentsOf: job)
+        // The front door opens last; what is wrong with its settings is said first.
+        _ = try Door.configuration(configuration)
         try checkPort(configuration)
         let outbox = Outbox()
         let router = RemoteRouter(rankCount: configuration.ranks) { outbox.send($1, to: $0) }

@@ -19,13 +19,28 @@ actor Door {
         self.log = log
     }
 
+    /// What the job says of the API.
+    ///
+    /// - Throws: `ClusterError.badInput` with the setting that is not known or beyond its limits.
+    static func configuration(
+        _ job: JobConfiguration
+    ) throws(ClusterError) -> FrontDoorConfiguration {
+        var configuration = try job.api.applied(to: FrontDoorConfiguration(), section: "api")
+        configuration.address = job.http.address
+        configuration.port = job.http.port
+        do {
+            try configuration.validate()
+        } catch {
+            throw .badInput("api.\(error)")
+        }
+        return configuration
+    }
+
     /// Opens the door and returns where it is.
     ///
     /// - Throws: What the API's settings, the model's texts or the port have against it.
     func open() async throws -> JobConfiguration.Endpoint {
-        var configuration = try job.api.applied(to: FrontDoorConfiguration(), section: "api")
-        configuration.address = job.http.address
-        configuration.port = job.http.port
+        let configuration = try Self.configuration(job)
         let text = try ModelText(
             directory: job.model,
             contextTokens: job.limits.contextTokens > 0 ? job.limits.contextTokens : nil)

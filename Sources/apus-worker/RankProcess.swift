@@ -28,6 +28,7 @@ final class RankProcess {
         defer { fabric.close() }
         let engineConfiguration = try job.engine.applied(
             to: EngineConfiguration(), section: "engine")
+        try engineConfiguration.validate()
         let checkpoint = try Checkpoint(directory: job.model)
         let shape = try ModelConfiguration.load(directory: job.model)
         let compute = try defaultCompute(checkpoint)

@@ -26,6 +26,7 @@ import Testing
     @Test(arguments: [
         ("ranks: 2", "model is missing"),
         ("model: m\nranks: 0", "ranks 0 is not 1 to 1024"),
+        ("model: m\nthreads: 257", "threads 257 is not 1 to 256"),
         ("model: m\nranks: two", "ranks is not a Int"),
         ("model: m\nrank: 2", "unknown key \"rank\""),
         ("model: m\ndeadlines: {join: 2}", "unknown key \"deadlines.join\""),

@@ -158,11 +158,11 @@ import Testing
         }
     }
 
-    @Test func `more texts than seats are refused with Retry-After`() async throws {
+    @Test func `more texts than seats are refused, without hope of a later time`() async throws {
         try await Self.withServer(ranks: 1, adjust: { door, _ in door.limits.generations = 4 }) {
             let (status, body) = try await $0.post("/v1/completions", #"{"prompt":"a","n":5}"#)
-            #expect(status == 429)
-            #expect(body["error"]?["type"]?.string == "rate_limit_error")
+            #expect(status == 400)
+            #expect(body["error"]?["param"]?.string == "n")
         }
     }
 

@@ -1,3 +1,4 @@
+import DeepSeekV3
 import Foundation
 import Testing
 
@@ -100,6 +101,79 @@ import Testing
         var schema = #"{"type":"null"}"#
         for _ in 0 ..< 12 { schema = #"{"anyOf":[\#(schema),\#(schema)]}"# }
         #expect(throws: ServingError.self) { try ConstrainedText.compile(.jsonSchema(schema)) }
+    }
+
+    @Test func `alternatives that share definitions are followed once each`() throws {
+        // 30 ways at each of 14 levels lead to one place: 30^14 ways in all.
+        let levels = (0 ..< 14).map { level in
+            let way = ##"{"$ref":"#/$defs/a\##(level + 1)"}"##
+            let ways = Array(repeating: way, count: 30).joined(separator: ",")
+            return #""a\#(level)":{"anyOf":[\#(ways)]}"#
+        }
+        let schema =
+            ##"{"$ref":"#/$defs/a0","$defs":{"a14":{"type":"null"},"##
+            + levels.joined(separator: ",") + "}}"
+        #expect(try Self.sample(.jsonSchema(schema), tokens: 8, seed: 1) == "null")
+    }
+
+    @Test func `a branch that never ends has a length that can be added up`() throws {
+        let schema = ##"""
+            {"anyOf":[{"type":"null"},{"$ref":"#/$defs/x"}],
+             "$defs":{"x":{"type":"array","minItems":2,"items":{"$ref":"#/$defs/x"}}}}
+            """##
+        let grammar = try SchemaCompiler.compile(schema)
+        var state = GrammarState(grammar)
+        for _ in 0 ..< 40 { state = state.advanced(by: UInt8(ascii: "["), in: grammar) }
+        #expect(state.shortest(in: grammar) == Grammar.never)
+        #expect(try Self.sample(.jsonSchema(schema), tokens: 64, seed: 2) == "null")
+    }
+
+    @Test func `the narrower of an inclusive and an exclusive bound counts`() throws {
+        let grammar = try SchemaCompiler.compile(
+            """
+            {"type":"integer","minimum":5,"exclusiveMinimum":0,"maximum":7,"exclusiveMaximum":99}
+            """)
+        for value in 0 ... 99 {
+            var state = GrammarState(grammar)
+            for byte in String(value).utf8 { state = state.advanced(by: byte, in: grammar) }
+            #expect(state.isComplete == (5 ... 7).contains(value), "\(value)")
+        }
+    }
+
+    @Test(arguments: [
+        #"{"type":"integer","minimum":"5"}"#, #"{"type":"integer","exclusiveMinimum":true}"#,
+        #"{"anyOf":[{"type":"null"}],"oneOf":[{"type":"integer"}]}"#,
+        #"{"anyOf":[{"type":"object"}],"required":["a"]}"#, #"{"minimum":5}"#,
+        #"{"enum":[1,2],"maximum":1}"#, #"{"enum":[1,2],"type":"string"}"#,
+        #"{"type":"object","properties":[1]}"#, #"{"type":"object","required":true}"#,
+        #"{"type":["string",1]}"#,
+        ##"{"$ref":"#/$defs/a","maxLength":3,"$defs":{"a":{"type":"string"}}}"##,
+    ])
+    func `a keyword that would be passed over is refused`(schema: String) {
+        #expect(throws: ServingError.self) {
+            try ConstrainedText.compile(.jsonSchema(schema))
+        }
+    }
+
+    @Test func `of literals beside a type only those of the type are allowed`() throws {
+        let schema = #"{"enum":[1,"a",null,2.5],"type":["string","integer"]}"#
+        let texts = try Set(
+            (0 ..< 40).map { try Self.sample(.jsonSchema(schema), tokens: 8, seed: $0) })
+        #expect(texts == ["1", #""a""#])
+    }
+
+    @Test func `a document that may only end ends, also where ends are forbidden`() throws {
+        var request = GenerationRequest(
+            id: RequestID(rawValue: 1), prompt: [0], maxNewTokens: 3)
+        request.constraint = .choice(["a", "abcdefghijklm"])
+        request.ignoresEndTokens = true
+        request.sampling = .greedy
+        var active = try ActiveRequest(request, vocabulary: { Self.vocabulary })
+        let logits = [Float](repeating: 0, count: 269)
+        let first = try active.choose(from: logits.span, endTokens: [268])
+        #expect(first?.token == Int(UInt8(ascii: "a")))
+        #expect(try active.choose(from: logits.span, endTokens: [268]) == nil)
+        #expect(active.finish == .stop)
     }
 
     @Test func `too few tokens for the shortest document is refused`() {

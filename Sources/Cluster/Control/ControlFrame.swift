@@ -86,7 +86,7 @@ public struct PhaseProgress: Hashable, Codable, Sendable {
     public var description: String {
         let seconds = max(1e-9, elapsedSeconds)
         let rate = Double(doneBytes) / seconds
-        let left = rate > 0 ? Double(totalBytes - doneBytes) / rate : 0
+        let left = rate > 0 ? (Double(totalBytes) - Double(doneBytes)) / rate : 0
         func gigabytes(_ bytes: Double) -> String { (bytes / 1e9).formatted(digits: 2) }
         return "\(gigabytes(Double(doneBytes))) of \(gigabytes(Double(totalBytes))) GB,"
             + " \(gigabytes(rate)) GB/s, \(left.formatted(digits: 0)) s left"

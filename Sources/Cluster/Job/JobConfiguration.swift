@@ -188,8 +188,8 @@ extension JobConfiguration {
     static let transports = ["auto", "shm", "tcp", "rdma"]
     /// What Transport's tables are sized for.
     static let mostRanks = 1024
-    /// Above any machine's cores; catches a slip of the keyboard.
-    static let mostThreads = 1024
+    /// What a rank's pool of threads is sized for.
+    static let mostThreads = 256
     /// A deadline beyond a day is a mistake of units.
     static let longestWait = 86400.0
 

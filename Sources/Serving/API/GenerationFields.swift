@@ -98,8 +98,8 @@ struct GenerationFields: Sendable {
         let wanted = maxTokens ?? defaultTokens ?? room
         guard wanted <= room else {
             throw .invalid(
-                "max_tokens \(wanted) and a prompt of \(prompt.count) tokens make "
-                    + "\(wanted &+ prompt.count): the context holds \(contextTokens)",
+                "max_tokens is \(wanted): a prompt of \(prompt.count) tokens leaves \(room) of "
+                    + "the context's \(contextTokens)",
                 parameter: "max_tokens", code: "context_length_exceeded")
         }
         guard minTokens <= wanted else {

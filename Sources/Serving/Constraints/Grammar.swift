@@ -43,6 +43,9 @@ struct Grammar: Sendable {
         case leftRecursive
     }
 
+    /// The length of what never ends; the sum of two still fits.
+    static let never = Int.max / 4
+
     /// Positions a grammar may have: two megabytes, and more than any schema in use needs.
     static let sizeLimit = 40_000
 
@@ -68,7 +71,7 @@ struct Grammar: Sendable {
 
     /// Finds shortest sentences by relaxation until nothing improves (2).
     private mutating func measure() throws(Fault) {
-        let unknown = Int.max / 4
+        let unknown = Self.never
         var rules = Array(repeating: unknown, count: alternatives.count)
         shortest = Array(repeating: unknown, count: symbols.count)
         var changed = true

@@ -12,6 +12,9 @@ struct GrammarState: Hashable, Sendable {
     /// are dropped, which forbids texts but never admits a wrong one.
     static let stackLimit = 1024
 
+    /// Ways that are followed before those met twice are left out, which costs a hash each.
+    private static let freeSteps = 64
+
     /// Nesting beyond which only bytes that lead to the end are allowed.
     static let depthLimit = 128
 
@@ -48,16 +51,25 @@ struct GrammarState: Hashable, Sendable {
 
     /// Bytes that complete the text on its shortest way.
     func shortest(in grammar: Grammar) -> Int {
-        stacks.map { $0.reduce(0) { $0 + grammar.shortest[Int($1)] } }.min() ?? Int.max / 4
+        stacks.map { stack in
+            stack.reduce(0) { min(Grammar.never, $0 + grammar.shortest[Int($1)]) }
+        }.min() ?? Grammar.never
     }
 
     private var isDeep: Bool { (stacks.map(\.count).min() ?? 0) > Self.depthLimit }
 
     /// Replaces rules at the top of a stack by their alternatives until bytes are there.
+    ///
+    /// Rules that share rules lead to one stack by more ways than could ever be counted, so each
+    /// stack is followed once.
     private mutating func expand(_ first: [Int32], _ grammar: Grammar) {
         var open = [first]
+        var steps = 0
+        var seen: Set<[Int32]> = []
         while var stack = open.popLast() {
             guard stacks.count < Self.stackLimit else { return }
+            steps += 1
+            if steps > Self.freeSteps, !seen.insert(stack).inserted { continue }
             guard let top = stack.last else {
                 stacks.insert(stack)
                 continue

@@ -79,15 +79,6 @@ struct SchemaCompiler {
 extension SchemaCompiler {
     private typealias Symbol = Grammar.Symbol
 
-    /// Keywords that say nothing about which documents are valid, or that are handled in place.
-    private static let known: Set<String> = [
-        "$schema", "$id", "$defs", "definitions", "$comment", "title", "description", "default",
-        "examples", "deprecated", "readOnly", "writeOnly", "discriminator", "type", "enum", "const",
-        "$ref", "anyOf", "oneOf", "allOf", "properties", "required", "additionalProperties",
-        "items", "minItems", "maxItems", "minLength", "maxLength", "minimum", "maximum",
-        "exclusiveMinimum", "exclusiveMaximum", "strict", "nullable", "name",
-    ]
-
     private mutating func rule(
         for schema: JSONValue, path: String, depth: Int
     ) throws(Fault) -> Grammar.Rule {
@@ -98,36 +89,31 @@ extension SchemaCompiler {
         guard let members = schema.object else {
             throw Fault(path: path, reason: "\(schema.kind) where a schema should be")
         }
-        for member in members where !Self.known.contains(member.key) {
-            throw Fault(path: path, reason: "the keyword \(member.key) is not supported")
-        }
-        if let reference = schema["$ref"] {
-            return try resolve(reference, path: path, depth: depth)
-        }
-        if let options = schema["anyOf"] ?? schema["oneOf"] ?? schema["allOf"] {
-            return try combination(options, of: schema, path: path, depth: depth)
-        }
-        if let value = schema["const"] { return try literals([value], path: path) }
-        if let values = schema["enum"] {
-            guard let values = values.array, !values.isEmpty else {
+        let use = try SchemaKeywords(members.map(\.key), path: path).use
+        switch use {
+        case .reference:
+            return try resolve(schema["$ref"] ?? .null, path: path, depth: depth)
+        case .combination(let key):
+            return try combination(schema[key] ?? .null, isAll: key == "allOf", path, depth)
+        case .constant: return try literals([schema["const"] ?? .null], of: schema, path: path)
+        case .enumeration:
+            guard let values = schema["enum"]?.array, !values.isEmpty else {
                 throw Fault(path: path, reason: "enum must be an array with at least one value")
             }
-            return try literals(values, path: path)
+            return try literals(values, of: schema, path: path)
+        case .types: return try typed(schema, path: path, depth: depth)
+        case .anything: return try anyValue(path)
         }
-        return try typed(schema, path: path, depth: depth)
     }
 
     private mutating func combination(
-        _ options: JSONValue, of schema: JSONValue, path: String, depth: Int
+        _ options: JSONValue, isAll: Bool, _ path: String, _ depth: Int
     ) throws(Fault) -> Grammar.Rule {
         guard let options = options.array, !options.isEmpty else {
             throw Fault(path: path, reason: "anyOf, oneOf and allOf need a non-empty array")
         }
-        if schema["allOf"] != nil, options.count > 1 {
+        if isAll, options.count > 1 {
             throw Fault(path: path, reason: "allOf with more than one schema is not supported")
-        }
-        for key in ["type", "properties", "items", "enum", "const"] where schema[key] != nil {
-            throw Fault(path: path, reason: "\(key) beside anyOf, oneOf or allOf is not supported")
         }
         try count(options.count, path: path)
         var choices: [[Symbol]] = []
@@ -142,22 +128,7 @@ extension SchemaCompiler {
     private mutating func typed(
         _ schema: JSONValue, path: String, depth: Int
     ) throws(Fault) -> Grammar.Rule {
-        var types: [String] = []
-        switch schema["type"] {
-        case nil:
-            if schema["properties"] != nil {
-                types = ["object"]
-            } else if schema["items"] != nil {
-                types = ["array"]
-            } else {
-                return try anyValue(path)
-            }
-        case .string(let name): types = [name]
-        case .array(let names): types = names.compactMap(\.string)
-        default: throw Fault(path: path, reason: "type must be a string or an array of strings")
-        }
-        if schema["nullable"]?.bool == true { types.append("null") }
-        guard !types.isEmpty else { throw Fault(path: path, reason: "type names no type") }
+        let types = try types(of: schema, path: path)
         try count(types.count, path: path)
         var choices: [[Symbol]] = []
         for type in types {
@@ -185,12 +156,43 @@ extension SchemaCompiler {
         }
     }
 
+    /// The names of the types that a schema allows.
+    private func types(of schema: JSONValue, path: String) throws(Fault) -> [String] {
+        var types: [String] = []
+        switch schema["type"] {
+        case nil: types = [schema["properties"] != nil ? "object" : "array"]
+        case .string(let name): types = [name]
+        case .array(let names) where names.allSatisfy({ $0.string != nil }):
+            types = names.compactMap(\.string)
+        default: throw Fault(path: path, reason: "type must be a string or an array of strings")
+        }
+        if schema["nullable"]?.bool == true { types.append("null") }
+        guard !types.isEmpty else { throw Fault(path: path, reason: "type names no type") }
+        return types
+    }
+
+    private func number(
+        _ schema: JSONValue, _ key: String, path: String
+    ) throws(Fault) -> Double? {
+        guard let value = schema[key] else { return nil }
+        guard let number = value.double else {
+            throw Fault(path: path, reason: "\(key) must be a number, not \(value.kind)")
+        }
+        return number
+    }
+
     private mutating func numeric(
         _ type: String, _ schema: JSONValue, path: String
     ) throws(Fault) -> Grammar.Rule {
-        var range = (low: schema["minimum"]?.double, high: schema["maximum"]?.double)
-        if let low = schema["exclusiveMinimum"]?.double { range.low = low.rounded(.down) + 1 }
-        if let high = schema["exclusiveMaximum"]?.double { range.high = high.rounded(.up) - 1 }
+        let lows = [
+            try number(schema, "minimum", path: path),
+            try number(schema, "exclusiveMinimum", path: path).map { $0.rounded(.down) + 1 },
+        ]
+        let highs = [
+            try number(schema, "maximum", path: path),
+            try number(schema, "exclusiveMaximum", path: path).map { $0.rounded(.up) - 1 },
+        ]
+        let range = (low: lows.compactMap { $0 }.max(), high: highs.compactMap { $0 }.min())
         guard range.low != nil || range.high != nil else {
             return try build(path) { builder throws(Grammar.Fault) in
                 try type == "integer" ? builder.integer() : builder.number()
@@ -224,8 +226,13 @@ extension SchemaCompiler {
     private mutating func object(
         _ schema: JSONValue, path: String, depth: Int
     ) throws(Fault) -> Grammar.Rule {
-        let properties = schema["properties"]?.object ?? []
-        let required = Set((schema["required"]?.array ?? []).compactMap(\.string))
+        guard let properties = (schema["properties"] ?? .object([])).object else {
+            throw Fault(path: path, reason: "properties must be an object")
+        }
+        guard let names = (schema["required"] ?? .array([])).array,
+            names.allSatisfy({ $0.string != nil })
+        else { throw Fault(path: path, reason: "required must be an array of strings") }
+        let required = Set(names.compactMap(\.string))
         for name in required.sorted() where !properties.contains(where: { $0.key == name }) {
             throw Fault(path: path, reason: "\(name) is required but not among the properties")
         }
@@ -304,6 +311,19 @@ extension SchemaCompiler {
             try builder.define(rule, [[.rule(inner)]])
         }
         return rule
+    }
+
+    /// Literals, those of them that are of the types that stand beside them.
+    private mutating func literals(
+        _ values: [JSONValue], of schema: JSONValue, path: String
+    ) throws(Fault) -> Grammar.Rule {
+        guard schema["type"] != nil else { return try literals(values, path: path) }
+        let types = try types(of: schema, path: path)
+        let fitting = values.filter { value in types.contains { value.isOfType($0) } }
+        guard !fitting.isEmpty else {
+            throw Fault(path: path, reason: "none of its values is of type \(types)")
+        }
+        return try literals(fitting, path: path)
     }
 
     private mutating func literals(

@@ -55,6 +55,13 @@ struct ActiveRequest {
         if generated.count < request.minNewTokens { forbidden += ends.sorted() }
         let left = remaining
         let allowed = constraint?.mask(remaining: left)
+        if let allowed, constraint?.isComplete == true,
+            !allowed.indices.contains(where: { allowed[$0] && !forbidden.contains($0) })
+        {
+            // Only an end may follow, and the request forbids ends: the document is whole.
+            finish = .stop
+            return nil
+        }
         let token = try sampler.sample(logits, allowed: allowed, forbidden: forbidden)
         sampler.append(token)
         usage.generatedTokens += 1

@@ -32,6 +32,15 @@ public struct LocalRanksConfiguration: Sendable {
         self.directory = directory
         self.compute = compute
     }
+
+    /// Checks what can be known before anything starts.
+    func validate() throws {
+        try engine.validate()
+        try Setting.check("threads", threads, 1, 256)
+        try Setting.check("cacheTokens", cacheTokens, 1, 1 << 32)
+        let experts = try ModelConfiguration.load(directory: directory).routedExpertCount
+        _ = try ExpertPlacement.contiguous(expertCount: experts, rankCount: ranks)
+    }
 }
 
 /// All ranks of a job as threads of this process, over a loopback fabric.
@@ -46,6 +55,7 @@ public final class LocalRanks: Sendable {
 
     /// Loads the model on every rank and starts the engines.
     public init(_ configuration: LocalRanksConfiguration) throws {
+        try configuration.validate()
         let fabrics = try makeLoopbackFabrics(rankCount: configuration.ranks)
         let endpoints = Mutex([EngineEndpoint?](repeating: nil, count: configuration.ranks))
         let router = RemoteRouter(rankCount: configuration.ranks) { rank, bytes in

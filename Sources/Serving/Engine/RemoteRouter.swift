@@ -144,7 +144,7 @@ public final class EngineEndpoint: Sendable {
 
     /// Sends an engine's reports, and now and then its statistics.
     public func report(_ reports: [EngineReport]) {
-        give(.reports(reports))
+        deliver(reports)
         let isDue = lastStatistics.withLock { last in
             let now = ContinuousClock.now
             if let last, last + Self.statisticsInterval > now { return false }
@@ -157,9 +157,29 @@ public final class EngineEndpoint: Sendable {
     /// Sends the engine's statistics now.
     public func sendStatistics() { give(.statistics(engine.statistics)) }
 
+    /// Sends reports together, else each alone; a request whose report cannot travel fails by it,
+    /// so that nobody waits for what was dropped.
+    private func deliver(_ reports: [EngineReport]) {
+        do {
+            try encodeAndSend(.reports(reports))
+        } catch {
+            guard let only = reports.first, reports.count == 1 else {
+                for report in reports { deliver([report]) }
+                return
+            }
+            engine.cancel(only.id)
+            let failure = ServingError.engine(message: "an answer cannot travel: \(error)")
+            give(.reports([EngineReport(id: only.id, event: .failed(failure))]))
+        }
+    }
+
+    private func encodeAndSend(_ message: EngineMessage) throws {
+        try send(Array(JSONEncoder().encode(message)))
+    }
+
     private func give(_ message: EngineMessage) {
         // Whoever waits for the answer learns of a cut connection from the control plane, which
         // names the rank; here there is nobody to tell.
-        do { try send(Array(JSONEncoder().encode(message))) } catch { return }
+        do { try encodeAndSend(message) } catch { return }
     }
 }

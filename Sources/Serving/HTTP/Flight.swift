@@ -71,6 +71,11 @@ final class SeatCounter: Sendable {
 
     /// Takes places that are free again when the seat is dropped.
     func take(_ count: Int) throws(APIError) -> Seat {
+        guard count <= limit else {
+            throw .invalid(
+                "the request asks for \(count) texts: at most \(limit) are under way at once",
+                parameter: "n")
+        }
         let isFree = taken.withLock { taken in
             guard taken + count <= limit else { return false }
             taken += count

@@ -12,13 +12,15 @@ public enum ServingError: Error, Codable, Hashable, Sendable {
     case unavailable(message: String)
     /// Something in the engine failed.
     case engine(message: String)
+    /// A setting of the engine or of the API lies outside its limits; nothing was started.
+    case configuration(message: String)
 
     /// The fact, in one line.
     public var message: String {
         switch self {
         case .invalidRequest(let message, _), .overloaded(let message, _),
             .unavailable(let message),
-            .engine(let message):
+            .engine(let message), .configuration(let message):
             message
         case .draining: "the server is shutting down and takes no new requests"
         }

@@ -1,0 +1,92 @@
+import Collectives
+import Foundation
+import Synchronization
+import Testing
+import Topology
+import Transport
+
+@testable import Serving
+
+@Suite struct SettingTests {
+    @Test func `defaults lie within their limits`() throws {
+        try EngineConfiguration().validate()
+        try FrontDoorConfiguration().validate()
+    }
+
+    static func engine(
+        _ change: (inout EngineConfiguration) -> Void
+    ) -> EngineConfiguration {
+        var configuration = EngineConfiguration()
+        change(&configuration)
+        return configuration
+    }
+
+    @Test(arguments: [
+        engine { $0.stepTokens = 0 }, engine { $0.stepTokens = .max },
+        engine { $0.runningLimit = 0 }, engine { $0.runningLimit = -1 },
+        engine { $0.waitingLimit = -1 }, engine { $0.promptTokensBesideStreams = 0 },
+        engine { $0.speculationStreams = -1 }, engine { $0.overlapThreshold = .nan },
+    ])
+    func `an engine that could not work is refused before it starts`(
+        configuration: EngineConfiguration
+    ) {
+        #expect(throws: ServingError.self) { try configuration.validate() }
+    }
+
+    static func door(_ change: (inout ServiceLimits) -> Void) -> FrontDoorConfiguration {
+        var configuration = FrontDoorConfiguration()
+        change(&configuration.limits)
+        return configuration
+    }
+
+    @Test(arguments: [
+        door { $0.choices = 0 }, door { $0.stopStrings = -1 }, door { $0.bodyBytes = -1 },
+        door { $0.prompts = 0 }, door { $0.messages = 0 }, door { $0.promptTokens = 0 },
+        door { $0.stopLength = 0 }, door { $0.connections = 0 }, door { $0.idleSeconds = -1 },
+        door { $0.generations = 0 }, door { $0.writeSeconds = .max },
+    ])
+    func `limits that would refuse every request are refused before it`(
+        configuration: FrontDoorConfiguration
+    ) {
+        #expect(throws: ServingError.self) { try configuration.validate() }
+    }
+
+    @Test func `a full house says when to come again`() throws {
+        let counter = SeatCounter(limit: 4)
+        let held = try counter.take(3)
+        let error = #expect(throws: APIError.self) { try counter.take(2) }
+        #expect(error?.status == 429 && error?.retryAfterSeconds == 1)
+        withExtendedLifetime(held) {}
+    }
+
+    @Test func `a report too large to travel fails its request alone`() throws {
+        let fabric = try makeLoopbackFabrics(rankCount: 1)[0]
+        defer { fabric.close() }
+        let engine = Engine(
+            agreement: try StepAgreement(fabric: fabric, limit: .seconds(5)),
+            configuration: EngineConfiguration())
+        let sent = Mutex<[EngineReport]>([])
+        let endpoint = EngineEndpoint(engine) { bytes in
+            guard bytes.count <= 4096 else {
+                throw ServingError.engine(message: "\(bytes.count) bytes")
+            }
+            let message = try JSONDecoder().decode(EngineMessage.self, from: Data(bytes))
+            if case .reports(let reports) = message { sent.withLock { $0 += reports } }
+        }
+        let scores = (0 ..< 1000).map { ScoredToken(token: $0, logprob: -1) }
+        let (small, large, last) = (
+            EngineReport(
+                id: RequestID(rawValue: 1), event: .tokens([ScoredToken(token: 5)])),
+            EngineReport(id: RequestID(rawValue: 2), event: .began(promptScores: scores)),
+            EngineReport(id: RequestID(rawValue: 3), event: .finished(.stop, GenerationUsage()))
+        )
+        endpoint.report([small, large, last])
+        let reports = sent.withLock { $0 }
+        #expect(reports.map(\.id.rawValue) == [1, 2, 3])
+        #expect(reports[0] == small && reports[2] == last)
+        guard case .failed = reports[1].event else {
+            Issue.record("\(reports[1].event)")
+            return
+        }
+    }
+}
