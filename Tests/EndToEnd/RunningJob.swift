@@ -197,8 +197,9 @@ final class RunningJob {
             ], environment.merging(["APUS_TOKEN": token]) { $1 })
     }
 
-    private static func run(
-        _ program: String, _ arguments: [String], _ environment: [String: String]
+    static func run(
+        _ program: String, _ arguments: [String],
+        _ environment: [String: String] = ProcessInfo.processInfo.environment
     ) throws -> (status: Int32, output: String) {
         let process = Process()
         let pipe = Pipe()

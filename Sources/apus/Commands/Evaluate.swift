@@ -115,6 +115,7 @@ struct LogitsFile {
 
     init(path: String, rows: Int, columns: Int) throws {
         self.path = path
+        try Self.refuseFolder(path)
         guard FileManager.default.createFile(atPath: path + ".part", contents: nil),
             let file = FileHandle(forWritingAtPath: path + ".part")
         else { throw ModelError.file(path, fact: "cannot be written") }
@@ -128,11 +129,21 @@ struct LogitsFile {
         try file.write(contentsOf: Array(header.utf8))
     }
 
+    /// What is replaced is removed, and a folder would go with all in it.
+    private static func refuseFolder(_ path: String) throws {
+        let attributes = try? FileManager.default.attributesOfItem(atPath: path)
+        if attributes?[.type] as? FileAttributeType == .typeDirectory {
+            throw ModelError.file(path, fact: "is a folder; --logits names a file")
+        }
+    }
+
     func append(_ rows: Tensor) throws { try file.write(contentsOf: rows.byteArray) }
 
     func finish() throws {
         try file.close()
-        try? FileManager.default.removeItem(atPath: path)
-        try FileManager.default.moveItem(atPath: path + ".part", toPath: path)
+        try Self.refuseFolder(path)
+        let files = FileManager.default
+        if files.fileExists(atPath: path) { try files.removeItem(atPath: path) }
+        try files.moveItem(atPath: path + ".part", toPath: path)
     }
 }

@@ -12,6 +12,8 @@ func onRanks(
     _ count: Int, _ arguments: ModelArguments, _ body: (LoadedModel) throws -> Void
 ) throws {
     guard count > 1 else { return try body(arguments.load()) }
+    let experts = try ModelConfiguration.load(directory: arguments.model).routedExpertCount
+    _ = try ExpertPlacement.contiguous(expertCount: experts, rankCount: count)
     let fabrics = try makeLoopbackFabrics(rankCount: count)
     defer { for fabric in fabrics { fabric.close() } }
     let followers = fabrics.dropFirst().map { RankFollower($0, arguments: arguments, of: count) }

@@ -4,6 +4,7 @@ import Collectives
 import DeepSeekV3
 import Foundation
 import Pipeline
+import Serving
 import Tensors
 import Topology
 import Training
@@ -31,6 +32,7 @@ private func exitCode(of error: any Error) -> Int32 {
         is ScheduleError, is ValidationError:
         2
     case let error as CollectivesError: error.exitCode
+    case let error as ServingError: error.exitCode
     default: 1
     }
 }
@@ -40,5 +42,13 @@ extension CollectivesError {
     fileprivate var exitCode: Int32 {
         if case .malformed = self { return 1 }
         return 2
+    }
+}
+
+extension ServingError {
+    /// 2 for settings, 1 for what a server or its engine did.
+    fileprivate var exitCode: Int32 {
+        if case .configuration = self { return 2 }
+        return 1
     }
 }

@@ -43,6 +43,12 @@ struct ServeCommand: AsyncParsableCommand {
     @Flag(inversion: .prefixedNo, help: "Split steps so that all-to-all hides.")
     var overlap = true
 
+    func validate() throws {
+        guard (1 ... 1024).contains(ranks) else {
+            throw ValidationError("--ranks \(ranks) is outside 1...1024")
+        }
+    }
+
     func run() async throws {
         let (door, started) = try reporting { try prepare() }
         do {
@@ -70,6 +76,7 @@ struct ServeCommand: AsyncParsableCommand {
         configuration.address = address
         configuration.port = port
         configuration.keys = key
+        try configuration.validate()
         let text = try ModelText(directory: arguments.model)
         let started = try LocalRanks(local)
         let host = address

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Cluster
 import Foundation
 import Topology
 import Training
@@ -68,6 +69,7 @@ struct TrainRun: AsyncParsableCommand {
     private func work(
         _ job: TrainingJob, _ shape: ParallelShape, rank: Int, rendezvous: String
     ) throws {
+        ParentProcess.followIntoDeath()
         let fabric = try join(rendezvous + "/all", rank: rank, of: shape.rankCount)
         defer { fabric.close() }
         var experts: (any Fabric)?
@@ -94,24 +96,30 @@ struct TrainRun: AsyncParsableCommand {
     }
 
     /// Starts a process per rank and waits for all; the first that fails decides the exit code.
+    ///
+    /// Ctrl-C and SIGTERM end the ranks, which are process groups of their own.
     private func launch(_ shape: ParallelShape) throws {
+        let stop = StopFlag.onSignals()
         let folder = FileManager.default.temporaryDirectory
             .appending(path: "apus-train-\(ProcessInfo.processInfo.processIdentifier)").path(
                 percentEncoded: false)
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        let workers = try (0 ..< shape.rankCount).map { rank in
+        var workers: [Process] = []
+        defer { for worker in workers where worker.isRunning { worker.terminate() } }
+        for rank in 0 ..< shape.rankCount {
             let process = Process()
             process.executableURL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
             process.arguments =
                 ["train", "run", file, "--worker-rank", "\(rank)", "--rendezvous", folder]
                 + (resume ? ["--resume"] : [])
             try process.run()
-            return process
+            workers.append(process)
         }
+        RankGroup.waitForAll(workers, stop: stop)
+        if let signal = stop.raisedBy { throw ExitCode(128 + signal) }
         var code: Int32 = 0
         for (rank, worker) in workers.enumerated() {
-            worker.waitUntilExit()
             if worker.terminationReason == .uncaughtSignal {
                 report("rank \(rank) ended by signal \(worker.terminationStatus)")
                 code = 3

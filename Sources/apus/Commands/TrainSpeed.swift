@@ -42,13 +42,25 @@ struct TrainSpeed: ParsableCommand {
     @Flag(help: "Print JSON.")
     var json = false
 
+    func validate() throws {
+        for (name, value, least, most) in [
+            ("--sequence-length", sequenceLength, 2, 1 << 20),
+            ("--sequences", sequences, 1, 1 << 16),
+            ("--threads", threads, 1, 256), ("--steps", steps, 1, 1_000_000),
+        ] where value < least || value > most {
+            throw ValidationError("\(name) \(value) is outside \(least)...\(most)")
+        }
+    }
+
     func run() throws {
         try reporting {
             guard let precision = TrainingPrecision(rawValue: precision) else {
                 throw TrainingError.job("precision", fact: "\(precision) is not known")
             }
-            let data = try Data(contentsOf: URL(filePath: model))
-            let shape = try JSONDecoder().decode(ModelConfiguration.self, from: data)
+            guard let data = FileManager.default.contents(atPath: model) else {
+                throw ModelError.file(model, fact: "cannot be read")
+            }
+            let shape = try ModelConfiguration.parse(data, file: model)
             let speeds = try SpeedTest.run(
                 model: shape, sequenceLength: sequenceLength, sequences: sequences,
                 threads: threads, precision: precision, steps: steps

@@ -50,8 +50,16 @@ struct AllToAllCommand: ParsableCommand {
     @Option(help: "Write the traffic's heat map as SVG.") var svg: String?
 
     func validate() throws {
-        guard limit > 0, warmUp >= 0, iterations ?? 1 >= 1, tokens ?? 0 >= 0, hidden >= 1 else {
-            throw ValidationError("counts and limits must not be negative")
+        guard tokens ?? 0 >= 0, hidden >= 1 else {
+            throw ValidationError("--tokens must not be negative, --hidden must be at least 1")
+        }
+        guard (0 ... 1_000_000).contains(warmUp), (1 ... 1_000_000).contains(iterations ?? 1) else {
+            throw ValidationError("--warm-up goes from 0, --iterations from 1, to 1000000")
+        }
+        let day = 86_400.0
+        for (name, seconds) in [("--limit", limit), ("--pressure", pressure ?? 1)]
+        where !(seconds > 0 && seconds <= day) {
+            throw ValidationError("\(name) \(seconds) is not above 0 and at most one day")
         }
     }
 
@@ -122,6 +130,8 @@ struct AllToAllCommand: ParsableCommand {
     }
 
     private func runInThreads(_ options: AllToAllOptions) throws {
+        _ = try ExpertPlacement.contiguous(
+            expertCount: options.expertCount, rankCount: group.ranks)
         let fabrics = try makeLoopbackFabrics(rankCount: group.ranks)
         let endings = ThreadEndings(count: group.ranks)
         for fabric in fabrics {

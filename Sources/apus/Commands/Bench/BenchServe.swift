@@ -37,6 +37,9 @@ struct BenchServe: AsyncParsableCommand {
         ] where value < 1 {
             throw ValidationError("\(name) \(value) must be at least 1")
         }
+        guard (1 ... 65535).contains(port) else {
+            throw ValidationError("--port \(port) is outside 1...65535")
+        }
         guard requestRate > 0 else { throw ValidationError("--request-rate must be positive") }
         guard burstiness > 0 else { throw ValidationError("--burstiness must be positive") }
         guard maxConcurrency >= 0 else {

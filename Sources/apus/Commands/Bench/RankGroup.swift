@@ -1,4 +1,5 @@
 public import ArgumentParser
+import Cluster
 import Foundation
 import Topology
 public import Transport
@@ -93,7 +94,7 @@ struct RankGroup {
             try child.run()
             children.append(child)
         }
-        endWhatHangs(children)
+        Self.waitForAll(children)
         let failed = children.first { $0.terminationReason == .uncaughtSignal }
         if failed != nil { throw ExitCode(3) }
         if let status = children.map(\.terminationStatus).first(where: { $0 != 0 }) {
@@ -106,11 +107,19 @@ struct RankGroup {
     private static let patience = Duration.seconds(15)
 
     /// Waits for all; a rank that is stopped, or hangs, is killed once the others had their time.
-    private func endWhatHangs(_ children: [Process]) {
+    ///
+    /// - Parameter stop: Once raised, all are asked to end, and killed if they do not.
+    static func waitForAll(_ children: [Process], stop: StopFlag? = nil) {
         var deadline: ContinuousClock.Instant?
+        var isStopping = false
         while children.contains(where: \.isRunning) {
             let hasFailure = children.contains { !$0.isRunning && $0.terminationStatus != 0 }
-            if hasFailure, deadline == nil { deadline = .now + Self.patience }
+            if hasFailure, deadline == nil { deadline = .now + patience }
+            if stop?.isRaised == true, !isStopping {
+                isStopping = true
+                deadline = .now + stopPatience
+                for child in children where child.isRunning { child.terminate() }
+            }
             if let deadline, ContinuousClock.now > deadline {
                 for child in children where child.isRunning {
                     kill(child.processIdentifier, SIGKILL)
@@ -119,4 +128,7 @@ struct RankGroup {
             usleep(20_000)
         }
     }
+
+    /// How long ranks that are asked to end have to do so.
+    private static let stopPatience = Duration.seconds(3)
 }

@@ -1,0 +1,149 @@
+import Foundation
+import Glibc
+import Testing
+
+/// The user's tool, given what it must not choke on.
+@Suite(.serialized) struct CommandTests {
+    static let model = RunningJob.model
+
+    @Test(arguments: [
+        ["bench", "all-to-all", "--experts", "0"],
+        ["bench", "all-to-all", "--experts", "9223372036854775807"],
+        ["bench", "all-to-all", "--limit", "inf"], ["bench", "all-to-all", "--limit", "1e30"],
+        ["bench", "all-to-all", "--pressure", "nan"],
+        ["bench", "all-to-all", "--pressure", "1e300"],
+        ["bench", "all-to-all", "--warm-up", "9223372036854775807"],
+        ["bench", "all-to-all", "--transport", "loopback", "--ranks", "300"],
+        ["bench", "serve", "--port", "99999"],
+        ["schedule", "--forward", "1e308", "--backward-input", "1e308"],
+        ["train", "speed", model + "/config.json", "--steps", "0"],
+        ["train", "speed", model + "/config.json", "--threads", "0"],
+        ["train", "speed", model + "/config.json", "--sequence-length", "0"],
+        ["train", "speed", model + "/tokenizer.json"],
+        ["serve", "--model", model, "--ranks", "0"],
+        ["serve", "--model", model, "--ranks", "1000"],
+        ["serve", "--model", model, "--port", "99999"],
+        ["serve", "--model", model, "--batch", "0"],
+        ["serve", "--model", model, "--cache-tokens", "0"],
+        ["generate", "--model", model, "--prompt", "x", "--ranks", "64"],
+        ["evaluate", "--model", model, "--tokens", "/dev/null", "--logits", "/"],
+    ])
+    func `a value beyond its limit is refused in words`(arguments: [String]) throws {
+        let (status, output) = try RunningJob.run("apus", arguments)
+        // 64 is how the argument parser says that the usage is wrong.
+        #expect(status == 2 || status == 64, "\(status): \(output)")
+        #expect(!output.contains("Fatal error") && !output.contains("backtrace"))
+        #expect(output.split(separator: "\n").count <= 4, "\(output)")
+    }
+
+    @Test func `logits are not written over a folder`() throws {
+        let folder = try Folder()
+        let tokens = folder.path + "/tokens"
+        try Data("0 1 2 3".utf8).write(to: URL(filePath: tokens))
+        let (status, output) = try RunningJob.run(
+            "apus",
+            ["evaluate", "--model", Self.model, "--tokens", tokens, "--logits", folder.path])
+        #expect(status == 2)
+        #expect(output.contains("is a folder"))
+        #expect(FileManager.default.fileExists(atPath: tokens))
+    }
+
+    @Test func `ranks of a training run end with the process that started them`() throws {
+        let run = try Training()
+        kill(run.process.processIdentifier, SIGTERM)
+        #expect(run.wait(seconds: 10) == 128 + SIGTERM)
+        #expect(run.ranks().isEmpty)
+    }
+
+    @Test func `a training run ends when one of its ranks stops`() throws {
+        let run = try Training()
+        let rank = try #require(run.ranks().last)
+        kill(rank, SIGSTOP)
+        #expect(run.wait(seconds: 60) == 3)
+        #expect(run.ranks().isEmpty)
+    }
+
+    /// A folder that goes away with the test.
+    final class Folder {
+        let path: String
+
+        init() throws {
+            path = FileManager.default.temporaryDirectory.appending(
+                path: "apus-command-\(UUID().uuidString)"
+            ).path(percentEncoded: false)
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true)
+        }
+
+        deinit { try? FileManager.default.removeItem(atPath: path) }
+    }
+
+    /// `apus train` with two ranks, some steps on its way.
+    final class Training {
+        let folder: Folder
+        let process = Process()
+
+        init() throws {
+            folder = try Folder()
+            let text = (0 ..< 200).map { "The dog number \($0) likes to play ball." }
+            try text.joined(separator: "\n").write(
+                toFile: folder.path + "/text.txt", atomically: true, encoding: .utf8)
+            let job = """
+                model: \(CommandTests.model)
+                tokenizer: \(CommandTests.model)
+                train: [text.txt]
+                output: run
+                steps: 100000
+                sequence_length: 16
+                micro_batches: 4
+                pipeline_ranks: 2
+                schedule: dualpipe
+                """
+            let file = folder.path + "/job.yaml"
+            try job.write(toFile: file, atomically: true, encoding: .utf8)
+            process.executableURL = RunningJob.programs.appending(path: "apus")
+            process.arguments = ["train", file]
+            process.standardInput = FileHandle.nullDevice
+            process.standardOutput = FileHandle.nullDevice
+            try process.run()
+            let limit = ContinuousClock.now + .seconds(60)
+            while lines() < 2 {
+                guard process.isRunning, .now < limit else {
+                    throw Failure("the run does not train")
+                }
+                usleep(50_000)
+            }
+        }
+
+        deinit {
+            for rank in ranks() { kill(rank, SIGKILL) }
+            if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+        }
+
+        private func lines() -> Int {
+            let data = FileManager.default.contents(atPath: folder.path + "/run/metrics.jsonl")
+            return data?.count { $0 == UInt8(ascii: "\n") } ?? 0
+        }
+
+        /// Processes with the job's folder in their arguments, but the one that was started.
+        func ranks() -> [Int32] {
+            let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+            return all.compactMap { Int32($0) }.filter { pid in
+                let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()
+                return pid != process.processIdentifier
+                    && String(decoding: bytes, as: UTF8.self).contains(folder.path)
+            }
+        }
+
+        /// The exit status, nil if it does not come in time.
+        func wait(seconds: Double) -> Int32? {
+            let limit = ContinuousClock.now + .seconds(seconds)
+            while process.isRunning {
+                guard .now < limit else { return nil }
+                usleep(20_000)
+            }
+            process.waitUntilExit()
+            return process.terminationStatus
+        }
+    }
+}
