@@ -22,7 +22,8 @@ enum {
 
 typedef enum { OVERWRITE, CONTINUE, SCALED, SCALED_ONTO } ending;
 
-INLINE vector splat(float x) { return (vector){0} + x; }
+// Taking zero away, unlike adding it, changes no x, so nothing is computed.
+INLINE vector splat(float x) { return x - (vector){0}; }
 
 INLINE void begin_tile(
     vector sums[TILE_ROWS][SLICE_VECTORS], const float *c, ptrdiff_t c_stride, ending ending,
@@ -143,21 +144,127 @@ static void LEVEL(panel_wide)(
     }
 }
 
-/// Widens 4 inputs of a panel: 256 codes to `[4][64]`.
-static void LEVEL(widen_group)(const uint8_t *codes, int format, float *target) {
-    float values[4 * CK_PANEL];
-    if (format == CK_E4M3) {
-        for (int i = 0; i < 4 * CK_PANEL; i++) values[i] = LEVEL(from_e4m3)(codes[i]);
-    } else {
-        for (int i = 0; i < 4 * CK_PANEL; i++) {
-            float magnitude = (float)(codes[i] & 0x7f);
-            values[i] = codes[i] & 0x80 ? -magnitude : magnitude;
+// One-byte weights: the 16 outputs of 64 codes, four inputs each, are taken to f32 as vectors of 16
+// whatever the level's width; the compiler cuts them into registers.
+
+typedef uint16_t code_words __attribute__((vector_size(64), aligned(1)));
+typedef uint32_t sixteen_words __attribute__((vector_size(64)));
+typedef int32_t sixteen_integers __attribute__((vector_size(64)));
+typedef float sixteen __attribute__((vector_size(64), aligned(4)));
+
+/// The upper halves of 16 words: in each 16 bytes of `from`, four words from `first` on.
+#define UPPER_HALVES(from, first)                                                                  \
+    (sixteen_words)__builtin_shufflevector(                                                        \
+        (code_words){0}, from, 0, 32 + first, 0, 33 + first, 0, 34 + first, 0, 35 + first,         \
+        0, 40 + first, 0, 41 + first, 0, 42 + first, 0, 43 + first, 0, 48 + first, 0, 49 + first,  \
+        0, 50 + first, 0, 51 + first, 0, 56 + first, 0, 57 + first, 0, 58 + first, 0, 59 + first)
+
+/// The 16 outputs of 64 codes at four inputs in sequence: see Pack.c.
+///
+/// e4m3: sign and magnitude go where bf16 has sign, exponent and fraction; that is the value times
+/// 2^-120, a subnormal where e4m3 has one. Multiplying as f32 brings both back exactly.
+INLINE void widen(const uint8_t *codes, const int format, sixteen values[4]) {
+    code_words both = *(const code_words *)(const void *)codes;
+    UNROLL for (int odd = 0; odd < 2; odd++) {
+        code_words magnitude = (odd ? both >> 8 : both) & 0x7f;
+        code_words sign = odd ? both & 0x8000 : (both & 0x80) << 8;
+        if (format == CK_E4M3) {
+            code_words not_a_number = (code_words)(magnitude == 0x7f) & 0x7fc0;
+            code_words bits = (magnitude << 4) | not_a_number | sign;
+            values[odd] = (sixteen)UPPER_HALVES(bits, 0) * 0x1p120f;
+            values[2 + odd] = (sixteen)UPPER_HALVES(bits, 4) * 0x1p120f;
+            continue;
+        }
+        sixteen_words signs[2] = {UPPER_HALVES(sign, 0), UPPER_HALVES(sign, 4)};
+        sixteen_words sizes[2] = {UPPER_HALVES(magnitude, 0), UPPER_HALVES(magnitude, 4)};
+        UNROLL for (int pair = 0; pair < 2; pair++) {
+            sixteen_integers size = (sixteen_integers)(sizes[pair] >> 16);
+            sixteen value = __builtin_convertvector(size, sixteen);
+            values[2 * pair + odd] = (sixteen)((sixteen_words)value | signs[pair]);
         }
     }
-    for (int i = 0; i < 4; i++) {
-        for (int o = 0; o < CK_PANEL; o++) {
-            target[i * CK_PANEL + o] = values[ck_place_byte(o, i)];
+}
+
+/// Widens a block of a panel to `[k][64]`; k is padded to a multiple of 4.
+INLINE void widen_block(const uint8_t *codes, int k, const int format, float *target) {
+    for (int i = 0; i < k; i += 4, target += 4 * CK_PANEL) {
+        for (int o = 0; o < CK_PANEL; o += 16, codes += 64) {
+            sixteen values[4];
+            widen(codes, format, values);
+            UNROLL for (int j = 0; j < 4; j++) *(sixteen *)(target + j * CK_PANEL + o) = values[j];
         }
+    }
+}
+
+/// Vectors of 16 outputs that one tile of codes holds, and rows up to which widening each code for
+/// every tile is cheaper than widening once into the cache: as many as leave registers to widen in,
+/// and enough for independent sums to hide the latency of a multiply-add.
+enum { CODE_VECTORS = VECTOR_LANES == 16 ? 4 : 2, FEW_ROWS = VECTOR_LANES == 16 ? 4 : 2 };
+
+typedef sixteen code_sums[FEW_ROWS][CODE_VECTORS];
+
+/// Adds `count` of four inputs in sequence.
+INLINE void add_codes(
+    code_sums sums, const float *a, ptrdiff_t a_stride, const uint8_t *codes, const int format,
+    const int rows, const int count) {
+    UNROLL for (int v = 0; v < CODE_VECTORS; v++) {
+        sixteen values[4];
+        widen(codes + v * 64, format, values);
+        UNROLL for (int j = 0; j < count; j++) {
+            UNROLL for (int r = 0; r < rows; r++) {
+                sixteen x = a[r * a_stride + j] - (sixteen){0};
+                sums[r][v] = __builtin_elementwise_fma(x, values[j], sums[r][v]);
+            }
+        }
+    }
+}
+
+/// A block for few rows: each code is widened on its way to the sums. The same chain of
+/// multiply-adds as `tile_f32` over the widened block.
+INLINE void tile_codes(
+    const float *a, ptrdiff_t a_stride, const uint8_t *codes, int k, const int format, float *c,
+    ptrdiff_t c_stride, ending ending, float scale, const int rows) {
+    code_sums sums;
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < CODE_VECTORS; v++) sums[r][v] = (sixteen){0};
+    }
+    int i = 0;
+    for (; i + 4 <= k; i += 4, codes += 4 * CK_PANEL) {
+        add_codes(sums, a + i, a_stride, codes, format, rows, 4);
+    }
+    switch (k - i) {
+    case 1: add_codes(sums, a + i, a_stride, codes, format, rows, 1); break;
+    case 2: add_codes(sums, a + i, a_stride, codes, format, rows, 2); break;
+    case 3: add_codes(sums, a + i, a_stride, codes, format, rows, 3); break;
+    default: break;
+    }
+    sixteen factor = scale - (sixteen){0};
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < CODE_VECTORS; v++) {
+            sixteen *to = (sixteen *)(c + r * c_stride + v * 16);
+            *to = ending == SCALED ? sums[r][v] * factor
+                                   : __builtin_elementwise_fma(sums[r][v], factor, *to);
+        }
+    }
+}
+
+/// `tile_codes` with the number of rows as a constant.
+INLINE void tile_few(
+    const float *a, ptrdiff_t a_stride, int rows, const uint8_t *codes, int k, const int format,
+    float *c, ptrdiff_t c_stride, ending ending, float scale) {
+    for (int o = 0; o < CK_PANEL; o += 16 * CODE_VECTORS, codes += 64 * CODE_VECTORS) {
+#define TILE(n)                                                                                    \
+    case n: tile_codes(a, a_stride, codes, k, format, c + o, c_stride, ending, scale, n); break
+        switch (rows) {
+            TILE(1);
+            TILE(2);
+#if VECTOR_LANES == 16
+            TILE(3);
+            TILE(4);
+#endif
+        default: break;
+        }
+#undef TILE
     }
 }
 
@@ -167,15 +274,27 @@ static void LEVEL(panel_bytes)(
     float *wide = scratch;
     for (int first = 0; first < k; first += CK_SCALE_BLOCK) {
         int count = k - first < CK_SCALE_BLOCK ? k - first : CK_SCALE_BLOCK;
-        for (int i = 0; i < count; i += 4) {
-            LEVEL(widen_group)(
-                panel + (size_t)(first + i) * CK_PANEL, format, wide + i * CK_PANEL);
-        }
+        const uint8_t *codes = panel + (size_t)first * CK_PANEL;
+        const float *x = (const float *)a + first;
         float scale = scales ? scales[first / CK_SCALE_BLOCK] : 1;
+        ending ending = first == 0 ? SCALED : SCALED_ONTO;
+        if (rows <= FEW_ROWS && format == CK_E4M3) {
+            tile_few(x, a_stride, rows, codes, count, CK_E4M3, c, c_stride, ending, scale);
+            continue;
+        }
+        if (rows <= FEW_ROWS) {
+            tile_few(x, a_stride, rows, codes, count, CK_INT8, c, c_stride, ending, scale);
+            continue;
+        }
+        if (format == CK_E4M3) {
+            widen_block(codes, count, CK_E4M3, wide);
+        } else {
+            widen_block(codes, count, CK_INT8, wide);
+        }
         for (int o = 0; o < CK_PANEL; o += SLICE) {
 #define TILE(n)                                                                                    \
-    tile_f32((const float *)a + row * a_stride + first, a_stride, wide + o, count,                 \
-             c + row * c_stride + o, c_stride, first == 0 ? SCALED : SCALED_ONTO, scale, n)
+    tile_f32(x + row * a_stride, a_stride, wide + o, count, c + row * c_stride + o, c_stride,      \
+             ending, scale, n)
             FOR_EACH_TILE(rows, TILE)
 #undef TILE
         }
