@@ -93,6 +93,13 @@ public final class Model {
         workspaces = [Workspace(configuration), Workspace(configuration)]
     }
 
+    /// Bytes of the packed matrices that this rank holds.
+    public var packedByteCount: Int {
+        var count = WeightCount([head] + mtp.map(\.projection))
+        for layer in layers + mtp.map(\.layer) { count.add(layer.count) }
+        return count.bytes
+    }
+
     /// Whether this model can draft with an MTP block.
     public var canDraft: Bool { !mtp.isEmpty }
 

@@ -42,6 +42,41 @@ public struct ModelBenchmark {
         }
     }
 
+    /// Memory at its fullest, in bytes.
+    public struct MemoryFigure: Sendable, Codable {
+        /// Packed weights.
+        public var weights = 0
+        /// The latent cache.
+        public var cache = 0
+        /// What the system counts as resident, all of the program included.
+        public var resident = 0
+
+        /// Everything that is neither weights nor cache.
+        public var beyond: Int { resident - weights - cache }
+    }
+
+    /// Loading, beside the least that it could take.
+    public struct LoadFigure: Sendable, Codable {
+        /// Bytes of the checkpoint's files.
+        public var bytes: Int
+        /// Seconds from opening the folder to a model that is ready.
+        public var seconds: Double
+        /// Seconds in which the same threads read the files and do nothing else.
+        public var plainReadSeconds: Double
+
+        /// Names what was measured.
+        public init(bytes: Int, seconds: Double, plainReadSeconds: Double) {
+            self.bytes = bytes
+            self.seconds = seconds
+            self.plainReadSeconds = plainReadSeconds
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case bytes, seconds
+            case plainReadSeconds = "plain_read_seconds"
+        }
+    }
+
     /// All figures of one run.
     public struct Report: Sendable, Codable {
         /// Bytes per second that the threads read, measured in this run.
@@ -52,9 +87,13 @@ public struct ModelBenchmark {
         public var prefill: [Figure] = []
         /// One figure per batch size.
         public var decode: [Figure] = []
+        /// What the process held while the largest batch was decoded.
+        public var memory = MemoryFigure()
+        /// How long loading took; nil unless it was measured.
+        public var load: LoadFigure?
 
         enum CodingKeys: String, CodingKey {
-            case prefill, decode
+            case prefill, decode, memory, load
             case readBandwidth = "read_bytes_per_second"
             case peakRate = "peak_flops"
         }
@@ -116,6 +155,7 @@ public struct ModelBenchmark {
             }
             figure.batch = batch
             report.decode.append(figure)
+            report.memory.note(weights: model.packedByteCount, cache: state.byteCount)
         }
         report.rescale(
             readBandwidth: Limits.readBandwidth(pool: pool),
@@ -154,6 +194,8 @@ public struct ModelBenchmark {
         let tables: [[BlockID]]
 
         func release() { for block in tables.joined() { cache.release(block) } }
+
+        var byteCount: Int { cache.blockCount * cache.blockTokens * cache.bytesPerToken }
     }
 
     /// A token that depends on its place, so that experts are used as unevenly as random weights

@@ -55,6 +55,11 @@ struct WeightCount {
     }
 
     init(_ expert: ExpertWeights) { self.init([expert.gate, expert.up, expert.down]) }
+
+    mutating func add(_ other: WeightCount) {
+        bytes += other.bytes
+        parameters += other.parameters
+    }
 }
 
 extension AttentionWeights {
@@ -62,5 +67,20 @@ extension AttentionWeights {
     var count: WeightCount {
         WeightCount(
             [query, latentDown, output] + keyUp + valueUp + (queryDown.map { [$0.weight] } ?? []))
+    }
+}
+
+extension LayerWeights {
+    /// The size of all matrices of the block that this rank holds.
+    var count: WeightCount {
+        var count = attention.count
+        switch feedForward {
+        case .dense(let network): count.add(WeightCount(network))
+        case .experts(let experts):
+            count.add(WeightCount([experts.gate]))
+            for expert in experts.routed { count.add(WeightCount(expert)) }
+            if let shared = experts.shared { count.add(WeightCount(shared)) }
+        }
+        return count
     }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import DeepSeekV3
 import Foundation
+import Tensors
 
 /// `apus bench model`: prefill and decode rates beside the limits of this machine.
 struct BenchModelCommand: ParsableCommand {
@@ -47,16 +48,18 @@ struct BenchModelCommand: ParsableCommand {
 
     func run() throws {
         let report = try reporting {
-            let loaded = try arguments.load()
+            let (loaded, load) = try loadTimed()
             var plan = ModelBenchmark.Plan()
             plan.prefill = try numbers(prompts)
             plan.batches = try numbers(batches)
             plan.decodeTokens = tokens
             plan.depth = depth
             plan.repetitions = repetitions
-            return try ModelBenchmark(
+            var report = try ModelBenchmark(
                 loaded.model, pool: loaded.pool, plan: plan, format: loaded.format
             ).run()
+            report.load = load
+            return report
         }
         if json {
             let encoder = JSONEncoder()
@@ -65,6 +68,24 @@ struct BenchModelCommand: ParsableCommand {
         } else {
             print(report.table, terminator: "")
         }
+    }
+
+    /// Loads the model from files that were just read, so that both times are of cached pages where
+    /// memory holds them.
+    private func loadTimed() throws -> (LoadedModel, ModelBenchmark.LoadFigure) {
+        let checkpoint = try Checkpoint(directory: arguments.model)
+        let pool = ThreadPool(threads: arguments.threads())
+        let paths = checkpoint.shards.map(\.path)
+        let times = try (0 ..< 2).map { _ in try Limits.plainRead(of: paths, pool: pool) }
+        let start = ContinuousClock.now
+        let loaded = try arguments.load()
+        let seconds = (ContinuousClock.now - start) / .seconds(1)
+        return (
+            loaded,
+            ModelBenchmark.LoadFigure(
+                bytes: checkpoint.shards.reduce(0) { $0 + $1.byteCount }, seconds: seconds,
+                plainReadSeconds: times[1])
+        )
     }
 
     private func numbers(_ list: String) throws -> [Int] {
@@ -100,6 +121,17 @@ extension ModelBenchmark.Report {
         }
         for figure in prefill { row("prefill \(figure.tokens ?? 0)", figure, isDecode: false) }
         for figure in decode { row("decode x\(figure.batch ?? 0)", figure, isDecode: true) }
+        if let load {
+            text += String(
+                format: "loaded %.2f GB in %.2f s; reading them and no more takes %.2f s\n",
+                Double(load.bytes) / 1e9, load.seconds, load.plainReadSeconds)
+        }
+        if memory.resident > 0 {
+            text += String(
+                format: "resident: %.2f GB weights, %.2f GB cache, %.0f MB beyond\n",
+                Double(memory.weights) / 1e9, Double(memory.cache) / 1e9,
+                Double(memory.beyond) / 1e6)
+        }
         return text
     }
 }
