@@ -23,6 +23,17 @@ struct CoordinatorProgram: AsyncParsableCommand {
     @Flag(help: "End when standard input closes: whoever started this is gone.")
     var lifeline = false
 
+    /// Parses, runs, and exits: 2 for a command that makes no sense, as for any other bad input.
+    static func main() async {
+        do {
+            try await parse().run()
+        } catch {
+            guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
+            FileHandle.standardError.write(Data((fullMessage(for: error) + "\n").utf8))
+            Foundation.exit(2)
+        }
+    }
+
     func run() async throws {
         LoggingSystem.bootstrap { _ in TaggedLog(tag: "coordinator") }
         let log = Logger(label: "coordinator")

@@ -25,6 +25,17 @@ struct Worker: ParsableCommand {
     @Flag(help: "End when standard input closes: whoever started this is gone.")
     var lifeline = false
 
+    /// Parses, runs, and exits: 2 for a command that makes no sense, as for any other bad input.
+    static func main() {
+        do {
+            try parse().run()
+        } catch {
+            guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
+            FileHandle.standardError.write(Data((fullMessage(for: error) + "\n").utf8))
+            Foundation.exit(2)
+        }
+    }
+
     func run() throws {
         let tag = "rank \(rank)"
         LoggingSystem.bootstrap { _ in TaggedLog(tag: tag) }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 
 /// The user's tool. Each subcommand is a file in `Commands`.
 @main
@@ -20,4 +21,20 @@ struct Apus: AsyncParsableCommand {
             StatusCommand.self,
             TrainCommand.self,
         ])
+
+    /// Parses, runs, and exits: 2 for a command that makes no sense, as for any other bad input.
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            if var command = command as? any AsyncParsableCommand {
+                try await command.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
+            FileHandle.standardError.write(Data((fullMessage(for: error) + "\n").utf8))
+            Foundation.exit(2)
+        }
+    }
 }
