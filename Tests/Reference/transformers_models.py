@@ -1,6 +1,6 @@
 """Makes small random DeepSeek checkpoints and what Transformers computes on them, in fp32.
 
-Usage: transformers_models.py FOLDER SEED
+Usage: transformers_models.py FOLDER SEED [ROUNDS]
 
 Each case becomes FOLDER/NAME with config.json, model.safetensors under DeepSeek's own tensor names, and
 expected.safetensors (input_ids, logits). FP8 cases store e4m3 with 128x128 scales; Transformers gets the
@@ -9,6 +9,7 @@ only if a disturbance of 1e-6 does not change the logits by more than 5e-5: wher
 almost tied, two right implementations may choose differently.
 """
 
+import copy
 import json
 import os
 import random
@@ -19,10 +20,31 @@ from safetensors.torch import save_file
 from transformers import DeepseekV2Config, DeepseekV2ForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM
 
 FOLDER, SEED = sys.argv[1], int(sys.argv[2])
+ROUNDS = int(sys.argv[3]) if len(sys.argv) > 3 else 3
 torch.set_num_threads(1)
 
 
-def shape(rng, version):
+YARN = dict(
+    type="yarn", factor=40.0, original_max_position_embeddings=32, beta_fast=32, beta_slow=1, mscale=1.0,
+    mscale_all_dim=1.0)
+# What every round covers for certain; the rest of a shape is drawn. Version, FP8, and what is not drawn.
+CASES = {
+    "v3": (3, False, {}),
+    "v3-groups": (3, False, dict(n_group=4, n_routed_experts=16, topk_group=2, num_experts_per_tok=4)),
+    "v3-yarn": (3, False, dict(rope_scaling=YARN)),
+    "v3-full-queries": (3, False, dict(q_lora_rank=None)),
+    "v3-no-dense": (3, False, dict(first_k_dense_replace=0)),
+    "kimi": (3, False, dict(n_group=1, topk_group=1, n_routed_experts=48, num_experts_per_tok=8,
+                            first_k_dense_replace=1, n_shared_experts=1, routed_scaling_factor=2.827)),
+    "v3-fp8": (3, True, {}),
+    "v3-fp8-ragged": (3, True, dict(hidden_size=200, kv_lora_rank=144, q_lora_rank=136, moe_intermediate_size=130,
+                                    intermediate_size=288)),
+    "v2-greedy": (2, False, dict(n_group=1, topk_group=1, q_lora_rank=None)),
+    "v2-groups": (2, False, dict(n_group=4, topk_group=2, n_routed_experts=16, num_experts_per_tok=4)),
+}
+
+
+def shape(rng, version, forced):
     groups = rng.choice([1, 2, 4])
     size = rng.choice([2, 3, 4])
     kept = rng.randint(1, groups)
@@ -52,9 +74,10 @@ def shape(rng, version):
         eos_token_id=1,
         tie_word_embeddings=False,
     )
+    config.update(copy.deepcopy(forced))
     config["num_key_value_heads"] = config["num_attention_heads"]
     theta = rng.choice([10000.0, 50000.0])
-    if version == 3 and rng.random() < 0.5:
+    if version == 3 and "rope_scaling" not in config and rng.random() < 0.5:
         config["rope_scaling"] = dict(
             type="yarn", factor=rng.choice([4.0, 40.0]), original_max_position_embeddings=32,
             beta_fast=32, beta_slow=1, mscale=1.0, mscale_all_dim=rng.choice([1.0, 0.8]))
@@ -62,7 +85,7 @@ def shape(rng, version):
     if version == 2:
         config["num_attention_heads"] = config["num_key_value_heads"] = 4
         config.update(
-            topk_method="group_limited_greedy" if groups > 1 else "greedy", norm_topk_prob=False,
+            topk_method="group_limited_greedy" if config["n_group"] > 1 else "greedy", norm_topk_prob=False,
             scoring_func="softmax", moe_layer_freq=1)
     else:
         config.update(topk_method="noaux_tc", scoring_func="sigmoid")
@@ -114,11 +137,11 @@ def released_names(model, fp8):
 
 
 @torch.no_grad()
-def make(name, index, version, fp8):
+def make(name, index, version, fp8, forced):
     """Writes one case; False if this shape amplifies every prompt's rounding too much to compare."""
-    rng = random.Random(SEED * 1000 + index)
-    generator = torch.Generator().manual_seed(SEED * 1000 + index)
-    values = shape(rng, version)
+    rng = random.Random(SEED * 100_000 + index)
+    generator = torch.Generator().manual_seed(SEED * 100_000 + index)
+    values = shape(rng, version, forced)
     kind, network = (
         (DeepseekV2Config, DeepseekV2ForCausalLM) if version == 2 else (DeepseekV3Config, DeepseekV3ForCausalLM))
     config = kind(**values, attn_implementation="eager", experts_implementation="eager")
@@ -159,9 +182,9 @@ def make(name, index, version, fp8):
     return True
 
 
-cases = [(3, False), (3, False), (3, False), (3, True), (3, True), (2, False), (2, False)]
-for index, (version, fp8) in enumerate(cases):
-    name = f"case{index}-v{version}{'-fp8' if fp8 else ''}"
-    # Other shapes of the same seed, until one can be compared.
-    if not any(make(name, index + 10 * draw, version, fp8) for draw in range(20)):
-        raise SystemExit(f"{name}: no shape of 20 without near ties")
+for turn in range(ROUNDS):
+    for number, (label, case) in enumerate(CASES.items()):
+        name, index = f"{turn}-{label}", 1000 * turn + number
+        # Other shapes of the same seed, until one can be compared.
+        if not any(make(name, index + 20 * draw, *case) for draw in range(20)):
+            raise SystemExit(f"{name}: no shape of 20 without near ties")
