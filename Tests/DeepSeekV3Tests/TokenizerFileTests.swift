@@ -107,10 +107,33 @@ import Testing
         #expect(with.encode("Hello", addSpecialTokens: false) == without.encode("Hello"))
     }
 
+    /// The splits of DeepSeek-V2's `tokenizer.json`.
+    private static var deepSeekV2: [[String: Any]] {
+        let patterns = [
+            "[\r\n]", #"\s?["# + v2Letters + "]+", #"\s?[!-/:-~！-／：-～‘-‟　-。]+"#, #"\s+$"#,
+            "[一-龥ࠀ-一가-\u{d7ff}]+",
+        ]
+        return patterns.map {
+            [
+                "type": "Split", "pattern": ["Regex": $0], "behavior": "Isolated",
+                "invert": false,
+            ]
+        }
+    }
+
+    /// The letters of its words.
+    private static let v2Letters =
+        "A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-Ρ"
+        + "Σ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕ"
+        + "ἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂ"
+        + "ℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛ"
+        + "Ꜣ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟"
+        + "𞤀-𞥃"
+
     /// Pre-tokenizers of other published byte-level models, with the committed vocabulary.
     @Test(
         .enabled(if: ProcessInfo.processInfo.environment["APUS_PYTHON"] != nil),
-        arguments: ["gpt2", "digits"])
+        arguments: ["gpt2", "digits", "deepseek-v2"])
     func `other pre-tokenizers cut where Hugging Face's do`(kind: String) throws {
         let json = try Self.edited { values in
             values["post_processor"] = NSNull()
@@ -119,9 +142,14 @@ import Testing
                 "trim_offsets": false,
             ]
             let digits: [String: Any] = ["type": "Digits", "individual_digits": true]
+            let stages =
+                switch kind {
+                case "gpt2": [bytes]
+                case "digits": [digits, bytes]
+                default: Self.deepSeekV2 + [digits, bytes.merging(["use_regex": false]) { $1 }]
+                }
             values["pre_tokenizer"] =
-                kind == "gpt2"
-                ? bytes : ["type": "Sequence", "pretokenizers": [digits, bytes]] as [String: Any]
+                ["type": "Sequence", "pretokenizers": stages] as [String: Any]
         }
         let folder = FileManager.default.temporaryDirectory.appending(path: "apus-\(UUID())")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
