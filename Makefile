@@ -8,7 +8,7 @@ TEST_PACKAGES = python3-venv iproute2 ucx-utils openmpi-bin libopenmpi-dev
 # The question the small model was trained to answer.
 QUESTION = Tell me a story about dog and ball.
 
-.PHONY: build demo test fuzz test-rdma test-clients lint format clean
+.PHONY: build demo test fuzz bench-llama test-rdma test-clients lint format clean
 
 build:
 	@.ci/install $(BUILD_PACKAGES)
@@ -28,6 +28,11 @@ fuzz:
 	Tests/Fuzz/run
 	Tests/Fuzz/run-control
 	Tests/Fuzz/run-transport
+
+# Prefill and decode beside llama.cpp (PyPI's llama-cpp-python), same weights, on an idle machine.
+bench-llama: build
+	@.ci/install $(TEST_PACKAGES)
+	"$$(.ci/python)" Tests/Reference/bench_llama.py .build/release/apus .build/llama-cpp
 
 # RDMA in a virtual machine with Soft-RoCE: links of 2 and 4 ranks, perftest beside them, a killed
 # rank. Needs no RDMA device and no KVM.

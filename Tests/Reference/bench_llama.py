@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Measures `apus bench model` beside llama.cpp, on the same random weights, in one run.
+
+Usage: bench_llama.py APUS FOLDER [--shapes M,L] [--rounds 3] [--threads 2] [--prepare]
+
+FOLDER (28 GB free) keeps llama.cpp, built with GGML_NATIVE from the sdist of llama-cpp-python, and
+the models. Runs of both programs alternate; a figure is the median over the rounds. With --prepare
+nothing is measured. The interpreter needs torch, transformers and safetensors (`.ci/python`).
+"""
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+
+SDIST = "llama-cpp-python==0.3.36"
+TOOLS = ["llama-bench", "llama-batched-bench", "llama-quantize"]
+HERE = pathlib.Path(__file__).resolve().parent
+PROMPT, WRITTEN, MANY = 512, 32, 32  # tokens of a prompt, tokens decoded, sequences at once
+
+
+def run(*words, **options):
+    words = [str(word) for word in words]
+    done = subprocess.run(words, text=True, stdout=subprocess.PIPE, **options)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(words)} ended with {done.returncode}")
+    return done.stdout
+
+
+def build(folder):
+    """The folder with llama.cpp's programs and the one with its source."""
+    unpacked = folder / SDIST.replace("==", "-").replace("-", "_", 2)
+    source, binaries = unpacked / "vendor" / "llama.cpp", folder / "build" / "bin"
+    if all((binaries / tool).exists() for tool in TOOLS):
+        return binaries, source
+    run(sys.executable, "-m", "venv", folder / "venv")
+    pip = folder / "venv" / "bin" / "pip"
+    run(pip, "install", "--quiet", "cmake", "ninja")
+    run(pip, "download", "--quiet", "--no-deps", "--no-binary", "llama-cpp-python", SDIST,
+        "--dest", folder)
+    run("tar", "xf", f"{unpacked}.tar.gz", "-C", folder)
+    for left in unpacked.rglob(".git"):  # a dangling file, over which ninja loops
+        left.unlink() if left.is_file() or left.is_symlink() else shutil.rmtree(left)
+    path = {**os.environ, "PATH": f"{folder / 'venv' / 'bin'}:{os.environ['PATH']}"}
+    options = ["CMAKE_BUILD_TYPE=Release", "GGML_NATIVE=ON"]
+    options += [f"LLAMA_{part}=OFF" for part in
+                ["CURL", "OPENSSL", "BUILD_TESTS", "BUILD_EXAMPLES", "BUILD_SERVER"]]
+    run("cmake", "-G", "Ninja", "-S", source, "-B", folder / "build",
+        *[f"-D{option}" for option in options], env=path)
+    run("ninja", "-C", folder / "build", *TOOLS, env=path)
+    return binaries, source
+
+
+def prepare(apus, folder, shape, tools, source):
+    """The four models of a shape: bf16 and fp8 as checkpoints, bf16 and Q8_0 as GGUF."""
+    models = {
+        "apus bf16": folder / f"{shape}-bf16", "apus fp8": folder / f"{shape}-fp8",
+        "llama bf16": folder / f"{shape}-bf16.gguf", "llama Q8_0": folder / f"{shape}-q8_0.gguf",
+    }
+    for dtype in ["bf16", "fp8"]:
+        if not models[f"apus {dtype}"].exists():
+            run(apus, "make-model", "--config", HERE / "shapes" / f"{shape}.json", "--seed", 1,
+                "--dtype", dtype, "--out", models[f"apus {dtype}"])
+    if not models["llama bf16"].exists():
+        run(sys.executable, HERE / "llama_cpp_convert.py", source, models["apus bf16"],
+            "--outtype", "bf16", "--outfile", models["llama bf16"], stderr=subprocess.DEVNULL)
+    if not models["llama Q8_0"].exists():
+        run(tools / "llama-quantize", models["llama bf16"], models["llama Q8_0"], "Q8_0",
+            stderr=subprocess.DEVNULL)
+    return models
+
+
+def measure_apus(apus, model, threads):
+    report = json.loads(run(
+        apus, "bench", "model", "--model", model, "-p", PROMPT, "-n", WRITTEN, "-b", f"1,{MANY}",
+        "-t", threads, "--json", stderr=subprocess.DEVNULL))
+    prompt, one, many = report["prefill"][0], *report["decode"]
+    return {
+        "prefill": prompt["tokens_per_second"], "decode": one["tokens_per_second"],
+        "batch": many["tokens_per_second"], "share": one["bandwidth_fraction"],
+        "read": report["read_bytes_per_second"] / 1e9, "peak": report["peak_flops"] / 1e9,
+        "prompt share": prompt["peak_fraction"],
+    }
+
+
+def measure_llama(tools, model, threads):
+    common = ["-m", model, "-t", threads, "-fa", "1"]
+    figures = json.loads(run(
+        tools / "llama-bench", *common, "-p", PROMPT, "-n", WRITTEN, "-r", 3, "-o", "json",
+        stderr=subprocess.DEVNULL))
+    lines = run(
+        tools / "llama-batched-bench", *common, "-c", 4096, "-npp", 16, "-ntg", WRITTEN,
+        "-npl", f"1,{MANY}", "--output-format", "jsonl", stderr=subprocess.DEVNULL).splitlines()
+    batched = [json.loads(line) for line in lines if line.startswith("{")]
+    rates = {("prefill" if figure["n_prompt"] else "decode"): figure["avg_ts"]
+             for figure in figures}
+    alone, many = [row["speed_tg"] for row in batched]
+    # One sequence is measured by both programs; theirs is the better figure.
+    return {"prefill": rates["prefill"], "decode": max(rates["decode"], alone), "batch": many}
+
+
+def median(rounds, name, what):
+    return statistics.median(figures[name][what] for figures in rounds)
+
+
+def report(shape, rounds):
+    print(f"\n{shape}, median of {len(rounds)}: tokens/s")
+    print(f"{'':12}{f'prefill {PROMPT}':>14}{'decode x1':>12}{f'decode x{MANY}':>12}")
+    for name in rounds[0]:
+        columns = [median(rounds, name, what) for what in ["prefill", "decode", "batch"]]
+        print(f"{name:12}{columns[0]:14.1f}{columns[1]:12.2f}{columns[2]:12.1f}")
+    for name in ["apus bf16", "apus fp8"]:
+        print(f"{name}: decode x1 reads {median(rounds, name, 'share'):.0%} of "
+              f"{median(rounds, name, 'read'):.1f} GB/s, prefill computes "
+              f"{median(rounds, name, 'prompt share'):.0%} of "
+              f"{median(rounds, name, 'peak'):.0f} GFLOP/s")
+
+    def ratio(ours, theirs, what):
+        value = statistics.median(f[ours][what] / f[theirs][what] for f in rounds)
+        print(f"{what:8} {ours:9} / {theirs:10} {value:6.2f}")
+
+    ratio("apus bf16", "llama bf16", "decode")
+    ratio("apus fp8", "llama bf16", "decode")
+    ratio("apus fp8", "llama Q8_0", "decode")
+    for ours in ["apus bf16", "apus fp8"]:
+        for theirs in ["llama bf16", "llama Q8_0"]:
+            ratio(ours, theirs, "batch")
+    ratio("apus bf16", "llama bf16", "prefill")
+    ratio("apus fp8", "llama Q8_0", "prefill")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("apus", type=pathlib.Path)
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--shapes", default="M,L")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--prepare", action="store_true")
+    options = parser.parse_args()
+    folder = options.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    tools, source = build(folder)
+    for shape in options.shapes.split(","):
+        models = prepare(options.apus.resolve(), folder, shape, tools, source)
+        if options.prepare:
+            continue
+        rounds = []
+        for _ in range(options.rounds):
+            figures = {}
+            for name, model in models.items():
+                program, first = (measure_llama, tools) if "llama" in name else (
+                    measure_apus, options.apus.resolve())
+                figures[name] = program(first, model, options.threads)
+            rounds.append(figures)
+        report(shape, rounds)
+
+
+main()
