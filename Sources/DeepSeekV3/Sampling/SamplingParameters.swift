@@ -74,7 +74,9 @@ public struct SamplingParameters: Codable, Sendable, Hashable {
             }
         }
         try check("temperature", temperature, 0 ... 100)
-        try check("top_p", topP, Double.leastNonzeroMagnitude ... 1)
+        guard topP > 0, topP <= 1 else {
+            throw .request("top_p is \(topP); it goes from above 0 to 1")
+        }
         try check("top_k", topK, 0 ... Int.max)
         try check("min_p", minP, 0 ... 1)
         try check("repetition_penalty", repetitionPenalty, 0.01 ... 100)
