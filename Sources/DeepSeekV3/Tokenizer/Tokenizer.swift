@@ -83,7 +83,12 @@ public final class Tokenizer: Sendable {
         do {
             data = try Data(contentsOf: file, options: .mappedIfSafe)
         } catch {
-            throw ModelError.file(file.path, fact: "cannot be read")
+            // Kimi K2 comes with a vocabulary of another kind.
+            let other = file.deletingLastPathComponent().appending(path: "tiktoken.model").path
+            let hint =
+                FileManager.default.fileExists(atPath: other)
+                ? "; tiktoken.model beside it is not supported" : ""
+            throw ModelError.file(file.path, fact: "cannot be read\(hint)")
         }
         guard data.count <= maximumFileBytes else {
             throw ModelError.file(
