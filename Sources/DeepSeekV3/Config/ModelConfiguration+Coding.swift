@@ -48,11 +48,8 @@ extension ModelConfiguration {
             return .configuration(
                 file: file, key: path(context), fact: "is not of the expected type \(type)")
         case .dataCorrupted(let context):
-            // The cause says more: which number does not fit, or where the text ends being JSON.
-            let fact =
-                context.underlyingError.map { "cannot be read: \($0)" }
-                ?? context.debugDescription
-            return .configuration(file: file, key: path(context), fact: printable(fact))
+            return .configuration(
+                file: file, key: path(context), fact: printable(context.debugDescription))
         @unknown default:
             return .configuration(file: file, key: "the text", fact: "cannot be decoded")
         }
