@@ -76,15 +76,13 @@ extension Operation {
     /// Tells the ranks of this node that this rank's outputs can be read.
     func startCombine(weighting: Weighting) throws {
         precondition(phase == .received, "a combine without a dispatch")
-        phase = .combining
+        begin(.combining)
         self.weighting = weighting
-        began = Clock.nanoseconds()
-        exposed = 0
-        lastBegin = began
-        if !map.carriedSources.isEmpty { try window.flush(deadline: deadline("combine")) }
+        try group.flushAfterLoss(deadline("combine"))
         for rank in map.neighbours {
             try signal(.outputs, at: rank, count: outputCount(for: rank))
         }
+        try advance()
     }
 
     /// Rows that this rank has for a source.
@@ -108,7 +106,7 @@ extension Operation {
             let rowCount = adds ? layout.entryCount(rank) : layout.pairCounts[rank]
             try expect(rowCount, .outputs, from: rank, deadline)
         }
-        for source in map.carriedSources { try sendHome(to: source) }
+        for source in map.carriedSources where !isRelayed[source] { try sendHome(to: source) }
         for carrier in map.remoteCarriers {
             try expect(layout.returnCount[carrier], .returned, from: carrier, deadline)
         }
@@ -127,7 +125,8 @@ extension Operation {
     }
 
     /// Puts together the rows of this node for a source elsewhere, and posts them.
-    private func sendHome(to source: Int) throws {
+    func sendHome(to source: Int) throws {
+        isRelayed[source] = true
         let here = own
         let count = blockCounts[source]
         let members = map.ranksOfNode[map.nodes[map.rank]]

@@ -3,17 +3,18 @@ internal import Topology
 internal import Transport
 
 extension Operation {
+    /// Takes up another exchange.
+    func prepare(_ layout: DispatchLayout, sequence: UInt64) {
+        self.layout = layout
+        self.sequence = sequence
+    }
+
     /// Encodes the tokens, tells the ranks of this node where they are, and posts the blocks for
     /// other nodes.
-    func startDispatch(_ tokens: Tensor, layout: DispatchLayout, sequence: UInt64) throws {
-        phase = .dispatching
-        self.sequence = sequence
-        self.layout = layout
-        began = Clock.nanoseconds()
-        exposed = 0
-        lastBegin = began
+    func startDispatch(_ tokens: Tensor, layout: DispatchLayout) throws {
+        begin(.dispatching)
         let carriers = map.remoteCarriers
-        if !carriers.isEmpty { try window.flush(deadline: deadline("dispatch")) }
+        try group.flushAfterLoss(deadline("dispatch"))
         encode(tokens, layout)
         for carrier in carriers { try sendBlock(to: carrier, layout) }
         for rank in map.neighbours {
@@ -88,7 +89,9 @@ extension Operation {
     func finishDispatch() throws {
         precondition(phase == .dispatching, "a dispatch that was not started")
         let deadline = deadline("dispatch")
-        for source in map.carriedSources { try fanOut(from: source, deadline) }
+        for source in map.carriedSources where !isRelayed[source] {
+            try fanOut(from: source, deadline)
+        }
         beginEntries()
         for source in 0 ..< map.rankCount {
             if !map.masked[source] { try takeEntries(from: source, deadline) }
@@ -101,7 +104,8 @@ extension Operation {
     }
 
     /// Tells every rank of this node which tokens of a block are for it.
-    private func fanOut(from source: Int, _ deadline: Deadline) throws {
+    func fanOut(from source: Int, _ deadline: Deadline) throws {
+        isRelayed[source] = true
         let limit = own.tokenCeiling
         let count = try arrival(.block, from: source, atMost: limit, deadline)
         blockCounts[source] = count

@@ -34,8 +34,10 @@ public final class ExpertParallelGroup {
     public private(set) var placement: ExpertPlacement
     /// The records of the last operations, oldest first, at most `recordLimit`.
     public private(set) var records: [OperationRecord] = []
-    /// How many records are kept: two operations per layer of the largest known model.
-    public static let recordLimit = 256
+    /// How many records are kept: a training step of many layers and micro-batches.
+    public static let recordLimit = 4096
+    /// Hears of every call of an exchange, before and after it.
+    public var watcher: ((ExchangeEvent) -> Void)?
 
     let fabric: any Fabric
     let window: Window
@@ -45,6 +47,7 @@ public final class ExpertParallelGroup {
     private var operations: [Operation] = []
     private var sequence: UInt64 = 0
     private var maskings: UInt64 = 0
+    private var flushedMaskings: UInt64 = 0
     private let expertsPerRank: Int
 
     /// Makes the windows. Collective.
@@ -142,7 +145,8 @@ public final class ExpertParallelGroup {
             sequence -= 1
             throw CollectivesError.tooManyInFlight(limit: operations.count)
         }
-        try operation.startDispatch(tokens, layout: layout, sequence: sequence)
+        operation.prepare(layout, sequence: sequence)
+        try operation.watched(.dispatch) { try operation.startDispatch(tokens, layout: layout) }
         return DispatchInFlight(operation: operation)
     }
 
@@ -159,8 +163,10 @@ public final class ExpertParallelGroup {
     ) throws -> CombineInFlight {
         let operation = received.operation
         try operation.checkOutputs(outputs, scalars)
-        operation.writeOutputs(outputs, scalars: scalars, weighting: weighting)
-        try operation.startCombine(weighting: weighting)
+        try operation.watched(.combine) {
+            operation.writeOutputs(outputs, scalars: scalars, weighting: weighting)
+            try operation.startCombine(weighting: weighting)
+        }
         return CombineInFlight(operation: operation)
     }
 
@@ -174,6 +180,18 @@ public final class ExpertParallelGroup {
         let operation = received.operation
         try operation.startCombine(weighting: weighting)
         return CombineInFlight(operation: operation)
+    }
+
+    /// Does, without waiting, what other ranks wait for from this one: a rank that computes long
+    /// between the halves of an exchange calls it now and then.
+    public func advance() throws { for operation in operations { try operation.advance() } }
+
+    /// Staging memory is written again without asking whether it was sent: the exchange that used
+    /// it before has ended, so every byte of it has arrived. That is not so after a loss.
+    func flushAfterLoss(_ deadline: Deadline) throws {
+        guard maskings > flushedMaskings else { return }
+        try window.flush(deadline: deadline)
+        flushedMaskings = maskings
     }
 
     /// Goes on without a rank, with empty buffers. Collective among the survivors, who pass the

@@ -9,7 +9,7 @@ public struct DispatchInFlight: ~Copyable {
     ///
     /// - Throws: `TransportError.rankLost` or `.deadline`, naming the rank that did not send.
     public consuming func wait() throws -> ReceivedTokens {
-        try operation.finishDispatch()
+        try operation.watched(.receive) { try operation.finishDispatch() }
         return ReceivedTokens(operation: operation)
     }
 
@@ -88,14 +88,14 @@ public struct CombineInFlight: ~Copyable {
     ///
     /// - Parameter rows: `[tokens, hidden]` of the dispatch; a residual or bias may be in it.
     public consuming func wait(addingInto rows: Tensor) throws {
-        try operation.finishCombine(addingInto: rows)
+        try operation.watched(.finish) { try operation.finishCombine(addingInto: rows) }
     }
 
     /// As `wait(addingInto:)`, and returns the scalars that came with the rows.
     ///
     /// - Returns: `[tokens, topK]`, 0 where a choice names no expert.
     public consuming func waitWithScalars(addingInto rows: Tensor) throws -> [Float] {
-        try operation.finishCombine(addingInto: rows)
+        try operation.watched(.finish) { try operation.finishCombine(addingInto: rows) }
         return operation.homeScalars
     }
 }

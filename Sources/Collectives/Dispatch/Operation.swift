@@ -37,6 +37,10 @@ final class Operation {
     var began: UInt64 = 0
     var exposed: UInt64 = 0
     var lastBegin: UInt64 = 0
+    /// The waits of this half, each from its begin to its end.
+    var waits: [Range<UInt64>] = []
+    /// Per rank: whether what this rank carries from it, or for it, went on already.
+    var isRelayed: [Bool] = []
     /// Per source elsewhere: tokens of its block, and bytes that went back to it.
     var blockCounts: [Int] = []
     var returnedBytes: [Int] = []
@@ -46,6 +50,46 @@ final class Operation {
         self.buffer = buffer
         blockCounts = [Int](repeating: 0, count: group.map.rankCount)
         returnedBytes = blockCounts
+        isRelayed = [Bool](repeating: false, count: group.map.rankCount)
+    }
+
+    /// Begins a half: its clock, and nothing waited for or relayed yet.
+    func begin(_ phase: Phase) {
+        self.phase = phase
+        began = Clock.nanoseconds()
+        exposed = 0
+        lastBegin = began
+        waits.removeAll(keepingCapacity: true)
+        for rank in isRelayed.indices { isRelayed[rank] = false }
+    }
+
+    /// Does what other ranks wait for and this rank can do without waiting: hands on blocks that
+    /// arrived for its node, sends home rows that its node has ready.
+    func advance() throws {
+        switch phase {
+        case .dispatching:
+            for source in map.carriedSources where !isRelayed[source] {
+                let index = Arrival.index(
+                    .block, buffer: buffer, from: source, rankCount: map.rankCount)
+                if has(index) { try fanOut(from: source, deadline("dispatch")) }
+            }
+        case .combining:
+            let isReady = map.neighbours.allSatisfy { rank in
+                has(
+                    Arrival.index(
+                        .outputs, buffer: buffer, from: rank, rankCount: map.rankCount))
+            }
+            guard isReady else { return }
+            for source in map.carriedSources where !isRelayed[source] {
+                try sendHome(to: source)
+            }
+        case .idle, .received: return
+        }
+    }
+
+    /// Whether a signal of this operation is here.
+    private func has(_ index: Int) -> Bool {
+        window.signalValue(index) >= Arrival.word(sequence: sequence, count: 0)
     }
 
     var map: RankMap { group.map }
@@ -78,7 +122,9 @@ final class Operation {
             let start = Clock.nanoseconds()
             word = try window.wait(
                 signal: index, atLeast: least, from: Rank(rawValue: rank), deadline: deadline)
-            exposed += Clock.nanoseconds() - start
+            let end = Clock.nanoseconds()
+            exposed += end - start
+            waits.append(start ..< end)
         }
         guard Arrival.sequence(of: word) == sequence else {
             throw CollectivesError.malformed(

@@ -12,7 +12,7 @@ extension Operation {
                 kind: kind, sequence: sequence, logicalBytes: logical, physicalBytes: physical,
                 wireTime: .nanoseconds(Int64(now - began)),
                 skew: .nanoseconds(Int64(lastBegin - min(began, lastBegin))),
-                exposedTime: .nanoseconds(Int64(exposed)),
+                exposedTime: .nanoseconds(Int64(exposed)), began: began, ended: now, waits: waits,
                 masked: masked.map { Rank(rawValue: $0) }))
     }
 

@@ -28,7 +28,6 @@ public final class Channels {
 
     /// Shape and codec go before the bytes.
     private static let headBytes = 64
-    private static let stagingSlots = 4
 
     /// Makes the windows. Collective.
     ///
@@ -50,15 +49,16 @@ public final class Channels {
         window = try fabric.makeWindow(
             name: name, byteCount: ranks * channelCount * slotCount * slot,
             signalCount: 2 * ranks * channelCount,
-            stagingByteCount: nodes.count > 1 ? Self.stagingSlots * slot : 0,
+            stagingByteCount: nodes.count > 1 ? ranks * channelCount * slotCount * slot : 0,
             deadline: Deadline(limit, "making the windows of channels"))
         sent = [UInt64](repeating: 0, count: ranks * channelCount)
         taken = sent
     }
 
-    private var posted = 0
-
     /// Sends a tensor.
+    ///
+    /// What goes to another node is staged at the place that its slot has there, so that a staged
+    /// message is overwritten only once the receiver took it.
     ///
     /// - Parameter codec: How its rows travel; both sides name the same.
     /// - Throws: `TransportError.rankLost` or `.deadline` while all slots are full.
@@ -84,12 +84,9 @@ public final class Channels {
             Self.write(tensor, codec, into: &$0)
         }
         if stored == nil {
-            if posted % Self.stagingSlots == 0 { try window.flush(deadline: deadline) }
-            let slot = Self.slotBytes(maximumByteCount)
-            let start = posted % Self.stagingSlots * slot
+            let start = slotOffset(rank.rawValue, channel, sent[line])
             window.withStaging(start ..< start + length) { Self.write(tensor, codec, into: &$0) }
             try window.put(start ..< start + length, to: rank, at: there)
-            posted += 1
         }
         sent[line] += 1
         try window.signal(

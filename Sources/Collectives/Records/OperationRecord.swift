@@ -22,6 +22,12 @@ public struct OperationRecord: Hashable, Sendable {
     public var skew: Duration
     /// The part of the wire time in which this rank only waited: no computation hid it.
     public var exposedTime: Duration
+    /// When it began, in nanoseconds of the node's monotonic clock.
+    public var began: UInt64
+    /// When this rank had everything.
+    public var ended: UInt64
+    /// The waits that `exposedTime` adds up, on the same clock.
+    public var waits: [Range<UInt64>]
     /// Ranks that were left out because they are dead.
     public var masked: [Rank]
 
