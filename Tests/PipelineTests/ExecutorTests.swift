@@ -114,3 +114,54 @@ private final class SleepingWorker: CellWorker {
 
     func release(_ cell: Cell) {}
 }
+
+/// What happens in which order on one rank, without neighbours or time.
+@Suite struct PairOrderTests {
+    @Test func `what a pair makes leaves before its last weight gradients`() throws {
+        let journal = try perform(interleaves: true)
+        // Parts take turns, and the output of the forward leaves as soon as it is made.
+        #expect(
+            journal.contains(
+                "backward 0, weights, forward 0, backward 1, send gradient, weights, "
+                    + "forward 1, send activation"))
+    }
+
+    @Test func `without turns a pair is a forward and then a backward`() throws {
+        let journal = try perform(interleaves: false)
+        #expect(!journal.contains("forward 0, backward 1"))
+        #expect(journal.contains("forward 0, forward 1, backward 0, backward 1, weights"))
+    }
+
+    private func perform(interleaves: Bool) throws -> String {
+        let schedule = try ScheduleKind.dualPipe.schedule(ranks: 4, microBatches: 8)
+        let journal = Journal()
+        _ = try Executor(
+            schedule: schedule, rank: 1, worker: journal, link: journal, interleaves: interleaves
+        ).run()
+        return journal.lines.joined(separator: ", ")
+    }
+}
+
+/// Writes down what it is asked for.
+private final class Journal: CellWorker, StageLink {
+    var lines: [String] = []
+    let boundary = (rows: 1, columns: 1)
+    private let tensor = Tensor(rows: 1, columns: 1)
+
+    private func parts(_ name: String) -> [() throws -> Void] {
+        (0 ..< 2).map { index in { [self] in lines.append("\(name) \(index)") } }
+    }
+
+    func forward(_ cell: Cell, input: Tensor?) -> [() throws -> Void] { parts("forward") }
+    func backward(_ cell: Cell, gradient: Tensor?) -> [() throws -> Void] { parts("backward") }
+    func output(of cell: Cell) -> Tensor { tensor }
+    func inputGradient(of cell: Cell) -> Tensor { tensor }
+    func takeWeightGradients(of cell: Cell) -> [() -> Void] {
+        [{ [self] in lines.append("weights") }]
+    }
+    func release(_ cell: Cell) {}
+    func send(_ tensor: Tensor, _ transfer: Transfer) {
+        lines.append("send \(transfer.content.rawValue)")
+    }
+    func receive(_ transfer: Transfer, into tensor: Tensor) {}
+}

@@ -19,11 +19,18 @@ public protocol CellWorker: AnyObject {
     func inputGradient(of cell: Cell) -> Tensor
     /// Takes away the weight gradients that the last parts left.
     func takeWeightGradients(of cell: Cell) -> [() -> Void]
+    /// Does, without waiting, what other ranks wait for; called between pieces of computation.
+    func advance() throws
     /// Forgets a cell that nothing asks about any more; what its weight gradients need lives in
     /// them.
     func release(_ cell: Cell)
     /// The shape of what crosses between stages, `[rows, columns]`.
     var boundary: (rows: Int, columns: Int) { get }
+}
+
+extension CellWorker {
+    /// Nothing, where no rank waits for another inside a cell.
+    public func advance() {}
 }
 
 /// How tensors cross between the stages of a pipeline.

@@ -16,15 +16,23 @@ public final class Executor {
     private var gradients: [Cell: Tensor] = [:]
     private var waitingWeights: [Cell: [() -> Void]] = [:]
     private var entries: [TimelineEntry] = []
+    private let interleaves: Bool
+    /// Sends that left in the middle of the pair before them.
+    private var sentEarly: Set<Transfer> = []
 
     /// Binds a rank's steps to its network and its neighbours.
+    ///
+    /// - Parameter interleaves: Whether an overlapped pair takes its parts in turn; without, the
+    ///   forward runs before the backward and nothing hides an all-to-all: what it costs alone.
     public init(
-        schedule: Schedule, rank: Rank, worker: any CellWorker, link: any StageLink
+        schedule: Schedule, rank: Rank, worker: any CellWorker, link: any StageLink,
+        interleaves: Bool = true
     ) {
         self.schedule = schedule
         self.rank = rank
         self.worker = worker
         self.link = link
+        self.interleaves = interleaves
     }
 
     /// Performs every step in order.
@@ -32,9 +40,15 @@ public final class Executor {
     /// - Returns: What took how long, in seconds of this machine's monotonic clock.
     public func run() throws -> [TimelineEntry] {
         entries = []
-        for step in schedule.steps[rank.rawValue] {
+        sentEarly = []
+        let steps = schedule.steps[rank.rawValue]
+        for (index, step) in steps.enumerated() {
             let start = Self.seconds()
-            try perform(step)
+            if case .overlapped(let forward, let backward) = step {
+                try overlap(forward, backward, sends: Self.sends(in: steps, after: index))
+            } else {
+                try perform(step)
+            }
             entries.append(
                 TimelineEntry(
                     rank: rank, step: step, start: start, end: Self.seconds(),
@@ -56,45 +70,83 @@ public final class Executor {
             try link.receive(transfer, into: tensor)
             keep(transfer.content, transfer.source, tensor)
         case .send(let transfer):
+            if sentEarly.remove(transfer) != nil { return }
             guard let tensor = take(transfer.content, transfer.source) else {
                 preconditionFailure("nothing to send: \(transfer)")
             }
             try link.send(tensor, transfer)
         case .forward(let cell):
-            for part in try forwardParts(cell) { try part() }
+            try run(forwardParts(cell))
             finishForward(cell)
         case .backward(let cell):
-            for part in try backwardParts(cell) { try part() }
+            try run(backwardParts(cell))
             finishBackward(cell)
-            for work in worker.takeWeightGradients(of: cell) { work() }
+            try run(worker.takeWeightGradients(of: cell))
         case .backwardInput(let cell):
-            for part in try backwardParts(cell) { try part() }
+            try run(backwardParts(cell))
             finishBackward(cell)
             waitingWeights[cell] = worker.takeWeightGradients(of: cell)
         case .backwardWeight(let cell):
             guard let works = waitingWeights.removeValue(forKey: cell) else {
                 preconditionFailure("no weight gradients of \(cell) wait")
             }
-            for work in works { work() }
-        case .overlapped(let forward, let backward):
-            try overlap(forward, backward)
+            try run(works)
+        case .overlapped: preconditionFailure("a pair is run with its sends")
+        }
+    }
+
+    private func run(_ pieces: [() throws -> Void]) throws {
+        for piece in pieces {
+            try piece()
+            try worker.advance()
         }
     }
 
     /// Takes the parts of a forward and a backward in turn: while one's all-to-all travels the
-    /// other computes, weight gradients included (DeepSeek-V3 report, Figure 4).
-    private func overlap(_ forward: Cell, _ backward: Cell) throws {
+    /// other computes, weight gradients included, and what goes to a neighbour leaves as soon as
+    /// it is made (DeepSeek-V3 report, Figure 4).
+    ///
+    /// The backward goes first: its first part only starts a travel, which the forward's attention
+    /// hides, and its last one computes while the forward's last travel comes home.
+    private func overlap(_ forward: Cell, _ backward: Cell, sends: [Transfer]) throws {
         let forwards = try forwardParts(forward)
+        guard interleaves else {
+            try run(forwards)
+            finishForward(forward)
+            return try perform(.backward(backward))
+        }
         let backwards = try backwardParts(backward)
         for index in 0 ..< max(forwards.count, backwards.count) {
-            if index < forwards.count { try forwards[index]() }
             if index < backwards.count {
-                try backwards[index]()
-                for work in worker.takeWeightGradients(of: backward) { work() }
+                try run([backwards[index]])
+                if index + 1 == backwards.count {
+                    finishBackward(backward)
+                    try send(sends, .gradient)
+                }
+                try run(worker.takeWeightGradients(of: backward))
+            }
+            if index < forwards.count {
+                try run([forwards[index]])
+                if index + 1 == forwards.count {
+                    finishForward(forward)
+                    try send(sends, .activation)
+                }
             }
         }
-        finishForward(forward)
-        finishBackward(backward)
+    }
+
+    private func send(_ transfers: [Transfer], _ content: Transfer.Content) throws {
+        for transfer in transfers where transfer.content == content {
+            try perform(.send(transfer))
+            sentEarly.insert(transfer)
+        }
+    }
+
+    /// The sends that directly follow a step.
+    private static func sends(in steps: [Step], after index: Int) -> [Transfer] {
+        steps[(index + 1)...].prefix { !$0.isCompute }.compactMap { step in
+            if case .send(let transfer) = step { transfer } else { nil }
+        }
     }
 
     private func forwardParts(_ cell: Cell) throws -> [() throws -> Void] {
