@@ -67,7 +67,9 @@ struct CoordinatorProgram: AsyncParsableCommand {
                 silenceLimit: .seconds(configuration.deadlines.silenceSeconds)),
             handlers: Coordinator.Handlers(
                 reached: { if $0 == .ready { ready.continuation.yield() } },
-                payload: { rank, bytes in
+                payload: { [isTraining = configuration.isTraining] rank, bytes in
+                    // A run that trains says only that it is over, after all ranks met.
+                    if isTraining { return outbox.stop() }
                     do {
                         try router.receive(bytes, from: rank)
                     } catch {
@@ -89,7 +91,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
             coordinator.stop()
         }
         for await _ in ready.stream {
-            let http = try await door.open()
+            let http = configuration.isTraining ? nil : try await door.open()
             try announce(coordinator, configuration, http: http)
         }
         let end = try await coordinator.end()
@@ -101,7 +103,9 @@ struct CoordinatorProgram: AsyncParsableCommand {
 
     /// The front door opens last; that its port is taken is said first.
     private func checkPort(_ configuration: JobConfiguration) throws {
-        if configuration.http.port != 0 { try configuration.http.checkFree() }
+        if configuration.http.port != 0, !configuration.isTraining {
+            try configuration.http.checkFree()
+        }
     }
 
     private func announce(
@@ -128,6 +132,8 @@ final class Outbox: Sendable {
     private let coordinator = Mutex<Coordinator?>(nil)
 
     func open(_ coordinator: Coordinator) { self.coordinator.withLock { $0 = coordinator } }
+
+    func stop() { coordinator.withLock { $0 }?.stop() }
 
     func send(_ bytes: [UInt8], to rank: Rank) {
         coordinator.withLock { $0 }?.send(bytes, to: rank)

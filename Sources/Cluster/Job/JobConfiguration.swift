@@ -6,7 +6,8 @@ public struct JobConfiguration: Codable, Hashable, Sendable {
     public var name = "local"
     /// The model's folder.
     ///
-    /// A relative path is taken from the job file's folder.
+    /// A relative path is taken from the job file's folder. Of a job that trains: its training
+    /// file.
     public var model = ""
     /// Worker processes, 1 to 1024.
     ///
@@ -38,6 +39,11 @@ public struct JobConfiguration: Codable, Hashable, Sendable {
     public var engine: [String: Setting] = [:]
     /// Settings of the HTTP API, by its own names.
     public var api: [String: Setting] = [:]
+    /// Settings of a training run, by its own names; a job with any trains and does not serve.
+    public var training: [String: Setting] = [:]
+
+    /// Whether the ranks train instead of serving.
+    public var isTraining: Bool { !training.isEmpty }
 
     /// Every default.
     public init() {}

@@ -74,7 +74,7 @@ extension JobConfiguration {
     static let largestFileBytes = 1 << 20
 
     /// Settings whose keys belong to other rooms.
-    private static let open: Set<String> = ["engine", "api"]
+    private static let open: Set<String> = ["engine", "api", "training"]
 
     /// Puts what was written over the defaults, and refuses a key that is no field.
     private static func overlaid(

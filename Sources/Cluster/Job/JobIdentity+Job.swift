@@ -1,5 +1,12 @@
 public import Foundation
 
+extension JobConfiguration {
+    /// A fingerprint of the model's folder, or of the training file.
+    func modelDigest() throws(ClusterError) -> String {
+        try isTraining ? Fingerprint.ofFile(model) : Fingerprint.ofModel(model)
+    }
+}
+
 extension JobIdentity {
     /// What a process of this job must agree on with the others.
     ///
@@ -10,7 +17,7 @@ extension JobIdentity {
         let worker = programs.appending(path: "apus-worker").path(percentEncoded: false)
         self.init(
             build: "\(Self.productVersion)+\(try Fingerprint.ofFile(worker))",
-            modelDigest: try Fingerprint.ofModel(job.model), configDigest: try job.digest())
+            modelDigest: try job.modelDigest(), configDigest: try job.digest())
     }
 
     /// The release this source is of.

@@ -83,6 +83,19 @@ public struct LabRun: Sendable {
         ["ip", "netns", "exec", plan.namespace(of: place.node)] + command
     }
 
+    /// Where the workers of a job run, which a launcher inside the first node starts.
+    public var placement: Launcher.Placement {
+        Launcher.Placement(
+            words: places.map { words([], at: $0) },
+            environment: places.map { environment(at: $0) })
+    }
+
+    /// The words that start `command` in the first node, where a job's coordinator listens.
+    public func words(inFirstNode command: [String]) -> [String] { words(command, at: places[0]) }
+
+    /// Where a coordinator listens for the ranks of this run.
+    public var controlAddress: String { plan.map.address(of: 0, plane: 0) }
+
     /// Runs `command` everywhere and waits for all of it.
     ///
     /// When one process fails, the others have `grace` to notice and to say so themselves; then

@@ -25,9 +25,24 @@ public final class Launcher {
         }
     }
 
+    /// Where workers run, if not simply here: in the namespaces of a lab.
+    public struct Placement: Sendable {
+        /// By rank, the words that go before a worker's own.
+        public var words: [[String]]
+        /// By rank, variables of its environment.
+        public var environment: [[String: String]]
+
+        /// A placement of both.
+        public init(words: [[String]], environment: [[String: String]]) {
+            self.words = words
+            self.environment = environment
+        }
+    }
+
     /// The job's folder.
     public let folder: JobFolder
     private let job: JobConfiguration
+    private let placement: Placement?
     private let token = ControlToken.random()
     private let programs: URL
     private var coordinator: Child?
@@ -36,10 +51,19 @@ public final class Launcher {
 
     /// Prepares a job.
     ///
-    /// - Parameter programs: The folder of `apus-coordinator` and `apus-worker`; nil is the folder
-    ///   of the running program.
-    public init(_ job: JobConfiguration, programs: URL? = nil) throws(ClusterError) {
+    /// - Parameters:
+    ///   - programs: The folder of `apus-coordinator` and `apus-worker`; nil is the folder of the
+    ///     running program.
+    ///   - placement: Where workers run; nil is here.
+    public init(
+        _ job: JobConfiguration, programs: URL? = nil, placement: Placement? = nil
+    ) throws(ClusterError) {
         self.job = job
+        self.placement = placement
+        if let placement, placement.words.count != job.ranks {
+            throw .badInput(
+                "the job has \(job.ranks) ranks: the lab has places for \(placement.words.count)")
+        }
         self.programs = programs ?? JobIdentity.ownFolder
         for name in ["apus-coordinator", "apus-worker"] {
             let path = self.programs.appending(path: name).path(percentEncoded: false)
@@ -48,7 +72,7 @@ public final class Launcher {
             }
         }
         // Read before anything starts, so that a wrong folder is one error and not one per rank.
-        _ = try Fingerprint.ofModel(job.model)
+        _ = try job.modelDigest()
         folder = try JobFolder.make(for: job)
     }
 
@@ -73,14 +97,18 @@ public final class Launcher {
 
     // MARK: Starting
 
-    private func child(_ program: String, _ arguments: [String], log: String) throws(ClusterError)
-        -> Child
-    {
+    private func child(
+        _ program: String, _ arguments: [String], log: String, rank: Int? = nil
+    ) throws(ClusterError) -> Child {
         let output = try folder.openLog(log)
         defer { try? output.close() }
+        let before = rank.flatMap { placement?.words[$0] } ?? []
+        let environment = rank.flatMap { placement?.environment[$0] } ?? [:]
         return try Child(
-            words: [programs.appending(path: program).path(percentEncoded: false)] + arguments,
-            environment: ["APUS_TOKEN": token.text], output: output, hasLifeline: true)
+            words: before + [programs.appending(path: program).path(percentEncoded: false)]
+                + arguments,
+            environment: environment.merging(["APUS_TOKEN": token.text]) { $1 }, output: output,
+            hasLifeline: true)
     }
 
     private func startCoordinator(stop: StopFlag) throws(ClusterError) {
@@ -122,7 +150,7 @@ public final class Launcher {
                         "\(rank)",
                         "--coordinator",
                         "\(endpoints.control.address):\(endpoints.control.port)", "--lifeline",
-                    ], log: "rank-\(rank)"))
+                    ], log: "rank-\(rank)", rank: rank))
         }
     }
 
@@ -166,7 +194,11 @@ public final class Launcher {
         else { return }
         let limit = ContinuousClock.now + Self.patience
         while link.end == nil, .now < limit { usleep(20_000) }
-        if let end = link.end, end.exitCode == 3 { throw .ended(end) }
+        if let end = link.end {
+            // The next look ends the watch.
+            if end == .stopped, status == 0 { return }
+            if end.exitCode == 3 { throw .ended(end) }
+        }
         let phase = link.snapshot?.members[rank].phase ?? .join
         throw exited("rank \(rank)", status, phase: phase, log: "rank-\(rank)")
     }
