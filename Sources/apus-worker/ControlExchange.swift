@@ -31,3 +31,31 @@ final class ControlExchange: AddressExchange {
     /// The link outlives the fabric; its owner closes it.
     func close() {}
 }
+
+/// The part of a control plane that some ranks use among themselves.
+///
+/// Safe to use only while every rank of the job belongs to one such part, all as large, and calls
+/// in the same order: each call crosses all ranks and keeps the answers of the members.
+final class MemberExchange: AddressExchange {
+    let rank: Rank
+    let rankCount: Int
+    private let all: ControlExchange
+    private let members: [Rank]
+
+    /// - Parameter members: The ranks of this part, in the order of their ranks in it.
+    init(_ all: ControlExchange, members: [Rank]) {
+        self.all = all
+        self.members = members
+        rank = Rank(rawValue: members.firstIndex(of: all.rank) ?? 0)
+        rankCount = members.count
+    }
+
+    func allGather(
+        _ blob: [UInt8], label: String, deadline: Deadline
+    ) throws(TransportError) -> [[UInt8]] {
+        let blobs = try all.allGather(blob, label: "part: \(label)", deadline: deadline)
+        return members.map { blobs[$0.rawValue] }
+    }
+
+    func close() {}
+}

@@ -4,6 +4,7 @@ import Foundation
 import Glibc
 import Logging
 import Topology
+import Training
 import Transport
 
 /// Runs one rank of a job.
@@ -70,10 +71,13 @@ struct Worker: ParsableCommand {
                 silenceLimit: .seconds(2 * deadlines.silenceSeconds)))
         defer { link.close() }
         log.info("joined \(endpoint.address):\(endpoint.port), epoch \(link.welcome.epoch)")
-        let process = RankProcess(
-            configuration, rank: Rank(rawValue: rank), link: link, log: log)
+        let rank = Rank(rawValue: rank)
         do {
-            try process.run()
+            if configuration.isTraining {
+                try TrainingProcess(configuration, rank: rank, link: link, log: log).run()
+            } else {
+                try RankProcess(configuration, rank: rank, link: link, log: log).run()
+            }
         } catch {
             // The coordinator decides who is to blame, and tells everybody.
             link.fail("\(error)", lost: (error as? TransportError)?.rank)
@@ -113,6 +117,7 @@ struct Worker: ParsableCommand {
         switch error {
         case let error as ClusterError: error.exitCode
         case is TransportError: 3
+        case let error as TrainingError: error.exitCode
         default: 2
         }
     }

@@ -57,7 +57,7 @@ import Testing
 
     @Test func `a training run ends when one of its ranks stops`() throws {
         let run = try Training()
-        let rank = try #require(run.ranks().last)
+        let rank = try #require(run.ranks(of: "apus-worker").last)
         kill(rank, SIGSTOP)
         #expect(run.wait(seconds: 60) == 3)
         #expect(run.ranks().isEmpty)
@@ -103,6 +103,9 @@ import Testing
             try job.write(toFile: file, atomically: true, encoding: .utf8)
             process.executableURL = RunningJob.programs.appending(path: "apus")
             process.arguments = ["train", file]
+            process.environment = ProcessInfo.processInfo.environment.merging([
+                "APUS_JOBS": folder.path + "/jobs"
+            ]) { $1 }
             process.standardInput = FileHandle.nullDevice
             process.standardOutput = FileHandle.nullDevice
             try process.run()
@@ -126,12 +129,13 @@ import Testing
         }
 
         /// Processes with the job's folder in their arguments, but the one that was started.
-        func ranks() -> [Int32] {
+        func ranks(of program: String = "") -> [Int32] {
             let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
             return all.compactMap { Int32($0) }.filter { pid in
                 let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()
-                return pid != process.processIdentifier
-                    && String(decoding: bytes, as: UTF8.self).contains(folder.path)
+                let words = String(decoding: bytes, as: UTF8.self)
+                return pid != process.processIdentifier && words.contains(folder.path)
+                    && (program.isEmpty || words.contains(program))
             }
         }
 

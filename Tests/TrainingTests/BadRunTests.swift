@@ -15,7 +15,7 @@ extension RunTests {
     ])
     func `a value beyond its limit is refused with its key`(line: String) throws {
         let folder = try Folder()
-        let path = try writeJob(folder.path)
+        let path = try Self.writeJob(folder.path)
         let key = line.split(separator: ":")[0]
         let text = try String(contentsOfFile: path, encoding: .utf8)
             .split(separator: "\n").filter { !$0.hasPrefix(key + ":") }.joined(separator: "\n")
@@ -29,7 +29,7 @@ extension RunTests {
         throws
     {
         let folder = try Folder()
-        let path = try writeJob(folder.path)
+        let path = try Self.writeJob(folder.path)
         let file = URL(filePath: folder.path + "/config.json")
         var model = ModelConfiguration.tiny
         model.layerCount = 2
@@ -44,12 +44,12 @@ extension RunTests {
 
     @Test func `what a killed run of more ranks left does not come into a checkpoint`() throws {
         let folder = try Folder()
-        let job = try writeJob(folder.path)
+        let job = try Self.writeJob(folder.path)
         let partial = folder.path + "/run/checkpoints/step-00000004.partial"
         try FileManager.default.createDirectory(
             atPath: partial, withIntermediateDirectories: true)
         try Data("stale".utf8).write(to: URL(filePath: partial + "/rank-3.safetensors"))
-        try run(job)
+        try Self.run(job)
         let names = try FileManager.default.contentsOfDirectory(
             atPath: folder.path + "/run/checkpoints/step-00000004")
         #expect(names.sorted() == ["config.json", "rank-0.safetensors", "state.json"])
@@ -57,15 +57,15 @@ extension RunTests {
 
     @Test func `a run does not begin anew over an earlier one's checkpoints`() throws {
         let folder = try Folder()
-        let job = try writeJob(folder.path)
-        try run(job)
-        let error = #expect(throws: TrainingError.self) { try run(job) }
+        let job = try Self.writeJob(folder.path)
+        try Self.run(job)
+        let error = #expect(throws: TrainingError.self) { try Self.run(job) }
         #expect("\(error!)".contains("--resume goes on from it"))
     }
 
     @Test func `an export beside its own tokenizer keeps the tokenizer`() throws {
         let folder = try Folder()
-        try run(writeJob(folder.path))
+        try Self.run(Self.writeJob(folder.path))
         let tokenizer = folder.path + "/tokenizer"
         let before = try Data(contentsOf: URL(filePath: tokenizer + "/tokenizer.json"))
         try Export.write(

@@ -66,6 +66,7 @@ public final class TrainedGate {
         gate(
             scores, rule: shape.gateRule, bias: bias, experts: &experts, into: weights,
             pool: context.pool)
+        if context.routesEvenly { routeEvenly(&experts, weights) }
         for expert in experts { load[Int(expert)] += 1 }
         let balance = balance(scores, experts, lossShare: lossShare)
         let routing = try Routing(
@@ -74,6 +75,17 @@ public final class TrainedGate {
             routing,
             Saved(x: x, scores: scores, experts: experts, weights: weights, balance: balance)
         )
+    }
+
+    /// Gives the choices of token after token to expert after expert, all with one weight.
+    private func routeEvenly(_ experts: inout [Int32], _ weights: Tensor) {
+        let (count, topK) = (context.configuration.routedExpertCount, weights.columns)
+        for token in 0 ..< weights.rows {
+            for choice in 0 ..< topK {
+                experts[token * topK + choice] = Int32((token + choice * (count / topK)) % count)
+                weights[token, choice] = context.configuration.routedScalingFactor / Float(topK)
+            }
+        }
     }
 
     /// Sequence-wise balance loss, equations 17 to 20: alpha times the sum over experts of the

@@ -23,6 +23,9 @@ public final class TrainingContext {
     public let precision: TrainingPrecision
     /// Weight of the sequence-wise balance loss; 0 for none.
     public let balanceWeight: Float
+    /// Whether gates ignore their scores and give every expert as many tokens, as DeepSeek's
+    /// published profiles do: for measurements, where no imbalance shall hide what is measured.
+    public var routesEvenly = false
     /// Weight gradients that wait.
     public let gradients = GradientQueue()
     private(set) var rotary: RotaryTables

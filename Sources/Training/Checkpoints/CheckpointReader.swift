@@ -85,4 +85,36 @@ struct CheckpointReader {
         }
         return result
     }
+
+    /// Whether the run kept a moving average of a parameter.
+    func hasAverage(of name: String) -> Bool {
+        places.keys.contains { Self.start(of: "average", $0, name) != nil }
+    }
+
+    /// A parameter's moving average, put together from the parts that ranks stored.
+    func readAverage(of name: String, into tensor: Tensor) throws {
+        var found = 0
+        for key in names {
+            guard let start = Self.start(of: "average", key, name),
+                let count = shape(key)?.reduce(1, *)
+            else { continue }
+            guard start >= 0, start + count <= tensor.count else {
+                throw TrainingError.checkpoint(directory, fact: "\(key) is out of range")
+            }
+            let part = Tensor(rows: 1, columns: count)
+            try read(key, into: part)
+            flat(tensor, start ..< start + count).copy(from: part)
+            found += count
+        }
+        guard found == tensor.count else {
+            throw TrainingError.checkpoint(
+                directory, fact: "\(found) of \(tensor.count) averages of \(name) are there")
+        }
+    }
+
+    /// Where a stored part begins: `KIND.START.NAME`.
+    private static func start(of kind: String, _ key: String, _ name: String) -> Int? {
+        guard key.hasPrefix(kind + "."), key.hasSuffix("." + name) else { return nil }
+        return Int(key.dropFirst(kind.count + 1).dropLast(name.count + 1))
+    }
 }

@@ -16,16 +16,22 @@ public enum Export {
     /// - Parameters:
     ///   - checkpoint: A `step-N` folder of a run.
     ///   - tokenizer: A folder with `tokenizer.json`; nil copies none.
+    ///   - averaged: Whether to write the moving averages of the weights that the run kept.
     public static func write(
-        checkpoint: String, to directory: String, format: Format, tokenizer: String?
+        checkpoint: String, to directory: String, format: Format, tokenizer: String?,
+        averaged: Bool = false
     ) throws {
         let reader = try CheckpointReader(directory: checkpoint)
+        if averaged && !reader.hasAverage(of: "lm_head.weight") {
+            throw TrainingError.checkpoint(checkpoint, fact: "has no averages (ema_decay)")
+        }
         var model = try ModelConfiguration.load(directory: checkpoint)
         let files = FileManager.default
         try files.createDirectory(atPath: directory, withIntermediateDirectories: true)
         var writer = SafetensorsWriter()
-        for name in reader.names where !name.hasPrefix("first.") && !name.hasPrefix("second.") {
-            try add(name, from: reader, to: &writer, format)
+        let state = ["first.", "second.", "average."]
+        for name in reader.names where !state.contains(where: name.hasPrefix) {
+            try add(name, from: reader, to: &writer, format, averaged: averaged)
         }
         let prefix = "model.layers.\(model.layerCount)."
         if model.mtpLayerCount > 0 {
@@ -33,7 +39,7 @@ public enum Export {
                 (prefix + "embed_tokens.weight", "model.embed_tokens.weight"),
                 (prefix + "shared_head.head.weight", "lm_head.weight"),
             ] {
-                try add(name, from: reader, to: &writer, format, as: copy)
+                try add(name, from: reader, to: &writer, format, as: copy, averaged: averaged)
             }
         }
         try writer.write(to: directory + "/model.safetensors")
@@ -51,14 +57,19 @@ public enum Export {
 
     private static func add(
         _ name: String, from reader: CheckpointReader, to writer: inout SafetensorsWriter,
-        _ format: Format, as copy: String? = nil
+        _ format: Format, as copy: String? = nil, averaged: Bool
     ) throws {
         guard let shape = reader.shape(name) else { return }
         let isVector = shape.count == 1
         let tensor = Tensor(
             rows: isVector ? 1 : shape[0],
             columns: isVector ? shape[0] : shape.dropFirst().reduce(1, *))
-        try reader.read(name, into: tensor)
+        // A gate's bias is moved, not learned, and has no average.
+        if averaged && reader.hasAverage(of: name) {
+            try reader.readAverage(of: name, into: flat(tensor, 0 ..< tensor.count))
+        } else {
+            try reader.read(name, into: tensor)
+        }
         let target = copy ?? name
         if name.hasSuffix("e_score_correction_bias") {
             writer.add(float32: tensor, as: target, isVector: true)

@@ -121,6 +121,9 @@ extension RankTrainer {
             let place = "\(item.range.lowerBound).\(parameter.name)"
             writer.add(patterns: item.moments.first, as: "first.\(place)")
             writer.add(patterns: item.moments.second, as: "second.\(place)")
+            if let average = item.average {
+                writer.add(float32: average, as: "average.\(place)", isVector: true)
+            }
         }
         var written: Set<String> = []
         for layer in routedLayers where ownsBias(of: layer) {
@@ -151,11 +154,22 @@ extension RankTrainer {
             item.moments.second = Array(second[item.range])
         }
         step = state.step
+        guard options.averageDecay != nil else { return }
+        sync.beginAverages()
+        for item in sync.owned {
+            guard let average = item.average, store.hasAverage(of: item.parameter.name) else {
+                continue
+            }
+            let whole = Tensor(rows: 1, columns: item.parameter.value.count)
+            try store.readAverage(of: item.parameter.name, into: whole)
+            average.copy(from: flat(whole, item.range))
+        }
     }
 
     /// Begins with the values of a checkpoint: of a run, or a published model to fine-tune.
     public func start(from directory: String) throws {
         try loadValues(try CheckpointReader(directory: directory))
+        if options.averageDecay != nil { sync.beginAverages() }
     }
 
     private func loadValues(_ store: CheckpointReader) throws {

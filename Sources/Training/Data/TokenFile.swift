@@ -99,12 +99,18 @@ public final class TokenFile: Sendable {
         try FileManager.default.moveItem(atPath: path + ".partial", toPath: path)
     }
 
-    private static func documents(of path: String, field: String) throws -> [String] {
+    /// The texts of a file: one of a text file, or one per line; one per line of a JSONL file.
+    static func documents(
+        of path: String, field: String, linesAreDocuments: Bool = false
+    ) throws -> [String] {
         guard let data = FileManager.default.contents(atPath: path) else {
             throw TrainingError.missingText(path)
         }
         let text = String(decoding: data, as: UTF8.self)
-        guard path.hasSuffix(".jsonl") else { return [text] }
+        guard path.hasSuffix(".jsonl") else {
+            return linesAreDocuments
+                ? text.split(separator: "\n").map { String($0) } : [text]
+        }
         return try text.split(separator: "\n").enumerated().map { number, line in
             let object = try? JSONSerialization.jsonObject(with: Data(line.utf8))
             guard let text = (object as? [String: Any])?[field] as? String else {

@@ -12,7 +12,7 @@ struct JobText {
     /// - Parameter makes: Whether this process may write them; others wait for it before.
     init(_ job: TrainingJob, makes: Bool) throws {
         let fingerprint = try TokenFile.fingerprint(tokenizer: job.tokenizer)
-        let train = try Self.file(job, "train", job.train, fingerprint, makes)
+        let train = try Self.file(job, "train", job.sources, fingerprint, makes)
         self.train = try PackedText(train, sequenceLength: job.sequenceLength, seed: job.seed)
         guard !job.validation.isEmpty else {
             validation = []
@@ -57,12 +57,13 @@ struct JobText {
     /// The micro-batches of one data rank in a step counted from 0.
     func batch(step: Int, dataRank: Int, options: TrainingOptions) -> [MicroBatch] {
         let shape = options.shape
-        let perRank = shape.microBatches * options.sequences
-        let first = (step * shape.dataRanks + dataRank) * perRank
+        let sequences = options.ramp.sequences(step: step)
+        let before = options.ramp.sequences(before: step) * shape.dataRanks * shape.microBatches
+        let first = before + dataRank * shape.microBatches * sequences
         return (0 ..< shape.microBatches).map { index in
             var batch = MicroBatch(tokens: [], targets: [])
-            for sequence in 0 ..< options.sequences {
-                let next = train.sequence(first + index * options.sequences + sequence)
+            for sequence in 0 ..< sequences {
+                let next = train.sequence(first + index * sequences + sequence)
                 batch.tokens += next.tokens
                 batch.targets += next.targets
             }

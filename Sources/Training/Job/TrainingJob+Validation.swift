@@ -26,9 +26,20 @@ extension TrainingJob {
         try check("pipeline_ranks", pipelineRanks, 1, 1024)
         try check("data_ranks", dataRanks, 1, 1024)
         try check("micro_batches", microBatches, 1, 1 << 16)
-        for file in train + validation where !FileManager.default.fileExists(atPath: file) {
+        guard !train.isEmpty || teacher != nil else {
+            throw TrainingError.job("train", fact: "names no file, and there is no teacher")
+        }
+        for file in train + validation + (teacher?.prompts ?? [])
+        where !FileManager.default.fileExists(atPath: file) {
             throw TrainingError.missingText(file)
         }
+        if let startFrom, !FileManager.default.fileExists(atPath: startFrom) {
+            throw TrainingError.checkpoint(startFrom, fact: "does not exist (start_from)")
+        }
+        try teacher?.validate()
+        try checkChoices()
+        // A file that is not there is named before the library is asked to read it.
+        _ = try TokenFile.fingerprint(tokenizer: tokenizer)
         let model = try configuration()
         try shape.validate(for: model)
         let tokens = try Tokenizer(directory: URL(filePath: tokenizer)).vocabularySize
@@ -37,6 +48,24 @@ extension TrainingJob {
                 "tokenizer",
                 fact: "\(tokenizer) has \(tokens) tokens: the model has \(model.vocabularySize) "
                     + "(vocab_size)")
+        }
+    }
+
+    private func checkChoices() throws {
+        try check("ramp_steps", rampSteps, 0, 1 << 40)
+        if let firstSequences, !(1 ... sequences).contains(firstSequences) {
+            throw TrainingError.job(
+                "first_sequences",
+                fact: "is \(firstSequences): it must be 1 to \(sequences) (sequences)")
+        }
+        if let averageDecay, !(averageDecay > 0 && averageDecay < 1) {
+            throw TrainingError.job(
+                "ema_decay", fact: "is \(averageDecay): it must be between 0 and 1")
+        }
+        let known = ["auto", "shm", "tcp", "rdma"]
+        guard known.contains(transport) else {
+            throw TrainingError.job(
+                "transport", fact: "is \(transport): known are " + known.joined(separator: ", "))
         }
     }
 

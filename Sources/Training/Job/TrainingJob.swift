@@ -10,8 +10,8 @@ public struct TrainingJob: Codable, Sendable {
     public var model: String
     /// The folder of `tokenizer.json`.
     public var tokenizer: String
-    /// Text and JSONL files to learn from.
-    public var train: [String]
+    /// Text and JSONL files to learn from; may be empty where there is a teacher.
+    public var train: [String] = []
     /// Text and JSONL files to validate on.
     public var validation: [String] = []
     /// The key of a JSONL line's text. Default `text`.
@@ -72,12 +72,22 @@ public struct TrainingJob: Codable, Sendable {
     public var validationDocuments = 64
     /// A folder whose weights to begin with: fine-tuning.
     public var startFrom: String?
+    /// Sequences of a micro-batch in the first step, less than `sequences` for a batch that grows.
+    public var firstSequences: Int?
+    /// Steps over which a batch grows evenly to its full size. Default 0.
+    public var rampSteps = 0
+    /// Decay of the weights' exponential moving average, as 0.999; none is kept without.
+    public var averageDecay: Float?
+    /// How bytes travel between ranks: auto, shm, tcp or rdma. Default auto.
+    public var transport = "auto"
+    /// A model whose answers are learned, recorded before the run begins.
+    public var teacher: Teacher?
     /// Leaves out steps without finite gradients instead of stopping. Default false.
     public var skipBadSteps = false
 
     enum CodingKeys: String, CodingKey, CaseIterable {
         case model, tokenizer, train, validation, output, steps, sequences, schedule, threads
-        case precision, seed, clip
+        case precision, seed, clip, transport, teacher
         case textField = "text_field"
         case sequenceLength = "sequence_length"
         case microBatches = "micro_batches"
@@ -100,6 +110,9 @@ public struct TrainingJob: Codable, Sendable {
         case validationDocuments = "validation_documents"
         case startFrom = "start_from"
         case skipBadSteps = "skip_bad_steps"
+        case firstSequences = "first_sequences"
+        case rampSteps = "ramp_steps"
+        case averageDecay = "ema_decay"
     }
 }
 
@@ -112,7 +125,7 @@ extension TrainingJob {
         }
         model = try values.decode(String.self, forKey: .model)
         tokenizer = try values.decode(String.self, forKey: .tokenizer)
-        train = try values.decode([String].self, forKey: .train)
+        try read(.train, &train)
         output = try values.decode(String.self, forKey: .output)
         steps = try values.decode(Int.self, forKey: .steps)
         try read(.validation, &validation)
@@ -144,6 +157,11 @@ extension TrainingJob {
         try read(.validationDocuments, &validationDocuments)
         startFrom = try values.decodeIfPresent(String.self, forKey: .startFrom)
         try read(.skipBadSteps, &skipBadSteps)
+        firstSequences = try values.decodeIfPresent(Int.self, forKey: .firstSequences)
+        try read(.rampSteps, &rampSteps)
+        averageDecay = try values.decodeIfPresent(Float.self, forKey: .averageDecay)
+        try read(.transport, &transport)
+        teacher = try values.decodeIfPresent(Teacher.self, forKey: .teacher)
     }
 
     /// Reads a job file, makes its paths absolute, and checks everything that can be known before
@@ -163,6 +181,10 @@ extension TrainingJob {
         job.validation = job.validation.map(resolve)
         job.output = resolve(job.output)
         job.startFrom = job.startFrom.map(resolve)
+        if var teacher = job.teacher {
+            teacher.prompts = teacher.prompts.map(resolve)
+            job.teacher = teacher
+        }
         try job.validate()
         return job
     }
@@ -184,6 +206,12 @@ extension TrainingJob {
             throw TrainingError.job("\(path):", fact: String(words))
         }
     }
+
+    /// The text files of the run: what it was given, and what a teacher said.
+    var sources: [String] { train + (teacher == nil ? [] : [recording]) }
+
+    /// Where the answers of a teacher are kept.
+    public var recording: String { output + "/teacher.jsonl" }
 
     /// The model's shape.
     public func configuration() throws -> ModelConfiguration {
@@ -216,6 +244,9 @@ extension TrainingJob {
             precision: precision, optimizer: optimizer, startDeviation: startDeviation, seed: seed,
             skipsBadSteps: skipBadSteps)
         options.validationLength = validation.isEmpty ? 1 : validationLength
+        options.ramp = BatchRamp(
+            first: firstSequences ?? sequences, last: sequences, steps: rampSteps)
+        options.averageDecay = averageDecay
         return options
     }
 }

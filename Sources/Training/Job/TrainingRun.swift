@@ -10,17 +10,13 @@ public import Transport
 public struct TrainingRun {
     private let job: TrainingJob
     private let resumes: Bool
-    private let progress: @Sendable (String) -> Void
+    private let observer: TrainingObserver
 
-    /// - Parameters:
-    ///   - resumes: Whether to go on from the newest checkpoint in the output folder.
-    ///   - progress: Receives lines for people, on rank 0.
-    public init(
-        _ job: TrainingJob, resumes: Bool, progress: @escaping @Sendable (String) -> Void
-    ) {
+    /// - Parameter resumes: Whether to go on from the newest checkpoint in the output folder.
+    public init(_ job: TrainingJob, resumes: Bool, observer: TrainingObserver) {
         self.job = job
         self.resumes = resumes
-        self.progress = progress
+        self.observer = observer
     }
 
     /// Trains. Collective over the fabric's ranks.
@@ -34,6 +30,7 @@ public struct TrainingRun {
                 fact: "is of an earlier run: --resume goes on from it, another output begins "
                     + "anew")
         }
+        let log = isFirst ? try RunLog(job, observer) : nil
         if isFirst { _ = try JobText(job, makes: true) }
         try fabric.barrier(deadline: Deadline(.seconds(600), "tokenizing the text"))
         let text = try JobText(job, makes: false)
@@ -43,17 +40,22 @@ public struct TrainingRun {
                 throw TrainingError.checkpoint(checkpoints, fact: "has no checkpoint")
             }
             try trainer.resume(from: newest)
-            if isFirst { progress("resumed from step \(trainer.step)") }
+            try log?.say("resumed from step \(trainer.step)")
         } else if let start = job.startFrom {
             try trainer.start(from: start)
         }
-        let log = isFirst ? try MetricsLog(job: job, options: options, from: trainer.step) : nil
-        if isFirst { progress(header(options, fabric)) }
+        let peak = try peakOperationsPerSecond(options, fabric)
+        let metrics =
+            isFirst
+            ? try MetricsLog(job: job, options: options, from: trainer.step, peak: peak) : nil
+        try log?.say(header(options, fabric, peak))
+        observer.began()
         while trainer.step < job.steps {
             let begin = DispatchTime.now().uptimeNanoseconds
             let batch = text.batch(
                 step: trainer.step, dataRank: options.shape.dataRank(of: fabric.rank),
                 options: options)
+            let tokens = options.tokens(step: trainer.step)
             let report = try trainer.run(batch)
             let seconds = Double(DispatchTime.now().uptimeNanoseconds - begin) / 1e9
             var validation: (loss: Double, mtpLoss: Double)?
@@ -61,16 +63,23 @@ public struct TrainingRun {
             if !text.validation.isEmpty && (trainer.step % job.validateEvery == 0 || isLast) {
                 validation = try trainer.validate(share(text.validation, options, fabric.rank))
             }
-            let line = try log?.add(
-                step: trainer.step, report, seconds: seconds, trainer: trainer,
+            let exchange = trainer.exchangeTimes
+            observer.stepped(
+                TrainingObserver.Step(
+                    number: trainer.step, seconds: seconds,
+                    tokensPerSecond: Double(tokens) / seconds,
+                    allToAllShare: min(1, exchange.total / seconds),
+                    hiddenShare: exchange.hiddenShare))
+            let line = try metrics?.add(
+                step: trainer.step, report, tokens: tokens, seconds: seconds, trainer: trainer,
                 validation: validation)
-            if let line { progress(line) }
+            if let line { try log?.say(line) }
             if trainer.step % job.checkpointEvery == 0 || isLast {
                 try trainer.save(in: checkpoints, keeping: job.keepCheckpoints)
             }
         }
         try writeTimeline(trainer, fabric)
-        try log?.finish()
+        try metrics?.finish()
     }
 
     /// Every data rank validates the same number of documents.
@@ -82,32 +91,41 @@ public struct TrainingRun {
         return Array(documents[first ..< first + count])
     }
 
-    private func header(_ options: TrainingOptions, _ fabric: any Fabric) -> String {
+    /// What the threads of all ranks multiply and add together at best, measured by all at once,
+    /// so that ranks that share a core count it once.
+    private func peakOperationsPerSecond(
+        _ options: TrainingOptions, _ fabric: any Fabric
+    ) throws -> Double {
+        let pool = ThreadPool(threads: options.threads)
+        let compute: Compute = options.precision == .float32 ? .float32 : .bfloat16
+        try fabric.barrier(deadline: Deadline(.seconds(60), "measuring the peak rate"))
+        let own = Limits.peakFMA(compute: compute, pool: pool, rounds: 3)
+        let all = try fabric.allGather(
+            Array("\(own)".utf8), label: "peak rate",
+            deadline: Deadline(.seconds(60), "measuring the peak rate"))
+        return all.reduce(0) { $0 + (Double(String(decoding: $1, as: UTF8.self)) ?? 0) }
+    }
+
+    private func header(
+        _ options: TrainingOptions, _ fabric: any Fabric, _ peak: Double
+    ) -> String {
         let counts = options.model.parameterCounts
         let shape = options.shape
         return """
             \(counts.total / 1000)K parameters (\(counts.activated / 1000)K per token), \
             \(shape.pipelineRanks) pipeline x \(shape.dataRanks) data ranks, \
             \(shape.schedule.title), \(shape.microBatches) micro-batches, \
-            \(options.tokensPerStep) tokens per step, \(options.precision.rawValue)
+            \(options.tokensPerStep) tokens per step, \(options.precision.rawValue); \
+            peak \(Int(peak / 1e9)) GFLOP/s
             """
     }
 
-    /// Gathers what all ranks did in the last step and draws it under the plan.
+    /// Gathers what all ranks did in the last step and draws it under the plan that the same step
+    /// times make.
     private func writeTimeline(_ trainer: RankTrainer, _ fabric: any Fabric) throws {
         guard fabric.rankCount > 1 else { return }
-        let own = try JSONEncoder().encode(trainer.entries)
-        let all = try fabric.allGather(
-            Array(own), label: "timeline", deadline: Deadline(.seconds(60), "timeline"))
+        let measured = try MeasuredStep.gather(trainer, fabric)
         guard fabric.rank == 0 else { return }
-        let ranks = trainer.options.shape.pipelineRanks
-        let entries = try all.prefix(ranks).flatMap {
-            try JSONDecoder().decode([TimelineEntry].self, from: Data($0))
-        }
-        let title = "\(trainer.schedule.kind.title), measured in step \(trainer.step), seconds"
-        let measured = Timeline.measured(title: title, rankCount: ranks, entries)
-        try JSONEncoder().encode(measured).write(to: URL(filePath: job.output + "/timeline.json"))
-        try Timeline.svg([measured])
-            .write(toFile: job.output + "/timeline.svg", atomically: true, encoding: .utf8)
+        try measured.write(to: job.output, name: "timeline")
     }
 }

@@ -22,6 +22,8 @@ final class ParameterSync {
         let holders: [Rank]
         let range: Range<Int>
         var moments: AdamMoments
+        /// `[1, range.count]`, the moving average of the values in `range`, if one is kept.
+        var average: Tensor?
 
         init(parameter: Parameter, holders: [Rank], position: Int) {
             self.parameter = parameter
@@ -64,11 +66,6 @@ final class ParameterSync {
             : try Channels(
                 fabric: fabric, name: "parameters", channelCount: 1, slotCount: 2,
                 maximumCount: Self.messageCount)
-    }
-
-    private func flat(_ tensor: Tensor, _ range: Range<Int>) -> Tensor {
-        tensor.reshaped(rows: tensor.count, columns: 1).view(rows: range)
-            .reshaped(rows: 1, columns: range.count)
     }
 
     /// Pieces of the longest part; the same on all holders.
@@ -163,5 +160,33 @@ final class ParameterSync {
         }
     }
 
+    /// Begins the moving averages with the values as they are.
+    func beginAverages() {
+        for item in owned where !item.range.isEmpty {
+            let average = Tensor(rows: 1, columns: item.range.count)
+            average.copy(from: flat(item.parameter.value, item.range))
+            item.average = average
+        }
+    }
+
+    /// Moves every average towards the values: `a += (1 - decay) (v - a)`, once per step (report,
+    /// §3.2.3).
+    func updateAverages(decay: Float) {
+        for item in owned {
+            guard let average = item.average else { continue }
+            let values = flat(item.parameter.value, item.range).row(0)
+            var target = average.mutableRow(0)
+            for index in 0 ..< values.count {
+                target[index] += (1 - decay) * (values[index] - target[index])
+            }
+        }
+    }
+
     func clearGradients() { for item in owned { item.parameter.gradient.fill(0) } }
+}
+
+/// Part of a tensor as one row.
+func flat(_ tensor: Tensor, _ range: Range<Int>) -> Tensor {
+    tensor.reshaped(rows: tensor.count, columns: 1).view(rows: range)
+        .reshaped(rows: 1, columns: range.count)
 }

@@ -1,4 +1,3 @@
-import Collectives
 import DeepSeekV3
 import Foundation
 import Pipeline
@@ -18,6 +17,10 @@ final class MetricsLog {
         var tokens_per_second: Double
         /// Achieved floating-point operations per second, six per active parameter and token.
         var flops: Double
+        /// That rate over what the ranks' threads reach on registers alone, measured at the start.
+        var mfu: Double?
+        /// Tokens of the step.
+        var tokens: Int?
         /// Share of rank 0's step in which it neither computed nor was told to.
         var bubble: Double
         /// Share of rank 0's step that its all-to-all was under way, and the hidden part of that.
@@ -32,11 +35,14 @@ final class MetricsLog {
     private let options: TrainingOptions
     private let path: String
     private var lines: [Line] = []
-    private var recordsSeen: [UInt64] = []
+    private let peak: Double
 
     /// Keeps the lines of earlier steps when a run resumes, so that the curve is whole.
-    init(job: TrainingJob, options: TrainingOptions, from step: Int) throws {
+    ///
+    /// - Parameter peak: Operations per second of all ranks' threads at best.
+    init(job: TrainingJob, options: TrainingOptions, from step: Int, peak: Double) throws {
         self.job = job
+        self.peak = peak
         self.options = options
         path = job.output + "/metrics.jsonl"
         if step > 0, let data = FileManager.default.contents(atPath: path) {
@@ -66,19 +72,20 @@ final class MetricsLog {
 
     /// Writes a step down and returns it as people read it.
     func add(
-        step: Int, _ report: StepReport, seconds: Double, trainer: RankTrainer,
+        step: Int, _ report: StepReport, tokens: Int, seconds: Double, trainer: RankTrainer,
         validation: (loss: Double, mtpLoss: Double)?
     ) throws -> String {
-        let tokens = Double(options.tokensPerStep)
-        let allToAll = allToAllSeconds(trainer)
+        let count = tokens
+        let tokens = Double(count)
+        let allToAll = trainer.exchangeTimes
         let active = Double(options.model.parameterCounts.activated)
         let line = Line(
             step: step, loss: report.loss, mtp_loss: report.mtpLoss,
             gradient_norm: report.gradientNorm, learning_rate: report.rate,
             expert_violation: report.expertViolation, tokens_per_second: tokens / seconds,
-            flops: 6 * active * tokens / seconds, bubble: bubble(trainer.entries),
-            all_to_all: allToAll.total / seconds,
-            all_to_all_hidden: allToAll.total > 0 ? 1 - allToAll.exposed / allToAll.total : 0,
+            flops: 6 * active * tokens / seconds, mfu: 6 * active * tokens / seconds / peak,
+            tokens: count, bubble: bubble(trainer.entries),
+            all_to_all: allToAll.total / seconds, all_to_all_hidden: allToAll.hiddenShare,
             skipped: report.wasSkipped, validation_loss: validation?.loss,
             validation_mtp_loss: validation?.mtpLoss)
         lines.append(line)
@@ -96,7 +103,8 @@ final class MetricsLog {
             format: "  loss %.4f  mtp %.4f  norm %.3f  lr %.2e  %.0f tok/s  violation %.2f",
             line.loss, line.mtp_loss, line.gradient_norm, line.learning_rate,
             line.tokens_per_second, line.expert_violation)
-        text += String(format: "  %.1f GFLOP/s", line.flops / 1e9)
+        text += String(
+            format: "  %.1f GFLOP/s (MFU %.1f%%)", line.flops / 1e9, 100 * (line.mfu ?? 0))
         if options.shape.pipelineRanks > 1 {
             text += String(format: "  bubble %.0f%%", 100 * line.bubble)
         }
@@ -118,20 +126,6 @@ final class MetricsLog {
         let end = entries.map(\.end).max() ?? 0
         let busy = entries.filter { $0.lane == .compute }.reduce(0) { $0 + $1.end - $1.start }
         return end > start ? 1 - busy / (end - start) : 0
-    }
-
-    /// Seconds of this step's dispatches and combines, and of the waits that nothing hid.
-    private func allToAllSeconds(_ trainer: RankTrainer) -> (total: Double, exposed: Double) {
-        var (total, exposed) = (0.0, 0.0)
-        if recordsSeen.isEmpty { recordsSeen = trainer.groups.map { _ in 0 } }
-        for (index, group) in trainer.groups.enumerated() {
-            for record in group.records where record.sequence > recordsSeen[index] {
-                total += record.wireTime / .seconds(1)
-                exposed += record.exposedTime / .seconds(1)
-            }
-            recordsSeen[index] = group.records.last?.sequence ?? recordsSeen[index]
-        }
-        return (total, exposed)
     }
 
     /// Draws the loss curve.

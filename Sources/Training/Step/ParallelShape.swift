@@ -78,6 +78,8 @@ public enum TrainingError: Error, CustomStringConvertible {
     case lossNotFinite(rank: Rank, microBatch: Int, step: Int)
     /// A gradient that is not a number.
     case gradientNotFinite(parameter: String, rank: Rank, step: Int)
+    /// A teacher that does not answer.
+    case teacher(String, fact: String)
     /// A key of the job file.
     case job(String, fact: String)
 
@@ -100,6 +102,7 @@ public enum TrainingError: Error, CustomStringConvertible {
         case .missingText(let path): "\(path) has no text"
         case .tokenFile(let path, let fact): "\(path): \(fact)"
         case .checkpoint(let path, let fact): "\(path): \(fact)"
+        case .teacher(let url, let fact): "the teacher at \(url): \(fact)"
         case .lossNotFinite(let rank, let microBatch, let step):
             "the loss of micro-batch \(microBatch) on \(rank) is not finite in step \(step)"
         case .gradientNotFinite(let parameter, let rank, let step):

@@ -1,5 +1,6 @@
 public import Collectives
 public import DeepSeekV3
+import Dispatch
 import Foundation
 public import Pipeline
 import Tensors
@@ -15,7 +16,9 @@ public final class RankTrainer {
     /// Steps done.
     public internal(set) var step = 0
     /// What this rank did in the last step, and when.
-    public private(set) var entries: [TimelineEntry] = []
+    public internal(set) var entries: [TimelineEntry] = []
+    /// When the last step began, on the node's monotonic clock.
+    var stepBegan: UInt64 = 0
     /// Tokens of the last step that chose each expert, `[layers, experts]`, over all ranks.
     private(set) var loads: [Float] = []
     let fabric: any Fabric
@@ -24,7 +27,7 @@ public final class RankTrainer {
     /// The schedule of a step.
     public let schedule: Schedule
     private let executor: Executor
-    private let stageChannels: Channels?
+    let stageChannels: Channels?
     private let reducer: Reducer?
     /// The all-to-all of this rank, if experts are shared.
     public let groups: [ExpertParallelGroup]
@@ -53,12 +56,13 @@ public final class RankTrainer {
         let place = shape.pipelineRank(of: fabric.rank)
         worker = StageWorker(
             stages: Self.stages(options, schedule.stages(of: place), context, exchange),
-            context: context)
+            context: context, groups: groups)
         let parameters = Self.distinct(worker.stages.values.flatMap(\.parameters))
         for parameter in parameters {
             parameter.start(seed: options.seed, deviation: options.startDeviation)
         }
         sync = try ParameterSync(parameters, fabric: fabric)
+        if options.averageDecay != nil { sync.beginAverages() }
         reducer = fabric.rankCount == 1 ? nil : try Reducer(fabric: fabric, chunkCount: 1 << 16)
         stageChannels = try Self.channels(options, schedule, fabric)
         executor = Executor(
@@ -117,7 +121,7 @@ public final class RankTrainer {
             maximumCount: options.maximumRows * options.model.hiddenSize)
     }
 
-    private static func link(
+    static func link(
         _ options: TrainingOptions, _ schedule: Schedule, _ fabric: any Fabric,
         _ channels: Channels?
     ) -> any StageLink {
@@ -165,7 +169,19 @@ extension RankTrainer {
             microBatches.count == options.shape.microBatches,
             "\(microBatches.count) of \(options.shape.microBatches) micro-batches")
         step += 1
-        let tokens = Double(options.tokensPerStep)
+        let (tokens, sequences) = begin(microBatches)
+        stepBegan = DispatchTime.now().uptimeNanoseconds
+        entries = try executor.run()
+        try sync.reduceGradients()
+        return try gather(tokens: tokens, sequences: sequences)
+    }
+
+    /// Sets the data of a step and forgets what the one before left.
+    ///
+    /// - Returns: Tokens and sequences of the step over all ranks.
+    func begin(_ microBatches: [MicroBatch]) -> (tokens: Double, sequences: Double) {
+        let own = microBatches.reduce(0) { $0 + $1.tokens.count }
+        let tokens = Double(own * options.shape.dataRanks)
         let sequences = tokens / Double(options.sequenceLength)
         sync.clearGradients()
         for layer in routedLayers { layer.gate.resetStatistics() }
@@ -175,9 +191,7 @@ extension RankTrainer {
                 main: Float(1 / tokens),
                 mtp: options.optimizer.mtpWeight / Float(tokens - sequences),
                 balance: Float(1 / sequences)))
-        entries = try executor.run()
-        try sync.reduceGradients()
-        return try gather(tokens: tokens, sequences: sequences)
+        return (tokens, sequences)
     }
 
     /// Sums losses, loads and the gradient norm over all ranks.
@@ -292,6 +306,7 @@ extension RankTrainer {
                 epsilon: optimizer.epsilon, decay: optimizer.decay, step: step,
                 gradientScale: Float(clip)),
             pool: context.pool)
+        if let decay = options.averageDecay { sync.updateAverages(decay: decay) }
         try sync.shareValues()
         return report
     }

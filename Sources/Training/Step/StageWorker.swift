@@ -1,3 +1,4 @@
+public import Collectives
 public import DeepSeekV3
 public import Pipeline
 public import Tensors
@@ -21,6 +22,7 @@ public final class StageWorker: CellWorker {
     /// By number, those that this rank holds.
     public let stages: [StageID: TrainedStage]
     private let context: TrainingContext
+    private let groups: [ExpertParallelGroup]
     private var microBatches: [MicroBatch] = []
     private var scale = LossScale(main: 1, mtp: 1, balance: 1)
     private var passes: [Cell: StagePass] = [:]
@@ -31,10 +33,19 @@ public final class StageWorker: CellWorker {
     public private(set) var lossByMicroBatch: [Int: Double] = [:]
 
     /// Serves the stages that this rank holds.
-    public init(stages: [StageID: TrainedStage], context: TrainingContext) {
+    ///
+    /// - Parameter groups: The all-to-all of their experts.
+    public init(
+        stages: [StageID: TrainedStage], context: TrainingContext,
+        groups: [ExpertParallelGroup] = []
+    ) {
         self.stages = stages
         self.context = context
+        self.groups = groups
     }
+
+    /// Lets other ranks' tokens go on that wait here.
+    public func advance() throws { for group in groups { try group.advance() } }
 
     /// Sets the step's data.
     public func begin(_ microBatches: [MicroBatch], scale: LossScale) {

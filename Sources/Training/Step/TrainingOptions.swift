@@ -40,7 +40,13 @@ public struct TrainingOptions: Sendable {
         self.startDeviation = startDeviation
         self.seed = seed
         self.skipsBadSteps = skipsBadSteps
+        ramp = BatchRamp(first: sequences, last: sequences, steps: 0)
     }
+
+    /// How a micro-batch grows to its full size.
+    public var ramp: BatchRamp
+    /// Decay of the weights' exponential moving average; nil keeps none.
+    public var averageDecay: Float?
 
     /// Longest document of a validation.
     public var validationLength = 512
@@ -48,9 +54,42 @@ public struct TrainingOptions: Sendable {
     /// Rows of the largest micro-batch, of training or validation.
     var maximumRows: Int { max(sequences * sequenceLength, validationLength) }
 
-    /// Tokens of one step over all ranks.
+    /// Tokens of one step over all ranks, once the batch has its full size.
     public var tokensPerStep: Int {
         shape.dataRanks * shape.microBatches * sequences * sequenceLength
+    }
+
+    /// Tokens of a step, counted from 0, over all ranks.
+    public func tokens(step: Int) -> Int {
+        shape.dataRanks * shape.microBatches * ramp.sequences(step: step) * sequenceLength
+    }
+}
+
+/// A batch that begins small and grows evenly (DeepSeek-V3 report, §4.2: 3072 to 15360 sequences).
+public struct BatchRamp: Codable, Hashable, Sendable {
+    /// Sequences of a micro-batch in step 0.
+    public var first: Int
+    /// Sequences of a micro-batch from step `steps` on.
+    public var last: Int
+    /// Steps over which it grows.
+    public var steps: Int
+
+    /// States a ramp.
+    public init(first: Int, last: Int, steps: Int) {
+        self.first = first
+        self.last = last
+        self.steps = steps
+    }
+
+    /// Sequences of a micro-batch in a step counted from 0.
+    public func sequences(step: Int) -> Int {
+        step >= steps ? last : first + (last - first) * step / steps
+    }
+
+    /// Sequences of one micro-batch of each step before this one, added up: where its text begins.
+    public func sequences(before step: Int) -> Int {
+        let ramped = (0 ..< min(step, steps)).reduce(0) { $0 + sequences(step: $1) }
+        return ramped + max(0, step - steps) * last
     }
 }
 

@@ -14,12 +14,17 @@ struct TrainCommand: AsyncParsableCommand {
             Examples:
               apus train stories.yaml
               apus train stories.yaml --resume
+              apus train stories.yaml --lab topology/two-nodes-4g.yaml
+              apus train profile stories.yaml --against 1f1b
               apus train export run/checkpoints/step-00001500 --to stories --tokenizer tokenizer
 
-            The ranks of a job are processes on this machine. metrics.jsonl, loss.svg, timeline.svg
-            and the checkpoints are in the job's output folder.
+            The ranks of a job are processes, started and watched as those of apus launch: a \
+            coordinator and a worker per rank, on this machine or in the namespaces of a lab. \
+            train.log, metrics.jsonl, loss.svg, timeline.svg and the checkpoints are in the job's \
+            output folder. Exits with 0 when done, 1 for numbers that went wrong, 2 for bad input, \
+            3 when a rank was lost, 128 + the signal when stopped.
             """,
-        subcommands: [TrainRun.self, TrainExport.self, TrainSpeed.self],
+        subcommands: [TrainRun.self, TrainProfile.self, TrainExport.self, TrainSpeed.self],
         defaultSubcommand: TrainRun.self)
 }
 
@@ -28,106 +33,66 @@ struct TrainRun: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Runs a training job (the default).")
 
-    @Argument(help: "The job file.")
-    var file: String
+    @OptionGroup var place: TrainPlace
 
     @Flag(help: "Go on from the newest checkpoint.")
     var resume = false
 
-    @Flag(help: "Run the ranks as threads of this process.")
-    var inProcess = false
+    func run() async throws {
+        var launch = TrainingLaunch()
+        launch.resumes = resume
+        try await place.run(launch, command: ["run"] + (resume ? ["--resume"] : []))
+    }
+}
 
-    @Option(help: .hidden)
-    var workerRank: Int?
+/// `apus train profile FILE.yaml`.
+struct TrainProfile: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "profile",
+        abstract: "Measures steps of a job: bubbles, and how much of the all-to-all is hidden.",
+        discussion: """
+            Prints the measured makespan and bubble of every rank beside those of the simulation \
+            that is fed with the measured step times, and per rank how much of the all-to-all of \
+            overlapped pairs is exposed, of how much there is without overlap. Writes \
+            profile.json, and per schedule the measured step drawn under the plan \
+            (profile-SCHEDULE.svg, and -trace.json for Perfetto). No checkpoint is written.
 
-    @Option(help: .hidden)
-    var rendezvous: String?
+              apus train profile stories.yaml --against 1f1b
+              apus train profile stories.yaml --sleep --match --lab topology/two-nodes-4g.yaml
+            """)
+
+    @OptionGroup var place: TrainPlace
+
+    @Option(help: "Measured steps.") var steps = 5
+    @Option(help: "Another schedule to measure as well, as 1f1b.") var against: String?
+    @Flag(
+        help: """
+            Sleep for the measured processor time instead of computing: for more ranks than cores.
+            """)
+    var sleep = false
+    @Flag(help: "Give every expert as many tokens, as the published profiles of DualPipe do.")
+    var even = false
+    @Flag(help: "Stretch sleeps until they take as long as the all-to-all without overlap.")
+    var match = false
+
+    func validate() throws {
+        if match && !sleep { throw ValidationError("--match stretches sleeps: it needs --sleep") }
+    }
 
     func run() async throws {
-        try reporting {
-            let job = try TrainingJob.load(path: file)
-            let shape = try job.options().shape
-            if let workerRank, let rendezvous {
-                try work(job, shape, rank: workerRank, rendezvous: rendezvous)
-            } else if shape.rankCount == 1 || inProcess {
-                try LocalRanks.run(shape) { place in
-                    try trainer(job).run(fabric: place.fabric, experts: place.experts)
-                }
-            } else {
-                try launch(shape)
-            }
-        }
-    }
-
-    private func trainer(_ job: TrainingJob) -> TrainingRun {
-        TrainingRun(job, resumes: resume) { line in
-            FileHandle.standardOutput.write(Data((line + "\n").utf8))
-        }
-    }
-
-    /// One rank of a job whose ranks are processes.
-    private func work(
-        _ job: TrainingJob, _ shape: ParallelShape, rank: Int, rendezvous: String
-    ) throws {
-        ParentProcess.followIntoDeath()
-        let fabric = try join(rendezvous + "/all", rank: rank, of: shape.rankCount)
-        defer { fabric.close() }
-        var experts: (any Fabric)?
-        if shape.sharesExperts {
-            let place = shape.pipelineRank(of: Rank(rawValue: rank)).rawValue
-            experts = try join(
-                rendezvous + "/experts-\(place)", rank: shape.dataRank(of: Rank(rawValue: rank)),
-                of: shape.dataRanks)
-        }
-        defer { experts?.close() }
-        try trainer(job).run(fabric: fabric, experts: experts)
-        try fabric.barrier(deadline: Deadline(.seconds(60), "the end"))
-    }
-
-    private func join(_ folder: String, rank: Int, of count: Int) throws -> any Fabric {
-        try FileManager.default.createDirectory(
-            atPath: folder, withIntermediateDirectories: true)
-        let exchange = FileExchange(
-            directory: folder, rank: Rank(rawValue: rank), rankCount: count, token: rendezvous ?? ""
-        )
-        return try makeFabric(
-            FabricConfiguration(rank: Rank(rawValue: rank), rankCount: count, transport: .shm),
-            exchange: exchange)
-    }
-
-    /// Starts a process per rank and waits for all; the first that fails decides the exit code.
-    ///
-    /// Ctrl-C and SIGTERM end the ranks, which are process groups of their own.
-    private func launch(_ shape: ParallelShape) throws {
-        let stop = StopFlag.onSignals()
-        let folder = FileManager.default.temporaryDirectory
-            .appending(path: "apus-train-\(ProcessInfo.processInfo.processIdentifier)").path(
-                percentEncoded: false)
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(atPath: folder) }
-        var workers: [Process] = []
-        defer { for worker in workers where worker.isRunning { worker.terminate() } }
-        for rank in 0 ..< shape.rankCount {
-            let process = Process()
-            process.executableURL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
-            process.arguments =
-                ["train", "run", file, "--worker-rank", "\(rank)", "--rendezvous", folder]
-                + (resume ? ["--resume"] : [])
-            try process.run()
-            workers.append(process)
-        }
-        RankGroup.waitForAll(workers, stop: stop)
-        if let signal = stop.raisedBy { throw ExitCode(128 + signal) }
-        var code: Int32 = 0
-        for (rank, worker) in workers.enumerated() {
-            if worker.terminationReason == .uncaughtSignal {
-                report("rank \(rank) ended by signal \(worker.terminationStatus)")
-                code = 3
-            } else if worker.terminationStatus != 0 && code == 0 {
-                code = worker.terminationStatus
-            }
-        }
-        if code != 0 { throw ExitCode(code) }
+        var launch = TrainingLaunch()
+        launch.profiles = true
+        launch.profile.steps = steps
+        launch.profile.sleeps = sleep
+        launch.profile.matchesTravel = match
+        launch.profile.routesEvenly = even
+        launch.profile.against = against ?? ""
+        var command = ["profile", "--steps", "\(steps)"]
+        if sleep { command.append("--sleep") }
+        if match { command.append("--match") }
+        if even { command.append("--even") }
+        if let against { command += ["--against", against] }
+        try await place.run(launch, command: command)
     }
 }
 
@@ -149,15 +114,14 @@ struct TrainExport: ParsableCommand {
     @Flag(help: "Store matrices as e4m3 with 128x128 scales instead of bf16.")
     var fp8 = false
 
+    @Flag(help: "Write the weights' moving averages, which a job with ema_decay keeps.")
+    var ema = false
+
     func run() throws {
         try reporting {
             try Export.write(
                 checkpoint: checkpoint, to: to, format: fp8 ? .float8 : .bfloat16,
-                tokenizer: tokenizer)
+                tokenizer: tokenizer, averaged: ema)
         }
     }
-}
-
-private func report(_ message: String) {
-    FileHandle.standardError.write(Data("apus: \(message)\n".utf8))
 }

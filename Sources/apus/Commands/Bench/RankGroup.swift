@@ -1,5 +1,4 @@
 public import ArgumentParser
-import Cluster
 import Foundation
 import Topology
 public import Transport
@@ -107,19 +106,11 @@ struct RankGroup {
     private static let patience = Duration.seconds(15)
 
     /// Waits for all; a rank that is stopped, or hangs, is killed once the others had their time.
-    ///
-    /// - Parameter stop: Once raised, all are asked to end, and killed if they do not.
-    static func waitForAll(_ children: [Process], stop: StopFlag? = nil) {
+    private static func waitForAll(_ children: [Process]) {
         var deadline: ContinuousClock.Instant?
-        var isStopping = false
         while children.contains(where: \.isRunning) {
             let hasFailure = children.contains { !$0.isRunning && $0.terminationStatus != 0 }
             if hasFailure, deadline == nil { deadline = .now + patience }
-            if stop?.isRaised == true, !isStopping {
-                isStopping = true
-                deadline = .now + stopPatience
-                for child in children where child.isRunning { child.terminate() }
-            }
             if let deadline, ContinuousClock.now > deadline {
                 for child in children where child.isRunning {
                     kill(child.processIdentifier, SIGKILL)
@@ -128,7 +119,4 @@ struct RankGroup {
             usleep(20_000)
         }
     }
-
-    /// How long ranks that are asked to end have to do so.
-    private static let stopPatience = Duration.seconds(3)
 }

@@ -1,0 +1,141 @@
+import Foundation
+import Pipeline
+import Topology
+import Transport
+
+/// One step as every rank measured it, and what the simulation makes of the same step times.
+struct MeasuredStep {
+    let schedule: Schedule
+    let dataRanks: Int
+    /// All ranks, data rank by data rank, in seconds.
+    let timeline: Timeline
+
+    /// Gathers the last step of all ranks. Collective.
+    static func gather(_ trainer: RankTrainer, _ fabric: any Fabric) throws -> MeasuredStep {
+        let all = try fabric.allGather(
+            Array(try JSONEncoder().encode(trainer.lanes)), label: "timeline",
+            deadline: Deadline(.seconds(60), "gathering the timeline"))
+        let entries = try all.flatMap {
+            try JSONDecoder().decode([TimelineEntry].self, from: Data($0))
+        }
+        let schedule = trainer.schedule
+        return MeasuredStep(
+            schedule: schedule, dataRanks: trainer.options.shape.dataRanks,
+            timeline: .measured(
+                title: "\(schedule.kind.title), measured, seconds", rankCount: fabric.rankCount,
+                entries))
+    }
+
+    var makespan: Double {
+        let compute = timeline.entries.filter { $0.lane == .compute }
+        return (compute.map(\.end).max() ?? 0) - (compute.map(\.start).min() ?? 0)
+    }
+
+    /// Per rank, seconds of waits for an all-to-all inside overlapped pairs: the steady state.
+    var exposedInPairs: [Double] { exposed(within: [.overlapped]) }
+
+    /// Per rank, seconds of waits for an all-to-all in the whole step.
+    var exposed: [Double] {
+        exposed(within: [.forward, .backward, .backwardInput, .backwardWeight, .overlapped])
+    }
+
+    private func exposed(within kinds: Set<TimelineEntry.Kind>) -> [Double] {
+        (0 ..< timeline.rankCount).map { rank in
+            let mine = timeline.entries.filter { $0.rank.rawValue == rank }
+            let steps = mine.filter { $0.lane == .compute && kinds.contains($0.kind) }
+            return mine.filter { $0.kind == .exposed }.reduce(0) { sum, wait in
+                let middle = (wait.start + wait.end) / 2
+                let isInside = steps.contains { $0.start <= middle && middle <= $0.end }
+                return isInside ? sum + wait.end - wait.start : sum
+            }
+        }
+    }
+
+    /// Pairs of a rank, at most.
+    var pairCount: Int {
+        schedule.steps.map { steps in
+            steps.count { if case .overlapped = $0 { true } else { false } }
+        }.max() ?? 0
+    }
+}
+
+/// Mean step times of a rank, by what the step is and which way its micro-batch goes: what a
+/// simulation is fed with.
+struct StepTimes {
+    private struct Key: Hashable {
+        let rank: Int
+        let kind: TimelineEntry.Kind
+        let isSecondDirection: Bool
+    }
+
+    private var sums: [Key: (seconds: Double, count: Int)] = [:]
+    /// What a transfer costs at least: to write it and to read it.
+    private var sends: [Double] = []
+    private var receives: [Double] = []
+    private let schedule: Schedule
+    private let dataRanks: Int
+
+    init(_ steps: [MeasuredStep]) {
+        schedule = steps[0].schedule
+        dataRanks = steps[0].dataRanks
+        for entry in steps.flatMap(\.timeline.entries) {
+            if entry.label.hasPrefix("send") {
+                sends.append(entry.end - entry.start)
+            } else if entry.label.hasPrefix("receive") {
+                receives.append(entry.end - entry.start)
+            }
+            guard entry.lane == .compute else { continue }
+            let key = Key(
+                rank: entry.rank.rawValue, kind: entry.kind,
+                isSecondDirection: entry.isSecondDirection)
+            let old = sums[key] ?? (0, 0)
+            sums[key] = (old.seconds + entry.end - entry.start, old.count + 1)
+        }
+    }
+
+    private var communication: Double {
+        let sent = sends.sorted()
+        return (sent.isEmpty ? 0 : sent[sent.count / 2]) + (receives.min() ?? 0)
+    }
+
+    private func simulate(dataRank: Int) -> Simulation {
+        schedule.simulate(communication: communication) { rank, step in
+            let entry = TimelineEntry(
+                rank: rank, step: step, start: 0, end: 0,
+                isSecondDirection: schedule.isSecondDirection(step))
+            let key = Key(
+                rank: dataRank * schedule.rankCount + rank.rawValue, kind: entry.kind,
+                isSecondDirection: entry.isSecondDirection)
+            return sums[key].map { $0.seconds / Double($0.count) } ?? 0
+        }
+    }
+
+    /// The plan with these times, all data ranks on one time axis.
+    var planned: Timeline {
+        let entries = (0 ..< dataRanks).flatMap { data in
+            simulate(dataRank: data).timeline.entries.map { entry in
+                TimelineEntry(
+                    rank: Rank(rawValue: data * schedule.rankCount + entry.rank.rawValue),
+                    lane: entry.lane, kind: entry.kind, label: entry.label, start: entry.start,
+                    end: entry.end, isSecondDirection: entry.isSecondDirection)
+            }
+        }
+        return Timeline(
+            title: "\(schedule.kind.title), simulated with the measured step times, seconds",
+            rankCount: dataRanks * schedule.rankCount, entries: entries)
+    }
+}
+
+extension MeasuredStep {
+    /// Writes the step under its plan: `NAME.svg`, `NAME-trace.json` for Perfetto, and `NAME.json`
+    /// for `apus schedule --measured`.
+    func write(to folder: String, name: String) throws {
+        let planned = StepTimes([self]).planned
+        let path = folder + "/" + name
+        try JSONEncoder().encode(timeline).write(to: URL(filePath: path + ".json"))
+        try Timeline.svg([planned, timeline])
+            .write(toFile: path + ".svg", atomically: true, encoding: .utf8)
+        try Timeline.chromeTrace([planned, timeline], microsecondsPerUnit: 1e6)
+            .write(to: URL(filePath: path + "-trace.json"))
+    }
+}

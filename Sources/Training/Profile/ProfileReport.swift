@@ -1,0 +1,132 @@
+import Foundation
+public import Pipeline
+
+/// What a profile found, as `profile.json` keeps it and people read it; times in seconds.
+public struct ProfileReport: Codable, Sendable {
+    /// One rank under one schedule.
+    public struct RankReport: Codable, Sendable {
+        /// Its number among all ranks.
+        public var rank: Int
+        /// Mean time per step in which it computes nothing.
+        public var bubble: Double
+        /// The same in the simulation that was fed with the measured step times.
+        public var simulatedBubble: Double
+        /// Waits for the all-to-all of the overlapped pairs when they are run without overlap.
+        public var allToAll: Double?
+        /// What is left of them with overlap.
+        public var exposed: Double?
+
+        /// What overlap hides of the all-to-all in the steady state.
+        public var hiddenShare: Double? {
+            guard let allToAll, let exposed, allToAll > 0 else { return nil }
+            return 1 - exposed / allToAll
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case rank, bubble, exposed
+            case simulatedBubble = "simulated_bubble"
+            case allToAll = "all_to_all"
+        }
+    }
+
+    /// One schedule.
+    public struct ScheduleReport: Codable, Sendable {
+        /// Which.
+        public var schedule: ScheduleKind
+        /// Mean time from the first to the last computation of any rank.
+        public var makespan: Double
+        /// The same in the simulation that was fed with the measured step times.
+        public var simulatedMakespan: Double
+        /// Overlapped pairs of a rank, at most.
+        public var pairs: Int
+        /// The all-to-all without overlap over the computation of the same steps.
+        public var travelRatio: Double?
+        /// Every rank, in order.
+        public var ranks: [RankReport]
+
+        enum CodingKeys: String, CodingKey {
+            case schedule, makespan, pairs, ranks
+            case simulatedMakespan = "simulated_makespan"
+            case travelRatio = "all_to_all_over_compute"
+        }
+
+        var bubble: Double { ranks.reduce(0) { $0 + $1.bubble } / Double(max(ranks.count, 1)) }
+        var simulatedBubble: Double {
+            ranks.reduce(0) { $0 + $1.simulatedBubble } / Double(max(ranks.count, 1))
+        }
+    }
+
+    /// Whether computation was sleep of its measured processor time.
+    public var sleeps: Bool
+    /// Whether every expert got as many tokens, whatever the gates said.
+    public var routesEvenly: Bool
+    /// Measured steps.
+    public var steps: Int
+    /// The job's schedule, then the one it is set against.
+    public var schedules: [ScheduleReport]
+
+    enum CodingKeys: String, CodingKey {
+        case sleeps, steps, schedules
+        case routesEvenly = "routes_evenly"
+    }
+
+    func encoded() throws -> Data {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        return try encoder.encode(self)
+    }
+
+    /// The report as people read it.
+    public var lines: [String] {
+        var lines = [
+            "profile of \(steps) steps"
+                + (routesEvenly ? "; every expert gets as many tokens" : "")
+                + (sleeps ? "; computation is sleep of its measured processor time" : "")
+        ]
+        for schedule in schedules { lines += Self.lines(schedule) }
+        if schedules.count == 2 {
+            let (own, other) = (schedules[0], schedules[1])
+            lines.append(
+                String(
+                    format: "%@ over %@: %.3f times the makespan measured, %.3f simulated",
+                    other.schedule.title, own.schedule.title, other.makespan / own.makespan,
+                    other.simulatedMakespan / own.simulatedMakespan))
+        }
+        return lines
+    }
+
+    private static func lines(_ report: ScheduleReport) -> [String] {
+        func milliseconds(_ seconds: Double) -> String { String(format: "%.1f ms", 1000 * seconds) }
+        func difference(_ a: Double, _ b: Double) -> String {
+            b > 0 ? String(format: "%+.1f%%", 100 * (a / b - 1)) : "-"
+        }
+        var lines = [
+            "\(report.schedule.title): makespan \(milliseconds(report.makespan)), simulated "
+                + "\(milliseconds(report.simulatedMakespan)) "
+                + "(\(difference(report.makespan, report.simulatedMakespan))); mean bubble "
+                + "\(milliseconds(report.bubble)), simulated "
+                + "\(milliseconds(report.simulatedBubble)) "
+                + "(\(difference(report.bubble, report.simulatedBubble)))"
+        ]
+        if let ratio = report.travelRatio {
+            lines.append(
+                String(
+                    format: "  all-to-all without overlap takes %.2f times the computation", ratio))
+        }
+        for rank in report.ranks {
+            var line =
+                "  rank \(rank.rank): bubble \(milliseconds(rank.bubble)), simulated "
+                + milliseconds(rank.simulatedBubble)
+            if let total = rank.allToAll, let exposed = rank.exposed, report.pairs > 0 {
+                line +=
+                    "; all-to-all of the pairs: exposed \(milliseconds(exposed)) of "
+                    + "\(milliseconds(total))"
+                if let hidden = rank.hiddenShare {
+                    line += String(format: ", %.1f%% hidden", 100 * hidden)
+                }
+            }
+            lines.append(line)
+        }
+        return lines
+    }
+}

@@ -1,0 +1,187 @@
+import Collectives
+import DeepSeekV3
+import Foundation
+import Pipeline
+import Tensors
+import Topology
+import Transport
+
+/// What a profile measures.
+public struct ProfileOptions: Codable, Hashable, Sendable {
+    /// Measured steps; two more go before.
+    public var steps = 5
+    /// Whether computation is replaced by sleep of its measured processor time, for machines with
+    /// more ranks than cores.
+    public var sleeps = false
+    /// Whether sleeps are stretched until computation takes as long as the all-to-all without
+    /// overlap: the report's 1:1 (§3.2.1).
+    public var matchesTravel = false
+    /// Whether every expert gets as many tokens, whatever the gates say.
+    public var routesEvenly = false
+    /// Another schedule that is measured as well; empty for none.
+    public var against = ""
+
+    /// Five steps of the job as it is.
+    public init() {}
+}
+
+/// Measures steps of a job: bubbles against the simulation, and how much of the all-to-all is
+/// hidden. The weights are not changed for good.
+struct ProfileRun {
+    private let job: TrainingJob
+    private let profile: ProfileOptions
+    private let observer: TrainingObserver
+
+    /// Steps with real weights and real updates before anything is measured.
+    private static let warmUpSteps = 2
+
+    init(_ job: TrainingJob, _ profile: ProfileOptions, _ observer: TrainingObserver) {
+        self.job = job
+        self.profile = profile
+        self.observer = observer
+    }
+
+    /// Measures. Collective over the fabric's ranks.
+    func run(fabric: any Fabric, experts: (any Fabric)?) throws {
+        let options = try job.options()
+        try check(options)
+        let isFirst = fabric.rank == 0
+        let log = isFirst ? try RunLog(job, observer) : nil
+        if isFirst { _ = try JobText(job, makes: true) }
+        try fabric.barrier(deadline: Deadline(.seconds(600), "tokenizing the text"))
+        let text = try JobText(job, makes: false)
+        observer.began()
+        var results: [ScheduleProfile] = []
+        for kind in try kinds() {
+            var changed = options
+            changed.shape.schedule = kind
+            results.append(
+                try measure(changed, text, fabric: fabric, experts: experts, log))
+        }
+        guard isFirst else { return }
+        let report = ProfileReport(
+            sleeps: profile.sleeps, routesEvenly: profile.routesEvenly, steps: profile.steps,
+            schedules: results.map(\.report))
+        try report.encoded().write(to: URL(filePath: job.output + "/profile.json"))
+        for result in results {
+            let name = "profile-\(result.report.schedule.rawValue)"
+            try result.middle.write(to: job.output, name: name)
+        }
+        for line in report.lines { try log?.say(line) }
+    }
+
+    private func kinds() throws -> [ScheduleKind] {
+        guard !profile.against.isEmpty else { return [job.schedule] }
+        guard let other = ScheduleKind(rawValue: profile.against) else {
+            throw TrainingError.job("--against", fact: "\(profile.against) is no schedule")
+        }
+        return [job.schedule, other]
+    }
+
+    private func check(_ options: TrainingOptions) throws {
+        guard profile.steps >= 1 else {
+            throw TrainingError.notPositive("--steps", value: profile.steps)
+        }
+        guard !profile.sleeps || options.threads == 1 else {
+            throw TrainingError.job(
+                "threads", fact: "is \(options.threads): a profile that sleeps measures one thread")
+        }
+        for kind in try kinds() {
+            var shape = options.shape
+            shape.schedule = kind
+            try shape.validate(for: options.model)
+        }
+    }
+
+    private func measure(
+        _ options: TrainingOptions, _ text: JobText, fabric: any Fabric, experts: (any Fabric)?,
+        _ log: RunLog?
+    ) throws -> ScheduleProfile {
+        let trainer = try RankTrainer(options, fabric: fabric, experts: experts)
+        let data = options.shape.dataRank(of: fabric.rank)
+        func batch(_ step: Int) -> [MicroBatch] {
+            text.batch(step: step, dataRank: data, options: options)
+        }
+        for step in 0 ..< Self.warmUpSteps { _ = try trainer.run(batch(step)) }
+        trainer.context.routesEvenly = profile.routesEvenly
+        let measured = batch(Self.warmUpSteps)
+        _ = trainer.begin(measured)
+        var replayer: StepReplayer?
+        if profile.sleeps {
+            let recorder = StepRecorder(trainer.worker, groups: trainer.groups)
+            try trainer.perform(recorder, interleaves: true)
+            replayer = StepReplayer(
+                recorder.finish(), groups: trainer.groups, boundary: trainer.worker.boundary)
+        }
+        func steps(interleaves: Bool) throws -> [MeasuredStep] {
+            try (0 ..< profile.steps).map { _ in
+                try fabric.barrier(deadline: Deadline(.seconds(120), "a measured step"))
+                if replayer == nil { _ = trainer.begin(measured) }
+                try trainer.perform(replayer ?? trainer.worker, interleaves: interleaves)
+                return try MeasuredStep.gather(trainer, fabric)
+            }
+        }
+        var apart: [MeasuredStep] = []
+        if options.shape.sharesExperts {
+            apart = try steps(interleaves: false)
+            if let replayer, profile.matchesTravel {
+                replayer.scale = ScheduleProfile.travelRatio(apart) ?? 1
+                try log?.say(
+                    String(
+                        format: "sleeps are %.2f times the measured processor time, so that "
+                            + "all-to-all without overlap takes as long", replayer.scale))
+                apart = try steps(interleaves: false)
+            }
+        }
+        return ScheduleProfile(apart: apart, together: try steps(interleaves: true))
+    }
+}
+
+/// The measured steps of one schedule.
+struct ScheduleProfile {
+    /// Without overlap in pairs; empty where ranks share no experts.
+    let apart: [MeasuredStep]
+    /// As it is trained.
+    let together: [MeasuredStep]
+
+    /// Waits for the all-to-all of steps without overlap over their computation, all ranks
+    /// together: 1 is the report's 1:1 (§3.2.1).
+    static func travelRatio(_ apart: [MeasuredStep]) -> Double? {
+        let waits = apart.reduce(0) { $0 + $1.exposed.reduce(0, +) }
+        let busy = apart.flatMap(\.timeline.entries).filter { $0.lane == .compute }
+            .reduce(0) { $0 + $1.end - $1.start }
+        return busy > waits ? waits / (busy - waits) : nil
+    }
+
+    /// The step of middle length.
+    var middle: MeasuredStep {
+        together.sorted { $0.makespan < $1.makespan }[together.count / 2]
+    }
+
+    var report: ProfileReport.ScheduleReport {
+        let planned = StepTimes(together).planned
+        let steps = Double(together.count)
+        func mean(_ steps: [MeasuredStep], _ value: (MeasuredStep) -> [Double]) -> [Double] {
+            guard let first = steps.first else { return [] }
+            return (0 ..< first.timeline.rankCount).map { rank in
+                steps.reduce(0) { $0 + value($1)[rank] } / Double(steps.count)
+            }
+        }
+        let bubbles = mean(together) { $0.timeline.bubbles }
+        return ProfileReport.ScheduleReport(
+            schedule: together[0].schedule.kind,
+            makespan: together.reduce(0) { $0 + $1.makespan } / steps,
+            simulatedMakespan: planned.end, pairs: together[0].pairCount,
+            travelRatio: Self.travelRatio(apart),
+            ranks: bubbles.indices.map { rank in
+                ProfileReport.RankReport(
+                    rank: rank, bubble: bubbles[rank], simulatedBubble: planned.bubbles[rank],
+                    allToAll: mean(apart, \.exposedInPairs).element(rank),
+                    exposed: apart.isEmpty ? nil : mean(together, \.exposedInPairs)[rank])
+            })
+    }
+}
+
+extension [Double] {
+    fileprivate func element(_ index: Int) -> Double? { index < count ? self[index] : nil }
+}

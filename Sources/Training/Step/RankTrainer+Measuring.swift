@@ -1,0 +1,67 @@
+import Collectives
+import Dispatch
+import Pipeline
+import Topology
+import Transport
+
+/// What a rank's all-to-all took.
+public struct ExchangeTimes: Codable, Hashable, Sendable {
+    /// Seconds from the start of each dispatch and combine until the rank had everything.
+    public var total = 0.0
+    /// Seconds of them in which the rank only waited.
+    public var exposed = 0.0
+    /// The part that computation hid; 0 where there was none.
+    public var hiddenShare: Double { total > 0 ? max(0, 1 - exposed / total) : 0 }
+}
+
+extension RankTrainer {
+    /// The exchanges that began since the step did.
+    private var records: [OperationRecord] {
+        groups.flatMap { group in group.records.filter { $0.began >= stepBegan } }
+    }
+
+    /// What the all-to-all of the last step took.
+    public var exchangeTimes: ExchangeTimes {
+        records.reduce(into: ExchangeTimes()) { times, record in
+            times.total += record.wireTime / .seconds(1)
+            times.exposed += record.exposedTime / .seconds(1)
+        }
+    }
+
+    /// Performs the schedule once more with another worker, on data that `begin` set; the weights
+    /// stay as they are.
+    ///
+    /// - Parameter interleaves: Whether pairs take their parts in turn.
+    func perform(_ worker: any CellWorker, interleaves: Bool) throws {
+        let executor = Executor(
+            schedule: schedule, rank: options.shape.pipelineRank(of: fabric.rank), worker: worker,
+            link: Self.link(options, schedule, fabric, stageChannels), interleaves: interleaves)
+        stepBegan = DispatchTime.now().uptimeNanoseconds
+        entries = try executor.run()
+    }
+
+    /// What this rank did in the last step, on both lanes, under its number among all ranks.
+    var lanes: [TimelineEntry] {
+        let own = fabric.rank
+        func entry(
+            _ kind: TimelineEntry.Kind, _ label: String, _ start: UInt64, _ end: UInt64
+        ) -> TimelineEntry {
+            TimelineEntry(
+                rank: own, lane: .communication, kind: kind, label: label,
+                start: Double(start) / 1e9, end: Double(end) / 1e9)
+        }
+        let work = entries.map { entry in
+            TimelineEntry(
+                rank: own, lane: entry.lane, kind: entry.kind, label: entry.label,
+                start: entry.start, end: entry.end, isSecondDirection: entry.isSecondDirection)
+        }
+        let travel = records.map { entry(.transfer, $0.kind.rawValue, $0.began, $0.ended) }
+        // Drawn last, over what they are a part of.
+        let waits = records.flatMap { record in
+            record.waits.map {
+                entry(.exposed, "wait for \(record.kind.rawValue)", $0.lowerBound, $0.upperBound)
+            }
+        }
+        return work + travel + waits
+    }
+}

@@ -1,0 +1,166 @@
+import ArgumentParser
+import Cluster
+import Foundation
+import Topology
+import Training
+import Transport
+
+/// Where the ranks of a training job run: in this process, on this machine, or in a lab.
+struct TrainPlace: ParsableArguments {
+    @Argument(help: "A training job, as those in cluster/training.")
+    var file: String
+
+    @Flag(help: "Run the ranks as threads of this process.")
+    var inProcess = false
+
+    @Option(help: "A file of topology/: run the ranks in network namespaces wired like it.")
+    var lab: String?
+
+    @Flag(help: .hidden)
+    var insideLab = false
+
+    /// Runs a job to its end.
+    ///
+    /// - Parameter command: The words that say the same to `apus train` inside a lab.
+    func run(_ launch: TrainingLaunch, command: [String]) async throws {
+        let job = try reporting { try TrainingJob.load(path: file) }
+        if let teacher = job.teacher, !insideLab {
+            do {
+                try await TeacherClient(teacher).record(for: job)
+            } catch { return try reporting { throw error } }
+        }
+        try reporting { try run(job, launch, command) }
+    }
+
+    private func run(_ job: TrainingJob, _ launch: TrainingLaunch, _ command: [String]) throws {
+        let shape = try job.options().shape
+        if let lab {
+            let map = try NodeMap(contentsOf: lab)
+            if insideLab {
+                guard let lab = try Lab.find(map) else {
+                    throw ClusterError.badInput("lab \(map.name) is not up")
+                }
+                try start(job, shape, launch, LabRun(in: lab))
+            } else {
+                try enter(map, ranks: shape.rankCount, command)
+            }
+        } else if shape.rankCount == 1 || inProcess {
+            try LocalRanks.run(shape) { place in
+                let observer = TrainingObserver(said: { print($0) })
+                try launch.run(
+                    job, observer: observer, fabric: place.fabric, experts: place.experts)
+            }
+        } else {
+            try start(job, shape, launch, nil)
+        }
+    }
+
+    /// Builds the lab unless it is up, and runs this very command inside its first node.
+    private func enter(_ map: NodeMap, ranks: Int, _ command: [String]) throws {
+        guard map.rankCount == ranks else {
+            throw ClusterError.badInput(
+                "the job has \(ranks) ranks: the lab \(map.name) has places for \(map.rankCount)")
+        }
+        let stop = StopFlag.onSignals()
+        let standing = try Lab.find(map)
+        let lab = try standing ?? Lab.up(map, isTemporary: true)
+        let program = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+            .path(percentEncoded: false)
+        let words =
+            [program, "train"] + command + [file, "--lab", self.lab ?? "", "--inside-lab"]
+        let status = Result {
+            let child = try Child(words: LabRun(in: lab).words(inFirstNode: words))
+            while child.status == nil, !stop.isRaised { stop.wait(0.05) }
+            // A job that is asked to end has a few seconds to do so in order.
+            child.end(within: .seconds(15))
+            return child.status ?? 0
+        }
+        if standing == nil { try lab.down() }
+        if let signal = stop.raisedBy { throw ExitCode(128 + signal) }
+        let code = try status.get()
+        if code != 0 { throw ExitCode(code) }
+    }
+
+    /// Starts a coordinator and a worker per rank, and stays until the job ends.
+    private func start(
+        _ job: TrainingJob, _ shape: ParallelShape, _ launch: TrainingLaunch, _ run: LabRun?
+    ) throws {
+        let stop = StopFlag.onSignals()
+        var configuration = JobConfiguration()
+        configuration.name = "train"
+        configuration.model = URL(filePath: file).standardizedFileURL.path(percentEncoded: false)
+        configuration.ranks = shape.rankCount
+        configuration.threads = job.threads
+        configuration.transport = job.transport
+        configuration.training = try settings(launch)
+        if let run { configuration.control.address = run.controlAddress }
+        try configuration.validate(path: file)
+        let launcher = try Launcher(configuration, placement: run?.placement)
+        let screen = JobScreen(isTerminal: isatty(STDOUT_FILENO) == 1)
+        screen.say("job folder: \(launcher.folder.url.path(percentEncoded: false))")
+        let lines = LogTail(job.logPath)
+        let result = Result {
+            try launcher.run(
+                stop: stop,
+                display: Launcher.Display(
+                    snapshot: { snapshot in
+                        screen.show(snapshot)
+                        for line in lines.new() { screen.say(line) }
+                    }, ready: { _ in }))
+        }
+        for line in lines.new() { screen.say(line) }
+        do {
+            try result.get()
+        } catch {
+            let newest = TrainingCheckpoint.newest(in: job.output + "/checkpoints")
+            if let newest, !launch.profiles {
+                screen.say("the newest checkpoint is \(newest): go on with --resume")
+            }
+            throw error
+        }
+        if let signal = stop.raisedBy {
+            screen.say("the job was stopped")
+            throw ExitCode(128 + signal)
+        }
+    }
+
+    /// What every rank is told, as the job's configuration carries it.
+    private func settings(_ launch: TrainingLaunch) throws -> [String: JobConfiguration.Setting] {
+        try JSONDecoder().decode(
+            [String: JobConfiguration.Setting].self, from: JSONEncoder().encode(launch))
+    }
+}
+
+/// The lines that are added to a file while somebody looks.
+///
+/// Safe because only the launcher's watching thread calls it.
+private final class LogTail: @unchecked Sendable {
+    private let path: String
+    private var offset: UInt64
+    private var rest = Data()
+
+    /// Begins at the end of what is there.
+    init(_ path: String) {
+        self.path = path
+        offset = 0
+        if let handle = FileHandle(forReadingAtPath: path) {
+            offset = (try? handle.seekToEnd()) ?? 0
+            try? handle.close()
+        }
+    }
+
+    /// The lines that were finished since the last call.
+    func new() -> [String] {
+        guard let handle = FileHandle(forReadingAtPath: path) else { return [] }
+        defer { try? handle.close() }
+        guard (try? handle.seek(toOffset: offset)) != nil,
+            let bytes = try? handle.readToEnd(), !bytes.isEmpty
+        else { return [] }
+        offset += UInt64(bytes.count)
+        rest += bytes
+        guard let end = rest.lastIndex(of: UInt8(ascii: "\n")) else { return [] }
+        let whole = rest[...end]
+        rest = Data(rest[(end + 1)...])
+        return String(decoding: whole, as: UTF8.self).split(separator: "\n").map(String.init)
+    }
+}

@@ -1,0 +1,183 @@
+import Foundation
+import Glibc
+import Testing
+
+/// Training as people start it: `apus train`, a coordinator and a worker per rank.
+@Suite(.serialized) struct TrainingJobTests {
+    /// A job file and its text in a folder of their own.
+    final class Training {
+        let folder: URL
+        private var process = Process()
+
+        init(_ more: String) throws {
+            folder = FileManager.default.temporaryDirectory.appending(
+                path: "apus-train-test-\(UUID().uuidString)")
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            let text = (0 ..< 200).map { "{\"text\": \"swift number \($0 % 17) flies home\"}" }
+            try write("text.jsonl", text.joined(separator: "\n"))
+            try write(
+                "job.yaml",
+                """
+                model: \(RunningJob.model)
+                tokenizer: \(RunningJob.model)
+                train: [text.jsonl]
+                output: run
+                steps: 12
+                sequence_length: 64
+                micro_batches: 4
+                checkpoint_every: 3
+                \(more)
+                """)
+        }
+
+        deinit {
+            if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+            try? FileManager.default.removeItem(at: folder)
+        }
+
+        func write(_ name: String, _ text: String) throws {
+            try Data(text.utf8).write(to: folder.appending(path: name))
+        }
+
+        func read(_ name: String) -> String {
+            (try? String(contentsOf: folder.appending(path: name), encoding: .utf8)) ?? ""
+        }
+
+        func path(_ name: String) -> String {
+            folder.appending(path: name).path(percentEncoded: false)
+        }
+
+        func start(_ arguments: [String] = []) throws {
+            process = Process()
+            process.executableURL = RunningJob.programs.appending(path: "apus")
+            process.arguments = ["train", path("job.yaml")] + arguments
+            process.environment = ProcessInfo.processInfo.environment.merging([
+                "APUS_JOBS": path("jobs")
+            ]) { $1 }
+            process.standardInput = FileHandle.nullDevice
+            for name in ["out", "err"] { try write(name, "") }
+            process.standardOutput = try FileHandle(forWritingTo: folder.appending(path: "out"))
+            process.standardError = try FileHandle(forWritingTo: folder.appending(path: "err"))
+            try process.run()
+        }
+
+        /// The exit status; nil when the job does not end in time.
+        func wait(seconds: Double = 90) -> Int32? {
+            let limit = ContinuousClock.now + .seconds(seconds)
+            while process.isRunning {
+                guard .now < limit else { return nil }
+                usleep(20_000)
+            }
+            process.waitUntilExit()
+            return process.terminationStatus
+        }
+
+        /// The losses of every step, as they are written.
+        var losses: [Substring] {
+            read("run/metrics.jsonl").split(separator: "\n").compactMap { line in
+                line.split(separator: ",").first { $0.contains("\"loss\"") }
+            }
+        }
+
+        /// The worker of a rank, found by this job's folder in its arguments.
+        func worker(rank: Int) -> Int32? {
+            let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+            return all.compactMap { Int32($0) }.first { pid in
+                let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()
+                let words = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+                guard let place = words.firstIndex(of: "--rank") else { return false }
+                return words[0].hasSuffix("apus-worker") && words[place + 1] == "\(rank)"
+                    && words.contains { $0.hasPrefix(path("jobs")) }
+            }
+        }
+    }
+
+    @Test func `a killed rank ends the job with its name, and a resumed one repeats the losses`()
+        throws
+    {
+        let shape = "schedule: dualpipe\npipeline_ranks: 2"
+        let whole = try Training(shape)
+        try whole.start()
+        #expect(whole.wait() == 0, "\(whole.read("err"))")
+        #expect(whole.losses.count == 12)
+        #expect(whole.read("out").contains("step 12/12"))
+        let broken = try Training(shape)
+        try broken.start()
+        let limit = ContinuousClock.now + .seconds(60)
+        while broken.losses.count < 5, .now < limit { usleep(5_000) }
+        kill(try #require(broken.worker(rank: 1)), SIGKILL)
+        #expect(broken.wait() == 3)
+        #expect(broken.read("err").contains("rank 1 was lost in phase ready"))
+        #expect(broken.read("out").contains("go on with --resume"))
+        #expect(broken.losses.count < 12)
+        try broken.start(["--resume"])
+        #expect(broken.wait() == 0, "\(broken.read("err"))")
+        #expect(broken.losses == whole.losses)
+    }
+
+    @Test func `bad input is one line and one exit code, before any process starts`() throws {
+        let training = try Training("pipeline_ranks: 3")
+        try training.start()
+        #expect(training.wait() == 2)
+        let message = "apus: 4 layers (num_hidden_layers) do not divide into 3 stages\n"
+        #expect(training.read("err") == message)
+        #expect(!FileManager.default.fileExists(atPath: training.path("jobs")))
+    }
+
+    @Test func `a model of ours teaches another`() throws {
+        let serving = try RunningJob(ranks: 1, transport: "auto")
+        let port = try serving.waitUntilServing().port
+        let training = try Training(
+            """
+            teacher: {url: "http://127.0.0.1:\(port)/v1", model: stories-fp8,
+              prompts: [prompts.txt], samples: 2, max_tokens: 40}
+            """)
+        try training.write("prompts.txt", "Once upon a time\nThe little dog\n")
+        try training.start()
+        #expect(training.wait() == 0, "\(training.read("err"))")
+        let lines = training.read("run/teacher.jsonl").split(separator: "\n")
+        #expect(lines.count == 4)
+        #expect(Set(lines).count == 4)
+        #expect(lines[0].contains("Once upon a time"))
+        #expect(training.losses.count == 12)
+        #expect(serving.stop() == 0)
+        try training.start(["--resume"])
+        #expect(training.wait() == 0, "all that was asked is recorded: \(training.read("err"))")
+    }
+
+    @Test func `a teacher that is not there is named before any work`() throws {
+        let training = try Training(
+            "teacher: {url: \"http://127.0.0.1:1/v1\", model: m, prompts: [text.jsonl]}")
+        try training.start()
+        #expect(training.wait() == 2)
+        #expect(training.read("err").hasPrefix("apus: the teacher at http://127.0.0.1:1/v1/"))
+        #expect(training.losses.isEmpty)
+    }
+
+    @Test(.enabled(if: geteuid() == 0, "network namespaces need root"))
+    func `a lab trains to the losses of this machine, and a killed rank is named`() throws {
+        let shape = "schedule: dualpipe\npipeline_ranks: 2"
+        let here = try Training(shape)
+        try here.start()
+        #expect(here.wait() == 0, "\(here.read("err"))")
+        let training = try Training(shape)
+        try training.write(
+            "lab.yaml",
+            """
+            name: train-\(getpid())
+            about: Two nodes of one rank for a test.
+            nodes: [{name: node0}, {name: node1}]
+            planes: [{name: plane0, gigabitsPerSecond: 4}]
+            """)
+        try training.start(["--lab", training.path("lab.yaml")])
+        #expect(training.wait() == 0, "\(training.read("err"))")
+        #expect(training.losses == here.losses)
+        try FileManager.default.removeItem(atPath: training.path("run"))
+        try training.start(["--lab", training.path("lab.yaml")])
+        let limit = ContinuousClock.now + .seconds(60)
+        while training.losses.count < 2, .now < limit { usleep(5_000) }
+        kill(try #require(training.worker(rank: 1)), SIGKILL)
+        #expect(training.wait() == 3)
+        #expect(training.read("err").contains("rank 1 was lost in phase ready"))
+    }
+}
