@@ -94,8 +94,8 @@ import Transport
         let schedule = try ScheduleKind.dualPipe.schedule(ranks: 2, microBatches: 4)
         func entry(_ kind: TimelineEntry.Kind, _ start: Double, _ end: Double) -> TimelineEntry {
             TimelineEntry(
-                rank: 0, lane: kind == .exposed ? .communication : .compute, kind: kind,
-                label: "x", start: start, end: end)
+                rank: 0, lane: kind == .overlapped || kind == .forward ? .compute : .communication,
+                kind: kind, label: kind == .transfer ? "combine" : "x", start: start, end: end)
         }
         let step = MeasuredStep(
             schedule: schedule, dataRanks: 1,
@@ -104,9 +104,12 @@ import Transport
                 entries: [
                     entry(.forward, 0, 2), entry(.overlapped, 2, 6), entry(.exposed, 1, 1.5),
                     entry(.exposed, 3, 4), entry(.exposed, 6.5, 7),
+                    entry(.transfer, 0.5, 1.5), entry(.transfer, 2.5, 4),
                 ]))
         #expect(step.exposedInPairs == [1])
         #expect(step.exposed == [1.5])
+        #expect(step.travelInPairs == [1.5])
+        #expect(step.travel == [2.5])
         #expect(step.makespan == 6)
     }
 }

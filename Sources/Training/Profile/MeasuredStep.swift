@@ -32,21 +32,37 @@ struct MeasuredStep {
     }
 
     /// Per rank, seconds of waits for an all-to-all inside overlapped pairs: the steady state.
-    var exposedInPairs: [Double] { exposed(within: [.overlapped]) }
+    var exposedInPairs: [Double] { seconds(within: [.overlapped]) { $0.kind == .exposed } }
+
+    /// Per rank, seconds that dispatches and combines took inside overlapped pairs, from the start
+    /// of each until the rank had everything. Without overlap that is their travel.
+    var travelInPairs: [Double] { seconds(within: [.overlapped], Self.isExchange) }
+
+    /// Per rank, the same in the whole step.
+    var travel: [Double] { seconds(within: Self.compute, Self.isExchange) }
 
     /// Per rank, seconds of waits for an all-to-all in the whole step.
-    var exposed: [Double] {
-        exposed(within: [.forward, .backward, .backwardInput, .backwardWeight, .overlapped])
+    var exposed: [Double] { seconds(within: Self.compute) { $0.kind == .exposed } }
+
+    private static let compute: Set<TimelineEntry.Kind> = [
+        .forward, .backward, .backwardInput, .backwardWeight, .overlapped,
+    ]
+
+    private static func isExchange(_ entry: TimelineEntry) -> Bool {
+        entry.kind == .transfer && ["dispatch", "combine"].contains(entry.label)
     }
 
-    private func exposed(within kinds: Set<TimelineEntry.Kind>) -> [Double] {
+    /// Per rank, the time of entries whose middle lies inside a step of these kinds.
+    private func seconds(
+        within kinds: Set<TimelineEntry.Kind>, _ isWanted: (TimelineEntry) -> Bool
+    ) -> [Double] {
         (0 ..< timeline.rankCount).map { rank in
             let mine = timeline.entries.filter { $0.rank.rawValue == rank }
             let steps = mine.filter { $0.lane == .compute && kinds.contains($0.kind) }
-            return mine.filter { $0.kind == .exposed }.reduce(0) { sum, wait in
-                let middle = (wait.start + wait.end) / 2
+            return mine.filter(isWanted).reduce(0) { sum, entry in
+                let middle = (entry.start + entry.end) / 2
                 let isInside = steps.contains { $0.start <= middle && middle <= $0.end }
-                return isInside ? sum + wait.end - wait.start : sum
+                return isInside ? sum + entry.end - entry.start : sum
             }
         }
     }

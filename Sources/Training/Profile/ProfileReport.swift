@@ -11,9 +11,9 @@ public struct ProfileReport: Codable, Sendable {
         public var bubble: Double
         /// The same in the simulation that was fed with the measured step times.
         public var simulatedBubble: Double
-        /// Waits for the all-to-all of the overlapped pairs when they are run without overlap.
+        /// Travel of the all-to-all of the overlapped pairs when they are run without overlap.
         public var allToAll: Double?
-        /// What is left of them with overlap.
+        /// Waits for the all-to-all of the same pairs with overlap.
         public var exposed: Double?
 
         /// What overlap hides of the all-to-all in the steady state.

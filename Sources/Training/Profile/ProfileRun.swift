@@ -144,13 +144,14 @@ struct ScheduleProfile {
     /// As it is trained.
     let together: [MeasuredStep]
 
-    /// Waits for the all-to-all of steps without overlap over their computation, all ranks
+    /// The travel of the all-to-all of steps without overlap over their computation, all ranks
     /// together: 1 is the report's 1:1 (§3.2.1).
     static func travelRatio(_ apart: [MeasuredStep]) -> Double? {
+        let travel = apart.reduce(0) { $0 + $1.travel.reduce(0, +) }
         let waits = apart.reduce(0) { $0 + $1.exposed.reduce(0, +) }
         let busy = apart.flatMap(\.timeline.entries).filter { $0.lane == .compute }
             .reduce(0) { $0 + $1.end - $1.start }
-        return busy > waits ? waits / (busy - waits) : nil
+        return busy > waits ? travel / (busy - waits) : nil
     }
 
     /// The step of middle length.
@@ -176,7 +177,7 @@ struct ScheduleProfile {
             ranks: bubbles.indices.map { rank in
                 ProfileReport.RankReport(
                     rank: rank, bubble: bubbles[rank], simulatedBubble: planned.bubbles[rank],
-                    allToAll: mean(apart, \.exposedInPairs).element(rank),
+                    allToAll: mean(apart, \.travelInPairs).element(rank),
                     exposed: apart.isEmpty ? nil : mean(together, \.exposedInPairs)[rank])
             })
     }
