@@ -23,7 +23,6 @@ public struct TrainingRun {
     public func run(fabric: any Fabric, experts: (any Fabric)?) throws {
         let options = try job.options()
         let isFirst = fabric.rank == 0
-        let checkpoints = job.output + "/checkpoints"
         if !resumes, let old = TrainingCheckpoint.newest(in: checkpoints) {
             throw TrainingError.checkpoint(
                 old,
@@ -50,6 +49,18 @@ public struct TrainingRun {
             ? try MetricsLog(job: job, options: options, from: trainer.step, peak: peak) : nil
         try log?.say(header(options, fabric, peak))
         observer.began()
+        try steps(trainer, text, metrics, log)
+        try writeTimeline(trainer, fabric)
+        try metrics?.finish()
+    }
+
+    private var checkpoints: String { job.output + "/checkpoints" }
+
+    private func steps(
+        _ trainer: RankTrainer, _ text: JobText, _ metrics: MetricsLog?, _ log: RunLog?
+    ) throws {
+        let options = trainer.options
+        let fabric = trainer.fabric
         while trainer.step < job.steps {
             let begin = DispatchTime.now().uptimeNanoseconds
             let batch = text.batch(
@@ -78,8 +89,6 @@ public struct TrainingRun {
                 try trainer.save(in: checkpoints, keeping: job.keepCheckpoints)
             }
         }
-        try writeTimeline(trainer, fabric)
-        try metrics?.finish()
     }
 
     /// Every data rank validates the same number of documents.
