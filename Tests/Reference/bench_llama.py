@@ -155,6 +155,8 @@ def main():
                 program, first = (measure_llama, tools) if "llama" in name else (
                     measure_apus, options.apus.resolve())
                 figures[name] = program(first, model, options.threads)
+                shown = ", ".join(f"{what} {value:.4g}" for what, value in figures[name].items())
+                print(f"{shape} {name}: {shown}", flush=True)
             rounds.append(figures)
         report(shape, rounds)
 
