@@ -17,19 +17,11 @@ extension Desk {
     func chat(_ request: Request, _ caller: Caller) async throws -> Response {
         let body = try await body(request, caller, shapes.chat)
         let plan = try plan(body)
-        let flight = try await launch(plan.requests)
-        connections.onDeparture(of: caller.channel) { flight.abandon() }
-        var reader = FlightReader(flight)
-        // Whatever is wrong with the request is known by its first event, before any header.
-        try await reader.peek()
         let writer = writer("chatcmpl")
-        guard plan.fields.streams else {
-            defer { connections.forget(caller.channel) }
-            return try await answer(plan, reader, writer)
-        }
-        let begun = reader
-        return eventStream(caller) { stream in
-            try await self.stream(plan, begun, writer, into: &stream)
+        return try await answer(plan.requests, streams: plan.fields.streams, caller) {
+            try await self.answer(plan, $0, writer)
+        } parts: {
+            try await self.stream(plan, $0, writer, into: &$1)
         }
     }
 

@@ -24,18 +24,12 @@ extension Desk {
     func complete(_ request: Request, _ caller: Caller) async throws -> Response {
         let body = try await body(request, caller, shapes.completion)
         let plan = try completionPlan(body)
-        let flight = try await launch(plan.texts.map(\.request))
-        connections.onDeparture(of: caller.channel) { flight.abandon() }
-        var reader = FlightReader(flight)
-        try await reader.peek()
         let writer = writer("cmpl")
-        guard plan.fields.streams else {
-            defer { connections.forget(caller.channel) }
-            return try await answer(plan, reader, writer)
-        }
-        let begun = reader
-        return eventStream(caller) { stream in
-            try await self.stream(plan, begun, writer, into: &stream)
+        let requests = plan.texts.map(\.request)
+        return try await answer(requests, streams: plan.fields.streams, caller) {
+            try await self.answer(plan, $0, writer)
+        } parts: {
+            try await self.stream(plan, $0, writer, into: &$1)
         }
     }
 

@@ -28,6 +28,27 @@ struct FlightReader: Sendable {
 }
 
 extension Desk {
+    /// Sends requests off and answers with what becomes of them, whole or as a stream.
+    ///
+    /// Whatever is wrong with a request is known by its first event, before any header.
+    func answer(
+        _ requests: [GenerationRequest], streams: Bool, _ caller: Caller,
+        whole: (FlightReader) async throws -> Response,
+        parts: @escaping @Sendable (FlightReader, inout EventStreamWriter) async throws -> Void
+    ) async throws -> Response {
+        let flight = try await launch(requests)
+        connections.onDeparture(of: caller.channel) { flight.abandon() }
+        // A stream forgets the connection itself, when it ends.
+        var isStream = false
+        defer { if !isStream { connections.forget(caller.channel) } }
+        var reader = FlightReader(flight)
+        try await reader.peek()
+        guard streams else { return try await whole(reader) }
+        isStream = true
+        let begun = reader
+        return eventStream(caller) { try await parts(begun, &$0) }
+    }
+
     /// An answer of server-sent events.
     ///
     /// An error after the headers ends it as an error event.

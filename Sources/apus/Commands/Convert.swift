@@ -1,7 +1,5 @@
 public import ArgumentParser
 public import DeepSeekV3
-import Foundation
-import Tensors
 
 /// Rewrites a checkpoint in another number format.
 struct ConvertCommand: ParsableCommand {
@@ -26,20 +24,13 @@ struct ConvertCommand: ParsableCommand {
     @Argument(help: "The folder to write; must not exist, or be empty.")
     var target: String
 
-    @Option(help: "Threads (default: one per core).")
-    var threads = ProcessInfo.processInfo.activeProcessorCount
-
-    func validate() throws {
-        guard (1 ... 256).contains(threads) else {
-            throw ValidationError("--threads is \(threads); it goes from 1 to 256")
-        }
-    }
+    @OptionGroup var workers: PoolArguments
 
     func run() throws {
         try reporting {
             let bar = ProgressBar("converting")
             try conversion.run(
-                source: source, target: target, pool: ThreadPool(threads: threads),
+                source: source, target: target, pool: workers.pool,
                 progress: bar.show)
             bar.finish()
         }

@@ -1,7 +1,5 @@
 public import ArgumentParser
 public import DeepSeekV3
-import Foundation
-import Tensors
 
 /// Makes a checkpoint of random weights.
 struct MakeModelCommand: ParsableCommand {
@@ -28,20 +26,13 @@ struct MakeModelCommand: ParsableCommand {
     @Option(help: "The folder to write; must not exist, or be empty.")
     var out: String
 
-    @Option(help: "Threads (default: one per core).")
-    var threads = ProcessInfo.processInfo.activeProcessorCount
-
-    func validate() throws {
-        guard (1 ... 256).contains(threads) else {
-            throw ValidationError("--threads is \(threads); it goes from 1 to 256")
-        }
-    }
+    @OptionGroup var workers: PoolArguments
 
     func run() throws {
         try reporting {
             let model = try RandomCheckpoint(configurationFile: config, seed: seed, format: dtype)
             let bar = ProgressBar("writing")
-            try model.write(to: out, pool: ThreadPool(threads: threads), progress: bar.show)
+            try model.write(to: out, pool: workers.pool, progress: bar.show)
             bar.finish()
         }
     }
