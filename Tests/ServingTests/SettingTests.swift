@@ -1,5 +1,8 @@
 import Collectives
 import Foundation
+import NIOCore
+import NIOHTTP1
+import NIOPosix
 import Synchronization
 import Testing
 import Topology
@@ -88,5 +91,18 @@ import Transport
             Issue.record("\(reports[1].event)")
             return
         }
+    }
+
+    @Test func `a server that says nothing is given up`() async throws {
+        let group = MultiThreadedEventLoopGroup.singleton
+        let server = try await ServerBootstrap(group: group).bind(host: "127.0.0.1", port: 0).get()
+        let port = try #require(server.localAddress?.port)
+        await #expect(throws: ServingError.self) {
+            try await HTTPConnection.send(
+                .GET, "/", body: nil, to: .init(host: "127.0.0.1", port: port), on: group,
+                silence: .milliseconds(200)
+            ) { _ in }
+        }
+        try await server.close().get()
     }
 }

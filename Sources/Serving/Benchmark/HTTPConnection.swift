@@ -16,10 +16,16 @@ struct HTTPConnection {
         case body(ByteBuffer)
     }
 
+    /// A server that says nothing for this long is given up: requests may queue for minutes.
+    static let silenceLimit = TimeAmount.minutes(10)
+
     /// Sends one request and hands over the answer as it arrives.
+    ///
+    /// - Throws: `ServingError.unavailable` after `silence` without a byte from the server.
     static func send(
         _ method: HTTPMethod, _ path: String, body: String?, headers: [(String, String)] = [],
         to address: Address, on group: any EventLoopGroup,
+        silence: TimeAmount = HTTPConnection.silenceLimit,
         _ receive: (Part) throws -> Void
     ) async throws {
         let channel = try await ClientBootstrap(group: group)
@@ -27,7 +33,10 @@ struct HTTPConnection {
             .connectTimeout(.seconds(10))
             .connect(host: address.host, port: address.port) { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHTTPClientHandlers()
+                    let pipeline = channel.pipeline.syncOperations
+                    try pipeline.addHandler(IdleStateHandler(readTimeout: silence))
+                    try pipeline.addHandler(SilenceHandler(limit: silence))
+                    try pipeline.addHTTPClientHandlers()
                     return try NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>(
                         wrappingChannelSynchronously: channel)
                 }
@@ -74,6 +83,25 @@ struct HTTPConnection {
                 }
             }
         }
+    }
+}
+
+/// Ends a connection on which nothing arrives any more.
+private final class SilenceHandler: ChannelInboundHandler {
+    typealias InboundIn = NIOAny
+
+    private let limit: TimeAmount
+
+    init(limit: TimeAmount) { self.limit = limit }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard event is IdleStateHandler.IdleStateEvent else {
+            return context.fireUserInboundEventTriggered(event)
+        }
+        let seconds = Double(limit.nanoseconds) / 1e9
+        context.fireErrorCaught(
+            ServingError.unavailable(message: "the server sent nothing for \(seconds) s"))
+        context.close(promise: nil)
     }
 }
 
