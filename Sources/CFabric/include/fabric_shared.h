@@ -25,10 +25,6 @@ static inline uint32_t fabric_add32(uint32_t *word, int32_t amount) {
     return __atomic_add_fetch(word, (uint32_t)amount, __ATOMIC_SEQ_CST);
 }
 
-/// Orders the store of a signal before the load of the sleeper count, and the reverse on the other
-/// side: without it both may read the old value and a wake-up is lost.
-static inline void fabric_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
-
 static inline void fabric_pause(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();

@@ -146,8 +146,6 @@ struct WindowMap: Sendable, Equatable {
 
     /// Most entries that a source may announce.
     var tokenCeiling: Int { tokenLimit }
-    /// Most rows that go home for one entry.
-    var rowsPerEntry: Int { rowsPerToken }
 }
 
 /// The signal words of one rank's window: one per buffer, kind and sender.

@@ -98,8 +98,6 @@ final class EngineCore {
         return reports
     }
 
-    var hasRequests: Bool { !active.isEmpty }
-
     /// Whether there is anything to compute, and what a step of it would want.
     func prepare() -> StepWishes? {
         if plan == nil { plan = scheduler.plan() }

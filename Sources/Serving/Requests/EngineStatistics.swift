@@ -65,9 +65,4 @@ public struct StepTime: Codable, Hashable, Sendable {
 
     /// Time in all-to-all, hidden or not.
     public var allToAll: Double { dispatch + combine }
-
-    /// The part of all-to-all that computation hid, 0...1.
-    public var hiddenFraction: Double {
-        allToAll > 0 ? max(0, 1 - exposed / allToAll) : 0
-    }
 }

@@ -67,21 +67,16 @@
         }
     }
 
-    /// Asks the system to begin reading a range from disk.
-    public func prefetch(_ range: Range<Int>) { advise(range, MADV_WILLNEED, outward: true) }
-
     /// Gives the memory of a range back; reading it again reads the file again.
-    public func release(_ range: Range<Int>) { advise(range, MADV_DONTNEED, outward: false) }
-
-    /// Applies advice to whole pages: those a range touches, or only those wholly inside it.
-    private func advise(_ range: Range<Int>, _ advice: Int32, outward: Bool) {
+    public func release(_ range: Range<Int>) {
         guard let base = unsafe base, !range.isEmpty else { return }
+        // Only pages that lie wholly inside: the others hold a neighbour's bytes too.
         let page = Int(sysconf(Int32(_SC_PAGESIZE)))
-        let first = outward ? range.lowerBound / page : (range.lowerBound + page - 1) / page
-        let end = outward ? (range.upperBound + page - 1) / page : range.upperBound / page
+        let first = (range.lowerBound + page - 1) / page
+        let end = range.upperBound / page
         guard end > first else { return }
         let start = unsafe UnsafeMutableRawPointer(mutating: base + first * page)
-        _ = unsafe madvise(start, (end - first) * page, advice)
+        _ = unsafe madvise(start, (end - first) * page, MADV_DONTNEED)
     }
 }
 

@@ -25,7 +25,6 @@ import Topology
     var heard: UInt64 = 0
     var isGone = false
     var hasFarewell = false
-    var isBeating = false
 
     init(_ rank: Rank) { self.rank = rank }
 

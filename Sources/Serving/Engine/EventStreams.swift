@@ -1,34 +1,5 @@
 import Synchronization
 
-/// Takes requests to an engine of the same process.
-public final class LocalRouter: RequestRouter {
-    private let engine: Engine
-    private let streams = EventStreams()
-
-    /// Routes to this engine.
-    ///
-    /// Pass `report` to its `run`.
-    public init(_ engine: Engine) { self.engine = engine }
-
-    public func submit(
-        _ request: GenerationRequest
-    ) async throws -> AsyncThrowingStream<GenerationEvent, any Error> {
-        let engine = engine
-        let stream = streams.open(request.id, rank: 0) { engine.cancel(request.id) }
-        engine.submit(request)
-        return stream
-    }
-
-    public func cancel(_ id: RequestID) async { engine.cancel(id) }
-
-    public func statistics() async -> [EngineStatistics] { [engine.statistics] }
-
-    /// Hands an engine's reports to those who wait for them.
-    public func report(_ reports: [EngineReport]) {
-        for report in reports { streams.deliver(report) }
-    }
-}
-
 /// The streams of requests under way, and where each request went.
 final class EventStreams: Sendable {
     private struct Entry {
