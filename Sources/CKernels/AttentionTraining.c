@@ -10,8 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "CKernels.h"
-#include "CTraining.h"
+#include "Kernels.h"
 #include "TrainingVectors.h"
 
 #define LANES 16
@@ -139,9 +138,8 @@ static void score(const arena *s, int first, int last) {
 }
 
 TRAINING_CLONES
-static float soften(float *row, int seen, int padded) {
-    float top = row[0], sum = 0;
-    for (int i = 1; i < seen; i++) top = row[i] > top ? row[i] : top;
+static float soften(float *row, int seen, int padded, float top) {
+    float sum = 0;
     TRAINING_SUM
     for (int i = 0; i < seen; i++) {
         row[i] = exponential(row[i] - top);
@@ -154,6 +152,7 @@ static float soften(float *row, int seen, int padded) {
 }
 
 static void forward_pair(const ck_attention_training *job, const arena *s, int sequence, int head) {
+    const ck_kernels *kernels = ck_kernels_in_use();
     load(job, s, sequence, head);
     for (int first = 0; first < s->tokens; first += ROW_BLOCK) {
         int last = first + ROW_BLOCK < s->tokens ? first + ROW_BLOCK : s->tokens;
@@ -161,8 +160,9 @@ static void forward_pair(const ck_attention_training *job, const arena *s, int s
         score(s, first, last);
         for (int t = first; t < last; t++) {
             ptrdiff_t token = (ptrdiff_t)sequence * s->tokens + t;
+            float *row = s->scores + (t - first) * s->tokens_p;
             job->lse[token * job->heads + head] =
-                soften(s->scores + (t - first) * s->tokens_p, t + 1, padded);
+                soften(row, t + 1, padded, kernels->largest(row, (size_t)t + 1));
         }
         product p = {last - first, s->value_v, last, s->scores, s->tokens_p, 1,
                      s->v, s->value_p, s->block, s->value_p, 0};

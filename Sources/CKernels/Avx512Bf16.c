@@ -239,6 +239,87 @@ static void round_inputs(const float *source, uint16_t *target, size_t count) {
     for (size_t i = whole; i < count; i++) target[i] = dot_to_bf16(source[i]);
 }
 
+// ---- Operands that change every step -------------------------------------------------------
+// Values are rounded first, two vectors of f32 to one of bf16, and turned as words of two.
+
+INLINE __mmask16 lanes_below(int count) {
+    return count >= 16 ? 0xffff : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
+}
+
+/// Two rows of 16 values become 16 pairs.
+INLINE __m512i pair_rows(const float *even, const float *odd, __mmask16 lanes) {
+    static const uint16_t order[32] __attribute__((aligned(64))) = {
+        0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31,
+    };
+    __m512 low = _mm512_maskz_loadu_ps(lanes, even);
+    __m512 high = odd == NULL ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(lanes, odd);
+    __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+    return _mm512_permutexvar_epi16(_mm512_load_si512(order), both);
+}
+
+/// 32 values of one row become 16 pairs; those from `count` on are zeros.
+INLINE __m512i round_run(const float *from, int count) {
+    __m512 low = _mm512_maskz_loadu_ps(lanes_below(count), from);
+    __m512 high = _mm512_maskz_loadu_ps(lanes_below(count - 16), from + 16);
+    return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+}
+
+static void pack_pairs(
+    const float *source, ptrdiff_t row, ptrdiff_t column, int outputs, int k, uint16_t *panel) {
+    if (row == 1) {
+        for (int i = 0; i < k; i += 2, source += 2 * column, panel += 2 * CK_PANEL) {
+            const float *odd = i + 1 < k ? source + column : NULL;
+            UNROLL for (int v = 0; v < 4; v++) {
+                __mmask16 lanes = lanes_below(outputs - v * 16);
+                __m512i pairs = pair_rows(source + v * 16, odd ? odd + v * 16 : NULL, lanes);
+                _mm512_storeu_si512(panel + v * 32, pairs);
+            }
+        }
+        return;
+    }
+    uint32_t block[16][16] __attribute__((aligned(64)));
+    for (int i = 0; i < k; i += 32) {
+        int pairs = k - i < 32 ? (k - i + 1) / 2 : 16;
+        for (int v = 0; v < 4; v++) {
+            for (int o = 0; o < 16; o++) {
+                int output = v * 16 + o;
+                __m512i run = output < outputs ? round_run(source + output * row + i, k - i)
+                                               : _mm512_setzero_si512();
+                _mm512_store_si512(block[o], run);
+            }
+            uint16_t *target = panel + (size_t)i * CK_PANEL + v * 32;
+            ck_transpose_avx512(
+                block[0], 16, 16, pairs, (uint32_t *)(void *)target, CK_PANEL);
+        }
+    }
+}
+
+static void turn_pairs(
+    const float *source, ptrdiff_t column, int rows, int k, uint16_t *target,
+    ptrdiff_t target_stride) {
+    uint32_t block[4][16][16] __attribute__((aligned(64)));
+    int groups = (rows + 15) / 16;
+    for (int i = 0; i < k; i += 32) {
+        int pairs = k - i < 32 ? (k - i + 1) / 2 : 16;
+        for (int j = 0; j < pairs; j++) {
+            const float *even = source + (i + 2 * j) * column;
+            const float *odd = i + 2 * j + 1 < k ? even + column : NULL;
+            for (int g = 0; g < groups; g++) {
+                __m512i turned = pair_rows(
+                    even + g * 16, odd ? odd + g * 16 : NULL, lanes_below(rows - g * 16));
+                _mm512_store_si512(block[g][j], turned);
+            }
+        }
+        for (int g = 0; g < groups; g++) {
+            int count = rows - g * 16 < 16 ? rows - g * 16 : 16;
+            uint16_t *to = target + g * 16 * target_stride + i;
+            ck_transpose_avx512(
+                block[g][0], 16, pairs, count, (uint32_t *)(void *)to, target_stride / 2);
+        }
+    }
+}
+
 static double multiply_add_pairs(long rounds) {
     __m512 sums[PEAK_CHAINS];
     __m512bh half = (__m512bh)_mm512_set1_epi32(0x3f003f00);
@@ -257,7 +338,8 @@ static double multiply_add_pairs(long rounds) {
 
 const ck_kernels ck_kernels_avx512bf16 = {
     ROW_LOOPS, PANEL_LOOPS, .bf16 = panel_bf16, .bf16_bytes = panel_bytes,
-    .round = round_inputs, .transpose = ck_transpose_avx512,
+    .round = round_inputs, .pack_pairs = pack_pairs, .turn_pairs = turn_pairs,
+    .transpose = ck_transpose_avx512,
     .multiply_add_bf16 = multiply_add_pairs,
 };
 #pragma clang attribute pop

@@ -44,6 +44,17 @@ typedef struct {
     void (*transpose)(
         const uint32_t *source, ptrdiff_t source_stride, int rows, int columns, uint32_t *target,
         ptrdiff_t target_stride);
+    /// Rounds `outputs` (at most 64) by `k` values, whose element (o, i) is
+    /// `source[o * row + i * column]`, into a bf16 panel `[k / 2][64][2]`, zeros where there are no
+    /// values; one of `row` and `column` is 1. NULL where `bf16` is.
+    void (*pack_pairs)(
+        const float *source, ptrdiff_t row, ptrdiff_t column, int outputs, int k,
+        uint16_t *panel);
+    /// Rounds `rows` (at most 64) by `k` values, whose element (r, i) is `source[r + i * column]`,
+    /// into rows of bf16, a zero after an odd k. NULL where `bf16` is.
+    void (*turn_pairs)(
+        const float *source, ptrdiff_t column, int rows, int k, uint16_t *target,
+        ptrdiff_t target_stride);
     /// target[i] = (first[i], second[i]).
     void (*interleave)(
         const uint16_t *first, const uint16_t *second, uint16_t *target, size_t count);

@@ -46,34 +46,21 @@ static void pack_block(
     }
 }
 
-/// Rounds a packed f32 block to bf16 pairs, `[k / 2][64][2]`, a zero after an odd k.
-static void round_block(
-    const ck_kernels *kernels, float *wide, int count, uint16_t *halves, uint16_t *panel) {
-    if (count % 2) memset(wide + count * CK_PANEL, 0, CK_PANEL * sizeof(float));
-    for (int k = 0; k < count; k += 2) {
-        kernels->round(wide + k * CK_PANEL, halves, 2 * CK_PANEL);
-        kernels->interleave(halves, halves + CK_PANEL, panel + k * CK_PANEL, CK_PANEL);
-    }
-}
-
 typedef struct {
     float *wide;      // [K_BLOCK][64]
     uint16_t *panel;  // [K_BLOCK / 2][64][2]
-    uint16_t *halves; // [2][64]
     float *edge;      // [rows][64]
 } matmul_scratch;
 
 static matmul_scratch scratch_of(const matmul_run *run, int thread) {
     size_t wide = (size_t)K_BLOCK * CK_PANEL * sizeof(float);
     size_t panel = (size_t)K_BLOCK * CK_PANEL * sizeof(uint16_t);
-    size_t halves = 2 * CK_PANEL * sizeof(uint16_t);
     size_t edge = (size_t)run->tallest * CK_PANEL * sizeof(float);
-    char *memory = ck_pool_scratch(run->pool, thread, wide + panel + halves + edge);
+    char *memory = ck_pool_scratch(run->pool, thread, wide + panel + edge);
     return (matmul_scratch){
         (float *)(void *)memory,
         (uint16_t *)(void *)(memory + wide),
-        (uint16_t *)(void *)(memory + wide + panel),
-        (float *)(void *)(memory + wide + panel + halves),
+        (float *)(void *)(memory + wide + panel),
     };
 }
 
@@ -86,11 +73,14 @@ static void multiply_panel(
         int count = job->k - k < K_BLOCK ? job->k - k : K_BLOCK;
         const void *a = ck_operand_at(operand, row, k);
         bool add = k > 0 || job->accumulate;
-        pack_block(run->kernels, job, panel * CK_PANEL, k, count, scratch->wide);
         if (operand->is_bf16) {
-            round_block(run->kernels, scratch->wide, count, scratch->halves, scratch->panel);
+            int first = panel * CK_PANEL;
+            run->kernels->pack_pairs(
+                job->b + first * job->b_row + k * job->b_column, job->b_row, job->b_column,
+                job->n - first < CK_PANEL ? job->n - first : CK_PANEL, count, scratch->panel);
             run->kernels->bf16(a, operand->stride, rows, scratch->panel, count, c, c_stride, add);
         } else {
+            pack_block(run->kernels, job, panel * CK_PANEL, k, count, scratch->wide);
             run->kernels->f32(a, operand->stride, rows, scratch->wide, count, c, c_stride, add);
         }
     }

@@ -4,8 +4,8 @@
 
 /// Values below which one thread converts faster than two agree to.
 enum { SHARE_FROM = 1 << 15 };
-/// Rows turned together: a vector of words.
-enum { TURNED_ROWS = 16 };
+/// Rows turned together: a vector of words; as pairs of bf16, four vectors, whole lines.
+enum { TURNED_ROWS = 16, TURNED_PAIRS = 64 };
 
 typedef struct {
     const ck_input *inputs;
@@ -35,6 +35,21 @@ static void prepare_row(const prepare_run *run, int index, int row, const float 
 /// Rows of a matrix that lies transposed, turned 16 at a time.
 static void prepare_turned(const prepare_run *run, int index, int first, int end, int thread) {
     const ck_input *input = &run->inputs[index];
+    const ck_operand *operand = &run->operands[index];
+    if (operand->is_bf16) {
+        for (int row = first; row < end; row += TURNED_PAIRS) {
+            int count = end - row < TURNED_PAIRS ? end - row : TURNED_PAIRS;
+            uint16_t *to = (uint16_t *)(uintptr_t)ck_operand_at(operand, row, 0);
+            run->kernels->turn_pairs(
+                input->values + row * input->row, input->column, count, input->columns, to,
+                operand->stride);
+            int from = (input->columns + 1) / 2 * 2;
+            for (int r = 0; r < count; r++) {
+                memset(to + r * operand->stride + from, 0, 4 * sizeof(uint16_t));
+            }
+        }
+        return;
+    }
     ptrdiff_t stride = ck_operand_stride(input->columns);
     float *turned =
         ck_pool_scratch(run->pool, thread, TURNED_ROWS * (size_t)stride * sizeof(float));

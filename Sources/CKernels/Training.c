@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "CKernels.h"
+#include "Kernels.h"
 #include "TrainingVectors.h"
 
 // ---- RMSNorm -------------------------------------------------------------------------------
@@ -77,7 +77,8 @@ static void swiglu_row(const ck_swiglu_gradient *job, int row) {
     float *dg = job->d_gate + at, *du = job->d_up + at, *wy = job->weighted + at;
     float w = job->weights == NULL ? 1 : job->weights[row];
     float dot = 0;
-    TRAINING_SUM
+    // Gradients may lie where the values were: each is written after its own was read.
+    TRAINING_IN_PLACE
     for (int i = 0; i < n; i++) {
         float gate = g[i], up = u[i], d = dy[i];
         float s = 1 / (1 + exponential(-gate));
@@ -112,9 +113,8 @@ typedef struct {
 } entropy_run;
 
 TRAINING_CLONES
-static float entropy_row(float *z, int n, int target, float scale) {
-    float top = z[0], sum = 0, at_target = z[target];
-    for (int i = 0; i < n; i++) top = z[i] > top ? z[i] : top;
+static float entropy_row(float *z, int n, int target, float scale, float top) {
+    float sum = 0, at_target = z[target];
     TRAINING_SUM
     for (int i = 0; i < n; i++) {
         z[i] = exponential(z[i] - top);
@@ -135,7 +135,8 @@ static void entropy_task(void *context, int thread, int threads) {
             memset(z, 0, (size_t)run->columns * sizeof(float));
             run->losses[row] = 0;
         } else {
-            run->losses[row] = entropy_row(z, run->columns, target, run->scale);
+            float top = ck_kernels_in_use()->largest(z, (size_t)run->columns);
+            run->losses[row] = entropy_row(z, run->columns, target, run->scale, top);
         }
     }
 }
@@ -185,7 +186,9 @@ static void adam_range(const adam_run *run, size_t from, size_t to) {
         float v = rule.beta2 * widen(second[i]) + (1 - rule.beta2) * g * g;
         first[i] = narrow(m);
         second[i] = narrow(v);
-        values[i] = values[i] * keep - step * m / (sqrtf(v) * unbias + rule.epsilon);
+        // The builtin sets no errno, so the loop vectorises.
+        float root = __builtin_elementwise_sqrt(v) * unbias;
+        values[i] = values[i] * keep - step * m / (root + rule.epsilon);
     }
 }
 

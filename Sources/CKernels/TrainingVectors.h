@@ -17,6 +17,10 @@
 /// alone, so a run repeats its bits.
 #define TRAINING_SUM _Pragma("clang loop vectorize(enable) interleave_count(4)")
 
+/// The same for a loop whose results may replace its inputs, element by element.
+#define TRAINING_IN_PLACE \
+    _Pragma("clang loop vectorize(assume_safety) interleave_count(4)")
+
 /// exp(x) within 2 units in the last place, as arithmetic that vectorises.
 ///
 /// x = n ln 2 + r, exp(r) by its series to r^7 over |r| <= ln 2 / 2, 2^n by the exponent bits.
