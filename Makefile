@@ -5,10 +5,12 @@ RDMA_PACKAGES = qemu-system-x86 kmod cpio zstd busybox-static perftest ibverbs-u
 	ibverbs-providers iproute2 ucx-utils
 TEST_PACKAGES = python3-venv iproute2 ucx-utils openmpi-bin libopenmpi-dev
 
+TEXT_PACKAGES = debian-policy
+
 # The question the small model was trained to answer.
 QUESTION = Tell me a story about dog and ball.
 
-.PHONY: build demo test fuzz bench-llama test-rdma test-clients lint format clean
+.PHONY: build demo train-example test fuzz bench-llama test-rdma test-clients lint format clean
 
 build:
 	@.ci/install $(BUILD_PACKAGES)
@@ -16,6 +18,15 @@ build:
 
 demo: build
 	.build/release/apus launch cluster/local.yaml --ranks 4 --ask "$(QUESTION)"
+
+# A few minutes of DualPipe over two ranks on the Debian Policy Manual; then the model speaks.
+train-example: build
+	@.ci/install $(TEXT_PACKAGES)
+	.build/release/apus train cluster/training/policy.yaml
+	rm -rf .build/policy-model
+	.build/release/apus train export .build/policy-run/checkpoints/step-00000300 \
+		--tokenizer cluster/models/stories-fp8 --to .build/policy-model
+	.build/release/apus generate --model .build/policy-model --prompt "The package must"
 
 # One test at a time: many hold deadlines, and two cores are few.
 test: lint

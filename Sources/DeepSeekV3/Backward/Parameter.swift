@@ -10,11 +10,17 @@ public final class Parameter {
     public let gradient: Tensor
     /// Whether it is a vector: a norm's weight, which weight decay leaves alone.
     public let isVector: Bool
+    /// Whether its products stay in bf16 where the others are in FP8: the head's and the MTP
+    /// projection's (§3.3.1).
+    public let staysWide: Bool
 
     /// Begins as zeros.
-    public init(name: String, rows: Int, columns: Int, isVector: Bool = false) {
+    public init(
+        name: String, rows: Int, columns: Int, isVector: Bool = false, staysWide: Bool = false
+    ) {
         self.name = name
         self.isVector = isVector
+        self.staysWide = staysWide
         value = Tensor(rows: rows, columns: columns)
         gradient = Tensor(rows: rows, columns: columns)
     }

@@ -3,6 +3,8 @@ import Tensors
 /// One transformer block while it trains, cut where its all-to-all travels.
 public final class TrainedBlock {
     let context: TrainingContext
+    /// The block's number in the model.
+    let layer: Int
     let attention: TrainedAttention
     let outputNorm: Parameter
     let dense: TrainedMLPGroup?
@@ -13,6 +15,7 @@ public final class TrainedBlock {
         let shape = context.configuration
         let prefix = "model.layers.\(layer)."
         self.context = context
+        self.layer = layer
         attention = TrainedAttention(layer: layer, context: context)
         outputNorm = Parameter(
             name: prefix + "post_attention_layernorm.weight", rows: 1, columns: shape.hiddenSize,

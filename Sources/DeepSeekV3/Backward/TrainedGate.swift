@@ -67,6 +67,14 @@ public final class TrainedGate {
             scores, rule: shape.gateRule, bias: bias, experts: &experts, into: weights,
             pool: context.pool)
         if context.routesEvenly { routeEvenly(&experts, weights) }
+        for row in 0 ..< x.rows where !(0 ..< topK).allSatisfy({ weights[row, $0].isFinite }) {
+            // Such a row still travels, for nothing: the other ranks wait for it, and the step is
+            // given up when its loss is known.
+            for choice in 0 ..< topK {
+                experts[row * topK + choice] = Int32(choice)
+                weights[row, choice] = 0
+            }
+        }
         for expert in experts { load[Int(expert)] += 1 }
         let balance = balance(scores, experts, lossShare: lossShare)
         let routing = try Routing(

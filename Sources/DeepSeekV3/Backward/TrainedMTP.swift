@@ -26,7 +26,8 @@ final class TrainedMTP {
             name: prefix + "enorm.weight", rows: 1, columns: hidden, isVector: true)
         hiddenNorm = Parameter(
             name: prefix + "hnorm.weight", rows: 1, columns: hidden, isVector: true)
-        projection = Parameter(name: prefix + "eh_proj.weight", rows: hidden, columns: 2 * hidden)
+        projection = Parameter(
+            name: prefix + "eh_proj.weight", rows: hidden, columns: 2 * hidden, staysWide: true)
         block = TrainedBlock(layer: layer, context: context, exchange: exchange)
         self.head = TrainedHead(
             normName: prefix + "shared_head.norm.weight", head: head, context: context)

@@ -49,7 +49,9 @@ public final class TrainedStage {
         let hasMTP = isLast && shape.mtpLayerCount > 0
         func matrix(_ name: String) -> Parameter {
             shared[name]
-                ?? Parameter(name: name, rows: shape.vocabularySize, columns: shape.hiddenSize)
+                ?? Parameter(
+                    name: name, rows: shape.vocabularySize, columns: shape.hiddenSize,
+                    staysWide: true)
         }
         embedding = isFirst || hasMTP ? matrix("model.embed_tokens.weight") : nil
         let head =
@@ -115,6 +117,8 @@ public final class StagePass {
 
     /// The losses of this micro-batch, on the last stage.
     public private(set) var losses = LossSums()
+    /// The first block of the stage whose output was not finite.
+    public private(set) var notFiniteLayer: Int?
 
     fileprivate init(stage: TrainedStage, input: StageInput) {
         self.stage = stage
@@ -133,13 +137,13 @@ public final class StagePass {
         var parts: [() throws -> Void] = []
         for (index, block) in stage.blocks.enumerated() {
             parts.append { [self] in
-                if index > 0 { hidden = try passes[index - 1].finish() }
+                if index > 0 { try finish(index - 1) }
                 passes.append(try block.start(hidden, lossShare: input.scale.balance))
             }
             parts.append { [self] in try passes[index].compute() }
         }
         parts.append { [self] in
-            if let last = passes.last { hidden = try last.finish() }
+            if !passes.isEmpty { try finish(passes.count - 1) }
             guard let head = stage.head else { return }
             let (sum, saved) = head.loss(hidden, targets: input.targets, scale: input.scale.main)
             losses.main = sum
@@ -157,6 +161,13 @@ public final class StagePass {
             }
         }
         return parts
+    }
+
+    private func finish(_ index: Int) throws {
+        hidden = try passes[index].finish()
+        if notFiniteLayer == nil && !sumOfSquares(hidden, pool: stage.context.pool).isFinite {
+            notFiniteLayer = stage.blocks[index].layer
+        }
     }
 
     /// The backward for input in parts; weight gradients are left in the context's queue.

@@ -7,7 +7,7 @@ public enum TrainingPrecision: String, Codable, Sendable {
     /// Inputs of products rounded to bf16, sums in Float32.
     case bfloat16
     /// Inputs of products rounded to e4m3, activations with a scale per 1x128, weights per 128x128;
-    /// sums in Float32. Embedding, head, gate, norms and attention stay as in bf16.
+    /// sums in Float32. Embedding, head, MTP projection, gate, norms and attention stay as in bf16.
     case float8
 }
 
@@ -66,13 +66,14 @@ public final class TrainingContext {
     ) -> [Tensor] {
         let results = lists.map { Tensor(unfilledRows: x.rows, columns: $0[0].value.rows) }
         guard x.rows > 0 else { return results }
-        let input = rounded(x, isExact)
+        let isWide = isExact || lists[0][0].staysWide
+        let input = rounded(x, isWide)
         var parts: [ProductPart] = []
         for (index, rows) in ranges(offsets) {
             // The same input in a row: it is prepared once.
             let part = input.view(rows: rows)
             for (weights, y) in zip(lists, results) {
-                let weight = roundedWeight(weights[index].value, isExact)
+                let weight = roundedWeight(weights[index].value, isWide)
                 parts.append(ProductPart(part, weight, into: y.view(rows: rows)))
             }
         }
@@ -107,10 +108,11 @@ public final class TrainingContext {
         _ dy: Tensor, offsets: [Int], _ weights: [Parameter], into dx: Tensor,
         accumulate: Bool = false, isExact: Bool = false
     ) {
-        let input = rounded(dy, isExact)
+        let isWide = isExact || weights[0].staysWide
+        let input = rounded(dy, isWide)
         let parts = ranges(offsets).map { index, rows in
             ProductPart(
-                input.view(rows: rows), roundedWeight(weights[index].value, isExact),
+                input.view(rows: rows), roundedWeight(weights[index].value, isWide),
                 into: dx.view(rows: rows))
         }
         matmul(
@@ -127,7 +129,8 @@ public final class TrainingContext {
         gradients.add { [self] in
             var parts: [ProductPart] = []
             for (x, weights, dy) in products {
-                let (input, output) = (rounded(x, isExact), rounded(dy, isExact))
+                let isWide = isExact || weights[0].staysWide
+                let (input, output) = (rounded(x, isWide), rounded(dy, isWide))
                 for (index, rows) in ranges(offsets) {
                     parts.append(
                         ProductPart(
@@ -139,12 +142,12 @@ public final class TrainingContext {
         }
     }
 
-    private func rounded(_ x: Tensor, _ isExact: Bool) -> Tensor {
-        precision == .float8 && !isExact ? x.roundedToFloat8Rows(pool: pool) : x
+    private func rounded(_ x: Tensor, _ isWide: Bool) -> Tensor {
+        precision == .float8 && !isWide ? x.roundedToFloat8Rows(pool: pool) : x
     }
 
-    private func roundedWeight(_ weight: Tensor, _ isExact: Bool) -> Tensor {
-        precision == .float8 && !isExact ? weight.roundedToFloat8Blocks(pool: pool) : weight
+    private func roundedWeight(_ weight: Tensor, _ isWide: Bool) -> Tensor {
+        precision == .float8 && !isWide ? weight.roundedToFloat8Blocks(pool: pool) : weight
     }
 
     /// y = norm(x) over a range of columns, as wide as the weight.

@@ -62,6 +62,7 @@ extension RankTrainer {
         do {
             try files.createDirectory(atPath: partial, withIntermediateDirectories: true)
             try writer().write(to: partial + "/rank-\(fabric.rank.rawValue).safetensors")
+            if fabric.rank == 0 { try describe(in: partial) }
         } catch { failure = error }
         // Everyone learns whether everyone has written before anything is renamed.
         let words = try fabric.allGather(
@@ -77,24 +78,30 @@ extension RankTrainer {
         if fabric.rank == 0 { prune(directory, through: name, keeping: keeping) }
     }
 
-    private func publish(_ directory: String, _ name: String) throws {
+    /// Writes what the folder says of its run.
+    private func describe(in partial: String) throws {
         let state = TrainingCheckpoint.State(
             step: step, seed: options.seed, rankCount: fabric.rankCount,
             tokensPerStep: options.tokensPerStep)
-        let partial = directory + "/" + name + ".partial"
-        // A run of more ranks that was killed here has left files that are none of this state.
-        let own = Set((0 ..< fabric.rankCount).map { "rank-\($0).safetensors" })
-        let files = FileManager.default
-        for stray in try files.contentsOfDirectory(atPath: partial) where !own.contains(stray) {
-            try files.removeItem(atPath: partial + "/" + stray)
-        }
         let sink = try FileSink(path: partial + "/state.json")
         try sink.append(Array(try JSONEncoder().encode(state)))
         try sink.synchronize()
         try options.model.encoded().write(to: URL(filePath: partial + "/config.json"))
+    }
+
+    private func publish(_ directory: String, _ name: String) throws {
         let target = directory + "/" + name
-        try? FileManager.default.removeItem(atPath: target)
-        try FileManager.default.moveItem(atPath: partial, toPath: target)
+        let partial = target + ".partial"
+        // A run of more ranks that was killed here has left files that are none of this state.
+        let own = Set(
+            (0 ..< fabric.rankCount).map { "rank-\($0).safetensors" }
+                + ["state.json", "config.json"])
+        let files = FileManager.default
+        for stray in try files.contentsOfDirectory(atPath: partial) where !own.contains(stray) {
+            try files.removeItem(atPath: partial + "/" + stray)
+        }
+        try? files.removeItem(atPath: target)
+        try files.moveItem(atPath: partial, toPath: target)
     }
 
     /// Removes what is older than the last few checkpoints up to this one.

@@ -75,7 +75,7 @@ public enum TrainingError: Error, CustomStringConvertible {
     /// A checkpoint that cannot be read or written.
     case checkpoint(String, fact: String)
     /// A loss that is not a number, and where it arose.
-    case lossNotFinite(rank: Rank, microBatch: Int, step: Int)
+    case lossNotFinite(rank: Rank, layer: Int?, microBatch: Int, step: Int)
     /// A gradient that is not a number.
     case gradientNotFinite(parameter: String, rank: Rank, step: Int)
     /// A teacher that does not answer.
@@ -103,8 +103,12 @@ public enum TrainingError: Error, CustomStringConvertible {
         case .tokenFile(let path, let fact): "\(path): \(fact)"
         case .checkpoint(let path, let fact): "\(path): \(fact)"
         case .teacher(let url, let fact): "the teacher at \(url): \(fact)"
-        case .lossNotFinite(let rank, let microBatch, let step):
-            "the loss of micro-batch \(microBatch) on \(rank) is not finite in step \(step)"
+        case .lossNotFinite(let rank, let layer, let microBatch, let step):
+            """
+            the loss of micro-batch \(microBatch) is not finite in step \(step): the first output \
+            that was not is that of \(layer.map { "layer \($0)" } ?? "the head") on rank \
+            \(rank.rawValue); skip_bad_steps leaves such a step out
+            """
         case .gradientNotFinite(let parameter, let rank, let step):
             "the gradient of \(parameter) on \(rank) is not finite in step \(step)"
         case .job(let key, let fact): "\(key) \(fact)"

@@ -63,7 +63,9 @@ public final class RankTrainer {
         }
         sync = try ParameterSync(parameters, fabric: fabric)
         if options.averageDecay != nil { sync.beginAverages() }
-        reducer = fabric.rankCount == 1 ? nil : try Reducer(fabric: fabric, chunkCount: 1 << 16)
+        reducer =
+            fabric.rankCount == 1
+            ? nil : try Reducer(fabric: fabric, chunkCount: 1 << 16, limit: options.waitLimit)
         stageChannels = try Self.channels(options, schedule, fabric)
         executor = Executor(
             schedule: schedule, rank: place, worker: worker,
@@ -81,6 +83,7 @@ public final class RankTrainer {
             maximumTokensPerRank: options.maximumRows,
             dispatchCodec: codec, combineCodec: codec, addsBeforeReturn: false)
         configuration.carriesScalars = true
+        configuration.limit = options.waitLimit
         let placement = try ExpertPlacement.contiguous(
             expertCount: options.model.routedExpertCount, rankCount: experts.rankCount)
         let groups = try ["forward", "backward"].map { name in
@@ -118,7 +121,7 @@ public final class RankTrainer {
         return try Channels(
             fabric: fabric, name: "stages", channelCount: ChannelLink.channelCount,
             slotCount: ChannelLink.slotCount(schedule),
-            maximumCount: options.maximumRows * options.model.hiddenSize)
+            maximumCount: options.maximumRows * options.model.hiddenSize, limit: options.waitLimit)
     }
 
     static func link(
@@ -197,12 +200,21 @@ extension RankTrainer {
     /// Sums losses, loads and the gradient norm over all ranks.
     private func gather(tokens: Double, sequences: Double) throws -> StepReport {
         let squares = sync.ownedSumOfSquares(pool: context.pool)
-        let bad = worker.lossByMicroBatch.filter { !$0.value.isFinite }.keys.min()
-        let mine = [worker.losses.main, worker.losses.mtp, squares, Double((bad ?? -1) + 1)]
+        let bad = worker.notFiniteLayers.min { $0.key < $1.key }
+        let mine = [
+            worker.losses.main, worker.losses.mtp, squares, Double((bad?.key ?? -1) + 1),
+            Double(bad?.value ?? 0),
+        ]
         let rows = try allGather(mine)
-        if let rank = rows.firstIndex(where: { $0[3] > 0 }), !options.skipsBadSteps {
+        let troubled = rows.indices.filter { rows[$0][3] > 0 }
+        if let rank = troubled.min(by: { rows[$0][3...].lexicographicallyPrecedes(rows[$1][3...]) }
+        ),
+            !options.skipsBadSteps
+        {
+            let layer = Int(rows[rank][4])
             throw TrainingError.lossNotFinite(
-                rank: Rank(rawValue: rank), microBatch: Int(rows[rank][3]) - 1, step: step)
+                rank: Rank(rawValue: rank), layer: layer < options.model.layerCount ? layer : nil,
+                microBatch: Int(rows[rank][3]) - 1, step: step)
         }
         let sums = (0 ..< 3).map { column in rows.reduce(0) { $0 + $1[column] } }
         if !sums[2].isFinite && !options.skipsBadSteps {
@@ -213,7 +225,7 @@ extension RankTrainer {
         return StepReport(
             loss: sums[0] / tokens, mtpLoss: sums[1] / (tokens - sequences),
             gradientNorm: sums[2].squareRoot(), rate: options.optimizer.rate.rate(step: step),
-            expertViolation: try moveBiases(), wasSkipped: !sums[2].isFinite)
+            expertViolation: try moveBiases(), wasSkipped: !troubled.isEmpty || !sums[2].isFinite)
     }
 
     /// Gives every rank the doubles of all ranks, exactly: each travels as three floats.

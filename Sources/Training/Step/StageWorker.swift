@@ -29,8 +29,9 @@ public final class StageWorker: CellWorker {
 
     /// The losses of the micro-batches that ran through the last stage here.
     public private(set) var losses = LossSums()
-    /// By micro-batch, the loss of the next token, where the last stage is here.
-    public private(set) var lossByMicroBatch: [Int: Double] = [:]
+    /// By micro-batch, the first layer here whose output was not finite; the number of layers where
+    /// only the loss was not.
+    public private(set) var notFiniteLayers: [Int: Int] = [:]
 
     /// Serves the stages that this rank holds.
     ///
@@ -52,7 +53,7 @@ public final class StageWorker: CellWorker {
         self.microBatches = microBatches
         self.scale = scale
         losses = LossSums()
-        lossByMicroBatch = [:]
+        notFiniteLayers = [:]
         passes = [:]
     }
 
@@ -83,7 +84,12 @@ public final class StageWorker: CellWorker {
             { [self] in
                 losses.main += pass.losses.main
                 losses.mtp += pass.losses.mtp
-                lossByMicroBatch[cell.microBatch.rawValue, default: 0] += pass.losses.main
+                let isFinite = pass.losses.main.isFinite && pass.losses.mtp.isFinite
+                let layers = context.configuration.layerCount
+                if let layer = pass.notFiniteLayer ?? (isFinite ? nil : layers) {
+                    let earlier = notFiniteLayers[cell.microBatch.rawValue] ?? layers
+                    notFiniteLayers[cell.microBatch.rawValue] = min(layer, earlier)
+                }
             }
         ]
     }

@@ -47,6 +47,8 @@ public struct TrainingOptions: Sendable {
     public var ramp: BatchRamp
     /// Decay of the weights' exponential moving average; nil keeps none.
     public var averageDecay: Float?
+    /// How long a rank waits for another before it gives up, naming it.
+    public var waitLimit: Duration = .seconds(60)
 
     /// Longest document of a validation.
     public var validationLength = 512

@@ -1,0 +1,67 @@
+import Foundation
+import Tensors
+import Testing
+
+@testable import DeepSeekV3
+@testable import Training
+
+/// FP8 training against PyTorch's float8_e4m3fn (Tests/Golden/Training/float8.py).
+@Suite struct Float8Tests {
+    static let python = ProcessInfo.processInfo.environment["APUS_PYTHON"]
+
+    @Test(
+        .enabled(if: python != nil),
+        arguments: [(7, 130, 70), (33, 256, 300), (128, 128, 128), (260, 72, 520)])
+    func `a linear layer in FP8 equals PyTorch's`(rows: Int, inputs: Int, outputs: Int) throws {
+        let folder = try RunTests.Folder()
+        let seed = Int.random(in: 0 ..< 1 << 30)
+        try makeReference(folder.path, [seed, rows, inputs, outputs])
+        let reader = try CheckpointReader(directory: folder.path)
+        func tensor(_ name: String, _ rows: Int, _ columns: Int) throws -> Tensor {
+            let result = Tensor(rows: rows, columns: columns)
+            try reader.read(name, into: result)
+            return result
+        }
+        let x = try tensor("x", rows, inputs)
+        let dy = try tensor("dy", rows, outputs)
+        let weight = Parameter(name: "w", rows: outputs, columns: inputs)
+        weight.value.copy(from: try tensor("w", outputs, inputs))
+        let pool = ThreadPool(threads: 2)
+
+        let (roundedX, roundedW) = (
+            try tensor("rounded.x", rows, inputs), try tensor("rounded.w", outputs, inputs)
+        )
+        #expect(x.roundedToFloat8Rows(pool: pool).values == roundedX.values, "seed \(seed)")
+        #expect(
+            weight.value.roundedToFloat8Blocks(pool: pool).values == roundedW.values,
+            "seed \(seed)")
+
+        let context = TrainingContext(
+            configuration: .tiny, sequenceLength: 1, pool: pool, precision: .float8)
+        let y = context.linear(x, weight)
+        let dx = Tensor(rows: rows, columns: inputs)
+        context.linearBackward(x, weight, dy: dy, into: dx)
+        context.gradients.run()
+        for (name, found) in [("y", y), ("dx", dx), ("dw", weight.gradient)] {
+            let expected = try tensor(name, found.rows, found.columns).values
+            let magnitude = try tensor("magnitude." + name, found.rows, found.columns).values
+            // A code times its scale is rounded to bf16 before the product: 2^-9 of each factor,
+            // and as much again for the order of the sum.
+            let worst =
+                zip(zip(found.values, expected), magnitude).map {
+                    abs($0.0 - $0.1) / max($1, .leastNormalMagnitude)
+                }.max() ?? 0
+            #expect(worst <= 0x1p-7, "\(name): \(worst), seed \(seed)")
+        }
+    }
+
+    private func makeReference(_ directory: String, _ numbers: [Int]) throws {
+        let script = GradientTests.golden.appending(path: "float8.py").path(percentEncoded: false)
+        let process = Process()
+        process.executableURL = URL(filePath: "/usr/bin/env")
+        process.arguments = [Self.python ?? "python3", script, directory] + numbers.map { "\($0)" }
+        try process.run()
+        process.waitUntilExit()
+        try #require(process.terminationStatus == 0, "float8.py \(numbers)")
+    }
+}
