@@ -76,20 +76,8 @@ public struct ChatQuestion: Sendable {
 
     /// Reads where the ranks' time went from the server's metrics.
     private func addShares(to cost: inout Cost) async throws {
-        var bytes: [UInt8] = []
-        try await HTTPConnection.send(
-            .GET, "/metrics", body: nil, to: address, on: MultiThreadedEventLoopGroup.singleton
-        ) { if case .body(let part) = $0 { bytes += part.readableBytesView } }
-        let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n")
-        func sum(_ name: String) -> Double {
-            lines.filter { $0.hasPrefix("\(PrometheusText.prefix)\(name){") }
-                .compactMap { $0.split(separator: " ").last.flatMap { Double($0) } }
-                .reduce(0, +)
-        }
-        let allToAll = sum("dispatch_seconds_total") + sum("combine_seconds_total")
-        let total = sum("step_seconds_total")
-        cost.allToAllShare = total > 0 ? allToAll / total : 0
-        let exposed = sum("all_to_all_exposed_seconds_total")
-        cost.hiddenShare = allToAll > 0 ? max(0, 1 - exposed / allToAll) : 0
+        let steps = try await ServerSteps.read(from: address)
+        cost.allToAllShare = steps.allToAllShare
+        cost.hiddenShare = steps.hiddenShare
     }
 }

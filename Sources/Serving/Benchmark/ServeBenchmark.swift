@@ -57,6 +57,7 @@ public struct ServeBenchmark: Sendable {
         let model = try await modelName()
         var random = BenchmarkRandom(seed: configuration.seed)
         let bodies = (0 ..< configuration.prompts).map { _ in body(model, &random) }
+        let before = try await ServerSteps.read(from: address, headers: headers)
         let clock = ContinuousClock()
         let begin = clock.now
         var samples: [Sample] = []
@@ -77,9 +78,11 @@ public struct ServeBenchmark: Sendable {
             }
             for try await sample in group { samples.append(sample) }
         }
+        let seconds = begin.duration(to: clock.now).seconds
+        let after = try await ServerSteps.read(from: address, headers: headers)
         return ServeReport(
-            configuration, model: model, samples: samples,
-            seconds: begin.duration(to: clock.now).seconds)
+            configuration, model: model, samples: samples, seconds: seconds,
+            steps: after.since(before))
     }
 
     private var address: HTTPConnection.Address {

@@ -27,16 +27,18 @@ public struct ServeReport: Sendable {
     private let model: String
     private let seconds: Double
     private let good: [ServeBenchmark.Sample]
+    private let steps: ServerSteps
     /// What went wrong, one line per request that failed.
     public let errors: [String]
 
     init(
         _ configuration: ServeBenchmark.Configuration, model: String,
-        samples: [ServeBenchmark.Sample], seconds: Double
+        samples: [ServeBenchmark.Sample], seconds: Double, steps: ServerSteps
     ) {
         self.configuration = configuration
         self.model = model
         self.seconds = seconds
+        self.steps = steps
         good = samples.filter { $0.error == nil }
         errors = samples.compactMap(\.error)
     }
@@ -79,7 +81,7 @@ public struct ServeReport: Sendable {
         ]
     }
 
-    /// The block that `vllm bench serve` prints.
+    /// The block that `vllm bench serve` prints, then where the ranks' time went.
     public var text: String {
         func line(_ name: String, _ value: String) -> String {
             name + String(repeating: " ", count: max(1, 40 - name.count)) + value + "\n"
@@ -117,6 +119,16 @@ public struct ServeReport: Sendable {
             text += line("Median \(short) (ms):", number(kind.times.median))
             text += line("P99 \(short) (ms):", number(kind.times.p99))
         }
+        let stepTimes = steps.times(wallSeconds: seconds)
+        if !stepTimes.isEmpty {
+            text += heading("Where a Step's Time Went (mean of ranks)", "-")
+            text += line("Steps:", "\(Int(steps.steps))")
+            for time in stepTimes { text += line(time.title, number(time.milliseconds)) }
+            text += line("All-to-all hidden (%):", number(steps.hiddenShare * 100))
+            if let acceptance = steps.acceptance {
+                text += line("Drafts accepted (%):", number(acceptance * 100))
+            }
+        }
         return text + String(repeating: "=", count: 50)
     }
 
@@ -148,6 +160,15 @@ public struct ServeReport: Sendable {
                 ("median_\(kind.name)_ms", .number(kind.times.median)),
                 ("p99_\(kind.name)_ms", .number(kind.times.p99)),
             ]
+        }
+        let stepTimes = steps.times(wallSeconds: seconds)
+        if !stepTimes.isEmpty {
+            members.append(("apus_steps", .number(steps.steps)))
+            members += stepTimes.map { ("apus_\($0.name)_ms", .number($0.milliseconds)) }
+            members.append(("apus_hidden_share", .number(steps.hiddenShare)))
+            if let acceptance = steps.acceptance {
+                members.append(("apus_draft_acceptance", .number(acceptance)))
+            }
         }
         members.append(("errors", .array(errors.prefix(10).map { .string($0) })))
         return JSONValue.object(members).text
