@@ -80,6 +80,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
                     if case .lost(let rank, _, _, let reason) = end {
                         router.lost(rank, reason: reason)
                     }
+                    router.close(reason: "\(end)")
                     ready.continuation.finish()
                 }), log: log)
         outbox.open(coordinator)
@@ -96,6 +97,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
         }
         let end = try await coordinator.end()
         watcher.cancel()
+        // Streams that the end cut short still get to know why.
+        await door.drain(seconds: Self.farewellSeconds)
         await door.close()
         await coordinator.close()
         return end
@@ -107,6 +110,9 @@ struct CoordinatorProgram: AsyncParsableCommand {
             try configuration.http.checkFree()
         }
     }
+
+    /// For the last events of streams to leave; the workers are gone by then.
+    private static let farewellSeconds = 2.0
 
     private func announce(
         _ coordinator: Coordinator, _ configuration: JobConfiguration,

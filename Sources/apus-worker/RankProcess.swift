@@ -14,6 +14,8 @@ final class RankProcess {
     private let rank: Rank
     private let link: ControlLink
     private let log: Logger
+    /// Of this node, as found before anything binds threads to some of them.
+    private let cores = ProcessInfo.processInfo.activeProcessorCount
 
     init(_ job: JobConfiguration, rank: Rank, link: ControlLink, log: Logger) {
         self.job = job
@@ -44,8 +46,14 @@ final class RankProcess {
         let agreement = try StepAgreement(
             fabric: fabric, limit: .seconds(job.deadlines.stepSeconds))
         let tokenizer = try Tokenizer(directory: URL(filePath: job.model))
+        let place = EnginePlace(
+            number: fabric.ranks.count {
+                $0 < rank && fabric.node(of: $0) == fabric.node(of: rank)
+            },
+            threads: job.threads, cores: cores, runningLimit: engineConfiguration.runningLimit)
         try answer(
-            Engine(agreement: agreement, configuration: engineConfiguration), network, tokenizer)
+            Engine(agreement: agreement, configuration: engineConfiguration), place, network,
+            tokenizer)
     }
 
     // MARK: Connect
@@ -127,11 +135,12 @@ final class RankProcess {
     // MARK: Answer
 
     private func answer(
-        _ engine: Engine, _ network: DeepSeekNetwork, _ tokenizer: Tokenizer
+        _ engine: Engine, _ place: EnginePlace, _ network: DeepSeekNetwork,
+        _ tokenizer: Tokenizer
     ) throws {
         let link = link
         let log = log
-        let endpoint = EngineEndpoint(engine) { try link.send($0) }
+        let endpoint = EngineEndpoint(engine, place: place) { try link.send($0) }
         let rates = StatisticsRates()
         link.reportStatistics { rates.statistics(engine.statistics) }
         link.onPayload { payload in

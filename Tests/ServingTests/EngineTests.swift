@@ -29,6 +29,8 @@ struct EngineRun {
     init(_ setting: Setting = Setting()) throws {
         var local = LocalRanksConfiguration(directory: setting.folder, compute: .float32)
         local.ranks = setting.ranks
+        // Every rank takes requests, whatever this machine has.
+        local.cores = setting.ranks
         local.engine = setting.engine
         local.blockTokens = setting.blockTokens
         local.cacheTokens = setting.blocks * setting.blockTokens

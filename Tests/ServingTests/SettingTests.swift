@@ -69,7 +69,7 @@ import Transport
             agreement: try StepAgreement(fabric: fabric, limit: .seconds(5)),
             configuration: EngineConfiguration())
         let sent = Mutex<[EngineReport]>([])
-        let endpoint = EngineEndpoint(engine) { bytes in
+        let endpoint = EngineEndpoint(engine, place: EnginePlace(runningLimit: 1)) { bytes in
             guard bytes.count <= 4096 else {
                 throw ServingError.engine(message: "\(bytes.count) bytes")
             }

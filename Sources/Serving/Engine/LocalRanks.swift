@@ -24,6 +24,8 @@ public struct LocalRanksConfiguration: Sendable {
     public var compute: Compute
     /// How each engine works.
     public var engine = EngineConfiguration()
+    /// Cores that the ranks share; ranks beyond them get requests when the others are full.
+    public var cores = ProcessInfo.processInfo.activeProcessorCount
     /// How long a step may wait for a rank.
     public var stepLimit = Duration.seconds(30)
 
@@ -72,7 +74,11 @@ public final class LocalRanks: Sendable {
                 defer { threads.leave() }
                 do {
                     let (engine, network, tokenizer) = try Self.prepare(configuration, fabric)
-                    let endpoint = EngineEndpoint(engine) {
+                    let place = EnginePlace(
+                        number: fabric.rank.rawValue, threads: configuration.threads,
+                        cores: configuration.cores,
+                        runningLimit: configuration.engine.runningLimit)
+                    let endpoint = EngineEndpoint(engine, place: place) {
                         try router.receive($0, from: fabric.rank)
                     }
                     endpoints.withLock { $0[fabric.rank.rawValue] = endpoint }

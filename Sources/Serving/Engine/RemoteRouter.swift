@@ -14,17 +14,23 @@ enum EngineCommand: Codable, Hashable, Sendable {
 enum EngineMessage: Codable, Hashable, Sendable {
     case reports([EngineReport])
     case statistics(EngineStatistics)
+    /// What the rank is, before anything else.
+    case place(EnginePlace)
 }
 
 /// Takes requests to the engines of several ranks, through whatever carries bytes to them.
 ///
-/// A request goes to the rank with the fewest under way, the lowest of equals.
+/// A request goes to the rank with the fewest under way, the lowest of equals; to a spare rank only
+/// when the others are full.
 public final class RemoteRouter: RequestRouter {
     private struct State {
         var statistics: [EngineStatistics?]
+        var places: [EnginePlace]
         /// Statistics received, all ranks together.
         var received = 0
         var lost: [Int: String] = [:]
+        /// Why nothing is taken any more.
+        var closed: String?
     }
 
     private let streams = EventStreams()
@@ -38,24 +44,39 @@ public final class RemoteRouter: RequestRouter {
     public init(rankCount: Int, send: @escaping @Sendable (Rank, [UInt8]) -> Void) {
         self.rankCount = rankCount
         self.send = send
-        state = Mutex(State(statistics: Array(repeating: nil, count: rankCount)))
+        state = Mutex(
+            State(
+                statistics: Array(repeating: nil, count: rankCount),
+                places: Array(repeating: EnginePlace(runningLimit: .max), count: rankCount)))
     }
 
     public func submit(
         _ request: GenerationRequest
     ) async throws -> AsyncThrowingStream<GenerationEvent, any Error> {
-        let lost = state.withLock { $0.lost }
+        let (lost, closed) = state.withLock { ($0.lost, $0.closed) }
         if let (rank, reason) = lost.min(by: { $0.key < $1.key }) {
             throw ServingError.unavailable(message: "rank \(rank) left: \(reason)")
         }
-        let load = streams.load(rankCount: rankCount)
-        let rank = load.indices.min { load[$0] < load[$1] } ?? 0
+        if let closed { throw ServingError.unavailable(message: closed) }
+        let rank = choose(streams.load(rankCount: rankCount))
         let payload = try JSONEncoder().encode(EngineCommand.submit(request))
         let stream = streams.open(request.id, rank: rank) { [send] in
             Self.withdraw(request.id, from: rank, send)
         }
         send(Rank(rawValue: rank), Array(payload))
         return stream
+    }
+
+    private func choose(_ load: [Int]) -> Int {
+        let open = state.withLock { state in
+            load.indices.filter { rank in
+                let place = state.places[rank]
+                return !place.isSpare && load[rank] < place.runningLimit
+                    && (state.statistics[rank]?.waiting ?? 0) == 0
+            }
+        }
+        let ranks = open.isEmpty ? Array(load.indices) : open
+        return ranks.min { load[$0] < load[$1] } ?? 0
     }
 
     public func cancel(_ id: RequestID) async {
@@ -89,6 +110,9 @@ public final class RemoteRouter: RequestRouter {
                 $0.statistics[rank.rawValue] = statistics
                 $0.received += 1
             }
+        case .place(let place):
+            guard (0 ..< rankCount).contains(rank.rawValue) else { return }
+            state.withLock { $0.places[rank.rawValue] = place }
         }
     }
 
@@ -99,6 +123,12 @@ public final class RemoteRouter: RequestRouter {
             streams.fail(
                 rank: other, .unavailable(message: "\(rank) left: \(reason)"))
         }
+    }
+
+    /// Ends every request with the reason, which whoever comes later is told too.
+    public func close(reason: String) {
+        state.withLock { $0.closed = $0.closed ?? reason }
+        for rank in 0 ..< rankCount { streams.fail(rank: rank, .unavailable(message: reason)) }
     }
 
     private static func withdraw(
@@ -123,12 +153,16 @@ public final class EngineEndpoint: Sendable {
     /// How often the front door is told what the engine does, at most.
     private static let statisticsInterval = Duration.milliseconds(500)
 
-    /// Joins an engine to whatever carries bytes to the front door.
+    /// Joins an engine to whatever carries bytes to the front door, which is told its place.
     ///
     /// Pass `report` to its `run`.
-    public init(_ engine: Engine, send: @escaping @Sendable ([UInt8]) throws -> Void) {
+    public init(
+        _ engine: Engine, place: EnginePlace,
+        send: @escaping @Sendable ([UInt8]) throws -> Void
+    ) {
         self.engine = engine
         self.send = send
+        give(.place(place))
     }
 
     /// Takes what the front door sent.

@@ -1,0 +1,52 @@
+import Foundation
+import Synchronization
+import Testing
+import Topology
+
+@testable import Serving
+
+@Suite struct RouterTests {
+    /// Routes `count` requests over ranks with these places, and returns where each went.
+    private func ranks(of count: Int, _ places: [EnginePlace]) async throws -> [Int] {
+        let sent = Mutex<[Int]>([])
+        let router = RemoteRouter(rankCount: places.count) { rank, _ in
+            sent.withLock { $0.append(rank.rawValue) }
+        }
+        for (rank, place) in places.enumerated() {
+            let message = try JSONEncoder().encode(EngineMessage.place(place))
+            try router.receive(Array(message), from: Rank(rawValue: rank))
+        }
+        var streams: [AsyncThrowingStream<GenerationEvent, any Error>] = []
+        for number in 0 ..< count {
+            let request = GenerationRequest(
+                id: RequestID(rawValue: UInt64(number)), prompt: [1], maxNewTokens: 1)
+            streams.append(try await router.submit(request))
+        }
+        // Streams that nobody holds would withdraw their requests.
+        withExtendedLifetime(streams) {}
+        return sent.withLock { $0 }
+    }
+
+    @Test func `requests go to the rank with the fewest`() async throws {
+        let place = EnginePlace(runningLimit: 8)
+        #expect(try await ranks(of: 5, [place, place, place]) == [0, 1, 2, 0, 1])
+    }
+
+    @Test func `a spare rank gets requests when the others are full`() async throws {
+        let places = (0 ..< 4).map {
+            EnginePlace(number: $0, threads: 1, cores: 2, runningLimit: 2)
+        }
+        #expect(places.map(\.isSpare) == [false, false, true, true])
+        #expect(try await ranks(of: 7, places) == [0, 1, 0, 1, 2, 3, 2])
+    }
+
+    @Test(arguments: [(2, 1, 2), (1, 4, 2), (2, 2, 4), (1, 1, 1)])
+    func `as many ranks as the cores carry are not spare, and one always`(
+        expected: Int, threads: Int, cores: Int
+    ) {
+        let places = (0 ..< 4).map {
+            EnginePlace(number: $0, threads: threads, cores: cores, runningLimit: 2)
+        }
+        #expect(places.count { !$0.isSpare } == expected)
+    }
+}
