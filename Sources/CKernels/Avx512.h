@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -7,3 +8,9 @@
 void ck_transpose_avx512(
     const uint32_t *source, ptrdiff_t source_stride, int rows, int columns, uint32_t *target,
     ptrdiff_t target_stride);
+
+/// Rows to e4m3 without a division per value; see Avx512Encode.c.
+void ck_e4m3_encode_f32_avx512(
+    const float *source, uint8_t *target, float *scales, size_t count, bool pow2);
+void ck_e4m3_encode_bf16_avx512(
+    const uint16_t *source, uint8_t *target, float *scales, size_t count, bool pow2);

@@ -341,6 +341,8 @@ const ck_kernels ck_kernels_avx512bf16 = {
     .round = round_inputs, .pack_pairs = pack_pairs, .turn_pairs = turn_pairs,
     .transpose = ck_transpose_avx512,
     .multiply_add_bf16 = multiply_add_pairs,
+    .e4m3_encode_row = ck_e4m3_encode_f32_avx512,
+    .e4m3_encode_bf16_row = ck_e4m3_encode_bf16_avx512,
 };
 #pragma clang attribute pop
 

@@ -68,12 +68,17 @@ void ck_bf16_sum(
     ck_kernels_in_use()->bf16_sum(rows, weights, row_count, target, count);
 }
 
+void ck_bf16_sum_to_bf16(
+    const uint16_t *const *rows, const float *weights, int row_count, uint16_t *target,
+    size_t count) {
+    ck_kernels_in_use()->bf16_sum_to_bf16(rows, weights, row_count, target, count);
+}
+
 void ck_f32_accumulate(const float *source, float weight, float *target, size_t count) {
     ck_kernels_in_use()->accumulate(source, weight, target, count);
 }
 
-/// The scale that brings `largest` to 448: all zeros scale by 1.
-static float scale_for(float largest, bool pow2) {
+float ck_scale_for(float largest, bool pow2) {
     if (!(largest > 0)) return 1;
     float scale = largest / 448;
     if (scale < 0x1p-126f) scale = 0x1p-126f;
@@ -88,11 +93,36 @@ static size_t block_length(size_t start, size_t count) {
 
 void ck_e4m3_encode(const float *source, uint8_t *target, float *scales, size_t count, bool pow2) {
     const ck_kernels *kernels = ck_kernels_in_use();
+    (kernels->e4m3_encode_row ? kernels->e4m3_encode_row : ck_e4m3_encode_plain)(
+        source, target, scales, count, pow2);
+}
+
+void ck_e4m3_encode_bf16(
+    const uint16_t *source, uint8_t *target, float *scales, size_t count, bool pow2) {
+    const ck_kernels *kernels = ck_kernels_in_use();
+    (kernels->e4m3_encode_bf16_row ? kernels->e4m3_encode_bf16_row : ck_e4m3_encode_bf16_plain)(
+        source, target, scales, count, pow2);
+}
+
+void ck_e4m3_encode_plain(
+    const float *source, uint8_t *target, float *scales, size_t count, bool pow2) {
+    const ck_kernels *kernels = ck_kernels_in_use();
     for (size_t start = 0; start < count; start += CK_SCALE_BLOCK) {
         size_t length = block_length(start, count);
-        float scale = scale_for(kernels->largest_magnitude(source + start, length), pow2);
+        float scale = ck_scale_for(kernels->largest_magnitude(source + start, length), pow2);
         scales[start / CK_SCALE_BLOCK] = scale;
         kernels->e4m3_encode(source + start, scale, target + start, length);
+    }
+}
+
+void ck_e4m3_encode_bf16_plain(
+    const uint16_t *source, uint8_t *target, float *scales, size_t count, bool pow2) {
+    float values[CK_SCALE_BLOCK];
+    for (size_t start = 0; start < count; start += CK_SCALE_BLOCK) {
+        size_t length = block_length(start, count);
+        ck_bf16_decode(source + start, values, length);
+        ck_e4m3_encode_plain(
+            values, target + start, scales + start / CK_SCALE_BLOCK, length, pow2);
     }
 }
 
@@ -128,7 +158,7 @@ void ck_e4m3_encode_blocks(
                 float here = kernels->largest_magnitude(source + start, width);
                 largest = here > largest ? here : largest;
             }
-            float scale = scale_for(largest, pow2);
+            float scale = ck_scale_for(largest, pow2);
             *scales++ = scale;
             for (int r = top; r < bottom; r++) {
                 size_t start = (size_t)r * (size_t)columns + (size_t)left;

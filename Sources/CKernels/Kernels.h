@@ -81,10 +81,19 @@ typedef struct {
     void (*bf16_sum)(
         const uint16_t *const *rows, const float *weights, int row_count, float *target,
         size_t count);
+    /// target = bf16 of that sum, beginning from zero
+    void (*bf16_sum_to_bf16)(
+        const uint16_t *const *rows, const float *weights, int row_count, uint16_t *target,
+        size_t count);
     /// target[i] = e4m3 of source[i] / scale
     void (*e4m3_encode)(const float *source, float scale, uint8_t *target, size_t count);
     void (*e4m3_decode)(const uint8_t *source, float scale, float *target, size_t count);
     float (*largest_magnitude)(const float *x, size_t count);
+    /// Whole rows, a scale per 128 values; NULL where the loops above serve.
+    void (*e4m3_encode_row)(
+        const float *source, uint8_t *target, float *scales, size_t count, bool pow2);
+    void (*e4m3_encode_bf16_row)(
+        const uint16_t *source, uint8_t *target, float *scales, size_t count, bool pow2);
 
     double (*read)(const void *memory, size_t bytes);
     /// Runs `rounds` rounds of multiply-adds; returns how many operations that was.
@@ -96,6 +105,14 @@ typedef struct {
 const ck_kernels *ck_kernels_in_use(void);
 
 extern const ck_kernels ck_kernels_portable;
+
+/// The scale that brings `largest` to 448: all zeros scale by 1.
+float ck_scale_for(float largest, bool pow2);
+/// Rows to e4m3 by the loops of the level in use: what `e4m3_encode_row` must equal.
+void ck_e4m3_encode_plain(
+    const float *source, uint8_t *target, float *scales, size_t count, bool pow2);
+void ck_e4m3_encode_bf16_plain(
+    const uint16_t *source, uint8_t *target, float *scales, size_t count, bool pow2);
 void ck_transpose_plain(
     const uint32_t *source, ptrdiff_t source_stride, int rows, int columns, uint32_t *target,
     ptrdiff_t target_stride);

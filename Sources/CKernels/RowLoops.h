@@ -208,6 +208,33 @@ static void LEVEL(bf16_sum)(
         LEVEL(bf16_accumulate)(rows[r] + whole, weights[r], target + whole, count - whole);
 }
 
+/// The same sum from zero on, rounded once. Half the bytes of the f32 sum, and none is read.
+static void LEVEL(bf16_sum_to_bf16)(
+    const uint16_t *const *rows, const float *weights, int row_count, uint16_t *target,
+    size_t count) {
+    enum { COLUMNS = 4 * LANES, AHEAD = 512 };
+    for (size_t i = 0; i < count; i += COLUMNS) {
+        size_t width = count - i < COLUMNS ? count - i : COLUMNS;
+        float sums[COLUMNS] = {0};
+        if (width == COLUMNS) {
+            for (int r = 0; r < row_count; r++) {
+                const uint16_t *row = rows[r] + i;
+                float weight = weights[r];
+                __builtin_prefetch(row + AHEAD);
+                __builtin_prefetch(row + AHEAD + COLUMNS / 2);
+                for (int j = 0; j < COLUMNS; j++) sums[j] += weight * LEVEL(from_bf16)(row[j]);
+            }
+            for (int j = 0; j < COLUMNS; j++) target[i + j] = LEVEL(to_bf16)(sums[j]);
+        } else {
+            for (int r = 0; r < row_count; r++) {
+                for (size_t j = 0; j < width; j++)
+                    sums[j] += weights[r] * LEVEL(from_bf16)(rows[r][i + j]);
+            }
+            for (size_t j = 0; j < width; j++) target[i + j] = LEVEL(to_bf16)(sums[j]);
+        }
+    }
+}
+
 static void LEVEL(e4m3_encode)(const float *source, float scale, uint8_t *target, size_t count) {
     for (size_t i = 0; i < count; i++) target[i] = LEVEL(to_e4m3)(source[i] / scale);
 }
@@ -242,6 +269,7 @@ static void LEVEL(group_pairs)(uint8_t *bytes, size_t count) {
     .scale = LEVEL(scale), .add = LEVEL(add), .accumulate = LEVEL(accumulate),                     \
     .bf16_encode = LEVEL(bf16_encode), .bf16_decode = LEVEL(bf16_decode),                          \
     .bf16_accumulate = LEVEL(bf16_accumulate), .bf16_sum = LEVEL(bf16_sum),                        \
+    .bf16_sum_to_bf16 = LEVEL(bf16_sum_to_bf16),                                                   \
     .e4m3_encode = LEVEL(e4m3_encode), .e4m3_decode = LEVEL(e4m3_decode),                          \
     .largest_magnitude = LEVEL(largest_magnitude), .interleave = LEVEL(interleave),                \
     .group_pairs = LEVEL(group_pairs)

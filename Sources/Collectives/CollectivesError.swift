@@ -14,6 +14,8 @@ public enum CollectivesError: Error, Hashable, Sendable {
     case tooManyTokens(Int, maximum: Int)
     /// A tensor or a list has another shape than the operation needs.
     case shape(String, found: [Int], expected: [Int])
+    /// Tokens rest in a codec from which they do not become what travels.
+    case codec(String, travels: String)
     /// A value of a configuration lies outside its limits.
     case limit(String, value: Int, range: ClosedRange<Int>, origin: String)
     /// Another rank came with another configuration.
@@ -41,6 +43,9 @@ extension CollectivesError: CustomStringConvertible {
             "\(count) tokens are too many: the windows hold \(maximum) (maximumTokensPerRank)"
         case .shape(let subject, let found, let expected):
             "\(subject) has shape \(found), expected \(expected)"
+        case .codec(let codec, let travels):
+            "tokens that rest as \(codec) do not travel as \(travels) (dispatchCodec): f32, bf16 "
+                + "and \(travels) do"
         case .limit(let subject, let value, let range, let origin):
             "\(subject) \(value) is out of range: the limits are \(range.lowerBound) and "
                 + "\(range.upperBound) (\(origin))"

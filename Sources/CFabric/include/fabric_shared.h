@@ -65,3 +65,7 @@ int fabric_accept(int listener);
 
 /// Has the kernel kill this process when its parent ends; `prctl` is variadic.
 void fabric_die_with_parent(void);
+
+/// Binds the calling thread, and those it starts, to one of the cores that it may use: number
+/// `place` modulo how many they are. Returns how many, or -1 and errno.
+int fabric_bind(int place);

@@ -153,10 +153,17 @@ void ck_bf16_accumulate(const uint16_t *source, float weight, float *target, siz
 void ck_bf16_sum(
     const uint16_t *const *rows, const float *weights, int row_count, float *target,
     size_t count);
+/// target[i] = bf16 of that sum, beginning from zero.
+void ck_bf16_sum_to_bf16(
+    const uint16_t *const *rows, const float *weights, int row_count, uint16_t *target,
+    size_t count);
 void ck_f32_accumulate(const float *source, float weight, float *target, size_t count);
 
 /// One f32 scale per 128 values: scale = max|x| / 448, or the next power of two when `pow2`.
 void ck_e4m3_encode(const float *source, uint8_t *target, float *scales, size_t count, bool pow2);
+/// The same from bf16.
+void ck_e4m3_encode_bf16(
+    const uint16_t *source, uint8_t *target, float *scales, size_t count, bool pow2);
 void ck_e4m3_decode(const uint8_t *source, const float *scales, float *target, size_t count);
 void ck_e4m3_accumulate(
     const uint8_t *source, const float *scales, float weight, float *target, size_t count);

@@ -13,8 +13,8 @@ public final class AllToAllBenchmark {
     let group: ExpertParallelGroup
     let oracle: Oracle
     let rows: TestRows
-    private let tokens: Tensor
-    private let combined: Tensor
+    private let tokens: EncodedRows
+    private let combined: EncodedRows
     private var measurement = RankMeasurement()
     private var hash = FowlerNollVo()
     private var isMeasured = false
@@ -31,9 +31,12 @@ public final class AllToAllBenchmark {
         rows = TestRows(
             hidden: options.hiddenSize, codec: options.dispatchCodec, seed: options.seed)
         oracle = try Oracle(
-            rows: rows, map: group.map, configuration: configuration, placement: placement)
-        tokens = Tensor(rows: max(1, options.tokenCount), columns: options.hiddenSize)
-        combined = Tensor(rows: max(1, options.tokenCount), columns: options.hiddenSize)
+            rows: rows, map: group.map, configuration: configuration, placement: placement,
+            restingCodec: options.restingCodec)
+        tokens = EncodedRows(
+            options.restingCodec, rows: max(1, options.tokenCount), columns: options.hiddenSize)
+        combined = EncodedRows(
+            options.restingCodec, rows: max(1, options.tokenCount), columns: options.hiddenSize)
         let memory = ExpertParallelGroup.memoryByteCount(
             configuration, placement: placement, nodes: group.map.nodes, rank: fabric.rank)
         measurement.memoryBytes = memory.window + memory.staging
@@ -48,13 +51,19 @@ public final class AllToAllBenchmark {
         let counts = [Int](repeating: options.tokenCount, count: fabric.rankCount)
         try use(counts, round: 0)
         let total = options.warmUpCount + options.iterationCount
+        var recordedBefore = Duration.zero
         for iteration in 0 ..< total {
             isMeasured = iteration >= options.warmUpCount
-            if iteration == options.warmUpCount { noteResidentMemory() }
+            if iteration == options.warmUpCount {
+                noteResidentMemory()
+                recordedBefore = group.recordingTime
+            }
             try iterate(round: iteration, tokenCount: options.tokenCount)
             progress(iteration + 1, total)
         }
         noteResidentMemory()
+        measurement.recordingNanoseconds = UInt64(
+            (group.recordingTime - recordedBefore) / .nanoseconds(1))
         noteBytes()
         try measureLimits()
         return try exchangeMeasurements()
@@ -102,7 +111,6 @@ public final class AllToAllBenchmark {
         let mine = tokens.view(rows: 0 ..< tokenCount)
         let sums = combined.view(rows: 0 ..< tokenCount)
         rows.fill(mine, round: round, rank: fabric.rank.rawValue)
-        sums.fill(0)
 
         try fabric.barrier(deadline: deadline())
         delay()
@@ -111,6 +119,8 @@ public final class AllToAllBenchmark {
         delay()
         let received = try inFlight.wait()
         keep(\.dispatch, since: start)
+        // Checking what came would take the core from ranks that are not there yet.
+        try fabric.barrier(deadline: deadline())
 
         measurement.wrong += try oracle.wrongTokens(in: received, round: round)
         try oracle.writeOutputs(of: received, round: round)
@@ -119,8 +129,9 @@ public final class AllToAllBenchmark {
         let restart = Clock.nanoseconds()
         let returning = try group.combineWritten(received)
         delay()
-        try returning.wait(addingInto: sums)
+        try returning.wait(into: sums)
         keep(\.combine, since: restart)
+        try fabric.barrier(deadline: deadline())
         measurement.wrong += oracle.wrongSums(in: sums, round: round)
         hash.add(sums)
     }
@@ -175,10 +186,12 @@ public final class AllToAllBenchmark {
 struct FowlerNollVo {
     private(set) var value: UInt64 = 0xcbf2_9ce4_8422_2325
 
-    mutating func add(_ tensor: Tensor) {
-        let bytes = tensor.bytes
-        for offset in stride(from: 0, to: bytes.byteCount - 7, by: 8) {
-            value = (value ^ bytes.word(at: offset)) &* 0x100_0000_01b3
+    mutating func add(_ rows: EncodedRows) {
+        for row in 0 ..< rows.rows {
+            let bytes = rows.row(row)
+            for offset in stride(from: 0, to: bytes.byteCount - 7, by: 8) {
+                value = (value ^ bytes.word(at: offset)) &* 0x100_0000_01b3
+            }
         }
     }
 }

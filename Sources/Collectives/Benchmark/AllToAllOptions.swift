@@ -28,6 +28,9 @@ public struct AllToAllOptions: Hashable, Codable, Sendable {
     public var dispatchCodec = RowCodec.float8e4m3(powerOfTwo: false)
     /// How outputs travel.
     public var combineCodec = RowCodec.bfloat16
+    /// How tokens and sums rest at the caller, f32 or bf16; nil for bf16, as DeepEP takes them, or
+    /// for f32 where f32 travels.
+    public var restCodec: RowCodec?
     /// Whether ranks and nodes add before outputs go home; nil takes the mode's default.
     public var addsBeforeReturn: Bool?
     /// Exchanges before the measured ones, and the measured ones.
@@ -39,6 +42,12 @@ public struct AllToAllOptions: Hashable, Codable, Sendable {
 
     /// The defaults.
     public init() {}
+
+    /// How tokens and sums rest.
+    public var restingCodec: RowCodec {
+        let isExact = dispatchCodec == .float32 || combineCodec == .float32
+        return restCodec ?? (isExact ? .float32 : .bfloat16)
+    }
 
     /// What the group is made with.
     public var configuration: ExpertParallelConfiguration {

@@ -71,6 +71,8 @@ public struct AllToAllResult: Encodable, Sendable {
     /// Largest of any rank: reserved for windows and staging, and resident growth while measuring.
     public var window_bytes: Int
     public var resident_growth_bytes: Int
+    /// Largest of any rank: the part of its dispatches and combines that it left records in.
+    public var recording_share: Double
     public var rounds: Int?
     public var options: AllToAllOptions
 
@@ -86,6 +88,12 @@ public struct AllToAllResult: Encodable, Sendable {
         resident_growth_bytes =
             measurements.map { ($0.residentBytes.last ?? 0) - ($0.residentBytes.first ?? 0) }.max()
             ?? 0
+        recording_share =
+            measurements.map { rank in
+                let samples = rank.dispatch.samples + rank.combine.samples
+                let time = samples.reduce(0) { $0 + $1.nanoseconds }
+                return time > 0 ? Double(rank.recordingNanoseconds) / Double(time) : 0
+            }.max() ?? 0
         let mixed = measurements.reduce(UInt64(0)) { ($0 &* 0x100_0000_01b3) ^ $1.hash }
         hash = String(mixed, radix: 16)
         let rounds = measurements.map(\.rounds).max() ?? 0

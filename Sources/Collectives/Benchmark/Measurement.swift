@@ -30,6 +30,8 @@ public struct RankMeasurement: Codable, Sendable {
     public var hash: UInt64 = 0
     /// How bytes get to each rank.
     public var paths: [String] = []
+    /// What it cost to leave records of the measured halves.
+    public var recordingNanoseconds: UInt64 = 0
     /// Window and staging bytes.
     public var memoryBytes = 0
     /// Resident memory after the warm-up and at the end.

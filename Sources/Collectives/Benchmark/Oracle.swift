@@ -12,12 +12,14 @@ final class Oracle {
     private let scratch: OracleScratch
     private let decoded: Tensor
     private let sum: Tensor
+    /// The sum as it rests at the caller.
+    private let resting: EncodedRows
     /// What each rank routed in the current round.
     private(set) var routings: [Routing] = []
 
     init(
         rows: TestRows, map: RankMap, configuration: ExpertParallelConfiguration,
-        placement: ExpertPlacement
+        placement: ExpertPlacement, restingCodec: RowCodec
     ) throws {
         self.rows = rows
         self.map = map
@@ -30,6 +32,7 @@ final class Oracle {
         scratch = OracleScratch(hidden: rows.hidden)
         decoded = Tensor(rows: 1, columns: rows.hidden)
         sum = Tensor(rows: 1, columns: rows.hidden)
+        resting = EncodedRows(restingCodec, rows: 1, columns: rows.hidden)
     }
 
     func use(_ routings: [Routing]) { self.routings = routings }
@@ -103,17 +106,19 @@ final class Oracle {
     }
 
     /// Counts rows of a combine that are not what brute force gives, bit for bit.
-    func wrongSums(in combined: Tensor, round: Int) -> Int {
+    func wrongSums(in combined: EncodedRows, round: Int) -> Int {
         var wrong = 0
-        let (decoded, sum) = (decoded, sum)
+        let (decoded, sum, resting) = (decoded, sum, resting)
         for token in 0 ..< routings[map.rank].tokenCount {
             rows.decoded(round: round, rank: map.rank, token: token, into: decoded)
             ScalingExpert.expected(
                 decoded,
                 choices: choices(of: token, from: map.rank).map { ($0.rank, $0.expert, $0.weight) },
                 map: map, adds: adds, codec: combineCodec, scratch: scratch, into: sum)
-            let isRight = combined.bytes.holdsSameBytes(
-                at: token * rows.hidden * 4, as: sum.bytes, at: 0, count: rows.hidden * 4)
+            var expected = resting.mutableRow(0)
+            resting.codec.encode(sum.row(0), into: &expected)
+            let isRight = combined.row(token).holdsSameBytes(
+                at: 0, as: resting.row(0), at: 0, count: resting.rowBytes)
             if !isRight { wrong += 1 }
         }
         return wrong

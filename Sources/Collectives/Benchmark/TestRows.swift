@@ -9,6 +9,8 @@ final class TestRows {
     let hidden: Int
     let codec: RowCodec
     private let patterns: Tensor
+    /// One row before it is encoded.
+    private let values: Tensor
     private let tile = Tensor(rows: 1, columns: TestRows.tileCount)
     private let tileBytes = Tensor(rows: 1, columns: TestRows.tileCount + 8)
     /// Every pattern at every power, encoded.
@@ -26,6 +28,7 @@ final class TestRows {
         self.codec = codec
         self.seed = seed
         patterns = Tensor(rows: Self.patternCount, columns: hidden)
+        values = Tensor(rows: 1, columns: hidden)
         var random = SplitMix(seed)
         for row in 0 ..< Self.patternCount {
             for column in 0 ..< hidden { patterns[row, column] = Self.value(&random) }
@@ -43,8 +46,9 @@ final class TestRows {
         }
     }
 
+    /// Exact in bf16, so that rows are the same whichever way they rest.
     private static func value(_ random: inout SplitMix) -> Float {
-        Float(random.uniform() * 2 - 1)
+        Float(bitPattern: Float(random.uniform() * 2 - 1).bitPattern & 0xffff_0000)
     }
 
     private func random(_ round: Int, _ rank: Int, _ token: Int) -> SplitMix {
@@ -63,16 +67,18 @@ final class TestRows {
     }
 
     /// Fills `tokens` with the rows of a rank.
-    func fill(_ tokens: Tensor, round: Int, rank: Int) {
-        let (patterns, tile) = (patterns, tile)
+    func fill(_ tokens: EncodedRows, round: Int, rank: Int) {
+        let (patterns, tile, values) = (patterns, tile, values)
         let count = min(Self.tileCount, hidden)
         for token in 0 ..< tokens.rows {
             let row = draw(round, rank, token)
-            var target = tokens.mutableRow(token)
             let pattern = patterns.row(row / Self.powers.count)
             let power = Self.powers[row % Self.powers.count]
+            var target = values.mutableRow(0)
             for column in 0 ..< count { target[column] = tile[0, column] }
             for column in count ..< hidden { target[column] = pattern[column] * power }
+            var bytes = tokens.mutableRow(token)
+            tokens.codec.encode(values.row(0), into: &bytes)
         }
     }
 

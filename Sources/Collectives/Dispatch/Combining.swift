@@ -7,7 +7,7 @@ extension Operation {
     private var adds: Bool { group.configuration.addsBeforeReturn }
 
     func checkOutputs(_ outputs: Tensor, _ scalars: [Float]?) throws(CollectivesError) {
-        let rows = expertOffsets.last ?? 0
+        let rows = arrived.expertOffsets.last ?? 0
         guard outputs.rows >= rows, outputs.columns == hidden || rows == 0 else {
             throw .shape(
                 "outputs", found: [outputs.rows, outputs.columns], expected: [rows, hidden])
@@ -33,9 +33,9 @@ extension Operation {
         let scalarOffset = here.outputBytes - 4
         let carries = group.configuration.carriesScalars
         for source in 0 ..< map.rankCount {
-            let first = Int(sourcePairs[source])
-            for pair in first ..< Int(sourcePairs[source + 1]) {
-                let position = Int(positions[pair])
+            let first = Int(arrived.sourcePairs[source])
+            for pair in first ..< Int(arrived.sourcePairs[source + 1]) {
+                let position = Int(arrived.positions[pair])
                 window.withMutableBytes(here.output(buffer, to: source, pair - first)) { bytes in
                     codec.encode(outputs.row(position), into: &bytes)
                     if carries { bytes.setFloat(scalars?[position] ?? 0, at: scalarOffset) }
@@ -48,14 +48,14 @@ extension Operation {
     private func writeSums(_ outputs: Tensor, _ weighting: Weighting) {
         let codec = codec
         let sum = Tensor(rows: 1, columns: hidden)
-        for entry in 0 ..< entryRow.count {
-            let meetings = Int(entryPairs[entry]) ..< Int(entryPairs[entry + 1])
+        for entry in 0 ..< arrived.entryRow.count {
+            let meetings = Int(arrived.entryPairs[entry]) ..< Int(arrived.entryPairs[entry + 1])
             sum.fill(0)
             for pair in meetings {
-                let weight = weighting == .gate ? Entry.weight(pairs[pair]) : 1
+                let weight = weighting == .gate ? Entry.weight(arrived.pairs[pair]) : 1
                 var row = sum.mutableRow(0)
                 RowCodec.float32.accumulate(
-                    outputs.bytes, at: 4 * hidden * Int(positions[pair]), weight: weight,
+                    outputs.bytes, at: 4 * hidden * Int(arrived.positions[pair]), weight: weight,
                     into: &row)
             }
             withOutputBytes(entry) { codec.encode(sum.row(0), into: &$0) }
@@ -64,12 +64,12 @@ extension Operation {
 
     /// The row that goes home for a received token, or for one of its pairs.
     func withOutputBytes(_ entry: Int, pair: Int = 0, _ body: (inout MutableRawSpan) -> Void) {
-        let source = Int(entrySource[entry])
+        let source = Int(arrived.entrySource[entry])
         precondition(pair == 0 || !adds, "pair \(pair) of a token whose pairs are added up")
         let row =
             adds
-            ? entry - Int(sourceEntries[source])
-            : Int(entryPairs[entry]) + pair - Int(sourcePairs[source])
+            ? entry - Int(arrived.sourceEntries[source])
+            : Int(arrived.entryPairs[entry]) + pair - Int(arrived.sourcePairs[source])
         window.withMutableBytes(own.output(buffer, to: source, row), body)
     }
 
@@ -87,19 +87,40 @@ extension Operation {
 
     /// Rows that this rank has for a source.
     func outputCount(for source: Int) -> Int {
-        let starts = adds ? sourceEntries : sourcePairs
+        let starts = adds ? arrived.sourceEntries : arrived.sourcePairs
         return Int(starts[source + 1] - starts[source])
     }
 
     /// Brings rows home for other nodes, then adds up this rank's own.
     func finishCombine(addingInto rows: Tensor) throws {
+        let layout = try finish(rows: rows.rows, columns: rows.columns)
+        addUp(layout.tokensSent, layout) { token, sum in
+            var target = rows.mutableRow(Int(token))
+            sum.add(into: &target)
+        }
+        phase = .idle
+        record(.combine)
+    }
+
+    /// Brings rows home for other nodes, then writes the sums of this rank's own.
+    func finishCombine(into rows: EncodedRows) throws {
+        let layout = try finish(rows: rows.rows, columns: rows.columns)
+        let codec = rows.codec
+        addUp(0 ..< Int32(layout.tokenCount), layout) { token, sum in
+            var target = rows.mutableRow(Int(token))
+            sum.write(into: &target, as: codec)
+        }
+        phase = .idle
+        record(.combine)
+    }
+
+    /// Returns when all rows are home.
+    private func finish(rows: Int, columns: Int) throws -> DispatchLayout {
         precondition(phase == .combining, "a combine that was not started")
         guard let layout else { preconditionFailure("a combine without a layout") }
-        guard rows.rows >= layout.tokenCount, rows.columns == hidden || layout.tokenCount == 0
-        else {
+        guard rows >= layout.tokenCount, columns == hidden || layout.tokenCount == 0 else {
             throw CollectivesError.shape(
-                "combined rows", found: [rows.rows, rows.columns],
-                expected: [layout.tokenCount, hidden])
+                "combined rows", found: [rows, columns], expected: [layout.tokenCount, hidden])
         }
         let deadline = deadline("combine")
         for rank in map.neighbours {
@@ -110,9 +131,7 @@ extension Operation {
         for carrier in map.remoteCarriers {
             try expect(layout.returnCount[carrier], .returned, from: carrier, deadline)
         }
-        addUp(into: rows, layout)
-        phase = .idle
-        record(.combine)
+        return layout
     }
 
     private func expect(_ count: Int, _ kind: Arrival, from rank: Int, _ deadline: Deadline) throws
@@ -197,33 +216,31 @@ extension Operation {
         try withNeighbour(rank, group.maps[rank].output(buffer, to: source, row), body)
     }
 
-    /// Adds the rows of each token in the order of its choices.
-    private func addUp(into rows: Tensor, _ layout: DispatchLayout) {
+    /// Lends the rows of each token to `body`, in the order of its choices.
+    @inline(__always)
+    private func addUp(
+        _ tokens: some Sequence<Int32>, _ layout: DispatchLayout, _ body: (Int32, RowSum) -> Void
+    ) {
         let ranks = map.rankCount
         let topK = group.configuration.topK
         let codec = codec
-        let maps = group.maps
+        let places = group.maps.map { $0.outputs(buffer, to: map.rank) }
         let weighs = weighting == .gate && !adds
         let carries = group.configuration.carriesScalars
         let here = own
         let scalarOffset = here.outputBytes - 4
         homeScalars = carries ? [Float](repeating: 0, count: layout.tokenCount * topK) : []
         let sum = RowSum(codec, columns: hidden, capacity: topK)
-        for token in layout.tokensSent {
+        for token in tokens {
             let end = (Int(token) + 1) * topK
             // Lends the rows one inside the other, so that each is borrowed while all are added.
             func lend(_ index: Int) {
-                if index == end {
-                    var target = rows.mutableRow(Int(token))
-                    return sum.add(into: &target)
-                }
+                if index == end { return body(token, sum) }
                 let from = Int(layout.contributors[index])
                 if from < 0 { return lend(index + 1) }
                 let row = Int(layout.rows[index])
-                let range =
-                    from < ranks
-                    ? maps[from].output(buffer, to: map.rank, row) : here.returned(buffer, row)
-                withNeighbour(from < ranks ? from : map.rank, range) { bytes in
+                let range = from < ranks ? places[from][row] : here.returned(buffer, row)
+                withNeighbour(from < ranks ? from : rank, range) { bytes in
                     if carries { homeScalars[index] = bytes.float(at: scalarOffset) }
                     let weight = weighs ? layout.routing.weights[index] : 1
                     sum.with(bytes, weight: weight) { lend(index + 1) }

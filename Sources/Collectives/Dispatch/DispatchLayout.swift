@@ -7,10 +7,11 @@ internal import Topology
 public final class DispatchLayout: Sendable {
     /// The choices that it was made from.
     public let routing: Routing
-    /// Per rank of this node: words of the entries it gets, `topK + 1` each.
-    let entries: [[UInt64]]
-    /// Per carrier on another node: words before each token of its block, `topK + 1` each.
-    let blocks: [[UInt64]]
+    /// Words of the entries, `topK + 1` each: for each rank of this node those that it gets, for
+    /// each carrier on another node those before the tokens of its block.
+    private let words: [UInt64]
+    /// Where the words of a rank lie, then those of a carrier.
+    private let ranges: [Range<Int>]
     /// Tokens that a rank of this node receives, or any rank at all.
     let tokensSent: [Int32]
     /// Per choice: which rank holds the row that adds to the token, and which of its rows; -1
@@ -30,8 +31,12 @@ public final class DispatchLayout: Sendable {
     /// Words of one entry.
     var stride: Int { routing.topK + 1 }
 
-    func entryCount(_ rank: Int) -> Int { entries[rank].count / stride }
-    func slotCount(_ carrier: Int) -> Int { blocks[carrier].count / stride }
+    func entries(_ rank: Int) -> ArraySlice<UInt64> { words[ranges[rank]] }
+    func block(_ carrier: Int) -> ArraySlice<UInt64> {
+        words[ranges[carrier + tokensPerRank.count]]
+    }
+    func entryCount(_ rank: Int) -> Int { entries(rank).count / stride }
+    func slotCount(_ carrier: Int) -> Int { block(carrier).count / stride }
 
     init(_ routing: Routing, chooser: CopyChooser, map: RankMap, addsBeforeReturn: Bool) {
         var lists = EntryLists(
@@ -49,8 +54,8 @@ public final class DispatchLayout: Sendable {
         for index in rows.indices where lists.contributors[index] >= Int32(ranks) {
             rows[index] += Int32(returnBase[Int(lists.contributors[index]) - ranks])
         }
-        entries = Array(lists.words[..<ranks])
-        blocks = Array(lists.words[ranks...])
+        words = lists.words
+        ranges = lists.starts.indices.map { lists.starts[$0] ..< lists.ends[$0] }
         tokensPerRank = lists.tokensPerRank
         pairCounts = lists.pairCounts
         self.routing = routing
@@ -71,7 +76,10 @@ private struct EntryLists {
     private var lastOfList: [Int]
     private var lastOfRank: [Int]
 
-    private(set) var words: [[UInt64]]
+    /// One stretch per list that is used, long enough for every token.
+    private(set) var words: [UInt64]
+    let starts: [Int]
+    private(set) var ends: [Int]
     private(set) var rowCounts: [Int]
     private(set) var contributors: [Int32]
     private(set) var rows: [Int32]
@@ -90,7 +98,15 @@ private struct EntryLists {
         }
         lastOfList = [Int](repeating: -1, count: 2 * ranks)
         lastOfRank = [Int](repeating: -1, count: ranks)
-        words = [[UInt64]](repeating: [], count: 2 * ranks)
+        let used = Set(listOfRank)
+        let stretch = routing.tokenCount * (routing.topK + 1)
+        var wordCount = 0
+        starts = (0 ..< 2 * ranks).map { list in
+            defer { wordCount += used.contains(list) ? stretch : 0 }
+            return wordCount
+        }
+        ends = starts
+        words = [UInt64](repeating: 0, count: wordCount)
         rowCounts = [Int](repeating: 0, count: 2 * ranks)
         contributors = [Int32](repeating: -1, count: routing.tokenCount * routing.topK)
         rows = contributors
@@ -115,13 +131,13 @@ private struct EntryLists {
             let isFirst = lastOfList[list] != token
             if isFirst {
                 lastOfList[list] = token
-                words[list].append(Entry.head(row: token, count: 0))
-                for _ in 0 ..< topK { words[list].append(0) }
+                words[ends[list]] = Entry.head(row: token, count: 0)
+                ends[list] += topK + 1
             }
-            let head = words[list].count - topK - 1
-            let place = Entry.count(words[list][head])
-            words[list][head] += 1 << 32
-            words[list][head + 1 + place] = Entry.pair(
+            let head = ends[list] - topK - 1
+            let place = Entry.count(words[head])
+            words[head] += 1 << 32
+            words[head + 1 + place] = Entry.pair(
                 local: local, choice: choice, place: map.placeInNode[reader],
                 weight: routing.weights[index])
             if isFirst || !addsBeforeReturn {

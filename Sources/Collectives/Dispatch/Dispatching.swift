@@ -11,30 +11,27 @@ extension Operation {
 
     /// Encodes the tokens, tells the ranks of this node where they are, and posts the blocks for
     /// other nodes.
-    func startDispatch(_ tokens: Tensor, layout: DispatchLayout) throws {
+    ///
+    /// - Parameter encode: Writes a token as it travels.
+    func startDispatch(
+        _ layout: DispatchLayout, encode: (Int, inout MutableRawSpan) -> Void
+    ) throws {
         begin(.dispatching)
         let carriers = map.remoteCarriers
         try group.flushAfterLoss(deadline("dispatch"))
-        encode(tokens, layout)
+        let here = own
+        for token in layout.tokensSent {
+            window.withMutableBytes(here.token(buffer, Int(token))) { encode(Int(token), &$0) }
+        }
         for carrier in carriers { try sendBlock(to: carrier, layout) }
         for rank in map.neighbours {
-            tell(rank, words: layout.entries[rank], source: map.rank)
+            tell(rank, words: layout.entries(rank), source: map.rank)
             try signal(.entries, at: rank, count: layout.entryCount(rank))
         }
     }
 
-    private func encode(_ tokens: Tensor, _ layout: DispatchLayout) {
-        let codec = group.configuration.dispatchCodec
-        let map = own
-        for token in layout.tokensSent {
-            window.withMutableBytes(map.token(buffer, Int(token))) { bytes in
-                codec.encode(tokens.row(Int(token)), into: &bytes)
-            }
-        }
-    }
-
     /// Writes the entries of a source into the window of a rank of this node.
-    private func tell(_ rank: Int, words: [UInt64], source: Int) {
+    private func tell(_ rank: Int, words: ArraySlice<UInt64>, source: Int) {
         let there = group.maps[rank]
         let count = words.count * 8 / there.entryBytes
         withNeighbourMutable(rank, there.entries(buffer, from: source, count: count)) { bytes in
@@ -45,7 +42,7 @@ extension Operation {
 
     /// Puts a block together and posts it: the head, then each token with its entry before it.
     private func sendBlock(to carrier: Int, _ layout: DispatchLayout) throws {
-        let words = layout.blocks[carrier]
+        let words = Array(layout.block(carrier))
         let stride = layout.stride
         let count = layout.slotCount(carrier)
         let map = own
@@ -92,11 +89,10 @@ extension Operation {
         for source in map.carriedSources where !isRelayed[source] {
             try fanOut(from: source, deadline)
         }
-        beginEntries()
+        arrived.begin()
         for source in 0 ..< map.rankCount {
             if !map.masked[source] { try takeEntries(from: source, deadline) }
-            sourceEntries.append(Int32(entryRow.count))
-            sourcePairs.append(Int32(pairs.count))
+            arrived.endSource()
         }
         arrange(alignment: 1)
         phase = .received
@@ -123,7 +119,7 @@ extension Operation {
         }
         for (place, rank) in members.enumerated() where served(rank, source) {
             let stride = group.configuration.topK + 1
-            tell(rank, words: lists[place], source: source)
+            tell(rank, words: lists[place][...], source: source)
             let index = Arrival.index(
                 .entries, buffer: buffer, from: source, rankCount: map.rankCount)
             try window.signal(

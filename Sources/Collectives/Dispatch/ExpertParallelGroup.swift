@@ -34,6 +34,8 @@ public final class ExpertParallelGroup {
     public private(set) var placement: ExpertPlacement
     /// The records of the last operations, oldest first, at most `recordLimit`.
     public private(set) var records: [OperationRecord] = []
+    /// What it has cost to leave them.
+    public internal(set) var recordingTime = Duration.zero
     /// How many records are kept: a training step of many layers and micro-batches.
     public static let recordLimit = 4096
     /// Hears of every call of an exchange, before and after it.
@@ -134,10 +136,40 @@ public final class ExpertParallelGroup {
 
     /// Sends tokens along a layout that was computed before.
     public func dispatch(_ tokens: Tensor, layout: DispatchLayout) throws -> DispatchInFlight {
+        let codec = configuration.dispatchCodec
+        return try start(layout, rows: tokens.rows, columns: tokens.columns) { token, bytes in
+            codec.encode(tokens.row(token), into: &bytes)
+        }
+    }
+
+    /// Sends tokens that rest in f32, in bf16, or as they travel. bf16 is half of what there is to
+    /// read, and a token that rests as it travels is only copied.
+    ///
+    /// - Parameter tokens: `[tokens, hidden]`; not needed after the call.
+    public func dispatch(_ tokens: EncodedRows, routing: Routing) throws -> DispatchInFlight {
+        try dispatch(tokens, layout: layout(for: routing))
+    }
+
+    /// Sends such tokens along a layout that was computed before.
+    public func dispatch(_ tokens: EncodedRows, layout: DispatchLayout) throws -> DispatchInFlight {
+        let codec = configuration.dispatchCodec
+        guard codec.encodes(tokens.codec) else {
+            throw CollectivesError.codec(tokens.codec.description, travels: codec.description)
+        }
+        return try start(layout, rows: tokens.rows, columns: tokens.columns) { token, bytes in
+            codec.encode(
+                tokens.row(token), as: tokens.codec, columns: tokens.columns, into: &bytes)
+        }
+    }
+
+    @inline(__always)
+    private func start(
+        _ layout: DispatchLayout, rows: Int, columns: Int,
+        encode: (Int, inout MutableRawSpan) -> Void
+    ) throws -> DispatchInFlight {
         let shape = [layout.tokenCount, configuration.hiddenSize]
-        guard tokens.rows == shape[0], tokens.columns == shape[1] || tokens.rows == 0 else {
-            throw CollectivesError.shape(
-                "tokens", found: [tokens.rows, tokens.columns], expected: shape)
+        guard rows == shape[0], columns == shape[1] || rows == 0 else {
+            throw CollectivesError.shape("tokens", found: [rows, columns], expected: shape)
         }
         sequence += 1
         let operation = operations[Int(sequence % UInt64(operations.count))]
@@ -146,7 +178,7 @@ public final class ExpertParallelGroup {
             throw CollectivesError.tooManyInFlight(limit: operations.count)
         }
         operation.prepare(layout, sequence: sequence)
-        try operation.watched(.dispatch) { try operation.startDispatch(tokens, layout: layout) }
+        try operation.watched(.dispatch) { try operation.startDispatch(layout, encode: encode) }
         return DispatchInFlight(operation: operation)
     }
 
@@ -178,7 +210,7 @@ public final class ExpertParallelGroup {
         _ received: consuming ReceivedTokens, weighting: Weighting = .gate
     ) throws -> CombineInFlight {
         let operation = received.operation
-        try operation.startCombine(weighting: weighting)
+        try operation.watched(.combine) { try operation.startCombine(weighting: weighting) }
         return CombineInFlight(operation: operation)
     }
 

@@ -22,12 +22,12 @@ public struct ReceivedTokens: ~Copyable {
     let operation: Operation
 
     /// Rows in all: one per token and local expert.
-    public var rowCount: Int { operation.positions.count }
+    public var rowCount: Int { operation.arrived.positions.count }
     /// Where each local expert's rows begin in the order of `gather`; one more than experts. With
     /// an alignment, the counts are rounded up to it.
-    public var expertOffsets: [Int] { operation.expertOffsets }
+    public var expertOffsets: [Int] { operation.arrived.expertOffsets }
     /// Rows of each local expert.
-    public var expertCounts: [Int] { operation.expertCounts }
+    public var expertCounts: [Int] { operation.arrived.expertCounts }
     /// Gate weights of the rows, in the order of `gather`; 0 for padding.
     public var weights: [Float] { operation.rowWeights }
     /// Tokens in all: one per token and this rank, however many of its experts it meets here.
@@ -37,7 +37,7 @@ public struct ReceivedTokens: ~Copyable {
     public mutating func align(to alignment: Int) { operation.arrange(alignment: alignment) }
 
     /// Rows that `gather` fills, padding included.
-    public var gatheredRowCount: Int { operation.expertOffsets.last ?? 0 }
+    public var gatheredRowCount: Int { operation.arrived.expertOffsets.last ?? 0 }
 
     /// Decodes the tokens, grouped by local expert, each group in order of source rank and token.
     ///
@@ -89,6 +89,17 @@ public struct CombineInFlight: ~Copyable {
     /// - Parameter rows: `[tokens, hidden]` of the dispatch; a residual or bias may be in it.
     public consuming func wait(addingInto rows: Tensor) throws {
         try operation.watched(.finish) { try operation.finishCombine(addingInto: rows) }
+    }
+
+    /// Returns when all outputs are home, and writes their sums to `rows`, whatever those held;
+    /// zeros for a token that went nowhere.
+    ///
+    /// Each sum is added up in f32 and rounded once. Of bf16 rows half as many bytes are written as
+    /// of f32, and none are read.
+    ///
+    /// - Parameter rows: `[tokens, hidden]` of the dispatch, in f32 or bf16.
+    public consuming func wait(into rows: EncodedRows) throws {
+        try operation.finishCombine(into: rows)
     }
 
     /// As `wait(addingInto:)`, and returns the scalars that came with the rows.

@@ -10,27 +10,16 @@ final class Operation {
 
     /// The group lives as long as any of its operations is used.
     unowned let group: ExpertParallelGroup
+    /// The group's, here so that loops over rows need not look there.
+    let window: Window
+    let rank: Int
     let buffer: Int
     var phase = Phase.idle
     var sequence: UInt64 = 0
     var layout: DispatchLayout?
     var weighting = Weighting.gate
 
-    // What arrived, flat. An entry is a received token; a pair is its meeting with one expert.
-    var entrySource: [Int32] = []
-    var entryRow: [Int32] = []
-    /// Where each entry's pairs begin; one more than entries.
-    var entryPairs: [Int32] = []
-    var pairs: [UInt64] = []
-    /// First entry of each source rank; one more than ranks.
-    var sourceEntries: [Int32] = []
-    /// First pair of each source rank; one more than ranks.
-    var sourcePairs: [Int32] = []
-
-    /// Per pair: its row in the order of `gather`.
-    var positions: [Int32] = []
-    var expertOffsets: [Int] = []
-    var expertCounts: [Int] = []
+    var arrived = Arrivals()
     var homeScalars: [Float] = []
 
     // Times, in nanoseconds of the node's clock.
@@ -48,6 +37,8 @@ final class Operation {
     init(group: ExpertParallelGroup, buffer: Int) {
         self.group = group
         self.buffer = buffer
+        window = group.window
+        rank = group.map.rank
         blockCounts = [Int](repeating: 0, count: group.map.rankCount)
         returnedBytes = blockCounts
         isRelayed = [Bool](repeating: false, count: group.map.rankCount)
@@ -93,10 +84,9 @@ final class Operation {
     }
 
     var map: RankMap { group.map }
-    var window: Window { group.window }
-    var own: WindowMap { group.maps[group.map.rank] }
+    var own: WindowMap { group.maps[rank] }
     var hidden: Int { group.configuration.hiddenSize }
-    var tokenCount: Int { entryRow.count }
+    var tokenCount: Int { arrived.entryRow.count }
 
     func deadline(_ phase: StaticString) -> Deadline {
         Deadline(group.configuration.limit, phase)
@@ -144,7 +134,7 @@ final class Operation {
     func withNeighbour<R>(
         _ rank: Int, _ range: Range<Int>, _ body: (RawSpan) throws -> R
     ) rethrows -> R {
-        if rank == map.rank { return try window.withBytes(range, body) }
+        if rank == self.rank { return try window.withBytes(range, body) }
         let result = try window.withPeerBytes(of: Rank(rawValue: rank), range) { bytes in
             try body(bytes.bytes)
         }
@@ -159,7 +149,7 @@ final class Operation {
     func withNeighbourMutable(
         _ rank: Int, _ range: Range<Int>, _ body: (inout MutableRawSpan) -> Void
     ) {
-        if rank == map.rank { return window.withMutableBytes(range, body) }
+        if rank == self.rank { return window.withMutableBytes(range, body) }
         guard window.withPeerBytes(of: Rank(rawValue: rank), range, body) != nil else {
             preconditionFailure("stores do not reach rank \(rank) of this node")
         }

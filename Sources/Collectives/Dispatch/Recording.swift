@@ -14,6 +14,7 @@ extension Operation {
                 skew: .nanoseconds(Int64(lastBegin - min(began, lastBegin))),
                 exposedTime: .nanoseconds(Int64(exposed)), began: began, ended: now, waits: waits,
                 masked: masked.map { Rank(rawValue: $0) }))
+        group.recordingTime += .nanoseconds(Int64(Clock.nanoseconds() - now))
     }
 
     private func dispatchBytes(_ layout: DispatchLayout) -> (logical: [Int], physical: [Int]) {

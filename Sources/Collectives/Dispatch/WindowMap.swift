@@ -104,9 +104,15 @@ struct WindowMap: Sendable, Equatable {
 
     /// The bytes of one output row for a source.
     func output(_ buffer: Int, to source: Int, _ row: Int) -> Range<Int> {
-        let index = source * tokenLimit * rowsPerToken + row
-        let start = buffer * bufferBytes + outputsOffset + index * outputStride
-        return start ..< start + outputBytes
+        outputs(buffer, to: source)[row]
+    }
+
+    /// Where the output rows for a source lie.
+    func outputs(_ buffer: Int, to source: Int) -> RowPlaces {
+        let start = source * tokenLimit * rowsPerToken * outputStride
+        return RowPlaces(
+            start: buffer * bufferBytes + outputsOffset + start, stride: outputStride,
+            byteCount: outputBytes)
     }
 
     /// The block of a source elsewhere, with room for `count` tokens.
@@ -146,6 +152,17 @@ struct WindowMap: Sendable, Equatable {
 
     /// Most entries that a source may announce.
     var tokenCeiling: Int { tokenLimit }
+}
+
+/// Rows of one kind in a window: a few numbers, for loops that would copy a whole map per row.
+struct RowPlaces {
+    let start: Int, stride: Int, byteCount: Int
+
+    @inline(__always)
+    subscript(row: Int) -> Range<Int> {
+        let first = start + row * stride
+        return first ..< first + byteCount
+    }
 }
 
 /// The signal words of one rank's window: one per buffer, kind and sender.

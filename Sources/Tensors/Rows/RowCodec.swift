@@ -76,7 +76,7 @@ public enum RowCodec: Hashable, Codable, Sendable {
         }
     }
 
-    private func encode(
+    func encode(
         _ row: UnsafePointer<Float>, _ count: Int, _ target: UnsafeMutableRawPointer
     ) {
         switch self {

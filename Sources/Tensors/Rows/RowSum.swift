@@ -9,12 +9,15 @@ internal import CKernels
     private let rowBytes: Int
     private var rows: [UnsafeRawPointer] = unsafe []
     private var weights: [Float] = []
+    /// A sum on its way into a codec that no kernel writes.
+    private let scratch: Tensor
 
     /// Rows of this codec and width; room for `capacity` of them.
     public init(_ codec: RowCodec, columns: Int, capacity: Int) {
         self.codec = codec
         self.columns = columns
         rowBytes = codec.byteCount(columns: columns)
+        scratch = Tensor(rows: 1, columns: columns)
         unsafe rows.reserveCapacity(capacity)
         weights.reserveCapacity(capacity)
     }
@@ -48,6 +51,29 @@ internal import CKernels
                 unsafe rows.withMemoryRebound(to: UnsafePointer<UInt16>?.self) { rows in
                     unsafe ck_bf16_sum(
                         rows.baseAddress, weights, Int32(rows.count), sums, target.count)
+                }
+            }
+        }
+    }
+
+    /// target = the rows that are lent now, added from zero on and encoded; zeros if none are.
+    public func write(into target: inout MutableRawSpan, as resting: RowCodec) {
+        guard codec == .bfloat16, resting == .bfloat16 else {
+            let scratch = scratch
+            scratch.fill(0)
+            var sums = scratch.mutableRow(0)
+            add(into: &sums)
+            return resting.encode(scratch.row(0), into: &target)
+        }
+        precondition(
+            target.byteCount >= 2 * columns, "\(target.byteCount) bytes for \(columns) columns")
+        unsafe target.withUnsafeMutableBytes { target in
+            guard let base = target.baseAddress else { return }
+            unsafe rows.withUnsafeBufferPointer { rows in
+                unsafe rows.withMemoryRebound(to: UnsafePointer<UInt16>?.self) { rows in
+                    unsafe ck_bf16_sum_to_bf16(
+                        rows.baseAddress, weights, Int32(rows.count),
+                        base.assumingMemoryBound(to: UInt16.self), columns)
                 }
             }
         }

@@ -92,13 +92,11 @@ extension Window {
             engine?.poll()
             now = fabric_now()
             // Past the usual time of a store, whoever else wants the core may have it.
-            if now &- begin > Self.politeAfter { sched_yield() }
+            if now &- begin > fabric.politeNanoseconds { sched_yield() }
         } while now < end
         engine?.endPolling(isSleepNext: true)
         return nil
     }
-
-    private static let politeAfter: UInt64 = 20_000
 
     /// Bounds what a wake-up lost to a dying writer (signal stored, doorbell not rung) can cost.
     private static let longestSleep: UInt64 = 100_000_000

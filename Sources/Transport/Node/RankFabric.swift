@@ -17,6 +17,8 @@ public final class RankFabric: Fabric {
     public let rankCount: Int
     let control: ControlBlock
     let pollNanoseconds: UInt64
+    /// How much of that a wait keeps the core to itself; then it yields between looks.
+    let politeNanoseconds: UInt64
     let members: [Member]
     let losses: Losses
     private let exchange: any AddressExchange
@@ -53,24 +55,30 @@ public final class RankFabric: Fabric {
         self.exchange = exchange
         self.engine = engine
         self.losses = losses
-        pollNanoseconds = Self.pollNanoseconds(configuration, members)
+        let hasCores = Self.hasCores(configuration.rank, members)
+        pollNanoseconds = Self.pollNanoseconds(configuration, members, hasCores)
+        politeNanoseconds = hasCores ? 20_000 : 2_000
         pulse = try Pulse(
             own: control, rank: configuration.rank, members: members,
             silenceLimit: configuration.silenceLimit, losses: losses)
     }
 
-    /// Polls longer where each rank has a core: a futex wake costs about 5 us, a time slice lost
-    /// to a poller costs milliseconds. Across nodes the limit must exceed what a sleeping peer
-    /// takes to answer (90 us measured), or both sides sleep in turn for ever.
+    /// Whether each rank of this node has a core of its own.
+    private static func hasCores(_ rank: Rank, _ members: [Member]) -> Bool {
+        let own = members[rank.rawValue].nodeIndex
+        return members.count { $0.nodeIndex == own } <= sysconf(Int32(_SC_NPROCESSORS_ONLN))
+    }
+
+    /// Inside a node: a futex wake costs about 5 us, so a rank with a core polls four times that;
+    /// one that shares its core yields it for the time of a few, so that ranks in step pass the
+    /// core on without sleeping. Across nodes the limit must exceed what a sleeping peer takes to
+    /// answer (90 us measured), or both sides sleep in turn for ever.
     private static func pollNanoseconds(
-        _ configuration: FabricConfiguration, _ members: [Member]
+        _ configuration: FabricConfiguration, _ members: [Member], _ hasCores: Bool
     ) -> UInt64 {
         if let limit = configuration.pollLimit { return limit.wholeNanoseconds }
-        let own = members[configuration.rank.rawValue].nodeIndex
-        let neighbours = members.count { $0.nodeIndex == own }
-        let hasCores = neighbours <= sysconf(Int32(_SC_NPROCESSORS_ONLN))
         if members.contains(where: { !$0.storesReach }) { return hasCores ? 200_000 : 20_000 }
-        return hasCores ? 20_000 : 5_000
+        return hasCores ? 20_000 : 50_000
     }
 
     /// Makes what needs all ranks: the window that barriers use.

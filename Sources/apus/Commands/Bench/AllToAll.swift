@@ -35,6 +35,8 @@ struct AllToAllCommand: ParsableCommand {
     var routing = "uniform"
     @Option(help: "How tokens travel: fp8, fp8-pow2, bf16 or f32.") var dispatch = "fp8"
     @Option(help: "How outputs travel: bf16 or f32.") var combine = "bf16"
+    @Option(help: "How tokens and sums rest at the caller: bf16, or f32 (where f32 travels).")
+    var values: String?
     @Flag(inversion: .prefixedNo, help: "Add outputs inside rank and node before they go home.")
     var add: Bool?
     @Option(help: "Also measure peers with the same counts: mpi, ucx or mpi,ucx.")
@@ -96,6 +98,12 @@ struct AllToAllCommand: ParsableCommand {
         }
         options.dispatchCodec = dispatchCodec
         options.combineCodec = combineCodec
+        options.restCodec = try values.map { name in
+            guard let codec = RowCodec(named: name), codec == .bfloat16 || codec == .float32 else {
+                throw ValidationError("--values \(name): bf16 or f32")
+            }
+            return codec
+        }
         options.pattern = try pattern()
         return options
     }

@@ -1,5 +1,6 @@
 import Collectives
 import Foundation
+import Transport
 
 /// What a reader must know to repeat a measurement.
 enum BenchHeader {
@@ -16,16 +17,36 @@ enum BenchHeader {
                 + "\(options.combineCodec)\(adds ? ", added before return" : ""), seed "
                 + "\(options.seed), \(options.iterationCount) iterations after "
                 + "\(options.warmUpCount)",
+            devices(),
             "bytes count all ranks' traffic, that of a rank with itself too; 1 GB is 10^9 bytes",
-            "times are the slowest rank's, from a barrier on, routing and encoding included",
+            "times are the slowest rank's, from a barrier on. dispatch: layout from the routing, "
+                + "\(options.restingCodec) to \(options.dispatchCodec), until all can be read; "
+                + "combine: from rows that experts wrote in place to sums in "
+                + "\(options.restingCodec)",
             "inside a node a token is stored once, and every rank reads it where it lies",
             "window and staging at most \(result.window_bytes / 1_000_000) MB per rank, resident "
-                + "growth while measuring \(result.resident_growth_bytes / 1024) KiB",
+                + "growth while measuring \(result.resident_growth_bytes / 1024) KiB; "
+                + String(format: "records took %.3f%% of the time", result.recording_share * 100),
         ]
+        if result.compare != nil {
+            lines.append(
+                "a peer's time is its wire alone: the same bytes, encoded and packed beforehand, "
+                    + "left packed and not added up")
+        }
         for (rank, row) in result.transports.enumerated() {
             lines.append("rank \(rank) reaches: \(row.joined(separator: " "))")
         }
         return lines
+    }
+
+    /// Versions, and what this node could send through.
+    private static func devices() -> String {
+        let networks = NetworkAddress.all().map { "\($0.device) \($0.address)" }
+        let ports = VerbsDevices.ports().map { port in
+            "\(port.device) port \(port.port)\(port.isActive ? "" : " (down)")"
+        }
+        return "UCX \(UCXLibrary.version); network \(networks.joined(separator: ", ")); RDMA "
+            + (ports.isEmpty ? "none" : ports.joined(separator: ", "))
     }
 }
 

@@ -60,12 +60,35 @@ struct Comparison {
             }
             found[peer] = AllToAllResult.Comparison(
                 dispatch_us: best.1[0], combine_us: best.1[1],
-                method: "\(best.0.method) \(best.0.name)", ours: ours)
+                method: "\(best.0.method) \(best.0.name), \(try Self.version(of: peer))",
+                ours: ours)
         }
         return found
     }
 
+    private static func version(of peer: String) throws -> String {
+        guard peer == "mpi" else { return "UCX \(UCXLibrary.version)" }
+        let text = try output(["mpirun", "--version"])
+        return "Open MPI \(text.prefix { $0 != "\n" }.split(separator: " ").last ?? "")"
+    }
+
+    /// Every way of a peer; with more ranks than cores, left to the scheduler and bound in turn.
     private func ways(of peer: String) -> [Way]? {
+        let isCrowded = ours.ranks > ProcessInfo.processInfo.activeProcessorCount
+        return unboundWays(of: peer)?.flatMap { way in
+            let free = Way(
+                name: way.name, arguments: ["--bind-to", "none"] + way.arguments,
+                method: way.method)
+            let bound = Way(
+                name: way.name + " bound",
+                arguments: ["--bind-to", "core:overload-allowed", "--map-by", "core"]
+                    + way.arguments,
+                method: way.method)
+            return isCrowded ? [free, bound] : [free]
+        }
+    }
+
+    private func unboundWays(of peer: String) -> [Way]? {
         let ob1 = ["--mca", "pml", "ob1", "--mca", "btl"]
         let ucx =
             ["--mca", "pml", "ucx", "--mca", "pml_ucx_tls", "any"]
@@ -96,7 +119,7 @@ struct Comparison {
     private func time(_ way: Way, _ program: String, _ counts: String) throws -> [Double] {
         let root = geteuid() == 0 ? ["--allow-run-as-root"] : []
         let text = try Self.output(
-            ["mpirun"] + root + ["--oversubscribe", "--bind-to", "none", "-np", "\(ours.ranks)"]
+            ["mpirun"] + root + ["--oversubscribe", "-np", "\(ours.ranks)"]
                 + way.arguments
                 + [program, counts, "\(ours.options.iterationCount)", way.method])
         let numbers = text.split(separator: " ").dropFirst().compactMap {

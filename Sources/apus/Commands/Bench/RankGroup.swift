@@ -27,6 +27,7 @@ struct RankOptions: ParsableArguments {
                 return try RankGroup(count: ranks).run()
             }
             if launch.launcher == "apus" { ParentProcess.followIntoDeath() }
+            if variables[RankGroup.bindVariable] != nil { try Cores.bind(launch.rank) }
             let exchange = try exchange(launch)
             let fabric = try makeFabric(try configuration(launch), exchange: exchange)
             defer { fabric.close() }
@@ -75,6 +76,9 @@ extension TransportError {
 struct RankGroup {
     let count: Int
 
+    /// Tells a child that ranks outnumber the cores, so that it takes one in turn.
+    static let bindVariable = "APUS_BIND"
+
     /// Serves the rendezvous, starts the ranks, and waits for all.
     func run() throws {
         let token = RendezvousToken.random()
@@ -90,6 +94,9 @@ struct RankGroup {
                 "APUS_RANK": "\(rank)", "APUS_RANK_COUNT": "\(count)",
                 "APUS_RENDEZVOUS": rendezvous.address, "APUS_TOKEN": token,
             ]) { $1 }
+            if count > ProcessInfo.processInfo.activeProcessorCount {
+                child.environment?[Self.bindVariable] = "1"
+            }
             try child.run()
             children.append(child)
         }
