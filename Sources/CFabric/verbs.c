@@ -24,6 +24,23 @@ int fabric_post_write(
     return ibv_post_send(queue, &request, &failed);
 }
 
+int fabric_post_read(
+    struct ibv_qp *queue, uint64_t identifier, uint64_t address, uint32_t length,
+    uint32_t local_key, uint64_t remote_address, uint32_t remote_key) {
+    struct ibv_sge piece = {.addr = address, .length = length, .lkey = local_key};
+    struct ibv_send_wr request = {
+        .wr_id = identifier,
+        .sg_list = &piece,
+        .num_sge = 1,
+        .opcode = IBV_WR_RDMA_READ,
+        .send_flags = IBV_SEND_SIGNALED,
+    };
+    request.wr.rdma.remote_addr = remote_address;
+    request.wr.rdma.rkey = remote_key;
+    struct ibv_send_wr *failed;
+    return ibv_post_send(queue, &request, &failed);
+}
+
 int fabric_post_receive(struct ibv_qp *queue, uint64_t identifier) {
     struct ibv_recv_wr request = {.wr_id = identifier};
     struct ibv_recv_wr *failed;
@@ -77,10 +94,15 @@ int fabric_query_port(struct ibv_context *device, uint8_t number, fabric_port *p
     port->is_ethernet = attributes.link_layer == IBV_LINK_LAYER_ETHERNET;
     port->gigabits = rate * width;
     port->mtu = 128u << attributes.active_mtu;
-    union ibv_gid gid = {0};
-    (void)ibv_query_gid(device, number, 0, &gid);
-    memcpy(port->gid, gid.raw, sizeof(port->gid));
+    port->gid_count = attributes.gid_tbl_len;
     return 0;
+}
+
+int fabric_query_gid(struct ibv_context *device, uint8_t port, int index, uint8_t gid[16]) {
+    union ibv_gid found = {0};
+    int status = ibv_query_gid(device, port, index, &found);
+    memcpy(gid, found.raw, sizeof(found.raw));
+    return status;
 }
 
 int fabric_create_queue(
@@ -98,8 +120,8 @@ int fabric_create_queue(
 static struct rdma_conn_param parameters(const void *data, uint8_t length) {
     // 7 retries of a receiver that is not ready means for ever: heartbeats end it, not a count.
     struct rdma_conn_param value = {
-        .private_data = data, .private_data_len = length, .responder_resources = 1,
-        .initiator_depth = 1, .retry_count = 7, .rnr_retry_count = 7};
+        .private_data = data, .private_data_len = length, .responder_resources = 4,
+        .initiator_depth = 4, .retry_count = 7, .rnr_retry_count = 7};
     return value;
 }
 

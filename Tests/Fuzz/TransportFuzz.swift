@@ -7,14 +7,15 @@ public func fuzzTransport(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {
     guard size > 0 else { return 0 }
     let kind = data[0]
     let bytes = Array(UnsafeBufferPointer(start: data + 1, count: size - 1))
-    switch kind % 7 {
+    switch kind % 8 {
     case 0: fuzzPut(bytes)
     case 1: fuzzHello(bytes)
     case 2: fuzzOffer(bytes)
     case 3: fuzzJoin(bytes)
     case 4: fuzzFrame(bytes)
     case 5: fuzzGreeting(bytes)
-    default: fuzzOrder(bytes)
+    case 6: fuzzOrder(bytes)
+    default: fuzzAddresses(bytes)
     }
     return 0
 }
@@ -67,6 +68,28 @@ private func fuzzFrame(_ bytes: [UInt8]) {
 private func fuzzGreeting(_ bytes: [UInt8]) {
     guard let greeting = try? VerbsGreeting(decoding: bytes) else { return }
     precondition(greeting.encoded() == Array(bytes.prefix(VerbsGreeting.byteCount)))
+}
+
+/// The addresses by which engines connect, read as their `connect` and `learn` read them.
+private func fuzzAddresses(_ bytes: [UInt8]) {
+    var rails = WireReader(bytes, from: "f")
+    if let count = try? rails.count("rail count", in: 1 ... 64) {
+        precondition((1 ... 64).contains(count))
+        for _ in 0 ..< count {
+            guard (try? rails.integer(UInt64.self, "key")) != nil,
+                let worker = try? rails.blob("worker address", limit: ExchangeLimit.blobBytes)
+            else { break }
+            precondition(worker.count <= bytes.count)
+        }
+        try? rails.finish()
+    }
+    var verbs = WireReader(bytes, from: "f")
+    guard (try? verbs.integer(UInt64.self, "key")) != nil,
+        let host = try? verbs.text("address", limit: 64)
+    else { return }
+    precondition(host.utf8.count <= 64)
+    _ = try? verbs.integer(UInt16.self, "port")
+    try? verbs.finish()
 }
 
 /// Bytes are sequence numbers, near to what is expected or far from it.

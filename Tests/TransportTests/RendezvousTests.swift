@@ -183,6 +183,16 @@ import Topology
                     token: "x"))
     }
 
+    @Test func `ranks of torchrun do not meet where its own store listens`() throws {
+        let environment = try #require(
+            try LaunchEnvironment.detect(in: [
+                "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "node1", "MASTER_PORT": "29500",
+                "TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_USE_AGENT_STORE": "True",
+            ]))
+        #expect(environment.rendezvous.hasPrefix("node1:"))
+        #expect(!environment.rendezvous.hasSuffix(":29500"))
+    }
+
     @Test func `Open MPI on one node needs no address`() throws {
         let environment = try LaunchEnvironment.detect(in: [
             "OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2",

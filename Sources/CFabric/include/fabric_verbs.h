@@ -14,19 +14,24 @@ typedef struct fabric_completion {
     bool is_receive;
 } fabric_completion;
 
-/// State, rate and first GID of a port.
+/// State and rate of a port, and how many GIDs it has room for.
 typedef struct fabric_port {
     bool is_active;
     bool is_ethernet;
     double gigabits;
     uint32_t mtu;
-    uint8_t gid[16];
+    int gid_count;
 } fabric_port;
 
 /// Posts an RDMA write, signalled; `immediate` < 0 sends none. 0 or errno.
 int fabric_post_write(
     struct ibv_qp *queue, uint64_t identifier, uint64_t address, uint32_t length,
     uint32_t local_key, uint64_t remote_address, uint32_t remote_key, int64_t immediate);
+
+/// Posts an RDMA read, signalled. 0 or errno.
+int fabric_post_read(
+    struct ibv_qp *queue, uint64_t identifier, uint64_t address, uint32_t length,
+    uint32_t local_key, uint64_t remote_address, uint32_t remote_key);
 
 /// Posts a receive without memory, for the immediate of a write. 0 or errno.
 int fabric_post_receive(struct ibv_qp *queue, uint64_t identifier);
@@ -42,6 +47,9 @@ const char *fabric_completion_text(uint32_t status);
 
 /// Queries port `number` (from 1). 0 or errno.
 int fabric_query_port(struct ibv_context *device, uint8_t number, fabric_port *port);
+
+/// The port's GID `index`; `ibv_query_gid` fills a union. 0 or -1.
+int fabric_query_gid(struct ibv_context *device, uint8_t port, int index, uint8_t gid[16]);
 
 /// A reliable connection's queue pair on a connection identifier. 0 or -1 and errno.
 int fabric_create_queue(

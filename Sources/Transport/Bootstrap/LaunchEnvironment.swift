@@ -92,9 +92,11 @@ public struct LaunchEnvironment: Equatable, Sendable {
             address: { _ in nil }),
         Source(
             launcher: "torchrun", rank: "RANK", rankCount: "WORLD_SIZE",
-            job: ["TORCHELASTIC_RUN_ID"],
+            job: ["TORCHELASTIC_RUN_ID", "MASTER_PORT"],
             address: { variables in
                 guard let host = variables["MASTER_ADDR"] else { return nil }
+                // torchrun's own store listens at the port then: ranks meet at another.
+                if variables["TORCHELASTIC_USE_AGENT_STORE"] == "True" { return host }
                 return variables["MASTER_PORT"].map { "\(host):\($0)" } ?? host
             }),
         Source(

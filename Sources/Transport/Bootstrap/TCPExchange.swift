@@ -11,16 +11,20 @@ public final class TCPExchange: AddressExchange {
     private let socket: StreamSocket
     /// Rank 0 serves the meeting where nobody else does.
     private let rendezvous: TCPRendezvous?
+    /// The rank that serves the meeting, where one does.
+    private let server: Rank?
     private let round = Mutex<UInt64>(0)
     private let isClosed = Atomic<Bool>(false)
 
     private init(
-        rank: Rank, rankCount: Int, socket: StreamSocket, rendezvous: TCPRendezvous?
+        rank: Rank, rankCount: Int, socket: StreamSocket, rendezvous: TCPRendezvous?,
+        server: Rank?
     ) {
         self.rank = rank
         self.rankCount = rankCount
         self.socket = socket
         self.rendezvous = rendezvous
+        self.server = server
     }
 
     /// Joins a run without a server of its own: rank 0 listens at the address, all connect to it.
@@ -32,7 +36,7 @@ public final class TCPExchange: AddressExchange {
             ? try TCPRendezvous(address: address, rankCount: rankCount, token: token) : nil
         return try connect(
             to: rendezvous?.address ?? address, rank: rank, rankCount: rankCount, token: token,
-            serving: rendezvous, deadline: deadline)
+            serving: rendezvous, server: 0, deadline: deadline)
     }
 
     /// Joins a rendezvous that somebody serves.
@@ -41,20 +45,21 @@ public final class TCPExchange: AddressExchange {
     ) throws(TransportError) -> TCPExchange {
         try connect(
             to: address, rank: rank, rankCount: rankCount, token: token, serving: nil,
-            deadline: deadline)
+            server: nil, deadline: deadline)
     }
 
     private static func connect(
         to address: String, rank: Rank, rankCount: Int, token: String,
-        serving rendezvous: TCPRendezvous?, deadline: Deadline
+        serving rendezvous: TCPRendezvous?, server: Rank?, deadline: Deadline
     ) throws(TransportError) -> TCPExchange {
         let request = JoinRequest(
             rank: rank, rankCount: rankCount, token: try RendezvousToken(token))
         let socket = try StreamSocket.connect(
             to: try NetworkEndpoint(address), deadline: deadline)
         let exchange = TCPExchange(
-            rank: rank, rankCount: rankCount, socket: socket, rendezvous: rendezvous)
-        try socket.sendAll(request.encoded(), deadline: deadline)
+            rank: rank, rankCount: rankCount, socket: socket, rendezvous: rendezvous,
+            server: server)
+        try exchange.send(request.encoded(), deadline: deadline)
         switch try exchange.receive(deadline: deadline) {
         case .welcome: return exchange
         case .refused(let reason): throw .refused("\(address): \(reason)")
@@ -62,7 +67,31 @@ public final class TCPExchange: AddressExchange {
         }
     }
 
+    /// A connection that ends is the end of the rank that serves the meeting.
+    private func blaming<Value>(
+        _ deadline: Deadline, _ work: () throws(TransportError) -> Value
+    ) throws(TransportError) -> Value {
+        do throws(TransportError) {
+            return try work()
+        } catch {
+            guard case .call(_, let status) = error, let server, server != rank else { throw error }
+            throw .rankLost(server, phase: deadline.description, cause: status)
+        }
+    }
+
+    private func send(_ bytes: [UInt8], deadline: Deadline) throws(TransportError) {
+        try blaming(deadline) { () throws(TransportError) in
+            try socket.sendAll(bytes, deadline: deadline)
+        }
+    }
+
     private func receive(deadline: Deadline) throws(TransportError) -> RendezvousFrame {
+        try blaming(deadline) { () throws(TransportError) in
+            try receiveFrame(deadline: deadline)
+        }
+    }
+
+    private func receiveFrame(deadline: Deadline) throws(TransportError) -> RendezvousFrame {
         let header = try socket.receiveAll(RendezvousFrame.headerBytes, deadline: deadline)
         let (kind, count) = try RendezvousFrame.header(
             header, from: "the rendezvous", limit: RendezvousFrame.limit(rankCount: rankCount))
@@ -88,7 +117,7 @@ public final class TCPExchange: AddressExchange {
         let offer = RendezvousFrame.offer(
             round: number, label: label,
             milliseconds: deadline.remainingNanoseconds / 1_000_000, blob: blob)
-        try socket.sendAll(offer.encoded(), deadline: deadline)
+        try send(offer.encoded(), deadline: deadline)
         // The rendezvous knows who is missing; a moment more lets its answer come.
         let patience = Deadline(deadline.remaining + .milliseconds(500), deadline.phase)
         while true {

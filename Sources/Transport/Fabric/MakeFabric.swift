@@ -16,6 +16,10 @@ public func makeFabric(
             theirs: "\(exchange.rank) of \(exchange.rankCount)",
             ours: "\(configuration.rank) of \(configuration.rankCount)")
     }
+    // Also where no byte will take it: a name that is not here is a slip of the pen.
+    if let device = configuration.device, configuration.transport != .rdma {
+        try NetworkDevices.check(device)
+    }
     let deadline = Deadline(configuration.joinLimit, "join")
     let control = ControlBlock(
         try Region(named: "control", byteCount: ControlBlock.byteCount))

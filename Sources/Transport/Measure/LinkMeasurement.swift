@@ -19,15 +19,15 @@ public struct LinkFigures: Codable, Hashable, Sendable {
 
 /// Measures latency and bandwidth of pairs of ranks over windows, as the data path uses them.
 public final class LinkMeasurement: Sendable {
-    private let fabric: any Fabric
-    private let window: Window
+    let fabric: any Fabric
+    let window: Window
     private let limit: Duration
 
     /// One FP8 token of DeepSeek-V3: hidden 7168.
     public static let tokenBytes = 7168
-    private static let messageBytes = 1 << 20
+    static let messageBytes = 1 << 20
     /// Messages in flight; enough to cover a millisecond of 4 Gbit/s.
-    private static let depth = 8
+    static let depth = 8
 
     private enum Signal {
         static let ping = 0
@@ -80,7 +80,7 @@ public final class LinkMeasurement: Sendable {
         return figures
     }
 
-    private var deadline: Deadline { Deadline(limit, "link measurement") }
+    var deadline: Deadline { Deadline(limit, "link measurement") }
 
     /// One rank's side of one pair's measurement.
     private struct Session {

@@ -58,6 +58,15 @@ final class ProgressEngine: RemoteEngine, @unchecked Sendable {
         return try lock.withLock { (_: inout Void) throws(TransportError) in try body(core) }
     }
 
+    /// Runs `body` on the core if it is verbs; nil if it is another.
+    func withVerbs<R>(_ body: (VerbsCore) throws(TransportError) -> R) throws(TransportError) -> R?
+    {
+        try withState { (core) throws(TransportError) -> R? in
+            guard let verbs = core as? VerbsCore else { return nil }
+            return try body(verbs)
+        }
+    }
+
     func path(to rank: Rank) -> Path {
         if let path = paths.withLock({ $0[rank] }) { return path }
         guard let (path, isFinal) = try? withState({ $0.path(to: rank) }) else { return .own }
@@ -80,6 +89,26 @@ final class ProgressEngine: RemoteEngine, @unchecked Sendable {
     }
 
     func put(
+        _ window: Window, _ range: Range<Int>, to rank: Rank, at offset: Int, signal: Int?,
+        value: UInt64
+    ) throws(TransportError) {
+        var start = range.lowerBound
+        while range.upperBound - start > Self.stretchBytes {
+            let stretch = start ..< start + Self.stretchBytes
+            try post(
+                window, stretch, to: rank, at: offset + start - range.lowerBound, signal: nil,
+                value: 0)
+            start = stretch.upperBound
+        }
+        try post(
+            window, start ..< range.upperBound, to: rank, at: offset + start - range.lowerBound,
+            signal: signal, value: value)
+    }
+
+    /// A core posts a stretch as a whole or not at all, so it must fit into what it has in flight.
+    private static let stretchBytes = 64 << 20
+
+    private func post(
         _ window: Window, _ range: Range<Int>, to rank: Rank, at offset: Int, signal: Int?,
         value: UInt64
     ) throws(TransportError) {
@@ -112,11 +141,17 @@ final class ProgressEngine: RemoteEngine, @unchecked Sendable {
         if isParked.load(ordering: .sequentiallyConsistent) { fabric_eventfd_ring(wake) }
     }
 
+    /// As long as a wait between nodes polls: whoever sleeps sooner answers late.
+    private static let flushPollTime: UInt64 = 200_000
+
     func flush(deadline: Deadline) throws(TransportError) {
         let begin = fabric_now()
         beginPolling()
-        while try withState({ $0.outstandingCount }) > 0, fabric_now() &- begin < pollTime {
+        while try withState({ $0.outstandingCount }) > 0 {
+            let spent = fabric_now() &- begin
+            if spent > Self.flushPollTime { break }
             poll()
+            if spent > pollTime { sched_yield() }
         }
         let isFlushed = try withState { $0.outstandingCount } == 0
         endPolling(isSleepNext: !isFlushed)

@@ -30,7 +30,7 @@ struct UCXSlot {
 
     deinit { unsafe slots.deallocate() }
 
-    var isEmpty: Bool { free.isEmpty }
+    var freeCount: Int { free.count }
 
     mutating func take() -> UnsafeMutablePointer<UCXSlot>? {
         guard let index = free.popLast() else { return nil }

@@ -113,8 +113,8 @@ import Topology
         if outstandingCount == 0, receivingCount == 0 { retired.removeAll() }
     }
 
-    /// Whether no slot is free.
-    var isFull: Bool { slots?.isEmpty ?? true }
+    /// How many more operations can be posted.
+    var freeCount: Int { slots?.freeCount ?? 0 }
 
     var outstandingCount: Int { outstanding.reduce(0, +) }
 }

@@ -30,6 +30,7 @@ import Topology
     /// By window, for the local side of writes.
     var stagingKeys: [Int: UInt32] = [:]
     var failed: [VerbsPeer] = []
+    var turnCount = 0
 
     /// Writes in flight per peer, and receives posted per peer.
     static let depth = 512
@@ -122,7 +123,8 @@ import Topology
             return false
         }
         // What completed before the request rings no event.
-        return !progress()
+        let hasEvents = takeConnectionEvents()
+        return !progress() && !hasEvents
     }
 
     func pulse(silence: UInt64, _ now: UInt64, _ trustedSince: UInt64) {

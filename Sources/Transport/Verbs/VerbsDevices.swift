@@ -13,8 +13,19 @@ public struct VerbsPort: Codable, Hashable, Sendable {
     public let isEthernet: Bool
     /// Lanes times their signalling rate.
     public let gigabitsPerSecond: Double
-    /// The port's first GID, in hexadecimal.
-    public let gid: String
+    /// Bytes of the largest packet's payload.
+    public let maximumPacketBytes: Int
+    /// The port's addresses, as IPv6 is written.
+    public let gids: [String]
+}
+
+extension VerbsPort: CustomStringConvertible {
+    /// One line of a list.
+    public var description: String {
+        "\(device) port \(port): \(isActive ? "active" : "down"), "
+            + "\(isEthernet ? "Ethernet (RoCE)" : "InfiniBand"), \(gigabitsPerSecond) Gbit/s, "
+            + "packets of \(maximumPacketBytes) bytes, GIDs \(gids.joined(separator: " "))"
+    }
 }
 
 /// The RDMA devices of this node.
@@ -33,20 +44,35 @@ public enum VerbsDevices {
             var number: UInt8 = 1
             var port = fabric_port()
             while unsafe fabric_query_port(context, number, &port) == 0 {
-                let gid = unsafe withUnsafeBytes(of: &port.gid) { unsafe Array($0) }
+                let gids = unsafe gids(context, number, count: Int(port.gid_count))
                 ports.append(
                     VerbsPort(
                         device: name, port: Int(number), isActive: port.is_active,
                         isEthernet: port.is_ethernet, gigabitsPerSecond: port.gigabits,
-                        gid: gid.map { hexadecimal($0) }.joined()))
+                        maximumPacketBytes: Int(port.mtu), gids: gids))
                 number += 1
             }
         }
         return ports
     }
 
-    private static func hexadecimal(_ byte: UInt8) -> String {
-        let digits = String(byte, radix: 16)
-        return digits.count == 1 ? "0" + digits : digits
+    /// Those in use: a table has room for many, filled from its beginning and with holes.
+    private static func gids(
+        _ context: UnsafeMutablePointer<ibv_context>, _ port: UInt8, count: Int
+    ) -> [String] {
+        var found: [String] = []
+        for index in 0 ..< min(count, 32) {
+            var gid = [UInt8](repeating: 0, count: 16)
+            guard unsafe fabric_query_gid(context, port, Int32(index), &gid) == 0,
+                gid.contains(where: { $0 != 0 })
+            else { continue }
+            var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+            guard unsafe inet_ntop(AF_INET6, gid, &text, socklen_t(text.count)) != nil else {
+                continue
+            }
+            let bytes = text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+            found.append(String(decoding: bytes, as: UTF8.self))
+        }
+        return found
     }
 }

@@ -104,7 +104,10 @@ import Glibc
     init(
         _ verbs: VerbsDomain, _ memory: UnsafeMutableRawPointer, byteCount: Int, name: String
     ) throws(TransportError) {
-        let access = Int32(IBV_ACCESS_LOCAL_WRITE.rawValue | IBV_ACCESS_REMOTE_WRITE.rawValue)
+        // Reads are for the link benchmark; the data path only writes.
+        let access = Int32(
+            IBV_ACCESS_LOCAL_WRITE.rawValue | IBV_ACCESS_REMOTE_WRITE.rawValue
+                | IBV_ACCESS_REMOTE_READ.rawValue)
         guard let region = unsafe fabric_register(verbs.domain, memory, byteCount, access) else {
             let status = unsafe String(cString: strerror(errno))
             throw .call(

@@ -12,6 +12,7 @@ extension VerbsCore {
     private enum Work {
         static let write: UInt64 = 0
         static let receive: UInt64 = 1
+        static let raw: UInt64 = 2
         static let bits: UInt64 = 4
     }
 
@@ -49,6 +50,27 @@ extension VerbsCore {
         header.value = value
         try unsafe send(header, to: peer, queue)
         return .pending
+    }
+
+    /// Posts a read or a write of staged bytes without a record, for the link benchmark.
+    func postRaw(
+        isRead: Bool, of rank: Rank, _ local: UnsafeRawPointer, _ count: Int, window: Int,
+        offset: Int
+    ) throws(TransportError) {
+        let peer = peers[rank.rawValue]
+        guard !peer.isGone, let queue = unsafe peer.queue, let target = peer.windows[window] else {
+            throw .rankLost(rank, phase: "link measurement", cause: "it was given up")
+        }
+        let work = UInt64(rank.rawValue) << Work.bits | Work.raw
+        let address = UInt64(UInt(bitPattern: local))
+        let place = target.address + UInt64(offset)
+        let key = stagingKeys[window] ?? 0
+        let status =
+            unsafe isRead
+            ? fabric_post_read(queue, work, address, UInt32(count), key, place, target.key)
+            : fabric_post_write(queue, work, address, UInt32(count), key, place, target.key, -1)
+        guard status == 0 else { throw failure("ibv_post_send", status) }
+        peer.rawOutstanding += 1
     }
 
     func say(_ kind: PutHeader.Kind, to rank: Rank, value: UInt64) {
@@ -98,11 +120,16 @@ extension VerbsCore {
         }
     }
 
+    /// Turns of `progress` between two looks at the connections; `arm` looks too.
+    private static let eventTurns = 256
+
     func progress() -> Bool {
         var found = [fabric_completion](repeating: fabric_completion(), count: 32)
         let count = unsafe fabric_poll_completions(verbs.completions, &found, 32)
         for completion in found.prefix(Int(max(count, 0))) { take(completion) }
-        let hasEvents = takeConnectionEvents()
+        // A system call: worth it only now and then while completions are polled for.
+        turnCount &+= 1
+        let hasEvents = turnCount % Self.eventTurns == 0 && takeConnectionEvents()
         return count > 0 || hasEvents
     }
 
@@ -116,7 +143,9 @@ extension VerbsCore {
             if outside.losses.hasLeft(peer.rank) { return abandon(peer.rank) }
             return lose(peer, cause: text)
         }
-        if completion.is_receive {
+        if completion.identifier & 15 == Work.raw {
+            peer.rawOutstanding -= 1
+        } else if completion.is_receive {
             receive(completion.immediate, from: peer)
         } else {
             peer.outstanding -= 1

@@ -22,6 +22,8 @@ import Topology
     var posted: UInt64 = 0
     var arrived: UInt64 = 0
     var outstanding = 0
+    /// Reads and writes of the link benchmark in flight.
+    var rawOutstanding = 0
     var heard: UInt64 = 0
     var isGone = false
     var hasFarewell = false
