@@ -14,10 +14,13 @@ func onRanks<Result: Sendable>(
 
 /// As `onRanks`, but hands back each rank's own ending.
 func onRanksCatching<Value: Sendable>(
-    _ count: Int, nodes: [Int]? = nil,
+    _ count: Int, nodes: [Int]? = nil, silenceLimit: Duration = .seconds(5),
     _ body: @escaping @Sendable (any Fabric) throws -> Value
 ) throws -> [Result<Value, any Error>] {
-    let fabrics = try makeLoopbackFabrics(rankCount: count) { $0.nodes = nodes }
+    let fabrics = try makeLoopbackFabrics(rankCount: count) {
+        $0.nodes = nodes
+        $0.silenceLimit = silenceLimit
+    }
     let endings = Mutex([Result<Value, any Error>?](repeating: nil, count: count))
     let group = DispatchGroup()
     for fabric in fabrics {

@@ -28,6 +28,7 @@ public final class AllToAllBenchmark {
             expertCount: options.expertCount, rankCount: fabric.rankCount)
         group = try ExpertParallelGroup(
             fabric: fabric, configuration: configuration, placement: placement)
+        try Self.agree(fabric, options)
         rows = TestRows(
             hidden: options.hiddenSize, codec: options.dispatchCodec, seed: options.seed)
         oracle = try Oracle(
@@ -40,7 +41,25 @@ public final class AllToAllBenchmark {
         let memory = ExpertParallelGroup.memoryByteCount(
             configuration, placement: placement, nodes: group.map.nodes, rank: fabric.rank)
         measurement.memoryBytes = memory.window + memory.staging
+        measurement.nodes = group.map.nodes
         measurement.paths = fabric.ranks.map { "\(fabric.path(to: $0))" }
+    }
+
+    /// Ranks with another seed or count would find fault with each other's bytes.
+    private static func agree(_ fabric: any Fabric, _ options: AllToAllOptions) throws {
+        let ours = try options.agreement()
+        let blobs = try fabric.allGather(
+            Array(JSONEncoder().encode(options)), label: "benchmark options",
+            deadline: Deadline(.seconds(options.limitSeconds), "benchmark options"))
+        for (index, blob) in blobs.enumerated() {
+            let theirs = try JSONDecoder().decode(AllToAllOptions.self, from: Data(blob))
+                .agreement()
+            for (mine, other) in zip(ours, theirs) where mine != other {
+                throw CollectivesError.disagreement(
+                    Rank(rawValue: index), subject: mine.subject, theirs: other.value,
+                    ours: mine.value)
+            }
+        }
     }
 
     /// Runs warm-up and measured iterations, then the limit, and gives every rank all
@@ -152,6 +171,7 @@ public final class AllToAllBenchmark {
                 record.kind == .dispatch ? \.dispatch : \.combine
             measurement[keyPath: half].logicalBytes = record.logicalBytes
             measurement[keyPath: half].physicalBytes = record.physicalBytes
+            measurement[keyPath: half].crossingRows = record.crossingRows
         }
     }
 

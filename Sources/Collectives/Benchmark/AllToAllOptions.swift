@@ -1,3 +1,4 @@
+internal import Foundation
 public import Tensors
 
 /// What `apus bench all-to-all` measures. Defaults are those of DeepEP's own tests.
@@ -57,6 +58,16 @@ public struct AllToAllOptions: Hashable, Codable, Sendable {
             combineCodec: combineCodec, addsBeforeReturn: addsBeforeReturn)
         configuration.limit = .seconds(limitSeconds)
         return configuration
+    }
+
+    /// The fields that all ranks must share, each with its name and value.
+    func agreement() throws -> [(subject: String, value: String)] {
+        var shared = self
+        // Patience is a rank's own affair.
+        shared.limitSeconds = 0
+        let object = try JSONSerialization.jsonObject(with: JSONEncoder().encode(shared))
+        guard let fields = object as? [String: Any] else { return [] }
+        return fields.sorted { $0.key < $1.key }.map { (subject: $0.key, value: "\($0.value)") }
     }
 
     /// What draws the routing.

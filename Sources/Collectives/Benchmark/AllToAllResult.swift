@@ -7,12 +7,16 @@ public struct AllToAllResult: Encodable, Sendable {
         /// Bytes of all ranks over the median: as the model sees them, and as they were moved.
         public var logical_gbps: Double, physical_gbps: Double
         public var logical_bytes: Int, physical_bytes: Int
+        /// What went from node to node: bytes, and rows (tokens, each once per node).
+        public var crossing_bytes: Int, crossing_rows: Int
+        /// The most that a node sent, or was sent, over the median: what its network carried.
+        public var busiest_node_gbps: Double
         /// Median microseconds between the first and the last start, and of waiting.
         public var skew_us: Double, wait_us: Double
         /// The limit's time over the median.
         public var efficiency: Double
 
-        init(_ halves: [RankMeasurement.Half]) {
+        init(_ halves: [RankMeasurement.Half], nodes: [Int]) {
             let times = Statistics(halves)
             p50_us = times.p50
             p99_us = times.p99
@@ -23,6 +27,10 @@ public struct AllToAllResult: Encodable, Sendable {
             wait_us = times.wait
             logical_bytes = halves.flatMap(\.logicalBytes).reduce(0, +)
             physical_bytes = halves.flatMap(\.physicalBytes).reduce(0, +)
+            let crossing = Crossing(halves.map(\.physicalBytes), nodes: nodes)
+            crossing_bytes = crossing.total
+            crossing_rows = halves.reduce(0) { $0 + $1.crossingRows }
+            busiest_node_gbps = times.p50 > 0 ? Double(crossing.busiest) / times.p50 / 1000 : 0
             logical_gbps = times.p50 > 0 ? Double(logical_bytes) / times.p50 / 1000 : 0
             physical_gbps = times.p50 > 0 ? Double(physical_bytes) / times.p50 / 1000 : 0
             let limit = Double(halves.map(\.limitNanoseconds).max() ?? 0) / 1000
@@ -81,8 +89,9 @@ public struct AllToAllResult: Encodable, Sendable {
         self.options = options
         ranks = measurements.count
         wrong = measurements.reduce(0) { $0 + $1.wrong }
-        dispatch = Half(measurements.map(\.dispatch))
-        combine = Half(measurements.map(\.combine))
+        let nodes = measurements.first?.nodes ?? []
+        dispatch = Half(measurements.map(\.dispatch), nodes: nodes)
+        combine = Half(measurements.map(\.combine), nodes: nodes)
         transports = measurements.map(\.paths)
         window_bytes = measurements.map(\.memoryBytes).max() ?? 0
         resident_growth_bytes =
@@ -107,6 +116,28 @@ public struct AllToAllResult: Encodable, Sendable {
             dispatch_us: times[0], combine_us: times[1],
             dispatch_gbps: times[0] > 0 ? Double(dispatch.logical_bytes) / times[0] / 1000 : 0,
             combine_gbps: times[1] > 0 ? Double(combine.logical_bytes) / times[1] / 1000 : 0)
+    }
+}
+
+/// What goes from node to node.
+struct Crossing {
+    /// Of all nodes, and the most that one of them sends or is sent.
+    private(set) var total = 0, busiest = 0
+
+    /// - Parameters:
+    ///   - bytes: By source rank, then by destination.
+    ///   - nodes: The node of each rank.
+    init(_ bytes: [[Int]], nodes: [Int]) {
+        var sent = [Int](repeating: 0, count: (nodes.max() ?? 0) + 1)
+        var received = sent
+        for (source, row) in bytes.enumerated() {
+            for (rank, count) in row.enumerated() where nodes[source] != nodes[rank] {
+                total += count
+                sent[nodes[source]] += count
+                received[nodes[rank]] += count
+            }
+        }
+        busiest = max(sent.max() ?? 0, received.max() ?? 0)
     }
 }
 

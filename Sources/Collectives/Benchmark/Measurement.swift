@@ -17,6 +17,8 @@ public struct RankMeasurement: Codable, Sendable {
         /// Per rank.
         public var logicalBytes: [Int] = []
         public var physicalBytes: [Int] = []
+        /// Rows that went to other nodes.
+        public var crossingRows = 0
         /// The same bytes without routing and packing, best of a few.
         public var limitNanoseconds: UInt64 = 0
     }
@@ -28,6 +30,8 @@ public struct RankMeasurement: Codable, Sendable {
     public var wrong = 0
     /// Of all results of this rank: equal in every run of a seed.
     public var hash: UInt64 = 0
+    /// The node of each rank.
+    public var nodes: [Int] = []
     /// How bytes get to each rank.
     public var paths: [String] = []
     /// What it cost to leave records of the measured halves.

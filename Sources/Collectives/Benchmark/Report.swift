@@ -49,6 +49,15 @@ public struct Report: Sendable {
                     Self.number(half.efficiency * 100, 0) + " %",
                 ]))
         }
+        let tokens = Double(max(1, result.ranks * result.options.tokenCount))
+        if result.dispatch.crossing_bytes > 0 {
+            lines.append(
+                "between nodes: a token goes to "
+                    + Self.number(Double(result.dispatch.crossing_rows) / tokens, 3)
+                    + " others; busiest node "
+                    + "\(Self.number(result.dispatch.busiest_node_gbps, 3)) GB/s in dispatch, "
+                    + "\(Self.number(result.combine.busiest_node_gbps, 3)) GB/s in combine")
+        }
         let limit = result.limit
         lines.append(
             "limit: \(limit.kind), dispatch \(Self.number(limit.dispatch_us)) us "

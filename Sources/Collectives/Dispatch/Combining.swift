@@ -3,8 +3,8 @@ internal import Topology
 internal import Transport
 
 extension Operation {
-    private var codec: RowCodec { group.configuration.combineCodec }
-    private var adds: Bool { group.configuration.addsBeforeReturn }
+    var codec: RowCodec { group.configuration.combineCodec }
+    var adds: Bool { group.configuration.addsBeforeReturn }
 
     func checkOutputs(_ outputs: Tensor, _ scalars: [Float]?) throws(CollectivesError) {
         let rows = arrived.expertOffsets.last ?? 0
@@ -143,74 +143,7 @@ extension Operation {
         }
     }
 
-    /// Puts together the rows of this node for a source elsewhere, and posts them.
-    func sendHome(to source: Int) throws {
-        isRelayed[source] = true
-        let here = own
-        let count = blockCounts[source]
-        let members = map.ranksOfNode[map.nodes[map.rank]]
-        var nextRow = [Int](repeating: 0, count: members.count)
-        var base = 0
-        window.withBytes(here.block(buffer, from: source, count: 0)) {
-            base = Int(truncatingIfNeeded: $0.word(at: 0))
-        }
-        var staged = 0
-        let sum = Tensor(rows: 1, columns: hidden)
-        try readBlock(from: source, count: count) { _, words in
-            if adds {
-                try addMembers(words, of: source, members, &nextRow, into: sum)
-                window.withStaging(here.stagedReturn(buffer, to: source, staged)) {
-                    codec.encode(sum.row(0), into: &$0)
-                }
-                staged += 1
-                return
-            }
-            for pair in words.dropFirst() {
-                let place = Entry.place(pair)
-                let target = here.stagedReturn(buffer, to: source, staged)
-                withOutput(of: members[place], for: source, nextRow[place]) { row in
-                    window.withStaging(target) { $0.copy(row, to: 0) }
-                }
-                nextRow[place] += 1
-                staged += 1
-            }
-        }
-        let there = group.maps[source]
-        let limit = group.configuration.maximumTokensPerRank * group.configuration.topK
-        guard base >= 0, base <= limit - staged else {
-            throw CollectivesError.malformed(
-                Rank(rawValue: source), "\(staged) rows from \(base) of \(limit) to return to")
-        }
-        returnedBytes[source] = staged * here.outputStride
-        let first = here.stagedReturn(buffer, to: source, 0).lowerBound
-        try window.put(
-            first ..< first + staged * here.outputStride, to: Rank(rawValue: source),
-            at: there.returned(buffer, base).lowerBound,
-            signal: Arrival.index(
-                .returned, buffer: buffer, from: map.rank, rankCount: map.rankCount),
-            value: Arrival.word(sequence: sequence, count: staged))
-    }
-
-    /// Adds the rows of a token over the ranks of this node, in the order of the token's choices.
-    private func addMembers(
-        _ words: ArraySlice<UInt64>, of source: Int, _ members: [Int], _ nextRow: inout [Int],
-        into sum: Tensor
-    ) throws {
-        sum.fill(0)
-        var added: [Int] = []
-        for pair in words.dropFirst() {
-            let place = Entry.place(pair)
-            if added.contains(place) || map.masked[members[place]] { continue }
-            added.append(place)
-            withOutput(of: members[place], for: source, nextRow[place]) { bytes in
-                var row = sum.mutableRow(0)
-                codec.accumulate(bytes, weight: 1, into: &row)
-            }
-            nextRow[place] += 1
-        }
-    }
-
-    private func withOutput<R>(
+    func withOutput<R>(
         of rank: Int, for source: Int, _ row: Int, _ body: (RawSpan) throws -> R
     ) rethrows -> R {
         try withNeighbour(rank, group.maps[rank].output(buffer, to: source, row), body)

@@ -19,14 +19,25 @@ extension Operation {
         begin(.dispatching)
         let carriers = map.remoteCarriers
         try group.flushAfterLoss(deadline("dispatch"))
-        let here = own
-        for token in layout.tokensSent {
-            window.withMutableBytes(here.token(buffer, Int(token))) { encode(Int(token), &$0) }
+        if carriers.isEmpty {
+            encodeHere(layout.tokensSent[...], encode)
+        } else {
+            try encodeAndSend(layout, to: carriers, encode)
         }
-        for carrier in carriers { try sendBlock(to: carrier, layout) }
         for rank in map.neighbours {
             tell(rank, words: layout.entries(rank), source: map.rank)
             try signal(.entries, at: rank, count: layout.entryCount(rank))
+        }
+    }
+
+    /// Encodes tokens where the ranks of this node read them.
+    @inline(__always)
+    func encodeHere(
+        _ tokensSent: ArraySlice<Int32>, _ encode: (Int, inout MutableRawSpan) -> Void
+    ) {
+        let here = own
+        for token in tokensSent {
+            window.withMutableBytes(here.token(buffer, Int(token))) { encode(Int(token), &$0) }
         }
     }
 
@@ -38,38 +49,6 @@ extension Operation {
             bytes.setWord(began, at: 0)
             bytes.copy(words.span, to: WindowMap.entriesHeadBytes)
         }
-    }
-
-    /// Puts a block together and posts it: the head, then each token with its entry before it.
-    private func sendBlock(to carrier: Int, _ layout: DispatchLayout) throws {
-        let words = Array(layout.block(carrier))
-        let stride = layout.stride
-        let count = layout.slotCount(carrier)
-        let map = own
-        let range = map.stagedBlock(buffer, to: carrier, count: count)
-        window.withStaging(range) { block in
-            block.setWord(UInt64(layout.returnBase[carrier]), at: 0)
-            for slot in 0 ..< count {
-                let start = WindowMap.blockHeadBytes + slot * map.slotBytes
-                for word in 0 ..< stride {
-                    block.setWord(words[slot * stride + word], at: start + 8 * word)
-                }
-            }
-        }
-        for slot in 0 ..< count {
-            let start = range.lowerBound + WindowMap.blockHeadBytes + slot * map.slotBytes
-            let token = Entry.row(words[slot * stride])
-            let bytes = start + map.entryBytes ..< start + map.entryBytes + map.tokenBytes
-            window.withBytes(map.token(buffer, token)) { row in
-                window.withStaging(bytes) { $0.copy(row, to: 0) }
-            }
-        }
-        let there = group.maps[carrier].block(buffer, from: self.map.rank, count: count)
-        try window.put(
-            range, to: Rank(rawValue: carrier), at: there.lowerBound,
-            signal: Arrival.index(
-                .block, buffer: buffer, from: self.map.rank, rankCount: self.map.rankCount),
-            value: Arrival.word(sequence: sequence, count: count))
     }
 
     /// Whether every rank's entries are there.

@@ -6,10 +6,15 @@ extension Operation {
         guard let layout else { return }
         let now = Clock.nanoseconds()
         let (logical, physical) = kind == .dispatch ? dispatchBytes(layout) : combineBytes()
+        let crossing =
+            kind == .dispatch
+            ? map.remoteCarriers.reduce(0) { $0 + layout.slotCount($1) }
+            : map.carriedSources.reduce(0) { $0 + returnedBytes[$1] / own.outputStride }
         let masked = map.masked.indices.filter { map.masked[$0] }
         group.keep(
             OperationRecord(
                 kind: kind, sequence: sequence, logicalBytes: logical, physicalBytes: physical,
+                crossingRows: crossing,
                 wireTime: .nanoseconds(Int64(now - began)),
                 skew: .nanoseconds(Int64(lastBegin - min(began, lastBegin))),
                 exposedTime: .nanoseconds(Int64(exposed)), began: began, ended: now, waits: waits,

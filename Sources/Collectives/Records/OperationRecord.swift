@@ -15,6 +15,8 @@ public struct OperationRecord: Hashable, Sendable {
     /// Per rank: bytes that were stored for it or put to it, entries and heads included. A token
     /// that several ranks of this node read in one place is counted at this rank, once.
     public var physicalBytes: [Int]
+    /// Rows posted to other nodes: a token counts once per node, and each row that returns.
+    public var crossingRows: Int
     /// From the start to the last arrival.
     public var wireTime: Duration
     /// From this rank's start to the start of the last rank of its node: waiting for a slower

@@ -103,7 +103,11 @@ final class UCXRails: EngineCore {
                 value: value)
         }
         let pieces = (count + Self.pieceBytes - 1) / Self.pieceBytes
-        if usable.contains(where: { $0.freeCount < pieces }) { return .full }
+        let share = (pieces + usable.count - 1) / usable.count
+        precondition(
+            share <= UCXState.slotCount,
+            "a put of \(count) bytes is more than \(UCXState.slotCount) messages")
+        if usable.contains(where: { $0.freeCount < share }) { return .full }
         var posting = Posting.done
         for piece in 0 ..< pieces {
             let start = piece * Self.pieceBytes
