@@ -46,13 +46,17 @@ copy_libraries() {
     done
 }
 programs="/bin/bash /usr/bin/ibv_devinfo /usr/bin/ib_write_bw /usr/bin/ib_write_lat
-    /usr/bin/ib_read_lat /usr/bin/ucx_perftest /usr/bin/rdma /sbin/ip /bin/kmod"
+    /usr/bin/ib_read_lat /usr/bin/ucx_perftest /usr/bin/ucx_info /usr/bin/rdma /usr/bin/setpriv /sbin/ip
+    /bin/kmod"
 for program in $programs; do
     mkdir -p "$root$(dirname "$program")"
     cp -L "$program" "$root$program"
     copy_libraries "$program"
 done
-cp "$apus" "$root/usr/bin/apus"
+# UCX's own example of a listener: the one way to its rdmacm path without a program of ours.
+cc -O2 -w -o "$root/usr/bin/ucp_client_server" \
+    /usr/share/doc/libucx-dev/examples/ucp_client_server.c -lucp -lucs
+strip -o "$root/usr/bin/apus" "$apus"
 copy_libraries "$apus"
 # What is opened by name, not linked.
 mkdir -p "$root/usr/lib/x86_64-linux-gnu"/{ucx,libibverbs} "$root/etc/libibverbs.d"

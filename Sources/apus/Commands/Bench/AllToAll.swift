@@ -111,8 +111,14 @@ struct AllToAllCommand: ParsableCommand {
     private func pattern() throws -> AllToAllOptions.Pattern {
         if routing.hasPrefix("file:") {
             let path = String(routing.dropFirst(5))
-            let data = try Data(contentsOf: URL(filePath: path))
-            return .counts(try JSONDecoder().decode([Double].self, from: data))
+            do {
+                let data = try Data(contentsOf: URL(filePath: path))
+                return .counts(try JSONDecoder().decode([Double].self, from: data))
+            } catch {
+                throw ValidationError(
+                    "--routing \(routing): a JSON array of counts is expected; "
+                        + error.localizedDescription)
+            }
         }
         guard let pattern = AllToAllOptions.Pattern(routing) else {
             throw ValidationError(
@@ -163,13 +169,16 @@ struct AllToAllCommand: ParsableCommand {
                 try benchmark.run { progress.show("exchange \($0) of \($1)") }
             }
         progress.clear()
+        let hosts = compare == nil ? [] : try LabHost.all(fabric)
         try fabric.barrier(deadline: Deadline(.seconds(limit), "leave"))
         if !isFirst { return }
         var result = AllToAllResult(measurements, options: options)
         let matrices = [measurements.map(\.dispatch), measurements.map(\.combine)]
             .map { half in TrafficMatrix(half.map(\.logicalBytes)) }
         if let compare, pressure == nil {
-            result.compare = try Comparison(matrices, result, group.transport).run(
+            result.compare = try Comparison(
+                matrices, result, group.transport, hosts: hosts
+            ).run(
                 compare.split(separator: ",").map(String.init))
         }
         try show(result, matrices)

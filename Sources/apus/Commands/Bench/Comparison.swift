@@ -10,14 +10,24 @@ struct Comparison {
     private let matrices: [TrafficMatrix]
     private let ours: AllToAllResult
     private let transport: FabricConfiguration.Transport
+    /// The nodes of a lab; empty where all ranks are on this machine.
+    private let hosts: [LabHost]
 
+    /// - Throws: `unavailable` where ranks are on nodes that are no lab's: mpirun would start all
+    ///   of its own here.
     init(
         _ matrices: [TrafficMatrix], _ ours: AllToAllResult,
-        _ transport: FabricConfiguration.Transport
-    ) {
+        _ transport: FabricConfiguration.Transport, hosts: [LabHost]
+    ) throws {
         self.matrices = matrices
         self.ours = ours
         self.transport = transport
+        self.hosts = hosts
+        let isFar = ours.transports.joined().contains { $0.hasPrefix("ucx") }
+        if isFar, hosts.isEmpty, transport != .tcp {
+            throw TransportError.unavailable(
+                "--compare between nodes: it needs apus lab, or --transport tcp on one node")
+        }
     }
 
     /// One way of a peer: its name, mpirun's arguments, and the program's method.
@@ -93,10 +103,15 @@ struct Comparison {
         let ucx =
             ["--mca", "pml", "ucx", "--mca", "pml_ucx_tls", "any"]
             + ["--mca", "pml_ucx_devices", "any"]
-        let isTCP = transport == .tcp
+        let isTCP = transport == .tcp || !hosts.isEmpty
+        // Inside a node of a lab Open MPI may use memory where we do.
+        let near = transport == .tcp ? "" : "vader,"
         let stacks: [(String, [String])] =
             isTCP
-            ? [("ob1/tcp", ob1 + ["self,tcp"]), ("ucx/tcp", ucx + ["-x", "UCX_TLS=tcp,self"])]
+            ? [
+                ("ob1/tcp", ob1 + ["self,\(near)tcp"]),
+                ("ucx/tcp", ucx + ["-x", "UCX_TLS=tcp,self"]),
+            ]
             : [("ob1/vader", ob1 + ["self,vader"]), ("ucx/shm", ucx)]
         switch peer {
         case "mpi":
@@ -118,8 +133,11 @@ struct Comparison {
 
     private func time(_ way: Way, _ program: String, _ counts: String) throws -> [Double] {
         let root = geteuid() == 0 ? ["--allow-run-as-root"] : []
+        let launch = try LabHost.mpirun(
+            on: hosts, folder: URL(filePath: program).deletingLastPathComponent())
         let text = try Self.output(
-            ["mpirun"] + root + ["--oversubscribe", "-np", "\(ours.ranks)"]
+            ["timeout", "--kill-after=5", "\(Self.limitSeconds)"] + launch + root
+                + ["--oversubscribe", "-np", "\(ours.ranks)"]
                 + way.arguments
                 + [program, counts, "\(ours.options.iterationCount)", way.method])
         let numbers = text.split(separator: " ").dropFirst().compactMap {
@@ -130,6 +148,9 @@ struct Comparison {
         }
         return numbers
     }
+
+    /// For one way of a peer: warm-up and all its exchanges.
+    private static let limitSeconds = 240
 
     /// Runs a program of the path without a launcher's variables, and returns what it printed.
     @discardableResult

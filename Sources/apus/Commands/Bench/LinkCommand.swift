@@ -17,7 +17,9 @@ struct LinkCommand: ParsableCommand {
 
             Latency is half a round trip of a put with its signal, the median of up to 1000;
             bandwidth is one way, in messages of 1 MiB. Beside each pair stands what ucx_perftest
-            reaches on the same path in the same run, where it is installed.
+            (over verbs: ib_write_lat and ib_write_bw) reaches on the same path in the same run,
+            where it is installed, and what raw RDMA writes and reads reach. RDMA devices are
+            those of rank 0's node.
             """)
 
     @OptionGroup var group: RankOptions
@@ -28,7 +30,7 @@ struct LinkCommand: ParsableCommand {
     @Option(help: "Seconds to send per pair.")
     var seconds = 0.5
 
-    @Flag(inversion: .prefixedNo, help: "Run ucx_perftest on the same pairs.")
+    @Flag(inversion: .prefixedNo, help: "Run ucx_perftest or perftest on the same pairs.")
     var perftest = true
 
     @Flag(help: "Print one JSON object.")
@@ -44,16 +46,18 @@ struct LinkCommand: ParsableCommand {
         try group.onEveryRank { fabric in
             let measurement = try LinkMeasurement(fabric: fabric)
             let reference = perftest ? try PerftestReference(fabric: fabric, group: group) : nil
-            var report = LinkReport(rankCount: fabric.rankCount)
+            var report = LinkReport(rankCount: fabric.rankCount, devices: VerbsDevices.ports())
             var round = 1
             for first in fabric.ranks {
                 for second in fabric.ranks where second > first {
                     let figures = try measurement.measure(
                         (first, second), time: .seconds(seconds), round: round)
+                    let raw = try measurement.measureVerbs(
+                        (first, second), time: .seconds(seconds), round: round)
                     let peer = try reference?.measure((first, second), round: round)
                     round += 1
                     let all = try fabric.allGather(
-                        try encoded(figures, peer), label: "link figures",
+                        try encoded(figures, raw, peer), label: "link figures",
                         deadline: Deadline(.seconds(60), "link figures"))
                     try report.append(all[first.rawValue])
                 }
@@ -63,24 +67,34 @@ struct LinkCommand: ParsableCommand {
         }
     }
 
-    private func encoded(_ figures: LinkFigures?, _ peer: PerftestFigures?) throws -> [UInt8] {
+    private func encoded(
+        _ figures: LinkFigures?, _ raw: VerbsFigures?, _ peer: PerftestFigures?
+    ) throws -> [UInt8] {
         guard let figures else { return [] }
-        return Array(try JSONEncoder().encode(LinkRow(figures: figures, perftest: peer)))
+        return Array(
+            try JSONEncoder().encode(LinkRow(figures: figures, verbs: raw, perftest: peer)))
     }
 }
 
 /// One pair, with its reference.
 struct LinkRow: Codable {
     var figures: LinkFigures
+    /// nil where other than verbs carry the bytes.
+    var verbs: VerbsFigures?
     var perftest: PerftestFigures?
 }
 
 /// All pairs, for people and for programs.
 struct LinkReport: Codable {
     let rankCount: Int
+    /// Every port of every RDMA device of rank 0's node.
+    let devices: [VerbsPort]
     var links: [LinkRow] = []
 
-    init(rankCount: Int) { self.rankCount = rankCount }
+    init(rankCount: Int, devices: [VerbsPort]) {
+        self.rankCount = rankCount
+        self.devices = devices
+    }
 
     mutating func append(_ encoded: [UInt8]) throws {
         links.append(try JSONDecoder().decode(LinkRow.self, from: Data(encoded)))
@@ -101,9 +115,10 @@ struct LinkReport: Codable {
     }
 
     func text(matrix: Bool) -> String {
-        var lines = [
-            "pair        path                8 B us   7 KB us      GB/s   ucx_perftest (same run)"
-        ]
+        var lines = devices.map { "RDMA device \($0)" }
+        if devices.isEmpty { lines = ["no RDMA device on this node (ibv_get_device_list)"] }
+        lines.append(
+            "pair        path                8 B us   7 KB us      GB/s   perftest (same run)")
         for link in links {
             let figures = link.figures
             let pair = "\(figures.from)-\(figures.to)"
@@ -114,6 +129,13 @@ struct LinkReport: Codable {
             line += number(figures.bytesPerSecond / 1e9, 10)
             if let peer = link.perftest { line += "   " + peer.text }
             lines.append(line)
+            if let raw = link.verbs {
+                lines.append(
+                    "            raw verbs: write" + number(raw.writeMicroseconds, 0) + " us,"
+                        + number(raw.writeBytesPerSecond / 1e9, 0) + " GB/s; read"
+                        + number(raw.readMicroseconds, 0) + " us,"
+                        + number(raw.readBytesPerSecond / 1e9, 0) + " GB/s")
+            }
         }
         if matrix { lines += table("GB/s") { $0.bytesPerSecond / 1e9 } }
         if matrix { lines += table("8 B us") { $0.latencyMicroseconds } }

@@ -20,20 +20,26 @@ struct PerftestFigures: Codable {
 /// Runs `ucx_perftest` between pairs of ranks: one serves, the other measures.
 ///
 /// Where stores reach, its put over POSIX shared memory is the same work; elsewhere its active
-/// messages over TCP are, since its put is emulated there.
+/// messages over TCP are, since its put is emulated there. Over verbs it is perftest's writes.
 struct PerftestReference {
     private let fabric: any Fabric
     private let isTCP: Bool
     private let device: String?
     private let addresses: [String]
-    private let program = "/usr/bin/ucx_perftest"
+    private let isVerbs: Bool
+
+    private static func program(_ test: String) -> String {
+        test.hasPrefix("ib_") ? "/usr/bin/\(test)" : "/usr/bin/ucx_perftest"
+    }
 
     /// Collective: ranks tell each other where they can be reached. Nil measures without it.
     init?(fabric: any Fabric, group: RankOptions) throws {
         self.fabric = fabric
         device = group.device
         isTCP = group.transport == .tcp
-        let here = FileManager.default.isExecutableFile(atPath: program)
+        isVerbs = group.transport == .rdma
+        let here = FileManager.default.isExecutableFile(
+            atPath: Self.program(isVerbs ? "ib_write_lat" : "ucp"))
         let address = here ? LocalAddress.first(on: group.device) : ""
         let all = try fabric.allGather(
             Array(address.utf8), label: "perftest addresses",
@@ -46,14 +52,22 @@ struct PerftestReference {
     func measure(_ pair: (Rank, Rank), round: Int) throws -> PerftestFigures? {
         let (first, second) = pair
         let isStore = fabric.node(of: first) == fabric.node(of: second) && !isTCP
-        let tests = isStore ? ("ucp_put_lat", "ucp_put_bw") : ("ucp_am_lat", "ucp_am_bw")
+        let tests =
+            isVerbs
+            ? ("ib_write_lat", "ib_write_bw")
+            : isStore ? ("ucp_put_lat", "ucp_put_bw") : ("ucp_am_lat", "ucp_am_bw")
+        var device = ""
+        if case .verbs(let name, _) = fabric.path(to: fabric.rank == first ? second : first) {
+            device = name
+        }
         let runs = [(tests.0, 8, 20_000), (tests.0, 7168, 20_000), (tests.1, 1 << 20, 1000)]
         var values: [Double?] = []
         for (index, run) in runs.enumerated() {
             let port = 21_000 + (round * 4 + index) % 10_000
             let iterations = isStore ? run.2 : run.2 / 10
             if fabric.rank == second {
-                let server = try start([], port, isStore)
+                let server = try start(
+                    run.0, isVerbs ? verbs(device, run.1, iterations) : [], port, isStore)
                 try meet()
                 server.waitUntilExit()
             } else {
@@ -61,11 +75,14 @@ struct PerftestReference {
                 try meet()
                 if fabric.rank == first {
                     usleep(200_000)
-                    let arguments = [
-                        addresses[second.rawValue], "-t", run.0, "-s", "\(run.1)", "-n",
-                        "\(iterations)", "-w", "\(max(100, iterations / 10))", "-f",
-                    ]
-                    values.append(try result(of: start(arguments, port, isStore), run.0))
+                    let arguments =
+                        isVerbs
+                        ? verbs(device, run.1, iterations) + [addresses[second.rawValue]]
+                        : [
+                            addresses[second.rawValue], "-t", run.0, "-s", "\(run.1)", "-n",
+                            "\(iterations)", "-w", "\(max(100, iterations / 10))", "-f",
+                        ]
+                    values.append(try result(of: start(run.0, arguments, port, isStore), run.0))
                 }
             }
             try meet()
@@ -73,16 +90,24 @@ struct PerftestReference {
         guard values.count == 3 else { return nil }
         return PerftestFigures(
             latencyMicroseconds: values[0], tokenLatencyMicroseconds: values[1],
-            bytesPerSecond: values[2], test: isStore ? "put posix" : "am tcp")
+            bytesPerSecond: values[2],
+            test: isVerbs ? "ib_write" : isStore ? "put posix" : "am tcp")
+    }
+
+    /// perftest's words: connected by rdmacm, as our own connections are.
+    private func verbs(_ device: String, _ size: Int, _ iterations: Int) -> [String] {
+        ["-d", device, "-R", "-F", "-s", "\(size)", "-n", "\(iterations)"]
     }
 
     private func meet() throws {
         try fabric.barrier(deadline: Deadline(.seconds(60), "ucx_perftest"))
     }
 
-    private func start(_ arguments: [String], _ port: Int, _ isStore: Bool) throws -> Process {
+    private func start(
+        _ test: String, _ arguments: [String], _ port: Int, _ isStore: Bool
+    ) throws -> Process {
         let process = Process()
-        process.executableURL = URL(filePath: program)
+        process.executableURL = URL(filePath: Self.program(test))
         process.arguments = arguments + ["-p", "\(port)"]
         var environment = ProcessInfo.processInfo.environment
         environment["UCX_TLS"] = isStore ? "posix,cma" : "tcp"
@@ -101,6 +126,7 @@ struct PerftestReference {
         let data = pipe.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
         let lines = String(decoding: data, as: UTF8.self).split(separator: "\n")
+        if test.hasPrefix("ib_") { return verbsResult(lines, test) }
         guard let line = lines.last(where: { $0.contains("Final") }) ?? lines.last else {
             return nil
         }
@@ -108,6 +134,16 @@ struct PerftestReference {
         guard words.count >= 7 else { return nil }
         // iterations, p50, average, overall, MB/s average, MB/s overall, messages...
         return test.hasSuffix("_bw") ? words[words.count - 3] * 1_048_576 : words[1]
+    }
+}
+
+extension PerftestReference {
+    /// perftest's one line of numbers: bytes, iterations, then of latency minimum, maximum,
+    /// typical; of bandwidth peak and average in MiB/s.
+    private func verbsResult(_ lines: [Substring], _ test: String) -> Double? {
+        let rows = lines.map { $0.split(separator: " ").compactMap { Double($0) } }
+        guard let row = rows.last(where: { $0.count >= 5 }) else { return nil }
+        return test.hasSuffix("_bw") ? row[3] * 1_048_576 : row[4]
     }
 }
 

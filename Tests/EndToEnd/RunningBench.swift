@@ -1,0 +1,63 @@
+import Foundation
+import Glibc
+import Testing
+
+/// `apus` with arguments, as a user runs it, its output kept in a folder of its own.
+final class RunningBench {
+    let process = Process()
+    private let folder: URL
+
+    init(_ arguments: [String], environment: [String: String] = [:]) throws {
+        folder = FileManager.default.temporaryDirectory.appending(
+            path: "apus-bench-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        process.executableURL = RunningJob.programs.appending(path: "apus")
+        process.arguments = arguments
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        process.standardInput = FileHandle.nullDevice
+        process.standardOutput = try open("out")
+        process.standardError = try open("err")
+        try process.run()
+    }
+
+    deinit {
+        if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+        try? FileManager.default.removeItem(at: folder)
+    }
+
+    private func open(_ name: String) throws -> FileHandle {
+        let file = folder.appending(path: name)
+        try Data().write(to: file)
+        return try FileHandle(forWritingTo: file)
+    }
+
+    private func read(_ name: String) -> String {
+        (try? String(contentsOf: folder.appending(path: name), encoding: .utf8)) ?? ""
+    }
+
+    var output: String { read("out") }
+    var errors: String { read("err") }
+
+    /// The exit status, or 128 + signal; nil when it does not end in time.
+    func wait(seconds: Double = 60) -> Int32? {
+        let limit = ContinuousClock.now + .seconds(seconds)
+        while process.isRunning {
+            guard .now < limit else { return nil }
+            usleep(10_000)
+        }
+        process.waitUntilExit()
+        let isKilled = process.terminationReason == .uncaughtSignal
+        return process.terminationStatus + (isKilled ? 128 : 0)
+    }
+
+    /// A port of this machine that nobody uses, below those that Linux gives out by itself.
+    static func freePort() throws -> Int {
+        let table = try String(contentsOfFile: "/proc/net/tcp", encoding: .utf8)
+        let used = Set(
+            table.split(separator: "\n").dropFirst().compactMap { line -> Int? in
+                let address = line.split(separator: " ", omittingEmptySubsequences: true)[1]
+                return address.split(separator: ":").last.flatMap { Int($0, radix: 16) }
+            })
+        return try #require((20_000 ..< 30_000).shuffled().first { !used.contains($0) })
+    }
+}
