@@ -93,6 +93,12 @@ import Topology
         #expect("\(error!)".contains("no-such-program"))
     }
 
+    @Test func `a program that does not end in its time is ended, and named`() {
+        #expect(throws: ClusterError.deadline("sleep 60 did not end within 0.2 s")) {
+            try Command("sleep", "60").run(limitSeconds: 0.2)
+        }
+    }
+
     @Test func `a process is told from a later one with its number`() throws {
         #expect(ProcessIdentity.current.isAlive)
         let child = try Child(words: ["true"])

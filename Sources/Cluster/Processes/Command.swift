@@ -1,5 +1,5 @@
 import Foundation
-import Synchronization
+import Glibc
 
 /// A program that is called for its answer and waited for.
 struct Command: Hashable, Sendable {
@@ -12,15 +12,19 @@ struct Command: Hashable, Sendable {
 
     init(words: [String]) { self.words = words }
 
+    /// Far above what `ip` and `tc` take on a busy machine.
+    static let limitSeconds = 30.0
+
     /// As one would type it.
     var line: String { words.joined(separator: " ") }
 
     /// Runs the program to its end.
     ///
     /// - Returns: What it wrote to standard output.
-    /// - Throws: `ClusterError.command` with its standard error when it does not exit with 0.
+    /// - Throws: `ClusterError.command` with its standard error when it does not exit with 0;
+    ///   `deadline` when it does not end in time.
     @discardableResult
-    func run() throws(ClusterError) -> String {
+    func run(limitSeconds: Double = Command.limitSeconds) throws(ClusterError) -> String {
         let process = Process()
         process.executableURL = URL(filePath: "/usr/bin/env")
         process.arguments = words
@@ -34,10 +38,21 @@ struct Command: Hashable, Sendable {
         } catch {
             throw .command("\(line): \(error.localizedDescription)")
         }
+        let pid = process.processIdentifier
+        // Not SIGTERM: a program inherits that its caller ignores or blocks it.
+        let limit = DispatchWorkItem { _ = kill(pid, SIGKILL) }
+        DispatchQueue.global().asyncAfter(deadline: .now() + limitSeconds, execute: limit)
+        defer { limit.cancel() }
+        let begin = ContinuousClock.now
         // Answers are short (below a pipe's 64 KiB), so reading one after the other cannot block.
         let answer = output.fileHandleForReading.readDataToEndOfFile()
         let complaint = complaints.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
+        if process.terminationReason == .uncaughtSignal,
+            .now - begin >= .seconds(limitSeconds)
+        {
+            throw .deadline("\(line) did not end within \(limitSeconds) s")
+        }
         guard process.terminationStatus == 0, process.terminationReason == .exit else {
             let words = String(decoding: complaint, as: UTF8.self)
                 .split(separator: "\n").joined(separator: "; ")
