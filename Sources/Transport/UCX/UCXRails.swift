@@ -35,6 +35,8 @@ final class UCXRails: EngineCore {
     /// each other 15 MB at 1 Gbit/s then take turns, 249 ms instead of 130
     /// (apus bench all-to-all --lab).
     private static let pieceBytes = 128 << 10
+    /// From here on a put goes to the next plane in turn: a shorter one is not worth waiting for.
+    private static let turnBytes = 32 << 10
     /// What one receive call may take in: several messages, since calls cost.
     private static let segmentBytes = 512 << 10
 
@@ -97,7 +99,7 @@ final class UCXRails: EngineCore {
     ) throws(TransportError) -> Posting {
         let count = range.count
         let usable = rails.filter { unsafe $0.endpoints[peer.rawValue] != nil }
-        guard count > Self.pieceBytes, !usable.isEmpty, let source = unsafe source else {
+        guard count >= Self.turnBytes, !usable.isEmpty, let source = unsafe source else {
             return try unsafe rails[0].put(
                 to: peer, source, count: count, window: window, offset: offset, signal: signal,
                 value: value)
