@@ -27,7 +27,7 @@ modules="virtio_pci virtio_net virtio_rng crc32_generic crc32c_generic crc32-pcl
     ib_uverbs rdma_ucm rdma_rxe"
 for module in $modules; do
     modprobe -d "$kernel" -S "$version" --show-depends "$module" 2>/dev/null |
-        awk '/^insmod/ {print $2}'
+        sed -n 's/^insmod \(.*\.ko[.a-z0-9]*\).*/\1/p'
 done | awk '!seen[$0]++' | while read -r file; do
     target=$root/${file#"$kernel"/}
     mkdir -p "$(dirname "$target")"
