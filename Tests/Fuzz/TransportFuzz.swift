@@ -7,7 +7,7 @@ public func fuzzTransport(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {
     guard size > 0 else { return 0 }
     let kind = data[0]
     let bytes = Array(UnsafeBufferPointer(start: data + 1, count: size - 1))
-    switch kind % 8 {
+    switch kind % 9 {
     case 0: fuzzPut(bytes)
     case 1: fuzzHello(bytes)
     case 2: fuzzOffer(bytes)
@@ -15,6 +15,7 @@ public func fuzzTransport(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {
     case 4: fuzzFrame(bytes)
     case 5: fuzzGreeting(bytes)
     case 6: fuzzOrder(bytes)
+    case 7: fuzzFile(bytes)
     default: fuzzAddresses(bytes)
     }
     return 0
@@ -68,6 +69,11 @@ private func fuzzFrame(_ bytes: [UInt8]) {
 private func fuzzGreeting(_ bytes: [UInt8]) {
     guard let greeting = try? VerbsGreeting(decoding: bytes) else { return }
     precondition(greeting.encoded() == Array(bytes.prefix(VerbsGreeting.byteCount)))
+}
+
+private func fuzzFile(_ bytes: [UInt8]) {
+    guard let file = try? FileBlob(decoding: bytes, from: 3) else { return }
+    precondition(file.encoded() == bytes && file.blob.count <= bytes.count)
 }
 
 /// The addresses by which engines connect, read as their `connect` and `learn` read them.

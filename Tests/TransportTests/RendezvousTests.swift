@@ -134,7 +134,7 @@ import Topology
     @Test func `ranks meet through files`() throws {
         let directory = temporaryDirectory()
         try threads(3) { index in
-            let exchange = FileExchange(
+            let exchange = try FileExchange(
                 directory: directory, rank: Rank(rawValue: index), rankCount: 3,
                 token: "secret")
             for round in 0 ..< 5 {
@@ -142,6 +142,34 @@ import Topology
                     [UInt8(index)], label: "\(round)", deadline: soon)
                 #expect(blobs == [[0], [1], [2]])
             }
+        }
+        removeDirectory(directory)
+    }
+
+    @Test func `a directory of another run is refused`() throws {
+        let directory = temporaryDirectory()
+        let first = try FileExchange(directory: directory, rank: 0, rankCount: 1, token: "a")
+        _ = try first.allGather([1], label: "join", deadline: soon)
+        let file = "\(directory)/round-0.0"
+        #expect(
+            throws: TransportError.refused(
+                "\(file) is there already: give every run its own directory")
+        ) { try FileExchange(directory: directory, rank: 0, rankCount: 1, token: "a") }
+        removeDirectory(directory)
+    }
+
+    @Test func `a launcher's ranks may meet through files`() throws {
+        let directory = temporaryDirectory()
+        try threads(2) { index in
+            let environment = try #require(
+                try LaunchEnvironment.detect(in: [
+                    "SLURM_PROCID": "\(index)", "SLURM_NTASKS": "2", "SLURM_JOB_ID": "7",
+                    "SLURM_STEP_ID": "3", "APUS_RENDEZVOUS": "file:\(directory)",
+                ]))
+            #expect(environment.rendezvous == "file:\(directory)/apus-7.3")
+            let blobs = try environment.join(deadline: soon)
+                .allGather([UInt8(index)], label: "names", deadline: soon)
+            #expect(blobs == [[0], [1]])
         }
         removeDirectory(directory)
     }
@@ -217,6 +245,14 @@ import Topology
     ])
     func `Slurm's host list begins with rank 0's host`(list: String, first: String) {
         #expect(LaunchEnvironment.firstHost(of: list) == first)
+    }
+
+    @Test func `a job within one Slurm node needs no name`() throws {
+        let environment = try LaunchEnvironment.detect(in: [
+            "SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_JOB_ID": "7",
+            "SLURM_STEP_NUM_NODES": "1", "SLURM_STEP_NODELIST": "n1",
+        ])
+        #expect(environment?.rendezvous.hasPrefix("127.0.0.1:") == true)
     }
 
     @Test func `no launcher is not an error`() throws {

@@ -75,7 +75,7 @@ rm -f "$root"/bin/ip
 for tool in insmod modprobe lsmod; do ln -sf kmod "$root/bin/$tool"; done
 echo 'root:x:0:0:root:/root:/bin/bash' >"$root/etc/passwd"
 cp "$here/init.sh" "$root/init"
-cp "$here/job.sh" "$root/job.sh"
-chmod +x "$root/init" "$root/job.sh"
+cp "$here/job.sh" "$here/wire.sh" "$root/"
+chmod +x "$root/init"
 (cd "$root" && find . | cpio -o -H newc --quiet | zstd -3 -q -f -o "$work/initrd.zst")
 echo "built $(du -h "$work/initrd.zst" | cut -f1) initrd for kernel $version"

@@ -1,6 +1,6 @@
 #!/bin/bash
-# The first process of the virtual machine: mounts, modules, one network card with Soft-RoCE on it,
-# then the job.
+# The first process of a virtual machine: mounts, modules, one network card with Soft-RoCE on it,
+# then the job: job.sh alone, wire.sh where the kernel's command line says apus.machine=1 or 2.
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -14,10 +14,11 @@ for module in virtio_pci virtio_rng virtio_net crc32_generic crc32c_generic ib_u
     modprobe "$module" || echo "modprobe $module failed"
 done
 ip link set lo up
-ip addr add 10.0.0.1/24 dev eth0
+machine=$(grep -o 'apus.machine=[12]' /proc/cmdline | cut -d= -f2)
+ip addr add "10.0.0.${machine:-1}/24" dev eth0
 ip link set eth0 mtu 4500 up || ip link set eth0 up
 rdma link add rxe0 type rxe netdev eth0
 echo "machine ready after $(cut -d' ' -f1 /proc/uptime) s"
-bash /job.sh 2>&1
+if [ -n "$machine" ]; then bash /wire.sh "$machine" 2>&1; else bash /job.sh 2>&1; fi
 echo "JOB EXIT $?"
 poweroff -f

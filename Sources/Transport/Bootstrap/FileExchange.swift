@@ -4,8 +4,8 @@ public import Topology
 
 /// Meets ranks through files in a directory that all of them see.
 ///
-/// The directory must be the run's own. A rank removes its blob of a round once all have read it;
-/// those of the last round stay.
+/// The directory must be the run's own: a rank that finds a file of its name there ends with an
+/// error. A rank removes its blob of a round once all have read it; those of the last round stay.
 public final class FileExchange: AddressExchange {
     /// This rank.
     public let rank: Rank
@@ -16,13 +16,22 @@ public final class FileExchange: AddressExchange {
     private let round = Mutex(0)
 
     /// - Parameters:
-    ///   - directory: Exists, is writable, and is used by no other run.
+    ///   - directory: Used by no other run; made where it does not exist.
     ///   - token: Stands in every file; one with another token is refused.
-    public init(directory: String, rank: Rank, rankCount: Int, token: String) {
+    /// - Throws: `call` where the directory cannot be made; `refused` where this rank was here.
+    public init(
+        directory: String, rank: Rank, rankCount: Int, token: String
+    ) throws(TransportError) {
         self.directory = directory
         self.rank = rank
         self.rankCount = rankCount
         self.token = token
+        guard unsafe mkdir(directory, 0o700) == 0 || errno == EEXIST else {
+            throw .system("mkdir \(directory)")
+        }
+        guard unsafe access(path(0, rank), F_OK) != 0 else {
+            throw .refused("\(path(0, rank)) is there already: give every run its own directory")
+        }
     }
 
     /// Gives every rank the blobs of all, in rank order.
@@ -33,11 +42,8 @@ public final class FileExchange: AddressExchange {
             defer { round += 1 }
             return round
         }
-        var writer = WireWriter()
-        writer.append(token)
-        writer.append(label)
-        writer.append(blob)
-        try write(writer.bytes, to: path(number, rank))
+        let mine = FileBlob(token: token, label: label, blob: blob)
+        try write(mine.encoded(), to: path(number, rank))
         var blobs: [[UInt8]] = []
         for index in 0 ..< rankCount {
             blobs.append(
@@ -72,7 +78,8 @@ public final class FileExchange: AddressExchange {
             let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
             if file >= 0 {
                 defer { Glibc.close(file) }
-                return try decode(try contents(file, path), from: rank, label: label)
+                return try FileBlob(decoding: try contents(file, path), from: rank)
+                    .checked(token: token, label: label, from: rank)
             }
             guard errno == ENOENT else { throw .system("open \(path)") }
             if deadline.hasPassed { throw deadline.missed(by: rank) }
@@ -95,22 +102,6 @@ public final class FileExchange: AddressExchange {
                 throw .malformed(from: path, "more than \(limit) bytes")
             }
         }
-    }
-
-    private func decode(
-        _ bytes: [UInt8], from rank: Rank, label: String
-    ) throws(TransportError) -> [UInt8] {
-        var reader = WireReader(bytes, from: rank.description)
-        guard try reader.text("token", limit: RendezvousToken.byteCount) == token else {
-            throw .refused("\(rank) has another token")
-        }
-        let theirs = try reader.text("label", limit: ExchangeLimit.labelBytes)
-        guard theirs == label else {
-            throw .disagreement(rank, subject: "an exchange of", theirs: theirs, ours: label)
-        }
-        let blob = try reader.blob("blob", limit: ExchangeLimit.blobBytes)
-        try reader.finish()
-        return blob
     }
 
     /// Nothing to close: files are all there is.

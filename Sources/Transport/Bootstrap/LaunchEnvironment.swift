@@ -3,7 +3,8 @@ public import Topology
 /// What a launcher told this process through its environment.
 ///
 /// Known are, in this order, our own variables, torchrun's, Open MPI's and Slurm's. What a launcher
-/// does not tell (Open MPI names no address) `APUS_RENDEZVOUS` and `APUS_TOKEN` may add.
+/// does not tell (Open MPI names no address) `APUS_RENDEZVOUS` and `APUS_TOKEN` may add; so may
+/// `APUS_RENDEZVOUS=file:DIRECTORY` where nodes share a file system and open no ports.
 public struct LaunchEnvironment: Equatable, Sendable {
     /// Who started the process: `apus`, `torchrun`, `Open MPI` or `Slurm`.
     public var launcher: String
@@ -11,7 +12,7 @@ public struct LaunchEnvironment: Equatable, Sendable {
     public var rank: Rank
     /// How many ranks there are.
     public var rankCount: Int
-    /// Where rank 0 listens, `host:port`.
+    /// Where rank 0 listens, `host:port`; or `file:` and the run's own directory.
     public var rendezvous: String
     /// What ranks show when they join. Without `APUS_TOKEN` it is made of the job's number, which
     /// keeps runs apart but keeps no secret.
@@ -33,12 +34,19 @@ public struct LaunchEnvironment: Equatable, Sendable {
         return nil
     }
 
-    /// Joins the run through a rendezvous that rank 0 serves.
-    public func join(deadline: Deadline) throws(TransportError) -> TCPExchange {
-        try TCPExchange.join(
-            rendezvous: rendezvous, rank: rank, rankCount: rankCount, token: token,
-            deadline: deadline)
+    /// Joins the run through a rendezvous that rank 0 serves, or through files.
+    public func join(deadline: Deadline) throws(TransportError) -> any AddressExchange {
+        guard rendezvous.hasPrefix(Self.filePrefix) else {
+            return try TCPExchange.join(
+                rendezvous: rendezvous, rank: rank, rankCount: rankCount, token: token,
+                deadline: deadline)
+        }
+        return try FileExchange(
+            directory: String(rendezvous.dropFirst(Self.filePrefix.count)), rank: rank,
+            rankCount: rankCount, token: token)
     }
+
+    private static let filePrefix = "file:"
 
     /// The variables of one launcher.
     private struct Source: Sendable {
@@ -60,12 +68,20 @@ public struct LaunchEnvironment: Equatable, Sendable {
                 throw .unavailable(
                     "\(launcher) names no address for rank 0: set APUS_RENDEZVOUS=host:port")
             }
-            let isComplete = address.contains(":") && !address.hasSuffix("]")
             return LaunchEnvironment(
                 launcher: launcher, rank: Rank(rawValue: rank), rankCount: rankCount,
-                rendezvous: isComplete ? address : "\(address):\(port(of: name))",
+                rendezvous: complete(address, job: name),
                 token: variables["APUS_TOKEN"]
                     ?? String("apus-\(name)".prefix(RendezvousToken.byteCount)))
+        }
+
+        /// An address with a port of the job's, a directory with a folder of its own.
+        private func complete(_ address: String, job: String) -> String {
+            guard !address.hasPrefix(filePrefix) else {
+                return "\(address)/apus-\(job.replacing("/", with: "-"))"
+            }
+            let hasPort = address.contains(":") && !address.hasSuffix("]")
+            return hasPort ? address : "\(address):\(port(of: job))"
         }
 
         private func number(
@@ -111,6 +127,7 @@ public struct LaunchEnvironment: Equatable, Sendable {
             launcher: "Slurm", rank: "SLURM_PROCID", rankCount: "SLURM_NTASKS",
             job: ["SLURM_JOB_ID", "SLURM_STEP_ID"],
             address: { variables in
+                guard variables["SLURM_STEP_NUM_NODES"] != "1" else { return "127.0.0.1" }
                 let list = variables["SLURM_STEP_NODELIST"] ?? variables["SLURM_JOB_NODELIST"]
                 return list.map(firstHost)
             }),

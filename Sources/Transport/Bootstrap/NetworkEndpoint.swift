@@ -25,8 +25,10 @@ struct NetworkEndpoint: Sendable {
         var found: UnsafeMutablePointer<addrinfo>?
         let status = unsafe getaddrinfo(host, port, &hints, &found)
         guard status == 0, let first = unsafe found else {
-            throw .call(
-                "getaddrinfo of \(host)", status: unsafe String(cString: gai_strerror(status)))
+            let cause = unsafe String(cString: gai_strerror(status))
+            throw .unavailable(
+                "the host of \(text) cannot be resolved (\(cause)): give an address, or a name "
+                    + "that every node knows (under a launcher APUS_RENDEZVOUS=host:port)")
         }
         defer { unsafe freeaddrinfo(found) }
         let length = Int(unsafe first.pointee.ai_addrlen)
