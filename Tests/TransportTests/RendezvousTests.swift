@@ -1,3 +1,4 @@
+import Glibc
 import Synchronization
 import Testing
 import Topology
@@ -113,6 +114,33 @@ import Topology
             #expect(error?.rank == 1)
         }
         server.close()
+    }
+
+    /// As a cut wire does: the connection stays, and nothing comes.
+    @Test func `a rank that serves the meeting and falls silent is named`() throws {
+        let server = try StreamSocket.listen(on: try NetworkEndpoint("127.0.0.1:0"))
+        let address = "127.0.0.1:\(try server.localPort())"
+        try threads(2) { index in
+            if index == 0 {
+                #expect(try server.wait(for: Int32(POLLIN), deadline: soon))
+                let socket = try #require(server.accept())
+                try socket.sendAll(RendezvousFrame.welcome.encoded(), deadline: soon)
+                var heard: [UInt8] = []
+                while try socket.wait(for: Int32(POLLIN), deadline: soon),
+                    case .bytes = socket.receive(into: &heard, limit: 1 << 16)
+                {}
+                return
+            }
+            let exchange = try TCPExchange.join(
+                rendezvous: address, rank: 1, rankCount: 2, token: "t", deadline: soon)
+            #expect(
+                throws: TransportError.deadline(0, phase: "votes", limit: .milliseconds(100))
+            ) {
+                try exchange.allGather(
+                    [], label: "votes", deadline: Deadline(.milliseconds(100), "votes"))
+            }
+            exchange.close()
+        }
     }
 
     @Test func `strangers that send garbage neither join nor disturb`() throws {

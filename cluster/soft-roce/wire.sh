@@ -29,6 +29,12 @@ ranks() {
     echo "exit codes $exits"
 }
 
+step "the other machine answers"
+for attempt in $(seq 200); do
+    ping -c 1 -W 1 "10.0.0.$((3 - machine))" >/dev/null && break
+    [ "$attempt" -lt 200 ]
+done
+
 step "links of four ranks on two machines"
 ranks bench link --transport rdma --seconds 0.3 --no-perftest --matrix
 [ "$exits" = "0 0" ]

@@ -67,15 +67,20 @@ public final class TCPExchange: AddressExchange {
         }
     }
 
-    /// A connection that ends is the end of the rank that serves the meeting.
+    /// A connection that ends, or says nothing, is the rank's that serves the meeting.
     private func blaming<Value>(
         _ deadline: Deadline, _ work: () throws(TransportError) -> Value
     ) throws(TransportError) -> Value {
         do throws(TransportError) {
             return try work()
         } catch {
-            guard case .call(_, let status) = error, let server, server != rank else { throw error }
-            throw .rankLost(server, phase: deadline.description, cause: status)
+            guard let server, server != rank else { throw error }
+            switch error {
+            case .call(_, let status):
+                throw .rankLost(server, phase: deadline.description, cause: status)
+            case .deadline(nil, _, _): throw deadline.missed(by: server)
+            default: throw error
+            }
         }
     }
 
@@ -119,7 +124,7 @@ public final class TCPExchange: AddressExchange {
             milliseconds: deadline.remainingNanoseconds / 1_000_000, blob: blob)
         try send(offer.encoded(), deadline: deadline)
         // The rendezvous knows who is missing; a moment more lets its answer come.
-        let patience = Deadline(deadline.remaining + .milliseconds(500), deadline.phase)
+        let patience = deadline.later(by: .milliseconds(500))
         while true {
             switch try receive(deadline: patience) {
             case .all(number, let blobs): return blobs

@@ -36,11 +36,16 @@ public struct Deadline: Sendable {
     /// The same moment under another phase, for a step inside a larger wait.
     public func named(_ phase: StaticString) -> Deadline { Deadline(self, phase) }
 
-    private init(_ other: Deadline, _ phase: StaticString) {
+    /// A later moment under the same name and limit: for who waits for another's verdict.
+    func later(by patience: Duration) -> Deadline {
+        Deadline(self, phase, patience: patience.wholeNanoseconds)
+    }
+
+    private init(_ other: Deadline, _ phase: StaticString, patience: UInt64 = 0) {
         self.phase = phase
         layer = other.layer
         limit = other.limit
-        nanoseconds = other.nanoseconds
+        nanoseconds = other.nanoseconds &+ patience
     }
 
     /// The phase as an error names it.

@@ -148,7 +148,15 @@ public final class RankFabric: Fabric {
     public func allGather(
         _ blob: [UInt8], label: String, deadline: Deadline
     ) throws(TransportError) -> [[UInt8]] {
-        try exchange.allGather(blob, label: label, deadline: deadline)
+        do throws(TransportError) {
+            return try exchange.allGather(blob, label: label, deadline: deadline)
+        } catch {
+            // Who meets elsewhere does not see what heartbeats saw meanwhile.
+            guard case .deadline = error, let loss = losses.ending(waitFor: []) else {
+                throw error
+            }
+            throw .rankLost(loss.rank, phase: deadline.description, cause: loss.cause)
+        }
     }
 
     /// The ranks known to be lost, in the order in which this rank learned it.

@@ -24,8 +24,9 @@ enum BenchHeader {
                 + "combine: from rows that experts wrote in place to sums in "
                 + "\(options.restingCodec)",
             "inside a node a token is stored once, and every rank reads it where it lies",
-            "window and staging at most \((result.window_bytes + 999_999) / 1_000_000) MB per rank, "
-                + "resident growth while measuring \(result.resident_growth_bytes / 1024) KiB; "
+            "window and staging at most \((result.window_bytes + 999_999) / 1_000_000) MB "
+                + "per rank, resident growth while measuring "
+                + "\(result.resident_growth_bytes / 1024) KiB; "
                 + String(format: "records took %.3f%% of the time", result.recording_share * 100),
         ]
         if result.compare != nil {
