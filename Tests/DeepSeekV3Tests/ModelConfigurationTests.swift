@@ -128,6 +128,40 @@ import Testing
         #expect(throws: ModelError.self) { try ModelConfiguration.parse(deep, file: "c") }
     }
 
+    @Test(arguments: [
+        ("num_attention_heads", "2.5", "num_attention_heads: 2.5 is not a whole number"),
+        ("num_hidden_layers", "1e30", "num_hidden_layers: 1e30 is not a whole number of 64 bits"),
+        ("hidden_size", "99999999999999999999", "is not a whole number of 64 bits"),
+        ("eos_token_id", "[1, 0.5]", "eos_token_id: 0.5 is not a whole number of 64 bits"),
+        ("rms_norm_eps", "1e400", "rms_norm_eps: 1e400 is beyond a number of 64 bits"),
+        (
+            "rope_scaling",
+            #"{"type": "yarn", "factor": 4, "original_max_position_embeddings": 7.5}"#,
+            "rope_scaling.original_max_position_embeddings: 7.5 is not a whole number"
+        ),
+        ("rms_norm_eps", #""x""#, #"rms_norm_eps: "x" is not of the expected type Float"#),
+        ("hidden_size", "true", "hidden_size: true is not of the expected type"),
+        ("unknown", "NaN", "config.json: the text: not JSON at byte"),
+    ])
+    func `a number of the wrong kind is named with its key`(
+        key: String, literal: String, fact: String
+    ) throws {
+        var text = String(decoding: try json([key: "PLACE"]), as: UTF8.self)
+        text.replace("\"PLACE\"", with: literal)
+        let error = #expect(throws: ModelError.self) {
+            try ModelConfiguration.parse(Data(text.utf8), file: "config.json")
+        }
+        let line = error?.description ?? ""
+        #expect(line.hasPrefix("config.json: ") && line.contains(fact), "\(line)")
+        #expect(!line.contains("\n"))
+    }
+
+    @Test func `a whole number may be written with a point`() throws {
+        var text = String(decoding: try json(["hidden_size": "PLACE"]), as: UTF8.self)
+        text.replace("\"PLACE\"", with: "64.0")
+        #expect(try ModelConfiguration.parse(Data(text.utf8), file: "c").hiddenSize == 64)
+    }
+
     @Test func `sizes that are each allowed and together cannot be counted are refused`() throws {
         let wide = try refusal([
             "hidden_size": 1 << 20, "moe_intermediate_size": 1 << 20, "n_routed_experts": 1024,

@@ -7,11 +7,13 @@ extension ModelConfiguration {
     ///   - json: The text of a `config.json`.
     ///   - file: Its name, for messages.
     public static func parse(_ json: Data, file: String) throws -> ModelConfiguration {
+        let text = try ConfigurationText(json, file: file)
+        try text.checkNumbers(file: file)
         let configuration: ModelConfiguration
         do {
             configuration = try JSONDecoder().decode(ModelConfiguration.self, from: json)
         } catch let error as DecodingError {
-            throw fault(error, file: file)
+            throw fault(error, in: text, file: file)
         } catch let error as Refusal {
             throw ModelError.configuration(file: file, key: error.key, fact: error.fact)
         }
@@ -33,7 +35,9 @@ extension ModelConfiguration {
     }
 
     /// Puts Foundation's account of a wrong type or a missing key into one line.
-    private static func fault(_ error: DecodingError, file: String) -> ModelError {
+    private static func fault(
+        _ error: DecodingError, in text: ConfigurationText, file: String
+    ) -> ModelError {
         func path(_ context: DecodingError.Context, _ key: (any CodingKey)? = nil) -> String {
             let keys = context.codingPath + (key.map { [$0] } ?? [])
             return keys.isEmpty
@@ -45,8 +49,10 @@ extension ModelConfiguration {
         case .valueNotFound(_, let context):
             return .configuration(file: file, key: path(context), fact: "is null")
         case .typeMismatch(let type, let context):
+            let value = text.value(at: context.codingPath) ?? "the value"
             return .configuration(
-                file: file, key: path(context), fact: "is not of the expected type \(type)")
+                file: file, key: path(context),
+                fact: "\(value) is not of the expected type \(type)")
         case .dataCorrupted(let context):
             return .configuration(
                 file: file, key: path(context), fact: printable(context.debugDescription))
