@@ -18,6 +18,7 @@
 
 const ck_kernels ck_kernels_avx512 = {
     ROW_LOOPS, PANEL_LOOPS, .round = avx512_bf16_encode, .transpose = ck_transpose_avx512,
+    .transpose_codes = ck_transpose_codes_avx512,
     .multiply_add_bf16 = avx512_multiply_add,
     .e4m3_encode_row = ck_e4m3_encode_f32_avx512,
     .e4m3_encode_bf16_row = ck_e4m3_encode_bf16_avx512,

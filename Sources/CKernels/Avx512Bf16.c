@@ -340,6 +340,7 @@ const ck_kernels ck_kernels_avx512bf16 = {
     ROW_LOOPS, PANEL_LOOPS, .bf16 = panel_bf16, .bf16_bytes = panel_bytes,
     .round = round_inputs, .pack_pairs = pack_pairs, .turn_pairs = turn_pairs,
     .transpose = ck_transpose_avx512,
+    .transpose_codes = ck_transpose_codes_avx512,
     .multiply_add_bf16 = multiply_add_pairs,
     .e4m3_encode_row = ck_e4m3_encode_f32_avx512,
     .e4m3_encode_bf16_row = ck_e4m3_encode_bf16_avx512,

@@ -10,9 +10,17 @@
     apply_to = function)
 
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define INLINE static inline __attribute__((always_inline))
 
-static void transpose_16x16(
-    const uint32_t *source, ptrdiff_t source_stride, uint32_t *target, ptrdiff_t target_stride) {
+/// Of four codes for each of four outputs, the first pairs, then the second.
+INLINE __m512i regroup(__m512i codes) {
+    const __m128i order = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+    return _mm512_shuffle_epi8(codes, _mm512_broadcast_i32x4(order));
+}
+
+INLINE void transpose_16x16(
+    const uint32_t *source, ptrdiff_t source_stride, uint32_t *target, ptrdiff_t target_stride,
+    const bool regroups) {
     __m512i a[16], b[16];
     UNROLL for (int i = 0; i < 16; i++) a[i] = _mm512_loadu_si512(source + i * source_stride);
     UNROLL for (int i = 0; i < 16; i += 2) {
@@ -33,10 +41,16 @@ static void transpose_16x16(
         __m512i odd_lower = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0xdd);
         uint32_t *to = target + j * target_stride;
         ptrdiff_t quarter = 4 * target_stride;
-        _mm512_storeu_si512(to, _mm512_shuffle_i32x4(even_upper, even_lower, 0x88));
-        _mm512_storeu_si512(to + quarter, _mm512_shuffle_i32x4(odd_upper, odd_lower, 0x88));
-        _mm512_storeu_si512(to + 2 * quarter, _mm512_shuffle_i32x4(even_upper, even_lower, 0xdd));
-        _mm512_storeu_si512(to + 3 * quarter, _mm512_shuffle_i32x4(odd_upper, odd_lower, 0xdd));
+        __m512i columns[4] = {
+            _mm512_shuffle_i32x4(even_upper, even_lower, 0x88),
+            _mm512_shuffle_i32x4(odd_upper, odd_lower, 0x88),
+            _mm512_shuffle_i32x4(even_upper, even_lower, 0xdd),
+            _mm512_shuffle_i32x4(odd_upper, odd_lower, 0xdd),
+        };
+        UNROLL for (int q = 0; q < 4; q++) {
+            __m512i column = regroups ? regroup(columns[q]) : columns[q];
+            _mm512_storeu_si512(to + q * quarter, column);
+        }
     }
 }
 
@@ -48,12 +62,24 @@ void ck_transpose_avx512(
         for (int c = 0; c < whole_columns; c += 16) {
             transpose_16x16(
                 source + r * source_stride + c, source_stride, target + c * target_stride + r,
-                target_stride);
+                target_stride, false);
         }
     }
     for (int r = 0; r < rows; r++) {
         for (int c = r < whole_rows ? whole_columns : 0; c < columns; c++) {
             target[c * target_stride + r] = source[r * source_stride + c];
+        }
+    }
+}
+
+void ck_transpose_codes_avx512(
+    const uint32_t *source, ptrdiff_t source_stride, int rows, int columns, uint32_t *target,
+    ptrdiff_t target_stride) {
+    for (int r = 0; r < rows; r += 16) {
+        for (int c = 0; c < columns; c += 16) {
+            transpose_16x16(
+                source + r * source_stride + c, source_stride, target + c * target_stride + r,
+                target_stride, true);
         }
     }
 }

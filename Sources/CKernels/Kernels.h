@@ -44,6 +44,11 @@ typedef struct {
     void (*transpose)(
         const uint32_t *source, ptrdiff_t source_stride, int rows, int columns, uint32_t *target,
         ptrdiff_t target_stride);
+    /// The same for words of four codes, each 16 bytes of the target regrouped as by `group_pairs`;
+    /// rows and columns are multiples of 16. NULL where the two together serve.
+    void (*transpose_codes)(
+        const uint32_t *source, ptrdiff_t source_stride, int rows, int columns, uint32_t *target,
+        ptrdiff_t target_stride);
     /// Rounds `outputs` (at most 64) by `k` values, whose element (o, i) is
     /// `source[o * row + i * column]`, into a bf16 panel `[k / 2][64][2]`, zeros where there are no
     /// values; one of `row` and `column` is 1. NULL where `bf16` is.

@@ -10,7 +10,7 @@
 // good part of that time would go to finding pages. Small weights share arenas, since an expert of
 // a small model is far from filling a huge page.
 
-enum { CACHE_LINE = 64, HUGE_PAGE = 2 << 20, ARENA = 64 << 20 };
+enum { CACHE_LINE = 64, HUGE_PAGE = 2 << 20, ARENA = 64 << 20, ARENA_HEAD = 64 << 10 };
 
 static size_t round_up(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
@@ -44,8 +44,11 @@ void ck_free(void *memory, size_t bytes) {
 
 // ---- Arenas --------------------------------------------------------------------------------
 
-/// The head of an arena, which is aligned to its own size: a pointer's upper bits find it. The
-/// memory after it is handed out in order and returned when nobody holds any of it.
+/// The head of an arena. The memory after it is aligned to its own size, so a pointer's upper bits
+/// find both; it is handed out in order and returned when nobody holds any of it.
+///
+/// The head has pages of its own: among the weights it would push matrices of whole huge pages out
+/// of step, and the last page of every arena would be held for a few lines.
 typedef struct {
     size_t used;
     int holders; // pieces not freed, and one while new pieces come from here
@@ -54,19 +57,23 @@ typedef struct {
 static arena *current;
 static pthread_mutex_t arenas = PTHREAD_MUTEX_INITIALIZER;
 
+static char *memory_of(arena *arena) { return (char *)arena + ARENA_HEAD; }
+
 static arena *new_arena(void) {
-    char *wide = map(2 * (size_t)ARENA);
-    char *aligned = (char *)round_up((size_t)wide, ARENA);
-    if (aligned > wide) munmap(wide, (size_t)(aligned - wide));
-    munmap(aligned + ARENA, (size_t)(wide + ARENA - aligned));
+    size_t bytes = 2 * (size_t)ARENA + ARENA_HEAD;
+    char *wide = map(bytes);
+    char *aligned = (char *)round_up((size_t)wide + ARENA_HEAD, ARENA);
+    char *head = aligned - ARENA_HEAD, *end = aligned + ARENA;
+    if (head > wide) munmap(wide, (size_t)(head - wide));
+    if (wide + bytes > end) munmap(end, (size_t)(wide + bytes - end));
     madvise(aligned, ARENA, MADV_HUGEPAGE);
-    arena *new = (arena *)(void *)aligned;
-    *new = (arena){round_up(sizeof(arena), CACHE_LINE), 1};
+    arena *new = (arena *)(void *)head;
+    *new = (arena){0, 1};
     return new;
 }
 
 static void let_go(arena *arena) {
-    if (--arena->holders == 0) munmap(arena, ARENA);
+    if (--arena->holders == 0) munmap(arena, ARENA_HEAD + ARENA);
 }
 
 void *ck_allocate_packed(size_t bytes) {
@@ -77,7 +84,7 @@ void *ck_allocate_packed(size_t bytes) {
         if (current != NULL) let_go(current);
         current = new_arena();
     }
-    void *memory = (char *)current + current->used;
+    void *memory = memory_of(current) + current->used;
     current->used += rounded;
     current->holders++;
     pthread_mutex_unlock(&arenas);
@@ -91,6 +98,6 @@ void ck_free_packed(void *memory, size_t bytes) {
         return;
     }
     pthread_mutex_lock(&arenas);
-    let_go((arena *)((size_t)memory / ARENA * ARENA));
+    let_go((arena *)((size_t)memory / ARENA * ARENA - ARENA_HEAD));
     pthread_mutex_unlock(&arenas);
 }

@@ -37,27 +37,45 @@ static uint8_t sign_and_magnitude(int8_t value) {
 
 /// Any panel, element by element.
 static void pack_elements(
-    int format, const uint8_t *source, ptrdiff_t row, ptrdiff_t column, int outputs, int inputs,
-    uint8_t *panel) {
+    int format, const uint8_t *source, ptrdiff_t row, ptrdiff_t column, int lane, int outputs,
+    int inputs, uint8_t *panel) {
     ptrdiff_t size = ck_element_size(format);
     for (int o = 0; o < outputs; o++) {
         const uint8_t *from = source + o * row * size;
         for (int k = 0; k < inputs; k++, from += column * size) {
-            memcpy(panel + place(format, o, k) * (size_t)size, from, (size_t)size);
+            memcpy(panel + place(format, lane + o, k) * (size_t)size, from, (size_t)size);
         }
+    }
+}
+
+/// Regroups the codes of `outputs` outputs from `lane` on, in all of a panel's vectors.
+static void group_codes(uint8_t *panel, int lane, int outputs, int inputs) {
+    const ck_kernels *kernels = ck_kernels_in_use();
+    if (outputs == CK_PANEL) {
+        kernels->group_pairs(panel, (size_t)inputs * CK_PANEL);
+        return;
+    }
+    size_t count = ((size_t)outputs + 3) / 4 * 16;
+    for (int k = 0; k < inputs; k += 4) {
+        kernels->group_pairs(panel + (size_t)k * CK_PANEL + (size_t)lane * 4, count);
     }
 }
 
 /// Inputs in sequence, whole groups of 4 bytes: a panel is its words transposed.
 static void pack_words(
-    int format, const uint8_t *source, ptrdiff_t row, int outputs, int inputs, uint8_t *panel) {
+    int format, const uint8_t *source, ptrdiff_t row, int lane, int outputs, int inputs,
+    uint8_t *panel) {
     const ck_kernels *kernels = ck_kernels_in_use();
-    int per_word = 4 / ck_element_size(format);
-    kernels->transpose(
-        (const uint32_t *)(const void *)source, row / per_word, outputs, inputs / per_word,
-        (uint32_t *)(void *)panel, CK_PANEL);
-    if (ck_element_size(format) == 1) {
-        kernels->group_pairs(panel, (size_t)inputs * CK_PANEL);
+    int per_word = 4 / ck_element_size(format), words = inputs / per_word;
+    const uint32_t *from = (const uint32_t *)(const void *)source;
+    uint32_t *to = (uint32_t *)(void *)panel + lane;
+    if (per_word < 4) {
+        kernels->transpose(from, row / per_word, outputs, words, to, CK_PANEL);
+    } else if (kernels->transpose_codes && outputs % 16 == 0 && words % 16 == 0) {
+        kernels->transpose_codes(from, row / per_word, outputs, words, to, CK_PANEL);
+    } else {
+        kernels->transpose(from, row / per_word, outputs, words, to, CK_PANEL);
+        group_codes(panel, lane, outputs, inputs);
     }
 }
 
@@ -73,36 +91,48 @@ static void pack_transposed_pairs(
     }
 }
 
+/// Packs outputs `lane ..< lane + outputs` of a panel.
 static void pack_panel(
-    int format, const uint8_t *source, ptrdiff_t row, ptrdiff_t column, int outputs, int inputs,
-    uint8_t *panel) {
+    int format, const uint8_t *source, ptrdiff_t row, ptrdiff_t column, int lane, int outputs,
+    int inputs, uint8_t *panel) {
     ptrdiff_t per_word = 4 / ck_element_size(format);
     if (column == 1 && row % per_word == 0 && inputs % per_word == 0) {
-        pack_words(format, source, row, outputs, inputs, panel);
+        pack_words(format, source, row, lane, outputs, inputs, panel);
     } else if (row == 1 && format == CK_BF16) {
+        uint16_t *first = (uint16_t *)(void *)panel + 2 * lane;
         pack_transposed_pairs(
-            (const uint16_t *)(const void *)source, column, outputs, inputs,
-            (uint16_t *)(void *)panel);
+            (const uint16_t *)(const void *)source, column, outputs, inputs, first);
     } else {
-        pack_elements(format, source, row, column, outputs, inputs, panel);
+        pack_elements(format, source, row, column, lane, outputs, inputs, panel);
     }
-    if (format == CK_INT8) {
-        size_t bytes = ck_panel_bytes_of(format, inputs);
-        for (size_t i = 0; i < bytes; i++) panel[i] = sign_and_magnitude((int8_t)panel[i]);
+    if (format != CK_INT8) return;
+    for (int k = 0; k < inputs; k += 4) {
+        uint8_t *codes = panel + (size_t)k * CK_PANEL + (size_t)lane * 4;
+        for (int i = 0; i < (outputs + 3) / 4 * 16; i++) {
+            codes[i] = sign_and_magnitude((int8_t)codes[i]);
+        }
+    }
+}
+
+void ck_pack_rows(
+    int format, const void *source, ptrdiff_t row, ptrdiff_t column, int first, int count,
+    int inputs, void *packed) {
+    size_t panel_bytes = ck_panel_bytes_of(format, inputs);
+    const uint8_t *from = source;
+    for (int output = first; output < first + count;) {
+        int lane = output % CK_PANEL, left = first + count - output;
+        int here = left < CK_PANEL - lane ? left : CK_PANEL - lane;
+        uint8_t *panel = (uint8_t *)packed + (size_t)(output / CK_PANEL) * panel_bytes;
+        pack_panel(format, from, row, column, lane, here, inputs, panel);
+        from += (ptrdiff_t)here * row * ck_element_size(format);
+        output += here;
     }
 }
 
 void ck_pack(
     int format, const void *source, ptrdiff_t row, ptrdiff_t column, int outputs, int inputs,
     void *packed) {
-    size_t panel_bytes = ck_panel_bytes_of(format, inputs);
-    uint8_t *panel = packed;
-    for (int first = 0; first < outputs; first += CK_PANEL, panel += panel_bytes) {
-        int here = outputs - first < CK_PANEL ? outputs - first : CK_PANEL;
-        ptrdiff_t start = (ptrdiff_t)first * row * ck_element_size(format);
-        const uint8_t *from = (const uint8_t *)source + start;
-        pack_panel(format, from, row, column, here, inputs, panel);
-    }
+    ck_pack_rows(format, source, row, column, 0, outputs, inputs, packed);
 }
 
 void ck_unpack_row(const ck_weight *weight, int output, float *row) {

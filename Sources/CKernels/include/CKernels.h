@@ -68,6 +68,8 @@ typedef enum { CK_F32 = 0, CK_BF16 = 1, CK_E4M3 = 2, CK_INT8 = 3 } ck_format;
 
 /// Outputs side by side in one panel: four 512-bit accumulators per row of the input.
 #define CK_PANEL 64
+/// Outputs that one piece of packing has at least: a vector of words.
+#define CK_PACK_ROWS 16
 /// Inputs that share one scale in an e4m3 weight.
 #define CK_SCALE_BLOCK 128
 
@@ -87,6 +89,11 @@ size_t ck_packed_scales(int format, int outputs, int inputs);
 void ck_pack(
     int format, const void *source, ptrdiff_t row, ptrdiff_t column, int outputs, int inputs,
     void *packed);
+/// The same for outputs `first ..< first + count` alone, whose first element `source` points to;
+/// `first` is a multiple of CK_PACK_ROWS. Threads may pack different outputs of one weight at once.
+void ck_pack_rows(
+    int format, const void *source, ptrdiff_t row, ptrdiff_t column, int first, int count,
+    int inputs, void *packed);
 /// Widens output `o` of a packed weight to f32, scales applied.
 void ck_unpack_row(const ck_weight *weight, int output, float *row);
 

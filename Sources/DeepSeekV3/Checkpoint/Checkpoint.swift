@@ -68,15 +68,15 @@ public final class Checkpoint: Sendable {
                 path,
                 fact: "\(file.byteCount) bytes; an index has at most \(CheckpointIndex.byteLimit)")
         }
-        return try CheckpointIndex.parse(file.copyBytes(0 ..< file.byteCount), file: path)
+        return try CheckpointIndex.parse(file.readBytes(0 ..< file.byteCount), file: path)
     }
 
     /// Parses the header of one mapped file.
     public static func readHeader(_ file: MappedFile) throws -> SafetensorsHeader {
-        let prefix = file.copyBytes(0 ..< min(8, file.byteCount))
+        let prefix = try file.readBytes(0 ..< min(8, file.byteCount))
         let length = try SafetensorsHeader.length(
             prefix: prefix, fileBytes: file.byteCount, file: file.path)
-        let json = file.copyBytes(8 ..< 8 + length)
+        let json = try file.readBytes(8 ..< 8 + length)
         return try SafetensorsHeader(json: json, fileBytes: file.byteCount, file: file.path)
     }
 
@@ -95,9 +95,15 @@ public final class Checkpoint: Sendable {
         try shards[located.shardIndex].withBytes(located.entry.bytes, body)
     }
 
-    /// Gives back the memory of a tensor's pages, once its contents live elsewhere.
-    public func release(_ located: Located) {
-        shards[located.shardIndex].release(located.entry.bytes)
+    /// A copy of a tensor's bytes, for small ones: no page of the file stays in this process.
+    ///
+    /// - Throws: `ModelError` that names the tensor if the system refuses the bytes.
+    public func readBytes(of located: Located) throws -> [UInt8] {
+        do { return try shards[located.shardIndex].readBytes(located.entry.bytes) } catch {
+            throw ModelError.tensor(
+                file: file(of: located), name: located.entry.name,
+                fact: "\(error.call): \(error.reason)")
+        }
     }
 
     /// The name of the file that holds a tensor, for messages.

@@ -26,13 +26,11 @@ public struct LoadProgress: Sendable {
 /// Turns tensors of a checkpoint into packed weights, all threads at once.
 ///
 /// Asking for a weight checks its name, shape and type at once and reads nothing; `load` then
-/// packs everything in the order of the files and gives each source's pages back. So a wrong
-/// checkpoint fails before the first byte of a matrix is read, and two copies of a weight are
-/// resident only while it is packed.
+/// packs everything in the order of the files. So a wrong checkpoint fails before the first byte
+/// of a matrix is read, and of what is packed nothing but a few rows is ever resident twice.
 final class WeightLoader {
     /// A weight that `load` will fill.
-    final class Slot: @unchecked Sendable {
-        // Safe because: one thread of `load` writes it, and readers come after the join.
+    final class Slot {
         fileprivate var stored: Weight?
 
         /// The packed weight; ask after `load`.
@@ -51,11 +49,17 @@ final class WeightLoader {
 
     /// A matrix and everything that is packed from it.
     private struct Matrix {
-        let name: String
         let place: Checkpoint.Located
-        let scales: Checkpoint.Located?
+        let scales: [Float]
         let format: NumberFormat
         var parts: [Part]
+    }
+
+    /// A piece of a weight: what a thread does at a time.
+    private struct Task {
+        let place: Checkpoint.Located
+        let packing: WeightPacking
+        let piece: Int
     }
 
     private let checkpoint: Checkpoint
@@ -87,13 +91,12 @@ final class WeightLoader {
         default:
             throw fault(place, "dtype \(place.entry.type.rawValue) is none of F32, BF16, F8_E4M3")
         }
-        var scales: Checkpoint.Located?
-        if format == .float8e4m3 {
-            scales = try self.scales(of: name, outputs: outputs, inputs: inputs)
-        }
+        let scales =
+            format == .float8e4m3
+            ? try self.scales(of: name, outputs: outputs, inputs: inputs) : []
         let parts = cuts.map { Part(rows: $0.rows, transposed: $0.transposed, slot: Slot()) }
         matrices.append(
-            Matrix(name: name, place: place, scales: scales, format: format, parts: parts))
+            Matrix(place: place, scales: scales, format: format, parts: parts))
         return parts.map(\.slot)
     }
 
@@ -108,15 +111,11 @@ final class WeightLoader {
         default:
             throw fault(place, "dtype \(place.entry.type.rawValue) is neither F32 nor BF16")
         }
-        let tensor = Tensor(rows: 1, columns: count)
-        checkpoint.withBytes(of: place) { bytes in
-            var values = tensor.mutableSpan
-            Quantisation.widen(bytes, as: format, into: &values)
-        }
-        guard tensor.values.allSatisfy(\.isFinite) else {
+        let values = Quantisation.widened(try checkpoint.readBytes(of: place), as: format)
+        guard values.allSatisfy(\.isFinite) else {
             throw fault(place, "holds a value that is not finite")
         }
-        return tensor
+        return Tensor(rows: 1, columns: count, values: values)
     }
 
     // MARK: - Loading
@@ -125,10 +124,7 @@ final class WeightLoader {
     ///
     /// - Parameter progress: Called now and then, from the caller's thread.
     func load(pool: ThreadPool, progress: ((LoadProgress) -> Void)?) throws {
-        let queue = matrices.sorted { a, b in
-            (a.place.shardIndex, a.place.entry.bytes.lowerBound)
-                < (b.place.shardIndex, b.place.entry.bytes.lowerBound)
-        }
+        let tasks = try makeTasks()
         let total = byteCount
         let start = ContinuousClock.now
         let next = Atomic(0)
@@ -138,9 +134,17 @@ final class WeightLoader {
             var reported = ContinuousClock.now
             while true {
                 let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
-                guard index < queue.count, failure.withLock({ $0 == nil }) else { return }
-                do { try pack(queue[index]) } catch { failure.withLock { $0 = $0 ?? error } }
-                loaded.wrappingAdd(queue[index].place.entry.bytes.count, ordering: .relaxed)
+                guard index < tasks.count, failure.withLock({ $0 == nil }) else { return }
+                let task = tasks[index]
+                do throws(FileError) {
+                    try task.packing.pack(task.piece, pool: pool, thread: thread)
+                } catch {
+                    let fault = fault(task.place, "\(error.call): \(error.reason)")
+                    failure.withLock { $0 = $0 ?? fault }
+                    return
+                }
+                loaded.wrappingAdd(
+                    task.packing.byteCount / task.packing.pieceCount, ordering: .relaxed)
                 let now = ContinuousClock.now
                 if thread == 0, let progress, now - reported > .milliseconds(100) {
                     reported = now
@@ -157,50 +161,48 @@ final class WeightLoader {
         matrices = []
     }
 
-    /// Packs the parts of one matrix and gives its pages back.
-    private func pack(_ matrix: Matrix) throws {
-        let shape = matrix.place.entry.shape
-        try checkpoint.withBytes(of: matrix.place) { bytes in
+    /// Reserves the memory of every weight and lists the pieces in the order of the files.
+    private func makeTasks() throws -> [Task] {
+        var tasks: [Task] = []
+        let order = matrices.sorted { a, b in
+            (a.place.shardIndex, a.place.entry.bytes.lowerBound)
+                < (b.place.shardIndex, b.place.entry.bytes.lowerBound)
+        }
+        for matrix in order {
+            let shape = matrix.place.entry.shape
             for part in matrix.parts {
-                func build(_ scales: RawSpan?) throws -> Weight {
-                    try Weight(
-                        format: matrix.format, outputs: shape[0], inputs: shape[1], bytes: bytes,
-                        scales: scales, rows: part.rows, transposed: part.transposed)
-                }
-                if let scales = matrix.scales {
-                    part.slot.stored = try checkpoint.withBytes(of: scales) { try build($0) }
-                } else {
-                    part.slot.stored = try build(nil)
+                let packing = try WeightPacking(
+                    checkpoint.shards[matrix.place.shardIndex], bytes: matrix.place.entry.bytes,
+                    format: matrix.format, outputs: shape[0], inputs: shape[1],
+                    scales: matrix.scales, rows: part.rows, transposed: part.transposed)
+                part.slot.stored = packing.weight
+                tasks += (0 ..< packing.pieceCount).map {
+                    Task(place: matrix.place, packing: packing, piece: $0)
                 }
             }
         }
-        checkpoint.release(matrix.place)
+        return tasks
     }
 
     // MARK: - Checking
 
-    /// Finds and checks the block scales of an FP8 matrix.
-    private func scales(
-        of name: String, outputs: Int, inputs: Int
-    ) throws -> Checkpoint.Located {
+    /// Reads and checks the block scales of an FP8 matrix.
+    private func scales(of name: String, outputs: Int, inputs: Int) throws -> [Float] {
         let scaleName = name + "_scale_inv"
         let place = try checkpoint.locate(scaleName)
         try check(place, name: scaleName, shape: [(outputs + 127) / 128, (inputs + 127) / 128])
         guard place.entry.type == .float32 else {
             throw fault(place, "dtype \(place.entry.type.rawValue) is not F32")
         }
-        let values = Tensor(rows: place.entry.shape[0], columns: place.entry.shape[1])
-        checkpoint.withBytes(of: place) { bytes in
-            var span = values.mutableSpan
-            Quantisation.widen(bytes, as: .float32, into: &span)
-        }
-        for (index, value) in values.values.enumerated() where !value.isFinite {
+        let columns = place.entry.shape[1]
+        let values = Quantisation.widened(try checkpoint.readBytes(of: place), as: .float32)
+        for (index, value) in values.enumerated() where !value.isFinite {
             throw fault(
                 place,
-                "block [\(index / values.columns), \(index % values.columns)] has scale "
-                    + "\(value); a scale is finite")
+                "block [\(index / columns), \(index % columns)] has scale \(value); a scale is "
+                    + "finite")
         }
-        return place
+        return values
     }
 
     private func check(_ place: Checkpoint.Located, name: String, shape: [Int]) throws {

@@ -16,6 +16,8 @@ public final class Model {
     public let contextLimit: Int
     /// Bytes of the checkpoint that were packed.
     public let weightByteCount: Int
+    /// The files that the embedding stays in.
+    let checkpointPaths: [String]
     /// The ranks that share the routed experts; nil where all are here.
     public let group: ExpertParallelGroup?
     /// How often each routed expert was chosen here since loading, `[layer][expert]`, MTP blocks
@@ -69,6 +71,7 @@ public final class Model {
         let pendingHead = try loader.matrix(
             "lm_head.weight", outputs: vocabulary, inputs: configuration.hiddenSize)
         weightByteCount = loader.byteCount
+        checkpointPaths = checkpoint.shards.map(\.path)
         try loader.load(pool: pool, progress: progress)
 
         self.configuration = configuration
@@ -99,6 +102,9 @@ public final class Model {
         for layer in layers + mtp.map(\.layer) { count.add(layer.count) }
         return count.bytes
     }
+
+    /// Bytes of the largest activation that a pass needed so far.
+    var largestActivationBytes: Int { workspaces.map(\.largestByteCount).max() ?? 0 }
 
     /// Whether this model can draft with an MTP block.
     public var canDraft: Bool { !mtp.isEmpty }

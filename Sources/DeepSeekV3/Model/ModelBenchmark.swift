@@ -42,37 +42,31 @@ public struct ModelBenchmark {
         }
     }
 
-    /// Memory at its fullest, in bytes.
-    public struct MemoryFigure: Sendable, Codable {
-        /// Packed weights.
-        public var weights = 0
-        /// The latent cache.
-        public var cache = 0
-        /// What the system counts as resident, all of the program included.
-        public var resident = 0
-
-        /// Everything that is neither weights nor cache.
-        public var beyond: Int { resident - weights - cache }
-    }
-
     /// Loading, beside the least that it could take.
     public struct LoadFigure: Sendable, Codable {
         /// Bytes of the checkpoint's files.
         public var bytes: Int
         /// Seconds from opening the folder to a model that is ready.
         public var seconds: Double
-        /// Seconds in which the same threads read the files and do nothing else.
+        /// Seconds in which the same threads read the files into fresh memory that holds them;
+        /// nil where memory for both was not free.
+        public var freshReadSeconds: Double?
+        /// Seconds in which they read the files into one small buffer, and keep nothing.
         public var plainReadSeconds: Double
 
         /// Names what was measured.
-        public init(bytes: Int, seconds: Double, plainReadSeconds: Double) {
+        public init(
+            bytes: Int, seconds: Double, freshReadSeconds: Double?, plainReadSeconds: Double
+        ) {
             self.bytes = bytes
             self.seconds = seconds
+            self.freshReadSeconds = freshReadSeconds
             self.plainReadSeconds = plainReadSeconds
         }
 
         enum CodingKeys: String, CodingKey {
             case bytes, seconds
+            case freshReadSeconds = "fresh_read_seconds"
             case plainReadSeconds = "plain_read_seconds"
         }
     }
@@ -155,7 +149,7 @@ public struct ModelBenchmark {
             }
             figure.batch = batch
             report.decode.append(figure)
-            report.memory.note(weights: model.packedByteCount, cache: state.byteCount)
+            report.memory.note(model, cache: state.byteCount)
         }
         report.rescale(
             readBandwidth: Limits.readBandwidth(pool: pool),

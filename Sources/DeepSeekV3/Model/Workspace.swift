@@ -49,6 +49,15 @@ final class Workspace {
         tileRows = max(Self.smallestTile, Self.tileFloats / width)
     }
 
+    /// Bytes of the largest tensor here.
+    var largestByteCount: Int {
+        let all = [
+            stream, normed, output, latents, queryLatents, gateLogits, gateWeights, queries,
+            absorbed, context, values, expertInputs, expertOutputs,
+        ]
+        return (all.map(\.count).max() ?? 0) * MemoryLayout<Float>.stride
+    }
+
     /// Makes room for a batch of this many rows.
     func reserve(rows: Int) {
         guard rows > capacity else { return }

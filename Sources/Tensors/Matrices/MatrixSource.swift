@@ -58,35 +58,49 @@ struct MatrixPart {
 
     var packedFormat: NumberFormat { keepsBlocks ? source.format : .float32 }
 
-    func pack(_ values: UnsafeRawPointer, _ scales: [Float]) -> ck_weight {
+    /// Memory for the packed part, its scales in place, its numbers zeros that were not touched.
+    func reserve(_ scales: [Float]) -> ck_weight {
         let format = packedFormat
         let data = unsafe ck_allocate_packed(
             ck_packed_bytes(format.code, Int32(outputs), Int32(inputs)))!
-        if format == source.format {
-            let first = unsafe values + rows.lowerBound * source.inputs * format.size
-            unsafe pack(format, first, into: data)
-        } else {
-            let wide = unsafe widened(values, scales)
-            unsafe wide.withUnsafeBytes { unsafe pack(format, $0.baseAddress!, into: data) }
-        }
         return unsafe ck_weight(
             data: data, scales: packScales(format, scales), format: format.code,
             outputs: Int32(outputs), inputs: Int32(inputs))
     }
 
-    private func pack(
-        _ format: NumberFormat, _ from: UnsafeRawPointer, into data: UnsafeMutableRawPointer
+    /// Bytes of one row of the source.
+    var rowBytes: Int { source.inputs * source.format.size }
+
+    /// Whether `fill` may be called for some outputs at a time.
+    var packsByOutputs: Bool { !transposed && packedFormat == source.format }
+
+    /// Packs outputs `range` from the source's rows that hold them; without `packsByOutputs` only
+    /// all of them.
+    func fill(
+        _ weight: ck_weight, outputs range: Range<Int>, from values: UnsafeRawPointer,
+        _ scales: [Float]
     ) {
+        precondition(packsByOutputs || range == 0 ..< outputs, "outputs \(range) of \(outputs)")
+        if packedFormat == source.format {
+            unsafe pack(weight, range, values)
+        } else {
+            let wide = unsafe widened(values, scales)
+            unsafe wide.withUnsafeBytes { unsafe pack(weight, range, $0.baseAddress!) }
+        }
+    }
+
+    private func pack(_ weight: ck_weight, _ range: Range<Int>, _ from: UnsafeRawPointer) {
         let row = transposed ? 1 : source.inputs
         let column = transposed ? source.inputs : 1
-        unsafe ck_pack(format.code, from, row, column, Int32(outputs), Int32(inputs), data)
+        unsafe ck_pack_rows(
+            weight.format, from, row, column, Int32(range.lowerBound), Int32(range.count),
+            Int32(inputs), UnsafeMutableRawPointer(mutating: weight.data))
     }
 
     private func widened(_ values: UnsafeRawPointer, _ scales: [Float]) -> [Float] {
         var wide = [Float](repeating: 0, count: rows.count * source.inputs)
-        let first = unsafe values + rows.lowerBound * source.inputs * source.format.size
         unsafe wide.withUnsafeMutableBufferPointer {
-            unsafe ck_decode(source.format.code, first, $0.baseAddress!, $0.count)
+            unsafe ck_decode(source.format.code, values, $0.baseAddress!, $0.count)
         }
         for row in rows {
             for column in 0 ..< source.inputs {

@@ -40,7 +40,7 @@ public enum NumberFormat: String, Sendable, CaseIterable, Codable {
 ///
 /// Packing copies: the checkpoint's bytes may go afterwards.
 @safe public final class Weight: @unchecked Sendable {
-    // Safe because: nothing changes after init.
+    // Safe because: nothing changes after init, or after the last piece of its `WeightPacking`.
     public let outputs: Int
     public let inputs: Int
     /// How the packed numbers are stored.
@@ -66,29 +66,35 @@ public enum NumberFormat: String, Sendable, CaseIterable, Codable {
     ///
     /// A cut of a float8e4m3 or int8 matrix that does not keep scale blocks whole is widened to
     /// float32, exactly.
-    public init(
+    public convenience init(
         format: NumberFormat, outputs: Int, inputs: Int, bytes: RawSpan, scales: RawSpan? = nil,
         rows: Range<Int>? = nil, transposed: Bool = false
     ) throws(TensorError) {
         let source = MatrixSource(format: format, outputs: outputs, inputs: inputs)
         try source.check(byteCount: bytes.byteCount, scaleBytes: scales?.byteCount ?? 0)
-        let kept = rows ?? 0 ..< outputs
-        precondition(
-            kept.lowerBound >= 0 && kept.upperBound <= outputs && !kept.isEmpty,
-            "rows \(kept) of \(outputs)")
+        let part = MatrixPart(
+            source: source, rows: rows ?? 0 ..< outputs, transposed: transposed)
         let values = unsafe bytes.withUnsafeBytes { unsafe UnsafeRawPointer($0.baseAddress!) }
         let factors = unsafe scales?.withUnsafeBytes { unsafe [Float](floats: $0) } ?? []
         if format == .int8 { try unsafe source.checkInt8(values) }
-        let part = MatrixPart(source: source, rows: kept, transposed: transposed)
-        let result = unsafe part.pack(values, factors)
-        unsafe packed = unsafe result
-        self.outputs = part.outputs
-        self.inputs = part.inputs
-        self.format = part.packedFormat
-        let packedBytes = ck_packed_bytes(
-            self.format.code, Int32(part.outputs), Int32(part.inputs))
+        self.init(reserving: part, scales: factors)
+        let first = unsafe values + part.rows.lowerBound * part.rowBytes
+        unsafe part.fill(packed, outputs: 0 ..< part.outputs, from: first, factors)
+    }
+
+    /// Memory for a part of a matrix, whose numbers are still zeros.
+    init(reserving part: MatrixPart, scales: [Float]) {
+        let rows = part.rows
+        precondition(
+            rows.lowerBound >= 0 && rows.upperBound <= part.source.outputs && !rows.isEmpty,
+            "rows \(rows) of \(part.source.outputs)")
+        unsafe packed = part.reserve(scales)
+        outputs = part.outputs
+        inputs = part.inputs
+        format = part.packedFormat
+        let packedBytes = ck_packed_bytes(format.code, Int32(part.outputs), Int32(part.inputs))
         scaleMemory =
-            ck_packed_scales(self.format.code, Int32(part.outputs), Int32(part.inputs))
+            ck_packed_scales(format.code, Int32(part.outputs), Int32(part.inputs))
             * MemoryLayout<Float>.stride
         byteCount = packedBytes + scaleMemory
     }

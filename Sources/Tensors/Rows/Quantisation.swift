@@ -18,6 +18,14 @@ public enum Quantisation {
         }
     }
 
+    /// The same from bytes that were copied from a file.
+    public static func widened(_ bytes: [UInt8], as format: NumberFormat) -> [Float] {
+        var values = [Float](repeating: 0, count: bytes.count / format.size)
+        var target = values.mutableSpan
+        unsafe widen(bytes.span.bytes, as: format, into: &target)
+        return values
+    }
+
     /// Rounds to bf16, nearest even.
     public static func toBFloat16(_ values: Span<Float>, into target: inout MutableRawSpan) {
         precondition(

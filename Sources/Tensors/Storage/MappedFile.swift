@@ -6,14 +6,15 @@
 
 /// A file's bytes, mapped read-only, so that a checkpoint is read by touching it.
 ///
-/// Pages arrive when they are first read and can be given back with `release`, which is what keeps
-/// one resident copy of the weights: a matrix is packed from its bytes, then the bytes go.
+/// Pages arrive when they are first touched and stay in memory as long as the system likes. What is
+/// needed once, such as a matrix that is packed, is better copied with `read`, which maps nothing.
 @safe public final class MappedFile: Sendable {
     /// Where the file is.
     public let path: String
     /// The file's size when it was mapped.
     public let byteCount: Int
     private nonisolated(unsafe) let base: UnsafeRawPointer?
+    private let descriptor: Int32
 
     /// Maps the whole file.
     ///
@@ -21,7 +22,27 @@
     public init(path: String) throws(FileError) {
         let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw FileError(call: "open", path: path, code: errno) }
-        defer { close(descriptor) }
+        do {
+            let count = try Self.size(of: descriptor, path)
+            unsafe base = try Self.map(descriptor, count, path)
+            byteCount = count
+        } catch {
+            close(descriptor)
+            throw error
+        }
+        self.path = path
+        self.descriptor = descriptor
+    }
+
+    deinit {
+        if let base = unsafe base {
+            unsafe munmap(UnsafeMutableRawPointer(mutating: base), byteCount)
+        }
+        close(descriptor)
+    }
+
+    /// The size of a regular file.
+    private static func size(of descriptor: Int32, _ path: String) throws(FileError) -> Int {
         var status = stat()
         guard unsafe fstat(descriptor, &status) == 0 else {
             throw FileError(call: "fstat", path: path, code: errno)
@@ -29,23 +50,19 @@
         guard status.st_mode & S_IFMT == S_IFREG else {
             throw FileError(call: "open", path: path, code: EINVAL)
         }
-        self.path = path
-        byteCount = Int(status.st_size)
-        if byteCount == 0 {
-            unsafe base = nil
-            return
-        }
+        return Int(status.st_size)
+    }
+
+    /// Nil for an empty file, which has nothing to map.
+    private static func map(
+        _ descriptor: Int32, _ byteCount: Int, _ path: String
+    ) throws(FileError) -> UnsafeRawPointer? {
+        if byteCount == 0 { return nil }
         guard
             let mapped = unsafe mmap(nil, byteCount, PROT_READ, MAP_PRIVATE, descriptor, 0),
             unsafe mapped != MAP_FAILED
         else { throw FileError(call: "mmap", path: path, code: errno) }
-        unsafe base = UnsafeRawPointer(mapped)
-    }
-
-    deinit {
-        if let base = unsafe base {
-            unsafe munmap(UnsafeMutableRawPointer(mutating: base), byteCount)
-        }
+        return UnsafeRawPointer(mapped)
     }
 
     /// Lends the bytes of a range, which must lie inside the file.
@@ -60,10 +77,41 @@
             unsafe RawSpan(_unsafeStart: base + range.lowerBound, byteCount: range.count))
     }
 
-    /// A copy of the bytes of a range, which must lie inside the file.
+    /// A copy of the bytes of a range, which must lie inside the file, through its pages.
     public func copyBytes(_ range: Range<Int>) -> [UInt8] {
         withBytes(range) { span in
             unsafe span.withUnsafeBytes { bytes in unsafe Array(bytes) }
+        }
+    }
+
+    /// The same without touching a page: what was read once leaves nothing in this process.
+    ///
+    /// - Throws: `FileError`, with ENODATA if the file has become shorter since it was mapped.
+    public func readBytes(_ range: Range<Int>) throws(FileError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: range.count)
+        let failure = unsafe bytes.withUnsafeMutableBytes { target -> FileError? in
+            guard let base = target.baseAddress else { return nil }
+            do throws(FileError) { try unsafe read(range, to: base) } catch { return error }
+            return nil
+        }
+        if let failure { throw failure }
+        return bytes
+    }
+
+    /// The same into the caller's memory.
+    func read(_ range: Range<Int>, to target: UnsafeMutableRawPointer) throws(FileError) {
+        precondition(
+            range.lowerBound >= 0 && range.upperBound <= byteCount,
+            "\(path): bytes \(range) are outside the file's \(byteCount)")
+        var done = 0
+        while done < range.count {
+            let count = unsafe pread(
+                descriptor, target + done, range.count - done, off_t(range.lowerBound + done))
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else {
+                throw FileError(call: "pread", path: path, code: count < 0 ? errno : ENODATA)
+            }
+            done += count
         }
     }
 

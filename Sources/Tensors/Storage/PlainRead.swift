@@ -1,3 +1,4 @@
+internal import CKernels
 import Glibc
 import Synchronization
 
@@ -5,39 +6,73 @@ extension Limits {
     /// Bytes that one `pread` asks for: they stay in a second-level cache.
     private static let pieceBytes = 512 << 10
 
+    /// Where a plain read puts what it reads.
+    public enum ReadTarget: Sendable {
+        /// One piece of each thread, over and over: nothing is kept, nothing reaches memory.
+        case oneBuffer
+        /// Fresh memory in huge pages that holds all of it, as any loader that copies must.
+        case freshMemory
+    }
+
     /// The seconds that a pool's threads take to read files from end to end and do nothing with
     /// them: what loading weights is compared with.
     ///
     /// - Throws: `FileError` in the system's own words.
-    public static func plainRead(of paths: [String], pool: ThreadPool) throws(FileError) -> Double {
+    public static func plainRead(
+        of paths: [String], into target: ReadTarget = .oneBuffer, pool: ThreadPool
+    ) throws(FileError) -> Double {
+        var kept: [FreshMemory] = []
         let start = ContinuousClock.now
         for path in paths {
             let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
             guard descriptor >= 0 else { throw FileError(call: "open", path: path, code: errno) }
             defer { close(descriptor) }
+            let size = Int(lseek(descriptor, 0, SEEK_END))
+            guard size >= 0 else { throw FileError(call: "lseek", path: path, code: errno) }
+            let memory = target == .freshMemory ? FreshMemory(byteCount: max(size, 1)) : nil
+            if let memory { kept.append(memory) }
             let next = Atomic(0)
             let failure = Atomic<Int32>(0)
             pool.run { _, _ in
-                let code = readPieces(descriptor, claiming: next)
+                let code = readPieces(descriptor, size, into: memory, claiming: next)
                 if code != 0 { failure.store(code, ordering: .relaxed) }
             }
             let code = failure.load(ordering: .relaxed)
             guard code == 0 else { throw FileError(call: "pread", path: path, code: code) }
         }
-        return (ContinuousClock.now - start) / .seconds(1)
+        let seconds = (ContinuousClock.now - start) / .seconds(1)
+        // Giving memory back is no part of reading.
+        return withExtendedLifetime(kept) { seconds }
     }
 
     /// Reads one piece after another until the file ends; returns the system's error number.
-    private static func readPieces(_ descriptor: Int32, claiming next: borrowing Atomic<Int>)
-        -> Int32
-    {
+    private static func readPieces(
+        _ descriptor: Int32, _ size: Int, into memory: FreshMemory?,
+        claiming next: borrowing Atomic<Int>
+    ) -> Int32 {
         let piece = UnsafeMutableRawPointer.allocate(byteCount: pieceBytes, alignment: 4096)
         defer { unsafe piece.deallocate() }
         while true {
-            let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
-            let count = unsafe pread(descriptor, piece, pieceBytes, off_t(index * pieceBytes))
+            let first = next.wrappingAdd(1, ordering: .relaxed).oldValue * pieceBytes
+            if first >= size { return 0 }
+            let target = unsafe memory.map { unsafe $0.base + first } ?? piece
+            let count = unsafe pread(
+                descriptor, target, min(pieceBytes, size - first), off_t(first))
             if count < 0 { return errno }
-            if count == 0 { return 0 }
         }
     }
+}
+
+/// Huge pages that nobody has touched.
+@safe private final class FreshMemory: @unchecked Sendable {
+    // Safe because: threads write disjoint pieces.
+    let base: UnsafeMutableRawPointer
+    private let byteCount: Int
+
+    init(byteCount: Int) {
+        self.byteCount = byteCount
+        unsafe base = ck_allocate(byteCount)
+    }
+
+    deinit { unsafe ck_free(base, byteCount) }
 }
