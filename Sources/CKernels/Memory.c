@@ -54,7 +54,11 @@ typedef struct {
     int holders; // pieces not freed, and one while new pieces come from here
 } arena;
 
-static arena *current;
+/// Pieces below this size come from arenas of their own: the scales of a matrix, packed when its
+/// memory is reserved, would touch and hold huge pages that only its numbers shall fill.
+enum { SMALL = 64 << 10 };
+
+static arena *current[2]; // for small pieces, and for the others
 static pthread_mutex_t arenas = PTHREAD_MUTEX_INITIALIZER;
 
 static char *memory_of(arena *arena) { return (char *)arena + ARENA_HEAD; }
@@ -80,13 +84,14 @@ void *ck_allocate_packed(size_t bytes) {
     if (bytes > ARENA / 4) return ck_allocate(bytes);
     size_t rounded = round_up(bytes, CACHE_LINE);
     pthread_mutex_lock(&arenas);
-    if (current == NULL || current->used + rounded > ARENA) {
-        if (current != NULL) let_go(current);
-        current = new_arena();
+    arena **from = &current[bytes < SMALL ? 0 : 1];
+    if (*from == NULL || (*from)->used + rounded > ARENA) {
+        if (*from != NULL) let_go(*from);
+        *from = new_arena();
     }
-    void *memory = memory_of(current) + current->used;
-    current->used += rounded;
-    current->holders++;
+    void *memory = memory_of(*from) + (*from)->used;
+    (*from)->used += rounded;
+    (*from)->holders++;
     pthread_mutex_unlock(&arenas);
     return memory;
 }
