@@ -1,4 +1,3 @@
-#include <stdatomic.h>
 #include <string.h>
 
 #include "Operands.h"
@@ -19,7 +18,7 @@ typedef struct {
     const ck_kernels *kernels;
     ck_pool *pool;
     bool rounds;
-    atomic_int next;
+    ck_units units;
 } expert_run;
 
 /// Writes one row of a panel of hidden values into the operand of `down`.
@@ -55,14 +54,12 @@ static void do_unit(const expert_run *run, const expert_plan *plan, int unit, in
 
 static void expert_task(void *context, int thread, int threads) {
     expert_run *run = context;
-    int plan = 0, before = 0; // units of the plans before `plan`
-    for (;;) {
-        int claim = atomic_fetch_add_explicit(&run->next, 1, memory_order_relaxed);
-        while (plan < run->count && claim >= before + run->plans[plan].units) {
-            before += run->plans[plan++].units;
+    for (int t = 0; t < threads; t++) {
+        int owner = (thread + t) % threads, plan = 0, before = 0; // units of earlier plans
+        for (int unit; (unit = ck_claim_unit(&run->units, owner)) >= 0;) {
+            while (unit >= before + run->plans[plan].units) before += run->plans[plan++].units;
+            do_unit(run, &run->plans[plan], unit - before, thread);
         }
-        if (plan == run->count) return;
-        do_unit(run, &run->plans[plan], claim - before, thread);
     }
 }
 
@@ -112,7 +109,13 @@ void ck_experts(const ck_expert_job *jobs, int count, int compute, ck_pool *pool
             jobs[j].down, NULL, 0, jobs[j].y, jobs[j].y_stride, jobs[j].rows,
         };
     }
-    expert_run run = {plans, count, kernels, pool, compute == CK_COMPUTE_BF16, 0};
+    int threads = ck_pool_threads(pool), units = 0;
+    for (int j = 0; j < count; j++) units += plans[j].units;
+    ck_cursor cursors[threads];
+    expert_run run = {
+        plans, count, kernels, pool, compute == CK_COMPUTE_BF16,
+        ck_deal_units(units, cursors, threads),
+    };
     ck_pool_run(pool, expert_task, &run);
     ck_linear_prepared(downs, operands, count, kernels, pool);
 }

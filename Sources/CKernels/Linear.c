@@ -1,12 +1,13 @@
-#include <stdatomic.h>
 #include <string.h>
 
 #include "Operands.h"
 
 // y[r][o] = sum over i of x[r][i] * w[o][i], for many independent products in one fork and join.
 //
-// Work is cut into units of some rows by some panels, which threads claim in order from one
-// counter. A unit computes its outputs alone and completely, so who takes it changes no bit.
+// Work is cut into units of some rows by some panels, which are dealt to the threads in runs of
+// neighbours: what a core asks of memory ahead of its panel's end is then the start of its own next
+// panel, not of another core's. A thread that is done takes what is left of the others' runs.
+// A unit computes its outputs alone and completely, so who takes it changes no bit.
 
 /// Panel bytes of one unit when there are few rows: enough for a stream of memory to run at full
 /// speed, little enough that no thread waits long for another's last unit.
@@ -29,7 +30,7 @@ typedef struct {
     int count;
     const ck_kernels *kernels;
     ck_pool *pool;
-    atomic_int next;
+    ck_units units;
 } linear_run;
 
 static int ceil_div(int a, int b) { return (a + b - 1) / b; }
@@ -129,14 +130,12 @@ static void do_unit(const linear_run *run, const linear_plan *plan, int unit, in
 
 static void linear_task(void *context, int thread, int threads) {
     linear_run *run = context;
-    int plan = 0, before = 0; // units of the plans before `plan`
-    for (;;) {
-        int claim = atomic_fetch_add_explicit(&run->next, 1, memory_order_relaxed);
-        while (plan < run->count && claim >= before + run->plans[plan].units) {
-            before += run->plans[plan++].units;
+    for (int t = 0; t < threads; t++) {
+        int owner = (thread + t) % threads, plan = 0, before = 0; // units of earlier plans
+        for (int unit; (unit = ck_claim_unit(&run->units, owner)) >= 0;) {
+            while (unit >= before + run->plans[plan].units) before += run->plans[plan++].units;
+            do_unit(run, &run->plans[plan], unit - before, thread);
         }
-        if (plan == run->count) return;
-        do_unit(run, &run->plans[plan], claim - before, thread);
     }
 }
 
@@ -145,7 +144,12 @@ void ck_linear_prepared(
     ck_pool *pool) {
     linear_plan plans[count];
     for (int j = 0; j < count; j++) plans[j] = plan_of(&jobs[j], operands[j]);
-    linear_run run = {plans, count, kernels, pool, 0};
+    int threads = ck_pool_threads(pool), units = 0;
+    for (int j = 0; j < count; j++) units += plans[j].units;
+    ck_cursor cursors[threads];
+    linear_run run = {
+        plans, count, kernels, pool, ck_deal_units(units, cursors, threads),
+    };
     ck_pool_run(pool, linear_task, &run);
 }
 

@@ -2,6 +2,8 @@
 
 // The inputs of a product in the form that its inner loop reads.
 
+#include <stdatomic.h>
+
 #include "Kernels.h"
 #include "Panel.h"
 
@@ -46,3 +48,33 @@ void ck_linear_prepared(
 
 /// The height of nearly equal chunks of `rows` rows, whole tiles each.
 int ck_rows_per_unit(int rows);
+
+/// The next unit of one thread's run of units, on a cache line of its own.
+typedef struct {
+    _Alignas(64) atomic_int next;
+} ck_cursor;
+
+/// Units of work `0 ..< count`, dealt to the threads in runs of neighbours. A thread claims from
+/// its own run first, then helps the others.
+typedef struct {
+    int count, threads;
+    ck_cursor *cursors; // one per thread
+} ck_units;
+
+/// Where the run of thread `owner` begins; for `owner` = threads, where the last one ends.
+static inline int ck_run_start(const ck_units *units, int owner) {
+    return (int)((long)units->count * owner / units->threads);
+}
+
+static inline ck_units ck_deal_units(int count, ck_cursor *cursors, int threads) {
+    ck_units units = {count, threads, cursors};
+    for (int t = 0; t < threads; t++) atomic_init(&cursors[t].next, ck_run_start(&units, t));
+    return units;
+}
+
+/// Claims a unit of the run of `owner`; -1 when all of them are taken.
+static inline int ck_claim_unit(const ck_units *units, int owner) {
+    atomic_int *next = &units->cursors[owner].next;
+    int unit = atomic_fetch_add_explicit(next, 1, memory_order_relaxed);
+    return unit < ck_run_start(units, owner + 1) ? unit : -1;
+}
