@@ -34,6 +34,8 @@ import Topology
             .filter { $0.words[0] == "tc" }.map(\.line)
         #expect(shaping.count == 4)
         #expect(shaping.allSatisfy { $0.contains("rate 1000000000bit burst 262144") })
+        // A slow link saves up less while it rests.
+        #expect([0.2e9, 0.5e9, 8e9].map(LabPlan.burstBytes) == [25000, 62500, 500_000])
     }
 
     @Test func `processes are told their rank, node and rendezvous`() {

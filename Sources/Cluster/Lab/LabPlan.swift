@@ -83,7 +83,14 @@ public struct LabPlan: Sendable {
 
     /// A bucket holds four of the largest segments the kernel builds (64 KiB), or half a
     /// millisecond of the rate: with less, a timer that fires late loses rate for good.
-    static func burstBytes(rate: Double) -> Int { max(4 * 65536, Int(rate / 8 * 0.0005)) }
+    ///
+    /// Below 1 Gbit/s it holds a millisecond of the rate, and one or two of the largest packets: a
+    /// bucket that fills while ranks compute carries what comes next for nothing. At 0.2 Gbit/s
+    /// four segments were half of an all-to-all.
+    static func burstBytes(rate: Double) -> Int {
+        guard rate < 1e9 else { return max(4 * 65536, Int(rate / 8 * 0.0005)) }
+        return max(16384, Int(rate / 8 * 0.001))
+    }
 
     /// How long a packet may wait for its turn before it is dropped: a few round trips of TCP.
     static let queueLatency = "50ms"
