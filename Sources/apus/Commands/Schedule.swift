@@ -62,9 +62,24 @@ struct ScheduleCommand: ParsableCommand {
         guard ranks <= 1024, microBatches <= 65536 else {
             throw ValidationError("at most 1024 ranks and 65536 micro-batches")
         }
+        guard ranks * microBatches <= Self.cellLimit else {
+            throw ValidationError(
+                "\(ranks) ranks with \(microBatches) micro-batches are "
+                    + "\(ranks * microBatches) cells: at most \(Self.cellLimit) are planned")
+        }
     }
 
+    /// Ranks times micro-batches: 1024 ranks with the 2048 that DualPipe needs there; 5 us of each
+    /// go into writing, proving and simulating it under all schedules.
+    private static let cellLimit = 1 << 21
+    /// From where on it takes longer than a reader waits without a word.
+    private static let longCellCount = 1 << 18
+
     func run() throws {
+        if ranks * microBatches > Self.longCellCount {
+            let words = "apus: planning \(ranks * microBatches) cells under every schedule\n"
+            FileHandle.standardError.write(Data(words.utf8))
+        }
         let costs = StepCosts(
             forward: forward, backwardInput: backwardInput, backwardWeight: backwardWeight,
             overlapped: overlapped, communication: communication)
