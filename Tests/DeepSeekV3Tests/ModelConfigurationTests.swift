@@ -70,7 +70,11 @@ import Testing
             "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128,
             "vocab_size": 129280,
         ]
-        let counts = try ModelConfiguration.parse(json(big), file: "c").parameterCounts
+        let deepSeek = try ModelConfiguration.parse(json(big), file: "c")
+        let counts = deepSeek.parameterCounts
+        // Insights into DeepSeek-V3, Table 2: 250 GFLOPS per token.
+        let operations = deepSeek.trainingOperationsPerToken(sequenceLength: 4096, withMTP: false)
+        #expect(abs(operations - 250.45e9) < 0.01e9)
         #expect(counts.total == 671_026_419_200)
         #expect(abs(Double(counts.activated) - 37.55e9) < 0.01e9)
         let kimi: [String: Any?] = [

@@ -46,6 +46,30 @@ extension ModelConfiguration {
             + 3 * hiddenSize * sharedIntermediateSize + experts * expertParameterCount
     }
 
+    /// Floating-point operations that one token of a training step needs: two per multiply-add, the
+    /// backward twice the forward, nothing for what is computed again.
+    ///
+    /// A token attends to half of its sequence in the mean, all scores and sums counted over heads
+    /// expanded from the latent. An embedding is looked up, not multiplied.
+    ///
+    /// - Parameter withMTP: Whether the MTP module is trained too: its block, its projection of
+    ///   two hidden states, and the head once more.
+    ///
+    /// Source: Insights into DeepSeek-V3, Table 2, whose figures it gives without MTP.
+    public func trainingOperationsPerToken(sequenceLength: Int, withMTP: Bool = true) -> Double {
+        let core = Double(sequenceLength * headCount * (queryHeadSize + valueHeadSize))
+        let table = vocabularySize * hiddenSize
+        var forward =
+            2 * Double(parameterCounts.activated - table) + Double(layerCount) * core
+        if withMTP && mtpLayerCount > 0 {
+            let module =
+                parameterCount(layer: layerCount, experts: activeExpertCount)
+                + 2 * hiddenSize * hiddenSize + table
+            forward += 2 * Double(module) + core
+        }
+        return 3 * forward
+    }
+
     /// Parameters of the main model: all, and those one token uses, embedding and head included.
     public var parameterCounts: (total: Int, activated: Int) {
         let ends = 2 * vocabularySize * hiddenSize + hiddenSize

@@ -15,7 +15,7 @@ final class MetricsLog {
         var learning_rate: Double
         var expert_violation: Double
         var tokens_per_second: Double
-        /// Achieved floating-point operations per second, six per active parameter and token.
+        /// Achieved floating-point operations per second, those of attention included.
         var flops: Double
         /// That rate over what the ranks' threads reach on registers alone, measured at the start.
         var mfu: Double?
@@ -78,12 +78,14 @@ final class MetricsLog {
         let count = tokens
         let tokens = Double(count)
         let allToAll = trainer.exchangeTimes
-        let active = Double(options.model.parameterCounts.activated)
+        let perToken = options.model.trainingOperationsPerToken(
+            sequenceLength: options.sequenceLength)
+        let flops = perToken * tokens / seconds
         let line = Line(
             step: step, loss: report.loss, mtp_loss: report.mtpLoss,
             gradient_norm: report.gradientNorm, learning_rate: report.rate,
             expert_violation: report.expertViolation, tokens_per_second: tokens / seconds,
-            flops: 6 * active * tokens / seconds, mfu: 6 * active * tokens / seconds / peak,
+            flops: flops, mfu: flops / peak,
             tokens: count, bubble: bubble(trainer.entries),
             all_to_all: allToAll.total / seconds, all_to_all_hidden: allToAll.hiddenShare,
             skipped: report.wasSkipped, validation_loss: validation?.loss,
