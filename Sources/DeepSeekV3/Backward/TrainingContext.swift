@@ -1,7 +1,7 @@
 public import Tensors
 
 /// In which numbers the linear layers of a training run compute.
-public enum TrainingPrecision: String, Codable, Sendable {
+public enum TrainingPrecision: String, CaseIterable, Codable, Sendable {
     /// Float32 throughout: the reference.
     case float32
     /// Inputs of products rounded to bf16, sums in Float32.

@@ -15,7 +15,7 @@ public final class PackedText {
     /// - Throws: `TrainingError.tokenFile` if the text is shorter than one sequence.
     public init(_ file: TokenFile, sequenceLength: Int, seed: UInt64) throws {
         guard file.tokenCount > sequenceLength else {
-            throw TrainingError.tokenFile(
+            throw TrainingError.job(
                 "the text",
                 fact: "has \(file.tokenCount) tokens: a sequence needs "
                     + "\(sequenceLength + 1) (sequence_length)")

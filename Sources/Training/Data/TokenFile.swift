@@ -27,7 +27,8 @@ public final class TokenFile: Sendable {
             throw TrainingError.tokenFile(path, fact: "is no token file")
         }
         guard head[1] == fingerprint else {
-            throw TrainingError.tokenFile(path, fact: "was made with another tokenizer")
+            throw TrainingError.tokenFile(
+                path, fact: "was made with another tokenizer; without it the text is read anew")
         }
         guard let documents = Int(exactly: head[2]), let tokens = Int(exactly: head[3]),
             documents < file.byteCount, tokens < file.byteCount,

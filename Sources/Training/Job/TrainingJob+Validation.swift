@@ -31,7 +31,7 @@ extension TrainingJob {
         }
         for file in train + validation + (teacher?.prompts ?? [])
         where !FileManager.default.fileExists(atPath: file) {
-            throw TrainingError.missingText(file)
+            throw TrainingError.job("the text", fact: "\(file) does not exist")
         }
         if let startFrom, !FileManager.default.fileExists(atPath: startFrom) {
             throw TrainingError.checkpoint(startFrom, fact: "does not exist (start_from)")

@@ -191,16 +191,18 @@ extension TrainingJob {
 
     /// Reads the text of a job file; `path` is only for messages.
     private static func parse(_ text: String, path: String) throws -> TrainingJob {
+        var values: [String: Any] = [:]
         do {
+            values = try Yams.load(yaml: text) as? [String: Any] ?? [:]
             let known = Set(CodingKeys.allCases.map(\.rawValue))
-            if let map = try Yams.load(yaml: text) as? [String: Any],
-                let key = map.keys.sorted().first(where: { !known.contains($0) })
-            {
+            if let key = values.keys.sorted().first(where: { !known.contains($0) }) {
                 throw TrainingError.job(key, fact: "is not a key of a training job")
             }
             return try YAMLDecoder().decode(TrainingJob.self, from: text)
         } catch let error as TrainingError {
             throw error
+        } catch let error as DecodingError {
+            throw Self.worded(error, values, path: path)
         } catch {
             let words = "\(error)".split(separator: "\n").first ?? "unreadable"
             throw TrainingError.job("\(path):", fact: String(words))
