@@ -117,13 +117,28 @@ private final class SleepingWorker: CellWorker {
 
 /// What happens in which order on one rank, without neighbours or time.
 @Suite struct PairOrderTests {
-    @Test func `what a pair makes leaves before its last weight gradients`() throws {
+    @Test func `what a pair makes leaves before its weight gradients`() throws {
         let journal = try perform(interleaves: true)
         // Parts take turns, and the output of the forward leaves as soon as it is made.
         #expect(
             journal.contains(
-                "backward 0, weights, forward 0, backward 1, send gradient, weights, "
-                    + "forward 1, send activation"))
+                "backward 0, forward 0, backward 1, send gradient, forward 1, send activation, "
+                    + "weights, weights"))
+    }
+
+    @Test func `a pair makes weight gradients where it would wait, and all that wait before it`()
+        throws
+    {
+        let forwards = try perform(interleaves: true) { $0.forwardTravels = true }
+        #expect(
+            forwards.contains(
+                "backward 0, weights, forward 0, backward 1, send gradient, weights, forward 1, "
+                    + "send activation"))
+        let backwards = try perform(interleaves: true) { $0.backwardTravels = true }
+        #expect(
+            backwards.contains(
+                "backward 0, forward 0, weights, backward 1, send gradient, forward 1, "
+                    + "send activation, weights"))
     }
 
     @Test func `without turns a pair is a forward and then a backward`() throws {
@@ -132,9 +147,10 @@ private final class SleepingWorker: CellWorker {
         #expect(journal.contains("forward 0, forward 1, backward 0, backward 1, weights"))
     }
 
-    private func perform(interleaves: Bool) throws -> String {
+    private func perform(interleaves: Bool, _ set: (Journal) -> Void = { _ in }) throws -> String {
         let schedule = try ScheduleKind.dualPipe.schedule(ranks: 4, microBatches: 8)
         let journal = Journal()
+        set(journal)
         _ = try Executor(
             schedule: schedule, rank: 1, worker: journal, link: journal, interleaves: interleaves
         ).run()
@@ -145,6 +161,8 @@ private final class SleepingWorker: CellWorker {
 /// Writes down what it is asked for.
 private final class Journal: CellWorker, StageLink {
     var lines: [String] = []
+    var forwardTravels = false
+    var backwardTravels = false
     let boundary = (rows: 1, columns: 1)
     private let tensor = Tensor(rows: 1, columns: 1)
 

@@ -218,6 +218,9 @@ public final class ExpertParallelGroup {
     /// between the halves of an exchange calls it now and then.
     public func advance() throws { for operation in operations { try operation.advance() } }
 
+    /// Whether bytes that this rank will wait for have not all arrived.
+    public var isTravelling: Bool { operations.contains { $0.isTravelling } }
+
     /// Staging memory is written again without asking whether it was sent: the exchange that used
     /// it before has ended, so every byte of it has arrived. That is not so after a loss.
     func flushAfterLoss(_ deadline: Deadline) throws {

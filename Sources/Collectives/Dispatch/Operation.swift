@@ -78,6 +78,24 @@ final class Operation {
         }
     }
 
+    /// Whether the half that was started would wait for another rank if it were finished now.
+    var isTravelling: Bool {
+        switch phase {
+        case .dispatching: !dispatchHasArrived
+        case .combining: !combineHasArrived
+        case .idle, .received: false
+        }
+    }
+
+    /// Whether every rank's outputs are home.
+    private var combineHasArrived: Bool {
+        func came(_ kind: Arrival, _ source: Int) -> Bool {
+            has(Arrival.index(kind, buffer: buffer, from: source, rankCount: map.rankCount))
+        }
+        return map.neighbours.allSatisfy { came(.outputs, $0) }
+            && map.remoteCarriers.allSatisfy { came(.returned, $0) }
+    }
+
     /// Whether a signal of this operation is here.
     private func has(_ index: Int) -> Bool {
         window.signalValue(index) >= Arrival.word(sequence: sequence, count: 0)

@@ -64,12 +64,13 @@ struct TrainedMLPGroup {
         let dots = swigluBackward(
             gate: saved.gate, up: saved.up, dy: hidden, weights: weights, weighted: weighted,
             pool: context.pool)
-        context.weightGradients(
-            offsets: offsets,
-            [
-                (weighted, members.map(\.down), dy), (saved.x, members.map(\.gate), saved.gate),
-                (saved.x, members.map(\.up), saved.up),
-            ])
+        // Apart, so that whoever waits for a travel can do a third of them meanwhile.
+        for (x, weights, dy) in [
+            (weighted, members.map(\.down), dy), (saved.x, members.map(\.gate), saved.gate),
+            (saved.x, members.map(\.up), saved.up),
+        ] {
+            context.weightGradients(offsets: offsets, [(x, weights, dy)])
+        }
         context.inputGradient(saved.gate, offsets: offsets, members.map(\.gate), into: dx)
         context.inputGradient(
             saved.up, offsets: offsets, members.map(\.up), into: dx, accumulate: true)

@@ -21,6 +21,10 @@ public protocol CellWorker: AnyObject {
     func takeWeightGradients(of cell: Cell) -> [() -> Void]
     /// Does, without waiting, what other ranks wait for; called between pieces of computation.
     func advance() throws
+    /// Whether the next part of the forward under way would wait for an all-to-all.
+    var forwardTravels: Bool { get }
+    /// Whether the next part of the backward under way would.
+    var backwardTravels: Bool { get }
     /// Forgets a cell that nothing asks about any more; what its weight gradients need lives in
     /// them.
     func release(_ cell: Cell)
@@ -31,6 +35,10 @@ public protocol CellWorker: AnyObject {
 extension CellWorker {
     /// Nothing, where no rank waits for another inside a cell.
     public func advance() {}
+    /// Never, where nothing travels inside a cell.
+    public var forwardTravels: Bool { false }
+    /// Never, where nothing travels inside a cell.
+    public var backwardTravels: Bool { false }
 }
 
 /// How tensors cross between the stages of a pipeline.

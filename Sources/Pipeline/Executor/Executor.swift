@@ -44,20 +44,25 @@ public final class Executor {
         let steps = schedule.steps[rank.rawValue]
         for (index, step) in steps.enumerated() {
             let start = Self.seconds()
-            if case .overlapped(let forward, let backward) = step {
+            switch step {
+            case .overlapped(let forward, let backward):
                 try overlap(forward, backward, sends: Self.sends(in: steps, after: index))
-            } else {
-                try perform(step)
+            case .send(let transfer) where sentEarly.remove(transfer) != nil: continue
+            default: try perform(step)
             }
-            entries.append(
-                TimelineEntry(
-                    rank: rank, step: step, start: start, end: Self.seconds(),
-                    isSecondDirection: schedule.isSecondDirection(step)))
+            note(step, since: start)
         }
         precondition(waitingWeights.isEmpty, "\(waitingWeights.count) weight gradients are left")
         activations = [:]
         gradients = [:]
         return entries
+    }
+
+    private func note(_ step: Step, since start: Double) {
+        entries.append(
+            TimelineEntry(
+                rank: rank, step: step, start: start, end: Self.seconds(),
+                isSecondDirection: schedule.isSecondDirection(step)))
     }
 
     static func seconds() -> Double { Double(DispatchTime.now().uptimeNanoseconds) / 1e9 }
@@ -70,7 +75,6 @@ public final class Executor {
             try link.receive(transfer, into: tensor)
             keep(transfer.content, transfer.source, tensor)
         case .send(let transfer):
-            if sentEarly.remove(transfer) != nil { return }
             guard let tensor = take(transfer.content, transfer.source) else {
                 preconditionFailure("nothing to send: \(transfer)")
             }
@@ -103,11 +107,12 @@ public final class Executor {
     }
 
     /// Takes the parts of a forward and a backward in turn: while one's all-to-all travels the
-    /// other computes, weight gradients included, and what goes to a neighbour leaves as soon as
-    /// it is made (DeepSeek-V3 report, Figure 4).
+    /// other computes, and what goes to a neighbour leaves as soon as it is made (DeepSeek-V3
+    /// report, Figure 4).
     ///
     /// The backward goes first: its first part only starts a travel, which the forward's attention
-    /// hides, and its last one computes while the forward's last travel comes home.
+    /// hides, and its last one computes while the forward's last travel comes home. Nothing waits
+    /// for weight gradients, so they are what a rank does where it would wait, oldest first.
     private func overlap(_ forward: Cell, _ backward: Cell, sends: [Transfer]) throws {
         let forwards = try forwardParts(forward)
         guard interleaves else {
@@ -116,16 +121,26 @@ public final class Executor {
             return try perform(.backward(backward))
         }
         let backwards = try backwardParts(backward)
+        var weights: [() -> Void] = []
+        var done = 0
+        func hide(_ travels: () -> Bool) throws {
+            while done < weights.count, travels() {
+                try run([weights[done]])
+                done += 1
+            }
+        }
         for index in 0 ..< max(forwards.count, backwards.count) {
             if index < backwards.count {
+                try hide { worker.backwardTravels }
                 try run([backwards[index]])
+                weights += worker.takeWeightGradients(of: backward)
                 if index + 1 == backwards.count {
                     finishBackward(backward)
                     try send(sends, .gradient)
                 }
-                try run(worker.takeWeightGradients(of: backward))
             }
             if index < forwards.count {
+                try hide { worker.forwardTravels }
                 try run([forwards[index]])
                 if index + 1 == forwards.count {
                     finishForward(forward)
@@ -133,11 +148,14 @@ public final class Executor {
                 }
             }
         }
+        try hide { true }
     }
 
     private func send(_ transfers: [Transfer], _ content: Transfer.Content) throws {
         for transfer in transfers where transfer.content == content {
+            let start = Self.seconds()
             try perform(.send(transfer))
+            note(.send(transfer), since: start)
             sentEarly.insert(transfer)
         }
     }

@@ -20,11 +20,14 @@ extension Schedule {
     }
 
     /// Performs the schedule with a duration for each rank and step, as a measured run gives them.
+    ///
+    /// - Parameter lead: How long before the end of an overlapped pair what it makes leaves.
     public func simulate(
-        communication: Double, duration: (Rank, Step) -> Double
+        communication: Double, lead: (Rank, Step, Transfer.Content) -> Double = { _, _, _ in 0 },
+        duration: (Rank, Step) -> Double
     ) -> Simulation {
         var clock = EventClock(self, communication: communication)
-        clock.run(duration)
+        clock.run(duration, lead)
         return clock.result()
     }
 }
@@ -39,6 +42,8 @@ private struct EventClock {
     private var held: [Int]
     private var peak: [Int]
     private var sent: [[Double?]]
+    /// Per rank, the pair whose sends come next.
+    private var pair: [Step?]
     private var entries: [TimelineEntry] = []
 
     init(_ schedule: Schedule, communication: Double) {
@@ -49,17 +54,20 @@ private struct EventClock {
         peak = cursor
         now = Array(repeating: 0, count: schedule.rankCount)
         busy = now
+        pair = Array(repeating: nil, count: schedule.rankCount)
         let cells = schedule.stageCount * schedule.microBatchCount
         sent = Array(repeating: Array(repeating: nil, count: cells), count: 2)
     }
 
-    mutating func run(_ duration: (Rank, Step) -> Double) {
+    mutating func run(
+        _ duration: (Rank, Step) -> Double, _ lead: (Rank, Step, Transfer.Content) -> Double
+    ) {
         var hasMoved = true
         while hasMoved {
             hasMoved = false
             for rank in 0 ..< schedule.rankCount {
                 while cursor[rank] < schedule.steps[rank].count,
-                    perform(schedule.steps[rank][cursor[rank]], rank, duration)
+                    perform(schedule.steps[rank][cursor[rank]], rank, duration, lead)
                 {
                     cursor[rank] += 1
                     hasMoved = true
@@ -82,12 +90,14 @@ private struct EventClock {
     }
 
     private mutating func perform(
-        _ step: Step, _ rank: Int, _ duration: (Rank, Step) -> Double
+        _ step: Step, _ rank: Int, _ duration: (Rank, Step) -> Double,
+        _ lead: (Rank, Step, Transfer.Content) -> Double
     ) -> Bool {
         switch step {
         case .send(let transfer):
             let (content, index) = place(transfer)
-            sent[content][index] = now[rank]
+            let early = pair[rank].map { lead(Rank(rawValue: rank), $0, transfer.content) } ?? 0
+            sent[content][index] = now[rank] - early
         case .receive(let transfer):
             let (content, index) = place(transfer)
             guard let start = sent[content][index] else { return false }
@@ -106,7 +116,9 @@ private struct EventClock {
                         label: "exposed", start: exposedFrom, end: arrival))
             }
             now[rank] = max(now[rank], arrival)
+            pair[rank] = nil
         default:
+            if case .overlapped = step { pair[rank] = step } else { pair[rank] = nil }
             let length = duration(Rank(rawValue: rank), step)
             entries.append(
                 TimelineEntry(

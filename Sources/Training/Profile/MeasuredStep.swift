@@ -82,9 +82,17 @@ struct StepTimes {
         let rank: Int
         let kind: TimelineEntry.Kind
         let isSecondDirection: Bool
+
+        init(_ entry: TimelineEntry, dataRank: Int = 0, ranks: Int = 0) {
+            rank = dataRank * ranks + entry.rank.rawValue
+            kind = entry.kind
+            isSecondDirection = entry.isSecondDirection
+        }
     }
 
     private var sums: [Key: (seconds: Double, count: Int)] = [:]
+    /// By the pair that made it and what it is: how long before the pair's end a send began.
+    private var leads: [Transfer.Content: [Key: (seconds: Double, count: Int)]] = [:]
     /// What a transfer costs at least: to write it and to read it.
     private var sends: [Double] = []
     private var receives: [Double] = []
@@ -101,11 +109,31 @@ struct StepTimes {
                 receives.append(entry.end - entry.start)
             }
             guard entry.lane == .compute else { continue }
-            let key = Key(
-                rank: entry.rank.rawValue, kind: entry.kind,
-                isSecondDirection: entry.isSecondDirection)
+            let key = Key(entry)
             let old = sums[key] ?? (0, 0)
             sums[key] = (old.seconds + entry.end - entry.start, old.count + 1)
+        }
+        for step in steps { addLeads(step.timeline) }
+    }
+
+    private mutating func addLeads(_ timeline: Timeline) {
+        for rank in 0 ..< timeline.rankCount {
+            let mine = timeline.entries.filter { $0.rank.rawValue == rank }
+            for pair in mine where pair.kind == .overlapped {
+                for content in [Transfer.Content.activation, .gradient] {
+                    let name = "send \(content.rawValue)"
+                    guard
+                        let send = mine.first(where: {
+                            $0.label.hasPrefix(name) && pair.start <= $0.start
+                                && $0.start < pair.end
+                        })
+                    else { continue }
+                    let old = leads[content]?[Key(pair)] ?? (0, 0)
+                    leads[content, default: [:]][Key(pair)] = (
+                        old.seconds + pair.end - send.start, old.count + 1
+                    )
+                }
+            }
         }
     }
 
@@ -115,15 +143,18 @@ struct StepTimes {
     }
 
     private func simulate(dataRank: Int) -> Simulation {
-        schedule.simulate(communication: communication) { rank, step in
+        func mean(
+            _ sums: [Key: (seconds: Double, count: Int)]?, _ rank: Rank, _ step: Step
+        ) -> Double {
             let entry = TimelineEntry(
                 rank: rank, step: step, start: 0, end: 0,
                 isSecondDirection: schedule.isSecondDirection(step))
-            let key = Key(
-                rank: dataRank * schedule.rankCount + rank.rawValue, kind: entry.kind,
-                isSecondDirection: entry.isSecondDirection)
-            return sums[key].map { $0.seconds / Double($0.count) } ?? 0
+            let key = Key(entry, dataRank: dataRank, ranks: schedule.rankCount)
+            return sums?[key].map { $0.seconds / Double($0.count) } ?? 0
         }
+        return schedule.simulate(
+            communication: communication, lead: { mean(leads[$2], $0, $1) },
+            duration: { mean(sums, $0, $1) })
     }
 
     /// The plan with these times, all data ranks on one time axis.

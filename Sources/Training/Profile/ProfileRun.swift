@@ -125,15 +125,42 @@ struct ProfileRun {
         if options.shape.sharesExperts {
             apart = try steps(interleaves: false)
             if let replayer, profile.matchesTravel {
-                replayer.scale = ScheduleProfile.travelRatio(apart) ?? 1
-                try log?.say(
-                    String(
-                        format: "sleeps are %.2f times the measured processor time, so that "
-                            + "all-to-all without overlap takes as long", replayer.scale))
-                apart = try steps(interleaves: false)
+                apart = try match(replayer, apart, log) { try steps(interleaves: false) }
             }
         }
         return ScheduleProfile(apart: apart, together: try steps(interleaves: true))
+    }
+}
+
+extension ProfileRun {
+    /// How far from 1:1 a match may stay, and after how many rounds it is what it is.
+    private static let matchTolerance = 0.02
+    private static let matchRounds = 6
+
+    /// Stretches sleeps until the all-to-all without overlap takes as long as computation.
+    ///
+    /// One stretch is not enough: a link that rests longer between exchanges carries the next one
+    /// sooner.
+    ///
+    /// - Returns: The steps without overlap at the last stretch.
+    private func match(
+        _ replayer: StepReplayer, _ apart: [MeasuredStep], _ log: RunLog?,
+        steps: () throws -> [MeasuredStep]
+    ) throws -> [MeasuredStep] {
+        var apart = apart
+        for _ in 0 ..< Self.matchRounds {
+            // Every rank computes the ratio from all ranks' steps, so all go on or stop together.
+            guard let ratio = ScheduleProfile.travelRatio(apart),
+                abs(ratio - 1) > Self.matchTolerance
+            else { break }
+            replayer.scale *= ratio
+            try log?.say(
+                String(
+                    format: "all-to-all without overlap takes %.2f times the computation: sleeps "
+                        + "become %.2f times the measured processor time", ratio, replayer.scale))
+            apart = try steps()
+        }
+        return apart
     }
 }
 

@@ -17,8 +17,8 @@ struct StepRecording {
     struct CellRecord {
         var forward: [[Event]] = []
         var backward: [[Event]] = []
-        /// Per part of the backward, processor time of the weight gradients that it left.
-        var weights: [Double] = []
+        /// Per part of the backward, processor time of each of the weight gradients that it left.
+        var weights: [[Double]] = []
     }
 
     var cells: [Cell: CellRecord] = [:]
@@ -31,7 +31,7 @@ struct StepRecording {
                 if case .compute(let seconds) = event { return total + seconds }
                 return total
             }
-            return sum + computed + cell.weights.reduce(0, +)
+            return sum + computed + cell.weights.joined().reduce(0, +)
         }
     }
 }
@@ -100,7 +100,7 @@ final class StepRecorder: CellWorker {
 
     func backward(_ cell: Cell, gradient: Tensor?) throws -> [() throws -> Void] {
         let parts = try worker.backward(cell, gradient: gradient)
-        recording.cells[cell]?.weights = Array(repeating: 0, count: parts.count)
+        recording.cells[cell]?.weights = Array(repeating: [], count: parts.count)
         return parts.enumerated().map { index, part in
             { [self] in
                 let events = try recorded(part)
@@ -118,12 +118,16 @@ final class StepRecorder: CellWorker {
             { [self] in
                 let begin = ThreadClock.seconds
                 item.work()
-                recording.cells[item.cell]?.weights[item.part] += ThreadClock.seconds - begin
+                recording.cells[item.cell]?.weights[item.part].append(ThreadClock.seconds - begin)
             }
         }
     }
 
     func advance() throws { try worker.advance() }
+
+    var forwardTravels: Bool { worker.forwardTravels }
+
+    var backwardTravels: Bool { worker.backwardTravels }
 
     func release(_ cell: Cell) { worker.release(cell) }
 

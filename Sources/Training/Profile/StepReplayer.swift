@@ -110,7 +110,7 @@ final class StepReplayer: CellWorker {
         return record.backward.enumerated().map { index, events in
             { [self] in
                 try play(events)
-                waitingWeights.append(record.weights[index])
+                waitingWeights += record.weights[index]
             }
         }
     }
@@ -123,6 +123,10 @@ final class StepReplayer: CellWorker {
     }
 
     func advance() throws { for group in groups { try group.advance() } }
+
+    var forwardTravels: Bool { groups.first?.isTravelling ?? false }
+
+    var backwardTravels: Bool { groups.last?.isTravelling ?? false }
 
     func release(_ cell: Cell) {}
 }

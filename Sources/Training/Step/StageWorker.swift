@@ -48,6 +48,12 @@ public final class StageWorker: CellWorker {
     /// Lets other ranks' tokens go on that wait here.
     public func advance() throws { for group in groups { try group.advance() } }
 
+    /// Whether an exchange of the forward under way has not arrived.
+    public var forwardTravels: Bool { groups.first?.isTravelling ?? false }
+
+    /// Whether an exchange of the backward under way has not arrived.
+    public var backwardTravels: Bool { groups.last?.isTravelling ?? false }
+
     /// Sets the step's data.
     public func begin(_ microBatches: [MicroBatch], scale: LossScale) {
         self.microBatches = microBatches
