@@ -83,11 +83,19 @@ import Testing
     }
 
     @Test(arguments: [
-        #"{"type":"string","pattern":"(a+)+$"}"#, ##"{"$ref":"#"}"##, #"{"type":"banana"}"#, "[",
+        #"{"type":"string","pattern":"(?=a)b"}"#, #"{"type":"string","pattern":"(a"}"#,
+        #"{"type":"string","pattern":"(a)\\1"}"#,
+        #"{"type":"string","pattern":"[]a]"}"#, #"{"not":{"type":"null"}}"#,
+        #"{"type":"string","pattern":"a","minLength":2}"#, ##"{"$ref":"#"}"##,
+        #"{"allOf":[{"type":"string"},{"type":"null"}]}"#,
+        #"{"allOf":[{"pattern":"a"},{"pattern":"b"}],"type":"string"}"#,
+        #"{"type":"number","minimum":1.00000001,"maximum":2}"#,
+        #"{"type":"number","exclusiveMinimum":1,"maximum":1}"#, #"{"type":"banana"}"#, "[",
         "7",
         ##"{"type":"object","properties":{"a":{"$ref":"#"}},"required":["a"]}"##,
         #"{"type":"string","maxLength":1000000000}"#, #"{"type":"array","minItems":-1}"#,
-        #"{"enum":[]}"#, #"{"$ref":"http://x/y"}"#, #"{"type":"object","required":["a"]}"#,
+        #"{"enum":[]}"#, #"{"type":"number","minimum":0,"exclusiveMinimum":true}"#,
+        #"{"$ref":"http://x/y"}"#, #"{"type":"object","required":["a"]}"#,
         String(repeating: #"{"items":"#, count: 60) + "{}" + String(repeating: "}", count: 60),
         #"{"type":"array","minItems":30000,"items":{"type":"array","minItems":30000}}"#,
     ])
@@ -180,5 +188,86 @@ import Testing
         #expect(throws: ServingError.self) {
             try ConstrainedText(.jsonObject, vocabulary: Self.vocabulary, maxNewTokens: 1)
         }
+    }
+
+    @Test(arguments: [
+        "^[A-Z]{2}-\\d{3,5}$", "(a+)+$", "^(\\w+\\.)*\\w+@[a-z0-9-]+\\.(com|org)$", "x|y?z*",
+        "^[^a-z\"\\\\]{1,4}$", "^.{0,6}$", "[\\s\"\\-\\]]", "^é[à-ü]+?$",
+    ])
+    func `any token choice under a pattern matches it`(pattern: String) throws {
+        let schema = #"{"type":"string","pattern":\#(JSONValue.quoted(pattern))}"#
+        let expression = try NSRegularExpression(pattern: pattern)
+        for seed in UInt64(0) ..< 40 {
+            let document = try Self.sample(.jsonSchema(schema), tokens: 40, seed: seed)
+            let text = try #require(
+                try JSONSerialization.jsonObject(
+                    with: Data(document.utf8), options: .fragmentsAllowed) as? String)
+            let whole = NSRange(text.startIndex..., in: text)
+            #expect(
+                expression.firstMatch(in: text, range: whole) != nil,
+                "\(pattern), seed \(seed): \(text)")
+        }
+    }
+
+    @Test(arguments: [
+        (-1.5, 2.25, false, false), (0, 1, true, true), (0.5, 0.75, false, true),
+        (3, 3, false, false),
+        (-7, -2.5, true, false), (-0.001, 120, false, false), (99.9, 1000, true, true),
+    ])
+    func `any token choice under bounds is a number within them`(
+        low: Double, high: Double, excludesLow: Bool, excludesHigh: Bool
+    ) throws {
+        let schema = """
+            {"type":"number","\(excludesLow ? "exclusiveMinimum" : "minimum")":\(low),
+            "\(excludesHigh ? "exclusiveMaximum" : "maximum")":\(high)}
+            """
+        for seed in UInt64(0) ..< 80 {
+            let text = try Self.sample(.jsonSchema(schema), tokens: 24, seed: seed)
+            let value = try #require(Double(text), "seed \(seed): \(text)")
+            #expect(value >= low && value <= high, "seed \(seed): \(text)")
+            if excludesLow { #expect(value > low, "seed \(seed): \(text)") }
+            if excludesHigh { #expect(value < high, "seed \(seed): \(text)") }
+        }
+    }
+
+    @Test func `any token choice under allOf satisfies every part`() throws {
+        let schema = """
+            {"allOf":[{"$ref":"#/$defs/named"},
+              {"properties":{"age":{"type":"number","minimum":3}},"required":["age"]}],
+             "type":"object","properties":{"age":{"type":"integer","maximum":9}},
+             "$defs":{"named":{"type":"object",
+              "properties":{"name":{"type":"string","maxLength":4}},"required":["name"]}}}
+            """
+        for seed in UInt64(0) ..< 40 {
+            let text = try Self.sample(.jsonSchema(schema), tokens: 60, seed: seed)
+            let value = try #require(
+                try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+            #expect(value["name"] is String, "seed \(seed): \(text)")
+            let age = try #require(value["age"] as? Int, "seed \(seed): \(text)")
+            #expect((3 ... 9).contains(age), "seed \(seed): \(text)")
+        }
+    }
+
+    @Test func `what one part says of additional properties holds for those of another`() throws {
+        let schema = """
+            {"allOf":[{"type":"object","additionalProperties":{"enum":[7,8]}},
+              {"properties":{"age":{"type":["integer","null"]}},"required":["age"]},
+              {"properties":{"age":{"type":"integer","nullable":true}}}]}
+            """
+        let texts = try Set(
+            (0 ..< 40).map { seed in
+                try Self.sample(.jsonSchema(schema), tokens: 40, seed: seed).filter { $0 != " " }
+            })
+        #expect(texts == [#"{"age":7}"#, #"{"age":8}"#])
+    }
+
+    @Test func `parts that lead to each other twice at every level are refused in time`() {
+        let levels = (0 ..< 30).map { level in
+            let way = ##"{"$ref":"#/$defs/a\##(level + 1)"}"##
+            return #""a\#(level)":{"allOf":[\#(way),\#(way)]}"#
+        }
+        let schema =
+            ##"{"$ref":"#/$defs/a0","$defs":{"a30":{},"## + levels.joined(separator: ",") + "}}"
+        #expect(throws: ServingError.self) { try ConstrainedText.compile(.jsonSchema(schema)) }
     }
 }

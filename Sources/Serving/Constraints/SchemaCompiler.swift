@@ -19,7 +19,7 @@ struct SchemaCompiler {
     static let alternativeLimit = 512
 
     private let root: JSONValue
-    private var builder = GrammarBuilder()
+    var builder = GrammarBuilder()
     private var references: [String: Grammar.Rule] = [:]
     private var alternatives = 0
 
@@ -67,7 +67,7 @@ struct SchemaCompiler {
         }
     }
 
-    private static func explain(_ fault: Grammar.Fault) -> String {
+    static func explain(_ fault: Grammar.Fault) -> String {
         switch fault {
         case .tooLarge(let limit): "more than \(limit) positions when compiled"
         case .neverEnds: "no finite document satisfies it"
@@ -77,7 +77,7 @@ struct SchemaCompiler {
 }
 
 extension SchemaCompiler {
-    private typealias Symbol = Grammar.Symbol
+    typealias Symbol = Grammar.Symbol
 
     private mutating func rule(
         for schema: JSONValue, path: String, depth: Int
@@ -93,8 +93,11 @@ extension SchemaCompiler {
         switch use {
         case .reference:
             return try resolve(schema["$ref"] ?? .null, path: path, depth: depth)
+        case .all:
+            let merged = try allOf(schema, path: path)
+            return try rule(for: merged, path: path, depth: depth + 1)
         case .combination(let key):
-            return try combination(schema[key] ?? .null, isAll: key == "allOf", path, depth)
+            return try combination(schema[key] ?? .null, path, depth)
         case .constant: return try literals([schema["const"] ?? .null], of: schema, path: path)
         case .enumeration:
             guard let values = schema["enum"]?.array, !values.isEmpty else {
@@ -107,13 +110,10 @@ extension SchemaCompiler {
     }
 
     private mutating func combination(
-        _ options: JSONValue, isAll: Bool, _ path: String, _ depth: Int
+        _ options: JSONValue, _ path: String, _ depth: Int
     ) throws(Fault) -> Grammar.Rule {
         guard let options = options.array, !options.isEmpty else {
-            throw Fault(path: path, reason: "anyOf, oneOf and allOf need a non-empty array")
-        }
-        if isAll, options.count > 1 {
-            throw Fault(path: path, reason: "allOf with more than one schema is not supported")
+            throw Fault(path: path, reason: "anyOf and oneOf need a non-empty array")
         }
         try count(options.count, path: path)
         var choices: [[Symbol]] = []
@@ -143,12 +143,7 @@ extension SchemaCompiler {
         switch type {
         case "object": return try object(schema, path: path, depth: depth)
         case "array": return try array(schema, path: path, depth: depth)
-        case "string":
-            let (least, most) = try bounds(schema, "minLength", "maxLength", path: path)
-            return try build(path) { builder throws(Grammar.Fault) in
-                try least == 0 && most == nil
-                    ? builder.anyString() : builder.string(least, most)
-            }
+        case "string": return try string(schema, path: path)
         case "integer", "number": return try numeric(type, schema, path: path)
         case "boolean": return try literals([true, false], path: path)
         case "null": return try literals([.null], path: path)
@@ -169,48 +164,6 @@ extension SchemaCompiler {
         if schema["nullable"]?.bool == true { types.append("null") }
         guard !types.isEmpty else { throw Fault(path: path, reason: "type names no type") }
         return types
-    }
-
-    private func number(
-        _ schema: JSONValue, _ key: String, path: String
-    ) throws(Fault) -> Double? {
-        guard let value = schema[key] else { return nil }
-        guard let number = value.double else {
-            throw Fault(path: path, reason: "\(key) must be a number, not \(value.kind)")
-        }
-        return number
-    }
-
-    private mutating func numeric(
-        _ type: String, _ schema: JSONValue, path: String
-    ) throws(Fault) -> Grammar.Rule {
-        let lows = [
-            try number(schema, "minimum", path: path),
-            try number(schema, "exclusiveMinimum", path: path).map { $0.rounded(.down) + 1 },
-        ]
-        let highs = [
-            try number(schema, "maximum", path: path),
-            try number(schema, "exclusiveMaximum", path: path).map { $0.rounded(.up) - 1 },
-        ]
-        let range = (low: lows.compactMap { $0 }.max(), high: highs.compactMap { $0 }.min())
-        guard range.low != nil || range.high != nil else {
-            return try build(path) { builder throws(Grammar.Fault) in
-                try type == "integer" ? builder.integer() : builder.number()
-            }
-        }
-        guard type == "integer" else {
-            throw Fault(
-                path: path,
-                reason: "bounds on a number that is not an integer "
-                    + "are not supported")
-        }
-        let limit = 1e15 - 1
-        let low = max(-limit, (range.low ?? -limit).rounded(.up))
-        let high = min(limit, (range.high ?? limit).rounded(.down))
-        guard low <= high else { throw Fault(path: path, reason: "no integer lies in its bounds") }
-        return try build(path) { builder throws(Grammar.Fault) in
-            try builder.integer(in: Int(low) ... Int(high))
-        }
     }
 
     private mutating func array(
@@ -284,14 +237,13 @@ extension SchemaCompiler {
 }
 
 extension SchemaCompiler {
-    /// Follows a reference inside the same document; each target is compiled once.
-    private mutating func resolve(
-        _ reference: JSONValue, path: String, depth: Int
-    ) throws(Fault) -> Grammar.Rule {
+    /// What a reference inside the same document leads to.
+    func target(
+        of reference: JSONValue, path: String
+    ) throws(Fault) -> (name: String, schema: JSONValue) {
         guard let name = reference.string, name.hasPrefix("#") else {
             throw Fault(path: path, reason: "only references that begin with # are followed")
         }
-        if let rule = references[name] { return rule }
         var target = root
         for part in name.dropFirst().split(separator: "/") {
             let key = String(part).replacing("~1", with: "/").replacing("~0", with: "~")
@@ -304,6 +256,15 @@ extension SchemaCompiler {
             }
             target = next
         }
+        return (name, target)
+    }
+
+    /// Follows a reference; each target is compiled once.
+    private mutating func resolve(
+        _ reference: JSONValue, path: String, depth: Int
+    ) throws(Fault) -> Grammar.Rule {
+        let (name, target) = try target(of: reference, path: path)
+        if let rule = references[name] { return rule }
         let rule = builder.reserve()
         references[name] = rule
         let inner = try self.rule(for: target, path: name, depth: depth + 1)
@@ -343,7 +304,7 @@ extension SchemaCompiler {
         try build(path) { builder throws(Grammar.Fault) in try builder.rule(alternatives) }
     }
 
-    private mutating func build<Value>(
+    mutating func build<Value>(
         _ path: String, _ make: (inout GrammarBuilder) throws(Grammar.Fault) -> Value
     ) throws(Fault) -> Value {
         do { return try make(&builder) } catch {
@@ -351,7 +312,7 @@ extension SchemaCompiler {
         }
     }
 
-    private mutating func count(_ count: Int, path: String) throws(Fault) {
+    mutating func count(_ count: Int, path: String) throws(Fault) {
         alternatives += count
         guard alternatives <= Self.alternativeLimit else {
             throw Fault(
@@ -359,7 +320,7 @@ extension SchemaCompiler {
         }
     }
 
-    private func bounds(
+    func bounds(
         _ schema: JSONValue, _ low: String, _ high: String, path: String
     ) throws(Fault) -> (Int, Int?) {
         var limits: [String: Int] = [:]

@@ -3,8 +3,10 @@ struct SchemaKeywords {
     /// What decides about the documents.
     enum Use: Hashable {
         case reference
-        /// `anyOf`, `oneOf` or `allOf`.
+        /// `anyOf` or `oneOf`.
         case combination(String)
+        /// `allOf`, with whatever stands beside it.
+        case all
         case constant
         case enumeration
         /// `type`, or `properties` or `items` that tell it.
@@ -24,6 +26,7 @@ struct SchemaKeywords {
     private static let ofTypes: Set<String> = [
         "type", "properties", "required", "additionalProperties", "items", "minItems", "maxItems",
         "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
+        "pattern",
     ]
     private static let combinations = ["anyOf", "oneOf", "allOf"]
 
@@ -42,6 +45,10 @@ struct SchemaKeywords {
                 throw .init(path: path, reason: "\(lost) without type is not supported")
             }
             use = tells ? .types : .anything
+            return
+        }
+        if spoken.contains("allOf") {
+            use = .all
             return
         }
         let isLiteral = first == "const" || first == "enum"
