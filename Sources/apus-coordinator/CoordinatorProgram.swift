@@ -20,6 +20,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
 
     @Option(help: "The job file; the same on every rank.") var job: String
     @Option(help: "The job's folder, to write down where we listen.") var folder: String?
+    @Option(help: "Where to listen, instead of the job's: address:port, or a socket to make.")
+    var control: String?
     @Flag(help: "End when standard input closes: whoever started this is gone.")
     var lifeline = false
 
@@ -51,7 +53,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
     private func served(_ log: Logger) async throws -> JobEnd {
         let stop = StopFlag.onSignals()
         if lifeline { Lifeline.watch { stop.raise(SIGTERM) } }
-        let configuration = try JobConfiguration(contentsOf: job)
+        var configuration = try JobConfiguration(contentsOf: job)
+        if let control { configuration.control = try JobConfiguration.Endpoint(control) }
         // The front door opens last; what is wrong with its settings is said first.
         _ = try Door.configuration(configuration)
         try checkPort(configuration)

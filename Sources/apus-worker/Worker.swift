@@ -21,7 +21,7 @@ struct Worker: ParsableCommand {
 
     @Option(help: "The job file; the same on every rank.") var job: String
     @Option(help: "The rank, from 0.") var rank: Int
-    @Option(help: "Where the coordinator listens, address:port; default the job's.")
+    @Option(help: "Where the coordinator listens, address:port or a socket; default the job's.")
     var coordinator: String?
     @Flag(help: "End when standard input closes: whoever started this is gone.")
     var lifeline = false
@@ -59,7 +59,9 @@ struct Worker: ParsableCommand {
 
     private func joined(_ log: Logger) throws {
         let configuration = try JobConfiguration(contentsOf: job)
-        let endpoint = try controlEndpoint(configuration)
+        let endpoint =
+            try coordinator.map { try JobConfiguration.Endpoint($0) }
+            ?? configuration.control
         let deadlines = configuration.deadlines
         let link = try ControlLink.join(
             ControlLink.Configuration(
@@ -70,7 +72,7 @@ struct Worker: ParsableCommand {
                 joinLimit: .seconds(deadlines.joinSeconds),
                 silenceLimit: .seconds(2 * deadlines.silenceSeconds)))
         defer { link.close() }
-        log.info("joined \(endpoint.address):\(endpoint.port), epoch \(link.welcome.epoch)")
+        log.info("joined \(endpoint.text), epoch \(link.welcome.epoch)")
         let rank = Rank(rawValue: rank)
         do {
             if configuration.isTraining {
@@ -93,17 +95,6 @@ struct Worker: ParsableCommand {
         let limit = ContinuousClock.now + .seconds(3)
         while link.end == nil, .now < limit { usleep(10_000) }
         return link.end.map(ClusterError.ended)
-    }
-
-    private func controlEndpoint(
-        _ configuration: JobConfiguration
-    ) throws -> JobConfiguration.Endpoint {
-        guard let coordinator else { return configuration.control }
-        let parts = coordinator.split(separator: ":")
-        guard parts.count == 2, let port = Int(parts[1]), (1 ... 65535).contains(port) else {
-            throw ClusterError.badInput("--coordinator \(coordinator) is not address:port")
-        }
-        return JobConfiguration.Endpoint(address: String(parts[0]), port: port)
     }
 
     private func token() throws -> ControlToken {

@@ -3,7 +3,7 @@ import Glibc
 import Testing
 
 /// Whether this machine lets us make network namespaces.
-private let labIsPossible: Bool = {
+let labIsPossible: Bool = {
     let probe = Process()
     probe.executableURL = URL(filePath: "/usr/bin/env")
     probe.arguments = ["sh", "-c", "ip netns list && unshare --net true && tc -V"]

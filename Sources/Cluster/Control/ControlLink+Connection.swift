@@ -34,9 +34,8 @@ extension ControlLink {
         let attempt = beginAttempt()
         let channel: any Channel
         do {
-            channel = try ClientBootstrap(group: group)
+            let bootstrap = ClientBootstrap(group: group)
                 .connectTimeout(TimeAmount(min(left, .seconds(5))))
-                .channelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .channelOption(.writeBufferWaterMark, value: ControlChannel.waterMark)
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
@@ -46,7 +45,12 @@ extension ControlLink {
                         try pipeline.addHandler(LinkHandler(link: self, attempt: attempt))
                     }
                 }
-                .connect(host: configuration.address, port: configuration.port).wait()
+            let (address, port) = (configuration.address, configuration.port)
+            channel =
+                ControlChannel.isPath(address)
+                ? try bootstrap.connect(unixDomainSocketPath: address).wait()
+                : try bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1)
+                    .connect(host: address, port: port).wait()
         } catch {
             throw .command(Self.words(for: error))
         }

@@ -10,7 +10,7 @@ public import Topology
 public final class ControlLink: @unchecked Sendable {
     /// Where and as whom to join.
     public struct Configuration: Sendable {
-        /// Numeric address of the coordinator.
+        /// Numeric address of the coordinator, or the path of its socket.
         public var address: String
         /// Its port.
         public var port: Int

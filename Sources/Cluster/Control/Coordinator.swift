@@ -42,8 +42,10 @@ public final class Coordinator: Sendable {
     /// Listens.
     ///
     /// - Parameters:
-    ///   - address: The interface, numeric; loopback unless the job says otherwise.
-    ///   - port: 0 takes any free one.
+    ///   - address: The interface, numeric; loopback unless the job says otherwise. What begins
+    ///     with a slash is the path of a socket, which reaches every network namespace of this
+    ///     machine.
+    ///   - port: 0 takes any free one; without meaning for a path.
     /// - Throws: `ClusterError.badInput` when the port is in use or the address is not ours.
     public init(
         address: String, port: Int, token: ControlToken, membership: Membership.Configuration,
@@ -58,10 +60,8 @@ public final class Coordinator: Sendable {
                         membership: membership, token: token, handlers: handlers, log: log),
                     eventLoop: loop)
             }.wait()
-            server = try ServerBootstrap(group: group)
+            let bootstrap = ServerBootstrap(group: group)
                 .serverChannelOption(.backlog, value: 256)
-                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-                .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .childChannelOption(.writeBufferWaterMark, value: ControlChannel.waterMark)
                 .childChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
@@ -69,7 +69,16 @@ public final class Coordinator: Sendable {
                             PreludeHandler(core: core.value, log: log))
                     }
                 }
-                .bind(host: address, port: port).wait()
+            let isPath = ControlChannel.isPath(address)
+            server =
+                isPath
+                ? try bootstrap.bind(
+                    unixDomainSocketPath: address, cleanupExistingSocketFile: true
+                ).wait()
+                : try bootstrap
+                    .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                    .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+                    .bind(host: address, port: port).wait()
             self.core = core
             self.group = group
             self.port = server.localAddress?.port ?? port

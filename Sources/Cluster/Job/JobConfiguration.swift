@@ -23,6 +23,11 @@ public struct JobConfiguration: Codable, Hashable, Sendable {
     public var transport = "auto"
     /// Devices the transport may use, comma-separated; empty leaves it the choice.
     public var device = ""
+    /// A file of `topology/`: the ranks run in a lab built from it, as many as it says; empty for
+    /// none.
+    ///
+    /// A relative path is taken from the job file's folder.
+    public var lab = ""
     /// Where the coordinator listens for workers.
     ///
     /// Default 127.0.0.1, any free port.
@@ -60,6 +65,29 @@ public struct JobConfiguration: Codable, Hashable, Sendable {
             self.address = address
             self.port = port
         }
+
+        /// Reads `address:port`, or the path of a socket.
+        ///
+        /// - Throws: `ClusterError.badInput` with the text.
+        public init(_ text: String) throws(ClusterError) {
+            if ControlChannel.isPath(text) {
+                guard ControlChannel.fits(text) else {
+                    throw .badInput(
+                        "\(text) has \(text.utf8.count) bytes: the path of a socket has at most"
+                            + " \(ControlChannel.longestPath) (sockaddr_un)")
+                }
+                self.init(address: text, port: 0)
+                return
+            }
+            let parts = text.split(separator: ":")
+            guard parts.count == 2, let port = Int(parts[1]), (0 ... 65535).contains(port) else {
+                throw .badInput("\(text) is not address:port, and no path of a socket")
+            }
+            self.init(address: String(parts[0]), port: port)
+        }
+
+        /// As `init` reads it.
+        public var text: String { ControlChannel.isPath(address) ? address : "\(address):\(port)" }
     }
 
     /// Time limits, seconds.

@@ -21,10 +21,14 @@ extension JobConfiguration {
             throw .badInput("\(path): \(error.localizedDescription)")
         }
         try self.init(yaml: text, path: path)
-        model = URL(
-            filePath: model, relativeTo: file.absoluteURL.deletingLastPathComponent()
-        ).standardizedFileURL.path(percentEncoded: false)
+        model = Self.absolute(model, beside: file)
         while model.count > 1, model.hasSuffix("/") { model.removeLast() }
+        if !lab.isEmpty { lab = Self.absolute(lab, beside: file) }
+    }
+
+    private static func absolute(_ path: String, beside file: URL) -> String {
+        URL(filePath: path, relativeTo: file.absoluteURL.deletingLastPathComponent())
+            .standardizedFileURL.path(percentEncoded: false)
     }
 
     /// Reads the text of a job file; `path` is only for messages.
@@ -53,11 +57,12 @@ extension JobConfiguration {
         }
     }
 
-    /// A fingerprint of what all ranks must agree on: all but where this node keeps the model,
-    /// and where the coordinator listens.
+    /// A fingerprint of what all ranks must agree on: all but where this node keeps its files, and
+    /// where the coordinator listens.
     public func digest() throws(ClusterError) -> String {
         var common = self
         common.model = ""
+        common.lab = ""
         common.control = JobConfiguration().control
         common.http = JobConfiguration().http
         do {

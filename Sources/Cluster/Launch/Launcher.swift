@@ -6,7 +6,7 @@ import Topology
 ///
 /// Invariants:
 /// 1. Children end when the launcher does, however it ends: each holds a pipe that closes then.
-/// 2. `run` returns only when every child is gone.
+/// 2. `run` returns only when every child is gone, and the lab that was built for them.
 public final class Launcher {
     /// What is shown while the job runs.
     public struct Display: Sendable {
@@ -47,6 +47,7 @@ public final class Launcher {
     private let programs: URL
     private var coordinator: Child?
     private var workers: [Child] = []
+    private var site: LaunchSite?
     private var link: ControlLink?
 
     /// Prepares a job.
@@ -73,6 +74,7 @@ public final class Launcher {
         }
         // Read before anything starts, so that a wrong folder is one error and not one per rank.
         _ = try job.modelDigest()
+        _ = try LaunchSite.map(of: job)
         folder = try JobFolder.make(for: job)
     }
 
@@ -80,7 +82,19 @@ public final class Launcher {
     ///
     /// - Throws: `ClusterError` with the rank that was lost and why.
     public func run(stop: StopFlag, display: Display) throws(ClusterError) {
-        defer { endAll() }
+        var failure: ClusterError?
+        do throws(ClusterError) {
+            try perform(stop: stop, display: display)
+        } catch {
+            failure = error
+        }
+        endAll()
+        if let controlSocket { try? FileManager.default.removeItem(atPath: controlSocket) }
+        do throws(ClusterError) { try site?.leave() } catch { failure = failure ?? error }
+        if let failure { throw failure }
+    }
+
+    private func perform(stop: StopFlag, display: Display) throws(ClusterError) {
         do {
             try folder.write(
                 JobFolder.State(launcher: .current, began: Date(), token: token.text))
@@ -88,6 +102,7 @@ public final class Launcher {
             throw .badInput(
                 "\(folder.url.path(percentEncoded: false)): \(error.localizedDescription)")
         }
+        site = try LaunchSite(job)
         try startCoordinator(stop: stop)
         guard !stop.isRaised else { return }
         try startWorkers()
@@ -97,18 +112,28 @@ public final class Launcher {
 
     // MARK: Starting
 
+    /// Starts a program; a rank's starts where the rank belongs.
     private func child(
         _ program: String, _ arguments: [String], log: String, rank: Int? = nil
     ) throws(ClusterError) -> Child {
         let output = try folder.openLog(log)
         defer { try? output.close() }
-        let before = rank.flatMap { placement?.words[$0] } ?? []
-        let environment = rank.flatMap { placement?.environment[$0] } ?? [:]
+        let place = placement ?? site?.placement
+        let before = rank.flatMap { place?.words[$0] } ?? []
+        let environment = rank.flatMap { place?.environment[$0] } ?? [:]
         return try Child(
             words: before + [programs.appending(path: program).path(percentEncoded: false)]
                 + arguments,
             environment: environment.merging(["APUS_TOKEN": token.text]) { $1 }, output: output,
             hasLifeline: true)
+    }
+
+    /// A socket which ranks in other network namespaces reach too: in the job's folder, or beside
+    /// the labs' records where that path is too long for a socket.
+    private var controlSocket: String? {
+        guard !job.lab.isEmpty else { return nil }
+        let path = folder.url.appending(path: "control").path(percentEncoded: false)
+        return ControlChannel.fits(path) ? path : "/run/apus/control-\(getpid())"
     }
 
     private func startCoordinator(stop: StopFlag) throws(ClusterError) {
@@ -117,7 +142,7 @@ public final class Launcher {
             [
                 "--job", folder.configuration.path(percentEncoded: false), "--folder",
                 folder.url.path(percentEncoded: false), "--lifeline",
-            ],
+            ] + (controlSocket.map { ["--control", $0] } ?? []),
             log: "coordinator")
         coordinator = child
         let limit = ContinuousClock.now + .seconds(job.deadlines.joinSeconds)
@@ -149,7 +174,7 @@ public final class Launcher {
                         "--job", folder.configuration.path(percentEncoded: false), "--rank",
                         "\(rank)",
                         "--coordinator",
-                        "\(endpoints.control.address):\(endpoints.control.port)", "--lifeline",
+                        endpoints.control.text, "--lifeline",
                     ], log: "rank-\(rank)", rank: rank))
         }
     }
@@ -238,5 +263,7 @@ public final class Launcher {
     private static let patience = Duration.seconds(3)
 
     /// This machine, for messages.
-    public static var nodeName: String { ProcessInfo.processInfo.hostName }
+    public static var nodeName: String {
+        ProcessInfo.processInfo.environment["APUS_NODE_NAME"] ?? ProcessInfo.processInfo.hostName
+    }
 }
