@@ -14,21 +14,46 @@ struct Client {
 
     /// The text of a greedy completion.
     func complete(_ prompt: String, tokens: Int) async throws -> String {
-        let url = try #require(URL(string: "http://127.0.0.1:\(address.port)/v1/completions"))
-        var request = URLRequest(url: url, timeoutInterval: 60)
-        request.httpMethod = "POST"
-        request.setValue("application/json", forHTTPHeaderField: "Content-Type")
-        request.httpBody = try JSONSerialization.data(withJSONObject: [
-            "model": "stories-fp8", "prompt": prompt, "max_tokens": tokens, "temperature": 0,
-        ])
-        let (body, response) = try await URLSession.shared.data(for: request)
-        let status = (response as? HTTPURLResponse)?.statusCode
-        guard status == 200 else {
-            throw Failure("status \(status ?? 0): \(String(decoding: body, as: UTF8.self))")
-        }
-        let answer = try JSONSerialization.jsonObject(with: body) as? [String: Any]
+        let (status, body) = try await ask(prompt, tokens: tokens)
+        guard status == 200 else { throw Failure("status \(status): \(body)") }
+        let answer = try JSONSerialization.jsonObject(with: Data(body.utf8)) as? [String: Any]
         let choices = try #require(answer?["choices"] as? [[String: Any]])
         return try #require(choices.first?["text"] as? String)
+    }
+
+    /// Status and body of a greedy completion, whatever they are.
+    func ask(
+        _ prompt: String, tokens: Int, more: [String: Bool] = [:]
+    ) async throws -> (status: Int, body: String) {
+        let fields: [String: Any] = [
+            "model": "stories-fp8", "prompt": prompt, "max_tokens": tokens, "temperature": 0,
+        ]
+        let body = try JSONSerialization.data(withJSONObject: fields.merging(more) { $1 })
+        return try await send("/v1/completions", body)
+    }
+
+    /// The sum over ranks of one of the server's metrics.
+    func metric(_ name: String) async throws -> Double {
+        let (_, text) = try await send("/metrics", nil)
+        return text.split(separator: "\n").filter { $0.hasPrefix("apus:\(name){") }
+            .compactMap { $0.split(separator: " ").last.flatMap { Double($0) } }.reduce(0, +)
+    }
+
+    private func send(_ path: String, _ body: Data?) async throws -> (status: Int, body: String) {
+        let url = try #require(URL(string: "http://127.0.0.1:\(address.port)\(path)"))
+        var request = URLRequest(url: url, timeoutInterval: 60)
+        if let body {
+            request.httpMethod = "POST"
+            request.setValue("application/json", forHTTPHeaderField: "Content-Type")
+            request.httpBody = body
+        }
+        let configuration = URLSessionConfiguration.ephemeral
+        configuration.httpMaximumConnectionsPerHost = 64
+        let session = URLSession(configuration: configuration)
+        defer { session.finishTasksAndInvalidate() }
+        let (bytes, response) = try await session.data(for: request)
+        let status = (response as? HTTPURLResponse)?.statusCode ?? 0
+        return (status, String(decoding: bytes, as: UTF8.self))
     }
 }
 

@@ -53,18 +53,25 @@ public final class RemoteRouter: RequestRouter {
     public func submit(
         _ request: GenerationRequest
     ) async throws -> AsyncThrowingStream<GenerationEvent, any Error> {
-        let (lost, closed) = state.withLock { ($0.lost, $0.closed) }
-        if let (rank, reason) = lost.min(by: { $0.key < $1.key }) {
-            throw ServingError.unavailable(message: "rank \(rank) left: \(reason)")
-        }
-        if let closed { throw ServingError.unavailable(message: closed) }
+        if let refusal { throw refusal }
         let rank = choose(streams.load(rankCount: rankCount))
         let payload = try JSONEncoder().encode(EngineCommand.submit(request))
         let stream = streams.open(request.id, rank: rank) { [send] in
             Self.withdraw(request.id, from: rank, send)
         }
+        // Who came between the look above and the end of the job would wait for nobody.
+        if let refusal { streams.fail(rank: rank, refusal) }
         send(Rank(rawValue: rank), Array(payload))
         return stream
+    }
+
+    /// Why nothing is taken any more.
+    private var refusal: ServingError? {
+        let (lost, closed) = state.withLock { ($0.lost, $0.closed) }
+        if let (rank, reason) = lost.min(by: { $0.key < $1.key }) {
+            return .unavailable(message: "rank \(rank) left: \(reason)")
+        }
+        return closed.map { .unavailable(message: $0) }
     }
 
     private func choose(_ load: [Int]) -> Int {
