@@ -32,7 +32,7 @@ final class StatisticsRates: Sendable {
             Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
         let before = oldest.totals
         let total = now.time.total - before.time.total
-        let allToAll = now.time.allToAll - before.time.allToAll
+        let allToAll = now.time.travel - before.time.travel
         let exposed = now.time.exposed - before.time.exposed
         statistics.stepsPerSecond = Double(now.steps &- before.steps) / seconds
         statistics.tokensPerSecond =

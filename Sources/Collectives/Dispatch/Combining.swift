@@ -122,6 +122,7 @@ extension Operation {
             throw CollectivesError.shape(
                 "combined rows", found: [rows, columns], expected: [layout.tokenCount, hidden])
         }
+        look()
         let deadline = deadline("combine")
         for rank in map.neighbours {
             let rowCount = adds ? layout.entryCount(rank) : layout.pairCounts[rank]
@@ -131,6 +132,7 @@ extension Operation {
         for carrier in map.remoteCarriers {
             try expect(layout.returnCount[carrier], .returned, from: carrier, deadline)
         }
+        if arrivedAt == 0 { arrivedAt = Clock.nanoseconds() }
         return layout
     }
 

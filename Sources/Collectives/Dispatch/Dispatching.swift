@@ -64,6 +64,7 @@ extension Operation {
     /// Fans out what this rank carries for its node, then takes in its own entries.
     func finishDispatch() throws {
         precondition(phase == .dispatching, "a dispatch that was not started")
+        look()
         let deadline = deadline("dispatch")
         for source in map.carriedSources where !isRelayed[source] {
             try fanOut(from: source, deadline)
@@ -73,6 +74,7 @@ extension Operation {
             if !map.masked[source] { try takeEntries(from: source, deadline) }
             arrived.endSource()
         }
+        if arrivedAt == 0 { arrivedAt = Clock.nanoseconds() }
         arrange(alignment: 1)
         phase = .received
         record(.dispatch)

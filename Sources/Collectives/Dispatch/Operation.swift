@@ -26,6 +26,8 @@ final class Operation {
     var began: UInt64 = 0
     var exposed: UInt64 = 0
     var lastBegin: UInt64 = 0
+    /// When this rank first saw that everything of this half is here; 0 before.
+    var arrivedAt: UInt64 = 0
     /// The waits of this half, each from its begin to its end.
     var waits: [Range<UInt64>] = []
     /// Per rank: whether what this rank carries from it, or for it, went on already.
@@ -50,6 +52,7 @@ final class Operation {
         began = Clock.nanoseconds()
         exposed = 0
         lastBegin = began
+        arrivedAt = 0
         waits.removeAll(keepingCapacity: true)
         for rank in isRelayed.indices { isRelayed[rank] = false }
     }
@@ -57,6 +60,7 @@ final class Operation {
     /// Does what other ranks wait for and this rank can do without waiting: hands on blocks that
     /// arrived for its node, sends home rows that its node has ready.
     func advance() throws {
+        look()
         switch phase {
         case .dispatching:
             for source in map.carriedSources where !isRelayed[source] {
@@ -96,8 +100,17 @@ final class Operation {
             && map.remoteCarriers.allSatisfy { came(.returned, $0) }
     }
 
+    /// Notes the time if everything of this half is here.
+    ///
+    /// A rank that computes looks now and then, so that records do not take for travel what was
+    /// there and waited to be fetched.
+    func look() {
+        let isUnderWay = phase == .dispatching || phase == .combining
+        if isUnderWay, arrivedAt == 0, !isTravelling { arrivedAt = Clock.nanoseconds() }
+    }
+
     /// Whether a signal of this operation is here.
-    private func has(_ index: Int) -> Bool {
+    func has(_ index: Int) -> Bool {
         window.signalValue(index) >= Arrival.word(sequence: sequence, count: 0)
     }
 

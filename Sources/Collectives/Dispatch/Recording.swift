@@ -17,7 +17,8 @@ extension Operation {
                 crossingRows: crossing,
                 wireTime: .nanoseconds(Int64(now - began)),
                 skew: .nanoseconds(Int64(lastBegin - min(began, lastBegin))),
-                exposedTime: .nanoseconds(Int64(exposed)), began: began, ended: now, waits: waits,
+                exposedTime: .nanoseconds(Int64(exposed)), began: began,
+                arrived: max(arrivedAt, began), ended: now, waits: waits,
                 masked: masked.map { Rank(rawValue: $0) }))
         group.recordingTime += .nanoseconds(Int64(Clock.nanoseconds() - now))
     }

@@ -26,7 +26,10 @@ public struct OperationRecord: Hashable, Sendable {
     public var exposedTime: Duration
     /// When it began, in nanoseconds of the node's monotonic clock.
     public var began: UInt64
-    /// When this rank had everything.
+    /// When this rank saw that the last byte was here: at a look between computations, or at the
+    /// end of a wait.
+    public var arrived: UInt64
+    /// When this rank had everything, taken in or added up.
     public var ended: UInt64
     /// The waits that `exposedTime` adds up, on the same clock.
     public var waits: [Range<UInt64>]

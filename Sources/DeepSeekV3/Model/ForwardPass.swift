@@ -3,8 +3,9 @@ import Tensors
 
 /// One batch on its way through the blocks, in phases that another batch may interleave with.
 ///
-/// A block with experts is `attend`, `useSharedExperts`, `useRoutedExperts`, `finish`, in this
-/// order; between them tokens and outputs travel. A dense block does everything in `attend`.
+/// A block with experts is `attend`, `useRoutedExperts`, `useSharedExperts`, `finish`, in this
+/// order; after the first tokens travel, after the second outputs, which are up to top-k times as
+/// many bytes: that is why the shared experts come then. A dense block does everything in `attend`.
 final class ForwardPass {
     private let model: Model
     private let work: Workspace
@@ -42,6 +43,7 @@ final class ForwardPass {
         if !isEmpty {
             model.attention.run(
                 weights.attention, rows: rows, store: cache.stores[layer], in: work)
+            try model.group?.advance()
             model.work.add(weights.attention.count, rows: rows.tokens.count)
             model.work.add(
                 rows.attention, store: cache.stores[layer], heads: configuration.headCount)
@@ -70,8 +72,9 @@ final class ForwardPass {
         if case .dense = weights.feedForward { model.probe?(.hidden(layer: layer, stream)) }
     }
 
-    /// The shared experts, while tokens travel.
-    func useSharedExperts(_ weights: LayerWeights) {
+    /// The shared experts, while outputs travel.
+    func useSharedExperts(_ weights: LayerWeights) throws {
+        try model.group?.advance()
         guard case .experts(let experts) = weights.feedForward, let shared = experts.shared,
             !rows.tokens.isEmpty
         else { return }
@@ -94,6 +97,7 @@ final class ForwardPass {
             work.reserveExperts(rows: count)
             received.gather(into: work.expertInputs)
             run(experts.routed, offsets: received.expertOffsets, rows: count)
+            try group.advance()
             returning = try group.combine(
                 work.expertOutputs.view(rows: 0 ..< count), for: received)
         }

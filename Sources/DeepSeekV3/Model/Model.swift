@@ -123,8 +123,8 @@ public final class Model {
         probe?(.hidden(layer: -1, pass.stream))
         for (layer, weights) in layers.enumerated() {
             try pass.attend(weights, layer: layer)
-            pass.useSharedExperts(weights)
             try pass.useRoutedExperts(weights)
+            try pass.useSharedExperts(weights)
             try pass.finish(weights, layer: layer)
         }
         return result(of: pass, norm: finalNorm, keepsHidden: keepsHidden)
@@ -147,17 +147,15 @@ public final class Model {
             try a.attend(weights, layer: layer)
             if layer > 0 { try b.finish(layers[layer - 1], layer: layer - 1) }
             try b.attend(weights, layer: layer)
-            a.useSharedExperts(weights)
             try a.useRoutedExperts(weights)
-            b.useSharedExperts(weights)
+            try a.useSharedExperts(weights)
             try b.useRoutedExperts(weights)
+            try b.useSharedExperts(weights)
             try a.finish(weights, layer: layer)
         }
+        let first = result(of: a, norm: finalNorm, keepsHidden: keepsHidden)
         if let last = layers.last { try b.finish(last, layer: layers.count - 1) }
-        return (
-            result(of: a, norm: finalNorm, keepsHidden: keepsHidden),
-            result(of: b, norm: finalNorm, keepsHidden: keepsHidden)
-        )
+        return (first, result(of: b, norm: finalNorm, keepsHidden: keepsHidden))
     }
 
     /// Drafts with the first MTP block: from hidden states and the tokens that follow them, the
@@ -179,8 +177,8 @@ public final class Model {
         join(pass, hidden, block)
         probe?(.hidden(layer: layer - 1, pass.stream))
         try pass.attend(block.layer, layer: layer)
-        pass.useSharedExperts(block.layer)
         try pass.useRoutedExperts(block.layer)
+        try pass.useSharedExperts(block.layer)
         try pass.finish(block.layer, layer: layer)
         return result(of: pass, norm: block.headNorm, keepsHidden: keepsHidden)
     }

@@ -57,16 +57,15 @@ struct ServerSteps: Sendable {
     /// Time in steps, of the rank that spent most.
     var seconds: Double { counters["step_seconds_total", default: []].max() ?? 0 }
 
-    /// Time in all-to-all over time in steps, hidden time included.
+    /// Time in which tokens or outputs travelled over time in steps, hidden time included.
     var allToAllShare: Double {
         let total = sum("step_seconds_total")
-        return total > 0
-            ? (sum("dispatch_seconds_total") + sum("combine_seconds_total")) / total : 0
+        return total > 0 ? sum("all_to_all_seconds_total") / total : 0
     }
 
     /// The part of all-to-all that computation hid, 0 to 1.
     var hiddenShare: Double {
-        let allToAll = sum("dispatch_seconds_total") + sum("combine_seconds_total")
+        let allToAll = sum("all_to_all_seconds_total")
         return allToAll > 0 ? max(0, 1 - sum("all_to_all_exposed_seconds_total") / allToAll) : 0
     }
 
@@ -88,8 +87,9 @@ struct ServerSteps: Sendable {
             ("experts", "Expert compute (ms):", mean("expert_compute_seconds_total")),
             ("dispatch", "Dispatch under way (ms):", mean("dispatch_seconds_total")),
             ("combine", "Combine under way (ms):", mean("combine_seconds_total")),
-            ("exposed", "Of both, not hidden (ms):", mean("all_to_all_exposed_seconds_total")),
-            ("skew", "Of that, a rank was late (ms):", mean("all_to_all_skew_seconds_total")),
+            ("all_to_all", "Either under way (ms):", mean("all_to_all_seconds_total")),
+            ("exposed", "Of that, not hidden (ms):", mean("all_to_all_exposed_seconds_total")),
+            ("skew", "Of these, a rank was late:", mean("all_to_all_skew_seconds_total")),
             ("wait", "Wait for ranks to begin (ms):", mean("step_wait_seconds_total")),
             ("outside", "Outside steps, HTTP too (ms):", max(0, wallSeconds - seconds)),
         ]

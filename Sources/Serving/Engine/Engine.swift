@@ -161,6 +161,7 @@ extension StepTime {
         total += other.total
         dispatch += other.dispatch
         combine += other.combine
+        travel += other.travel
         exposed += other.exposed
         skew += other.skew
         expertCompute += other.expertCompute

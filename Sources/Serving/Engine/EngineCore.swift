@@ -19,11 +19,11 @@ public struct EngineConfiguration: Codable, Hashable, Sendable {
     public var speculationStreams = 8
     /// Whether steps are split in two micro-batches that hide each other's all-to-all.
     public var overlaps = true
-    /// The share of a step in which tokens must travel unhidden before steps are split.
+    /// The share of a step in which tokens must travel unhidden before splitting is tried.
     ///
-    /// Two micro-batches read the weights twice, so hiding a little travel costs more than it
-    /// saves, and waiting for a rank that still computes is no travel. 0 always splits.
-    public var overlapThreshold = 0.25
+    /// Waiting for a rank that still computes is no travel. Steps stay split where that turns out
+    /// faster (`OverlapChoice`). 0 always splits.
+    public var overlapThreshold = 0.1
 
     /// The defaults.
     public init() {}
@@ -49,7 +49,13 @@ final class EngineCore {
     private(set) var reports: [EngineReport] = []
     private(set) var totals = EngineStatistics()
     private var plan: [StepEntry]?
-    private var exposure = 0.0
+    private var overlap: OverlapChoice
+    private var drafting = DraftChoice()
+    /// Tokens of this rank in the step that is planned or under way.
+    private var plannedTokens = 0
+    /// Its streams, if it has nothing else.
+    private var plannedStreams = 0
+    private var newTokens = 0
 
     init(
         _ network: any SequenceNetwork, configuration: EngineConfiguration,
@@ -58,6 +64,7 @@ final class EngineCore {
         self.network = network
         self.configuration = configuration
         self.vocabulary = vocabulary
+        overlap = OverlapChoice(threshold: configuration.overlapThreshold)
         scheduler = Scheduler(
             limits: Scheduler.Limits(
                 running: min(configuration.runningLimit, configuration.stepTokens),
@@ -106,8 +113,10 @@ final class EngineCore {
             return nil
         }
         var wishes: StepWishes = []
-        if configuration.overlaps, network.sharesExperts, plan.count > 1,
-            exposure >= configuration.overlapThreshold, !looksAgain
+        plannedTokens = plan.reduce(0) { $0 + $1.tokenCount }
+        plannedStreams = plan.allSatisfy(\.isStream) ? plan.count : 0
+        if configuration.overlaps, network.sharesExperts,
+            overlap.splits(tokens: plannedTokens, step: totals.steps)
         {
             wishes.insert(.overlap)
         }
@@ -115,19 +124,16 @@ final class EngineCore {
         return wishes
     }
 
-    /// Learns from a step without micro-batches how much of its time all-to-all stood exposed.
+    /// Learns from a step how long it took with micro-batches, or without.
     func note(_ time: StepTime, _ wishes: StepWishes) {
-        guard !wishes.contains(.overlap), time.total > 0 else { return }
-        let share = (time.exposed - time.skew) / time.total
-        exposure = totals.steps < 8 ? share : exposure * 0.8 + share * 0.2
+        overlap.note(
+            tokens: plannedTokens, seconds: time.total - time.stepWait,
+            exposed: time.exposed - time.skew, wasSplit: wishes.contains(.overlap))
+        drafting.note(
+            streams: plannedStreams, seconds: time.total - time.stepWait, tokens: newTokens,
+            drafted: wishes.contains(.draft))
+        (plannedTokens, plannedStreams, newTokens) = (0, 0, 0)
     }
-
-    /// Now and then a step goes without micro-batches, to see whether they still pay.
-    private var looksAgain: Bool {
-        configuration.overlapThreshold > 0 && totals.steps % Self.looksEvery == 0
-    }
-
-    private static let looksEvery: UInt64 = 64
 
     /// Performs one step together with the other ranks.
     func step(_ wishes: StepWishes) throws {
@@ -136,8 +142,7 @@ final class EngineCore {
         let keepsHidden = wishes.contains(.draft)
         var results: [EntryResult] = []
         if wishes.contains(.overlap) {
-            let cut = Self.middle(of: entries)
-            let (first, second) = (Array(entries[..<cut]), Array(entries[cut...]))
+            let (first, second) = StepEntry.halves(of: entries)
             let (a, b) = try network.forward(
                 chunks(first), chunks(second), keepsHidden: keepsHidden)
             results = choose(first, a) + choose(second, b)
@@ -195,20 +200,8 @@ extension EngineCore {
     private func drafts(_ plan: [StepEntry]) -> Bool {
         configuration.speculates && network.canDraft
             && plan.count <= configuration.speculationStreams
+            && drafting.drafts(streams: plan.count)
             && plan.contains { active[$0.id]?.mayDraft ?? false }
-    }
-
-    /// Where two micro-batches of about the same number of tokens meet.
-    private static func middle(of entries: [StepEntry]) -> Int {
-        let half = entries.reduce(0) { $0 + $1.tokenCount } / 2
-        var sum = 0
-        for (index, entry) in entries.enumerated() {
-            sum += entry.tokenCount
-            if sum > half || (sum == half && sum > 0) {
-                return sum - half > entry.tokenCount / 2 && index > 0 ? index : index + 1
-            }
-        }
-        return entries.count
     }
 
     private func chunks(_ entries: [StepEntry]) -> [SequenceChunk] {
@@ -279,6 +272,7 @@ extension EngineCore {
         totals.draftedTokens += UInt64(entry.draftCount)
         totals.acceptedTokens += UInt64(row - first)
         totals.generatedTokens += UInt64(scored.count)
+        newTokens += scored.count
         if !scored.isEmpty { reports.append(EngineReport(id: entry.id, event: .tokens(scored))) }
     }
 

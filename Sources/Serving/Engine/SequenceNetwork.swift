@@ -80,15 +80,37 @@ public final class DeepSeekNetwork: SequenceNetwork {
         time.expertCompute = (model.expertTime - lastExpertTime).seconds
         lastExpertTime = model.expertTime
         guard let group = model.group else { return time }
-        for record in group.records.reversed() {
-            if record.sequence <= lastSequence { break }
-            let wire = record.wireTime.seconds
+        let records = group.records.suffix { [lastSequence] in $0.sequence > lastSequence }
+        for record in records {
+            let wire = Double(record.arrived - record.began) * 1e-9
             if record.kind == .dispatch { time.dispatch += wire } else { time.combine += wire }
             time.exposed += record.exposedTime.seconds
             time.skew += min(record.exposedTime, record.skew).seconds
         }
-        lastSequence = group.records.last?.sequence ?? lastSequence
+        time.travel = StepTime.union(records.map { $0.began ..< $0.arrived })
+        lastSequence = records.last?.sequence ?? lastSequence
         return time
+    }
+}
+
+extension Array {
+    /// The last elements, as many as satisfy a condition one after the other.
+    fileprivate func suffix(_ isWanted: (Element) -> Bool) -> ArraySlice<Element> {
+        self[(lastIndex { !isWanted($0) }.map { $0 + 1 } ?? startIndex)...]
+    }
+}
+
+extension StepTime {
+    /// Seconds that lie in at least one of these spans of nanoseconds.
+    static func union(_ spans: [Range<UInt64>]) -> Double {
+        var end: UInt64 = 0
+        var sum: UInt64 = 0
+        for span in spans.sorted(by: { $0.lowerBound < $1.lowerBound })
+        where span.upperBound > end {
+            sum += span.upperBound - max(end, span.lowerBound)
+            end = span.upperBound
+        }
+        return Double(sum) * 1e-9
     }
 }
 

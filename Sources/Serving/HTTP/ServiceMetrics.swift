@@ -125,6 +125,9 @@ final class ServiceMetrics: Sendable {
         }
         each("dispatch_seconds_total", "counter", "From dispatch to arrival.") { $0.time.dispatch }
         each("combine_seconds_total", "counter", "From combine to arrival.") { $0.time.combine }
+        each("all_to_all_seconds_total", "counter", "While tokens or outputs travelled.") {
+            $0.time.travel
+        }
         each("expert_compute_seconds_total", "counter", "Computing routed experts.") {
             $0.time.expertCompute
         }

@@ -49,7 +49,9 @@ public struct StepTime: Codable, Hashable, Sendable {
     public var dispatch = 0.0
     /// From starting a combine until its rows had arrived.
     public var combine = 0.0
-    /// The part of dispatch and combine during which this rank stood still.
+    /// While at least one dispatch or combine was under way: two that travel at once count once.
+    public var travel = 0.0
+    /// The part of `travel` during which this rank stood still.
     public var exposed = 0.0
     /// The part of that in which another rank had not begun yet, so that nothing could travel.
     public var skew = 0.0
@@ -63,6 +65,6 @@ public struct StepTime: Codable, Hashable, Sendable {
     /// No time.
     public init() {}
 
-    /// Time in all-to-all, hidden or not.
-    public var allToAll: Double { dispatch + combine }
+    /// The part of `travel` that computation hid.
+    public var hidden: Double { max(0, travel - exposed) }
 }

@@ -55,4 +55,37 @@ struct StepEntry: Hashable, Sendable {
     let blocks: [BlockID]
 
     var tokenCount: Int { tokens.count }
+
+    /// Whether all that was missing is the next token, with what was drafted after it.
+    var isStream: Bool { reachesEnd && tokens.count == draftCount + 1 }
+
+    /// Two micro-batches of about the same number of tokens.
+    ///
+    /// A prompt may lie in both: what comes later reads the latents that came before in the same
+    /// layer, as it would have in a later step.
+    static func halves(of entries: [StepEntry]) -> ([StepEntry], [StepEntry]) {
+        let half = (entries.reduce(0) { $0 + $1.tokenCount } + 1) / 2
+        var (first, second): ([StepEntry], [StepEntry]) = ([], [])
+        var count = 0
+        for entry in entries {
+            let room = half - count
+            count += entry.tokenCount
+            if entry.tokenCount <= room {
+                first.append(entry)
+            } else if room <= 0 || entry.draftCount > 0 {
+                second.append(entry)
+            } else {
+                first.append(entry.part(0 ..< room))
+                second.append(entry.part(room ..< entry.tokenCount))
+            }
+        }
+        return (first, second)
+    }
+
+    /// Some of a prompt's tokens.
+    private func part(_ range: Range<Int>) -> StepEntry {
+        StepEntry(
+            id: id, tokens: Array(tokens[range]), draftCount: 0, start: start + range.lowerBound,
+            reachesEnd: reachesEnd && range.upperBound == tokenCount, blocks: blocks)
+    }
 }

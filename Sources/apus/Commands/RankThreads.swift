@@ -29,17 +29,20 @@ func onRanks(
 
 extension ModelArguments {
     /// Tokens that one rank sends in one pass: the generator's chunk.
-    private static let maximumTokens = 512
+    static let maximumTokens = 512
 
     /// Loads the model with one rank's experts only.
-    func load(sharing fabric: any Fabric, among ranks: Int, isQuiet: Bool) throws -> LoadedModel {
+    func load(
+        sharing fabric: any Fabric, among ranks: Int, tokens: Int = Self.maximumTokens,
+        isQuiet: Bool
+    ) throws -> LoadedModel {
         try load(
             threads: threads(ranks: ranks),
             group: { configuration, compute in
                 try ExpertParallelGroup(
                     fabric: fabric,
                     configuration: configuration.expertParallel(
-                        maximumTokensPerRank: Self.maximumTokens, compute: compute),
+                        maximumTokensPerRank: tokens, compute: compute),
                     placement: try .contiguous(
                         expertCount: configuration.routedExpertCount, rankCount: ranks))
             }, isQuiet: isQuiet)

@@ -67,7 +67,7 @@ struct AllToAllCommand: ParsableCommand {
 
     func run() throws {
         try reporting {
-            if let lab { return try runInLab(lab) }
+            if let lab { return try LabHost.becomeLab(lab) }
             let options = try options()
             _ = try options.generator()
             try options.configuration.validate()
@@ -125,22 +125,6 @@ struct AllToAllCommand: ParsableCommand {
                 "--routing \(routing): uniform, zipf:EXPONENT, k-hot[:SHARE] or file:COUNTS.json")
         }
         return pattern
-    }
-
-    /// Becomes the same command on every rank of a lab.
-    private func runInLab(_ file: String) throws {
-        var arguments = Array(CommandLine.arguments.dropFirst())
-        if let place = arguments.firstIndex(of: "--lab") {
-            arguments.removeSubrange(place ... min(place + 1, arguments.count - 1))
-        }
-        arguments.removeAll { $0.hasPrefix("--lab=") }
-        let own = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
-        let process = Process()
-        process.executableURL = own
-        process.arguments = ["lab", "run", file, "--", own.path(percentEncoded: false)] + arguments
-        try process.run()
-        process.waitUntilExit()
-        if process.terminationStatus != 0 { throw ExitCode(process.terminationStatus) }
     }
 
     private func runInThreads(_ options: AllToAllOptions) throws {

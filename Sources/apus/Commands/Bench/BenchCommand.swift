@@ -11,5 +11,6 @@ struct BenchCommand: ParsableCommand {
             BenchServe.self,
             KernelsCommand.self,
             LinkCommand.self,
+            OverlapCommand.self,
         ])
 }
