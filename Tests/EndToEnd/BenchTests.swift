@@ -75,6 +75,27 @@ import Testing
         #expect(!left.contains { $0.contains("apus") })
     }
 
+    @Test(arguments: ["--transport shm", "--transport tcp --nodes 0,1"])
+    func `two micro-batches give the bits of one, and both are timed`(words: String) throws {
+        let bench = try RunningBench(
+            ["bench", "overlap", "--model", RunningJob.model, "--ranks", "2", "-p", "48"]
+                + ["-b", "1,6", "-r", "2", "-t", "1", "--json"]
+                + words.split(separator: " ").map(String.init))
+        #expect(bench.wait() == 0, "\(bench.errors)")
+        let object = try JSONSerialization.jsonObject(with: Data(bench.output.utf8))
+        let results = try #require(object as? [String: [String: Any]])
+        #expect(results.keys.sorted() == ["prompt 48", "streams 1", "streams 6"])
+        for (name, result) in results {
+            #expect(result["isSame"] as? Bool == true, "\(name)")
+            for way in ["whole", "split"] {
+                let times = try #require(result[way] as? [String: Double])
+                let step = try #require(times["step"])
+                let travel = try #require(times["travel"])
+                #expect(step > 0 && travel > 0 && travel < step, "\(name) \(way): \(times)")
+            }
+        }
+    }
+
     /// Ranks as torchrun starts them, each with words of its own.
     private static func start(_ words: [String], port: Int? = nil, only: Int? = nil) throws
         -> [RunningBench]
