@@ -3,9 +3,11 @@ import Tensors
 
 /// One batch on its way through the blocks, in phases that another batch may interleave with.
 ///
-/// A block with experts is `attend`, `useRoutedExperts`, `useSharedExperts`, `finish`, in this
-/// order; after the first tokens travel, after the second outputs, which are up to top-k times as
-/// many bytes: that is why the shared experts come then. A dense block does everything in `attend`.
+/// A block with experts is `attend`, `useRoutedExperts`, `finish`, in this order: after the first
+/// tokens travel, after the second outputs. `useSharedExperts` belongs after either. A batch alone
+/// does so while tokens travel, and waits less for a rank that is late; one of two does so while
+/// outputs travel, which are up to top-k times as many bytes. A dense block does everything in
+/// `attend`.
 final class ForwardPass {
     private let model: Model
     private let work: Workspace
@@ -72,7 +74,7 @@ final class ForwardPass {
         if case .dense = weights.feedForward { model.probe?(.hidden(layer: layer, stream)) }
     }
 
-    /// The shared experts, while outputs travel.
+    /// The shared experts, while tokens or outputs travel.
     func useSharedExperts(_ weights: LayerWeights) throws {
         try model.group?.advance()
         guard case .experts(let experts) = weights.feedForward, let shared = experts.shared,

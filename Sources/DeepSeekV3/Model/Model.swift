@@ -123,8 +123,8 @@ public final class Model {
         probe?(.hidden(layer: -1, pass.stream))
         for (layer, weights) in layers.enumerated() {
             try pass.attend(weights, layer: layer)
-            try pass.useRoutedExperts(weights)
             try pass.useSharedExperts(weights)
+            try pass.useRoutedExperts(weights)
             try pass.finish(weights, layer: layer)
         }
         return result(of: pass, norm: finalNorm, keepsHidden: keepsHidden)
@@ -177,8 +177,8 @@ public final class Model {
         join(pass, hidden, block)
         probe?(.hidden(layer: layer - 1, pass.stream))
         try pass.attend(block.layer, layer: layer)
-        try pass.useRoutedExperts(block.layer)
         try pass.useSharedExperts(block.layer)
+        try pass.useRoutedExperts(block.layer)
         try pass.finish(block.layer, layer: layer)
         return result(of: pass, norm: block.headNorm, keepsHidden: keepsHidden)
     }
