@@ -164,7 +164,7 @@ static void multiply(
     if (w->bf16) {
         w->kernels->bf16(
             (const uint16_t *)(const void *)a, stride, w->count,
-            (const uint16_t *)(const void *)w->panel, k, c, c_stride, false);
+            (const uint16_t *)(const void *)w->panel, k, c, c_stride, false, NULL);
     } else {
         w->kernels->f32(
             (const float *)(const void *)a, stride, w->count,

@@ -75,8 +75,8 @@ INLINE void stream(const void *from) {
     _mm_prefetch((const char *)from + STREAM_AHEAD, _MM_HINT_NTA);
 }
 
-/// `ahead` is what memory should bring meanwhile, `lines` of it per pair of inputs; without any the
-/// panel itself is a stream.
+/// `ahead` is what memory should bring meanwhile, `lines` of it per pair of inputs; with none of
+/// them the panel itself is a stream.
 INLINE void tile_bf16(
     const uint16_t *a, ptrdiff_t a_stride, const uint16_t *panel, int k, float *c,
     ptrdiff_t c_stride, ending ending, float scale, const char *ahead, const int lines,
@@ -100,15 +100,25 @@ INLINE void tile_bf16(
 
 static void panel_bf16(
     const uint16_t *a, ptrdiff_t a_stride, int rows, const uint16_t *panel, int k, float *c,
-    ptrdiff_t c_stride, bool add) {
+    ptrdiff_t c_stride, bool add, const void *next) {
     ending ending = add ? CONTINUE : OVERWRITE;
-    // The block that follows this one in memory. The rows of one tile walk all of k at once, at the
-    // speed of memory.
-    const char *ahead = (const char *)(panel + k * CK_PANEL);
-    if (rows > TILE_ROWS) {
+    // As many lines as this block has are asked for, spread over four tiles, or two of few. The
+    // rows of one tile walk all of k at once, at the speed of memory.
+    const char *ahead = next ? next : panel;
+    const ptrdiff_t lines = rows > 3 * TILE_ROWS ? 1 : 2, step = k / 2 * 64 * lines;
+    const char *last = ahead + (4 / lines - 1) * step;
+    if (lines == 1) {
 #define TILE(n)                                                                                    \
     tile_bf16(a + row * a_stride, a_stride, panel, k, c + row * c_stride, c_stride, ending, 1,     \
-              ahead, 4, n)
+              ahead, 1, n);                                                                        \
+    ahead += ahead < last ? step : 0
+        FOR_EACH_TILE(rows, TILE)
+#undef TILE
+    } else if (rows > TILE_ROWS) {
+#define TILE(n)                                                                                    \
+    tile_bf16(a + row * a_stride, a_stride, panel, k, c + row * c_stride, c_stride, ending, 1,     \
+              ahead, 2, n);                                                                        \
+    ahead += ahead < last ? step : 0
         FOR_EACH_TILE(rows, TILE)
 #undef TILE
     } else {
@@ -204,7 +214,7 @@ enum { DIRECT_ROWS = 5 };
 
 static void panel_bytes(
     const void *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, int format,
-    const float *scales, float *c, ptrdiff_t c_stride, void *scratch) {
+    const float *scales, float *c, ptrdiff_t c_stride, void *scratch, const void *next) {
     decoder decoder = decoder_of(format);
     for (int first = 0; first < k; first += CK_SCALE_BLOCK) {
         int count = k - first < CK_SCALE_BLOCK ? k - first : CK_SCALE_BLOCK;
@@ -219,11 +229,14 @@ static void panel_bytes(
             FOR_EACH_TILE(rows, TILE)
 #undef TILE
         } else {
-            const char *ahead = (const char *)(codes + CK_SCALE_BLOCK * CK_PANEL);
+            const char *ahead = (const char *)(codes + count * CK_PANEL);
+            if (first + count == k) ahead = next ? next : (const char *)panel;
+            const char *last = ahead + count / 2 * 64;
             decode_block(codes, count, &decoder, scratch);
 #define TILE(n)                                                                                    \
     tile_bf16(x + row * a_stride, a_stride, scratch, count, c + row * c_stride, c_stride, ending,  \
-              scale, ahead, 2, n)
+              scale, ahead, 1, n);                                                                 \
+    ahead = last
             FOR_EACH_TILE(rows, TILE)
 #undef TILE
         }

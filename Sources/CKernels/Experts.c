@@ -35,6 +35,15 @@ static void store_hidden(
     memcpy(target, values, CK_PANEL * sizeof(float));
 }
 
+/// The gate's panel of a unit, counted from the first of `plan`; NULL beyond the last.
+static const void *start_of(const expert_run *run, const expert_plan *plan, int unit) {
+    while (unit >= plan->units) {
+        unit -= plan->units;
+        if (++plan == run->plans + run->count) return NULL;
+    }
+    return ck_panel_at(plan->job->gate, unit % plan->panels);
+}
+
 static void do_unit(const expert_run *run, const expert_plan *plan, int unit, int thread) {
     const ck_expert_job *job = plan->job;
     int panel = unit % plan->panels, row = unit / plan->panels * plan->rows_per_unit;
@@ -43,9 +52,12 @@ static void do_unit(const expert_run *run, const expert_plan *plan, int unit, in
     char *scratch =
         ck_pool_scratch(run->pool, thread, CK_BYTES_SCRATCH + 2 * tile * sizeof(float));
     float *gate = (float *)(void *)(scratch + CK_BYTES_SCRATCH), *up = gate + tile;
+    const void *after = start_of(run, plan, unit + ck_pool_threads(run->pool));
     ck_panel_product(
-        run->kernels, job->gate, panel, plan->x, row, rows, gate, CK_PANEL, scratch);
-    ck_panel_product(run->kernels, job->up, panel, plan->x, row, rows, up, CK_PANEL, scratch);
+        run->kernels, job->gate, panel, plan->x, row, rows, gate, CK_PANEL, scratch,
+        ck_panel_at(job->up, panel));
+    ck_panel_product(
+        run->kernels, job->up, panel, plan->x, row, rows, up, CK_PANEL, scratch, after);
     run->kernels->swiglu(gate, up, gate, tile);
     for (int r = 0; r < rows; r++) {
         store_hidden(run, &plan->hidden, row + r, panel * CK_PANEL, gate + r * CK_PANEL);

@@ -17,16 +17,17 @@ typedef void (*ck_panel_f32)(
 typedef void (*ck_panel_wide)(
     const float *a, ptrdiff_t a_stride, int rows, const uint16_t *panel, int k, float *c,
     ptrdiff_t c_stride, bool add);
-/// The same with bf16 weights and bf16 inputs, padded with zeros to an even k.
+/// The same with bf16 weights and bf16 inputs, padded with zeros to an even k. `next` is what the
+/// caller will multiply by after this, for memory to bring it meanwhile; NULL if nothing is known.
 typedef void (*ck_panel_bf16)(
     const uint16_t *a, ptrdiff_t a_stride, int rows, const uint16_t *panel, int k, float *c,
-    ptrdiff_t c_stride, bool add);
+    ptrdiff_t c_stride, bool add, const void *next);
 /// The same with one-byte weights, for all of k: a sum per block of 128 inputs, times that block's
 /// scale (1 when `scales` is NULL), added up block by block. `a` is f32 or bf16, padded with zeros
 /// to a multiple of 4. `scratch` holds CK_BYTES_SCRATCH bytes.
 typedef void (*ck_panel_bytes)(
     const void *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, int format,
-    const float *scales, float *c, ptrdiff_t c_stride, void *scratch);
+    const float *scales, float *c, ptrdiff_t c_stride, void *scratch, const void *next);
 
 /// One decoded block of a panel, in f32.
 #define CK_BYTES_SCRATCH (CK_SCALE_BLOCK * CK_PANEL * sizeof(float))

@@ -55,16 +55,15 @@ static linear_plan plan_of(const ck_linear_job *job, ck_operand x) {
 
 void ck_panel_product(
     const ck_kernels *kernels, const ck_weight *weight, int panel, ck_operand x, int row, int rows,
-    float *c, ptrdiff_t c_stride, void *scratch) {
-    size_t stride = ck_panel_bytes_of(weight->format, weight->inputs);
-    const uint8_t *data = (const uint8_t *)weight->data + (size_t)panel * stride;
+    float *c, ptrdiff_t c_stride, void *scratch, const void *next) {
+    const uint8_t *data = ck_panel_at(weight, panel);
     const void *a = ck_operand_at(&x, row, 0);
     int k = weight->inputs;
     if (weight->format == CK_E4M3 || weight->format == CK_INT8) {
         const float *scales =
             weight->format == CK_E4M3 ? weight->scales + (size_t)panel * ck_blocks(k) : NULL;
         ck_panel_bytes product = x.is_bf16 ? kernels->bf16_bytes : kernels->f32_bytes;
-        product(a, x.stride, rows, data, k, weight->format, scales, c, c_stride, scratch);
+        product(a, x.stride, rows, data, k, weight->format, scales, c, c_stride, scratch, next);
         if (weight->format == CK_INT8) {
             const float *factors = weight->scales + (size_t)panel * CK_PANEL;
             for (int r = 0; r < rows; r++) {
@@ -78,7 +77,8 @@ void ck_panel_product(
         int count = k - first < step ? k - first : step;
         const uint8_t *block =
             data + (size_t)first * CK_PANEL * (size_t)ck_element_size(weight->format);
-        const void *from = ck_operand_at(&x, row, first);
+        size_t block_bytes = (size_t)count * CK_PANEL * (size_t)ck_element_size(weight->format);
+        const void *from = ck_operand_at(&x, row, first), *ahead = block + block_bytes;
         bool add = first > 0;
         if (weight->format == CK_F32) {
             kernels->f32(
@@ -86,7 +86,7 @@ void ck_panel_product(
         } else if (x.is_bf16) {
             kernels->bf16(
                 from, x.stride, rows, (const uint16_t *)(const void *)block, count, c, c_stride,
-                add);
+                add, first + count < k ? ahead : next);
         } else {
             kernels->wide(
                 from, x.stride, rows, (const uint16_t *)(const void *)block, count, c, c_stride,
@@ -102,6 +102,16 @@ static size_t unit_scratch(int rows) {
     return CK_BYTES_SCRATCH + (size_t)rows * CK_PANEL * sizeof(float);
 }
 
+/// The first panel of a unit, counted from the first of `plan`; NULL beyond the last.
+static const void *start_of(const linear_run *run, const linear_plan *plan, int unit) {
+    while (unit >= plan->units) {
+        unit -= plan->units;
+        if (++plan == run->plans + run->count) return NULL;
+    }
+    int groups = ceil_div(plan->panels, plan->panels_per_unit);
+    return ck_panel_at(plan->job->weight, unit % groups * plan->panels_per_unit);
+}
+
 static void do_unit(const linear_run *run, const linear_plan *plan, int unit, int thread) {
     const ck_linear_job *job = plan->job;
     int groups = ceil_div(plan->panels, plan->panels_per_unit);
@@ -111,16 +121,21 @@ static void do_unit(const linear_run *run, const linear_plan *plan, int unit, in
     int end = first + plan->panels_per_unit;
     char *scratch = ck_pool_scratch(run->pool, thread, unit_scratch(rows));
     float *tile = (float *)(void *)(scratch + CK_BYTES_SCRATCH);
-    for (int panel = first; panel < end && panel < plan->panels; panel++) {
+    // Threads take turns, more or less.
+    const void *after = start_of(run, plan, unit + ck_pool_threads(run->pool));
+    end = end < plan->panels ? end : plan->panels;
+    for (int panel = first; panel < end; panel++) {
+        const void *next = panel + 1 < end ? ck_panel_at(job->weight, panel + 1) : after;
         int outputs = job->weight->outputs - panel * CK_PANEL;
         float *y = job->y + row * job->y_stride + panel * CK_PANEL;
         if (outputs >= CK_PANEL && rows <= CK_TILE_ROWS) {
             ck_panel_product(
-                run->kernels, job->weight, panel, plan->x, row, rows, y, job->y_stride, scratch);
+                run->kernels, job->weight, panel, plan->x, row, rows, y, job->y_stride, scratch,
+                next);
             continue;
         }
         ck_panel_product(
-            run->kernels, job->weight, panel, plan->x, row, rows, tile, CK_PANEL, scratch);
+            run->kernels, job->weight, panel, plan->x, row, rows, tile, CK_PANEL, scratch, next);
         size_t width = (size_t)(outputs < CK_PANEL ? outputs : CK_PANEL);
         for (int r = 0; r < rows; r++) {
             memcpy(y + r * job->y_stride, tile + r * CK_PANEL, width * sizeof(float));

@@ -78,7 +78,8 @@ static void multiply_panel(
             run->kernels->pack_pairs(
                 job->b + first * job->b_row + k * job->b_column, job->b_row, job->b_column,
                 job->n - first < CK_PANEL ? job->n - first : CK_PANEL, count, scratch->panel);
-            run->kernels->bf16(a, operand->stride, rows, scratch->panel, count, c, c_stride, add);
+            run->kernels->bf16(
+                a, operand->stride, rows, scratch->panel, count, c, c_stride, add, NULL);
         } else {
             pack_block(run->kernels, job, panel * CK_PANEL, k, count, scratch->wide);
             run->kernels->f32(a, operand->stride, rows, scratch->wide, count, c, c_stride, add);

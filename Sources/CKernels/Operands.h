@@ -36,10 +36,17 @@ void ck_prepare(
 /// 4 KiB from falling into the same set of the cache.
 static inline ptrdiff_t ck_operand_stride(int columns) { return (columns + 31) / 32 * 32 + 32; }
 
+/// The panel's place in the packed weight.
+static inline const uint8_t *ck_panel_at(const ck_weight *weight, int panel) {
+    size_t stride = ck_panel_bytes_of(weight->format, weight->inputs);
+    return (const uint8_t *)weight->data + (size_t)panel * stride;
+}
+
 /// c[0..<rows][0..<64] = x[row..<row + rows] * panel number `panel` of `weight`, for all of k.
+/// `next` is the panel that this thread will probably need then, or NULL.
 void ck_panel_product(
     const ck_kernels *kernels, const ck_weight *weight, int panel, ck_operand x, int row, int rows,
-    float *c, ptrdiff_t c_stride, void *scratch);
+    float *c, ptrdiff_t c_stride, void *scratch, const void *next);
 
 /// The products alone, their inputs already prepared.
 void ck_linear_prepared(

@@ -270,7 +270,7 @@ INLINE void tile_few(
 
 static void LEVEL(panel_bytes)(
     const void *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, int format,
-    const float *scales, float *c, ptrdiff_t c_stride, void *scratch) {
+    const float *scales, float *c, ptrdiff_t c_stride, void *scratch, const void *next) {
     float *wide = scratch;
     for (int first = 0; first < k; first += CK_SCALE_BLOCK) {
         int count = k - first < CK_SCALE_BLOCK ? k - first : CK_SCALE_BLOCK;

@@ -38,7 +38,7 @@ static float byte_value(uint8_t code, int format) {
 
 static void panel_bytes(
     const void *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, int format,
-    const float *scales, float *c, ptrdiff_t c_stride, void *scratch) {
+    const float *scales, float *c, ptrdiff_t c_stride, void *scratch, const void *next) {
     const float *x = a;
     for (int r = 0; r < rows; r++, x += a_stride, c += c_stride) {
         memset(c, 0, CK_PANEL * sizeof(float));
