@@ -133,6 +133,7 @@ static bool choose_cut(const ck_attention_job *job, int threads, int *heads) {
 
 void ck_attention(const ck_attention_job *job, int compute, ck_pool *pool) {
     if (job->tokens == 0) return;
+    double start = ck_pool_time(pool);
     int heads;
     bool share = choose_cut(job, ck_pool_threads(pool), &heads);
     int count = cut(job, heads, share, NULL);
@@ -146,7 +147,9 @@ void ck_attention(const ck_attention_job *job, int compute, ck_pool *pool) {
     }
     attention_run run = {job, ck_kernels_in_use(), pool, units, count, compute, 0};
     ck_pool_run(pool, attention_task, &run);
-    if (partials == 0) return;
-    run.next = 0;
-    ck_pool_run(pool, merge_task, &run);
+    if (partials > 0) {
+        run.next = 0;
+        ck_pool_run(pool, merge_task, &run);
+    }
+    ck_pool_add_attention(pool, start);
 }

@@ -2,11 +2,11 @@
 //
 //   c[r][o] = sum over pairs (k, k+1) of a[r][k] * w[k][o] + a[r][k+1] * w[k+1][o]
 //
-// One-byte weights are decoded in registers: two look-ups of 128 bytes (vpermi2b) give the high
-// and the low byte of the bf16 that a code stands for, the sign is or-ed in, and interleaving the
-// bytes makes the pairs (Pack.c stores the codes in the order that this needs). e4m3 and int8
-// magnitudes are exact in bf16. With more than 5 rows the decoded block of 128 inputs, 16 KiB, is
-// kept in the first-level cache for all tiles: it never goes through memory.
+// e4m3 is decoded in registers: two look-ups of 128 bytes (vpermi2b) give the high and the low
+// byte of the bf16 that a code stands for, the sign is or-ed in, and interleaving the bytes makes
+// the pairs (Pack.c stores the codes in the order that this needs). Its values are exact in bf16.
+// With more than 5 rows the decoded block of 128 inputs, 16 KiB, is kept in the first-level cache
+// for all tiles: it never goes through memory.
 //
 // In cache, on a Zen 4, tiles of 3 rows and more reach 99% of the peak rate; one row needs 2
 // cycles per 64 bytes of bf16 and 5 per 64 of e4m3, both faster than memory brings them.
@@ -24,7 +24,7 @@
 #include <string.h>
 #pragma clang attribute push(                                                                      \
     __attribute__((                                                                                \
-        target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512bf16,fma"),                    \
+        target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vnni,avx512bf16,fma"),         \
         min_vector_width(512))),                                                                   \
     apply_to = function)
 #include "RowLoops.h"
@@ -64,12 +64,6 @@ INLINE void end_sums(
         }
     }
 }
-
-/// How far ahead of the multiplications a stream of weights is asked for. The CPU's own reading
-/// ahead starts anew at every page of 4 KiB; 8 KiB is two of them, which makes one core read as
-/// fast as it can (Zen 5: e4m3 with one row 35 -> 43 GB/s per core, its limit). Not to be kept: a
-/// weight is read once per token, and the inputs stay in the caches.
-enum { STREAM_AHEAD = 8 << 10 };
 
 INLINE void stream(const void *from) {
     _mm_prefetch((const char *)from + STREAM_AHEAD, _MM_HINT_NTA);
@@ -130,22 +124,20 @@ static void panel_bf16(
     }
 }
 
-// ---- One-byte weights ----------------------------------------------------------------------
+// ---- e4m3 ----------------------------------------------------------------------------------
 
 /// bf16 of each magnitude 0...127 of a code, its bytes apart.
 typedef struct {
     uint8_t high[128], low[128];
 } code_table;
 
-static code_table table_of_e4m3, table_of_int8;
+static code_table table_of_e4m3;
 
-__attribute__((constructor)) static void fill_tables(void) {
+__attribute__((constructor)) static void fill_table(void) {
     for (int code = 0; code < 128; code++) {
-        uint16_t e4m3 = ck_to_bf16(ck_from_e4m3((uint8_t)code)), int8 = ck_to_bf16((float)code);
-        table_of_e4m3.high[code] = (uint8_t)(e4m3 >> 8);
-        table_of_e4m3.low[code] = (uint8_t)e4m3;
-        table_of_int8.high[code] = (uint8_t)(int8 >> 8);
-        table_of_int8.low[code] = (uint8_t)int8;
+        uint16_t value = ck_to_bf16(ck_from_e4m3((uint8_t)code));
+        table_of_e4m3.high[code] = (uint8_t)(value >> 8);
+        table_of_e4m3.low[code] = (uint8_t)value;
     }
 }
 
@@ -153,8 +145,8 @@ typedef struct {
     __m512i high[2], low[2], sign;
 } decoder;
 
-INLINE decoder decoder_of(int format) {
-    const code_table *table = format == CK_E4M3 ? &table_of_e4m3 : &table_of_int8;
+INLINE decoder make_decoder(void) {
+    const code_table *table = &table_of_e4m3;
     return (decoder){
         {_mm512_loadu_si512(table->high), _mm512_loadu_si512(table->high + 64)},
         {_mm512_loadu_si512(table->low), _mm512_loadu_si512(table->low + 64)},
@@ -215,7 +207,7 @@ enum { DIRECT_ROWS = 5 };
 static void panel_bytes(
     const void *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, int format,
     const float *scales, float *c, ptrdiff_t c_stride, void *scratch, const void *next) {
-    decoder decoder = decoder_of(format);
+    decoder decoder = make_decoder();
     for (int first = 0; first < k; first += CK_SCALE_BLOCK) {
         int count = k - first < CK_SCALE_BLOCK ? k - first : CK_SCALE_BLOCK;
         const uint8_t *codes = panel + (size_t)first * CK_PANEL;
@@ -333,6 +325,13 @@ static void turn_pairs(
     }
 }
 
+#define INT8_BIAS 128
+#define INT8(name) dot_int8_##name
+INLINE dots dot_int8_dot(dots sum, dots codes, int32_t inputs) {
+    return (dots)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)codes, _mm512_set1_epi32(inputs));
+}
+#include "Int8Loops.h"
+
 static double multiply_add_pairs(long rounds) {
     __m512 sums[PEAK_CHAINS];
     __m512bh half = (__m512bh)_mm512_set1_epi32(0x3f003f00);
@@ -350,7 +349,8 @@ static double multiply_add_pairs(long rounds) {
 }
 
 const ck_kernels ck_kernels_avx512bf16 = {
-    ROW_LOOPS, PANEL_LOOPS, .bf16 = panel_bf16, .bf16_bytes = panel_bytes,
+    ROW_LOOPS, PANEL_LOOPS,
+    .int8 = dot_int8_panel, .bf16 = panel_bf16, .bf16_bytes = panel_bytes,
     .round = round_inputs, .pack_pairs = pack_pairs, .turn_pairs = turn_pairs,
     .transpose = ck_transpose_avx512,
     .transpose_codes = ck_transpose_codes_avx512,

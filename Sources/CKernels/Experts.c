@@ -4,7 +4,8 @@
 
 // y = down(silu(gate(x)) * up(x)), expert by expert, in two forks and joins: the hidden values of
 // all experts, made panel by panel with gate and up side by side, then all of `down`. The hidden
-// values are written in the form that `down` reads, so they never exist in f32 as a whole.
+// values are written in the form that `down` reads, so they never exist in f32 as a whole; but
+// blocks of int8 inputs are wider than a panel, so before an int8 `down` they do.
 
 typedef struct {
     const ck_expert_job *job;
@@ -52,7 +53,7 @@ static void do_unit(const expert_run *run, const expert_plan *plan, int unit, in
     char *scratch =
         ck_pool_scratch(run->pool, thread, CK_BYTES_SCRATCH + 2 * tile * sizeof(float));
     float *gate = (float *)(void *)(scratch + CK_BYTES_SCRATCH), *up = gate + tile;
-    const void *after = start_of(run, plan, unit + ck_pool_threads(run->pool));
+    const void *after = start_of(run, plan, unit + 1);
     ck_panel_product(
         run->kernels, job->gate, panel, plan->x, row, rows, gate, CK_PANEL, scratch,
         ck_panel_at(job->up, panel));
@@ -75,6 +76,13 @@ static void expert_task(void *context, int thread, int threads) {
     }
 }
 
+/// Whether hidden values of some expert are to be rounded to int8.
+static bool any_int8(const ck_expert_job *jobs, int count, int compute) {
+    bool any = false;
+    for (int j = 0; j < count; j++) any |= jobs[j].down->format == CK_INT8;
+    return any && compute == CK_COMPUTE_BF16;
+}
+
 /// Gives every expert its place in one buffer of hidden values; returns the bytes it takes.
 static size_t place_hidden(
     const ck_expert_job *jobs, int count, bool bf16, expert_plan *plans) {
@@ -87,7 +95,7 @@ static size_t place_hidden(
         int chunk = job->rows > 0 ? ck_rows_per_unit(job->rows) : 1;
         plans[j] = (expert_plan){
             .job = job,
-            .hidden = {(const void *)bytes, stride, is_bf16},
+            .hidden = {(const void *)bytes, stride, is_bf16, false},
             .panels = panels,
             .rows_per_unit = chunk,
             .units = panels * ((job->rows + chunk - 1) / chunk),
@@ -99,9 +107,11 @@ static size_t place_hidden(
 
 void ck_experts(const ck_expert_job *jobs, int count, int compute, ck_pool *pool) {
     if (count == 0) return;
+    double start = ck_pool_time(pool), operations = 0;
     const ck_kernels *kernels = ck_kernels_in_use();
     expert_plan plans[count];
-    bool bf16 = compute == CK_COMPUTE_BF16 && kernels->bf16;
+    bool int8 = any_int8(jobs, count, compute);
+    bool bf16 = compute == CK_COMPUTE_BF16 && kernels->bf16 && !int8;
     char *hidden = ck_pool_scratch(pool, -2, place_hidden(jobs, count, bf16, plans) + 1);
     ck_input inputs[count];
     ck_operand operands[count];
@@ -110,6 +120,9 @@ void ck_experts(const ck_expert_job *jobs, int count, int compute, ck_pool *pool
             jobs[j].x, jobs[j].x_stride, 1, jobs[j].rows, jobs[j].gate->inputs,
             jobs[j].gate->format,
         };
+        operations += ck_operations(jobs[j].gate, jobs[j].rows)
+            + ck_operations(jobs[j].up, jobs[j].rows)
+            + ck_operations(jobs[j].down, jobs[j].rows);
     }
     ck_prepare(inputs, count, compute, kernels, pool, operands);
     ck_linear_job downs[count];
@@ -118,16 +131,19 @@ void ck_experts(const ck_expert_job *jobs, int count, int compute, ck_pool *pool
         plans[j].hidden.data = hidden + (size_t)plans[j].hidden.data;
         operands[j] = plans[j].hidden;
         downs[j] = (ck_linear_job){
-            jobs[j].down, NULL, 0, jobs[j].y, jobs[j].y_stride, jobs[j].rows,
+            jobs[j].down, plans[j].hidden.data, plans[j].hidden.stride, jobs[j].y,
+            jobs[j].y_stride, jobs[j].rows,
         };
     }
     int threads = ck_pool_threads(pool), units = 0;
     for (int j = 0; j < count; j++) units += plans[j].units;
     ck_cursor cursors[threads];
     expert_run run = {
-        plans, count, kernels, pool, compute == CK_COMPUTE_BF16,
+        plans, count, kernels, pool, compute == CK_COMPUTE_BF16 && !int8,
         ck_deal_units(units, cursors, threads),
     };
     ck_pool_run(pool, expert_task, &run);
+    if (int8) ck_linear_operands(downs, count, compute, kernels, pool, operands);
     ck_linear_prepared(downs, operands, count, kernels, pool);
+    ck_pool_add_products(pool, start, operations);
 }

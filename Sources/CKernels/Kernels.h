@@ -3,6 +3,7 @@
 // Between the files of this room: one table of inner loops per level of instructions.
 
 #include "CKernels.h"
+#include "Panel.h"
 
 /// Rows of the input that one tile holds in registers: 6 x 64 outputs are 24 of the 32 registers
 /// of AVX-512, which leaves room for four vectors of weights and one of the input.
@@ -29,6 +30,14 @@ typedef void (*ck_panel_bytes)(
     const void *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, int format,
     const float *scales, float *c, ptrdiff_t c_stride, void *scratch, const void *next);
 
+/// The same with int8 weights and int8 inputs, for all of k: the sum over each block of 128 inputs
+/// in integers, times that block's scale, added up by one fused multiply-add per block: the same
+/// bits at every level. Rows of `a` are laid out as `ck_int8_blocks` says, their inputs padded with
+/// zeros to a multiple of 4.
+typedef void (*ck_panel_int8)(
+    const int8_t *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, float *c,
+    ptrdiff_t c_stride, const void *next);
+
 /// One decoded block of a panel, in f32.
 #define CK_BYTES_SCRATCH (CK_SCALE_BLOCK * CK_PANEL * sizeof(float))
 
@@ -36,11 +45,15 @@ typedef struct {
     ck_panel_f32 f32;
     ck_panel_wide wide;
     ck_panel_bytes f32_bytes;
+    ck_panel_int8 int8;
     ck_panel_bf16 bf16;        // NULL where the CPU has no bf16 dot product
-    ck_panel_bytes bf16_bytes; // likewise
+    ck_panel_bytes bf16_bytes; // likewise; e4m3 alone
 
     /// target[i] = bf16 of source[i], as inputs of a product.
     void (*round)(const float *source, uint16_t *target, size_t count);
+    /// target[i] = int8 of source[i], and a block per 128 of them: see CKernels.h.
+    void (*round_int8)(
+        const float *source, int8_t *target, ck_int8_block *blocks, size_t count);
     /// target[c][r] = source[r][c] for words of 32 bits; strides count words.
     void (*transpose)(
         const uint32_t *source, ptrdiff_t source_stride, int rows, int columns, uint32_t *target,
@@ -107,10 +120,18 @@ typedef struct {
     double (*multiply_add_bf16)(long rounds);
 } ck_kernels;
 
+/// Now, where the pool keeps times; else 0, which the others take for nothing.
+double ck_pool_time(const ck_pool *pool);
+void ck_pool_add_products(ck_pool *pool, double start, double operations);
+void ck_pool_add_attention(ck_pool *pool, double start);
+
 /// The table of the level in use.
 const ck_kernels *ck_kernels_in_use(void);
 
 extern const ck_kernels ck_kernels_portable;
+void ck_panel_int8_plain(
+    const int8_t *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, float *c,
+    ptrdiff_t c_stride, const void *next);
 
 /// The scale that brings `largest` to 448: all zeros scale by 1.
 float ck_scale_for(float largest, bool pow2);
@@ -124,8 +145,11 @@ void ck_transpose_plain(
     ptrdiff_t target_stride);
 #if defined(__x86_64__)
 extern const ck_kernels ck_kernels_avx2;
+extern const ck_kernels ck_kernels_avxvnni;
 extern const ck_kernels ck_kernels_avx512;
+extern const ck_kernels ck_kernels_avx512vnni;
 extern const ck_kernels ck_kernels_avx512bf16;
 #elif defined(__aarch64__)
 extern const ck_kernels ck_kernels_neon;
+extern const ck_kernels ck_kernels_neon_dot;
 #endif

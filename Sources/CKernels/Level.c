@@ -2,6 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include "Kernels.h"
 
 // The level is chosen once: the best of the CPU, unless APUS_CPU names a lower one.
@@ -9,48 +14,45 @@
 static _Atomic(const ck_kernels *) in_use;
 static _Atomic int level_in_use;
 
-static const char *const names[] = {"portable", "avx2", "avx512", "avx512bf16", "neon"};
+static const char *const names[] = {
+    "portable", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "neon",
+};
 
-ck_level ck_level_of_cpu(void) {
+/// The inner loops of a level; NULL where this CPU cannot run them.
+static const ck_kernels *table_of(ck_level level) {
+    if (level == CK_PORTABLE) return &ck_kernels_portable;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return CK_PORTABLE;
-    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw")
-        || !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq")) {
-        return CK_AVX2;
-    }
-    if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512vbmi")) {
-        return CK_AVX512;
-    }
-    return CK_AVX512BF16;
-#elif defined(__aarch64__)
-    return CK_NEON;
-#else
-    return CK_PORTABLE;
-#endif
-}
-
-static const ck_kernels *table_of(ck_level level) {
-#if defined(__x86_64__)
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return NULL;
+    bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+        && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    bool vnni = wide && __builtin_cpu_supports("avx512vnni");
+    bool bf16 = vnni && __builtin_cpu_supports("avx512bf16")
+        && __builtin_cpu_supports("avx512vbmi");
     switch (level) {
-    case CK_AVX512BF16: return &ck_kernels_avx512bf16;
-    case CK_AVX512: return &ck_kernels_avx512;
     case CK_AVX2: return &ck_kernels_avx2;
-    default: break;
+    case CK_AVXVNNI: return __builtin_cpu_supports("avxvnni") ? &ck_kernels_avxvnni : NULL;
+    case CK_AVX512: return wide ? &ck_kernels_avx512 : NULL;
+    case CK_AVX512VNNI: return vnni ? &ck_kernels_avx512vnni : NULL;
+    case CK_AVX512BF16: return bf16 ? &ck_kernels_avx512bf16 : NULL;
+    default: return NULL;
     }
 #elif defined(__aarch64__)
-    if (level == CK_NEON) return &ck_kernels_neon;
+    // Int8 products have the same bits with and without dot products: one level.
+    bool dot = getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+    return level != CK_NEON ? NULL : dot ? &ck_kernels_neon_dot : &ck_kernels_neon;
+#else
+    return NULL;
 #endif
-    return &ck_kernels_portable;
 }
 
 /// The best level that this CPU has and that is no better than `level`.
 static ck_level at_most(ck_level level) {
-    ck_level best = ck_level_of_cpu();
-    if (level >= best) return best;
-    // Levels of another architecture lie between the plain one and this CPU's.
-    return table_of(level) == &ck_kernels_portable ? CK_PORTABLE : level;
+    while (table_of(level) == NULL) level--;
+    return level;
 }
+
+ck_level ck_level_of_cpu(void) { return at_most(CK_NEON); }
 
 ck_level ck_set_level(ck_level level) {
     level = at_most(level);

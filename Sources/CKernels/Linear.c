@@ -59,16 +59,22 @@ void ck_panel_product(
     const uint8_t *data = ck_panel_at(weight, panel);
     const void *a = ck_operand_at(&x, row, 0);
     int k = weight->inputs;
-    if (weight->format == CK_E4M3 || weight->format == CK_INT8) {
-        const float *scales =
-            weight->format == CK_E4M3 ? weight->scales + (size_t)panel * ck_blocks(k) : NULL;
+    if (weight->format == CK_E4M3) {
         ck_panel_bytes product = x.is_bf16 ? kernels->bf16_bytes : kernels->f32_bytes;
-        product(a, x.stride, rows, data, k, weight->format, scales, c, c_stride, scratch, next);
-        if (weight->format == CK_INT8) {
-            const float *factors = weight->scales + (size_t)panel * CK_PANEL;
-            for (int r = 0; r < rows; r++) {
-                for (int o = 0; o < CK_PANEL; o++) c[r * c_stride + o] *= factors[o];
-            }
+        const float *scales = weight->scales + (size_t)panel * ck_blocks(k);
+        product(a, x.stride, rows, data, k, CK_E4M3, scales, c, c_stride, scratch, next);
+        return;
+    }
+    if (weight->format == CK_INT8) {
+        if (x.is_int8) {
+            kernels->int8(a, x.stride, rows, data, k, c, c_stride, next);
+        } else {
+            kernels->f32_bytes(
+                a, x.stride, rows, data, k, CK_INT8, NULL, c, c_stride, scratch, next);
+        }
+        const float *factors = weight->scales + (size_t)panel * CK_PANEL;
+        for (int r = 0; r < rows; r++) {
+            for (int o = 0; o < CK_PANEL; o++) c[r * c_stride + o] *= factors[o];
         }
         return;
     }
@@ -121,8 +127,7 @@ static void do_unit(const linear_run *run, const linear_plan *plan, int unit, in
     int end = first + plan->panels_per_unit;
     char *scratch = ck_pool_scratch(run->pool, thread, unit_scratch(rows));
     float *tile = (float *)(void *)(scratch + CK_BYTES_SCRATCH);
-    // Threads take turns, more or less.
-    const void *after = start_of(run, plan, unit + ck_pool_threads(run->pool));
+    const void *after = start_of(run, plan, unit + 1);
     end = end < plan->panels ? end : plan->panels;
     for (int panel = first; panel < end; panel++) {
         const void *next = panel + 1 < end ? ck_panel_at(job->weight, panel + 1) : after;
@@ -168,9 +173,9 @@ void ck_linear_prepared(
     ck_pool_run(pool, linear_task, &run);
 }
 
-void ck_linear(const ck_linear_job *jobs, int count, int compute, ck_pool *pool) {
-    if (count == 0) return;
-    const ck_kernels *kernels = ck_kernels_in_use();
+void ck_linear_operands(
+    const ck_linear_job *jobs, int count, int compute, const ck_kernels *kernels, ck_pool *pool,
+    ck_operand *operands) {
     ck_input inputs[count];
     for (int j = 0; j < count; j++) {
         inputs[j] = (ck_input){
@@ -178,7 +183,16 @@ void ck_linear(const ck_linear_job *jobs, int count, int compute, ck_pool *pool)
             jobs[j].weight->format,
         };
     }
-    ck_operand operands[count];
     ck_prepare(inputs, count, compute, kernels, pool, operands);
+}
+
+void ck_linear(const ck_linear_job *jobs, int count, int compute, ck_pool *pool) {
+    if (count == 0) return;
+    double start = ck_pool_time(pool), operations = 0;
+    const ck_kernels *kernels = ck_kernels_in_use();
+    ck_operand operands[count];
+    ck_linear_operands(jobs, count, compute, kernels, pool, operands);
+    for (int j = 0; j < count; j++) operations += ck_operations(jobs[j].weight, jobs[j].rows);
     ck_linear_prepared(jobs, operands, count, kernels, pool);
+    ck_pool_add_products(pool, start, operations);
 }

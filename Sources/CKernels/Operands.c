@@ -21,6 +21,14 @@ static void prepare_row(const prepare_run *run, int index, int row, const float 
     const ck_operand *operand = &run->operands[index];
     int columns = run->inputs[index].columns;
     void *target = (void *)(uintptr_t)ck_operand_at(operand, row, 0);
+    if (operand->is_int8) {
+        int8_t *bytes = target;
+        size_t padded = ck_int8_bytes(columns);
+        memset(bytes + columns, 0, padded - (size_t)columns);
+        ck_int8_block *blocks = (ck_int8_block *)(void *)(bytes + padded);
+        run->kernels->round_int8(from, bytes, blocks, (size_t)columns);
+        return;
+    }
     if (operand->is_bf16) {
         run->kernels->round(from, target, (size_t)columns);
         memset((uint16_t *)target + columns, 0, 4 * sizeof(uint16_t));
@@ -74,7 +82,8 @@ static bool same(const ck_input *a, const ck_input *b) {
 /// Whether input `i` is the one before it again, so that one operand serves both.
 static bool repeats(const ck_input *inputs, const ck_operand *operands, int i) {
     return i > 0 && same(&inputs[i], &inputs[i - 1])
-        && operands[i].is_bf16 == operands[i - 1].is_bf16;
+        && operands[i].is_bf16 == operands[i - 1].is_bf16
+        && operands[i].is_int8 == operands[i - 1].is_int8;
 }
 
 /// Every thread takes its share of the rows of each input.
@@ -102,20 +111,25 @@ static size_t place(
     size_t bytes = 0;
     for (int i = 0; i < count; i++) {
         const ck_input *input = &inputs[i];
-        bool is_bf16 = compute == CK_COMPUTE_BF16 && kernels->bf16 && input->format != CK_F32;
+        bool is_int8 = compute == CK_COMPUTE_BF16 && input->format == CK_INT8;
+        bool is_bf16 =
+            compute == CK_COMPUTE_BF16 && kernels->bf16 && input->format != CK_F32 && !is_int8;
         if (compute == CK_COMPUTE_F32 && input->column == 1) {
-            operands[i] = (ck_operand){input->values, input->row, false};
+            operands[i] = (ck_operand){input->values, input->row, false, false};
             continue;
         }
         operands[i].is_bf16 = is_bf16;
+        operands[i].is_int8 = is_int8;
         if (repeats(inputs, operands, i)) {
             operands[i] = operands[i - 1];
             continue;
         }
-        ptrdiff_t stride = ck_operand_stride(input->columns);
+        ptrdiff_t stride =
+            is_int8 ? ck_int8_stride(input->columns) : ck_operand_stride(input->columns);
         // The offset, until the scratch is there.
-        operands[i] = (ck_operand){(const void *)(bytes + 1), stride, is_bf16};
-        bytes += (size_t)input->rows * (size_t)stride * (is_bf16 ? 2 : 4);
+        operands[i] = (ck_operand){(const void *)(bytes + 1), stride, is_bf16, is_int8};
+        bytes += ((size_t)input->rows * (size_t)stride * (is_int8 ? 1 : is_bf16 ? 2 : 4) + 63)
+            / 64 * 64;
     }
     return bytes;
 }

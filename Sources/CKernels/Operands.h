@@ -7,16 +7,16 @@
 #include "Kernels.h"
 #include "Panel.h"
 
-/// Rows of f32 or bf16; a bf16 operand is padded with zeros to a multiple of 4 inputs.
+/// Rows of f32, bf16 or int8; the latter two are padded with zeros to a multiple of 4 inputs.
 typedef struct {
     const void *data;
     ptrdiff_t stride; // elements
-    bool is_bf16;
+    bool is_bf16, is_int8;
 } ck_operand;
 
 static inline const void *ck_operand_at(const ck_operand *x, int row, int k) {
     size_t index = (size_t)row * (size_t)x->stride + (size_t)k;
-    return (const char *)x->data + index * (x->is_bf16 ? sizeof(uint16_t) : sizeof(float));
+    return (const char *)x->data + index * (x->is_int8 ? 1 : x->is_bf16 ? 2 : sizeof(float));
 }
 
 /// f32 values `[rows][columns]` anywhere in memory, on their way to meet a weight of `format`.
@@ -36,6 +36,12 @@ void ck_prepare(
 /// 4 KiB from falling into the same set of the cache.
 static inline ptrdiff_t ck_operand_stride(int columns) { return (columns + 31) / 32 * 32 + 32; }
 
+/// Bytes from one row of an int8 operand to the next.
+static inline ptrdiff_t ck_int8_stride(int columns) {
+    size_t used = ck_int8_bytes(columns) + ck_blocks(columns) * sizeof(ck_int8_block);
+    return (ptrdiff_t)((used + 63) / 64 * 64 + 64);
+}
+
 /// The panel's place in the packed weight.
 static inline const uint8_t *ck_panel_at(const ck_weight *weight, int panel) {
     size_t stride = ck_panel_bytes_of(weight->format, weight->inputs);
@@ -47,6 +53,16 @@ static inline const uint8_t *ck_panel_at(const ck_weight *weight, int panel) {
 void ck_panel_product(
     const ck_kernels *kernels, const ck_weight *weight, int panel, ck_operand x, int row, int rows,
     float *c, ptrdiff_t c_stride, void *scratch, const void *next);
+
+/// Operations of a product; a multiply-add counts two.
+static inline double ck_operations(const ck_weight *weight, int rows) {
+    return 2.0 * weight->outputs * weight->inputs * rows;
+}
+
+/// Makes the operands of these products; see `ck_prepare`.
+void ck_linear_operands(
+    const ck_linear_job *jobs, int count, int compute, const ck_kernels *kernels, ck_pool *pool,
+    ck_operand *operands);
 
 /// The products alone, their inputs already prepared.
 void ck_linear_prepared(

@@ -8,12 +8,13 @@
 //
 //   f32         [panel][k][64]
 //   bf16        [panel][k / 2][64][2]          the pair that one vdpbf16ps lane multiplies
-//   e4m3, int8  [panel][k / 4][4][4][2][4][2]  vector, lane, pair, output in lane, k in pair
+//   int8        [panel][k / 4][64][4]          the four that one vpdpbusd lane multiplies
+//   e4m3        [panel][k / 4][4][4][2][4][2]  vector, lane, pair, output in lane, k in pair
 //
-// In the byte formats a 64-byte vector holds 16 outputs; each of its four 128-bit lanes holds 4
-// outputs, first for the pair (k, k+1), then for (k+2, k+3): interleaving low and high bf16 bytes
-// inside the lanes gives two vectors of pairs, in order.
-// int8 is stored as sign and magnitude, so that it decodes by the same table look-up as e4m3.
+// In e4m3 a 64-byte vector holds 16 outputs; each of its four 128-bit lanes holds 4 outputs, first
+// for the pair (k, k+1), then for (k+2, k+3): interleaving low and high bf16 bytes inside the lanes
+// gives two vectors of pairs, in order.
+// int8 is stored as value + 128: vpdpbusd wants one factor unsigned.
 // Outputs are padded with zeros to the panel, inputs to the group of 1, 2 or 4.
 
 size_t ck_packed_bytes(int format, int outputs, int inputs) {
@@ -28,11 +29,8 @@ size_t ck_packed_scales(int format, int outputs, int inputs) {
 static size_t place(int format, int output, int k) {
     return format == CK_F32    ? ck_place_f32(output, k)
            : format == CK_BF16 ? ck_place_bf16(output, k)
-                               : ck_place_byte(output, k);
-}
-
-static uint8_t sign_and_magnitude(int8_t value) {
-    return value < 0 ? (uint8_t)(0x80 | -value) : (uint8_t)value;
+           : format == CK_INT8 ? ck_place_int8(output, k)
+                               : ck_place_e4m3(output, k);
 }
 
 /// Any panel, element by element.
@@ -69,7 +67,7 @@ static void pack_words(
     int per_word = 4 / ck_element_size(format), words = inputs / per_word;
     const uint32_t *from = (const uint32_t *)(const void *)source;
     uint32_t *to = (uint32_t *)(void *)panel + lane;
-    if (per_word < 4) {
+    if (format != CK_E4M3) {
         kernels->transpose(from, row / per_word, outputs, words, to, CK_PANEL);
     } else if (kernels->transpose_codes && outputs % 16 == 0 && words % 16 == 0) {
         kernels->transpose_codes(from, row / per_word, outputs, words, to, CK_PANEL);
@@ -108,9 +106,7 @@ static void pack_panel(
     if (format != CK_INT8) return;
     for (int k = 0; k < inputs; k += 4) {
         uint8_t *codes = panel + (size_t)k * CK_PANEL + (size_t)lane * 4;
-        for (int i = 0; i < (outputs + 3) / 4 * 16; i++) {
-            codes[i] = sign_and_magnitude((int8_t)codes[i]);
-        }
+        for (int i = 0; i < outputs * 4; i++) codes[i] ^= 0x80;
     }
 }
 
@@ -149,10 +145,7 @@ void ck_unpack_row(const ck_weight *weight, int output, float *row) {
             row[k] = ck_from_e4m3(*element)
                 * weight->scales[(size_t)panel * blocks + (size_t)(k / CK_SCALE_BLOCK)];
             break;
-        default: {
-            float magnitude = (float)(*element & 0x7f);
-            row[k] = (*element & 0x80 ? -magnitude : magnitude) * weight->scales[output];
-        }
+        default: row[k] = (float)(*element - 128) * weight->scales[output];
         }
     }
 }

@@ -14,7 +14,11 @@ static inline size_t ck_place_bf16(int output, int k) {
     return (size_t)(k / 2) * (2 * CK_PANEL) + (size_t)(output * 2 + k % 2);
 }
 
-static inline size_t ck_place_byte(int output, int k) {
+static inline size_t ck_place_int8(int output, int k) {
+    return (size_t)(k / 4) * (4 * CK_PANEL) + (size_t)(output * 4 + k % 4);
+}
+
+static inline size_t ck_place_e4m3(int output, int k) {
     int vector = output / 16, lane = output % 16 / 4, pair = k % 4 / 2;
     int within = vector * 64 + lane * 16 + pair * 8 + output % 4 * 2 + k % 2;
     return (size_t)(k / 4) * (4 * CK_PANEL) + (size_t)within;
@@ -42,4 +46,17 @@ static inline size_t ck_panel_bytes_of(int format, int inputs) {
 
 static inline size_t ck_blocks(int inputs) {
     return ((size_t)inputs + CK_SCALE_BLOCK - 1) / CK_SCALE_BLOCK;
+}
+
+/// What the products of a block of int8 inputs need beside their bytes.
+typedef struct {
+    float scale;
+    int32_t sum; // of the block's inputs
+} ck_int8_block;
+
+/// Bytes of a row of int8 inputs, the zeros after them included; its blocks follow.
+static inline size_t ck_int8_bytes(int inputs) { return ((size_t)inputs + 63) / 64 * 64; }
+
+static inline const ck_int8_block *ck_int8_blocks(const int8_t *row, int inputs) {
+    return (const ck_int8_block *)(const void *)(row + ck_int8_bytes(inputs));
 }

@@ -7,18 +7,9 @@
 // Each sum is one chain of fused multiply-adds over k, so the number of rows in a tile, and where
 // a caller cuts k, change no bit.
 
-#include "Panel.h"
+#include "Tiles.h"
 
-typedef float vector __attribute__((vector_size(VECTOR_LANES * 4), aligned(4)));
 typedef uint32_t words __attribute__((vector_size(VECTOR_LANES * 4), aligned(4)));
-
-enum {
-    SLICE = VECTOR_LANES * SLICE_VECTORS, // outputs of one tile
-    TILE_ROWS = CK_TILE_ROWS,
-};
-
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("clang loop unroll(full)")
 
 typedef enum { OVERWRITE, CONTINUE, SCALED, SCALED_ONTO } ending;
 
@@ -104,22 +95,6 @@ INLINE void tile_wide(
     end_tile(sums, c, c_stride, ending, 1, rows);
 }
 
-/// Calls `tile` with the number of rows as a constant, for tiles of nearly equal height: 8 rows are
-/// 4 + 4, which keeps both tiles busy, not 6 + 2.
-#define FOR_EACH_TILE(rows, tile)                                                                  \
-    for (int row = 0, left = (rows), height; left > 0; row += height, left -= height) {            \
-        int tiles = (left + TILE_ROWS - 1) / TILE_ROWS;                                            \
-        height = (left + tiles - 1) / tiles;                                                       \
-        switch (height) {                                                                          \
-        case 1: tile(1); break;                                                                    \
-        case 2: tile(2); break;                                                                    \
-        case 3: tile(3); break;                                                                    \
-        case 4: tile(4); break;                                                                    \
-        case 5: tile(5); break;                                                                    \
-        default: tile(TILE_ROWS); break;                                                           \
-        }                                                                                          \
-    }
-
 static void LEVEL(panel_f32)(
     const float *a, ptrdiff_t a_stride, int rows, const float *panel, int k, float *c,
     ptrdiff_t c_stride, bool add) {
@@ -148,7 +123,7 @@ static void LEVEL(panel_wide)(
 // whatever the level's width; the compiler cuts them into registers.
 
 typedef uint16_t code_words __attribute__((vector_size(64), aligned(1)));
-typedef uint32_t sixteen_words __attribute__((vector_size(64)));
+typedef uint32_t sixteen_words __attribute__((vector_size(64), aligned(1)));
 typedef int32_t sixteen_integers __attribute__((vector_size(64)));
 typedef float sixteen __attribute__((vector_size(64), aligned(4)));
 
@@ -163,25 +138,25 @@ typedef float sixteen __attribute__((vector_size(64), aligned(4)));
 ///
 /// e4m3: sign and magnitude go where bf16 has sign, exponent and fraction; that is the value times
 /// 2^-120, a subnormal where e4m3 has one. Multiplying as f32 brings both back exactly.
+///
+/// int8: a word holds four inputs of one output.
 INLINE void widen(const uint8_t *codes, const int format, sixteen values[4]) {
+    if (format == CK_INT8) {
+        sixteen_words all = *(const sixteen_words *)(const void *)codes;
+        UNROLL for (int j = 0; j < 4; j++) {
+            sixteen_integers code = (sixteen_integers)(all >> (8 * j) & 0xff);
+            values[j] = __builtin_convertvector(code - 128, sixteen);
+        }
+        return;
+    }
     code_words both = *(const code_words *)(const void *)codes;
     UNROLL for (int odd = 0; odd < 2; odd++) {
         code_words magnitude = (odd ? both >> 8 : both) & 0x7f;
         code_words sign = odd ? both & 0x8000 : (both & 0x80) << 8;
-        if (format == CK_E4M3) {
-            code_words not_a_number = (code_words)(magnitude == 0x7f) & 0x7fc0;
-            code_words bits = (magnitude << 4) | not_a_number | sign;
-            values[odd] = (sixteen)UPPER_HALVES(bits, 0) * 0x1p120f;
-            values[2 + odd] = (sixteen)UPPER_HALVES(bits, 4) * 0x1p120f;
-            continue;
-        }
-        sixteen_words signs[2] = {UPPER_HALVES(sign, 0), UPPER_HALVES(sign, 4)};
-        sixteen_words sizes[2] = {UPPER_HALVES(magnitude, 0), UPPER_HALVES(magnitude, 4)};
-        UNROLL for (int pair = 0; pair < 2; pair++) {
-            sixteen_integers size = (sixteen_integers)(sizes[pair] >> 16);
-            sixteen value = __builtin_convertvector(size, sixteen);
-            values[2 * pair + odd] = (sixteen)((sixteen_words)value | signs[pair]);
-        }
+        code_words not_a_number = (code_words)(magnitude == 0x7f) & 0x7fc0;
+        code_words bits = (magnitude << 4) | not_a_number | sign;
+        values[odd] = (sixteen)UPPER_HALVES(bits, 0) * 0x1p120f;
+        values[2 + odd] = (sixteen)UPPER_HALVES(bits, 4) * 0x1p120f;
     }
 }
 

@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "CKernels.h"
+#include "Kernels.h"
 
 // A fork and join that costs half a microsecond: workers watch a generation counter for a short
 // while, then sleep on it. Ranks may share cores, so nobody watches for long.
@@ -41,6 +41,8 @@ struct ck_pool {
     void *context;
     pthread_t *workers;
     scratch *scratches; // of each thread, then those of the caller
+    bool keeps_times;
+    ck_pool_times times;
 };
 
 static void relax(void) {
@@ -164,6 +166,25 @@ void *ck_pool_scratch(ck_pool *pool, int thread, size_t bytes) {
         own->memory = ck_allocate(own->bytes);
     }
     return own->memory;
+}
+
+void ck_pool_keep_times(ck_pool *pool, bool on) {
+    pool->keeps_times = on;
+    if (on) pool->times = (ck_pool_times){0};
+}
+
+ck_pool_times ck_pool_times_kept(const ck_pool *pool) { return pool->times; }
+
+double ck_pool_time(const ck_pool *pool) { return pool->keeps_times ? ck_seconds() : 0; }
+
+void ck_pool_add_products(ck_pool *pool, double start, double operations) {
+    if (!pool->keeps_times) return;
+    pool->times.product_seconds += ck_seconds() - start;
+    pool->times.product_operations += operations;
+}
+
+void ck_pool_add_attention(ck_pool *pool, double start) {
+    if (pool->keeps_times) pool->times.attention_seconds += ck_seconds() - start;
 }
 
 double ck_seconds(void) {

@@ -30,10 +30,9 @@ static void panel_wide(
     }
 }
 
-static float byte_value(uint8_t code, int format) {
-    if (format == CK_E4M3) return portable_from_e4m3(code);
-    float magnitude = (float)(code & 0x7f);
-    return code & 0x80 ? -magnitude : magnitude;
+static float byte_value(const uint8_t *panel, int format, int output, int k) {
+    return format == CK_E4M3 ? portable_from_e4m3(panel[ck_place_e4m3(output, k)])
+                             : (float)(panel[ck_place_int8(output, k)] - 128);
 }
 
 static void panel_bytes(
@@ -48,9 +47,28 @@ static void panel_bytes(
             for (int o = 0; o < CK_PANEL; o++) {
                 float sum = 0;
                 for (int i = first; i < end; i++) {
-                    sum += x[i] * byte_value(panel[ck_place_byte(o, i)], format);
+                    sum += x[i] * byte_value(panel, format, o, i);
                 }
                 c[o] += sum * scale;
+            }
+        }
+    }
+}
+
+void ck_panel_int8_plain(
+    const int8_t *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, float *c,
+    ptrdiff_t c_stride, const void *next) {
+    for (int r = 0; r < rows; r++, a += a_stride, c += c_stride) {
+        memset(c, 0, CK_PANEL * sizeof(float));
+        const ck_int8_block *block = ck_int8_blocks(a, k);
+        for (int first = 0; first < k; first += CK_SCALE_BLOCK, block++) {
+            int end = first + CK_SCALE_BLOCK < k ? first + CK_SCALE_BLOCK : k;
+            for (int o = 0; o < CK_PANEL; o++) {
+                int32_t sum = 0;
+                for (int i = first; i < end; i++) {
+                    sum += a[i] * (panel[ck_place_int8(o, i)] - 128);
+                }
+                c[o] = fmaf((float)sum, block->scale, c[o]);
             }
         }
     }
@@ -85,7 +103,7 @@ static double multiply_add(long rounds) {
 }
 
 const ck_kernels ck_kernels_portable = {
-    .f32 = panel_f32, .wide = panel_wide, .f32_bytes = panel_bytes,
+    .f32 = panel_f32, .wide = panel_wide, .f32_bytes = panel_bytes, .int8 = ck_panel_int8_plain,
     .round = portable_bf16_encode, .transpose = ck_transpose_plain, ROW_LOOPS,
     .read = read_words, .multiply_add_f32 = multiply_add, .multiply_add_bf16 = multiply_add,
 };

@@ -249,6 +249,33 @@ static void LEVEL(e4m3_decode)(const uint8_t *source, float scale, float *target
     for (size_t i = 0; i < count; i++) target[i] = LEVEL(from_e4m3)(source[i]) * scale;
 }
 
+/// The largest magnitude of a block is found among bit patterns, where an infinity is larger than
+/// any number and a NaN larger still.
+static void LEVEL(round_int8)(
+    const float *source, int8_t *target, ck_int8_block *blocks, size_t count) {
+    for (size_t first = 0; first < count; first += CK_SCALE_BLOCK, blocks++) {
+        const float *x = source + first;
+        int length = (int)(count - first < CK_SCALE_BLOCK ? count - first : CK_SCALE_BLOCK);
+        uint32_t largest = 0;
+        for (int i = 0; i < length; i++) {
+            uint32_t size = LEVEL(bits)(x[i]) & 0x7fffffff;
+            largest = size > largest ? size : largest;
+        }
+        bool is_finite = largest < 0x7f800000, is_zero = largest < LEVEL(bits)(0x1p-100f);
+        float factor = is_finite && !is_zero ? 127 / LEVEL(value)(largest) : 0;
+        int32_t sum = 0;
+        for (int i = 0; i < length; i++) {
+            // Adding 1.5 * 2^23 rounds to an integer, which lies in the lowest bits then.
+            float shifted = (is_finite ? x[i] : 0) * factor + 12582912.0f;
+            int32_t value = (int32_t)(LEVEL(bits)(shifted) - 0x4b400000);
+            target[first + (size_t)i] = (int8_t)value;
+            sum += value;
+        }
+        float scale = is_zero ? 0 : LEVEL(value)(largest) / 127;
+        *blocks = (ck_int8_block){is_finite ? scale : NAN, sum};
+    }
+}
+
 static void LEVEL(interleave)(
     const uint16_t *first, const uint16_t *second, uint16_t *target, size_t count) {
     for (size_t i = 0; i < count; i++) {
@@ -278,4 +305,4 @@ static void LEVEL(group_pairs)(uint8_t *bytes, size_t count) {
     .bf16_sum_to_bf16 = LEVEL(bf16_sum_to_bf16),                                                   \
     .e4m3_encode = LEVEL(e4m3_encode), .e4m3_decode = LEVEL(e4m3_decode),                          \
     .largest_magnitude = LEVEL(largest_magnitude), .interleave = LEVEL(interleave),                \
-    .group_pairs = LEVEL(group_pairs)
+    .group_pairs = LEVEL(group_pairs), .round_int8 = LEVEL(round_int8)

@@ -3,9 +3,12 @@
 
 Usage: bench_llama.py APUS FOLDER [--shapes M,L] [--rounds 3] [--threads 2] [--prepare]
 
-FOLDER (28 GB free) keeps llama.cpp, built with GGML_NATIVE from the sdist of llama-cpp-python, and
-the models. Runs of both programs alternate; a figure is the median over the rounds. With --prepare
-nothing is measured. The interpreter needs torch, transformers and safetensors (`.ci/python`).
+FOLDER (28 GB free) keeps llama.cpp, built with GGML_NATIVE from the sdist of llama-cpp-python, the
+models, and what was measured. Runs of both programs alternate; a figure is the median over the
+rounds, shown after each. Interrupted, it goes on with what is missing: steps of the preparation,
+then rounds, which are kept whole as long as APUS and --threads stay the same. With --again the
+rounds begin anew, with --prepare nothing is measured. The interpreter needs torch, transformers and
+safetensors (`.ci/python`).
 """
 import argparse
 import json
@@ -15,11 +18,16 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 
 SDIST = "llama-cpp-python==0.3.36"
 TOOLS = ["llama-bench", "llama-batched-bench", "llama-quantize"]
 HERE = pathlib.Path(__file__).resolve().parent
 PROMPT, WRITTEN, MANY = 512, 32, 32  # tokens of a prompt, tokens decoded, sequences at once
+
+
+def tell(text):
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
 def run(*words, **options):
@@ -36,6 +44,7 @@ def build(folder):
     source, binaries = unpacked / "vendor" / "llama.cpp", folder / "build" / "bin"
     if all((binaries / tool).exists() for tool in TOOLS):
         return binaries, source
+    tell("building llama.cpp: some 10 minutes on two cores")
     run(sys.executable, "-m", "venv", folder / "venv")
     pip = folder / "venv" / "bin" / "pip"
     run(pip, "install", "--quiet", "cmake", "ninja")
@@ -60,16 +69,26 @@ def prepare(apus, folder, shape, tools, source):
         "apus bf16": folder / f"{shape}-bf16", "apus fp8": folder / f"{shape}-fp8",
         "llama bf16": folder / f"{shape}-bf16.gguf", "llama Q8_0": folder / f"{shape}-q8_0.gguf",
     }
+
+    def make(name, command):
+        """Runs a command that makes a model, which gets its name when it is complete."""
+        if models[name].exists():
+            return
+        tell(f"making {models[name].name}")
+        part = models[name].with_name("part-" + models[name].name)
+        part.unlink(missing_ok=True)
+        run(*command(part), stderr=subprocess.DEVNULL)
+        part.rename(models[name])
+
     for dtype in ["bf16", "fp8"]:
-        if not models[f"apus {dtype}"].exists():
-            run(apus, "make-model", "--config", HERE / "shapes" / f"{shape}.json", "--seed", 1,
-                "--dtype", dtype, "--out", models[f"apus {dtype}"])
-    if not models["llama bf16"].exists():
-        run(sys.executable, HERE / "llama_cpp_convert.py", source, models["apus bf16"],
-            "--outtype", "bf16", "--outfile", models["llama bf16"], stderr=subprocess.DEVNULL)
-    if not models["llama Q8_0"].exists():
-        run(tools / "llama-quantize", models["llama bf16"], models["llama Q8_0"], "Q8_0",
-            stderr=subprocess.DEVNULL)
+        make(f"apus {dtype}", lambda part: [
+            apus, "make-model", "--config", HERE / "shapes" / f"{shape}.json", "--seed", 1,
+            "--dtype", dtype, "--out", part])
+    make("llama bf16", lambda part: [
+        sys.executable, HERE / "llama_cpp_convert.py", source, models["apus bf16"],
+        "--outtype", "bf16", "--outfile", part])
+    make("llama Q8_0", lambda part: [
+        tools / "llama-quantize", models["llama bf16"], part, "Q8_0"])
     return models
 
 
@@ -83,6 +102,7 @@ def measure_apus(apus, model, threads):
         "batch": many["tokens_per_second"], "share": one["bandwidth_fraction"],
         "read": report["read_bytes_per_second"] / 1e9, "peak": report["peak_flops"] / 1e9,
         "prompt share": prompt["peak_fraction"],
+        "prompt products": prompt["inside"]["product_peak_fraction"],
     }
 
 
@@ -107,7 +127,7 @@ def median(rounds, name, what):
 
 
 def report(shape, rounds):
-    print(f"\n{shape}, median of {len(rounds)}: tokens/s")
+    print(f"\n{shape}, median of {len(rounds)} rounds: tokens/s")
     print(f"{'':12}{f'prefill {PROMPT}':>14}{'decode x1':>12}{f'decode x{MANY}':>12}")
     for name in rounds[0]:
         columns = [median(rounds, name, what) for what in ["prefill", "decode", "batch"]]
@@ -116,7 +136,8 @@ def report(shape, rounds):
         print(f"{name}: decode x1 reads {median(rounds, name, 'share'):.0%} of "
               f"{median(rounds, name, 'read'):.1f} GB/s, prefill computes "
               f"{median(rounds, name, 'prompt share'):.0%} of "
-              f"{median(rounds, name, 'peak'):.0f} GFLOP/s")
+              f"{median(rounds, name, 'peak'):.0f} GFLOP/s "
+              f"({median(rounds, name, 'prompt products'):.0%} inside the products)")
 
     def ratio(ours, theirs, what):
         value = statistics.median(f[ours][what] / f[theirs][what] for f in rounds)
@@ -130,6 +151,30 @@ def report(shape, rounds):
             ratio(ours, theirs, "batch")
     ratio("apus bf16", "llama bf16", "prefill")
     ratio("apus fp8", "llama Q8_0", "prefill")
+    print(flush=True)
+
+
+def measure(shape, models, apus, tools, options, kept):
+    """Measures what is missing of the rounds, keeping each in the file `kept`."""
+    stamp = [apus.stat().st_mtime_ns, apus.stat().st_size, options.threads]
+    rounds = []
+    if kept.exists() and not options.again:
+        before = json.loads(kept.read_text())
+        rounds = before["rounds"][:options.rounds] if before["stamp"] == stamp else []
+    if rounds:
+        tell(f"{shape}: {len(rounds)} rounds were measured before")
+        report(shape, rounds)
+    for number in range(len(rounds) + 1, options.rounds + 1):
+        figures = {}
+        for name, model in models.items():
+            tell(f"{shape}, round {number} of {options.rounds}: {name}")
+            program, first = (measure_llama, tools) if "llama" in name else (measure_apus, apus)
+            figures[name] = program(first, model, options.threads)
+            shown = ", ".join(f"{what} {value:.4g}" for what, value in figures[name].items())
+            print(f"         {shown}", flush=True)
+        rounds.append(figures)
+        kept.write_text(json.dumps({"stamp": stamp, "rounds": rounds}))
+        report(shape, rounds)
 
 
 def main():
@@ -140,25 +185,16 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--prepare", action="store_true")
+    parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     tools, source = build(folder)
     for shape in options.shapes.split(","):
         models = prepare(options.apus.resolve(), folder, shape, tools, source)
-        if options.prepare:
-            continue
-        rounds = []
-        for _ in range(options.rounds):
-            figures = {}
-            for name, model in models.items():
-                program, first = (measure_llama, tools) if "llama" in name else (
-                    measure_apus, options.apus.resolve())
-                figures[name] = program(first, model, options.threads)
-                shown = ", ".join(f"{what} {value:.4g}" for what, value in figures[name].items())
-                print(f"{shape} {name}: {shown}", flush=True)
-            rounds.append(figures)
-        report(shape, rounds)
+        if not options.prepare:
+            measure(shape, models, options.apus.resolve(), tools, options,
+                    folder / f"{shape}-figures.json")
 
 
 main()

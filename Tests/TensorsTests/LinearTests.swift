@@ -28,12 +28,13 @@ extension TensorsTests {
 
         private func check(_ y: Tensor, _ x: Tensor, _ matrix: Matrix, _ compute: Compute) {
             for row in 0 ..< y.rows {
+                let inputs = rounded(
+                    (0 ..< x.columns).map { x[row, $0] }, for: compute, matrix.format)
                 for output in 0 ..< y.columns {
                     var sum = 0.0
                     var magnitude = 0.0
                     for i in 0 ..< x.columns {
-                        let product =
-                            Double(rounded(x[row, i], for: compute)) * matrix.value(output, i)
+                        let product = inputs[i] * matrix.value(output, i)
                         sum += product
                         magnitude += abs(product)
                     }
@@ -43,6 +44,47 @@ extension TensorsTests {
                         return
                     }
                 }
+            }
+        }
+
+        /// The sums of int8 products are integers, so no level may differ from the plain one.
+        @Test(arguments: levels)
+        func `an int8 product has the plain path's bits at every level`(level: Processor) throws {
+            var random = Random(seed: 4)
+            for (rows, outputs, inputs) in [
+                (1, 64, 128), (3, 100, 77), (8, 200, 300), (29, 7, 513), (70, 130, 1000),
+            ] {
+                let matrix = Matrix(.int8, outputs, inputs, &random)
+                let x = random.tensor(rows, inputs)
+                // Blocks of every size of number; one of zeros; one that is too small to divide by.
+                for i in 0 ..< inputs where i / 128 % 2 == 1 { x[0, i] *= 1e-20 }
+                if rows == 3 { for i in 0 ..< inputs { x[2, i] = 0 } }
+                if rows == 8 { for i in 0 ..< 128 { x[2, i] *= 1e-36 } }
+                func product(_ level: Processor) throws -> Tensor {
+                    try at(level) {
+                        let y = Tensor(rows: rows, columns: outputs)
+                        linear(
+                            x, try matrix.weight(), into: y, compute: .bfloat16, pool: pool)
+                        return y
+                    }
+                }
+                let (plain, fast) = (try product(.portable), try product(level))
+                for row in 0 ..< rows { #expect(bits(plain, row) == bits(fast, row)) }
+            }
+        }
+
+        @Test(arguments: levels, [Float.nan, .infinity])
+        func `an int8 product of a row that is not finite is NaN, and no other row is`(
+            level: Processor, value: Float
+        ) throws {
+            var random = Random(seed: 6)
+            let weight = try Matrix(.int8, 70, 200, &random).weight()
+            let x = random.tensor(9, 200)
+            x[4, 150] = value
+            let y = Tensor(rows: 9, columns: 70)
+            at(level) { linear(x, weight, into: y, compute: .bfloat16, pool: pool) }
+            for row in 0 ..< 9 {
+                #expect((0 ..< 70).allSatisfy { y[row, $0].isNaN == (row == 4) }, "row \(row)")
             }
         }
 

@@ -99,9 +99,20 @@ func littleEndian<Integer: FixedWidthInteger>(_ value: Integer) -> [UInt8] {
     (0 ..< Integer.bitWidth / 8).map { UInt8(truncatingIfNeeded: value >> Integer($0 * 8)) }
 }
 
-/// Rounds as the inputs of a bf16 product are rounded.
-func rounded(_ value: Float, for compute: Compute) -> Float {
-    compute == .float32 ? value : Quantisation.bfloat16(Quantisation.bfloat16(nearest: value))
+/// A row as a product with a weight of this format takes it: rounded to bf16, or to int8 in blocks
+/// of 128 whose largest magnitude becomes 127.
+func rounded(_ row: [Float], for compute: Compute, _ format: NumberFormat) -> [Double] {
+    guard compute == .bfloat16 else { return row.map(Double.init) }
+    guard format == .int8 else {
+        return row.map { Double(Quantisation.bfloat16(Quantisation.bfloat16(nearest: $0))) }
+    }
+    return stride(from: 0, to: row.count, by: 128).flatMap { first -> [Double] in
+        let block = row[first ..< min(first + 128, row.count)]
+        let largest = block.map(abs).max()!
+        return block.map {
+            Double(($0 * (127 / largest)).rounded(.toNearestOrEven)) * Double(largest / 127)
+        }
+    }
 }
 
 /// The error that summing `count` products in f32, in any order, cannot exceed: each of the sums

@@ -18,9 +18,11 @@
 typedef enum {
     CK_PORTABLE = 0,
     CK_AVX2 = 1,
-    CK_AVX512 = 2,
-    CK_AVX512BF16 = 3,
-    CK_NEON = 4,
+    CK_AVXVNNI = 2, // AVX2 with vpdpbusd for int8
+    CK_AVX512 = 3,
+    CK_AVX512VNNI = 4, // likewise
+    CK_AVX512BF16 = 5, // and vdpbf16ps, vpermi2b
+    CK_NEON = 6,
 } ck_level;
 
 /// The best level of this CPU.
@@ -58,6 +60,16 @@ int ck_pool_threads(const ck_pool *pool);
 /// Runs `task` once for each of as many shares as threads, share 0 on the caller and the others on
 /// whichever thread is free first, and returns when all are done. No share may wait for another.
 void ck_pool_run(ck_pool *pool, ck_task task, void *context);
+/// Where a pool's time went: seconds of the caller, forks and joins included.
+typedef struct {
+    double product_seconds;    // in ck_linear and ck_experts
+    double product_operations; // of their products; a multiply-add counts two
+    double attention_seconds;  // in ck_attention
+} ck_pool_times;
+
+/// Begins to keep times, from zero, or ends it. Off at first: a call then costs one branch.
+void ck_pool_keep_times(ck_pool *pool, bool on);
+ck_pool_times ck_pool_times_kept(const ck_pool *pool);
 /// Memory of one thread (or, for `thread` -1 and -2, two of the caller) that lasts until the next
 /// request for it.
 void *ck_pool_scratch(ck_pool *pool, int thread, size_t bytes);
@@ -101,8 +113,19 @@ void ck_unpack_row(const ck_weight *weight, int output, float *row);
 
 typedef enum {
     CK_COMPUTE_F32 = 0,  // inputs stay f32
-    CK_COMPUTE_BF16 = 1, // inputs are rounded to bf16; sums stay f32
+    CK_COMPUTE_BF16 = 1, // inputs are rounded to bf16, or as below; sums stay f32
 } ck_compute;
+
+// With CK_COMPUTE_BF16 and an int8 weight, inputs are rounded to int8, each block of 128 by a scale
+// of its own:
+//
+//   largest = max |x[i]| of the block;  scale = largest / 127
+//   q[i] = x[i] * (127 / largest), to the nearest integer, ties to even: -127...127
+//   y[o] = weight_scale[o] * sum over blocks, in sequence, of scale * (sum of q[i] * w[o][i])
+//
+// The inner sum is exact, in integers; the outer one is a chain of fused multiply-adds in f32. So
+// every level gives the same bits. A block whose largest is below 2^-100 counts as zeros; one that
+// holds an infinity or a NaN makes its row NaN.
 
 /// y[r][o] = sum over i of x[r][i] * w[o][i], for `rows` rows.
 typedef struct {

@@ -33,12 +33,39 @@ public struct ModelBenchmark {
         public var bandwidthFraction: Double
         /// Operations per second, over the measured peak rate.
         public var peakFraction: Double
+        /// Where the time went.
+        public var inside: TimeFigure
 
         enum CodingKeys: String, CodingKey {
-            case tokens, batch, deviation
+            case tokens, batch, deviation, inside
             case tokensPerSecond = "tokens_per_second"
             case bandwidthFraction = "bandwidth_fraction"
             case peakFraction = "peak_fraction"
+        }
+
+        fileprivate mutating func rescale(read: Double, peak: Double) {
+            bandwidthFraction *= read
+            peakFraction *= peak
+            inside.productPeakFraction *= peak
+            inside.attentionPeakFraction *= peak
+        }
+    }
+
+    /// Where the time of a measurement went; the rest is norms, routing and moving rows.
+    public struct TimeFigure: Sendable, Codable {
+        /// The part of the time spent in matrix products, rounding their inputs included.
+        public var products: Double
+        /// Operations per second within that time, over the measured peak rate.
+        public var productPeakFraction: Double
+        /// The part of the time spent in attention proper: scores, softmax, sums of latents.
+        public var attention: Double
+        /// Operations per second within that time, over the measured peak rate.
+        public var attentionPeakFraction: Double
+
+        enum CodingKeys: String, CodingKey {
+            case products, attention
+            case productPeakFraction = "product_peak_fraction"
+            case attentionPeakFraction = "attention_peak_fraction"
         }
     }
 
@@ -96,14 +123,8 @@ public struct ModelBenchmark {
         mutating func rescale(readBandwidth: Double, peakRate: Double) {
             let read = self.readBandwidth / max(self.readBandwidth, readBandwidth)
             let peak = self.peakRate / max(self.peakRate, peakRate)
-            for index in prefill.indices {
-                prefill[index].bandwidthFraction *= read
-                prefill[index].peakFraction *= peak
-            }
-            for index in decode.indices {
-                decode[index].bandwidthFraction *= read
-                decode[index].peakFraction *= peak
-            }
+            for index in prefill.indices { prefill[index].rescale(read: read, peak: peak) }
+            for index in decode.indices { decode[index].rescale(read: read, peak: peak) }
             self.readBandwidth = max(self.readBandwidth, readBandwidth)
             self.peakRate = max(self.peakRate, peakRate)
         }
@@ -165,21 +186,30 @@ public struct ModelBenchmark {
         var rates: [Double] = []
         var seconds = 0.0
         let before = model.work
-        for _ in 0 ..< plan.repetitions {
-            let start = ContinuousClock.now
-            try work()
-            let elapsed = (ContinuousClock.now - start) / .seconds(1)
-            seconds += elapsed
-            rates.append(Double(tokens) / elapsed)
+        let times = try pool.keepingTimes {
+            for _ in 0 ..< plan.repetitions {
+                let start = ContinuousClock.now
+                try work()
+                let elapsed = (ContinuousClock.now - start) / .seconds(1)
+                seconds += elapsed
+                rates.append(Double(tokens) / elapsed)
+            }
         }
         let done = model.work - before
+        let attended = Double(done.attentionOperations) / times.attentionSeconds
         let mean = rates.reduce(0, +) / Double(rates.count)
         let variance = rates.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(rates.count)
         let operations = Double(done.matrixOperations + done.attentionOperations)
         return Figure(
             tokensPerSecond: mean, deviation: variance.squareRoot(),
             bandwidthFraction: Double(done.readBytes) / seconds / report.readBandwidth,
-            peakFraction: operations / seconds / report.peakRate)
+            peakFraction: operations / seconds / report.peakRate,
+            inside: TimeFigure(
+                products: times.productSeconds / seconds,
+                productPeakFraction: times.productOperations / times.productSeconds
+                    / report.peakRate,
+                attention: times.attentionSeconds / seconds,
+                attentionPeakFraction: attended / report.peakRate))
     }
 
     /// Sequences that are ready to decode.

@@ -4,7 +4,8 @@ internal import CKernels
 public enum Compute: String, Sendable, CaseIterable {
     /// Activations stay Float32, weights are widened exactly.
     case float32
-    /// Activations are rounded to bf16 on entry; sums stay Float32.
+    /// Activations are rounded to bf16 on entry, or to int8 with a scale per 128 of them where the
+    /// weight is int8; sums stay Float32.
     case bfloat16
 
     var code: Int32 {
@@ -17,10 +18,10 @@ public enum Compute: String, Sendable, CaseIterable {
 
 /// The instructions that the kernels may use, worst first.
 ///
-/// Chosen once from the CPU; the environment variable `APUS_CPU` (portable, avx2, avx512,
-/// avx512bf16, neon) lowers it. Two levels agree within rounding, not to the bit.
+/// Chosen once from the CPU; the environment variable `APUS_CPU` (portable, avx2, avxvnni, avx512,
+/// avx512vnni, avx512bf16, neon) lowers it. Two levels agree within rounding, not to the bit.
 public enum Processor: String, Sendable, CaseIterable, Comparable {
-    case portable, avx2, avx512, avx512bf16, neon
+    case portable, avx2, avxvnni, avx512, avx512vnni, avx512bf16, neon
 
     /// The level that the kernels use now.
     public static var inUse: Processor { of(ck_level_in_use()) }
@@ -41,7 +42,9 @@ public enum Processor: String, Sendable, CaseIterable, Comparable {
         switch self {
         case .portable: CK_PORTABLE
         case .avx2: CK_AVX2
+        case .avxvnni: CK_AVXVNNI
         case .avx512: CK_AVX512
+        case .avx512vnni: CK_AVX512VNNI
         case .avx512bf16: CK_AVX512BF16
         case .neon: CK_NEON
         }

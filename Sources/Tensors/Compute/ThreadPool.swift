@@ -43,6 +43,27 @@ internal import CKernels
         }
     }
 
+    /// Where a pool's time went: seconds of the thread that calls, waiting for the others included.
+    public struct Times: Sendable {
+        /// Inside `linear`, `groupedLinear` and `expertLayer`: everything they do.
+        public let productSeconds: Double
+        /// Floating-point operations of those products; a multiply-add counts two.
+        public let productOperations: Double
+        /// Inside `latentAttention`.
+        public let attentionSeconds: Double
+    }
+
+    /// Runs `body` and tells where its time went. Not inside another `keepingTimes`.
+    public func keepingTimes(_ body: () throws -> Void) rethrows -> Times {
+        unsafe ck_pool_keep_times(handle, true)
+        defer { unsafe ck_pool_keep_times(handle, false) }
+        try body()
+        let times = unsafe ck_pool_times_kept(handle)
+        return Times(
+            productSeconds: times.product_seconds, productOperations: times.product_operations,
+            attentionSeconds: times.attention_seconds)
+    }
+
     /// Splits `0 ..< count` evenly over the threads and calls `body` once with each non-empty part.
     public func split(_ count: Int, _ body: (Range<Int>) -> Void) {
         if count <= 1 || threads == 1 {

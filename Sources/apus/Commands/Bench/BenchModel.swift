@@ -108,6 +108,19 @@ struct BenchModelCommand: ParsableCommand {
     }
 }
 
+extension ModelBenchmark.TimeFigure {
+    /// Where the time went, in a line.
+    fileprivate func line(_ name: String) -> String {
+        String(
+            format: """
+                %@: matrix products take %.0f%% of the time, at %.0f%% of peak; attention %.0f%%, \
+                at %.0f%%; the rest %.0f%%
+
+                """, name, products * 100, productPeakFraction * 100, attention * 100,
+            attentionPeakFraction * 100, (1 - products - attention) * 100)
+    }
+}
+
 extension ModelBenchmark.Report {
     /// A table as llama-bench prints it, with a column for the limit each figure runs against.
     var table: String {
@@ -131,6 +144,8 @@ extension ModelBenchmark.Report {
         }
         for figure in prefill { row("prefill \(figure.tokens ?? 0)", figure, isDecode: false) }
         for figure in decode { row("decode x\(figure.batch ?? 0)", figure, isDecode: true) }
+        for figure in prefill { text += figure.inside.line("prefill \(figure.tokens ?? 0)") }
+        for figure in decode { text += figure.inside.line("decode x\(figure.batch ?? 0)") }
         if let load {
             text += load.line + "\n"
         }
