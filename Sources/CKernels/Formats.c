@@ -70,8 +70,8 @@ void ck_bf16_sum(
 
 void ck_bf16_sum_to_bf16(
     const uint16_t *const *rows, const float *weights, int row_count, uint16_t *target,
-    size_t count) {
-    ck_kernels_in_use()->bf16_sum_to_bf16(rows, weights, row_count, target, count);
+    size_t count, bool streams) {
+    ck_kernels_in_use()->bf16_sum_to_bf16(rows, weights, row_count, target, count, streams);
 }
 
 void ck_f32_accumulate(const float *source, float weight, float *target, size_t count) {

@@ -100,10 +100,10 @@ typedef struct {
     void (*bf16_sum)(
         const uint16_t *const *rows, const float *weights, int row_count, float *target,
         size_t count);
-    /// target = bf16 of that sum, beginning from zero
+    /// target = bf16 of that sum, beginning from zero; past the cache if `streams`
     void (*bf16_sum_to_bf16)(
         const uint16_t *const *rows, const float *weights, int row_count, uint16_t *target,
-        size_t count);
+        size_t count, bool streams);
     /// target[i] = e4m3 of source[i] / scale
     void (*e4m3_encode)(const float *source, float scale, uint8_t *target, size_t count);
     void (*e4m3_decode)(const uint8_t *source, float scale, float *target, size_t count);

@@ -2,6 +2,7 @@ import Foundation
 import Tensors
 import Testing
 import Topology
+import Transport
 
 @testable import Collectives
 
@@ -39,6 +40,33 @@ import Topology
                 #expect(result.dispatch.efficiency > 0)
             }
         }
+    }
+
+    @Test(arguments: ExpertParallelConfiguration.Mode.allCases)
+    func `rows that come home in many pieces are added as they come`(
+        mode: ExpertParallelConfiguration.Mode
+    ) throws {
+        var options = Self.options(mode)
+        // 16 rows are a post, and sums of 5 MB are written past the cache.
+        options.hiddenSize = 4096
+        options.tokenCount = 640
+        options.iterationCount = 2
+        let result = try Self.run(options, ranks: 4, nodes: [0, 0, 1, 1])
+        #expect(result.wrong == 0)
+    }
+
+    @Test func `blobs that are longer than one gathering takes reach every rank`() throws {
+        @Sendable func blob(_ rank: Int) -> [UInt8] {
+            let count = [0, 3, 524_288, 1_500_001][rank]
+            return (0 ..< count).map { UInt8(truncatingIfNeeded: $0 * 31 >> 3 + rank) }
+        }
+        let gathered = try onRanks(4, nodes: nil) { fabric in
+            try fabric.allGatherInParts(
+                blob(fabric.rank.rawValue), label: "blobs",
+                deadline: Deadline(.seconds(20), "blobs"))
+        }
+        let expected = (0 ..< 4).map(blob)
+        #expect(gathered.allSatisfy { $0 == expected })
     }
 
     @Test func `a byte that differs is counted`() throws {

@@ -119,23 +119,29 @@ extension TensorsTests {
                             rows.row(row), weight: weights[row], into: &into)
                     }
                     let sum = RowSum(.bfloat16, columns: columns, capacity: 8)
-                    let written = EncodedRows(.bfloat16, rows: 1, columns: columns)
-                    var garbage = written.mutableRow(0)
-                    RowCodec.bfloat16.encode(random.values(columns).span, into: &garbage)
-                    func lend(_ row: Int) {
-                        if row < count {
-                            return sum.with(rows.row(row), weight: weights[row]) { lend(row + 1) }
-                        }
-                        var target = written.mutableRow(0)
-                        sum.write(into: &target, as: .bfloat16)
-                    }
-                    lend(0)
                     let expected = EncodedRows(.bfloat16, rows: 1, columns: columns)
                     var bytes = expected.mutableRow(0)
                     RowCodec.bfloat16.encode(sums.row(0), into: &bytes)
-                    let isSame = written.row(0).holdsSameBytes(
-                        at: 0, as: expected.row(0), at: 0, count: 2 * columns)
-                    #expect(isSame)
+                    for isStreamed in [false, true] {
+                        let written = EncodedRows(.bfloat16, rows: 1, columns: columns)
+                        var garbage = written.mutableRow(0)
+                        RowCodec.bfloat16.encode(random.values(columns).span, into: &garbage)
+                        func lend(_ row: Int, _ terms: [RowTerm]) {
+                            if row < count {
+                                return sum.lend(rows.row(row)) { area in
+                                    let weight = weights[row]
+                                    let term = RowTerm(area: area, offset: 0, weight: weight)
+                                    lend(row + 1, terms + [term])
+                                }
+                            }
+                            var target = written.mutableRow(0)
+                            sum.write(terms, into: &target, as: .bfloat16, isStreamed: isStreamed)
+                        }
+                        lend(0, [])
+                        let isSame = written.row(0).holdsSameBytes(
+                            at: 0, as: expected.row(0), at: 0, count: 2 * columns)
+                        #expect(isSame)
+                    }
                 }
             }
         }

@@ -183,10 +183,11 @@ void ck_bf16_accumulate(const uint16_t *source, float weight, float *target, siz
 void ck_bf16_sum(
     const uint16_t *const *rows, const float *weights, int row_count, float *target,
     size_t count);
-/// target[i] = bf16 of that sum, beginning from zero.
+/// target[i] = bf16 of that sum, beginning from zero. `streams` writes past the cache where
+/// `target` begins on a cache line.
 void ck_bf16_sum_to_bf16(
     const uint16_t *const *rows, const float *weights, int row_count, uint16_t *target,
-    size_t count);
+    size_t count, bool streams);
 void ck_f32_accumulate(const float *source, float weight, float *target, size_t count);
 
 /// One f32 scale per 128 values: scale = max|x| / 448, or the next power of two when `pow2`.

@@ -70,6 +70,8 @@ public final class AllToAllBenchmark {
         let counts = [Int](repeating: options.tokenCount, count: fabric.rankCount)
         try use(counts, round: 0)
         let total = options.warmUpCount + options.iterationCount
+        measurement.dispatch.makeRoom(for: options.iterationCount)
+        measurement.combine.makeRoom(for: options.iterationCount)
         var recordedBefore = Duration.zero
         for iteration in 0 ..< total {
             isMeasured = iteration >= options.warmUpCount
@@ -127,6 +129,8 @@ public final class AllToAllBenchmark {
     }
 
     private func iterate(round: Int, tokenCount: Int, delay: () -> Void = {}) throws {
+        // Each record is read before the next exchange: memory does not grow with their number.
+        group.forgetRecords()
         let mine = tokens.view(rows: 0 ..< tokenCount)
         let sums = combined.view(rows: 0 ..< tokenCount)
         rows.fill(mine, round: round, rank: fabric.rank.rawValue)
@@ -197,7 +201,7 @@ public final class AllToAllBenchmark {
     private func exchangeMeasurements() throws -> [RankMeasurement] {
         measurement.hash = hash.value
         let blob = try Array(JSONEncoder().encode(measurement))
-        let all = try fabric.allGather(blob, label: "measurements", deadline: deadline())
+        let all = try fabric.allGatherInParts(blob, label: "measurements", deadline: deadline())
         return try all.map { try JSONDecoder().decode(RankMeasurement.self, from: Data($0)) }
     }
 }

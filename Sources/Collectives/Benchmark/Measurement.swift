@@ -21,6 +21,13 @@ public struct RankMeasurement: Codable, Sendable {
         public var crossingRows = 0
         /// The same bytes without routing and packing, best of a few.
         public var limitNanoseconds: UInt64 = 0
+
+        /// Takes and touches the memory of that many samples, so that measuring takes none.
+        mutating func makeRoom(for count: Int) {
+            let none = Sample(nanoseconds: 0, began: 0, waited: 0)
+            samples = [Sample](repeating: none, count: count)
+            samples.removeAll(keepingCapacity: true)
+        }
     }
 
     /// The two halves.

@@ -93,35 +93,43 @@ extension Operation {
 
     /// Brings rows home for other nodes, then adds up this rank's own.
     func finishCombine(addingInto rows: Tensor) throws {
-        let layout = try finish(rows: rows.rows, columns: rows.columns)
-        addUp(layout.tokensSent, layout) { token, sum in
+        let layout = try layoutToFinish(rows: rows.rows, columns: rows.columns)
+        try finish(layout, layout.tokensSent[...]) { token, sum, terms in
             var target = rows.mutableRow(Int(token))
-            sum.add(into: &target)
+            sum.add(terms, into: &target)
         }
-        phase = .idle
-        record(.combine)
     }
 
     /// Brings rows home for other nodes, then writes the sums of this rank's own.
     func finishCombine(into rows: EncodedRows) throws {
-        let layout = try finish(rows: rows.rows, columns: rows.columns)
+        let layout = try layoutToFinish(rows: rows.rows, columns: rows.columns)
         let codec = rows.codec
-        addUp(0 ..< Int32(layout.tokenCount), layout) { token, sum in
+        let isStreamed = layout.tokenCount * rows.rowBytes > Self.cacheBytes
+        try finish(layout, 0 ..< Int32(layout.tokenCount)) { token, sum, terms in
             var target = rows.mutableRow(Int(token))
-            sum.write(into: &target, as: codec)
+            sum.write(terms, into: &target, as: codec, isStreamed: isStreamed)
         }
-        phase = .idle
-        record(.combine)
     }
 
-    /// Returns when all rows are home.
-    private func finish(rows: Int, columns: Int) throws -> DispatchLayout {
+    /// More than the second-level cache of a core: who reads so many sums finds few of them there.
+    private static let cacheBytes = 4 << 20
+
+    private func layoutToFinish(rows: Int, columns: Int) throws -> DispatchLayout {
         precondition(phase == .combining, "a combine that was not started")
         guard let layout else { preconditionFailure("a combine without a layout") }
         guard rows >= layout.tokenCount, columns == hidden || layout.tokenCount == 0 else {
             throw CollectivesError.shape(
                 "combined rows", found: [rows, columns], expected: [layout.tokenCount, hidden])
         }
+        return layout
+    }
+
+    /// Does what other nodes wait for, then lends the rows of each token to `body`, in the order of
+    /// its choices.
+    private func finish(
+        _ layout: DispatchLayout, _ tokens: some Sequence<Int32>,
+        _ body: (Int32, RowSum, [RowTerm]) -> Void
+    ) throws {
         look()
         let deadline = deadline("combine")
         for rank in map.neighbours {
@@ -129,16 +137,23 @@ extension Operation {
             try expect(rowCount, .outputs, from: rank, deadline)
         }
         for source in map.carriedSources where !isRelayed[source] { try sendHome(to: source) }
+        look()
+        let sum = RowSum(codec, columns: hidden, capacity: group.configuration.topK)
+        var areas = [Int](repeating: -1, count: 2 * map.rankCount)
+        try lend(map.neighbours[...], to: sum, &areas) { areas in
+            try addUp(tokens, layout, areas, deadline) { body($0, sum, $1) }
+        }
         for carrier in map.remoteCarriers {
             try expect(layout.returnCount[carrier], .returned, from: carrier, deadline)
         }
         if arrivedAt == 0 { arrivedAt = Clock.nanoseconds() }
-        return layout
+        phase = .idle
+        record(.combine)
     }
 
     private func expect(_ count: Int, _ kind: Arrival, from rank: Int, _ deadline: Deadline) throws
     {
-        let found = try arrival(kind, from: rank, atMost: count, deadline)
+        let found = try arrival(kind, from: rank, atLeast: count, atMost: count, deadline)
         guard found == count else {
             throw CollectivesError.malformed(
                 Rank(rawValue: rank), "\(found) rows came home, \(count) were sent for")
@@ -151,37 +166,78 @@ extension Operation {
         try withNeighbour(rank, group.maps[rank].output(buffer, to: source, row), body)
     }
 
-    /// Lends the rows of each token to `body`, in the order of its choices.
-    @inline(__always)
-    private func addUp(
-        _ tokens: some Sequence<Int32>, _ layout: DispatchLayout, _ body: (Int32, RowSum) -> Void
-    ) {
-        let ranks = map.rankCount
-        let topK = group.configuration.topK
-        let codec = codec
-        let places = group.maps.map { $0.outputs(buffer, to: map.rank) }
-        let weighs = weighting == .gate && !adds
-        let carries = group.configuration.carriesScalars
-        let here = own
-        let scalarOffset = here.outputBytes - 4
-        homeScalars = carries ? [Float](repeating: 0, count: layout.tokenCount * topK) : []
-        let sum = RowSum(codec, columns: hidden, capacity: topK)
-        for token in tokens {
-            let end = (Int(token) + 1) * topK
-            // Lends the rows one inside the other, so that each is borrowed while all are added.
-            func lend(_ index: Int) {
-                if index == end { return body(token, sum) }
-                let from = Int(layout.contributors[index])
-                if from < 0 { return lend(index + 1) }
-                let row = Int(layout.rows[index])
-                let range = from < ranks ? places[from][row] : here.returned(buffer, row)
-                withNeighbour(from < ranks ? from : rank, range) { bytes in
-                    if carries { homeScalars[index] = bytes.float(at: scalarOffset) }
-                    let weight = weighs ? layout.routing.weights[index] : 1
-                    sum.with(bytes, weight: weight) { lend(index + 1) }
+    /// Lends the rows that ranks of this node have for this one, and those that come home.
+    ///
+    /// - Parameter areas: Receives the number of the area of each rank of this node; after the
+    ///   ranks, that of each carrier.
+    private func lend(
+        _ ranks: ArraySlice<Int>, to sum: RowSum, _ areas: inout [Int],
+        _ body: ([Int]) throws -> Void
+    ) throws {
+        if let next = ranks.first {
+            let rows = group.maps[next].outputs(buffer, to: rank)
+            return try withNeighbour(next, rows.all) { bytes in
+                try sum.lend(bytes) { area in
+                    areas[next] = area
+                    try lend(ranks.dropFirst(), to: sum, &areas, body)
                 }
             }
-            lend(end - topK)
+        }
+        try window.withBytes(own.returned(buffer).all) { bytes in
+            try sum.lend(bytes) { area in
+                for carrier in map.remoteCarriers { areas[map.rankCount + carrier] = area }
+                try body(areas)
+            }
+        }
+    }
+
+    /// Lends the rows of each token to `body`, in the order of its choices, as they come home.
+    @inline(__always)
+    private func addUp(
+        _ tokens: some Sequence<Int32>, _ layout: DispatchLayout, _ areas: [Int],
+        _ deadline: Deadline, _ body: (Int32, [RowTerm]) -> Void
+    ) throws {
+        let ranks = map.rankCount
+        let topK = group.configuration.topK
+        let stride = own.outputStride
+        let weighs = weighting == .gate && !adds
+        let carries = group.configuration.carriesScalars
+        homeScalars = carries ? [Float](repeating: 0, count: layout.tokenCount * topK) : []
+        // Rows of each carrier from here on have not come home yet, as far as this rank has looked.
+        var known = layout.returnBase
+        var terms: [RowTerm] = []
+        terms.reserveCapacity(topK)
+        for token in tokens {
+            terms.removeAll(keepingCapacity: true)
+            for index in Int(token) * topK ..< (Int(token) + 1) * topK {
+                let from = Int(layout.contributors[index])
+                if from < 0 { continue }
+                let row = Int(layout.rows[index])
+                if from >= ranks, row >= known[from - ranks] {
+                    let carrier = from - ranks
+                    let base = layout.returnBase[carrier]
+                    known[carrier] =
+                        try base
+                        + arrival(
+                            .returned, from: carrier, atLeast: row - base + 1,
+                            atMost: layout.returnCount[carrier], deadline)
+                    look()
+                }
+                if carries { homeScalars[index] = homeScalar(from: from, row) }
+                let weight = weighs ? layout.routing.weights[index] : 1
+                terms.append(RowTerm(area: areas[from], offset: row * stride, weight: weight))
+            }
+            body(token, terms)
+        }
+    }
+
+    /// The number that came with a row.
+    private func homeScalar(from: Int, _ row: Int) -> Float {
+        let place =
+            from < map.rankCount
+            ? group.maps[from].output(buffer, to: rank, row) : own.returned(buffer)[row]
+        return withNeighbour(from < map.rankCount ? from : rank, place) {
+            $0.float(at: own.outputBytes - 4)
         }
     }
 }

@@ -87,19 +87,32 @@ extension Operation {
         let count = try arrival(.block, from: source, atMost: limit, deadline)
         blockCounts[source] = count
         let members = map.ranksOfNode[map.nodes[map.rank]]
+        let topK = group.configuration.topK
+        let isServed = members.map { served($0, source) }
         var lists = [[UInt64]](repeating: [], count: members.count)
+        for place in members.indices { lists[place].reserveCapacity(count * (topK + 1)) }
+        // Per place: the slot whose entry it got last, and where that entry begins.
+        var lastSlot = [Int](repeating: -1, count: members.count)
+        var heads = [Int](repeating: 0, count: members.count)
         try readBlock(from: source, count: count) { slot, words in
             try group.check(words, from: source, places: members.count)
-            for (place, rank) in members.enumerated() where served(rank, source) {
-                let own = words.dropFirst().filter { Entry.place($0) == place }
-                if own.isEmpty { continue }
-                lists[place].append(Entry.head(row: slot, count: own.count))
-                lists[place] += own
-                lists[place] += repeatElement(0, count: group.configuration.topK - own.count)
+            for pair in words.dropFirst() {
+                let place = Entry.place(pair)
+                if !isServed[place] { continue }
+                if lastSlot[place] != slot {
+                    lastSlot[place] = slot
+                    heads[place] = lists[place].count
+                    lists[place].append(Entry.head(row: slot, count: 0))
+                    lists[place].append(contentsOf: repeatElement(0, count: topK))
+                }
+                let head = heads[place]
+                let own = Entry.count(lists[place][head]) + 1
+                lists[place][head] = Entry.head(row: slot, count: own)
+                lists[place][head + own] = pair
             }
         }
-        for (place, rank) in members.enumerated() where served(rank, source) {
-            let stride = group.configuration.topK + 1
+        for (place, rank) in members.enumerated() where isServed[place] {
+            let stride = topK + 1
             tell(rank, words: lists[place][...], source: source)
             let index = Arrival.index(
                 .entries, buffer: buffer, from: source, rankCount: map.rankCount)

@@ -272,6 +272,9 @@ public final class ExpertParallelGroup {
         self.placement = placement
     }
 
+    /// Forgets the records that were kept so far, for a caller that reads each as it comes.
+    func forgetRecords() { records.removeAll(keepingCapacity: true) }
+
     func keep(_ record: OperationRecord) {
         if records.count == Self.recordLimit { records.removeFirst(Self.recordLimit / 2) }
         records.append(record)

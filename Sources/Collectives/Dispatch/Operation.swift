@@ -93,11 +93,14 @@ final class Operation {
 
     /// Whether every rank's outputs are home.
     private var combineHasArrived: Bool {
-        func came(_ kind: Arrival, _ source: Int) -> Bool {
-            has(Arrival.index(kind, buffer: buffer, from: source, rankCount: map.rankCount))
+        func came(_ kind: Arrival, _ source: Int, rows: Int) -> Bool {
+            let index = Arrival.index(kind, buffer: buffer, from: source, rankCount: map.rankCount)
+            return window.signalValue(index) >= Arrival.word(sequence: sequence, count: rows)
         }
-        return map.neighbours.allSatisfy { came(.outputs, $0) }
-            && map.remoteCarriers.allSatisfy { came(.returned, $0) }
+        // A carrier also tells how far its rows are; only the last count says that they came.
+        let returnCount = layout?.returnCount ?? []
+        return map.neighbours.allSatisfy { came(.outputs, $0, rows: 0) }
+            && map.remoteCarriers.allSatisfy { came(.returned, $0, rows: returnCount[$0]) }
     }
 
     /// Notes the time if everything of this half is here.
@@ -132,17 +135,19 @@ final class Operation {
             value: Arrival.word(sequence: sequence, count: count))
     }
 
-    /// Waits for a rank's signal of this operation and returns the count that it carries.
+    /// Waits for a rank's signal of this operation, with a count of at least `least`, and returns
+    /// the count that it carries.
     func arrival(
-        _ kind: Arrival, from rank: Int, atMost limit: Int, _ deadline: Deadline
+        _ kind: Arrival, from rank: Int, atLeast least: Int = 0, atMost limit: Int,
+        _ deadline: Deadline
     ) throws -> Int {
         let index = Arrival.index(kind, buffer: buffer, from: rank, rankCount: map.rankCount)
-        let least = Arrival.word(sequence: sequence, count: 0)
+        let awaited = Arrival.word(sequence: sequence, count: least)
         var word = window.signalValue(index)
-        if word < least {
+        if word < awaited {
             let start = Clock.nanoseconds()
             word = try window.wait(
-                signal: index, atLeast: least, from: Rank(rawValue: rank), deadline: deadline)
+                signal: index, atLeast: awaited, from: Rank(rawValue: rank), deadline: deadline)
             let end = Clock.nanoseconds()
             exposed += end - start
             waits.append(start ..< end)

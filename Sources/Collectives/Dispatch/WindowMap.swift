@@ -26,6 +26,8 @@ struct WindowMap: Sendable, Equatable {
 
     private let tokenLimit: Int
     private let rowsPerToken: Int
+    /// Room for rows that carriers bring home.
+    private let returnedRows: Int
     private let bufferBytes: Int
     private let entriesOffset: Int, outputsOffset: Int, receivedOffset: Int, returnedOffset: Int
     /// Where the block of each source begins among the received, in blocks; -1 for none.
@@ -73,7 +75,7 @@ struct WindowMap: Sendable, Equatable {
             + ranks * Self.aligned(Self.entriesHeadBytes + tokens * entryBytes)
         receivedOffset = outputsOffset + ranks * tokens * rowsPerToken * outputStride
         returnedOffset = receivedOffset + index * Self.aligned(blockBytes)
-        let returnedRows = anyRemote ? tokens * configuration.topK : 0
+        returnedRows = anyRemote ? tokens * configuration.topK : 0
         bufferBytes = returnedOffset + returnedRows * outputStride
         windowBytes = ExpertParallelConfiguration.bufferCount * bufferBytes
 
@@ -112,7 +114,7 @@ struct WindowMap: Sendable, Equatable {
         let start = source * tokenLimit * rowsPerToken * outputStride
         return RowPlaces(
             start: buffer * bufferBytes + outputsOffset + start, stride: outputStride,
-            byteCount: outputBytes)
+            byteCount: outputBytes, rowCount: tokenLimit * rowsPerToken)
     }
 
     /// The block of a source elsewhere, with room for `count` tokens.
@@ -130,10 +132,11 @@ struct WindowMap: Sendable, Equatable {
         return start ..< start + tokenBytes
     }
 
-    /// The bytes of one row that a carrier brought home.
-    func returned(_ buffer: Int, _ row: Int) -> Range<Int> {
-        let start = buffer * bufferBytes + returnedOffset + row * outputStride
-        return start ..< start + outputBytes
+    /// Where the rows lie that carriers brought home.
+    func returned(_ buffer: Int) -> RowPlaces {
+        RowPlaces(
+            start: buffer * bufferBytes + returnedOffset, stride: outputStride,
+            byteCount: outputBytes, rowCount: returnedRows)
     }
 
     /// Where the block for a carrier is put together.
@@ -156,7 +159,10 @@ struct WindowMap: Sendable, Equatable {
 
 /// Rows of one kind in a window: a few numbers, for loops that would copy a whole map per row.
 struct RowPlaces {
-    let start: Int, stride: Int, byteCount: Int
+    let start: Int, stride: Int, byteCount: Int, rowCount: Int
+
+    /// All of them, and what lies between.
+    var all: Range<Int> { start ..< start + rowCount * stride }
 
     @inline(__always)
     subscript(row: Int) -> Range<Int> {

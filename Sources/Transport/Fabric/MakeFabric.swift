@@ -66,7 +66,9 @@ private func makeEngine(
         : try UCXRails(
             rank: configuration.rank, rankCount: configuration.rankCount,
             devices: UCXRails.devices(configuration), outside: outside)
-    return try ProgressEngine(core, configuration: configuration, outside: outside)
+    return try ProgressEngine(
+        core, configuration: configuration,
+        callersProgress: !RankFabric.hasSpareCores(members), outside: outside)
 }
 
 /// Gives the engines each other's addresses. Also without one: all have mapped each other then.

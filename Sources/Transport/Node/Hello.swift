@@ -90,6 +90,9 @@ enum NodeIdentity {
         return ([bootIdentifier()] + parts).joined(separator: "/")
     }
 
+    /// The part of an identity that names the kernel, whose cores all its nodes share.
+    static func kernel(of node: String) -> Substring { node.prefix { $0 != "/" } }
+
     private static func namespace(_ kind: String) -> String {
         var status = stat()
         guard unsafe stat("/proc/self/ns/\(kind)", &status) == 0 else { return "-" }

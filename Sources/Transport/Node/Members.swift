@@ -19,6 +19,8 @@ enum Members {
                     nodeIndex: nodes[index], process: hello.process,
                     control: isOwn ? own : isMappable ? try control(of: hello) : nil,
                     storesReach: sharesNode,
+                    sharesCores: NodeIdentity.kernel(of: hello.node)
+                        == NodeIdentity.kernel(of: hellos[ours].node),
                     storePath: isOwn
                         ? .own : configuration.transport == .loopback ? .loopback : .sharedMemory))
             if configuration.transport == .shm, !sharesNode {

@@ -18,19 +18,24 @@ final class ProgressEngine: RemoteEngine, @unchecked Sendable {
     /// Waiters that make progress themselves, so that no event need wake the progress thread.
     private let pollers = Atomic<Int>(0)
     private let isParked = Atomic<Bool>(false)
-    /// When a wait last ended with its event; 0 when the last one went to sleep.
+    /// When a wait last ended with its event, or a caller made progress; 0 when the last waiter
+    /// went to sleep.
     private let lastPolled = Atomic<UInt64>(0)
     private let isSleeping = Atomic<Bool>(false)
     private let isStopping = Atomic<Bool>(false)
     private let wake: Int32
     private let silence: UInt64
     private let pollTime: UInt64
+    /// Whether who posts also makes progress: there is no core to spare for the progress thread.
+    private let callersProgress: Bool
     private let thread = Mutex<FabricThread?>(nil)
     private let paths = Mutex<[Rank: Path]>([:])
 
     init(
-        _ core: any EngineCore, configuration: FabricConfiguration, outside: EngineOutside
+        _ core: any EngineCore, configuration: FabricConfiguration, callersProgress: Bool,
+        outside: EngineOutside
     ) throws(TransportError) {
+        self.callersProgress = callersProgress
         self.core = core
         self.outside = outside
         silence = configuration.silenceLimit.wholeNanoseconds
@@ -115,10 +120,14 @@ final class ProgressEngine: RemoteEngine, @unchecked Sendable {
         let source = unsafe window.stagedBytes(range)
         while true {
             let posting = try withState { (core) throws(TransportError) in
-                try unsafe core.put(
+                let posting = try unsafe core.put(
                     to: rank, range, source, window: window.identifier,
                     offset: offset, signal: signal, value: value)
+                if callersProgress { for _ in 0 ..< 4 where core.progress() {} }
+                return posting
             }
+            // The progress thread keeps out of the way of the next post.
+            if callersProgress { lastPolled.store(fabric_now(), ordering: .relaxed) }
             if posting == .done { return }
             if isSleeping.load(ordering: .sequentiallyConsistent) { fabric_eventfd_ring(wake) }
             if posting == .pending { return }

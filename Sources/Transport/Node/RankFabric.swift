@@ -35,6 +35,8 @@ public final class RankFabric: Fabric {
         /// nil where this rank cannot map it.
         let control: ControlBlock?
         let storesReach: Bool
+        /// Whether it runs on the same kernel: the nodes of a lab share the cores of one machine.
+        let sharesCores: Bool
         /// Where stores reach; elsewhere the engine knows.
         let storePath: Path
     }
@@ -67,6 +69,11 @@ public final class RankFabric: Fabric {
     private static func hasCores(_ rank: Rank, _ members: [Member]) -> Bool {
         let own = members[rank.rawValue].nodeIndex
         return members.count { $0.nodeIndex == own } <= sysconf(Int32(_SC_NPROCESSORS_ONLN))
+    }
+
+    /// Whether each rank of this machine has a second core, for its progress thread.
+    static func hasSpareCores(_ members: [Member]) -> Bool {
+        2 * members.count(where: \.sharesCores) <= sysconf(Int32(_SC_NPROCESSORS_ONLN))
     }
 
     /// Inside a node: a futex wake costs about 5 us, so a rank with a core polls four times that;
