@@ -230,6 +230,32 @@ import Testing
         }
     }
 
+    /// Hundreds of ways stay alive at every byte: a mask must not cost their square.
+    @Test(arguments: [#"^(\w?){1000}$"#, "^([a-z]+ ?){1,100}$", "^([a-z]?){100}$"])
+    func `a pattern with many ways still gets single bytes at every place`(
+        pattern: String
+    ) throws {
+        let schema = #"{"type":"string","pattern":\#(JSONValue.quoted(pattern))}"#
+        var text = try ConstrainedText(
+            .jsonSchema(schema), vocabulary: Self.vocabulary, maxNewTokens: 100)
+        for byte in #""ab"#.utf8 {
+            let token = try #require(Self.vocabulary.bytes.firstIndex(of: [byte]))
+            #expect(text.mask(remaining: 90)[token])
+            text.append(token)
+        }
+    }
+
+    @Test func `what stands beside a reference and allOf is asked, too`() throws {
+        let schema = ##"""
+            {"$defs":{"i":{"type":"integer"}},"$ref":"#/$defs/i",
+             "allOf":[{"minimum":500,"maximum":501}]}
+            """##
+        for seed in 0 ..< 20 {
+            let text = try Self.sample(.jsonSchema(schema), tokens: 8, seed: UInt64(seed))
+            #expect(["500", "501"].contains(text), "seed \(seed): \(text)")
+        }
+    }
+
     @Test func `any token choice under allOf satisfies every part`() throws {
         let schema = """
             {"allOf":[{"$ref":"#/$defs/named"},

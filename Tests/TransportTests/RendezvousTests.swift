@@ -177,8 +177,10 @@ import Topology
     @Test func `a directory of another run is refused`() throws {
         let directory = temporaryDirectory()
         let first = try FileExchange(directory: directory, rank: 0, rankCount: 1, token: "a")
-        _ = try first.allGather([1], label: "join", deadline: soon)
-        let file = "\(directory)/round-0.0"
+        for round in 0 ..< 3 {
+            _ = try first.allGather([1], label: "\(round)", deadline: soon)
+        }
+        let file = "\(directory)/begun.0"
         #expect(
             throws: TransportError.refused(
                 "\(file) is there already: give every run its own directory")

@@ -20,7 +20,10 @@ struct GrammarState: Hashable, Sendable {
 
     init(_ grammar: Grammar) {
         stacks = []
-        for start in grammar.alternatives[grammar.start.index] { expand([Int32(start)], grammar) }
+        var ways = Ways()
+        for start in grammar.alternatives[grammar.start.index] {
+            expand([Int32(start)], grammar, &ways)
+        }
     }
 
     private init() { stacks = [] }
@@ -36,14 +39,22 @@ struct GrammarState: Hashable, Sendable {
 
     /// The state after one more byte.
     func advanced(by byte: UInt8, in grammar: Grammar) -> GrammarState {
+        var steps = 0
+        return advanced(by: byte, in: grammar, steps: &steps)
+    }
+
+    /// The same; what it took is added to `steps`.
+    func advanced(by byte: UInt8, in grammar: Grammar, steps: inout Int) -> GrammarState {
         var next = GrammarState()
+        var ways = Ways()
+        defer { steps += ways.steps + stacks.count }
         for stack in stacks {
             guard let top = stack.last, case .bytes(let set) = grammar.symbols[Int(top)],
                 set.contains(byte)
             else { continue }
             var moved = stack
             moved[moved.count - 1] = top + 1
-            next.expand(moved, grammar)
+            next.expand(moved, grammar, &ways)
         }
         if isDeep { return next.shortest(in: grammar) < shortest(in: grammar) ? next : .init() }
         return next
@@ -58,18 +69,22 @@ struct GrammarState: Hashable, Sendable {
 
     private var isDeep: Bool { (stacks.map(\.count).min() ?? 0) > Self.depthLimit }
 
+    /// What was followed so far: stacks that move by one byte often meet again.
+    private struct Ways {
+        var steps = 0
+        var seen: Set<[Int32]> = []
+    }
+
     /// Replaces rules at the top of a stack by their alternatives until bytes are there.
     ///
     /// Rules that share rules lead to one stack by more ways than could ever be counted, so each
     /// stack is followed once.
-    private mutating func expand(_ first: [Int32], _ grammar: Grammar) {
+    private mutating func expand(_ first: [Int32], _ grammar: Grammar, _ ways: inout Ways) {
         var open = [first]
-        var steps = 0
-        var seen: Set<[Int32]> = []
         while var stack = open.popLast() {
             guard stacks.count < Self.stackLimit else { return }
-            steps += 1
-            if steps > Self.freeSteps, !seen.insert(stack).inserted { continue }
+            ways.steps += 1
+            if ways.steps > Self.freeSteps, !ways.seen.insert(stack).inserted { continue }
             guard let top = stack.last else {
                 stacks.insert(stack)
                 continue

@@ -16,8 +16,12 @@ struct PatternCompiler {
 
     private typealias Symbol = Grammar.Symbol
 
+    /// Characters of all ranges together.
+    static let rangeLimit = 8192
+
     private let scalars: [Unicode.Scalar]
     private var place = 0
+    private var rangeCount = 0
 
     private init(_ text: String) { scalars = Array(text.unicodeScalars) }
 
@@ -195,6 +199,11 @@ struct PatternCompiler {
             if high == "\\" { high = try escapedCharacter() }
             guard low.value <= high.value, high.value - low.value < 4096 else {
                 throw Fault(reason: "the range \(low)-\(high) of a class")
+            }
+            rangeCount += Int(high.value - low.value) + 1
+            guard rangeCount <= Self.rangeLimit else {
+                throw Fault(
+                    reason: "ranges of \(rangeCount) characters: the limit is \(Self.rangeLimit)")
             }
             set.formUnion((low.value ... high.value).compactMap { Unicode.Scalar($0) })
         }

@@ -27,7 +27,7 @@ extension SchemaCompiler {
         if let reference = schema["$ref"] {
             _ = try SchemaKeywords(members.map(\.key), path: path)
             let target = try target(of: reference, path: path).schema
-            return try gather(target, path: path, depth: depth + 1, into: &parts)
+            try gather(target, path: path, depth: depth + 1, into: &parts)
         }
         if let all = schema["allOf"] {
             guard let all = all.array, !all.isEmpty else {
@@ -35,7 +35,9 @@ extension SchemaCompiler {
             }
             for part in all { try gather(part, path: path, depth: depth + 1, into: &parts) }
         }
-        var rest = members.filter { $0.key != "allOf" && !Self.annotations.contains($0.key) }
+        var rest = members.filter {
+            !["allOf", "$ref"].contains($0.key) && !Self.annotations.contains($0.key)
+        }
         if let place = rest.firstIndex(where: { $0.key == "nullable" }) {
             let isNullable = rest.remove(at: place).value.bool == true
             if isNullable, let type = rest.firstIndex(where: { $0.key == "type" }) {

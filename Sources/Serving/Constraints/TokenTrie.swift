@@ -34,13 +34,23 @@ struct TokenTrie: Sendable {
         let shortest: Int32
     }
 
-    /// Every token that leads from `state` to a state that can be completed.
+    /// Steps per node of the tree that a walk may take: three times what an open string takes.
+    ///
+    /// A pattern may keep hundreds of ways alive at every byte. Beyond this, longer tokens are left
+    /// out: that forbids texts, but never admits a wrong one, and never all that could follow, as
+    /// single bytes are always looked at.
+    private static let stepsPerNode = 32
+
+    /// Every token that leads from `state` to a state that can be completed, within the limit.
     func choices(from state: GrammarState, in grammar: Grammar) -> [Choice] {
         var choices: [Choice] = []
         var open: [(node: Int, state: GrammarState)] = [(0, state)]
+        var steps = 0
         while let (node, state) = open.popLast() {
+            if node != 0, steps > nodes.count * Self.stepsPerNode { break }
             for child in nodes[node].children {
-                let next = state.advanced(by: nodes[Int(child)].byte, in: grammar)
+                let next = state.advanced(
+                    by: nodes[Int(child)].byte, in: grammar, steps: &steps)
                 if next.isDead { continue }
                 if !nodes[Int(child)].tokens.isEmpty {
                     let shortest = Int32(clamping: next.shortest(in: grammar))

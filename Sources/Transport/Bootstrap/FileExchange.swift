@@ -4,8 +4,9 @@ public import Topology
 
 /// Meets ranks through files in a directory that all of them see.
 ///
-/// The directory must be the run's own: a rank that finds a file of its name there ends with an
-/// error. A rank removes its blob of a round once all have read it; those of the last round stay.
+/// The directory must be the run's own: each rank leaves a mark, and one that finds its mark there
+/// ends with an error. A rank removes its blob of a round once all have read it; those of the last
+/// round stay.
 public final class FileExchange: AddressExchange {
     /// This rank.
     public let rank: Rank
@@ -16,7 +17,7 @@ public final class FileExchange: AddressExchange {
     private let round = Mutex(0)
 
     /// - Parameters:
-    ///   - directory: Used by no other run; made where it does not exist.
+    ///   - directory: Used by no other run; made where it does not exist, in one that does.
     ///   - token: Stands in every file; one with another token is refused.
     /// - Throws: `call` where the directory cannot be made; `refused` where this rank was here.
     public init(
@@ -29,9 +30,13 @@ public final class FileExchange: AddressExchange {
         guard unsafe mkdir(directory, 0o700) == 0 || errno == EEXIST else {
             throw .system("mkdir \(directory)")
         }
-        guard unsafe access(path(0, rank), F_OK) != 0 else {
-            throw .refused("\(path(0, rank)) is there already: give every run its own directory")
+        let mark = "\(directory)/begun.\(rank.rawValue)"
+        let file = unsafe open(mark, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard file >= 0 else {
+            guard errno == EEXIST else { throw .system("open \(mark)") }
+            throw .refused("\(mark) is there already: give every run its own directory")
         }
+        Glibc.close(file)
     }
 
     /// Gives every rank the blobs of all, in rank order.

@@ -59,8 +59,8 @@ struct ScheduleCommand: ParsableCommand {
         guard times.allSatisfy({ $0 >= 0 && $0 <= 1e9 }), forward > 0 else {
             throw ValidationError("times go from 0 to 1e9, and --forward is above 0")
         }
-        guard ranks <= 1024, microBatches <= 65536 else {
-            throw ValidationError("at most 1024 ranks and 65536 micro-batches")
+        guard (1 ... 1024).contains(ranks), (1 ... 65536).contains(microBatches) else {
+            throw ValidationError("ranks go from 1 to 1024, micro-batches from 1 to 65536")
         }
         guard ranks * microBatches <= Self.cellLimit else {
             throw ValidationError(
@@ -69,8 +69,8 @@ struct ScheduleCommand: ParsableCommand {
         }
     }
 
-    /// Ranks times micro-batches: 1024 ranks with the 2048 that DualPipe needs there; 5 us of each
-    /// go into writing, proving and simulating it under all schedules.
+    /// Ranks times micro-batches: 1024 ranks with the 2048 that DualPipe needs there, which takes a
+    /// minute to write, prove and simulate under all schedules.
     private static let cellLimit = 1 << 21
     /// From where on it takes longer than a reader waits without a word.
     private static let longCellCount = 1 << 18
