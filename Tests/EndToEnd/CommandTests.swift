@@ -26,6 +26,10 @@ import Testing
         ["serve", "--model", model, "--batch", "0"],
         ["serve", "--model", model, "--cache-tokens", "0"],
         ["generate", "--model", model, "--prompt", "x", "--ranks", "64"],
+        ["generate", "--model", model, "--prompt", "x", "--logit-bias", "2048:1"],
+        ["generate", "--model", model, "--prompt", "x", "--logit-bias", "7"],
+        ["generate", "--model", model, "--prompt", "x", "--min-p", "nan"],
+        ["schedule", "--ranks=-9223372036854775807", "--micro-batches", "2"],
         ["evaluate", "--model", model, "--tokens", "/dev/null", "--logits", "/"],
     ])
     func `a value beyond its limit is refused in words`(arguments: [String]) throws {
@@ -34,6 +38,19 @@ import Testing
         #expect(status == 2 || status == 64, "\(status): \(output)")
         #expect(!output.contains("Fatal error") && !output.contains("backtrace"))
         #expect(output.split(separator: "\n").count <= 4, "\(output)")
+    }
+
+    @Test func `biases and penalties of generate decide what is written`() throws {
+        let (status, output) = try RunningJob.run(
+            "apus",
+            [
+                "generate", "--model", Self.model, "--prompt-tokens", "1,2,3", "--json",
+                "--max-new-tokens", "4", "--logit-bias", "55:100", "--logit-bias", "88:98",
+                "--presence-penalty", "50", "--compute", "fp32",
+            ])
+        #expect(status == 0)
+        let words = output.filter { !$0.isWhitespace }
+        #expect(words.contains(#""tokens":[55,88,"#), "\(output)")
     }
 
     @Test func `logits are not written over a folder`() throws {

@@ -37,17 +37,7 @@ struct GenerateCommand: ParsableCommand {
     @Option(help: "Most tokens to write.")
     var maxNewTokens = 256
 
-    @Option(help: "0 takes the likeliest token; higher is more varied.")
-    var temperature = 0.0
-
-    @Option(help: "Keeps the likeliest tokens whose probabilities sum to this.")
-    var topP = 1.0
-
-    @Option(help: "Keeps this many likeliest tokens; 0 keeps all.")
-    var topK = 0
-
-    @Option(help: "The same seed gives the same text.")
-    var seed: UInt64 = 0
+    @OptionGroup var sampling: SamplingArguments
 
     @Option(help: "Ranks that share the experts, as threads of this process.")
     var ranks = 1
@@ -84,10 +74,7 @@ struct GenerateCommand: ParsableCommand {
     }
 
     private var options: TextGenerator.Options {
-        TextGenerator.Options(
-            sampling: SamplingParameters(
-                temperature: temperature, topP: topP, topK: topK, seed: seed),
-            drafts: speculative == .mtp)
+        TextGenerator.Options(sampling: sampling.parameters, drafts: speculative == .mtp)
     }
 
     private func tokenizer() throws -> Tokenizer {
