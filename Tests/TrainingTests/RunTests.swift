@@ -210,4 +210,17 @@ import Transport
         }
         #expect(violations[1] < violations[0])
     }
+
+    @Test func `the bias stays as it is after bias_steps`() throws {
+        var options = tinyOptions(ParallelShape(), layers: 2)
+        options.optimizer.biasSteps = 2
+        let trainer = try RankTrainer(options, fabric: makeLoopbackFabrics(rankCount: 1)[0])
+        var biases: [[Float]] = []
+        for step in 0 ..< 4 {
+            _ = try trainer.run([tinyBatch(options, step: step, index: 0)])
+            biases.append(trainer.routedLayers.flatMap { $0.gate.bias?.values ?? [] })
+        }
+        #expect(biases[0] != biases[1])
+        #expect(biases[1] == biases[2] && biases[2] == biases[3])
+    }
 }

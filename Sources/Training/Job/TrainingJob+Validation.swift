@@ -16,6 +16,7 @@ extension TrainingJob {
         try check("threads", threads, 1, 256)
         try check("warm_up_steps", warmUpSteps, 0, 1 << 40)
         try check("constant_steps", constantSteps, 0, 1 << 40)
+        try check("bias_steps", biasSteps ?? 0, 0, 1 << 40)
         try check("checkpoint_every", checkpointEvery, 1, 1 << 40)
         try check("keep_checkpoints", keepCheckpoints, 1, Self.most)
         try check("validate_every", validateEvery, 1, 1 << 40)

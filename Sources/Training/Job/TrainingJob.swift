@@ -54,6 +54,8 @@ public struct TrainingJob: Codable, Sendable {
     public var clip = 1.0
     /// Step of the balance bias (gamma). Default 0.001.
     public var biasStep: Float = 0.001
+    /// Steps after which the balance bias stays as it is; without, it moves to the end.
+    public var biasSteps: Int?
     /// Weight of the balance loss (alpha). Default 1e-4.
     public var balanceWeight: Float = 1e-4
     /// Weight of the MTP loss (lambda). Default 0.3.
@@ -100,6 +102,7 @@ public struct TrainingJob: Codable, Sendable {
         case constantSteps = "constant_steps"
         case weightDecay = "weight_decay"
         case biasStep = "bias_step"
+        case biasSteps = "bias_steps"
         case balanceWeight = "balance_weight"
         case mtpWeight = "mtp_weight"
         case startDeviation = "start_deviation"
@@ -147,6 +150,7 @@ extension TrainingJob {
         try read(.weightDecay, &weightDecay)
         try read(.clip, &clip)
         try read(.biasStep, &biasStep)
+        biasSteps = try values.decodeIfPresent(Int.self, forKey: .biasSteps)
         try read(.balanceWeight, &balanceWeight)
         try read(.mtpWeight, &mtpWeight)
         try read(.startDeviation, &startDeviation)
@@ -235,6 +239,7 @@ extension TrainingJob {
         optimizer.decay = weightDecay
         optimizer.clip = clip
         optimizer.biasStep = biasStep
+        optimizer.biasSteps = biasSteps
         optimizer.balanceWeight = balanceWeight
         optimizer.mtpWeight = mtpWeight
         var options = TrainingOptions(

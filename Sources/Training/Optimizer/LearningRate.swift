@@ -50,6 +50,9 @@ public struct OptimizerOptions: Codable, Hashable, Sendable {
     public var clip: Double = 1
     /// Step of the balance bias (gamma).
     public var biasStep: Float = 0.001
+    /// Steps after which the balance bias stays as it is (report, §4.2: the last 500 of 14,800
+    /// billion tokens); nil for none.
+    public var biasSteps: Int?
     /// Weight of the sequence-wise balance loss (alpha).
     public var balanceWeight: Float = 0.0001
     /// Weight of the MTP loss (lambda).

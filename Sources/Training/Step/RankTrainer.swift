@@ -270,6 +270,7 @@ extension RankTrainer {
             guard mean > 0 else { continue }
             violation = max(violation, Double((row.max() ?? mean) / mean) - 1)
         }
+        if let last = options.optimizer.biasSteps, step > last { return violation }
         for layer in routedLayers {
             layer.gate.moveBias(
                 loads: (0 ..< shape.routedExpertCount).map { loads[layer.gate.layer, $0] },
