@@ -10,28 +10,35 @@ import Transport
 
 /// Many ranks train as one process does.
 @Suite(.serialized) struct EqualityTests {
-    @Test func `DualPipe over 2 ranks has the losses and gradients of one process`() throws {
-        try check(ParallelShape(schedule: .dualPipe, pipelineRanks: 2, microBatches: 4))
-    }
-
-    @Test func `DualPipe over 4 ranks has the losses and gradients of one process`() throws {
-        try check(ParallelShape(schedule: .dualPipe, pipelineRanks: 4, microBatches: 8))
-    }
-
-    @Test func `DualPipe over 8 ranks has the losses and gradients of one process`() throws {
-        try check(ParallelShape(schedule: .dualPipe, pipelineRanks: 8, microBatches: 16))
-    }
-
+    /// Sums have one order whatever the schedule and the number of ranks, so what is asked here is
+    /// more than a loss within 1e-6.
     @Test(
         arguments: [
-            ScheduleKind.oneForwardOneBackward, .zeroBubbleOne, .zeroBubbleV, .dualPipeV,
-        ], [4, 8])
-    func `every other schedule has the losses and gradients of one process`(
-        kind: ScheduleKind, ranks: Int
-    ) throws {
+            ScheduleKind.oneForwardOneBackward, .zeroBubbleOne, .zeroBubbleV, .dualPipe,
+            .dualPipeV,
+        ], [2, 4, 8])
+    func `every schedule has the bits of one process`(kind: ScheduleKind, ranks: Int) throws {
+        let shape = ParallelShape(schedule: kind, pipelineRanks: ranks, microBatches: 2 * ranks)
+        let layers = max(8, kind.stageCount(ranks: ranks))
+        let expected = try train(ParallelShape(microBatches: 2 * ranks), layers, 2)
+        let found = try train(shape, layers, 2)
+        for (step, (a, b)) in zip(found.losses, expected.losses).enumerated() {
+            // Sums of ranks in Float64, in another order.
+            #expect(abs(a - b) <= 1e-14 * b, "step \(step + 1): \(a) against \(b)")
+        }
+        #expect(found.losses.count == 20)
+        #expect((found.losses.last ?? 9) < (found.losses.first ?? 0))
+        #expect(found.loads == expected.loads)
+        for (name, gradient) in expected.gradients {
+            #expect(found.gradients[name] == gradient, "\(name)")
+        }
+        #expect(found.gradients.count == expected.gradients.count)
+    }
+
+    @Test func `copies over 2 data ranks have the losses and gradients of one process`() throws {
         try check(
-            ParallelShape(schedule: kind, pipelineRanks: ranks, microBatches: 2 * ranks),
-            layers: max(8, kind.stageCount(ranks: ranks)))
+            ParallelShape(
+                schedule: .zeroBubbleV, pipelineRanks: 2, dataRanks: 2, microBatches: 4))
     }
 
     @Test func `experts shared by 2 data ranks under DualPipe have the losses of one process`()
@@ -66,7 +73,7 @@ import Transport
         }
         #expect(found.losses.count == 20)
         #expect((found.losses.last ?? 9) < (found.losses.first ?? 0))
-        for (name, gradient) in expected.gradients {
+        for (name, gradient) in expected.gradients where name.hasSuffix("step 1") {
             #expect(relativeError(found.gradients[name] ?? [], gradient) <= 1e-5, "\(name)")
         }
         #expect(found.gradients.count == expected.gradients.count)
@@ -94,11 +101,12 @@ import Transport
                         result.losses.append(report.loss)
                         result.loads.append(trainer.loads)
                     }
-                    guard step == 0 else { return }
+                    guard step == 0 || step == 19 else { return }
                     for item in trainer.sync.owned {
                         let values = item.parameter.gradient.values
-                        let old = result.gradients[item.parameter.name] ?? values
-                        result.gradients[item.parameter.name] =
+                        let key = "\(item.parameter.name) in step \(step + 1)"
+                        let old = result.gradients[key] ?? values
+                        result.gradients[key] =
                             Array(old[..<item.range.lowerBound]) + values[item.range]
                             + old[item.range.upperBound...]
                     }

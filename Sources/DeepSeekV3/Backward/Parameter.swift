@@ -6,8 +6,16 @@ public final class Parameter {
     public let name: String
     /// `[outputs, inputs]`, or `[1, columns]` for a vector.
     public let value: Tensor
-    /// Summed over the micro-batches of a step, shaped as `value`.
+    /// Summed over the micro-batches of a step, shaped as `value`; until `addParts`, the first of
+    /// `parts`.
     public let gradient: Tensor
+    /// What is summed apart until the end of a step, in the order in which it is added then.
+    ///
+    /// A sum in parts has the same bits wherever the parts were made. One part, 0, to begin with.
+    public var parts: [GradientPart] = [GradientPart()] {
+        didSet { others = [:] }
+    }
+    private var others: [GradientPart: Tensor] = [:]
     /// Whether it is a vector: a norm's weight, which weight decay leaves alone.
     public let isVector: Bool
     /// Whether its products stay in bf16 where the others are in FP8: the head's and the MTP
@@ -23,6 +31,48 @@ public final class Parameter {
         self.staysWide = staysWide
         value = Tensor(rows: rows, columns: columns)
         gradient = Tensor(rows: rows, columns: columns)
+    }
+}
+
+/// A part of a step's gradient that has one place in the order of its sum.
+public struct GradientPart: Hashable, Comparable, Codable, Sendable {
+    /// Which use of the value, in the order of the network: the embedding's second is the MTP
+    /// module's.
+    public var use: Int
+    /// Which of the step's micro-batches.
+    public var slice: Int
+
+    /// The first use in the first slice.
+    public init(use: Int = 0, slice: Int = 0) {
+        self.use = use
+        self.slice = slice
+    }
+
+    /// Use by use, each slice by slice.
+    public static func < (a: GradientPart, b: GradientPart) -> Bool {
+        (a.use, a.slice) < (b.use, b.slice)
+    }
+}
+
+extension Parameter {
+    /// Where a part is summed: in `gradient` if it is the first or not kept apart.
+    public func gradient(of part: GradientPart) -> Tensor {
+        guard part != parts[0], parts.contains(part) else { return gradient }
+        if let other = others[part] { return other }
+        let other = Tensor(rows: value.rows, columns: value.columns)
+        others[part] = other
+        return other
+    }
+
+    /// Adds all parts into `gradient`, in their order.
+    public func addParts(pool: ThreadPool) {
+        for part in parts.dropFirst() { add(gradient(of: part), into: gradient, pool: pool) }
+    }
+
+    /// Sets all parts to zero.
+    public func clearGradient() {
+        gradient.fill(0)
+        for other in others.values { other.fill(0) }
     }
 }
 

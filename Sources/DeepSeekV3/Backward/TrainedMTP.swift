@@ -5,6 +5,8 @@ import Tensors
 ///
 /// Source: DeepSeek-V3 report, §2.2; the hidden state is taken after the final norm.
 final class TrainedMTP {
+    /// The embedding's first use is the input's.
+    static let embeddingUse = 1
     let context: TrainingContext
     let embedding: Parameter
     let embeddingNorm: Parameter
@@ -107,7 +109,7 @@ final class TrainedMTP {
         context.gradients.add { [self] in
             scatterAddRows(
                 dEmbedded, rows: pass.next, weights: Array(repeating: 1, count: pass.next.count),
-                into: embedding.gradient)
+                into: context.gradient(of: embedding, use: Self.embeddingUse))
         }
     }
 

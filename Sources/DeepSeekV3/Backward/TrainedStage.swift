@@ -80,6 +80,16 @@ public final class TrainedStage {
             + (head.map { [$0.norm, $0.head] } ?? []) + (mtp?.parameters ?? [])
     }
 
+    /// The parts of a parameter's gradient that this stage makes from micro-batches of the given
+    /// slices.
+    public func gradientParts(of parameter: Parameter, slices: [Int]) -> [GradientPart] {
+        var uses = [0]
+        if parameter === embedding {
+            uses = (isFirst ? [0] : []) + (mtp == nil ? [] : [TrainedMTP.embeddingUse])
+        }
+        return uses.flatMap { use in slices.map { GradientPart(use: use, slice: $0) } }
+    }
+
     /// Every routed layer of the stage, the MTP module's included.
     public var routedLayers: [TrainedExperts] {
         (blocks + (mtp.map { [$0.block] } ?? [])).compactMap(\.experts)
@@ -97,10 +107,10 @@ public final class TrainedStage {
 
     fileprivate func embedBackward(_ tokens: [Int32], _ dx: Tensor) {
         guard isFirst, let embedding else { return }
-        context.gradients.add {
+        context.gradients.add { [context] in
             scatterAddRows(
                 dx, rows: tokens.map { Int($0) }, weights: Array(repeating: 1, count: tokens.count),
-                into: embedding.gradient)
+                into: context.gradient(of: embedding))
         }
     }
 }

@@ -26,6 +26,9 @@ public final class TrainingContext {
     /// Whether gates ignore their scores and give every expert as many tokens, as DeepSeek's
     /// published profiles do: for measurements, where no imbalance shall hide what is measured.
     public var routesEvenly = false
+    /// Which of the step's micro-batches the backward under way is of, where parameters keep
+    /// gradients in parts.
+    public var gradientSlice = 0
     /// Weight gradients that wait.
     public let gradients = GradientQueue()
     private(set) var rotary: RotaryTables
@@ -135,11 +138,16 @@ public final class TrainingContext {
                     parts.append(
                         ProductPart(
                             output.view(rows: rows), input.view(rows: rows),
-                            into: weights[index].gradient))
+                            into: gradient(of: weights[index])))
                 }
             }
             matmul(.transposedTimes, parts, accumulate: true, compute: compute, pool: pool)
         }
+    }
+
+    /// Where the backward under way adds a weight's gradient.
+    func gradient(of weight: Parameter, use: Int = 0) -> Tensor {
+        weight.gradient(of: GradientPart(use: use, slice: gradientSlice))
     }
 
     private func rounded(_ x: Tensor, _ isWide: Bool) -> Tensor {
@@ -175,6 +183,7 @@ public final class TrainingContext {
         guard x.rows > 0 else { return }
         rmsNormBackward(
             x, weight: weight.value, epsilon: epsilon ?? configuration.normEpsilon,
-            columns: columns, dy: dy, addingInto: dx, weightGradient: weight.gradient, pool: pool)
+            columns: columns, dy: dy, addingInto: dx, weightGradient: gradient(of: weight),
+            pool: pool)
     }
 }

@@ -9,9 +9,9 @@ import Transport
 ///
 /// A parameter may be on several ranks: every data rank has it, DualPipe holds each stage twice,
 /// the embedding is also needed by the MTP module. Holders are found by name. Each holder owns a
-/// contiguous part of the parameter: it sums that part's gradients in the order of ranks, updates
-/// it with moments that only it keeps, and gives the result to the other holders. So all copies
-/// stay the same to the bit.
+/// contiguous range of the parameter: it sums that range's gradients part by part, each in the
+/// order of ranks, updates it with moments that only it keeps, and gives the result to the other
+/// holders. So all copies stay the same to the bit.
 final class ParameterSync {
     /// Values that travel in one message.
     private static let messageCount = 1 << 18
@@ -20,14 +20,18 @@ final class ParameterSync {
     final class Owned {
         let parameter: Parameter
         let holders: [Rank]
+        /// What gradient of all holders, in the order in which it is added.
+        let parts: [(part: GradientPart, holder: Rank)]
         let range: Range<Int>
         var moments: AdamMoments
         /// `[1, range.count]`, the moving average of the values in `range`, if one is kept.
         var average: Tensor?
 
-        init(parameter: Parameter, holders: [Rank], position: Int) {
+        init(parameter: Parameter, parts: [(part: GradientPart, holder: Rank)], own: Rank) {
             self.parameter = parameter
-            self.holders = holders
+            self.parts = parts.sorted { ($0.part, $0.holder) < ($1.part, $1.holder) }
+            holders = Set(parts.map(\.holder)).sorted()
+            let position = holders.firstIndex(of: own) ?? 0
             range = Self.part(parameter.value.count, position, holders.count)
             moments = AdamMoments(count: range.count)
         }
@@ -46,25 +50,28 @@ final class ParameterSync {
     init(_ parameters: [Parameter], fabric: any Fabric) throws {
         self.fabric = fabric
         let sorted = parameters.sorted { $0.name < $1.name }
-        let names = sorted.map(\.name).joined(separator: "\n")
+        let own = Dictionary(uniqueKeysWithValues: sorted.map { ($0.name, $0.parts) })
         let lists = try fabric.allGather(
-            Array(names.utf8), label: "parameters", deadline: Deadline(.seconds(60), "parameters"))
-        var holders: [Substring: [Rank]] = [:]
+            Array(try JSONEncoder().encode(own)), label: "parameters",
+            deadline: Deadline(.seconds(60), "parameters"))
+        var parts: [String: [(part: GradientPart, holder: Rank)]] = [:]
+        var most = 1
         for (rank, list) in lists.enumerated() {
-            for name in String(decoding: list, as: UTF8.self).split(separator: "\n") {
-                holders[name, default: []].append(Rank(rawValue: rank))
+            let theirs = try JSONDecoder().decode([String: [GradientPart]].self, from: Data(list))
+            for (name, made) in theirs {
+                parts[name, default: []] += made.map { ($0, Rank(rawValue: rank)) }
+                most = max(most, made.count)
             }
         }
-        owned = sorted.map { parameter in
-            let ranks = holders[Substring(parameter.name)] ?? [fabric.rank]
-            let position = ranks.firstIndex(of: fabric.rank) ?? 0
-            return Owned(parameter: parameter, holders: ranks, position: position)
+        owned = sorted.map {
+            Owned(parameter: $0, parts: parts[$0.name] ?? [], own: fabric.rank)
         }
         channels =
             fabric.rankCount == 1
             ? nil
             : try Channels(
-                fabric: fabric, name: "parameters", channelCount: 1, slotCount: 2,
+                fabric: fabric, name: "parameters", channelCount: 1,
+                slotCount: max(2, most),
                 maximumCount: Self.messageCount)
     }
 
@@ -80,37 +87,40 @@ final class ParameterSync {
         return low ..< min(low + Self.messageCount, part.upperBound)
     }
 
-    /// Sums gradients over holders, each its own part.
+    /// Sums gradients over parts and holders, each holder its own range.
     func reduceGradients() throws {
-        guard let channels else { return }
-        for item in owned where item.holders.count > 1 {
+        for item in owned {
+            guard let channels, item.holders.count > 1 else {
+                item.parameter.addParts(pool: adder)
+                continue
+            }
             for start in pieces(item) { try reduce(item, from: start, channels) }
         }
     }
 
     private func reduce(_ item: Owned, from start: Int, _ channels: Channels) throws {
-        let gradient = item.parameter.gradient
-        var mine = 0 ..< 0
-        for (position, holder) in item.holders.enumerated() {
-            let range = piece(item, of: position, from: start)
-            if holder == fabric.rank {
-                mine = range
-            } else if !range.isEmpty {
-                try channels.send(flat(gradient, range), to: holder)
+        let ranges = item.holders.indices.map { piece(item, of: $0, from: start) }
+        let mine = item.holders.firstIndex(of: fabric.rank).map { ranges[$0] } ?? 0 ..< 0
+        // Sends go first, so that all holders' travel at once: a channel has a slot for each.
+        for (part, holder) in item.parts where holder == fabric.rank {
+            let gradient = item.parameter.gradient(of: part)
+            for (range, other) in zip(ranges, item.holders)
+            where other != fabric.rank && !range.isEmpty {
+                try channels.send(flat(gradient, range), to: other)
             }
         }
         guard !mine.isEmpty else { return }
         let sum = Tensor(rows: 1, columns: mine.count)
         let arrived = Tensor(rows: 1, columns: mine.count)
-        for holder in item.holders {
+        for (part, holder) in item.parts {
             if holder == fabric.rank {
-                add(flat(gradient, mine), into: sum, pool: adder)
+                add(flat(item.parameter.gradient(of: part), mine), into: sum, pool: adder)
             } else {
                 try channels.receive(into: arrived, from: holder)
                 add(arrived, into: sum, pool: adder)
             }
         }
-        flat(gradient, mine).copy(from: sum)
+        flat(item.parameter.gradient, mine).copy(from: sum)
     }
 
     /// The sum of squares of the gradients of the parts that this rank owns.
@@ -182,7 +192,7 @@ final class ParameterSync {
         }
     }
 
-    func clearGradients() { for item in owned { item.parameter.gradient.fill(0) } }
+    func clearGradients() { for item in owned { item.parameter.clearGradient() } }
 }
 
 /// Part of a tensor as one row.

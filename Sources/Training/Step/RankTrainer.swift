@@ -61,6 +61,7 @@ public final class RankTrainer {
         for parameter in parameters {
             parameter.start(seed: options.seed, deviation: options.startDeviation)
         }
+        if options.precision == .float32 { Self.sumInParts(worker.stages, schedule, place) }
         sync = try ParameterSync(parameters, fabric: fabric)
         if options.averageDecay != nil { sync.beginAverages() }
         reducer =
@@ -112,6 +113,24 @@ public final class RankTrainer {
             made[id] = stage
         }
         return made
+    }
+
+    /// Lets every gradient be summed in halves of the micro-batches and by use, as ranks that hold
+    /// only some of them must: so the bits of a step are the same under every schedule.
+    private static func sumInParts(
+        _ stages: [StageID: TrainedStage], _ schedule: Schedule, _ rank: Rank
+    ) {
+        var parts: [String: (parameter: Parameter, parts: Set<GradientPart>)] = [:]
+        for (id, stage) in stages {
+            let slices = schedule.steps[rank.rawValue].compactMap(\.weightCell)
+                .filter { $0.stage == id }
+                .map { StageWorker.slice(of: $0.microBatch, count: schedule.microBatchCount) }
+            for parameter in stage.parameters {
+                let made = stage.gradientParts(of: parameter, slices: Array(Set(slices)))
+                parts[parameter.name, default: (parameter, [])].parts.formUnion(made)
+            }
+        }
+        for entry in parts.values { entry.parameter.parts = entry.parts.sorted() }
     }
 
     private static func channels(

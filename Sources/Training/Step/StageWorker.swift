@@ -27,6 +27,11 @@ public final class StageWorker: CellWorker {
     private var scale = LossScale(main: 1, mtp: 1, balance: 1)
     private var passes: [Cell: StagePass] = [:]
 
+    /// Which half of `count` micro-batches one belongs to. DualPipe sends each half another way.
+    static func slice(of microBatch: MicroBatchID, count: Int) -> Int {
+        2 * microBatch.rawValue < count ? 0 : 1
+    }
+
     /// The losses of the micro-batches that ran through the last stage here.
     public private(set) var losses = LossSums()
     /// By micro-batch, the first layer here whose output was not finite; the number of layers where
@@ -105,7 +110,16 @@ public final class StageWorker: CellWorker {
 
     /// The parts of a stage's backward for input.
     public func backward(_ cell: Cell, gradient: Tensor?) throws -> [() throws -> Void] {
-        pass(cell).backwardParts(gradient)
+        pass(cell).backwardParts(gradient).map { part in
+            { [self] in
+                enter(cell)
+                try part()
+            }
+        }
+    }
+
+    private func enter(_ cell: Cell) {
+        context.gradientSlice = Self.slice(of: cell.microBatch, count: microBatches.count)
     }
 
     /// The gradient of the stage's input.
@@ -117,7 +131,14 @@ public final class StageWorker: CellWorker {
     }
 
     /// Weight gradients that the last parts left.
-    public func takeWeightGradients(of cell: Cell) -> [() -> Void] { context.gradients.take() }
+    public func takeWeightGradients(of cell: Cell) -> [() -> Void] {
+        context.gradients.take().map { work in
+            { [self] in
+                enter(cell)
+                work()
+            }
+        }
+    }
 
     /// Frees the activations of a cell.
     public func release(_ cell: Cell) { passes[cell] = nil }
