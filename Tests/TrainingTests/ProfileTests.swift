@@ -80,6 +80,24 @@ import Transport
         }
     }
 
+    @Test func `of several recordings the middle time counts`() {
+        let cell = Cell(stage: StageID(rawValue: 0), microBatch: MicroBatchID(rawValue: 0))
+        func recording(_ forward: Double, _ backward: Double, _ weight: Double) -> StepRecording {
+            StepRecording(cells: [
+                cell: StepRecording.CellRecord(
+                    forward: [[.compute(seconds: forward)]],
+                    backward: [[.compute(seconds: backward)]], weights: [[weight]])
+            ])
+        }
+        let middle = StepRecording.middle(of: [
+            recording(1, 30, 200), recording(3, 10, 100), recording(2, 20, 300),
+        ])
+        #expect(middle.cells[cell]?.forward[0].map(\.seconds) == [2])
+        #expect(middle.cells[cell]?.backward[0].map(\.seconds) == [20])
+        #expect(middle.cells[cell]?.weights == [[200]])
+        #expect(middle.computeSeconds == 222)
+    }
+
     @Test func `even routing gives every expert as many tokens`() throws {
         let options = tinyOptions(ParallelShape(microBatches: 2), layers: 2)
         let trainer = try RankTrainer(options, fabric: makeLoopbackFabrics(rankCount: 1)[0])

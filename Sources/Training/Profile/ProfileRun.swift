@@ -34,6 +34,8 @@ struct ProfileRun {
 
     /// Steps with real weights and real updates before anything is measured.
     private static let warmUpSteps = 2
+    /// Recordings of a step that is done again with sleep.
+    private static let recordingCount = 3
 
     init(_ job: TrainingJob, _ profile: ProfileOptions, _ observer: TrainingObserver) {
         self.job = job
@@ -105,13 +107,18 @@ struct ProfileRun {
         for step in 0 ..< Self.warmUpSteps { _ = try trainer.run(batch(step)) }
         trainer.context.routesEvenly = profile.routesEvenly
         let measured = batch(Self.warmUpSteps)
-        _ = trainer.begin(measured)
         var replayer: StepReplayer?
         if profile.sleeps {
-            let recorder = StepRecorder(trainer.worker, groups: trainer.groups)
-            try trainer.perform(recorder, interleaves: true)
+            let recordings = try (0 ..< Self.recordingCount).map { _ in
+                try fabric.barrier(deadline: Deadline(.seconds(120), "a recorded step"))
+                _ = trainer.begin(measured)
+                let recorder = StepRecorder(trainer.worker, groups: trainer.groups)
+                try trainer.perform(recorder, interleaves: true)
+                return recorder.finish()
+            }
             replayer = StepReplayer(
-                recorder.finish(), groups: trainer.groups, boundary: trainer.worker.boundary)
+                .middle(of: recordings), groups: trainer.groups,
+                boundary: trainer.worker.boundary)
         }
         func steps(interleaves: Bool) throws -> [MeasuredStep] {
             try (0 ..< profile.steps).map { _ in

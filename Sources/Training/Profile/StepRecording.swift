@@ -36,6 +36,49 @@ struct StepRecording {
     }
 }
 
+extension StepRecording {
+    /// One step from several recordings of the same: of every time the middle one, so that what
+    /// else the machine did during one of them does not make a rank slower than its peers.
+    static func middle(of recordings: [StepRecording]) -> StepRecording {
+        var result = recordings[0]
+        func middle(_ time: (StepRecording) -> Double) -> Double {
+            recordings.map(time).sorted()[recordings.count / 2]
+        }
+        func middle(_ part: [Event], _ same: (StepRecording) -> [Event]) -> [Event] {
+            part.indices.map { index in
+                guard case .compute = part[index] else { return part[index] }
+                return .compute(seconds: middle { same($0)[index].seconds })
+            }
+        }
+        for (cell, record) in result.cells {
+            func other(_ recording: StepRecording) -> CellRecord { recording.cells[cell] ?? record }
+            for index in record.forward.indices {
+                result.cells[cell]?.forward[index] = middle(record.forward[index]) {
+                    other($0).forward[index]
+                }
+            }
+            for index in record.backward.indices {
+                result.cells[cell]?.backward[index] = middle(record.backward[index]) {
+                    other($0).backward[index]
+                }
+                for work in record.weights[index].indices {
+                    result.cells[cell]?.weights[index][work] = middle {
+                        other($0).weights[index][work]
+                    }
+                }
+            }
+        }
+        return result
+    }
+}
+
+extension StepRecording.Event {
+    /// Processor time; 0 for a call.
+    var seconds: Double {
+        if case .compute(let seconds) = self { seconds } else { 0 }
+    }
+}
+
 /// Runs a rank's cells and writes down what they do.
 ///
 /// Times are processor time of the rank's thread, so ranks that share cores do not measure each
