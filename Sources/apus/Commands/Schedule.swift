@@ -1,4 +1,5 @@
 public import ArgumentParser
+import DeepSeekV3
 import Foundation
 import Pipeline
 import Topology
@@ -88,7 +89,7 @@ struct ScheduleCommand: ParsableCommand {
         }
         try plan.check()
         let result = plan.simulate(costs)
-        try writePictures(result.timeline)
+        try reporting { try writePictures(result.timeline) }
         let report = ScheduleReport(plan: plan, costs: costs, result: result)
         if json {
             let encoder = JSONEncoder()
@@ -103,16 +104,26 @@ struct ScheduleCommand: ParsableCommand {
     private func writePictures(_ planned: Timeline) throws {
         var timelines = [planned]
         if let measured {
-            let data = try Data(contentsOf: URL(filePath: measured))
-            let run = try JSONDecoder().decode(Timeline.self, from: data)
+            guard let data = FileManager.default.contents(atPath: measured),
+                let run = try? JSONDecoder().decode(Timeline.self, from: data)
+            else {
+                throw ModelError.file(
+                    measured, fact: "is not a timeline that apus train wrote (NAME.json)")
+            }
             let factor = planned.end / max(run.end, .leastNormalMagnitude)
             timelines.append(
                 run.scaled(by: factor, title: "\(run.title): drawn as long as the plan"))
         }
-        if let svg {
-            try Timeline.svg(timelines).write(toFile: svg, atomically: true, encoding: .utf8)
+        if let svg { try write(Data(Timeline.svg(timelines).utf8), to: svg) }
+        if let trace { try write(Timeline.chromeTrace(timelines), to: trace) }
+    }
+
+    private func write(_ data: Data, to path: String) throws {
+        do {
+            try data.write(to: URL(filePath: path))
+        } catch {
+            throw ModelError.file(path, fact: "cannot be written")
         }
-        if let trace { try Timeline.chromeTrace(timelines).write(to: URL(filePath: trace)) }
     }
 }
 
