@@ -158,13 +158,7 @@ import Testing
 
         /// The exit status, nil if it does not come in time.
         func wait(seconds: Double) -> Int32? {
-            let limit = ContinuousClock.now + .seconds(seconds)
-            while process.isRunning {
-                guard .now < limit else { return nil }
-                usleep(20_000)
-            }
-            process.waitUntilExit()
-            return process.terminationStatus
+            process.exitStatus(within: seconds)
         }
     }
 }

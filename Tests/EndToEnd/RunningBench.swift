@@ -40,14 +40,7 @@ final class RunningBench {
 
     /// The exit status, or 128 + signal; nil when it does not end in time.
     func wait(seconds: Double = 60) -> Int32? {
-        let limit = ContinuousClock.now + .seconds(seconds)
-        while process.isRunning {
-            guard .now < limit else { return nil }
-            usleep(10_000)
-        }
-        process.waitUntilExit()
-        let isKilled = process.terminationReason == .uncaughtSignal
-        return process.terminationStatus + (isKilled ? 128 : 0)
+        process.exitStatus(within: seconds)
     }
 
     /// A port of this machine that nobody uses, below those that Linux gives out by itself.

@@ -102,16 +102,7 @@ final class RunningJob {
 
     /// The exit status, or 128 + signal; nil when the job does not end in time.
     func wait(seconds: Double) -> Int32? {
-        let limit = ContinuousClock.now + .seconds(seconds)
-        while process.isRunning {
-            guard .now < limit else { return nil }
-            usleep(20_000)
-        }
-        process.waitUntilExit()
-        // The reason is set a moment after the status.
-        usleep(50_000)
-        let status = process.terminationStatus
-        return process.terminationReason == .exit ? status : 128 + status
+        process.exitStatus(within: seconds)
     }
 
     // MARK: Its processes and files

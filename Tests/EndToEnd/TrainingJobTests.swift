@@ -63,13 +63,7 @@ import Testing
 
         /// The exit status; nil when the job does not end in time.
         func wait(seconds: Double = 90) -> Int32? {
-            let limit = ContinuousClock.now + .seconds(seconds)
-            while process.isRunning {
-                guard .now < limit else { return nil }
-                usleep(20_000)
-            }
-            process.waitUntilExit()
-            return process.terminationStatus
+            process.exitStatus(within: seconds)
         }
 
         /// The losses of every step, as they are written.

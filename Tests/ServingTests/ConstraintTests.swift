@@ -88,6 +88,7 @@ import Testing
         #"{"type":"string","pattern":"[]a]"}"#, #"{"not":{"type":"null"}}"#,
         #"{"type":"string","pattern":"a","minLength":2}"#, ##"{"$ref":"#"}"##,
         #"{"allOf":[{"type":"string"},{"type":"null"}]}"#,
+        #"{"allOf":[{"type":"string","minLength":"x"},{"minLength":3}]}"#,
         #"{"allOf":[{"pattern":"a"},{"pattern":"b"}],"type":"string"}"#,
         #"{"type":"number","minimum":1.00000001,"maximum":2}"#,
         #"{"type":"number","exclusiveMinimum":1,"maximum":1}"#, #"{"type":"banana"}"#, "[",

@@ -35,9 +35,4 @@ public struct OperationRecord: Hashable, Sendable {
     public var waits: [Range<UInt64>]
     /// Ranks that were left out because they are dead.
     public var masked: [Rank]
-
-    /// Logical bytes to all ranks.
-    public var totalLogicalBytes: Int { logicalBytes.reduce(0, +) }
-    /// Physical bytes to all ranks.
-    public var totalPhysicalBytes: Int { physicalBytes.reduce(0, +) }
 }

@@ -119,17 +119,4 @@ public struct Timeline: Codable, Sendable {
             return end - start - busy
         }
     }
-
-    /// Per rank, how much of its communication no computation hid, and how much there was.
-    public var exposedCommunication: [(exposed: Double, total: Double)] {
-        (0 ..< rankCount).map { rank in
-            var exposed = 0.0
-            var total = 0.0
-            for entry in entries where entry.rank.rawValue == rank {
-                if entry.kind == .exposed { exposed += entry.end - entry.start }
-                if entry.kind == .transfer { total += entry.end - entry.start }
-            }
-            return (exposed, total)
-        }
-    }
 }

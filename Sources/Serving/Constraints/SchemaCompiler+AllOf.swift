@@ -1,8 +1,8 @@
 extension SchemaCompiler {
     /// One schema that asks what all schemas of `allOf` ask together, and those beside it.
     ///
-    /// Types, properties, required names, items, bounds, `enum` and `const` are merged; what cannot
-    /// be, such as two patterns, is refused by name.
+    /// Types, properties, required names, items, bounds and `enum` are merged; what cannot be, such
+    /// as two patterns, or `const` beside `enum`, is refused by name.
     mutating func allOf(_ schema: JSONValue, path: String) throws(Fault) -> JSONValue {
         var parts: [JSONValue] = []
         try gather(schema, path: path, depth: 0, into: &parts)
@@ -76,10 +76,13 @@ extension SchemaCompiler {
     ) throws(Fault) -> JSONValue {
         if ours == theirs { return ours }
         switch key {
-        case "minimum", "exclusiveMinimum", "minLength", "minItems":
-            return ours.double ?? -.infinity > theirs.double ?? -.infinity ? ours : theirs
-        case "maximum", "exclusiveMaximum", "maxLength", "maxItems":
-            return ours.double ?? .infinity < theirs.double ?? .infinity ? ours : theirs
+        case "minimum", "exclusiveMinimum", "minLength", "minItems", "maximum",
+            "exclusiveMaximum", "maxLength", "maxItems":
+            guard let left = ours.double, let right = theirs.double else {
+                throw Fault(path: path, reason: "\(key) must be a number")
+            }
+            let isLeast = key.hasPrefix("min") || key == "exclusiveMinimum"
+            return (left > right) == isLeast ? ours : theirs
         case "required":
             let names = ours.array ?? []
             return .array(names + (theirs.array ?? []).filter { !names.contains($0) })

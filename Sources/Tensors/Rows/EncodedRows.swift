@@ -6,7 +6,7 @@ internal import CKernels
 @safe public final class EncodedRows: @unchecked Sendable {
     // Safe because: the memory lives as long as `owner`, its size never changes, and whoever hands
     // rows to another thread also orders their reads and writes (a join, a signal, a lock).
-    private let owner: EncodedMemory
+    private let owner: OwnedMemory
     private let base: UnsafeMutableRawPointer
     /// How the values lie in a row.
     public let codec: RowCodec
@@ -24,7 +24,7 @@ internal import CKernels
         self.columns = columns
         rowBytes = codec.byteCount(columns: columns)
         rowStride = (rowBytes + Self.alignment - 1) / Self.alignment * Self.alignment
-        owner = EncodedMemory(byteCount: max(rows * rowStride, 1))
+        owner = OwnedMemory(byteCount: max(rows * rowStride, 1))
         unsafe base = owner.base
     }
 
@@ -62,19 +62,6 @@ internal import CKernels
             _unsafeStart: base + index * rowStride, byteCount: rowBytes)
         return unsafe _overrideLifetime(span, borrowing: self)
     }
-}
-
-/// Owns the memory that rows and their views share.
-@safe private final class EncodedMemory {
-    let base: UnsafeMutableRawPointer
-    private let byteCount: Int
-
-    init(byteCount: Int) {
-        self.byteCount = byteCount
-        unsafe base = ck_allocate(byteCount)
-    }
-
-    deinit { unsafe ck_free(base, byteCount) }
 }
 
 extension RowCodec {

@@ -103,16 +103,9 @@
         precondition(
             range.lowerBound >= 0 && range.upperBound <= byteCount,
             "\(path): bytes \(range) are outside the file's \(byteCount)")
-        var done = 0
-        while done < range.count {
-            let count = unsafe pread(
-                descriptor, target + done, range.count - done, off_t(range.lowerBound + done))
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else {
-                throw FileError(call: "pread", path: path, code: count < 0 ? errno : ENODATA)
-            }
-            done += count
-        }
+        let code = unsafe Self.readAll(
+            descriptor, to: target, count: range.count, at: range.lowerBound)
+        guard code == 0 else { throw FileError(call: "pread", path: path, code: code) }
     }
 
     /// Gives the memory of a range back; reading it again reads the file again.
@@ -125,6 +118,20 @@
         guard end > first else { return }
         let start = unsafe UnsafeMutableRawPointer(mutating: base + first * page)
         _ = unsafe madvise(start, (end - first) * page, MADV_DONTNEED)
+    }
+
+    /// Reads exactly `count` bytes of a file; the system's error number, 0 when all came.
+    static func readAll(
+        _ descriptor: Int32, to target: UnsafeMutableRawPointer, count: Int, at offset: Int
+    ) -> Int32 {
+        var done = 0
+        while done < count {
+            let part = unsafe pread(descriptor, target + done, count - done, off_t(offset + done))
+            if part < 0 && errno == EINTR { continue }
+            guard part > 0 else { return part < 0 ? errno : ENODATA }
+            done += part
+        }
+        return 0
     }
 }
 

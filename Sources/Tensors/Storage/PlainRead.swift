@@ -1,4 +1,3 @@
-internal import CKernels
 import Glibc
 import Synchronization
 
@@ -21,7 +20,7 @@ extension Limits {
     public static func plainRead(
         of paths: [String], into target: ReadTarget = .oneBuffer, pool: ThreadPool
     ) throws(FileError) -> Double {
-        var kept: [FreshMemory] = []
+        var kept: [OwnedMemory] = []
         let start = ContinuousClock.now
         for path in paths {
             let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
@@ -29,7 +28,7 @@ extension Limits {
             defer { close(descriptor) }
             let size = Int(lseek(descriptor, 0, SEEK_END))
             guard size >= 0 else { throw FileError(call: "lseek", path: path, code: errno) }
-            let memory = target == .freshMemory ? FreshMemory(byteCount: max(size, 1)) : nil
+            let memory = target == .freshMemory ? OwnedMemory(byteCount: max(size, 1)) : nil
             if let memory { kept.append(memory) }
             let next = Atomic(0)
             let failure = Atomic<Int32>(0)
@@ -47,7 +46,7 @@ extension Limits {
 
     /// Reads one piece after another until the file ends; returns the system's error number.
     private static func readPieces(
-        _ descriptor: Int32, _ size: Int, into memory: FreshMemory?,
+        _ descriptor: Int32, _ size: Int, into memory: OwnedMemory?,
         claiming next: borrowing Atomic<Int>
     ) -> Int32 {
         let piece = UnsafeMutableRawPointer.allocate(byteCount: pieceBytes, alignment: 4096)
@@ -56,23 +55,9 @@ extension Limits {
             let first = next.wrappingAdd(1, ordering: .relaxed).oldValue * pieceBytes
             if first >= size { return 0 }
             let target = unsafe memory.map { unsafe $0.base + first } ?? piece
-            let count = unsafe pread(
-                descriptor, target, min(pieceBytes, size - first), off_t(first))
-            if count < 0 { return errno }
+            let code = unsafe MappedFile.readAll(
+                descriptor, to: target, count: min(pieceBytes, size - first), at: first)
+            if code != 0 { return code }
         }
     }
-}
-
-/// Huge pages that nobody has touched.
-@safe private final class FreshMemory: @unchecked Sendable {
-    // Safe because: threads write disjoint pieces.
-    let base: UnsafeMutableRawPointer
-    private let byteCount: Int
-
-    init(byteCount: Int) {
-        self.byteCount = byteCount
-        unsafe base = ck_allocate(byteCount)
-    }
-
-    deinit { unsafe ck_free(base, byteCount) }
 }

@@ -36,17 +36,6 @@ extension Window {
         return memory.signal(signal)
     }
 
-    /// Returns when all conditions hold.
-    public func waitAll(
-        _ conditions: [SignalCondition], deadline: Deadline
-    ) throws(TransportError) {
-        for condition in conditions {
-            try wait(
-                signal: condition.signal, atLeast: condition.atLeast, from: condition.source,
-                deadline: deadline)
-        }
-    }
-
     /// Returns the index of a condition that holds; the first such when several do.
     ///
     /// - Precondition: there is at least one condition.
