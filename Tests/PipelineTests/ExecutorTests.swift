@@ -21,27 +21,33 @@ import Transport
     ) throws {
         let schedule = try kind.schedule(ranks: 4, microBatches: 8)
         let timeline = try perform(schedule)
-        let planned = schedule.simulate(communication: 0) { rank, step in
-            timeline.entries.first {
-                $0.rank == rank && $0.label == "\(step)"
-                    && $0.isSecondDirection == schedule.isSecondDirection(step)
-            }.map { $0.end - $0.start } ?? 0
-        }
+        let planned = simulate(schedule, as: timeline)
         let measured = timeline.bubbles.max() ?? 0
         #expect(abs(timeline.end - planned.makespan) < 0.1 * planned.makespan)
         #expect(abs(measured - planned.bubbles.max()!) < 0.1 * planned.makespan)
         #expect(Timeline.svg([planned.timeline, timeline]).contains("measured"))
     }
 
+    /// On a busy machine a sleep takes longer than it should: the simulation gets what it took.
     @Test func `DualPipe beats 1F1B by what the simulation says`() throws {
-        let ends = try [ScheduleKind.oneForwardOneBackward, .dualPipe].map { kind in
-            try perform(kind.schedule(ranks: 4, microBatches: 8)).end / Self.unit
+        let kinds = [ScheduleKind.oneForwardOneBackward, .dualPipe]
+        let schedules = try kinds.map { try $0.schedule(ranks: 4, microBatches: 8) }
+        let even = schedules.map { $0.simulate().makespan }
+        #expect(even[0] - even[1] == 7)
+        let measured = try schedules.map { try perform($0) }
+        let planned = zip(schedules, measured).map { simulate($0, as: $1).makespan }
+        let gain = measured[0].end - measured[1].end
+        #expect(abs(gain - (planned[0] - planned[1])) < 0.1 * planned[0])
+    }
+
+    /// The plan with the measured time of every step.
+    private func simulate(_ schedule: Schedule, as timeline: Timeline) -> Simulation {
+        schedule.simulate(communication: 0) { rank, step in
+            timeline.entries.first {
+                $0.rank == rank && $0.label == "\(step)"
+                    && $0.isSecondDirection == schedule.isSecondDirection(step)
+            }.map { $0.end - $0.start } ?? 0
         }
-        let planned = try [ScheduleKind.oneForwardOneBackward, .dualPipe].map { kind in
-            try kind.schedule(ranks: 4, microBatches: 8).simulate().makespan
-        }
-        #expect(planned[0] - planned[1] == 7)
-        #expect(abs((ends[0] - ends[1]) - (planned[0] - planned[1])) < 0.1 * planned[0])
     }
 
     private func perform(_ schedule: Schedule) throws -> Timeline {
