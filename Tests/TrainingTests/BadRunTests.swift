@@ -55,6 +55,33 @@ extension RunTests {
         #expect(names.sorted() == ["config.json", "rank-0.safetensors", "state.json"])
     }
 
+    @Test func `fewer validation documents than data ranks are refused`() throws {
+        let folder = try Folder()
+        let path = try Self.writeJob(folder.path, "data_ranks: 2")
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+            .replacing("validation_documents: 4", with: "validation_documents: 1")
+        try text.write(toFile: path, atomically: true, encoding: .utf8)
+        let job = try TrainingJob.load(path: path)
+        let error = #expect(throws: TrainingError.self) { try JobText(job, makes: true) }
+        #expect("\(error!)".hasPrefix("validation has 1 documents: 2 data ranks need one each"))
+    }
+
+    @Test func `another list of texts is read anew, though its files are old`() throws {
+        let folder = try Folder()
+        let other = folder.path + "/other.txt"
+        try String(repeating: "an old text of swifts ", count: 40)
+            .write(toFile: other, atomically: true, encoding: .utf8)
+        try FileManager.default.setAttributes(
+            [.modificationDate: Date(timeIntervalSince1970: 0)], ofItemAtPath: other)
+        var job = try TrainingJob.load(path: Self.writeJob(folder.path))
+        // A byte is a token; a document begins and ends with one more.
+        let expected = (40 * 22 + 2 - 1) / job.sequenceLength
+        #expect(try JobText(job, makes: true).train.sequencesPerEpoch != expected)
+        job.train = [other]
+        #expect(try JobText(job, makes: true).train.sequencesPerEpoch == expected)
+        #expect(try JobText(job, makes: true).train.sequencesPerEpoch == expected)
+    }
+
     @Test func `a run does not begin anew over an earlier one's checkpoints`() throws {
         let folder = try Folder()
         let job = try Self.writeJob(folder.path)

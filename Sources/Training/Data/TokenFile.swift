@@ -4,17 +4,20 @@ import Tensors
 
 /// Text, tokenized once: a memory-mapped file of documents.
 ///
-/// Layout, little-endian 64-bit words: magic, fingerprint of the tokenizer, documents, tokens; then
-/// where each document begins, one more than documents; then the tokens, 32 bits each.
+/// Layout, little-endian 64-bit words: magic, fingerprint of the tokenizer, documents, tokens, mark
+/// of the sources; then where each document begins, one more than documents; then the tokens, 32
+/// bits each.
 public final class TokenFile: Sendable {
-    private static let magic: UInt64 = 0x0031_4e4b_5453_5041
-    private static let headWords = 4
+    private static let magic: UInt64 = 0x0032_4e4b_5453_5041
+    private static let headWords = 5
 
     private let file: MappedFile
     /// Documents.
     public let documentCount: Int
     /// Tokens of all documents.
     public let tokenCount: Int
+    /// Of which text it was made: see `mark`.
+    public let sourceMark: UInt64
 
     /// Opens a file that `write` made with the same tokenizer.
     public init(path: String, fingerprint: UInt64) throws {
@@ -24,7 +27,8 @@ public final class TokenFile: Sendable {
         }
         let head = Self.words(file.copyBytes(0 ..< 8 * Self.headWords))
         guard head[0] == Self.magic else {
-            throw TrainingError.tokenFile(path, fact: "is no token file")
+            throw TrainingError.tokenFile(
+                path, fact: "is no token file of this version; without it the text is read anew")
         }
         guard head[1] == fingerprint else {
             throw TrainingError.tokenFile(
@@ -39,6 +43,7 @@ public final class TokenFile: Sendable {
         }
         documentCount = documents
         tokenCount = tokens
+        sourceMark = head[4]
     }
 
     private static func words(_ bytes: [UInt8]) -> [UInt64] {
@@ -88,8 +93,9 @@ public final class TokenFile: Sendable {
         guard bounds.count > 1 else {
             throw TrainingError.missingText(sources.joined(separator: ", "))
         }
-        let head = [magic, fingerprint, UInt64(bounds.count - 1), bounds.last!] + bounds
-        let bytes = head.flatMap { word in
+        let mark = mark(sources: sources, field: field)
+        let head = [magic, fingerprint, UInt64(bounds.count - 1), bounds.last!, mark]
+        let bytes = (head + bounds).flatMap { word in
             (0 ..< 8).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) }
         }
         let sink = try FileSink(path: path + ".partial")
@@ -122,12 +128,22 @@ public final class TokenFile: Sendable {
         }
     }
 
-    /// A number that tells tokenizers apart: FNV-1a of `tokenizer.json`.
+    /// A number that tells apart which files a text is read from, and under which key.
+    public static func mark(sources: [String], field: String) -> UInt64 {
+        hash(Data(([field] + sources).joined(separator: "\n").utf8))
+    }
+
+    /// FNV-1a.
+    private static func hash(_ data: Data) -> UInt64 {
+        data.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+    }
+
+    /// A number that tells tokenizers apart: a hash of `tokenizer.json`.
     public static func fingerprint(tokenizer directory: String) throws -> UInt64 {
         let path = directory + "/tokenizer.json"
         guard let data = FileManager.default.contents(atPath: path) else {
             throw TrainingError.tokenFile(path, fact: "is missing")
         }
-        return data.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        return hash(data)
     }
 }

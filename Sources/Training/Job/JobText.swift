@@ -7,7 +7,8 @@ struct JobText {
     /// Documents of the validation text, each padded to one length.
     let validation: [MicroBatch]
 
-    /// Opens the token files, and makes those that are missing or older than their text.
+    /// Opens the token files, and makes those that are missing, older than their text, or of other
+    /// text.
     ///
     /// - Parameter makes: Whether this process may write them; others wait for it before.
     init(_ job: TrainingJob, makes: Bool) throws {
@@ -19,8 +20,15 @@ struct JobText {
             return
         }
         let file = try Self.file(job, "validation", job.validation, fingerprint, makes)
+        let count = min(job.validationDocuments, file.documentCount)
+        guard count >= job.dataRanks else {
+            throw TrainingError.job(
+                "validation",
+                fact: "has \(count) documents: \(job.dataRanks) data ranks need one each "
+                    + "(data_ranks, validation_documents)")
+        }
         let bounds = file.bounds()
-        validation = (0 ..< min(job.validationDocuments, file.documentCount)).map { document in
+        validation = (0 ..< count).map { document in
             let length = min(bounds[document + 1] - bounds[document], job.validationLength)
             let tokens = file.tokens(bounds[document] ..< bounds[document] + length)
             let padding = [Int32](repeating: 0, count: job.validationLength - length)
@@ -34,7 +42,12 @@ struct JobText {
         _ makes: Bool
     ) throws -> TokenFile {
         let path = job.output + "/\(name).tokens"
-        if makes && isOlder(path, than: sources) {
+        let mark = TokenFile.mark(sources: sources, field: job.textField)
+        var isOld = isOlder(path, than: sources)
+        if makes && !isOld {
+            isOld = try TokenFile(path: path, fingerprint: fingerprint).sourceMark != mark
+        }
+        if makes && isOld {
             try FileManager.default.createDirectory(
                 atPath: job.output, withIntermediateDirectories: true)
             let tokenizer = try Tokenizer(directory: URL(filePath: job.tokenizer))
