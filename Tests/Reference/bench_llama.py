@@ -100,7 +100,8 @@ def measure_apus(apus, model, threads):
     return {
         "prefill": prompt["tokens_per_second"], "decode": one["tokens_per_second"],
         "batch": many["tokens_per_second"], "share": one["bandwidth_fraction"],
-        "read": report["read_bytes_per_second"] / 1e9, "peak": report["peak_flops"] / 1e9,
+        "read": one["limit"]["read_bytes_per_second"] / 1e9,
+        "peak": prompt["limit"]["peak_flops"] / 1e9,
         "prompt share": prompt["peak_fraction"],
         "prompt products": prompt["inside"]["product_peak_fraction"],
     }

@@ -29,25 +29,48 @@ public struct ModelBenchmark {
         public var tokensPerSecond: Double
         /// Standard deviation over the repetitions.
         public var deviation: Double
-        /// Bytes that had to be read per second, over the measured read bandwidth.
+        /// Bytes that had to be read, over what the threads could have read in the same time by
+        /// the limits measured right before and after each repetition.
         public var bandwidthFraction: Double
-        /// Operations per second, over the measured peak rate.
+        /// Operations per second, over the peak rate measured likewise.
         public var peakFraction: Double
+        /// The limits of those fractions, means over the measured time.
+        public var limit: Limit
         /// Where the time went.
         public var inside: TimeFigure
 
         enum CodingKeys: String, CodingKey {
-            case tokens, batch, deviation, inside
+            case tokens, batch, deviation, limit, inside
             case tokensPerSecond = "tokens_per_second"
             case bandwidthFraction = "bandwidth_fraction"
             case peakFraction = "peak_fraction"
         }
+    }
 
-        fileprivate mutating func rescale(read: Double, peak: Double) {
-            bandwidthFraction *= read
-            peakFraction *= peak
-            inside.productPeakFraction *= peak
-            inside.attentionPeakFraction *= peak
+    /// What the threads can do at best, at one time.
+    public struct Limit: Sendable, Codable {
+        /// Bytes per second that they read from memory.
+        public var readBandwidth: Double
+        /// Floating-point operations per second that they reach on registers.
+        public var peakRate: Double
+
+        enum CodingKeys: String, CodingKey {
+            case readBandwidth = "read_bytes_per_second"
+            case peakRate = "peak_flops"
+        }
+
+        fileprivate init(_ model: Model, pool: ThreadPool) {
+            readBandwidth = Limits.readBandwidth(pool: pool, rounds: 3)
+            peakRate = Limits.peakFMA(compute: model.compute, pool: pool, rounds: 3)
+        }
+
+        /// The better of two measurements: a neighbour on the machine may slow one of them, and
+        /// nothing makes it too fast.
+        fileprivate func better(_ other: Self) -> Self {
+            var both = self
+            both.readBandwidth = max(readBandwidth, other.readBandwidth)
+            both.peakRate = max(peakRate, other.peakRate)
+            return both
         }
     }
 
@@ -100,10 +123,6 @@ public struct ModelBenchmark {
 
     /// All figures of one run.
     public struct Report: Sendable, Codable {
-        /// Bytes per second that the threads read, measured in this run.
-        public var readBandwidth: Double
-        /// Floating-point operations per second that the threads reach, measured in this run.
-        public var peakRate: Double
         /// One figure per prompt length.
         public var prefill: [Figure] = []
         /// One figure per batch size.
@@ -112,22 +131,6 @@ public struct ModelBenchmark {
         public var memory = MemoryFigure()
         /// How long loading took; nil unless it was measured.
         public var load: LoadFigure?
-
-        enum CodingKeys: String, CodingKey {
-            case prefill, decode, memory, load
-            case readBandwidth = "read_bytes_per_second"
-            case peakRate = "peak_flops"
-        }
-
-        /// Takes the better of two measurements of each limit.
-        mutating func rescale(readBandwidth: Double, peakRate: Double) {
-            let read = self.readBandwidth / max(self.readBandwidth, readBandwidth)
-            let peak = self.peakRate / max(self.peakRate, peakRate)
-            for index in prefill.indices { prefill[index].rescale(read: read, peak: peak) }
-            for index in decode.indices { decode[index].rescale(read: read, peak: peak) }
-            self.readBandwidth = max(self.readBandwidth, readBandwidth)
-            self.peakRate = max(self.peakRate, peakRate)
-        }
     }
 
     private let model: Model
@@ -151,65 +154,44 @@ public struct ModelBenchmark {
         self.format = format
     }
 
-    /// Measures everything, the limits before and after: a neighbour on the machine may slow one
-    /// of the two measurements, and nothing makes it too fast.
+    /// Measures everything.
     public func run() throws -> Report {
-        var report = Report(
-            readBandwidth: Limits.readBandwidth(pool: pool),
-            peakRate: Limits.peakFMA(compute: model.compute, pool: pool))
+        var report = Report()
         for tokens in plan.prefill where tokens > 0 {
-            var figure = try measure(report, tokens: tokens) { try prefill(tokens, batch: 1) }
+            var figure = try measure(tokens: tokens) { try prefill(tokens, batch: 1) }
             figure.tokens = tokens
             report.prefill.append(figure)
         }
         for batch in plan.batches where batch > 0 && plan.decodeTokens > 0 {
             let state = try startDecode(batch)
             defer { state.release() }
-            var figure = try measure(report, tokens: plan.decodeTokens * batch) {
-                try decode(state)
-            }
+            var figure = try measure(tokens: plan.decodeTokens * batch) { try decode(state) }
             figure.batch = batch
             report.decode.append(figure)
             report.memory.note(model, cache: state.byteCount)
         }
-        report.rescale(
-            readBandwidth: Limits.readBandwidth(pool: pool),
-            peakRate: Limits.peakFMA(compute: model.compute, pool: pool))
         return report
     }
 
-    /// Repeats some work, after once unmeasured.
-    private func measure(
-        _ report: Report, tokens: Int, _ work: () throws -> Void
-    ) throws -> Figure {
+    /// Repeats some work, after once unmeasured. The limits are measured between repetitions,
+    /// because a machine's memory may be half as fast one second later.
+    private func measure(tokens: Int, _ work: () throws -> Void) throws -> Figure {
         try work()
-        var rates: [Double] = []
-        var seconds = 0.0
+        var samples: [Sample] = []
         let before = model.work
+        var last = Limit(model, pool: pool)
         let times = try pool.keepingTimes {
             for _ in 0 ..< plan.repetitions {
                 let start = ContinuousClock.now
                 try work()
-                let elapsed = (ContinuousClock.now - start) / .seconds(1)
-                seconds += elapsed
-                rates.append(Double(tokens) / elapsed)
+                let seconds = (ContinuousClock.now - start) / .seconds(1)
+                let next = Limit(model, pool: pool)
+                samples.append(Sample(seconds: seconds, limit: last.better(next)))
+                last = next
             }
         }
-        let done = model.work - before
-        let attended = Double(done.attentionOperations) / times.attentionSeconds
-        let mean = rates.reduce(0, +) / Double(rates.count)
-        let variance = rates.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(rates.count)
-        let operations = Double(done.matrixOperations + done.attentionOperations)
         return Figure(
-            tokensPerSecond: mean, deviation: variance.squareRoot(),
-            bandwidthFraction: Double(done.readBytes) / seconds / report.readBandwidth,
-            peakFraction: operations / seconds / report.peakRate,
-            inside: TimeFigure(
-                products: times.productSeconds / seconds,
-                productPeakFraction: times.productOperations / times.productSeconds
-                    / report.peakRate,
-                attention: times.attentionSeconds / seconds,
-                attentionPeakFraction: attended / report.peakRate))
+            samples, tokens: tokens, done: model.work - before, times: times)
     }
 
     /// Sequences that are ready to decode.
@@ -272,5 +254,41 @@ public struct ModelBenchmark {
             }
             _ = try model.forward(chunks, cache: state.cache)
         }
+    }
+}
+
+/// One repetition, and the limits beside it.
+private struct Sample {
+    let seconds: Double
+    let limit: ModelBenchmark.Limit
+}
+
+extension ModelBenchmark.Figure {
+    /// `done` is the work of all samples.
+    fileprivate init(
+        _ samples: [Sample], tokens: Int, done: WorkCount, times: ThreadPool.Times
+    ) {
+        let rates = samples.map { Double(tokens) / $0.seconds }
+        let mean = rates.reduce(0, +) / Double(rates.count)
+        let variance = rates.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(rates.count)
+        let seconds = samples.reduce(0) { $0 + $1.seconds }
+        // What could have been read and computed in these times.
+        var limit = samples[0].limit
+        limit.readBandwidth = samples.reduce(0) { $0 + $1.seconds * $1.limit.readBandwidth }
+        limit.peakRate = samples.reduce(0) { $0 + $1.seconds * $1.limit.peakRate }
+        limit.readBandwidth /= seconds
+        limit.peakRate /= seconds
+        let operations = Double(done.matrixOperations + done.attentionOperations)
+        let peak = limit.peakRate
+        self.init(
+            tokensPerSecond: mean, deviation: variance.squareRoot(),
+            bandwidthFraction: Double(done.readBytes) / seconds / limit.readBandwidth,
+            peakFraction: operations / seconds / peak, limit: limit,
+            inside: ModelBenchmark.TimeFigure(
+                products: times.productSeconds / seconds,
+                productPeakFraction: times.productOperations / times.productSeconds / peak,
+                attention: times.attentionSeconds / seconds,
+                attentionPeakFraction: Double(done.attentionOperations)
+                    / times.attentionSeconds / peak))
     }
 }

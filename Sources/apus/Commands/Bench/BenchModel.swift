@@ -13,7 +13,7 @@ struct BenchModelCommand: ParsableCommand {
               apus bench model --model DIR -p 512 -n 64 -b 1,8,32 -t 2
               apus bench model --model DIR -p 0 -n 32 --kv-depth 2048 --json
 
-            Both limits are measured in the same run. -p 0 or -n 0 leaves that part out.
+            Both limits are measured between the repetitions. -p 0 or -n 0 leaves that part out.
             """)
 
     @OptionGroup var arguments: ModelArguments
@@ -131,11 +131,12 @@ extension ModelBenchmark.Report {
             let rate = String(format: "%.2f ± %.2f", figure.tokensPerSecond, figure.deviation)
             let read = String(
                 format: "%.1f of %.1f GB/s (%.0f%%)",
-                figure.bandwidthFraction * readBandwidth / 1e9,
-                readBandwidth / 1e9, figure.bandwidthFraction * 100)
+                figure.bandwidthFraction * figure.limit.readBandwidth / 1e9,
+                figure.limit.readBandwidth / 1e9, figure.bandwidthFraction * 100)
             let operations = String(
-                format: "%.0f of %.0f GFLOP/s (%.0f%%)", figure.peakFraction * peakRate / 1e9,
-                peakRate / 1e9, figure.peakFraction * 100)
+                format: "%.0f of %.0f GFLOP/s (%.0f%%)",
+                figure.peakFraction * figure.limit.peakRate / 1e9,
+                figure.limit.peakRate / 1e9, figure.peakFraction * 100)
             let isBound = figure.bandwidthFraction > figure.peakFraction
             let limit = isBound ? read : operations
             text += "| " + name.padding(toLength: 12, withPad: " ", startingAt: 0) + " | "
