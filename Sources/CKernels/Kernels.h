@@ -149,6 +149,8 @@ extern const ck_kernels ck_kernels_avxvnni;
 extern const ck_kernels ck_kernels_avx512;
 extern const ck_kernels ck_kernels_avx512vnni;
 extern const ck_kernels ck_kernels_avx512bf16;
+/// NULL where the CPU or the system has no tiles.
+const ck_kernels *ck_kernels_amx(void);
 #elif defined(__aarch64__)
 extern const ck_kernels ck_kernels_neon;
 extern const ck_kernels ck_kernels_neon_dot;

@@ -9,13 +9,14 @@
 
 #include "Kernels.h"
 
-// The level is chosen once: the best of the CPU, unless APUS_CPU names a lower one.
+// The level is chosen once: the best of the CPU, unless APUS_CPU names a lower one, or AMX, which
+// nobody has run yet and which is therefore never chosen by itself.
 
 static _Atomic(const ck_kernels *) in_use;
 static _Atomic int level_in_use;
 
 static const char *const names[] = {
-    "portable", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "neon",
+    "portable", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "neon", "amx",
 };
 
 /// The inner loops of a level; NULL where this CPU cannot run them.
@@ -35,6 +36,7 @@ static const ck_kernels *table_of(ck_level level) {
     case CK_AVX512: return wide ? &ck_kernels_avx512 : NULL;
     case CK_AVX512VNNI: return vnni ? &ck_kernels_avx512vnni : NULL;
     case CK_AVX512BF16: return bf16 ? &ck_kernels_avx512bf16 : NULL;
+    case CK_AMX: return ck_kernels_amx();
     default: return NULL;
     }
 #elif defined(__aarch64__)
@@ -63,7 +65,7 @@ ck_level ck_set_level(ck_level level) {
 
 static ck_level level_asked_for(void) {
     const char *name = getenv("APUS_CPU");
-    for (int level = CK_PORTABLE; name != NULL && level <= CK_NEON; level++) {
+    for (int level = CK_PORTABLE; name != NULL && level <= CK_AMX; level++) {
         if (strcmp(name, names[level]) == 0) return (ck_level)level;
     }
     return CK_NEON;

@@ -23,11 +23,12 @@ typedef enum {
     CK_AVX512VNNI = 4, // likewise
     CK_AVX512BF16 = 5, // and vdpbf16ps, vpermi2b
     CK_NEON = 6,
+    CK_AMX = 7, // and tdpbf16ps: only on request
 } ck_level;
 
-/// The best level of this CPU.
+/// The best level of this CPU, AMX aside.
 ck_level ck_level_of_cpu(void);
-/// The level in use: the CPU's, or the lower one that APUS_CPU names.
+/// The level in use: the CPU's, or the one that APUS_CPU names if the CPU has it.
 ck_level ck_level_in_use(void);
 /// Sets the level for the process, clamped to the CPU's. For tests; not while kernels run.
 ck_level ck_set_level(ck_level level);

@@ -19,9 +19,10 @@ public enum Compute: String, Sendable, CaseIterable {
 /// The instructions that the kernels may use, worst first.
 ///
 /// Chosen once from the CPU; the environment variable `APUS_CPU` (portable, avx2, avxvnni, avx512,
-/// avx512vnni, avx512bf16, neon) lowers it. Two levels agree within rounding, not to the bit.
+/// avx512vnni, avx512bf16, neon) lowers it. Two levels agree within rounding, not to the bit. `amx`
+/// is used only where `APUS_CPU` asks for it: its instructions were checked by a model alone.
 public enum Processor: String, Sendable, CaseIterable, Comparable {
-    case portable, avx2, avxvnni, avx512, avx512vnni, avx512bf16, neon
+    case portable, avx2, avxvnni, avx512, avx512vnni, avx512bf16, neon, amx
 
     /// The level that the kernels use now.
     public static var inUse: Processor { of(ck_level_in_use()) }
@@ -47,6 +48,7 @@ public enum Processor: String, Sendable, CaseIterable, Comparable {
         case .avx512vnni: CK_AVX512VNNI
         case .avx512bf16: CK_AVX512BF16
         case .neon: CK_NEON
+        case .amx: CK_AMX
         }
     }
 
