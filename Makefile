@@ -29,7 +29,8 @@ train-example: build
 	rm -rf .build/policy-model
 	.build/release/apus train export .build/policy-run/checkpoints/step-00000300 \
 		--tokenizer cluster/models/stories-fp8 --to .build/policy-model
-	.build/release/apus generate --model .build/policy-model --prompt "The package must"
+	.build/release/apus generate --model .build/policy-model --prompt "The package must" \
+		--temperature 0.7 --top-p 0.9 --seed 2 --max-new-tokens 100
 
 # One test at a time: many hold deadlines, and two cores are few.
 test: lint
