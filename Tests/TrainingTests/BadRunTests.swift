@@ -82,6 +82,17 @@ extension RunTests {
         #expect(try JobText(job, makes: true).train.sequencesPerEpoch == expected)
     }
 
+    @Test func `an output that cannot be a folder is refused with what is in its way`() throws {
+        let folder = try Folder()
+        let path = try Self.writeJob(folder.path)
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+            .replacing("output: run", with: "output: text.jsonl/run")
+        try text.write(toFile: path, atomically: true, encoding: .utf8)
+        let error = #expect(throws: TrainingError.self) { try Self.run(path) }
+        #expect("\(error!)".hasSuffix("cannot be made: \(folder.path)/text.jsonl is no folder"))
+        #expect(error?.exitCode == 2)
+    }
+
     @Test func `a run does not begin anew over an earlier one's checkpoints`() throws {
         let folder = try Folder()
         let job = try Self.writeJob(folder.path)

@@ -27,7 +27,7 @@ public enum Export {
         }
         var model = try ModelConfiguration.load(directory: checkpoint)
         let files = FileManager.default
-        try files.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        try OutputFolder.make(directory, key: "--to")
         var writer = SafetensorsWriter()
         let state = ["first.", "second.", "average."]
         for name in reader.names where !state.contains(where: name.hasPrefix) {

@@ -96,8 +96,9 @@ public struct TeacherRecording {
     public init(_ teacher: Teacher, field: String, path: String) throws {
         self.path = path
         let files = FileManager.default
-        try files.createDirectory(
-            at: URL(filePath: path).deletingLastPathComponent(), withIntermediateDirectories: true)
+        try OutputFolder.make(
+            URL(filePath: path).deletingLastPathComponent().path(percentEncoded: false),
+            key: "output")
         var answered: Set<String> = []
         var kept = Data()
         if let data = files.contents(atPath: path) {

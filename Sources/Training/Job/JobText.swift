@@ -48,8 +48,7 @@ struct JobText {
             isOld = try TokenFile(path: path, fingerprint: fingerprint).sourceMark != mark
         }
         if makes && isOld {
-            try FileManager.default.createDirectory(
-                atPath: job.output, withIntermediateDirectories: true)
+            try OutputFolder.make(job.output, key: "output")
             let tokenizer = try Tokenizer(directory: URL(filePath: job.tokenizer))
             try TokenFile.write(
                 sources: sources, field: job.textField, tokenizer: tokenizer,

@@ -73,8 +73,7 @@ final class RunLog {
     init(_ job: TrainingJob, _ observer: TrainingObserver) throws {
         self.observer = observer
         let path = job.logPath
-        try FileManager.default.createDirectory(
-            atPath: job.output, withIntermediateDirectories: true)
+        try OutputFolder.make(job.output, key: "output")
         if !FileManager.default.fileExists(atPath: path) {
             try Data().write(to: URL(filePath: path))
         }
