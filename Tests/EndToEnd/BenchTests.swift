@@ -15,7 +15,11 @@ import Testing
         ("--experts 2 --top-k 1 --ranks 4", "4 ranks are too many: the model has 2 routed experts"),
         ("--hidden 0", "must not be negative"),
         ("--tokens 5000000", "maximum tokens per rank 5000000 is out of range"),
-        ("--mode low-latency --tokens 200000 --hidden 7168", "memory of this node"),
+        ("--tokens 260000 --hidden 131072", "memory of this node"),
+        (
+            "--mode low-latency --tokens 300",
+            "tokens per rank 300 is out of range: the limits are 0 and 256 (mode low-latency)"
+        ),
         ("--device plane9", "no network device plane9: this node has"),
         ("--transport tcp --device plane9", "no network device plane9: this node has"),
         ("--transport carrier-pigeon", "'carrier-pigeon' is invalid for '--transport"),
@@ -59,7 +63,7 @@ import Testing
         holder.process.terminate()
     }
 
-    @Test(arguments: [("shm", 2), ("shm", 0), ("tcp", 2)], [0.4, 1.5])
+    @Test(arguments: [("shm", 2), ("shm", 0), ("tcp", 2), ("ucx", 2)], [0.4, 1.5])
     func `a rank that is killed is named by every survivor`(
         victim: (transport: String, rank: Int), seconds: Double
     ) throws {

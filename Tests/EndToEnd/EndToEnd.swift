@@ -6,7 +6,7 @@ import Testing
 @Suite(.serialized) struct ServingJobTests {
     static let prompt = "Once upon a time"
 
-    @Test(arguments: [("shm", 2), ("tcp", 2), ("auto", 3)])
+    @Test(arguments: [("shm", 2), ("tcp", 2), ("ucx", 2), ("auto", 3)])
     func `a completion crosses to its experts and back, and reads the same on every transport`(
         transport: String, ranks: Int
     ) async throws {

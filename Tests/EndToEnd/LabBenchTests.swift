@@ -68,7 +68,7 @@ final class LabBenchTests {
         #expect(result["wrong"] as? Int == 0)
         let paths = try #require(result["transports"] as? [[String]])
         #expect(paths[0][1] == "shm")
-        #expect(paths[0][2] == "ucx:tcp/plane0,tcp/plane1")
+        #expect(paths[0][2] == "tcp:plane0,plane1")
         try expectNothingLeft()
     }
 

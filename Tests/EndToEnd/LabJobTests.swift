@@ -41,7 +41,7 @@ final class LabJobTests {
         let found = try await Client(try there.waitUntilServing()).complete(
             ServingJobTests.prompt, tokens: 24)
         #expect(found == expected)
-        #expect(there.logs().contains("rank 1 is reached by ucx:tcp/plane0"))
+        #expect(there.logs().contains("rank 1 is reached by tcp:plane0"))
         #expect(there.stop() == 0, "\(there.errors)")
         there.expectNothingLeft()
         try expectNothingLeft()

@@ -46,7 +46,7 @@ import Testing
     ]
 
     @Test func `garbage on every port of a worker harms nobody`() async throws {
-        let job = try RunningJob(ranks: 2, transport: "tcp")
+        let job = try RunningJob(ranks: 2, transport: "ucx")
         let client = Client(try job.waitUntilServing())
         let before = try await client.complete(ServingJobTests.prompt, tokens: 24)
         let ports = try job.processes(named: "apus-worker").flatMap { try Self.ports(of: $0) }
@@ -55,6 +55,15 @@ import Testing
             for bytes in Self.garbage { try Garbage.send(bytes, port: port) }
         }
         #expect(try await client.complete(ServingJobTests.prompt, tokens: 24) == before)
+        #expect(job.stop() == 0, "\(job.errors)")
+        job.expectNothingLeft()
+    }
+
+    @Test func `ranks that are connected by sockets listen to nobody`() async throws {
+        let job = try RunningJob(ranks: 2, transport: "tcp")
+        _ = try job.waitUntilServing()
+        let ports = try job.processes(named: "apus-worker").flatMap { try Self.ports(of: $0) }
+        #expect(ports.isEmpty, "\(ports)")
         #expect(job.stop() == 0, "\(job.errors)")
         job.expectNothingLeft()
     }

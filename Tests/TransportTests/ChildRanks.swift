@@ -105,7 +105,8 @@ func report(_ text: String) {
         var configuration = FabricConfiguration(
             rank: launch.rank, rankCount: launch.rankCount)
         let environment = ProcessInfo.processInfo.environment
-        configuration.silenceLimit = .seconds(1)
+        let silence = environment["APUS_TEST_SILENCE"].flatMap { Int($0) } ?? 1
+        configuration.silenceLimit = .seconds(silence)
         if let name = environment["APUS_TEST_TRANSPORT"] {
             configuration.transport = try #require(
                 FabricConfiguration.Transport(rawValue: name))
@@ -181,6 +182,8 @@ func report(_ text: String) {
         for peer in fabric.ranks {
             report("PATH \(fabric.rank) to \(peer): \(fabric.path(to: peer))")
         }
+        // Who has left is reached by no path.
+        try fabric.barrier(deadline: Deadline(.seconds(20), "leave"))
     }
 
     private func pattern(_ rank: Rank, _ round: Int, _ offset: Int) -> UInt8 {

@@ -219,7 +219,7 @@ extension JobConfiguration {
         }
     }
 
-    static let transports = ["auto", "shm", "tcp", "rdma"]
+    static let transports = ["auto", "shm", "tcp", "ucx", "rdma"]
     /// What Transport's tables are sized for.
     static let mostRanks = 1024
     /// What a rank's pool of threads is sized for.

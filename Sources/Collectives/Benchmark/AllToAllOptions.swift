@@ -60,6 +60,21 @@ public struct AllToAllOptions: Hashable, Codable, Sendable {
         return configuration
     }
 
+    /// Decoding brings no more; above, normal mode is what DeepEP would use, and the figures of the
+    /// two modes would not be comparable.
+    static let lowLatencyTokenLimit = 256
+
+    /// Checks what can be known before ranks meet.
+    public func validate() throws {
+        if mode == .lowLatency, tokenCount > Self.lowLatencyTokenLimit {
+            throw CollectivesError.limit(
+                "tokens per rank", value: tokenCount, range: 0 ... Self.lowLatencyTokenLimit,
+                origin: "mode low-latency")
+        }
+        try configuration.validate()
+        _ = try generator()
+    }
+
     /// The fields that all ranks must share, each with its name and value.
     func agreement() throws -> [(subject: String, value: String)] {
         var shared = self

@@ -107,7 +107,9 @@ public struct AllToAllResult: Encodable, Sendable {
         hash = String(mixed, radix: 16)
         let rounds = measurements.map(\.rounds).max() ?? 0
         self.rounds = rounds > 0 ? rounds : nil
-        let crosses = transports.joined().contains { $0.hasPrefix("ucx") || $0.hasPrefix("verbs") }
+        let crosses = transports.joined().contains { path in
+            ["tcp", "ucx", "verbs"].contains { path.hasPrefix($0) }
+        }
         let times = [measurements.map(\.dispatch), measurements.map(\.combine)].map {
             Double($0.map(\.limitNanoseconds).max() ?? 0) / 1000
         }

@@ -63,7 +63,7 @@ extension TrainingJob {
             throw TrainingError.job(
                 "ema_decay", fact: "is \(averageDecay): it must be between 0 and 1")
         }
-        let known = ["auto", "shm", "tcp", "rdma"]
+        let known = ["auto", "shm", "tcp", "ucx", "rdma"]
         guard known.contains(transport) else {
             throw TrainingError.job(
                 "transport", fact: "is \(transport): known are " + known.joined(separator: ", "))

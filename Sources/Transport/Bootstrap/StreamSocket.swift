@@ -27,7 +27,8 @@ final class StreamSocket: @unchecked Sendable {
         }
     }
 
-    private convenience init(_ endpoint: NetworkEndpoint) throws(TransportError) {
+    /// A socket of an endpoint's family, which is not connected.
+    convenience init(_ endpoint: NetworkEndpoint) throws(TransportError) {
         let kind =
             Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
             | Int32(SOCK_NONBLOCK.rawValue)
@@ -46,18 +47,34 @@ final class StreamSocket: @unchecked Sendable {
     private func connectOnce(
         _ endpoint: NetworkEndpoint, deadline: Deadline
     ) throws(TransportError) {
+        try beginConnecting(to: endpoint)
+        guard try wait(for: POLLOUT, deadline: deadline) else { throw deadline.missed(by: nil) }
+        try endConnecting(to: endpoint)
+    }
+
+    /// Asks the other side; once the socket takes bytes, `endConnecting` says how it went.
+    func beginConnecting(to endpoint: NetworkEndpoint) throws(TransportError) {
         let status = unsafe endpoint.withAddress { address, length in
             unsafe Glibc.connect(descriptor, address, length)
         }
-        if status == 0 { return }
-        guard errno == EINPROGRESS else { throw .system("connect to \(endpoint)") }
-        guard try wait(for: POLLOUT, deadline: deadline) else { throw deadline.missed(by: nil) }
+        guard status == 0 || errno == EINPROGRESS else { throw .system("connect to \(endpoint)") }
+    }
+
+    func endConnecting(to endpoint: NetworkEndpoint) throws(TransportError) {
         var error: Int32 = 0
         var length = socklen_t(MemoryLayout<Int32>.size)
         _ = unsafe getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &length)
         guard error == 0 else {
             throw .call("connect to \(endpoint)", status: unsafe String(cString: strerror(error)))
         }
+    }
+
+    /// Has the socket leave by an address of this node.
+    func leave(by endpoint: NetworkEndpoint) throws(TransportError) {
+        let bound = unsafe endpoint.withAddress { address, length in
+            unsafe bind(descriptor, address, length)
+        }
+        guard bound == 0 else { throw .system("bind to \(endpoint)") }
     }
 
     static func listen(on endpoint: NetworkEndpoint) throws(TransportError) -> StreamSocket {
@@ -83,7 +100,10 @@ final class StreamSocket: @unchecked Sendable {
     }
 
     /// The port that the kernel chose for a listener on port 0.
-    func localPort() throws(TransportError) -> UInt16 {
+    func localPort() throws(TransportError) -> UInt16 { try localAddress().port }
+
+    /// The numeric address and the port of this end.
+    func localAddress() throws(TransportError) -> (host: String, port: UInt16) {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         let status = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
@@ -93,9 +113,15 @@ final class StreamSocket: @unchecked Sendable {
         }
         guard status == 0 else { throw .system("getsockname") }
         // The port lies at the same place in sockaddr_in and sockaddr_in6.
-        return unsafe withUnsafeBytes(of: &storage) {
+        let port = unsafe withUnsafeBytes(of: &storage) {
             unsafe UInt16($0[2]) << 8 | UInt16($0[3])
         }
+        let host = unsafe withUnsafePointer(to: &storage) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe numericHost($0)
+            }
+        }
+        return (host ?? "", port)
     }
 
     /// False when the deadline passes first.

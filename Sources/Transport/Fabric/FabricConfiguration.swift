@@ -4,12 +4,14 @@ public import Topology
 public struct FabricConfiguration: Sendable {
     /// Which way bytes may take.
     public enum Transport: String, Sendable, CaseIterable {
-        /// Shared memory inside a node, UCX between nodes.
+        /// Shared memory inside a node, TCP between nodes.
         case auto
         /// Shared memory only; all ranks must be on one node.
         case shm
-        /// UCX over TCP between all ranks, also inside a node.
+        /// TCP by the kernel's sockets between all ranks, also inside a node.
         case tcp
+        /// UCX between all ranks, also inside a node: over TCP, or over what `UCX_TLS` names.
+        case ucx
         /// Verbs between all ranks, also inside a node.
         case rdma
         /// Ranks are threads of one process.

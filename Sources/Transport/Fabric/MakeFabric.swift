@@ -60,15 +60,25 @@ private func makeEngine(
     _ outside: EngineOutside
 ) throws(TransportError) -> (any RemoteEngine)? {
     if configuration.transport == .loopback || members.allSatisfy(\.storesReach) { return nil }
-    let core: any EngineCore =
-        configuration.transport == .rdma
-        ? try VerbsCore(configuration: configuration, outside: outside)
-        : try UCXRails(
-            rank: configuration.rank, rankCount: configuration.rankCount,
-            devices: UCXRails.devices(configuration), outside: outside)
     return try ProgressEngine(
-        core, configuration: configuration,
+        makeCore(configuration, outside), configuration: configuration,
         callersProgress: !RankFabric.hasSpareCores(members), outside: outside)
+}
+
+private func makeCore(
+    _ configuration: FabricConfiguration, _ outside: EngineOutside
+) throws(TransportError) -> any EngineCore {
+    switch configuration.transport {
+    case .rdma: try VerbsCore(configuration: configuration, outside: outside)
+    case .ucx:
+        try UCXRails(
+            rank: configuration.rank, rankCount: configuration.rankCount,
+            devices: NetworkDevices.chosen(configuration), outside: outside)
+    case .auto, .shm, .tcp, .loopback:
+        try SocketCore(
+            rank: configuration.rank, rankCount: configuration.rankCount,
+            devices: NetworkDevices.chosen(configuration), outside: outside)
+    }
 }
 
 /// Gives the engines each other's addresses. Also without one: all have mapped each other then.
@@ -118,6 +128,6 @@ private func nodeName(_ configuration: FabricConfiguration) -> String {
     switch configuration.transport {
     case .auto, .shm: return NodeIdentity.current()
     case .loopback: return "\(NodeIdentity.current())/process \(getpid())"
-    case .tcp, .rdma: return "\(NodeIdentity.current())/\(configuration.rank)"
+    case .tcp, .ucx, .rdma: return "\(NodeIdentity.current())/\(configuration.rank)"
     }
 }

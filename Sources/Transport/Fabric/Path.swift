@@ -6,6 +6,8 @@ public enum Path: Hashable, Sendable {
     case loopback
     /// Stores into a mapping that both processes have.
     case sharedMemory
+    /// TCP by the kernel's sockets, through these devices.
+    case tcp(String)
     /// UCX, with the transports and devices that it chose.
     case ucx(String)
     /// RDMA write with immediate through a device's port.
@@ -15,7 +17,7 @@ public enum Path: Hashable, Sendable {
     public var isStore: Bool {
         switch self {
         case .own, .loopback, .sharedMemory: true
-        case .ucx, .verbs: false
+        case .tcp, .ucx, .verbs: false
         }
     }
 }
@@ -27,6 +29,7 @@ extension Path: CustomStringConvertible {
         case .own: "self"
         case .loopback: "loopback"
         case .sharedMemory: "shm"
+        case .tcp(let devices): "tcp:\(devices)"
         case .ucx(let transports): "ucx:\(transports)"
         case .verbs(let device, let port): "verbs:\(device):\(port)"
         }

@@ -123,7 +123,7 @@ final class ProgressEngine: RemoteEngine, @unchecked Sendable {
                 let posting = try unsafe core.put(
                     to: rank, range, source, window: window.identifier,
                     offset: offset, signal: signal, value: value)
-                if callersProgress { for _ in 0 ..< 4 where core.progress() {} }
+                if callersProgress { _ = Self.progress(core, atMost: 4) }
                 return posting
             }
             // The progress thread keeps out of the way of the next post.
@@ -138,9 +138,14 @@ final class ProgressEngine: RemoteEngine, @unchecked Sendable {
     func beginPolling() { pollers.add(1, ordering: .sequentiallyConsistent) }
 
     func poll() {
-        _ = lock.withLockIfAvailable { _ in
-            for _ in 0 ..< 4 where core.progress() {}
-        }
+        _ = lock.withLockIfAvailable { _ in Self.progress(core, atMost: 4) }
+    }
+
+    /// Lets the core go on while it finds something to do; true if it did.
+    private static func progress(_ core: any EngineCore, atMost limit: Int) -> Bool {
+        var count = 0
+        while count < limit, core.progress() { count += 1 }
+        return count > 0
     }
 
     func endPolling(isSleepNext: Bool) {
@@ -263,10 +268,8 @@ extension ProgressEngine {
     /// A bounded stretch of progress under the lock.
     private func turn() -> Bool {
         lock.withLock { _ in
-            var moved = false
-            for _ in 0 ..< 8 where core.progress() { moved = true }
-            core.closeFailed()
-            return moved
+            defer { core.closeFailed() }
+            return Self.progress(core, atMost: 8)
         }
     }
 

@@ -12,6 +12,15 @@ enum NetworkDevices {
         }
     }
 
+    /// The devices that the user, or the lab in `APUS_DEVICES`, names: a plane each. None leaves
+    /// the choice to the core.
+    static func chosen(_ configuration: FabricConfiguration) throws(TransportError) -> [String] {
+        let named = unsafe getenv("APUS_DEVICES").map { unsafe String(cString: $0) }
+        guard let list = configuration.device ?? named else { return [] }
+        try check(list)
+        return list.split(separator: ",").map(String.init)
+    }
+
     static func names() -> [String] {
         guard let list = unsafe if_nameindex() else { return [] }
         defer { unsafe if_freenameindex(list) }
@@ -25,15 +34,17 @@ enum NetworkDevices {
     }
 }
 
-/// An IPv4 address of this node.
+/// An address of this node.
 public struct NetworkAddress: Hashable, Sendable {
     /// The interface that has it.
     public let device: String
-    /// In dotted form.
+    /// In dotted form, or in hexadecimal fields.
     public let address: String
 
-    /// All of them, in the kernel's order.
-    public static func all() -> [NetworkAddress] {
+    /// All IPv4 addresses, in the kernel's order.
+    public static func all() -> [NetworkAddress] { all(family: AF_INET) }
+
+    static func all(family: Int32) -> [NetworkAddress] {
         var list: UnsafeMutablePointer<ifaddrs>?
         guard unsafe getifaddrs(&list) == 0 else { return [] }
         defer { unsafe freeifaddrs(list) }
@@ -42,21 +53,26 @@ public struct NetworkAddress: Hashable, Sendable {
         while let entry = unsafe next {
             unsafe next = entry.pointee.ifa_next
             guard let address = unsafe entry.pointee.ifa_addr,
-                unsafe address.pointee.sa_family == sa_family_t(AF_INET)
+                unsafe address.pointee.sa_family == sa_family_t(family),
+                let host = unsafe numericHost(address)
             else { continue }
-            var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
-            let length = socklen_t(MemoryLayout<sockaddr_in>.size)
-            let status = unsafe getnameinfo(
-                address, length, &text, socklen_t(text.count), nil, 0, NI_NUMERICHOST)
-            guard status == 0 else { continue }
-            let bytes = text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
             found.append(
                 NetworkAddress(
-                    device: unsafe String(cString: entry.pointee.ifa_name),
-                    address: String(decoding: bytes, as: UTF8.self)))
+                    device: unsafe String(cString: entry.pointee.ifa_name), address: host))
         }
         return found
     }
+}
+
+/// The host of an address without its port, in digits.
+func numericHost(_ address: UnsafePointer<sockaddr>) -> String? {
+    let isShort = unsafe address.pointee.sa_family == sa_family_t(AF_INET)
+    let length = isShort ? MemoryLayout<sockaddr_in>.size : MemoryLayout<sockaddr_in6>.size
+    var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+    let status = unsafe getnameinfo(
+        address, socklen_t(length), &text, socklen_t(text.count), nil, 0, NI_NUMERICHOST)
+    guard status == 0 else { return nil }
+    return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
 /// The UCX that this program runs with.

@@ -187,15 +187,4 @@ final class UCXRails: EngineCore {
         let names = rails.map { $0.transports(to: rank) }.filter { !$0.isEmpty }
         return (.ucx(names.isEmpty ? "tcp" : names.joined(separator: ",")), !names.isEmpty)
     }
-
-    /// A rail for each device that the user, or the lab in `APUS_DEVICES`, names; without names
-    /// one rail, for which UCX chooses.
-    static func devices(
-        _ configuration: FabricConfiguration
-    ) throws(TransportError) -> [String] {
-        let named = unsafe getenv("APUS_DEVICES").map { unsafe String(cString: $0) }
-        guard let list = configuration.device ?? named else { return [] }
-        try NetworkDevices.check(list)
-        return list.split(separator: ",").map(String.init)
-    }
 }

@@ -25,7 +25,8 @@ struct AllToAllCommand: ParsableCommand {
     @OptionGroup var group: RankOptions
     @Option(help: "A file of topology/: run on the nodes of a lab of namespaces.") var lab: String?
     @Option(help: "normal or low-latency.") var mode = ExpertParallelConfiguration.Mode.normal
-    @Option(help: "Tokens per rank (default: 4096, low latency 128).") var tokens: Int?
+    @Option(help: "Tokens per rank (default: 4096; low latency 128, at most 256).")
+    var tokens: Int?
     @Option(help: "Values per token.") var hidden = 7168
     @Option(help: "Experts per token.") var topK = 8
     @Option(help: "Routed experts.") var experts = 256
@@ -69,8 +70,7 @@ struct AllToAllCommand: ParsableCommand {
         try reporting {
             if let lab { return try LabHost.becomeLab(lab) }
             let options = try options()
-            _ = try options.generator()
-            try options.configuration.validate()
+            try options.validate()
             if group.transport == .loopback { return try runInThreads(options) }
             try group.onEveryRank { try measure($0, options) }
         }

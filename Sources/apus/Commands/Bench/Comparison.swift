@@ -23,8 +23,10 @@ struct Comparison {
         self.ours = ours
         self.transport = transport
         self.hosts = hosts
-        let isFar = ours.transports.joined().contains { $0.hasPrefix("ucx") }
-        if isFar, hosts.isEmpty, transport != .tcp {
+        let isFar = ours.transports.joined().contains { path in
+            ["tcp", "ucx"].contains { path.hasPrefix($0) }
+        }
+        if isFar, hosts.isEmpty, transport != .tcp, transport != .ucx {
             throw TransportError.unavailable(
                 "--compare between nodes: it needs apus lab, or --transport tcp on one node")
         }
@@ -103,9 +105,10 @@ struct Comparison {
         let ucx =
             ["--mca", "pml", "ucx", "--mca", "pml_ucx_tls", "any"]
             + ["--mca", "pml_ucx_devices", "any"]
-        let isTCP = transport == .tcp || !hosts.isEmpty
+        let crossesAlways = transport == .tcp || transport == .ucx
+        let isTCP = crossesAlways || !hosts.isEmpty
         // Inside a node of a lab Open MPI may use memory where we do.
-        let near = transport == .tcp ? "" : "vader,"
+        let near = crossesAlways ? "" : "vader,"
         let stacks: [(String, [String])] =
             isTCP
             ? [

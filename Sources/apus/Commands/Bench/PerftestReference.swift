@@ -36,7 +36,7 @@ struct PerftestReference {
     init?(fabric: any Fabric, group: RankOptions) throws {
         self.fabric = fabric
         device = group.device
-        isTCP = group.transport == .tcp
+        isTCP = group.transport == .tcp || group.transport == .ucx
         isVerbs = group.transport == .rdma
         let here = FileManager.default.isExecutableFile(
             atPath: Self.program(isVerbs ? "ib_write_lat" : "ucp"))

@@ -8,13 +8,13 @@ struct RankOptions: ParsableArguments {
     @Option(help: "Start this many ranks here; not needed under mpirun, srun or apus lab run.")
     var ranks = 2
 
-    @Option(help: "auto, shm, tcp, rdma or loopback.")
+    @Option(help: "auto (shm inside a node, tcp between), shm, tcp, ucx, rdma or loopback.")
     var transport = FabricConfiguration.Transport.auto
 
     @Option(help: "Network or RDMA devices to use, comma-separated.")
     var device: String?
 
-    @Option(help: "Pretended node of each rank, comma-separated, as 0,0,1,1: UCX between them.")
+    @Option(help: "Pretended node of each rank, comma-separated, as 0,0,1,1: TCP between them.")
     var nodes: String?
 
     /// Runs `body` on every rank: in this process if a launcher started it, else in children.

@@ -1,63 +1,7 @@
-import Foundation
 import Testing
 import Topology
 
 @testable import Transport
-
-/// Not inside a child, which would start children of its own.
-@Suite(.enabled(if: ChildRoles.role == nil), .serialized)
-struct UCXTests {
-    @Test func `puts over UCX land in place before their signals`() throws {
-        try withChildren("exchange", rankCount: 3, extra: ["APUS_TEST_TRANSPORT": "tcp"]) {
-            children in
-            for rank in 0 ..< 3 {
-                let isDone = children.waits(for: "ROLE DONE", rank: rank)
-                let output = children.output(of: rank)
-                #expect(isDone, "\(output)")
-                #expect(!output.contains("WRONG"))
-                #expect(output.contains("to rank \((rank + 1) % 3): ucx:tcp/"), "\(output)")
-            }
-        }
-    }
-
-    @Test func `stores inside a node and UCX between nodes make one fabric`() throws {
-        let extra = ["APUS_TEST_NODES": "0,0,1,1"]
-        try withChildren("exchange", rankCount: 4, extra: extra) { children in
-            for rank in 0 ..< 4 {
-                let isDone = children.waits(for: "ROLE DONE", rank: rank)
-                #expect(isDone, "\(children.output(of: rank))")
-                #expect(!children.output(of: rank).contains("WRONG"))
-            }
-            #expect(children.output(of: 0).contains("to rank 1: shm"))
-            #expect(children.output(of: 0).contains("to rank 2: ucx:"))
-        }
-    }
-
-    @Test(arguments: [SIGKILL, SIGSTOP])
-    func `a killed or stopped rank is named across UCX`(signal: Int32) throws {
-        try withChildren("ring", rankCount: 3, extra: ["APUS_TEST_TRANSPORT": "tcp"]) {
-            children in
-            for rank in 0 ..< 3 { #expect(children.waits(for: "RING RUNS", rank: rank)) }
-            children.send(signal, to: 1)
-            for rank in [0, 2] {
-                let isNamed = children.waits(
-                    for: "ROLE FAILED: rank 1 left during", rank: rank, limit: .seconds(4))
-                #expect(isNamed, "\(children.output(of: rank))")
-            }
-        }
-    }
-
-    @Test func `a device that is not here is named`() throws {
-        let extra = ["APUS_TEST_TRANSPORT": "tcp", "APUS_TEST_DEVICE": "plane9"]
-        try withChildren("exchange", rankCount: 2, extra: extra) { children in
-            for rank in 0 ..< 2 {
-                let isNamed = children.waits(
-                    for: "ROLE FAILED: no network device plane9", rank: rank)
-                #expect(isNamed, "\(children.output(of: rank))")
-            }
-        }
-    }
-}
 
 @Suite struct PutOrderTests {
     private func publication(_ value: UInt64) -> PutOrder.Publication {

@@ -1,0 +1,3 @@
+// epoll, which Swift's Glibc module leaves out.
+#pragma once
+#include <sys/epoll.h>
