@@ -14,6 +14,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
@@ -54,7 +55,7 @@ let package = Package(
                 signals,
                 log,
             ]),
-        room("Cluster", ["Topology", log, yams, nio, nioPosix, nioExtras]),
+        room("Cluster", ["Topology", log, yams, nio, nioPosix, nioExtras, crypto]),
 
         // Programs: parse, wire, run.
         program("apus-coordinator", ["Cluster", "Serving", log, arguments, lifecycle]),
@@ -103,6 +104,7 @@ let package = Package(
 
 // Libraries from outside, named once.
 var arguments: Target.Dependency { library("ArgumentParser", of: "swift-argument-parser") }
+var crypto: Target.Dependency { library("Crypto", of: "swift-crypto") }
 var log: Target.Dependency { library("Logging", of: "swift-log") }
 var nio: Target.Dependency { library("NIOCore", of: "swift-nio") }
 var nioPosix: Target.Dependency { library("NIOPosix", of: "swift-nio") }

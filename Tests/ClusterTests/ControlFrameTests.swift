@@ -65,18 +65,6 @@ import Topology
         #expect("\(error!)".contains("the limit is 16777216"))
     }
 
-    @Test func `a prelude is read from exactly its bytes`() {
-        let token = ControlToken.random()
-        let bytes = Prelude(version: 1, token: token).encoded()
-        #expect(bytes.count == Prelude.byteCount)
-        #expect(Prelude(Array(bytes[..<39])) == nil)
-        #expect(Prelude(bytes + [0]) == nil)
-        let read = Prelude(bytes)
-        #expect(read?.version == 1)
-        #expect(token.matches(read?.token ?? []))
-        #expect(!ControlToken.random().matches(read?.token ?? []))
-    }
-
     @Test func `a token is 64 hexadecimal digits`() throws {
         let token = ControlToken.random()
         #expect(try ControlToken(token.text) == token)

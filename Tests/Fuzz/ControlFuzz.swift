@@ -7,7 +7,7 @@ import Topology
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzControl(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {
     let bytes = Array(UnsafeBufferPointer(start: data, count: size))
-    if let prelude = Prelude(bytes) { precondition(prelude.encoded() == bytes) }
+    shakeHands(bytes)
     var job = Membership(
         configuration: Membership.Configuration(
             rankCount: 3, identity: identity, deadlines: [.join: .seconds(9)],
@@ -29,6 +29,46 @@ public func fuzzControl(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {
         precondition(job.snapshot(now: .seconds(1)).members.count == 3)
     }
     return 0
+}
+
+/// The bytes as a stranger's first ones, and as the answer to a caller's.
+private func shakeHands(_ bytes: [UInt8]) {
+    if let greeting = Greeting(bytes) { precondition(greeting.encoded() == bytes) }
+    if let answer = GreetingAnswer(bytes) {
+        precondition(answer.encoded() == bytes)
+    }
+    var door = DoorHandshake(token, nonce: nonce)
+    var caller = CallerHandshake(token, role: .worker, nonce: nonce)
+    var (atDoor, atCaller) = (bytes[...], bytes[...])
+    var doorIsOpen = true
+    while doorIsOpen, !atDoor.isEmpty {
+        let part = atDoor.prefix(min(door.missing, 1 + Int(bytes[0])))
+        atDoor = atDoor.dropFirst(part.count)
+        switch door.take(Array(part)) {
+        case .wait, .send: break
+        case .admit: preconditionFailure("a stranger proved to have the token")
+        case .turnAway: doorIsOpen = false
+        }
+    }
+    while caller.missing > 0, !atCaller.isEmpty {
+        let part = atCaller.prefix(min(caller.missing, 1 + Int(bytes[0])))
+        atCaller = atCaller.dropFirst(part.count)
+        if case .prove = caller.take(Array(part)) {
+            preconditionFailure("a stranger proved to be the coordinator")
+        }
+    }
+}
+
+private let token = ControlToken.random()
+private let nonce = Handshake.nonce()
+
+extension ControlToken {
+    /// Stands for HMAC, which needs a package: no input of the fuzzer is a proof.
+    func proof(of statement: [UInt8]) -> [UInt8] {
+        [UInt8](repeating: 7, count: Handshake.proofBytes)
+    }
+
+    func isProof(_ proof: [UInt8], of statement: [UInt8]) -> Bool { false }
 }
 
 private let identity = JobIdentity(build: "b", modelDigest: "m", configDigest: "c")

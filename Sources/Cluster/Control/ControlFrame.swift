@@ -50,6 +50,9 @@ public struct Hello: Hashable, Codable, Sendable {
         self.pid = pid
         self.node = node
     }
+
+    /// What its connection must have been proved for.
+    var role: Handshake.Role { rank == nil ? .observer : .worker }
 }
 
 /// What a worker learns when it is let in.

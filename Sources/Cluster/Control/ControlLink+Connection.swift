@@ -40,7 +40,7 @@ extension ControlLink {
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         let pipeline = channel.pipeline.syncOperations
-                        try pipeline.addHandler(PreludeWriter(token: self.configuration.token))
+                        try pipeline.addHandler(CallerHandler(link: self))
                         try ControlChannel.addFraming(to: pipeline)
                         try pipeline.addHandler(LinkHandler(link: self, attempt: attempt))
                     }
@@ -166,19 +166,48 @@ extension ControlLink {
     }
 }
 
-/// Shows the token as soon as the connection stands.
-private final class PreludeWriter: ChannelInboundHandler {
+/// Lets both ends prove that they have the token before anything else is said.
+private final class CallerHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
     typealias OutboundOut = ByteBuffer
-    private let token: ControlToken
+    private let link: ControlLink
+    private var handshake: CallerHandshake
+    private var isOver = false
+    private var isTrusted = false
 
-    init(token: ControlToken) { self.token = token }
+    init(link: ControlLink) {
+        self.link = link
+        handshake = CallerHandshake(
+            link.configuration.token, role: link.configuration.hello.role)
+    }
 
     func channelActive(context: ChannelHandlerContext) {
-        let prelude = Prelude(version: UInt16(ControlProtocol.version), token: token)
-        let bytes = context.channel.allocator.buffer(bytes: prelude.encoded())
-        context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
-        context.fireChannelActive()
+        send(handshake.greeting.encoded(), context)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var bytes = unwrapInboundIn(data)
+        if !isOver {
+            let count = min(handshake.missing, bytes.readableBytes)
+            switch handshake.take(bytes.readBytes(length: count) ?? []) {
+            case .wait: return
+            case .prove(let proof):
+                isTrusted = true
+                send(proof, context)
+                // Whoever comes behind learns only now that there is somebody to talk to.
+                context.fireChannelActive()
+            case .refused(let reason): link.received(.refusal(reason: reason))
+            case .mistrust(let reason): context.fireErrorCaught(FrameError(reason))
+            }
+            isOver = true
+        }
+        if isTrusted, bytes.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(bytes)) }
+    }
+
+    private func send(_ bytes: [UInt8], _ context: ChannelHandlerContext) {
+        let buffer = context.channel.allocator.buffer(bytes: bytes)
+        context.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
     }
 }
 

@@ -3,8 +3,8 @@
 /// A change that an older program would misread raises `version`.
 public enum ControlProtocol {
     /// The version this build speaks.
-    public static let version = 1
-    /// Largest frame either side accepts after the token was shown.
+    public static let version = 2
+    /// Largest frame either side accepts after both proved that they have the token.
     public static let largestFrameBytes = 16 << 20
     /// Largest application payload: a frame less its kind.
     public static let largestPayloadBytes = largestFrameBytes - 64
@@ -18,43 +18,14 @@ public enum ControlProtocol {
     public static let tokenBytes = 32
     /// How often each side says that it lives.
     public static let heartbeatInterval = Duration.milliseconds(500)
-    /// How long a stranger has to show the token.
-    public static let preludeLimit = Duration.seconds(5)
+    /// How long a stranger has to prove that it has the token.
+    public static let doorLimit = Duration.seconds(5)
     /// Strangers at one time.
     ///
     /// More are turned away at once.
     public static let mostStrangers = 64
     /// Messages to a peer that does not read; beyond it the peer is lost.
     public static let mostUnsentBytes = 64 << 20
-}
-
-/// The first bytes of a connection: fixed in size, so that a stranger makes nobody allocate.
-///
-/// `APUS`, version (2 bytes), zero (2 bytes), token (32 bytes); integers are big-endian.
-struct Prelude: Equatable {
-    static let byteCount = 8 + ControlProtocol.tokenBytes
-    private static let magic = Array("APUS".utf8)
-
-    var version: UInt16
-    var token: [UInt8]
-
-    init(version: UInt16, token: ControlToken) {
-        self.version = version
-        self.token = token.bytes
-    }
-
-    /// Reads a prelude, or returns nil if the bytes are none.
-    init?(_ bytes: [UInt8]) {
-        guard bytes.count == Self.byteCount, bytes.starts(with: Self.magic),
-            bytes[6] == 0, bytes[7] == 0
-        else { return nil }
-        version = UInt16(bytes[4]) << 8 | UInt16(bytes[5])
-        token = Array(bytes[8...])
-    }
-
-    func encoded() -> [UInt8] {
-        Self.magic + [UInt8(version >> 8), UInt8(version & 0xff), 0, 0] + token
-    }
 }
 
 /// The secret of one job.
@@ -87,7 +58,7 @@ public struct ControlToken: Hashable, Sendable {
         }
     }
 
-    private init(bytes: [UInt8]) { self.bytes = bytes }
+    init(bytes: [UInt8]) { self.bytes = bytes }
 
     /// 64 hexadecimal digits.
     public var text: String {
@@ -95,11 +66,5 @@ public struct ControlToken: Hashable, Sendable {
             let digits = String(byte, radix: 16)
             return digits.count == 1 ? "0" + digits : digits
         }.joined()
-    }
-
-    /// Compares in a time that does not depend on where the first difference is.
-    func matches(_ other: [UInt8]) -> Bool {
-        guard other.count == bytes.count else { return false }
-        return zip(bytes, other).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0
     }
 }

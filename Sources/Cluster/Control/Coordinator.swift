@@ -66,7 +66,7 @@ public final class Coordinator: Sendable {
                 .childChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try channel.pipeline.syncOperations.addHandler(
-                            PreludeHandler(core: core.value, log: log))
+                            DoorHandler(core: core.value, log: log))
                     }
                 }
             let isPath = ControlChannel.isPath(address)

@@ -12,6 +12,7 @@ final class CoordinatorCore {
     private let token: ControlToken
     private let log: Logger
     private var channels: [ConnectionID: any Channel] = [:]
+    private var roles: [ConnectionID: Handshake.Role] = [:]
     private var observers: Set<ConnectionID> = []
     private var strangers = 0
     private var nextID = 0
@@ -43,19 +44,22 @@ final class CoordinatorCore {
 
     func knockEnded() { strangers -= 1 }
 
-    func accepts(_ prelude: Prelude) -> Bool { token.matches(prelude.token) }
+    /// What a stranger must get through.
+    func handshake() -> DoorHandshake { DoorHandshake(token) }
 
     // MARK: Connections
 
-    func opened(_ channel: any Channel) -> ConnectionID {
+    func opened(_ channel: any Channel, as role: Handshake.Role) -> ConnectionID {
         nextID += 1
         let id = ConnectionID(rawValue: nextID)
         channels[id] = channel
+        roles[id] = role
         return id
     }
 
     func closed(_ id: ConnectionID, reason: String) {
         channels[id] = nil
+        roles[id] = nil
         observers.remove(id)
         apply(.closed(id, reason: reason))
     }
@@ -81,6 +85,9 @@ final class CoordinatorCore {
     }
 
     private func arrived(_ id: ConnectionID, _ hello: Hello) {
+        guard hello.role == roles[id] else {
+            return refuse(id, "a hello of another role than the one that was proved")
+        }
         guard hello.rank == nil else {
             apply(.arrived(id, hello))
             if let end = membership.ending { send(.end(end), to: id) }

@@ -1,21 +1,25 @@
 import Logging
 import NIOCore
 
-/// Keeps strangers outside until they show the token, in a fixed number of bytes and a fixed time.
-final class PreludeHandler: ChannelInboundHandler, RemovableChannelHandler {
+/// Keeps strangers outside until they prove that they have the token, in a fixed number of bytes
+/// and a fixed time.
+final class DoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
+    typealias OutboundOut = ByteBuffer
 
     private let core: CoordinatorCore
     private let log: Logger
-    private var received: [UInt8] = []
+    private var handshake: DoorHandshake
     private var timeout: Scheduled<Void>?
     private var isAdmitted = false
+    private var isTurnedAway = false
     private var isCounted = false
 
     init(core: CoordinatorCore, log: Logger) {
         self.core = core
         self.log = log
+        handshake = core.handshake()
     }
 
     func channelActive(context: ChannelHandlerContext) {
@@ -25,52 +29,57 @@ final class PreludeHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
         isCounted = true
         let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
-        timeout = context.eventLoop.scheduleTask(in: TimeAmount(ControlProtocol.preludeLimit)) {
+        timeout = context.eventLoop.scheduleTask(in: TimeAmount(ControlProtocol.doorLimit)) {
             bound.value.close(promise: nil)
         }
         context.fireChannelActive()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        var bytes = unwrapInboundIn(data)
         if isAdmitted {
             context.fireChannelRead(data)
             return
         }
-        let missing = Prelude.byteCount - received.count
-        received += bytes.readBytes(length: min(missing, bytes.readableBytes)) ?? []
-        guard received.count == Prelude.byteCount else { return }
-        guard let prelude = Prelude(received), core.accepts(prelude) else {
-            log.warning(
-                "a connection from \(context.remoteAddress?.description ?? "?") showed no token")
-            context.close(promise: nil)
-            return
+        var bytes = unwrapInboundIn(data)
+        while bytes.readableBytes > 0, !isAdmitted, !isTurnedAway {
+            let count = min(handshake.missing, bytes.readableBytes)
+            switch handshake.take(bytes.readBytes(length: count) ?? []) {
+            case .wait: break
+            case .send(let answer): send(answer, context)
+            case .admit(let role): admit(as: role, context)
+            case .turnAway(let answer, let reason): turnAway(answer, reason, context)
+            }
         }
-        admit(prelude, rest: bytes, context)
+        if isAdmitted, bytes.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(bytes)) }
     }
 
-    private func admit(_ prelude: Prelude, rest: ByteBuffer, _ context: ChannelHandlerContext) {
+    private func send(_ bytes: [UInt8], _ context: ChannelHandlerContext) {
+        let buffer = context.channel.allocator.buffer(bytes: bytes)
+        context.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
+    }
+
+    private func turnAway(
+        _ answer: [UInt8], _ reason: String, _ context: ChannelHandlerContext
+    ) {
+        isTurnedAway = true
+        log.warning(
+            "a connection from \(context.remoteAddress?.description ?? "?") \(reason)")
+        if !answer.isEmpty { send(answer, context) }
+        context.close(promise: nil)
+    }
+
+    private func admit(as role: Handshake.Role, _ context: ChannelHandlerContext) {
         isAdmitted = true
         leaveDoor()
         do {
             let pipeline = context.pipeline.syncOperations
-            try pipeline.addHandler(ConnectionHandler(core: core), position: .after(self))
+            try pipeline.addHandler(
+                ConnectionHandler(core: core, role: role), position: .after(self))
             try ControlChannel.addFraming(to: pipeline, after: self)
         } catch {
             context.fireErrorCaught(error)
             context.close(promise: nil)
-            return
         }
-        guard prelude.version == UInt16(ControlProtocol.version) else {
-            let reason =
-                "protocol version differs: the coordinator has \(ControlProtocol.version),"
-                + " the worker has \(prelude.version)"
-            let channel = context.channel
-            channel.writeAndFlush(ControlFrame.refusal(reason: reason))
-                .whenComplete { _ in channel.close(promise: nil) }
-            return
-        }
-        if rest.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(rest)) }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -91,17 +100,23 @@ final class PreludeHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 }
 
-/// One connection that showed the token.
+/// One connection that proved to have the token.
 final class ConnectionHandler: ChannelInboundHandler {
     typealias InboundIn = ControlFrame
 
     private let core: CoordinatorCore
+    private let role: Handshake.Role
     private var id: ConnectionID?
     private var fault: String?
 
-    init(core: CoordinatorCore) { self.core = core }
+    init(core: CoordinatorCore, role: Handshake.Role) {
+        self.core = core
+        self.role = role
+    }
 
-    func handlerAdded(context: ChannelHandlerContext) { id = core.opened(context.channel) }
+    func handlerAdded(context: ChannelHandlerContext) {
+        id = core.opened(context.channel, as: role)
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         if let id { core.received(unwrapInboundIn(data), from: id) }

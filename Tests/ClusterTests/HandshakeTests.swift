@@ -1,0 +1,158 @@
+import Foundation
+import Glibc
+import Testing
+
+@testable import Cluster
+
+@Suite struct HandshakeTests {
+    static let token = ControlToken(bytes: (0 ..< 32).map { UInt8($0) })
+    static let callerNonce = (100 ..< 132).map { UInt8($0) }
+    static let doorNonce = (200 ..< 232).map { UInt8($0) }
+
+    static func hex(_ bytes: [UInt8]) -> String {
+        bytes.map { String(format: "%02x", $0) }.joined()
+    }
+
+    /// Golden: Python's `hmac.new(token, bytes([side]) + greeting + door_nonce, "sha256")`.
+    @Test(
+        arguments: [
+            (
+                Handshake.Side.coordinator,
+                "a0559bb9fb56697ff0f84378cb7e4581981108101d0c29031a3da9c086ff657e"
+            ),
+            (.caller, "c958c54b49dac92393e1c6bee9c4a4f167ecc61bfbcd434dbaaf0fa4ecf3253a"),
+        ])
+    func `a proof is HMAC-SHA256 over side, greeting and nonce`(
+        side: Handshake.Side, digest: String
+    ) {
+        let greeting = Greeting(role: .worker, nonce: Self.callerNonce)
+        let statement = Handshake.statement(of: side, greeting, coordinatorNonce: Self.doorNonce)
+        let proof = Self.token.proof(of: statement)
+        #expect(Self.hex(proof) == digest)
+        #expect(Self.token.isProof(proof, of: statement))
+        #expect(!Self.token.isProof(Array(proof.dropLast()), of: statement))
+    }
+
+    /// Lets both ends speak until one is through, in pieces of some bytes.
+    static func meet(
+        _ door: inout DoorHandshake, _ caller: inout CallerHandshake, piece: Int = 7
+    ) -> (door: DoorHandshake.Action, caller: CallerHandshake.Action) {
+        var atDoor = door.takeAll(caller.greeting.encoded(), piece: piece)
+        var atCaller = CallerHandshake.Action.wait
+        if case .send(let answer) = atDoor { atCaller = caller.takeAll(answer, piece: piece) }
+        if case .prove(let proof) = atCaller { atDoor = door.takeAll(proof, piece: piece) }
+        return (atDoor, atCaller)
+    }
+
+    @Test(arguments: Handshake.Role.allCases, [1, 7, 40, 72])
+    func `who has the token is let in, in any pieces`(role: Handshake.Role, piece: Int) {
+        var door = DoorHandshake(Self.token)
+        var caller = CallerHandshake(Self.token, role: role)
+        let (atDoor, atCaller) = Self.meet(&door, &caller, piece: piece)
+        #expect(atDoor == .admit(role))
+        guard case .prove(let proof) = atCaller else { return #expect(Bool(false), "\(atCaller)") }
+        #expect(proof.count == Handshake.proofBytes)
+    }
+
+    @Test func `a caller tells a coordinator without the token, and proves nothing to it`() {
+        var door = DoorHandshake(.random())
+        var caller = CallerHandshake(Self.token, role: .worker)
+        let (_, atCaller) = Self.meet(&door, &caller)
+        guard case .mistrust(let reason) = atCaller else {
+            return #expect(Bool(false), "\(atCaller)")
+        }
+        #expect(reason.contains("did not prove that it has our token"))
+    }
+
+    @Test func `a proof of another connection, role or side is turned away`() {
+        func doorAfterGreeting(_ greeting: Greeting) -> DoorHandshake {
+            var door = DoorHandshake(Self.token, nonce: Self.doorNonce)
+            _ = door.take(greeting.encoded())
+            return door
+        }
+        let greeting = Greeting(role: .worker, nonce: Self.callerNonce)
+        func proof(
+            _ side: Handshake.Side, _ greeting: Greeting, _ nonce: [UInt8]
+        ) -> [UInt8] {
+            Self.token.proof(
+                of: Handshake.statement(of: side, greeting, coordinatorNonce: nonce))
+        }
+        let good = proof(.caller, greeting, Self.doorNonce)
+        var open = doorAfterGreeting(greeting)
+        #expect(open.take(good) == .admit(.worker))
+        let wrong = [
+            proof(.coordinator, greeting, Self.doorNonce),
+            proof(.caller, Greeting(role: .observer, nonce: Self.callerNonce), Self.doorNonce),
+            proof(.caller, greeting, Self.callerNonce),
+            proof(.caller, Greeting(role: .worker, nonce: Self.doorNonce), Self.doorNonce),
+            [UInt8](repeating: 0, count: Handshake.proofBytes),
+        ]
+        for bytes in wrong {
+            var door = doorAfterGreeting(greeting)
+            guard case .turnAway(let answer, _) = door.take(bytes) else {
+                #expect(Bool(false), "\(Self.hex(bytes)) was let in")
+                continue
+            }
+            #expect(answer.isEmpty)
+        }
+    }
+
+    @Test func `another version is told ours, and nothing that the token would make`() {
+        var greeting = Greeting(role: .worker, nonce: Self.callerNonce)
+        greeting.version = 1
+        var door = DoorHandshake(Self.token)
+        guard case .turnAway(let answer, let reason) = door.take(greeting.encoded()) else {
+            return #expect(Bool(false), "another version was let in")
+        }
+        #expect(reason == "speaks protocol version 1, this is \(ControlProtocol.version)")
+        #expect(GreetingAnswer(answer) == GreetingAnswer())
+        var other = GreetingAnswer()
+        other.version = 9
+        var caller = CallerHandshake(Self.token, role: .worker)
+        #expect(
+            caller.take(other.encoded())
+                == .refused(
+                    reason: "protocol version differs: the coordinator has 9, the worker has "
+                        + "\(ControlProtocol.version)"))
+    }
+
+    @Test func `messages are read from exactly their bytes`() {
+        let greeting = Greeting(role: .observer, nonce: Self.callerNonce).encoded()
+        #expect(greeting.count == Greeting.byteCount && Greeting(greeting) != nil)
+        #expect(Greeting(Array(greeting.dropLast())) == nil && Greeting(greeting + [0]) == nil)
+        for (index, value) in [(0, UInt8(0)), (6, 2), (7, 1)] {
+            var bytes = greeting
+            bytes[index] = value
+            #expect(Greeting(bytes) == nil, "byte \(index)")
+        }
+        let answer = GreetingAnswer().encoded()
+        #expect(answer.count == GreetingAnswer.byteCount)
+        #expect(GreetingAnswer(Array(answer.dropLast())) == nil)
+    }
+}
+
+extension DoorHandshake {
+    fileprivate mutating func takeAll(_ bytes: [UInt8], piece: Int) -> Action {
+        var action = Action.wait
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let part = rest.prefix(min(piece, missing))
+            rest = rest.dropFirst(part.count)
+            action = take(Array(part))
+        }
+        return action
+    }
+}
+
+extension CallerHandshake {
+    fileprivate mutating func takeAll(_ bytes: [UInt8], piece: Int) -> Action {
+        var action = Action.wait
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let part = rest.prefix(min(piece, missing))
+            rest = rest.dropFirst(part.count)
+            action = take(Array(part))
+        }
+        return action
+    }
+}
