@@ -35,7 +35,12 @@ final class RankProcess {
         let shape = try ModelConfiguration.load(directory: job.model)
         let compute = try defaultCompute(checkpoint)
         let group = try expertGroup(fabric, shape, compute, engineConfiguration)
-        let model = try load(checkpoint, shape, compute, group)
+        var options = ModelOptions(
+            compute: compute,
+            contextLimit: job.limits.contextTokens > 0 ? job.limits.contextTokens : nil)
+        options.copiesDraftExperts = engineConfiguration.copiesDraftExperts(of: shape)
+        options.sharedHeadBytes = engineConfiguration.sharedHeadBytes
+        let model = try load(checkpoint, shape, options, group)
         let network = DeepSeekNetwork(
             model: model,
             cache: LatentCache(
@@ -65,11 +70,19 @@ final class RankProcess {
             device: job.device.isEmpty ? nil : job.device)
         configuration.joinLimit = .seconds(job.deadlines.connectSeconds)
         configuration.silenceLimit = .seconds(job.deadlines.silenceSeconds)
+        configuration.pollLimit = pollLimit
         let fabric = try makeFabric(configuration, exchange: ControlExchange(link, rank: rank))
         for other in fabric.ranks where other != rank {
             log.info("\(other) is reached by \(fabric.path(to: other))")
         }
         return fabric
+    }
+
+    /// How long a rank looks for a signal before it sleeps. Where every rank has its cores, a wait
+    /// inside a step is for a rank that computes at most that long, and waking from sleep would
+    /// come on top; idle ranks look once and sleep. Elsewhere the transport decides.
+    private var pollLimit: Duration? {
+        job.ranks * job.threads <= cores ? .milliseconds(1) : nil
     }
 
     private func expertGroup(
@@ -82,7 +95,8 @@ final class RankProcess {
         return try ExpertParallelGroup(
             fabric: fabric,
             configuration: shape.expertParallel(
-                maximumTokensPerRank: engine.stepTokens, compute: compute),
+                maximumTokensPerRank: engine.stepTokens, compute: compute,
+                limit: .seconds(job.deadlines.stepSeconds)),
             placement: placement)
     }
 
@@ -94,16 +108,13 @@ final class RankProcess {
     }
 
     private func load(
-        _ checkpoint: Checkpoint, _ shape: ModelConfiguration, _ compute: Compute,
+        _ checkpoint: Checkpoint, _ shape: ModelConfiguration, _ options: ModelOptions,
         _ group: ExpertParallelGroup?
     ) throws -> Model {
         link.enter(.load)
         let link = link
         let model = try Model(
-            checkpoint, configuration: shape,
-            options: ModelOptions(
-                compute: compute,
-                contextLimit: job.limits.contextTokens > 0 ? job.limits.contextTokens : nil),
+            checkpoint, configuration: shape, options: options,
             pool: ThreadPool(threads: job.threads), group: group,
             progress: { progress in
                 link.report(

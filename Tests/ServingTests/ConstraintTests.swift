@@ -246,6 +246,80 @@ import Testing
         }
     }
 
+    @Test func `an automaton's ways are those of the grammar, whatever it forgets`() throws {
+        let grammar = try ConstrainedText.compile(
+            .jsonSchema(#"{"type":"string","pattern":"^(\\w?){200}$"}"#))
+        let automaton = GrammarAutomaton(grammar)
+        var plain = GrammarState(grammar)
+        for byte in "\"azAZ09_x".utf8 {
+            for probe in UInt8.min ... UInt8.max {
+                var steps = 0
+                let next = automaton.next(automaton.id(of: plain), byte: probe, steps: &steps)
+                let wanted = plain.advanced(by: probe, in: grammar)
+                #expect(next.map { automaton.state($0) } ?? wanted == wanted)
+                #expect((next == nil) == wanted.isDead, "byte \(probe)")
+            }
+            plain = plain.advanced(by: byte, in: grammar)
+        }
+    }
+
+    @Test func `many ways cost a state per byte of a token, and forbid no token`() throws {
+        let schema = #"{"type":"string","pattern":"^(\\w?){200}$"}"#
+        let automaton = GrammarAutomaton(try ConstrainedText.compile(.jsonSchema(schema)))
+        // Every word of up to three letters of eight.
+        let letters = Array("abcdefgh".utf8)
+        var words = (0 ... 255).map { [UInt8($0)] }
+        for a in letters {
+            for b in letters { words += [[a, b]] + letters.map { [a, b, $0] } }
+        }
+        let trie = TokenTrie(words)
+        var steps = 0
+        let quote = try #require(
+            automaton.next(
+                automaton.id(of: GrammarState(automaton.grammar)), byte: UInt8(ascii: "\""),
+                steps: &steps))
+        let choices = trie.choices(from: quote, in: automaton)
+        let found = Set(choices.map { Int($0.token) })
+        for index in 256 ..< words.count { #expect(found.contains(index)) }
+        // Three states of two hundred ways each, and a step per node of the tree.
+        steps = 0
+        for _ in 0 ..< 3 { _ = trie.choices(from: quote, in: automaton) }
+        _ = automaton.next(quote, byte: letters[0], steps: &steps)
+        #expect(steps == 1)
+    }
+
+    @Test func `texts of one schema share its grammar`() throws {
+        let shelf = GrammarShelf()
+        let first = try shelf.automaton(of: .jsonSchema(#"{"type":"integer"}"#))
+        #expect(try shelf.automaton(of: .jsonSchema(#"{"type":"integer"}"#)) === first)
+        for limit in 1 ... GrammarShelf.limit {
+            _ = try shelf.automaton(of: .jsonSchema(#"{"type":"string","maxLength":\#(limit)}"#))
+        }
+        #expect(try shelf.automaton(of: .jsonSchema(#"{"type":"integer"}"#)) !== first)
+    }
+
+    @Test func `a recursive model as Pydantic v1 writes it is satisfied`() throws {
+        let schema = ##"""
+            {"$ref":"#/definitions/Node","definitions":{"Node":{"title":"Node","type":"object",
+             "properties":{"value":{"title":"Value","type":"integer"},
+              "next":{"title":"Next","allOf":[{"$ref":"#/definitions/Node"}]}},
+             "required":["value"]}}}
+            """##
+        var depth = 0
+        for seed in UInt64(0) ..< 40 {
+            let text = try Self.sample(.jsonSchema(schema), tokens: 120, seed: seed)
+            var value = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
+            var here = 0
+            while let node = value {
+                #expect(node["value"] is Int, "seed \(seed): \(text)")
+                value = node["next"] as? [String: Any]
+                here += 1
+            }
+            depth = max(depth, here)
+        }
+        #expect(depth > 1)
+    }
+
     @Test func `what stands beside a reference and allOf is asked, too`() throws {
         let schema = ##"""
             {"$defs":{"i":{"type":"integer"}},"$ref":"#/$defs/i",

@@ -130,11 +130,14 @@ enum Golden {
         let expected = try await Self.alone(temperature: temperature)
         #expect(expected.allSatisfy { $0.count == 12 })
         for ranks in [1, 2, 3, 4, 8] {
-            for bits in 0 ..< 8 where ranks == 1 || bits == 0 || bits == 7 || bits == ranks {
+            // Bit 3 matters only where experts could be shared.
+            for bits in ranks == 1 ? Array(0 ..< 8) : [0, 7, 15, ranks] {
                 var setting = EngineRun.Setting(ranks: ranks)
                 setting.engine.overlaps = bits & 1 != 0
                 setting.engine.overlapThreshold = 0
                 setting.engine.speculates = bits & 2 != 0
+                setting.engine.draftCopyBytes = bits & 8 != 0 ? 64 << 20 : 0
+                setting.engine.sharedHeadBytes = bits & 1 != 0 ? 0 : 1 << 40
                 setting.engine.usesPrefixCache = bits & 4 != 0
                 setting.engine.stepTokens = 96
                 setting.engine.promptTokensBesideStreams = 16

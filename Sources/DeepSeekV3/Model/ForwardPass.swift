@@ -12,6 +12,8 @@ final class ForwardPass {
     private let model: Model
     private let work: Workspace
     private let cache: LatentCache
+    /// The ranks that share this pass's experts; nil where all are here.
+    private let group: ExpertParallelGroup?
     let rows: BatchRows
     /// Tokens at home, sorted, where all experts are here.
     private var sorted: LocalExperts.Sorted?
@@ -20,13 +22,20 @@ final class ForwardPass {
     /// Outputs on their way home.
     private var returning: CombineInFlight?
 
-    init(_ model: Model, rows: BatchRows, cache: LatentCache, work: Workspace) {
+    init(
+        _ model: Model, rows: BatchRows, cache: LatentCache, work: Workspace,
+        group: ExpertParallelGroup?
+    ) {
         self.model = model
         self.rows = rows
         self.cache = cache
         self.work = work
+        self.group = group
         work.reserve(rows: max(rows.tokens.count, 1))
     }
+
+    /// Whether other ranks take part.
+    var isCollective: Bool { group != nil }
 
     /// `[rows, hidden]`.
     var stream: Tensor { work.stream.view(rows: 0 ..< rows.tokens.count) }
@@ -45,7 +54,7 @@ final class ForwardPass {
         if !isEmpty {
             model.attention.run(
                 weights.attention, rows: rows, store: cache.stores[layer], in: work)
-            try model.group?.advance()
+            try group?.advance()
             model.work.add(weights.attention.count, rows: rows.tokens.count)
             model.work.add(
                 rows.attention, store: cache.stores[layer], heads: configuration.headCount)
@@ -61,7 +70,7 @@ final class ForwardPass {
             model.work.add(WeightCount(network), rows: rows.tokens.count)
         case .experts(let experts):
             let chosen = chooseExperts(experts, layer: layer)
-            guard let group = model.group else {
+            guard let group else {
                 sorted = model.localExperts.sort(chosen)
                 return
             }
@@ -76,7 +85,7 @@ final class ForwardPass {
 
     /// The shared experts, while tokens or outputs travel.
     func useSharedExperts(_ weights: LayerWeights) throws {
-        try model.group?.advance()
+        try group?.advance()
         guard case .experts(let experts) = weights.feedForward, let shared = experts.shared,
             !rows.tokens.isEmpty
         else { return }
@@ -93,7 +102,7 @@ final class ForwardPass {
             work.reserveExperts(rows: count)
             gatherRows(normed, rows: sorted.tokens, into: work.expertInputs, pool: pool)
             run(experts.routed, offsets: sorted.offsets, rows: count)
-        } else if let group = model.group, let arriving = departing.take() {
+        } else if let group, let arriving = departing.take() {
             let received = try arriving.wait()
             let count = received.gatheredRowCount
             work.reserveExperts(rows: count)

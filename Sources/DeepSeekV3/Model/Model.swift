@@ -33,13 +33,18 @@ public final class Model {
     let localExperts: LocalExperts
     let layers: [LayerWeights]
     let mtp: [MTPWeights]
+    /// Whether `draft` needs no other rank: only those that have something to draft call it.
+    public let draftsAlone: Bool
     /// Called before every pass, so that ranks which share the experts can take part in it.
     public var willRun: ((ModelPass) -> Void)?
     /// Looks inside forward passes; for tests.
     var probe: ((ForwardProbe) -> Void)?
     private let embedding: EmbeddingTable
     private let finalNorm: Tensor
-    private let head: Weight
+    /// The head, one matrix or the slices of the ranks of this node.
+    private let head: [Weight]
+    /// The ranks that compute it together; nil if each does alone.
+    private let nodeHead: NodeProduct?
     private let workspaces: [Workspace]
 
     /// Packs the weights of a checkpoint.
@@ -62,14 +67,18 @@ public final class Model {
             try PendingLayer(configuration, layer: $0, experts: experts, from: loader)
         }
         let mtpCount = options.loadsMTP ? configuration.mtpLayerCount : 0
+        draftsAlone = mtpCount > 0 && (group == nil || options.copiesDraftExperts)
+        let draftExperts = draftsAlone ? Array(0 ..< configuration.routedExpertCount) : experts
         let pendingMTP = try (0 ..< mtpCount).map {
-            try PendingMTP(configuration, index: $0, experts: experts, from: loader)
+            try PendingMTP(configuration, index: $0, experts: draftExperts, from: loader)
         }
         let vocabulary = configuration.vocabularySize
         embedding = try EmbeddingTable(checkpoint, configuration)
         finalNorm = try loader.vector("model.norm.weight", count: configuration.hiddenSize)
-        let pendingHead = try loader.matrix(
-            "lm_head.weight", outputs: vocabulary, inputs: configuration.hiddenSize)
+        nodeHead = try Self.nodeHead(configuration, options, group)
+        let pendingHead = try loader.parts(
+            "lm_head.weight", outputs: vocabulary, inputs: configuration.hiddenSize,
+            nodeHead?.slices.map { (rows: $0, transposed: false) } ?? [(nil, false)])
         weightByteCount = loader.byteCount
         checkpointPaths = checkpoint.shards.map(\.path)
         try loader.load(pool: pool, progress: progress)
@@ -85,7 +94,7 @@ public final class Model {
             options.contextLimit ?? configuration.positionLimit, configuration.positionLimit)
         layers = pendingLayers.map(\.weights)
         mtp = pendingMTP.map(\.weights)
-        head = pendingHead.weight
+        head = pendingHead.map(\.weight)
         attention = LatentAttention(
             configuration, rotary: RotaryTables(configuration, positions: contextLimit),
             compute: compute, pool: pool)
@@ -98,7 +107,7 @@ public final class Model {
 
     /// Bytes of the packed matrices that this rank holds.
     public var packedByteCount: Int {
-        var count = WeightCount([head] + mtp.map(\.projection))
+        var count = WeightCount(head + mtp.map(\.projection))
         for layer in layers + mtp.map(\.layer) { count.add(layer.count) }
         return count.bytes
     }
@@ -117,7 +126,7 @@ public final class Model {
         _ chunks: [SequenceChunk], cache: LatentCache, keepsHidden: Bool = false
     ) throws -> ForwardResult {
         let pass = ForwardPass(
-            self, rows: try rows(chunks, cache), cache: cache, work: workspaces[0])
+            self, rows: try rows(chunks, cache), cache: cache, work: workspaces[0], group: group)
         willRun?(.forward)
         pass.embed()
         probe?(.hidden(layer: -1, pass.stream))
@@ -127,7 +136,7 @@ public final class Model {
             try pass.useRoutedExperts(weights)
             try pass.finish(weights, layer: layer)
         }
-        return result(of: pass, norm: finalNorm, keepsHidden: keepsHidden)
+        return try result(of: pass, norm: finalNorm, keepsHidden: keepsHidden)
     }
 
     /// Runs two batches at once, so that each computes while the other's tokens travel.
@@ -138,8 +147,10 @@ public final class Model {
         _ first: [SequenceChunk], _ second: [SequenceChunk], cache: LatentCache,
         keepsHidden: Bool = false
     ) throws -> (ForwardResult, ForwardResult) {
-        let a = ForwardPass(self, rows: try rows(first, cache), cache: cache, work: workspaces[0])
-        let b = ForwardPass(self, rows: try rows(second, cache), cache: cache, work: workspaces[1])
+        let a = ForwardPass(
+            self, rows: try rows(first, cache), cache: cache, work: workspaces[0], group: group)
+        let b = ForwardPass(
+            self, rows: try rows(second, cache), cache: cache, work: workspaces[1], group: group)
         willRun?(.pair)
         a.embed()
         b.embed()
@@ -153,9 +164,9 @@ public final class Model {
             try b.useSharedExperts(weights)
             try a.finish(weights, layer: layer)
         }
-        let first = result(of: a, norm: finalNorm, keepsHidden: keepsHidden)
+        let first = try result(of: a, norm: finalNorm, keepsHidden: keepsHidden)
         if let last = layers.last { try b.finish(last, layer: layers.count - 1) }
-        return (first, result(of: b, norm: finalNorm, keepsHidden: keepsHidden))
+        return (first, try result(of: b, norm: finalNorm, keepsHidden: keepsHidden))
     }
 
     /// Drafts with the first MTP block: from hidden states and the tokens that follow them, the
@@ -171,8 +182,9 @@ public final class Model {
             throw ModelError.request("the model has no MTP block (num_nextn_predict_layers)")
         }
         let pass = ForwardPass(
-            self, rows: try rows(chunks, cache), cache: cache, work: workspaces[0])
-        willRun?(.draft)
+            self, rows: try rows(chunks, cache), cache: cache, work: workspaces[0],
+            group: draftsAlone ? nil : group)
+        if !draftsAlone { willRun?(.draft) }
         let layer = configuration.layerCount
         join(pass, hidden, block)
         probe?(.hidden(layer: layer - 1, pass.stream))
@@ -180,7 +192,17 @@ public final class Model {
         try pass.useSharedExperts(block.layer)
         try pass.useRoutedExperts(block.layer)
         try pass.finish(block.layer, layer: layer)
-        return result(of: pass, norm: block.headNorm, keepsHidden: keepsHidden)
+        return try result(of: pass, norm: block.headNorm, keepsHidden: keepsHidden)
+    }
+
+    /// The ranks of this node, if they are to compute the head together.
+    private static func nodeHead(
+        _ configuration: ModelConfiguration, _ options: ModelOptions, _ group: ExpertParallelGroup?
+    ) throws -> NodeProduct? {
+        guard let group, configuration.headByteCount >= options.sharedHeadBytes else { return nil }
+        let product = try NodeProduct(
+            group, inputs: configuration.hiddenSize, outputs: configuration.vocabularySize)
+        return product.isShared && !product.slices.contains(where: \.isEmpty) ? product : nil
     }
 
     /// The logical experts to load, in the order of this rank's copies.
@@ -246,27 +268,48 @@ public final class Model {
     }
 
     /// Norms the stream and computes the logits that were asked for.
-    private func result(of pass: ForwardPass, norm: Tensor, keepsHidden: Bool) -> ForwardResult {
+    private func result(
+        of pass: ForwardPass, norm: Tensor, keepsHidden: Bool
+    ) throws -> ForwardResult {
         let stream = pass.stream
         let size = configuration.hiddenSize
         let wanted = pass.rows.wanted
-        let logits = Tensor(rows: wanted.count, columns: configuration.vocabularySize)
+        let logits = Tensor(unfilledRows: wanted.count, columns: configuration.vocabularySize)
         let rows = keepsHidden ? Array(0 ..< stream.rows) : wanted
         let normed = Tensor(rows: rows.count, columns: size)
-        guard !rows.isEmpty else { return ForwardResult(logits: logits, hidden: normed) }
-        gatherRows(stream, rows: rows, into: normed, pool: pool)
-        rmsNorm(
-            normed, weight: norm, epsilon: configuration.normEpsilon, into: normed, pool: pool)
         var inputs = normed
+        if !rows.isEmpty {
+            gatherRows(stream, rows: rows, into: normed, pool: pool)
+            rmsNorm(
+                normed, weight: norm, epsilon: configuration.normEpsilon, into: normed, pool: pool)
+        }
         if keepsHidden && wanted.count < rows.count {
             inputs = Tensor(rows: wanted.count, columns: size)
-            gatherRows(normed, rows: wanted, into: inputs, pool: pool)
+            if !wanted.isEmpty { gatherRows(normed, rows: wanted, into: inputs, pool: pool) }
         }
-        if !wanted.isEmpty {
-            linear(inputs, head, into: logits, compute: compute, pool: pool)
-            work.add(WeightCount([head]), rows: wanted.count)
-        }
+        try useHead(inputs, into: logits, with: pass.isCollective ? nodeHead : nil)
         return ForwardResult(logits: logits, hidden: keepsHidden ? normed : nil)
+    }
+
+    /// The logits of these rows; with a node's ranks also those of theirs, in part.
+    private func useHead(
+        _ inputs: Tensor, into logits: Tensor, with node: NodeProduct?
+    ) throws {
+        if let node {
+            let isDone = try node.run(inputs, into: logits) { rows, part in
+                linear(rows, head[node.place], into: part, compute: compute, pool: pool)
+                work.add(WeightCount([head[node.place]]), rows: rows.rows)
+            }
+            if isDone { return }
+        }
+        guard inputs.rows > 0 else { return }
+        var column = 0
+        let parts = head.map { slice in
+            defer { column += slice.outputs }
+            return LinearPart(inputs, column: 0, slice, into: logits, column: column)
+        }
+        linear(parts, compute: compute, pool: pool)
+        work.add(WeightCount(head), rows: inputs.rows)
     }
 }
 

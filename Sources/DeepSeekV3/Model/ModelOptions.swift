@@ -10,6 +10,12 @@ public struct ModelOptions: Sendable {
     public var contextLimit: Int?
     /// Whether MTP blocks are loaded (default true).
     public var loadsMTP = true
+    /// Whether every rank holds all routed experts of the MTP block, so that drafting needs no
+    /// other rank (default false).
+    public var copiesDraftExperts = false
+    /// Bytes of the head in bf16 from which the ranks of a node compute it together; below, an
+    /// exchange costs more than reading all of it (20 us are a megabyte).
+    public var sharedHeadBytes = 16 << 20
 
     /// The defaults.
     public init(compute: Compute? = nil, contextLimit: Int? = nil, loadsMTP: Bool = true) {
@@ -34,19 +40,32 @@ extension ModelConfiguration {
 }
 
 extension ModelConfiguration {
+    /// Bytes of the head in bf16.
+    var headByteCount: Int { 2 * vocabularySize * hiddenSize }
+
+    /// Bytes of the routed experts of the first MTP block in bf16; 0 without one.
+    public var draftExpertByteCount: Int {
+        guard mtpLayerCount > 0, hasExperts(layer: layerCount) else { return 0 }
+        return 2 * 3 * routedExpertCount * expertIntermediateSize * hiddenSize
+    }
+
     /// How tokens travel between ranks that share this model's experts.
     ///
     /// One output per token and expert goes home and is added there in the gate's order, so any
     /// number of ranks gives the same bits. With fp32 compute nothing is rounded on the way; with
     /// bf16 compute tokens travel as the experts will round them anyway.
+    ///
+    /// - Parameter limit: How long an exchange may wait for a rank.
     public func expertParallel(
         mode: ExpertParallelConfiguration.Mode = .lowLatency, maximumTokensPerRank: Int,
-        compute: Compute
+        compute: Compute, limit: Duration = .seconds(30)
     ) -> ExpertParallelConfiguration {
         let codec: RowCodec = compute == .float32 ? .float32 : .bfloat16
-        return ExpertParallelConfiguration(
+        var parallel = ExpertParallelConfiguration(
             mode: mode, hiddenSize: hiddenSize, topK: activeExpertCount,
             maximumTokensPerRank: maximumTokensPerRank, dispatchCodec: codec,
             combineCodec: codec, addsBeforeReturn: false)
+        parallel.limit = limit
+        return parallel
     }
 }

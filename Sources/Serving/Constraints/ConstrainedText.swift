@@ -4,20 +4,19 @@
 ///    at one byte per token. A byte-level vocabulary has every single byte, so a text that starts
 ///    completable always ends complete: also at the limit of tokens.
 struct ConstrainedText {
-    private let grammar: Grammar
+    private let automaton: GrammarAutomaton
     private let vocabulary: ConstraintVocabulary
     private var state: GrammarState
-    /// What states met before allow: inside a string every character leads back to one state.
-    private var known: [GrammarState: [TokenTrie.Choice]] = [:]
-    /// Each entry may hold the whole vocabulary.
-    private static let knownLimit = 32
 
+    /// - Parameter shelf: Where automata of schemas are kept, if not for this text alone.
     /// - Throws: `ServingError.invalidRequest` for a schema that cannot be used, or for fewer
     ///   tokens than the shortest document has bytes.
     init(
-        _ constraint: OutputConstraint, vocabulary: ConstraintVocabulary, maxNewTokens: Int
+        _ constraint: OutputConstraint, vocabulary: ConstraintVocabulary, maxNewTokens: Int,
+        shelf: GrammarShelf = GrammarShelf()
     ) throws(ServingError) {
-        grammar = try Self.compile(constraint)
+        automaton = try shelf.automaton(of: constraint)
+        let grammar = automaton.grammar
         self.vocabulary = vocabulary
         state = GrammarState(grammar)
         let shortest = grammar.shortest(of: grammar.start)
@@ -53,16 +52,12 @@ struct ConstrainedText {
         guard vocabulary.bytes.indices.contains(token), !vocabulary.bytes[token].isEmpty else {
             return false
         }
-        var next = state
-        for byte in vocabulary.bytes[token] {
-            next = next.advanced(by: byte, in: grammar)
-            if next.isDead { return false }
-        }
-        return next.shortest(in: grammar) <= remaining - 1
+        guard let next = end(of: token) else { return false }
+        return Int(automaton.shortest(next)) <= remaining - 1
     }
 
     /// Which tokens may come next, by id, when `remaining` tokens are left.
-    mutating func mask(remaining: Int) -> [Bool] {
+    func mask(remaining: Int) -> [Bool] {
         var mask = Array(repeating: false, count: vocabulary.trie.tokenCount)
         for choice in choices() where Int(choice.shortest) <= remaining - 1 {
             mask[Int(choice.token)] = true
@@ -75,17 +70,28 @@ struct ConstrainedText {
         return mask
     }
 
-    private mutating func choices() -> [TokenTrie.Choice] {
-        if let choices = known[state] { return choices }
-        let choices = vocabulary.trie.choices(from: state, in: grammar)
-        if known.count >= Self.knownLimit { known = [:] }
-        known[state] = choices
-        return choices
+    private func choices() -> [TokenTrie.Choice] {
+        let id = automaton.id(of: state)
+        return automaton.choices(id) { vocabulary.trie.choices(from: id, in: automaton) }
+    }
+
+    /// Where a token leads, nil if nowhere.
+    private func end(of token: Int) -> GrammarAutomaton.ID? {
+        var steps = 0
+        var id = automaton.id(of: state)
+        for byte in vocabulary.bytes[token] {
+            guard let next = automaton.next(id, byte: byte, steps: &steps) else { return nil }
+            id = next
+        }
+        return id
     }
 
     /// Moves past a token that was chosen.
     mutating func append(_ token: Int) {
-        for byte in vocabulary.bytes[token] { state = state.advanced(by: byte, in: grammar) }
+        guard let end = end(of: token) else {
+            preconditionFailure("token \(token) was appended, which the grammar does not allow")
+        }
+        state = automaton.state(end)
     }
 }
 

@@ -11,6 +11,15 @@ extension SchemaCompiler {
         return merged
     }
 
+    /// The reference in an `allOf` that asks for nothing else.
+    static func onlyReference(_ members: [(key: String, value: JSONValue)]) -> JSONValue? {
+        let rest = members.filter { !annotations.contains($0.key) }
+        guard rest.count == 1, rest[0].key == "allOf", let parts = rest[0].value.array,
+            parts.count == 1, let part = parts[0].object, part.count == 1, part[0].key == "$ref"
+        else { return nil }
+        return part[0].value
+    }
+
     /// The plain schemas that a schema asks all of: references followed, `allOf` taken apart.
     private mutating func gather(
         _ schema: JSONValue, path: String, depth: Int, into parts: inout [JSONValue]

@@ -94,6 +94,10 @@ extension SchemaCompiler {
         case .reference:
             return try resolve(schema["$ref"] ?? .null, path: path, depth: depth)
         case .all:
+            // Pydantic v1 writes every reference so; merged, one that leads back would not end.
+            if let reference = Self.onlyReference(members) {
+                return try resolve(reference, path: path, depth: depth)
+            }
             let merged = try allOf(schema, path: path)
             return try rule(for: merged, path: path, depth: depth + 1)
         case .combination(let key):

@@ -41,19 +41,20 @@ struct TokenTrie: Sendable {
     /// single bytes are always looked at.
     private static let stepsPerNode = 32
 
-    /// Every token that leads from `state` to a state that can be completed, within the limit.
-    func choices(from state: GrammarState, in grammar: Grammar) -> [Choice] {
+    /// Every token that leads from a state to a state that can be completed, within the limit.
+    func choices(
+        from state: GrammarAutomaton.ID, in automaton: GrammarAutomaton
+    ) -> [Choice] {
         var choices: [Choice] = []
-        var open: [(node: Int, state: GrammarState)] = [(0, state)]
+        var open: [(node: Int, state: GrammarAutomaton.ID)] = [(0, state)]
         var steps = 0
         while let (node, state) = open.popLast() {
             if node != 0, steps > nodes.count * Self.stepsPerNode { break }
             for child in nodes[node].children {
-                let next = state.advanced(
-                    by: nodes[Int(child)].byte, in: grammar, steps: &steps)
-                if next.isDead { continue }
+                let byte = nodes[Int(child)].byte
+                guard let next = automaton.next(state, byte: byte, steps: &steps) else { continue }
                 if !nodes[Int(child)].tokens.isEmpty {
-                    let shortest = Int32(clamping: next.shortest(in: grammar))
+                    let shortest = automaton.shortest(next)
                     choices += nodes[Int(child)].tokens.map {
                         Choice(token: $0, shortest: shortest)
                     }

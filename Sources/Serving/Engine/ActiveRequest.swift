@@ -13,8 +13,10 @@ struct ActiveRequest {
     /// Why the text ended, once it has.
     private(set) var finish: FinishReason?
 
-    init(_ request: GenerationRequest, vocabulary: () -> ConstraintVocabulary?) throws(ServingError)
-    {
+    init(
+        _ request: GenerationRequest, shelf: GrammarShelf = GrammarShelf(),
+        vocabulary: () -> ConstraintVocabulary?
+    ) throws(ServingError) {
         self.request = request
         sampler = Sampler(request.sampling, prompt: request.prompt)
         usage.promptTokens = request.prompt.count
@@ -25,7 +27,8 @@ struct ActiveRequest {
                     parameter: "response_format")
             }
             constraint = try ConstrainedText(
-                wanted, vocabulary: vocabulary, maxNewTokens: request.maxNewTokens)
+                wanted, vocabulary: vocabulary, maxNewTokens: request.maxNewTokens,
+                shelf: shelf)
         }
         if request.maxNewTokens == 0 { finish = .length }
     }

@@ -1,6 +1,7 @@
 public import DeepSeekV3
 import Foundation
 import Synchronization
+import Tensors
 import Topology
 
 /// Generates texts on one rank: a loop on a thread of its own that performs numbered steps with all
@@ -84,6 +85,8 @@ public final class Engine: Sendable {
         let core = EngineCore(
             network, configuration: configuration, vocabulary: { lazyVocabulary.value })
         publish(core, StepTime())
+        // Every step makes its logits anew: mapped and cleared each time, they are 3% of a step.
+        Tensor.recycleMemory()
         do {
             while try turn(core, report: report) {}
         } catch {

@@ -1,34 +1,6 @@
 import DeepSeekV3
 import Tensors
 
-/// How one rank's engine works.
-public struct EngineConfiguration: Codable, Hashable, Sendable {
-    /// Sequences in the batch at once.
-    public var runningLimit = 64
-    /// Requests that wait for room.
-    public var waitingLimit = 512
-    /// Tokens of one step, prompts and streams together.
-    public var stepTokens = 512
-    /// Prompt tokens of a step that also serves running streams.
-    public var promptTokensBesideStreams = 128
-    /// Whether prefixes are kept for later requests.
-    public var usesPrefixCache = true
-    /// Whether MTP drafts tokens, where the checkpoint has it.
-    public var speculates = true
-    /// Streams on one rank beyond which drafting costs more than it saves.
-    public var speculationStreams = 8
-    /// Whether steps are split in two micro-batches that hide each other's all-to-all.
-    public var overlaps = true
-    /// The share of a step in which tokens must travel unhidden before splitting is tried.
-    ///
-    /// Waiting for a rank that still computes is no travel. Steps stay split where that turns out
-    /// faster (`OverlapChoice`). 0 always splits.
-    public var overlapThreshold = 0.1
-
-    /// The defaults.
-    public init() {}
-}
-
 /// What happened to one request in a step.
 public struct EngineReport: Codable, Hashable, Sendable {
     /// The request.
@@ -44,6 +16,7 @@ final class EngineCore {
     let configuration: EngineConfiguration
     let network: any SequenceNetwork
     private let vocabulary: () -> ConstraintVocabulary?
+    private let shelf = GrammarShelf()
     private(set) var scheduler: Scheduler
     private var active: [RequestID: ActiveRequest] = [:]
     private(set) var reports: [EngineReport] = []
@@ -55,6 +28,8 @@ final class EngineCore {
     private var plannedTokens = 0
     /// Its streams, if it has nothing else.
     private var plannedStreams = 0
+    /// Whether it drafts after the step.
+    private var drafts = false
     private var newTokens = 0
 
     init(
@@ -80,7 +55,7 @@ final class EngineCore {
     func submit(_ request: GenerationRequest) {
         do throws(ServingError) {
             try check(request)
-            let state = try ActiveRequest(request, vocabulary: vocabulary)
+            let state = try ActiveRequest(request, shelf: shelf, vocabulary: vocabulary)
             try scheduler.submit(request)
             active[request.id] = state
         } catch {
@@ -110,6 +85,7 @@ final class EngineCore {
         if plan == nil { plan = scheduler.plan() }
         guard let plan, !plan.isEmpty else {
             self.plan = nil
+            drafts = false
             return nil
         }
         var wishes: StepWishes = []
@@ -120,7 +96,8 @@ final class EngineCore {
         {
             wishes.insert(.overlap)
         }
-        if drafts(plan) { wishes.insert(.draft) }
+        drafts = canDraft(plan)
+        if drafts, !network.draftsAlone { wishes.insert(.draft) }
         return wishes
     }
 
@@ -131,7 +108,7 @@ final class EngineCore {
             exposed: time.exposed - time.skew, wasSplit: wishes.contains(.overlap))
         drafting.note(
             streams: plannedStreams, seconds: time.total - time.stepWait, tokens: newTokens,
-            drafted: wishes.contains(.draft))
+            drafted: drafts || wishes.contains(.draft))
         (plannedTokens, plannedStreams, newTokens) = (0, 0, 0)
     }
 
@@ -139,7 +116,7 @@ final class EngineCore {
     func step(_ wishes: StepWishes) throws {
         let entries = plan ?? []
         plan = nil
-        let keepsHidden = wishes.contains(.draft)
+        let keepsHidden = drafts || wishes.contains(.draft)
         var results: [EntryResult] = []
         if wishes.contains(.overlap) {
             let (first, second) = StepEntry.halves(of: entries)
@@ -197,7 +174,7 @@ extension EngineCore {
     }
 
     /// Drafting pays while streams are few: each verified draft is one more row to compute.
-    private func drafts(_ plan: [StepEntry]) -> Bool {
+    private func canDraft(_ plan: [StepEntry]) -> Bool {
         configuration.speculates && network.canDraft
             && plan.count <= configuration.speculationStreams
             && drafting.drafts(streams: plan.count)

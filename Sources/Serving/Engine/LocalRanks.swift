@@ -124,13 +124,16 @@ public final class LocalRanks: Sendable {
                 fabric: fabric,
                 configuration: shape.expertParallel(
                     maximumTokensPerRank: configuration.engine.stepTokens,
-                    compute: configuration.compute),
+                    compute: configuration.compute, limit: configuration.stepLimit),
                 placement: try .contiguous(
                     expertCount: shape.routedExpertCount, rankCount: configuration.ranks))
         }
+        var options = ModelOptions(compute: configuration.compute)
+        options.copiesDraftExperts = configuration.engine.copiesDraftExperts(of: shape)
+        options.sharedHeadBytes = configuration.engine.sharedHeadBytes
         let model = try Model(
             try Checkpoint(directory: configuration.directory), configuration: shape,
-            options: ModelOptions(compute: configuration.compute),
+            options: options,
             pool: ThreadPool(threads: configuration.threads), group: group)
         let blockTokens = configuration.blockTokens
         let cache = LatentCache(

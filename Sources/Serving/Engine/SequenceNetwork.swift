@@ -19,6 +19,9 @@ public protocol SequenceNetwork: AnyObject {
     /// Whether `draft` may be called.
     var canDraft: Bool { get }
 
+    /// Whether `draft` needs no other rank.
+    var draftsAlone: Bool { get }
+
     /// Whether tokens travel to experts on other ranks.
     var sharesExperts: Bool { get }
 
@@ -59,6 +62,7 @@ public final class DeepSeekNetwork: SequenceNetwork {
     public var blockCount: Int { cache.blockCount }
     public var blockTokens: Int { cache.blockTokens }
     public var canDraft: Bool { model.canDraft }
+    public var draftsAlone: Bool { model.draftsAlone }
     public var sharesExperts: Bool { model.group != nil }
 
     public func forward(_ chunks: [SequenceChunk], keepsHidden: Bool) throws -> ForwardResult {

@@ -23,6 +23,8 @@ extension EngineConfiguration {
         try Setting.check("stepTokens", stepTokens, 1, 1 << 17)
         try Setting.check("promptTokensBesideStreams", promptTokensBesideStreams, 1, 1 << 17)
         try Setting.check("speculationStreams", speculationStreams, 0, 1 << 16)
+        try Setting.check("draftCopyBytes", draftCopyBytes, 0, 1 << 40)
+        try Setting.check("sharedHeadBytes", sharedHeadBytes, 0, 1 << 40)
         try Setting.check("overlapThreshold", overlapThreshold, 0, 1)
     }
 }

@@ -13,7 +13,12 @@ struct DraftChoice {
         var seconds = 0.0
         var tokens = 0.0
 
+        /// Beside a step that was disturbed by other work on the machine the first is nothing.
+        private static let mostTimesMean = 3.0
+
         mutating func add(_ seconds: Double, _ tokens: Int, weight: Double) {
+            let limit = self.seconds > 0 ? self.seconds * Self.mostTimesMean : seconds
+            let seconds = min(seconds, limit)
             self.seconds += weight * (seconds - self.seconds)
             self.tokens += weight * (Double(tokens) - self.tokens)
         }

@@ -12,5 +12,6 @@ struct BenchCommand: ParsableCommand {
             KernelsCommand.self,
             LinkCommand.self,
             OverlapCommand.self,
+            SpeculationCommand.self,
         ])
 }

@@ -1,0 +1,39 @@
+public import DeepSeekV3
+
+/// How one rank's engine works.
+public struct EngineConfiguration: Codable, Hashable, Sendable {
+    /// Sequences in the batch at once.
+    public var runningLimit = 64
+    /// Requests that wait for room.
+    public var waitingLimit = 512
+    /// Tokens of one step, prompts and streams together.
+    public var stepTokens = 512
+    /// Prompt tokens of a step that also serves running streams.
+    public var promptTokensBesideStreams = 128
+    /// Whether prefixes are kept for later requests.
+    public var usesPrefixCache = true
+    /// Whether MTP drafts tokens, where the checkpoint has it.
+    public var speculates = true
+    /// Streams on one rank beyond which drafting costs more than it saves.
+    public var speculationStreams = 8
+    /// Bytes of the MTP block's experts up to which every rank holds them all, so that drafting
+    /// takes no exchange; 0 shares them as all others are.
+    public var draftCopyBytes = 64 << 20
+    /// Bytes of the model's head from which the ranks of a node compute it together.
+    public var sharedHeadBytes = 16 << 20
+    /// Whether steps are split in two micro-batches that hide each other's all-to-all.
+    public var overlaps = true
+    /// The share of a step in which tokens must travel unhidden before splitting is tried.
+    ///
+    /// Waiting for a rank that still computes is no travel. Steps stay split where that turns out
+    /// faster (`OverlapChoice`). 0 always splits.
+    public var overlapThreshold = 0.1
+
+    /// The defaults.
+    public init() {}
+
+    /// Whether every rank is to hold all routed experts of a model's MTP block.
+    public func copiesDraftExperts(of shape: ModelConfiguration) -> Bool {
+        speculates && shape.draftExpertByteCount <= draftCopyBytes
+    }
+}

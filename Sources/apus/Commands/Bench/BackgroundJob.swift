@@ -1,0 +1,70 @@
+import Cluster
+import Foundation
+import Synchronization
+
+/// A job that serves while a benchmark asks it, and leaves nothing behind.
+final class BackgroundJob: Sendable {
+    private struct State {
+        var outcome: Result<JobConfiguration.Endpoint, any Error>?
+        var waiting: CheckedContinuation<JobConfiguration.Endpoint, any Error>?
+    }
+
+    private let stopFlag = StopFlag()
+    private let state = Mutex(State())
+    private let ended = DispatchSemaphore(value: 0)
+
+    /// Starts a job, on any free port.
+    init(_ job: JobConfiguration) throws {
+        var served = job
+        served.http.port = 0
+        let launcher = Handover(try Launcher(served))
+        let thread = Thread { [self] in
+            defer { ended.signal() }
+            do {
+                let display = Launcher.Display(
+                    snapshot: { _ in }, ready: { self.settle(.success($0)) })
+                try launcher.value.run(stop: stopFlag, display: display)
+                settle(.failure(ClusterError.command("job \(job.name) ended too early")))
+            } catch { settle(.failure(error)) }
+        }
+        thread.stackSize = 8 << 20
+        thread.start()
+    }
+
+    /// Where it serves, once it does.
+    func endpoint() async throws -> JobConfiguration.Endpoint {
+        try await withCheckedThrowingContinuation { continuation in
+            let outcome = state.withLock { state in
+                if state.outcome == nil { state.waiting = continuation }
+                return state.outcome
+            }
+            if let outcome { continuation.resume(with: outcome) }
+        }
+    }
+
+    /// Ends the job, and returns when its processes are gone.
+    func stop() {
+        stopFlag.raise(SIGTERM)
+        ended.wait()
+    }
+
+    /// The first outcome counts.
+    private func settle(_ outcome: Result<JobConfiguration.Endpoint, any Error>) {
+        let waiting = state.withLock { state in
+            guard state.outcome == nil else {
+                return nil as CheckedContinuation<JobConfiguration.Endpoint, any Error>?
+            }
+            state.outcome = outcome
+            defer { state.waiting = nil }
+            return state.waiting
+        }
+        waiting?.resume(with: outcome)
+    }
+
+    /// Safe because: one thread makes the launcher, and one other uses it from then on.
+    private final class Handover: @unchecked Sendable {
+        let value: Launcher
+
+        init(_ value: Launcher) { self.value = value }
+    }
+}
