@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""Trains runs that differ in one thing and compares their losses over the last fifth.
+
+Usage: training_pairs.py JOB.yaml RUNS [--apus PROGRAM] [--seeds 1,2,3] [--side-by-side 1]
+                         [--report] [--svg FILE]
+
+Per seed, all with the weights and the order of data of the first:
+  bf16     the job
+  again    half the sequences, twice the micro-batches: sums in another order, as rounding differs
+  rate     a learning rate 1% higher: a change that should mean nothing
+  fp8      in FP8 from the first step
+  fork     in FP8 from the first checkpoint of the bf16 run
+  no-bias  without bias updates
+Runs that are complete in RUNS are not repeated; --report compares those that are there.
+"""
+import argparse
+import concurrent.futures
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+
+PATHS = ("model", "tokenizer", "train", "validation")
+COLOURS = {
+    "again": "#3f8fb5", "rate": "#2a9d4a", "fp8": "#d7263d", "fork": "#f18f01",
+    "no-bias": "#888888"}
+
+
+def keys(path):
+    """The values of a job file by key, with absolute paths."""
+    folder = os.path.dirname(os.path.abspath(path))
+    found = {}
+    for line in open(path):
+        match = re.match(r"(\w+):\s*(.*)", line)
+        if not match:
+            continue
+        key, value = match.groups()
+        if key in PATHS:
+            names = [name.strip() for name in value.strip("[]").split(",")]
+            names = [os.path.join(folder, name) for name in names]
+            value = json.dumps(names if value.startswith("[") else names[0])
+        found[key] = value
+    return found
+
+
+def variants(job):
+    rate, sequences = float(job["learning_rate"]), int(job["sequences"])
+    return {
+        "bf16": {},
+        "again": {"sequences": sequences // 2, "micro_batches": 2},
+        "rate": {"learning_rate": 1.01 * rate},
+        "fp8": {"precision": "float8"},
+        "fork": {"precision": "float8"},
+        "no-bias": {"bias_step": 0},
+    }
+
+
+def first_checkpoint(job):
+    return f"step-{int(job['checkpoint_every']):08d}"
+
+
+def train(program, job, folder, name, seed):
+    run = f"{folder}/{name}-{seed}"
+    if os.path.exists(run + "/loss.svg"):
+        return
+    shutil.rmtree(run, ignore_errors=True)
+    if name == "fork":
+        source, step = f"{folder}/bf16-{seed}", first_checkpoint(job)
+        shutil.copytree(f"{source}/checkpoints/{step}", f"{run}/checkpoints/{step}")
+        for file in ("metrics.jsonl", "train.tokens"):
+            shutil.copy(f"{source}/{file}", run)
+    with open(run + ".yaml", "w") as file:
+        for key, value in {**job, "seed": seed, "output": json.dumps(run)}.items():
+            file.write(f"{key}: {value}\n")
+    command = [program, "train", run + ".yaml"] + (["--resume"] if name == "fork" else [])
+    with open(run + ".log", "w") as log:
+        subprocess.run(command, stdout=log, stderr=log, check=True)
+
+
+def read(folder, name, seed):
+    """The steps of a complete run; nothing of another."""
+    run = f"{folder}/{name}-{seed}"
+    if not os.path.exists(run + "/loss.svg"):
+        return None
+    with open(run + "/metrics.jsonl") as file:
+        return [json.loads(line) for line in file]
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
+def spread(values):
+    """Mean and standard error."""
+    if len(values) < 2:
+        return f"{mean(values):+.3f}"
+    return f"{mean(values):+.3f} ± {statistics.stdev(values) / len(values) ** 0.5:.3f}"
+
+
+def difference(own, base, low, high):
+    """In percent of the base, over steps low + 1 to high."""
+    sums = [sum(line["loss"] for line in lines[low:high]) for lines in (own, base)]
+    return 100 * (sums[0] / sums[1] - 1)
+
+
+def table(runs, seeds):
+    steps = len(runs["bf16", seeds[0]])
+    first = steps - steps // 5
+    print(f"Steps {first + 1} to {steps}; loss against bf16 of the same seed in percent.\n")
+    print("| | " + " | ".join(f"seed {seed}" for seed in seeds) + " | mean | violation |")
+    print("|---" * (len(seeds) + 3) + "|")
+    for name in ["bf16", *COLOURS]:
+        cells, apart, violations = [], [], []
+        for seed in seeds:
+            own, base = runs.get((name, seed)), runs["bf16", seed]
+            if not own:
+                cells.append("")
+                continue
+            violations.append(mean([line["expert_violation"] for line in own[first:]]))
+            if name == "bf16":
+                cells.append(f"{mean([line['loss'] for line in own[first:]]):.4f}")
+            else:
+                apart.append(difference(own, base, first, steps))
+                cells.append(f"{apart[-1]:+.3f}")
+        if violations:
+            total = spread(apart) if apart else ""
+            print(f"| {name} | " + " | ".join(cells) + f" | {total} | {mean(violations):.2f} |")
+
+
+def picture(path, runs, seeds, window=40):
+    """Every run's loss against bf16's of the same seed, means over a window of steps."""
+    width, height, margin = 900, 420, 60
+    steps = len(runs["bf16", seeds[0]])
+    curves = [
+        (name, [(k, difference(own, runs["bf16", seed], k - window, k))
+                for k in range(window, steps + 1, 10)])
+        for (name, seed), own in runs.items() if name != "bf16"]
+    values = [value for _, points in curves for _, value in points]
+    low, high = min(values + [0]), max(values + [0])
+
+    def x(step):
+        return margin + step / steps * (width - 2 * margin)
+
+    def y(value):
+        return height - margin - (value - low) / (high - low) * (height - 2 * margin)
+
+    def text(x, y, words, more=""):
+        return f'<text x="{x:.0f}" y="{y:.0f}"{more}>{words}</text>'
+
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        'font-family="Helvetica, Arial, sans-serif" font-size="12">',
+        '<rect width="100%" height="100%" fill="white"/>']
+    tick = 0.5 if high - low > 1 else 0.1
+    for index in range(round(low / tick), round(high / tick) + 1):
+        value = index * tick
+        out.append(
+            f'<line x1="{margin}" x2="{width - margin}" y1="{y(value):.1f}" y2="{y(value):.1f}" '
+            f'stroke="{"#bbbbbb" if index == 0 else "#eeeeee"}"/>')
+        out.append(text(8, y(value) + 4, f"{value:+.1f}%"))
+    for step in range(0, steps + 1, steps // 4):
+        out.append(text(x(step), height - margin + 34, step, ' text-anchor="middle"'))
+    for name, points in curves:
+        line = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in points)
+        out.append(
+            f'<polyline points="{line}" fill="none" stroke="{COLOURS[name]}" opacity="0.8"/>')
+    for index, name in enumerate(name for name in COLOURS if name in dict(curves)):
+        out.append(text(margin + 80 * index, 40, name, f' fill="{COLOURS[name]}"'))
+    words = f"training loss against bf16 of the same seed, means over {window} steps"
+    out.append(text(margin, 20, words) + "</svg>")
+    with open(path, "w") as file:
+        file.write("\n".join(out) + "\n")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("job")
+    parser.add_argument("runs")
+    parser.add_argument("--apus", default=".build/release/apus")
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--side-by-side", type=int, default=1)
+    parser.add_argument("--report", action="store_true")
+    parser.add_argument("--svg")
+    options = parser.parse_args()
+    job = keys(options.job)
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    folder = os.path.abspath(options.runs)
+    os.makedirs(folder, exist_ok=True)
+    changes = variants(job)
+    if not options.report:
+        # Forks begin with a checkpoint of the others.
+        for names in ([name for name in changes if name != "fork"], ["fork"]):
+            with concurrent.futures.ThreadPoolExecutor(options.side_by_side) as pool:
+                waiting = [
+                    pool.submit(train, options.apus, {**job, **changes[name]}, folder, name, seed)
+                    for seed in seeds for name in names]
+                for run in waiting:
+                    run.result()
+    found = {(name, seed): read(folder, name, seed) for name in changes for seed in seeds}
+    runs = {key: lines for key, lines in found.items() if lines}
+    seeds = [seed for seed in seeds if ("bf16", seed) in runs]
+    if not seeds:
+        raise SystemExit(f"{folder} holds no complete bf16 run")
+    runs = {key: lines for key, lines in runs.items() if key[1] in seeds}
+    table(runs, seeds)
+    if options.svg:
+        picture(options.svg, runs, seeds)
+
+
+main()
