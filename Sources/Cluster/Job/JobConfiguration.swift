@@ -17,7 +17,7 @@ public struct JobConfiguration: Codable, Hashable, Sendable {
     ///
     /// Default 1.
     public var threads = 1
-    /// How bytes travel between ranks: auto, shm, tcp or rdma.
+    /// How bytes travel between ranks: auto, shm, tcp, ucx or rdma.
     ///
     /// Default auto.
     public var transport = "auto"

@@ -80,7 +80,7 @@ public struct TrainingJob: Codable, Sendable {
     public var rampSteps = 0
     /// Decay of the weights' exponential moving average, as 0.999; none is kept without.
     public var averageDecay: Float?
-    /// How bytes travel between ranks: auto, shm, tcp or rdma. Default auto.
+    /// How bytes travel between ranks: auto, shm, tcp, ucx or rdma. Default auto.
     public var transport = "auto"
     /// A model whose answers are learned, recorded before the run begins.
     public var teacher: Teacher?

@@ -26,7 +26,7 @@ struct LaunchCommand: ParsableCommand {
     @Option(help: "Workers, instead of the job's count.") var ranks: Int?
     @Option(help: "Threads per rank, instead of the job's.") var threads: Int?
     @Option(help: "The model's folder, instead of the job's.") var model: String?
-    @Option(help: "auto, shm, tcp or rdma, instead of the job's.") var transport: String?
+    @Option(help: "auto, shm, tcp, ucx or rdma, instead of the job's.") var transport: String?
     @Option(help: "Port of the HTTP API, instead of the job's; 0 takes a free one.")
     var httpPort: Int?
     @Option(help: "Ask this once the job serves, stream the answer, and go on serving.")
