@@ -112,9 +112,8 @@ struct SpeculationCommand: AsyncParsableCommand {
     }
 
     private func estimated(_ folder: String) throws -> SpeculationEstimate {
-        var arguments = ModelArguments()
-        arguments.model = folder
-        arguments.threads = threads
+        let arguments = try ModelArguments.parse(
+            ["--model", folder] + (threads.map { ["--threads", "\($0)"] } ?? []))
         let loaded = try arguments.load()
         let depth = min(128, loaded.model.contextLimit - 2)
         return try SpeculationEstimate(
