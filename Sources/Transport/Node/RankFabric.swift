@@ -59,7 +59,7 @@ public final class RankFabric: Fabric {
         self.losses = losses
         let hasCores = Self.hasCores(configuration.rank, members)
         pollNanoseconds = Self.pollNanoseconds(configuration, members, hasCores)
-        politeNanoseconds = Self.politeNanoseconds(members, hasCores)
+        politeNanoseconds = hasCores ? 20_000 : 2_000
         pulse = try Pulse(
             own: control, rank: configuration.rank, members: members,
             silenceLimit: configuration.silenceLimit, losses: losses)
@@ -86,14 +86,6 @@ public final class RankFabric: Fabric {
         if let limit = configuration.pollLimit { return limit.wholeNanoseconds }
         if members.contains(where: { !$0.storesReach }) { return hasCores ? 200_000 : 20_000 }
         return hasCores ? 20_000 : 50_000
-    }
-
-    /// Two ranks that answer each other over a network of one machine may sit on one core, beside
-    /// an idle one: each then waits until the other yields, 27 us more per message with 20 us
-    /// (apus bench link in a lab). A yield that nobody wants costs 0.3 us, little over a network.
-    private static func politeNanoseconds(_ members: [Member], _ hasCores: Bool) -> UInt64 {
-        let crosses = members.contains { !$0.storesReach }
-        return hasCores && (!crosses || hasSpareCores(members)) ? 20_000 : 2_000
     }
 
     /// Makes what needs all ranks: the window that barriers use.
