@@ -39,6 +39,7 @@ final class RankProcess {
             compute: compute,
             contextLimit: job.limits.contextTokens > 0 ? job.limits.contextTokens : nil)
         options.copiesDraftExperts = engineConfiguration.copiesDraftExperts(of: shape)
+        options.headSharers = cores / job.threads
         options.sharedHeadBytes = engineConfiguration.sharedHeadBytes
         let model = try load(checkpoint, shape, options, group)
         let network = DeepSeekNetwork(

@@ -202,6 +202,7 @@ public final class Model {
         guard let group, configuration.headByteCount >= options.sharedHeadBytes else { return nil }
         let product = try NodeProduct(
             group, inputs: configuration.hiddenSize, outputs: configuration.vocabularySize)
+        guard product.slices.count <= options.headSharers else { return nil }
         return product.isShared && !product.slices.contains(where: \.isEmpty) ? product : nil
     }
 

@@ -16,6 +16,9 @@ public struct ModelOptions: Sendable {
     /// Bytes of the head in bf16 from which the ranks of a node compute it together; below, an
     /// exchange costs more than reading all of it (20 us are a megabyte).
     public var sharedHeadBytes = 16 << 20
+    /// Ranks of a node up to which they do: those that have cores of their own, as others would
+    /// wait for each other once more. The same on all ranks of a node.
+    public var headSharers = Int.max
 
     /// The defaults.
     public init(compute: Compute? = nil, contextLimit: Int? = nil, loadsMTP: Bool = true) {
