@@ -39,7 +39,7 @@ import Transport
             ("first_sequences: 3", "first_sequences is 3: it must be 1 to 2 (sequences)"),
             ("ramp_steps: -1", "ramp_steps is -1: it must lie in 0...1099511627776"),
             ("ema_decay: 1.5", "ema_decay is 1.5: it must be between 0 and 1"),
-            ("transport: pigeon", "transport is pigeon: known are auto, shm, tcp, rdma"),
+            ("transport: pigeon", "transport is pigeon: known are auto, shm, tcp, ucx, rdma"),
             (
                 "teacher: {url: nowhere, model: m, prompts: [text.jsonl]}",
                 "teacher.url nowhere is no http address"
