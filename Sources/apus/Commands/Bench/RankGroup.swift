@@ -100,9 +100,10 @@ struct RankGroup {
             try child.run()
             children.append(child)
         }
-        Self.waitForAll(children)
-        let failed = children.first { $0.terminationReason == .uncaughtSignal }
-        if failed != nil { throw ExitCode(3) }
+        if let cause = Self.waitForAll(children) {
+            FileHandle.standardError.write(Data("apus: \(cause)\n".utf8))
+            throw ExitCode(3)
+        }
         if let status = children.map(\.terminationStatus).first(where: { $0 != 0 }) {
             throw ExitCode(status)
         }
@@ -113,17 +114,33 @@ struct RankGroup {
     private static let patience = Duration.seconds(15)
 
     /// Waits for all; a rank that is stopped, or hangs, is killed once the others had their time.
-    private static func waitForAll(_ children: [Process]) {
+    ///
+    /// - Returns: Which rank a signal ended, if one did: before they have met, the others cannot say.
+    private static func waitForAll(_ children: [Process]) -> String? {
         var deadline: ContinuousClock.Instant?
+        var cause: String?
         while children.contains(where: \.isRunning) {
-            let hasFailure = children.contains { !$0.isRunning && $0.terminationStatus != 0 }
-            if hasFailure, deadline == nil { deadline = .now + patience }
+            let failed = children.indices.filter {
+                !children[$0].isRunning && children[$0].terminationStatus != 0
+            }
+            if !failed.isEmpty, deadline == nil { deadline = .now + patience }
+            let hit = failed.first { children[$0].terminationReason == .uncaughtSignal }
+            if cause == nil, let hit {
+                cause = "rank \(hit) was ended by signal \(children[hit].terminationStatus)"
+            }
             if let deadline, ContinuousClock.now > deadline {
-                for child in children where child.isRunning {
-                    kill(child.processIdentifier, SIGKILL)
-                }
+                let left = children.indices.filter { children[$0].isRunning }
+                cause =
+                    (cause ?? "rank \(failed[0]) failed")
+                    + "; \(left.map { "rank \($0)" }.joined(separator: ", ")) still waited "
+                    + "\(patience) later and was ended too"
+                for rank in left { kill(children[rank].processIdentifier, SIGKILL) }
+                for rank in left { children[rank].waitUntilExit() }
             }
             usleep(20_000)
         }
+        let hit = children.firstIndex { $0.terminationReason == .uncaughtSignal }
+        return cause
+            ?? hit.map { "rank \($0) was ended by signal \(children[$0].terminationStatus)" }
     }
 }
