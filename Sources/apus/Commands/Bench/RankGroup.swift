@@ -115,7 +115,7 @@ struct RankGroup {
 
     /// Waits for all; a rank that is stopped, or hangs, is killed once the others had their time.
     ///
-    /// - Returns: Which rank a signal ended, if one did: before they have met, the others cannot say.
+    /// - Returns: Which rank a signal ended, if one did: before ranks have met, no other can say.
     private static func waitForAll(_ children: [Process]) -> String? {
         var deadline: ContinuousClock.Instant?
         var cause: String?
