@@ -2,7 +2,7 @@
 """Trains runs that differ in one thing and compares their losses over the last fifth.
 
 Usage: training_pairs.py JOB.yaml RUNS [--apus PROGRAM] [--seeds 1,2,3] [--side-by-side 1]
-                         [--report] [--svg FILE]
+                         [--only bf16,fp8] [--report] [--svg FILE]
 
 Per seed, all with the weights and the order of data of the first:
   bf16     the job
@@ -181,6 +181,7 @@ def main():
     parser.add_argument("--apus", default=".build/release/apus")
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--side-by-side", type=int, default=1)
+    parser.add_argument("--only", help="these variants of every seed")
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--svg")
     options = parser.parse_args()
@@ -189,6 +190,8 @@ def main():
     folder = os.path.abspath(options.runs)
     os.makedirs(folder, exist_ok=True)
     changes = variants(job)
+    if options.only:
+        changes = {name: changes[name] for name in options.only.split(",")}
     if not options.report:
         # Forks begin with a checkpoint of the others.
         for names in ([name for name in changes if name != "fork"], ["fork"]):

@@ -40,12 +40,11 @@ public final class NodeProduct {
     ///   - outputs: Values of its result.
     public init(_ group: ExpertParallelGroup, inputs: Int, outputs: Int) throws {
         fabric = group.fabric
-        let (fabric, rank) = (group.fabric, group.fabric.rank)
         self.inputs = inputs
         self.outputs = outputs
         limit = group.configuration.limit
-        members = fabric.ranks.filter { fabric.node(of: $0) == fabric.node(of: rank) }
-        place = members.firstIndex(of: rank) ?? 0
+        members = fabric.nodeRanks
+        place = members.firstIndex(of: fabric.rank) ?? 0
         let granules = (outputs + Self.granule - 1) / Self.granule
         slices = members.indices.map { [count = members.count] index in
             let first = granules * index / count * Self.granule

@@ -77,12 +77,12 @@ public final class RankTrainer {
         _ options: TrainingOptions, _ experts: (any Fabric)?
     ) throws -> (ExpertExchange, [ExpertParallelGroup]) {
         guard options.shape.sharesExperts, let experts else { return (.local, []) }
-        let codec: RowCodec = options.precision == .float32 ? .float32 : .bfloat16
         var configuration = ExpertParallelConfiguration(
             mode: .normal, hiddenSize: options.model.hiddenSize,
             topK: options.model.activeExpertCount,
             maximumTokensPerRank: options.maximumRows,
-            dispatchCodec: codec, combineCodec: codec, addsBeforeReturn: false)
+            dispatchCodec: options.precision.dispatchCodec,
+            combineCodec: options.precision.transferCodec, addsBeforeReturn: false)
         configuration.carriesScalars = true
         configuration.limit = options.waitLimit
         let placement = try ExpertPlacement.contiguous(
@@ -149,8 +149,9 @@ public final class RankTrainer {
     ) -> any StageLink {
         guard let channels else { return NoLink() }
         let offset = options.shape.dataRank(of: fabric.rank) * options.shape.pipelineRanks
-        let codec: RowCodec = options.precision == .float32 ? .float32 : .bfloat16
-        return ChannelLink(channels, schedule: schedule, rankOffset: offset, codec: codec)
+        return ChannelLink(
+            channels, schedule: schedule, rankOffset: offset,
+            codec: options.precision.transferCodec)
     }
 
     private static func distinct(_ parameters: [Parameter]) -> [Parameter] {
@@ -163,6 +164,17 @@ public final class RankTrainer {
 
     /// The routed layers of this rank.
     var routedLayers: [TrainedExperts] { worker.stages.values.flatMap(\.routedLayers) }
+}
+
+extension TrainingPrecision {
+    /// How rows travel between stages, and from the experts home.
+    fileprivate var transferCodec: RowCodec { self == .float32 ? .float32 : .bfloat16 }
+
+    /// How rows, and backward the gradients of outputs, travel to the experts: in FP8 as the
+    /// products there round them anyway, so that nothing is lost on the way (report, §3.3.3).
+    fileprivate var dispatchCodec: RowCodec {
+        self == .float8 ? .float8e4m3(powerOfTwo: false) : transferCodec
+    }
 }
 
 /// The link of a rank that has no neighbours.

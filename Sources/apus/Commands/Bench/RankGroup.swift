@@ -119,28 +119,27 @@ struct RankGroup {
     private static func waitForAll(_ children: [Process]) -> String? {
         var deadline: ContinuousClock.Instant?
         var cause: String?
-        while children.contains(where: \.isRunning) {
-            let failed = children.indices.filter {
-                !children[$0].isRunning && children[$0].terminationStatus != 0
-            }
-            if !failed.isEmpty, deadline == nil { deadline = .now + patience }
-            let hit = failed.first { children[$0].terminationReason == .uncaughtSignal }
-            if cause == nil, let hit {
-                cause = "rank \(hit) was ended by signal \(children[hit].terminationStatus)"
-            }
-            if let deadline, ContinuousClock.now > deadline {
-                let left = children.indices.filter { children[$0].isRunning }
-                cause =
-                    (cause ?? "rank \(failed[0]) failed")
-                    + "; \(left.map { "rank \($0)" }.joined(separator: ", ")) still waited "
-                    + "\(patience) later and was ended too"
-                for rank in left { kill(children[rank].processIdentifier, SIGKILL) }
-                for rank in left { children[rank].waitUntilExit() }
-            }
+        var left = Array(children.indices)
+        while !left.isEmpty {
             usleep(20_000)
+            let ended = left.filter { !children[$0].isRunning }
+            left.removeAll(where: ended.contains)
+            if let hit = ended.first(where: { children[$0].terminationReason == .uncaughtSignal }) {
+                let signal = children[hit].terminationStatus
+                cause = cause ?? "rank \(hit) was ended by signal \(signal)"
+            }
+            if deadline == nil, ended.contains(where: { children[$0].terminationStatus != 0 }) {
+                deadline = .now + patience
+            }
+            guard let limit = deadline, ContinuousClock.now > limit, !left.isEmpty else { continue }
+            let late = left.map { "rank \($0)" }.joined(separator: ", ")
+            cause =
+                (cause.map { $0 + "; " } ?? "")
+                + "\(late) did not end within \(patience) after the first failure, and was killed"
+            for rank in left { kill(children[rank].processIdentifier, SIGKILL) }
+            for rank in left { children[rank].waitUntilExit() }
+            left = []
         }
-        let hit = children.firstIndex { $0.terminationReason == .uncaughtSignal }
         return cause
-            ?? hit.map { "rank \($0) was ended by signal \(children[$0].terminationStatus)" }
     }
 }
