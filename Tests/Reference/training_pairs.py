@@ -194,7 +194,9 @@ def main():
         changes = {name: changes[name] for name in options.only.split(",")}
     if not options.report:
         # Forks begin with a checkpoint of the others.
-        for names in ([name for name in changes if name != "fork"], ["fork"]):
+        for names in (
+                [name for name in changes if name != "fork"],
+                [name for name in changes if name == "fork"]):
             with concurrent.futures.ThreadPoolExecutor(options.side_by_side) as pool:
                 waiting = [
                     pool.submit(train, options.apus, {**job, **changes[name]}, folder, name, seed)

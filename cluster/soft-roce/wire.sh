@@ -51,6 +51,17 @@ for mode in normal low-latency; do
     done
 done
 
+step "unasked, verbs go to the other machine and stores stay at home"
+ranks bench link --seconds 0.3 --no-perftest --matrix >/tmp/links
+cat /tmp/links
+[ "$exits" = "0 0" ]
+if [ "$machine" = 1 ]; then
+    grep -q "^0-1 .*shm" /tmp/links
+    grep -q "^0-2 .*verbs:" /tmp/links
+fi
+ranks bench all-to-all --tokens 32 --experts 32 --iterations 5 --warm-up 1
+[ "$exits" = "0 0" ]
+
 step "a wire that is cut amid exchanges: both machines name ranks of the other"
 (sleep 12 && ip link set eth0 down) &
 ranks bench all-to-all --transport rdma --nodes 0,0,1,1 --tokens 16 --experts 32 \

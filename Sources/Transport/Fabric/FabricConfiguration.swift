@@ -4,7 +4,7 @@ public import Topology
 public struct FabricConfiguration: Sendable {
     /// Which way bytes may take.
     public enum Transport: String, Sendable, CaseIterable {
-        /// Shared memory inside a node, TCP between nodes.
+        /// Shared memory inside a node; between nodes verbs where all ranks have RDMA, else TCP.
         case auto
         /// Shared memory only; all ranks must be on one node.
         case shm

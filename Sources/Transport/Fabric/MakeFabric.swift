@@ -28,7 +28,8 @@ public func makeFabric(
     let ours = Hello(
         rank: configuration.rank, rankCount: configuration.rankCount,
         transport: configuration.transport.rawValue, process: getpid(),
-        controlDescriptor: control.region.descriptor, node: nodeName(configuration))
+        controlDescriptor: control.region.descriptor, node: nodeName(configuration),
+        offersRDMA: offersRDMA(configuration))
     let blobs = try exchange.allGather(ours.encoded(), label: "join", deadline: deadline)
     var hellos: [Hello] = []
     for (index, blob) in blobs.enumerated() {
@@ -38,8 +39,9 @@ public func makeFabric(
     }
     let members = try Members.build(from: hellos, configuration, own: control)
     let losses = Losses()
-    let engine = try makeEngine(
-        configuration, members, EngineOutside(losses: losses, control: control))
+    var chosen = configuration
+    if hellos.allSatisfy(\.offersRDMA) { chosen.transport = .rdma }
+    let engine = try makeEngine(chosen, members, EngineOutside(losses: losses, control: control))
     try connect(engine, members, exchange, deadline: deadline)
     control.region.closeDescriptor()
     let fabric = try RankFabric(
@@ -52,6 +54,16 @@ public func makeFabric(
         throw error
     }
     return fabric
+}
+
+/// Whether `auto` may take RDMA to other nodes: a device here has an address that connections can
+/// be made to, memory may be locked for it without limit, and nobody named network devices instead.
+private func offersRDMA(_ configuration: FabricConfiguration) -> Bool {
+    guard configuration.transport == .auto, configuration.device == nil,
+        unsafe getenv("APUS_DEVICES") == nil,
+        geteuid() == 0 || fabric_memlock_limit() == UInt64.max
+    else { return false }
+    return (try? VerbsDomain(wanted: nil, completionCount: 1)) != nil
 }
 
 /// What carries bytes to other nodes; nil where there are none, or only pretended ones.

@@ -27,14 +27,15 @@ extension LinkMeasurement {
     ) throws(TransportError) -> VerbsFigures? {
         try fabric.barrier(deadline: deadline)
         var figures: VerbsFigures?
-        let isMember = fabric.rank == pair.0 || fabric.rank == pair.1
-        if isMember, let engine = (fabric as? RankFabric)?.engine as? ProgressEngine,
-            try engine.withVerbs({ _ in true }) == true
+        let isFirst = fabric.rank == pair.0
+        let other = isFirst ? pair.1 : pair.0
+        // Also a rank with verbs to other nodes reaches its own by stores.
+        if isFirst || fabric.rank == pair.1, case .verbs = fabric.path(to: other),
+            let engine = (fabric as? RankFabric)?.engine as? ProgressEngine
         {
-            let isFirst = fabric.rank == pair.0
             let probe = VerbsProbe(
-                engine: engine, window: window, other: isFirst ? pair.1 : pair.0,
-                time: time.wholeNanoseconds, deadline: deadline)
+                engine: engine, window: window, other: other, time: time.wholeNanoseconds,
+                deadline: deadline)
             engine.beginPolling()
             defer { engine.endPolling(isSleepNext: true) }
             let write = try probe.pingPong(

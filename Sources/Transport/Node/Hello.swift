@@ -4,7 +4,7 @@ import Topology
 /// What a rank tells the others when it joins.
 struct Hello: Equatable {
     /// Grows with every change of what ranks say to each other.
-    static let protocolVersion: UInt32 = 1
+    static let protocolVersion: UInt32 = 2
     private static let magic: UInt32 = 0x5355_5041  // "APUS", little-endian
 
     var rank: Rank
@@ -14,6 +14,8 @@ struct Hello: Equatable {
     var controlDescriptor: Int32
     /// Ranks with equal text share memory.
     var node: String
+    /// Whether this rank would take RDMA to other nodes; asked where the choice is ours.
+    var offersRDMA: Bool
 
     func encoded() -> [UInt8] {
         var writer = WireWriter()
@@ -25,6 +27,7 @@ struct Hello: Equatable {
         writer.append(process)
         writer.append(controlDescriptor)
         writer.append(node)
+        writer.append(UInt64(offersRDMA ? 1 : 0))
         return writer.bytes
     }
 
@@ -48,12 +51,13 @@ struct Hello: Equatable {
         process = try reader.integer(Int32.self, "process")
         controlDescriptor = try reader.integer(Int32.self, "control descriptor")
         node = try reader.text("node", limit: 1024)
+        offersRDMA = try reader.count("offer of RDMA", in: 0 ... 1) == 1
         try reader.finish()
     }
 
     init(
         rank: Rank, rankCount: Int, transport: String, process: Int32, controlDescriptor: Int32,
-        node: String
+        node: String, offersRDMA: Bool
     ) {
         self.rank = rank
         self.rankCount = rankCount
@@ -61,6 +65,7 @@ struct Hello: Equatable {
         self.process = process
         self.controlDescriptor = controlDescriptor
         self.node = node
+        self.offersRDMA = offersRDMA
     }
 
     /// Checks that a rank speaks of the same run as this one.

@@ -8,7 +8,11 @@ struct RankOptions: ParsableArguments {
     @Option(help: "Start this many ranks here; not needed under mpirun, srun or apus lab run.")
     var ranks = 2
 
-    @Option(help: "auto (shm inside a node, tcp between), shm, tcp, ucx, rdma or loopback.")
+    @Option(
+        help: """
+            auto (shm inside a node; between nodes rdma where all have it, else tcp), shm, tcp, \
+            ucx, rdma or loopback.
+            """)
     var transport = FabricConfiguration.Transport.auto
 
     @Option(help: "Network or RDMA devices to use, comma-separated.")
