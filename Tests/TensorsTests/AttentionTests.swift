@@ -145,16 +145,5 @@ extension TensorsTests {
                 }
             }
         }
-
-        @Test(arguments: LatentStore.Format.allCases)
-        func `a copied block reads the same`(format: LatentStore.Format) {
-            var random = Random(seed: 44)
-            let store = LatentStore(
-                format: format, blockCount: 2, blockTokens: 3, latent: 130, rope: 2)
-            store.write(random.values(132).span, block: 0, slot: 1)
-            store.copyBlock(from: 0, to: 1, tokens: 2)
-            #expect(store.read(block: 1, slot: 1) == store.read(block: 0, slot: 1))
-            #expect(store.read(block: 1, slot: 2).allSatisfy { $0 == 0 })
-        }
     }
 }

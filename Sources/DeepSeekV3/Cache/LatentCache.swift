@@ -1,14 +1,12 @@
 public import Tensors
 
-/// Remembers the latents of every cached token, in blocks that sequences own or share.
+/// Remembers the latents of every cached token, in blocks.
 ///
 /// A block holds the entries of `blockTokens` consecutive positions in every layer, so one block
-/// table serves the whole model. Blocks are counted: a prefix that two sequences share is freed
-/// by the second.
+/// table serves the whole model. Who shares blocks between sequences, as a server does, counts
+/// their holders itself and names blocks without taking them here.
 ///
-/// Invariants:
-/// 1. A block is either in the free list or has a positive count, never both.
-/// 2. Only a block with a count of 1 may be written; the caller copies a shared one first.
+/// Invariant: a block is either in the free list or taken, never both.
 public final class LatentCache {
     /// How entries are stored.
     public let format: LatentStore.Format
@@ -19,7 +17,7 @@ public final class LatentCache {
     /// One store per main block, then one per MTP block.
     let stores: [LatentStore]
     private var free: [BlockID]
-    private var counts: [Int32]
+    private var isTaken: [Bool]
 
     /// Positions per block unless said otherwise: small enough to share prefixes finely, large
     /// enough that a block's entries of one layer (64 * 1152 bytes for DeepSeek-V3) stream.
@@ -43,10 +41,10 @@ public final class LatentCache {
                 latent: configuration.latentSize, rope: configuration.ropeHeadSize)
         }
         free = (0 ..< Int32(blockCount)).reversed().map(BlockID.init)
-        counts = [Int32](repeating: 0, count: blockCount)
+        isTaken = [Bool](repeating: false, count: blockCount)
     }
 
-    /// Blocks that nobody holds.
+    /// Blocks that are not taken.
     public var freeCount: Int { free.count }
 
     /// Bytes that one token takes in all layers.
@@ -58,7 +56,7 @@ public final class LatentCache {
     /// Takes a free block, nil when there is none.
     public func allocate() -> BlockID? {
         guard let block = free.popLast() else { return nil }
-        counts[Int(block.rawValue)] = 1
+        isTaken[Int(block.rawValue)] = true
         return block
     }
 
@@ -74,29 +72,11 @@ public final class LatentCache {
         return true
     }
 
-    /// Adds a holder to a block.
-    public func retain(_ block: BlockID) {
-        precondition(counts[Int(block.rawValue)] > 0, "block \(block.rawValue) is free")
-        counts[Int(block.rawValue)] += 1
-    }
-
-    /// Removes a holder; the last one frees the block.
+    /// Gives a taken block back.
     public func release(_ block: BlockID) {
         let index = Int(block.rawValue)
-        precondition(counts[index] > 0, "block \(index) is released twice")
-        counts[index] -= 1
-        if counts[index] == 0 { free.append(block) }
-    }
-
-    /// How many hold a block.
-    public func holders(of block: BlockID) -> Int { Int(counts[Int(block.rawValue)]) }
-
-    /// Copies the first entries of a block in every layer, so that a sequence can continue a
-    /// prefix it shares.
-    public func copy(from source: BlockID, to target: BlockID, tokens: Int) {
-        for store in stores {
-            store.copyBlock(
-                from: Int(source.rawValue), to: Int(target.rawValue), tokens: tokens)
-        }
+        precondition(isTaken[index], "block \(index) is released twice")
+        isTaken[index] = false
+        free.append(block)
     }
 }

@@ -70,13 +70,6 @@ internal import CKernels
         return entry
     }
 
-    /// Copies the first `tokens` entries of a block, for a prefix that two sequences share and one
-    /// continues.
-    public func copyBlock(from source: Int, to target: Int, tokens: Int) {
-        precondition((0 ... blockTokens).contains(tokens), "\(tokens) of \(blockTokens) tokens")
-        unsafe address(target, 0).update(from: address(source, 0), count: tokens * entryBytes)
-    }
-
     private func address(_ block: Int, _ slot: Int) -> UnsafeMutablePointer<UInt8> {
         precondition(
             (0 ..< blockCount).contains(block) && (0 ..< blockTokens).contains(slot),

@@ -54,7 +54,7 @@ final class SocketCall {
             isOver = true
             return socket
         } catch {
-            try fail("\(error)", deadline)
+            try fail(error, deadline)
             return nil
         }
     }
@@ -97,9 +97,9 @@ final class SocketCall {
         }
     }
 
-    private func fail(_ cause: String, _ deadline: Deadline) throws(TransportError) {
-        refusals = cause.contains(Self.refused) ? refusals + 1 : 0
-        causes[endpoint.text] = cause
+    private func fail(_ error: TransportError, _ deadline: Deadline) throws(TransportError) {
+        if case .call(_, Self.refused) = error { refusals += 1 } else { refusals = 0 }
+        causes[endpoint.text] = "\(error)"
         socket = nil
         tried += 1
         until = fabric_now() + 50_000_000
