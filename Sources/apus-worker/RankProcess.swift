@@ -71,19 +71,12 @@ final class RankProcess {
             device: job.device.isEmpty ? nil : job.device)
         configuration.joinLimit = .seconds(job.deadlines.connectSeconds)
         configuration.silenceLimit = .seconds(job.deadlines.silenceSeconds)
-        configuration.pollLimit = pollLimit
+        configuration.threadsPerRank = job.threads
         let fabric = try makeFabric(configuration, exchange: ControlExchange(link, rank: rank))
         for other in fabric.ranks where other != rank {
             log.info("\(other) is reached by \(fabric.path(to: other))")
         }
         return fabric
-    }
-
-    /// How long a rank looks for a signal before it sleeps. Where every rank has its cores, a wait
-    /// inside a step is for a rank that computes at most that long, and waking from sleep would
-    /// come on top; idle ranks look once and sleep. Elsewhere the transport decides.
-    private var pollLimit: Duration? {
-        job.ranks * job.threads <= cores ? .milliseconds(1) : nil
     }
 
     private func expertGroup(

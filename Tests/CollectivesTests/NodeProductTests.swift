@@ -83,6 +83,16 @@ import Transport
         #expect(done == [[false, true], [false, true]])
     }
 
+    @Test func `one rank that wants fewer sharers has all multiply alone`() throws {
+        let shared = try onRanks(4, nodes: [0, 0, 1, 1]) { fabric in
+            try NodeProduct(
+                try Self.group(fabric), inputs: Self.inputs, outputs: Self.outputs,
+                sharers: fabric.rank == 1 ? 1 : 2
+            ).isShared
+        }
+        #expect(shared == [false, false, true, true])
+    }
+
     @Test func `a rank that does not come is named`() throws {
         let endings = try onRanksCatching(2) { fabric in
             let product = try NodeProduct(

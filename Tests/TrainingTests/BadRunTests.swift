@@ -101,6 +101,19 @@ extension RunTests {
         #expect("\(error!)".contains("--resume goes on from it"))
     }
 
+    @Test(arguments: [("seed: 5", "is of seed 0, the job's is 5"), ("sequences: 4", "128 tokens")])
+    func `a resume that would read other text is refused`(key: String, fact: String) throws {
+        let folder = try Folder()
+        let job = try Self.writeJob(folder.path)
+        try Self.run(job)
+        let name = key.split(separator: ":")[0]
+        let text = try String(contentsOfFile: job, encoding: .utf8).split(separator: "\n")
+            .filter { !$0.hasPrefix("\(name):") } + [Substring(key)]
+        try text.joined(separator: "\n").write(toFile: job, atomically: true, encoding: .utf8)
+        let error = #expect(throws: TrainingError.self) { try Self.run(job, resumes: true) }
+        #expect("\(error!)".contains(fact), "\(error!)")
+    }
+
     @Test func `an export beside its own tokenizer keeps the tokenizer`() throws {
         let folder = try Folder()
         try Self.run(Self.writeJob(folder.path))

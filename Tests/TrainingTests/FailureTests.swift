@@ -40,6 +40,9 @@ import Transport
                 for (a, b) in zip(before, after) {
                     #expect(a.elementsEqual(b) { $0.bitPattern == $1.bitPattern })
                 }
+                for layer in trainer.routedLayers {
+                    #expect(layer.gate.bias?.values.allSatisfy { $0 == 0 } == true)
+                }
             }
             reports.withLock { $0.append(report) }
         }

@@ -1,6 +1,9 @@
+import Collectives
 import Foundation
 import Tensors
 import Testing
+import Topology
+import Transport
 
 @testable import DeepSeekV3
 @testable import Training
@@ -71,6 +74,46 @@ import Testing
         let twice = once.roundedToFloat8Rows(pool: pool)
         for (a, b) in zip(once.values, twice.values) {
             #expect(abs(a - b) <= 0x1p-22 * abs(a), "\(a), \(b), seed \(seed)")
+        }
+    }
+
+    @Test func `tokens reach shared experts as the products there round them`() throws {
+        let shape = ParallelShape(dataRanks: 2, sharesExperts: true, microBatches: 1)
+        let options = tinyOptions(shape, precision: .float8)
+        let (count, hidden) = (options.sequenceLength, options.model.hiddenSize)
+        @Sendable func choices(_ token: Int) -> [Int] { [token % 8, (token + 3) % 8] }
+        @Sendable func tokens(of rank: Int) -> Tensor {
+            var random = SplitMix64(seed: UInt64(rank))
+            return Tensor(
+                rows: count, columns: hidden,
+                values: (0 ..< count * hidden).map { _ in .random(in: -9 ... 9, using: &random) })
+        }
+        try LocalRanks.run(shape) { place in
+            let trainer = try RankTrainer(options, fabric: place.fabric, experts: place.experts)
+            let pool = trainer.context.pool
+            let exchange = try #require(trainer.routedLayers.first).exchange
+            let own = tokens(of: place.fabric.rank.rawValue)
+            let routing = try Routing(
+                tokenCount: count, topK: 2,
+                expertIDs: (0 ..< count).flatMap { choices($0).map { Int32($0) } })
+            let pass = try exchange.pass(routing, expertCount: 8, pool: pool)
+            try pass.start(own)
+            let arrived = try pass.receive()
+            let rounded = (0 ..< 2).map { tokens(of: $0).roundedToFloat8Rows(pool: pool) }
+            func row(_ rows: Tensor, _ index: Int) -> [Float] {
+                Array(rows.values[index * hidden ..< (index + 1) * hidden])
+            }
+            for (place, expert) in exchange.experts(of: 8).enumerated() {
+                let found = (arrived.offsets[place] ..< arrived.offsets[place + 1])
+                    .map { row(arrived.rows, $0) }
+                let expected = rounded.flatMap { rows in
+                    (0 ..< count).filter { choices($0).contains(expert) }.map { row(rows, $0) }
+                }
+                #expect(found.count == expected.count)
+                #expect(Set(found) == Set(expected), "expert \(expert)")
+            }
+            try pass.send(arrived.rows)
+            try pass.finish(addingInto: Tensor(rows: count, columns: hidden))
         }
     }
 

@@ -23,6 +23,7 @@ import Testing
             "scoring_func=\"softmax\"", "topk_method=\"group_limited_greedy\"",
             "norm_topk_prob=false", "routed_scaling_factor=1.5",
         ],
+        ["scoring_func=\"softmax\"", "topk_method=\"greedy\"", "n_group=1", "topk_group=1"],
         ["num_nextn_predict_layers=0", "first_k_dense_replace=2", "sequence_length=70"],
         [
             "num_attention_heads=3", "num_key_value_heads=3", "hidden_size=33", "vocab_size=101",

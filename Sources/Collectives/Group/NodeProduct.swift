@@ -38,7 +38,11 @@ public final class NodeProduct {
     /// - Parameters:
     ///   - inputs: Values of a row.
     ///   - outputs: Values of its result.
-    public init(_ group: ExpertParallelGroup, inputs: Int, outputs: Int) throws {
+    ///   - sharers: With more ranks on the node than this, each multiplies alone. The least that a
+    ///     rank of the node says counts: all must do the same.
+    public init(
+        _ group: ExpertParallelGroup, inputs: Int, outputs: Int, sharers: Int = .max
+    ) throws {
         fabric = group.fabric
         self.inputs = inputs
         self.outputs = outputs
@@ -50,15 +54,22 @@ public final class NodeProduct {
             let first = granules * index / count * Self.granule
             return first ..< min(outputs, granules * (index + 1) / count * Self.granule)
         }
+        let deadline = Deadline(limit, "making a node product")
+        let wishes = try fabric.allGather(
+            Array("\(sharers)".utf8), label: "node product", deadline: deadline)
+        let least = members.map { Int(String(decoding: wishes[$0.rawValue], as: UTF8.self)) ?? 0 }
+            .min()
+        isShared =
+            members.count > 1 && members.count <= least ?? 0
+            && !slices.contains(where: \.isEmpty)
         window = try fabric.makeWindow(
             name: "node product",
-            byteCount: members.count > 1 ? 4 * Self.rowLimit * (inputs + outputs) : 0,
-            signalCount: 3 * members.count, stagingByteCount: 0,
-            deadline: Deadline(limit, "making the window of a node product"))
+            byteCount: isShared ? 4 * Self.rowLimit * (inputs + outputs) : 0,
+            signalCount: 3 * members.count, stagingByteCount: 0, deadline: deadline)
     }
 
-    /// Whether there is anybody to multiply with.
-    public var isShared: Bool { members.count > 1 }
+    /// Whether the ranks of this node multiply together; else nobody calls `run`.
+    public let isShared: Bool
 
     /// Multiplies this rank's rows, together with the node.
     ///

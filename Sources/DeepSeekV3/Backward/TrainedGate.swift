@@ -141,6 +141,7 @@ public final class TrainedGate {
     ) {
         let shape = context.configuration
         let (count, topK) = (shape.routedExpertCount, shape.activeExpertCount)
+        let scaling = shape.gateRule.scaling
         let scores = saved.scores.row(token)
         var gradient = dLogits.mutableRow(token)
         var sum: Float = 1e-20
@@ -158,7 +159,7 @@ public final class TrainedGate {
         for choice in 0 ..< topK {
             let expert = Int(saved.experts[token * topK + choice])
             let d = dWeights[token * topK + choice] / sum - pull
-            gradient[expert] = shape.routedScalingFactor * d
+            gradient[expert] = scaling * d
         }
         if !saved.balance.isEmpty {
             addBalance(saved.balance, token / context.sequenceLength, scores, &gradient)

@@ -201,9 +201,9 @@ public final class Model {
     ) throws -> NodeProduct? {
         guard let group, configuration.headByteCount >= options.sharedHeadBytes else { return nil }
         let product = try NodeProduct(
-            group, inputs: configuration.hiddenSize, outputs: configuration.vocabularySize)
-        guard product.slices.count <= options.headSharers else { return nil }
-        return product.isShared && !product.slices.contains(where: \.isEmpty) ? product : nil
+            group, inputs: configuration.hiddenSize, outputs: configuration.vocabularySize,
+            sharers: options.headSharers)
+        return product.isShared ? product : nil
     }
 
     /// The logical experts to load, in the order of this rank's copies.

@@ -17,7 +17,7 @@ public struct ModelOptions: Sendable {
     /// exchange costs more than reading all of it (20 us are a megabyte).
     public var sharedHeadBytes = 16 << 20
     /// Ranks of a node up to which they do: those that have cores of their own, as others would
-    /// wait for each other once more. The same on all ranks of a node.
+    /// wait for each other once more. The least that a rank of the node says counts.
     public var headSharers = Int.max
 
     /// The defaults.

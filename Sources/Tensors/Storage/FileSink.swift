@@ -51,7 +51,17 @@ import Glibc
     }
 
     /// Waits until the disk has everything.
-    public func synchronize() throws(FileError) {
+    public func synchronize() throws(FileError) { try Self.synchronize(descriptor, path) }
+
+    /// Waits until the disk has the names in a folder: what was made there, renamed or removed.
+    public static func synchronize(folder path: String) throws(FileError) {
+        let descriptor = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw FileError(call: "open", path: path, code: errno) }
+        defer { close(descriptor) }
+        try synchronize(descriptor, path)
+    }
+
+    private static func synchronize(_ descriptor: Int32, _ path: String) throws(FileError) {
         guard fsync(descriptor) == 0 else {
             throw FileError(call: "fsync", path: path, code: errno)
         }

@@ -83,10 +83,14 @@ extension RankTrainer {
         let state = TrainingCheckpoint.State(
             step: step, seed: options.seed, rankCount: fabric.rankCount,
             tokensPerStep: options.tokensPerStep)
-        let sink = try FileSink(path: partial + "/state.json")
-        try sink.append(Array(try JSONEncoder().encode(state)))
-        try sink.synchronize()
-        try options.model.encoded().write(to: URL(filePath: partial + "/config.json"))
+        for (name, text) in [
+            ("state.json", try JSONEncoder().encode(state)),
+            ("config.json", try options.model.encoded()),
+        ] {
+            let sink = try FileSink(path: partial + "/" + name)
+            try sink.append(Array(text))
+            try sink.synchronize()
+        }
     }
 
     private func publish(_ directory: String, _ name: String) throws {
@@ -101,7 +105,9 @@ extension RankTrainer {
             try files.removeItem(atPath: partial + "/" + stray)
         }
         try? files.removeItem(atPath: target)
+        try FileSink.synchronize(folder: partial)
         try files.moveItem(atPath: partial, toPath: target)
+        try FileSink.synchronize(folder: directory)
     }
 
     /// Removes what is older than the last few checkpoints up to this one.
@@ -148,8 +154,24 @@ extension RankTrainer {
     }
 
     /// Takes up where a checkpoint of this run was left, by any number of ranks.
+    ///
+    /// - Throws: `TrainingError.checkpoint` also where the rest of the text would not follow.
     public func resume(from directory: String) throws {
         let state = try TrainingCheckpoint.state(in: directory)
+        guard state.seed == options.seed else {
+            throw TrainingError.checkpoint(
+                directory,
+                fact: "is of seed \(state.seed), the job's is \(options.seed): texts would come in "
+                    + "another order (start_from begins a new run with its weights)")
+        }
+        guard state.tokensPerStep == options.tokensPerStep else {
+            throw TrainingError.checkpoint(
+                directory,
+                fact: "is of \(state.tokensPerStep) tokens a step, the job's are "
+                    + "\(options.tokensPerStep) (sequence_length x sequences x micro_batches x "
+                    + "data ranks): text would be skipped or read again (start_from begins a new "
+                    + "run with its weights)")
+        }
         let store = try CheckpointReader(directory: directory)
         try loadValues(store)
         for item in sync.owned where !item.range.isEmpty {

@@ -253,10 +253,11 @@ extension RankTrainer {
                 parameter: sync.notFinite(pool: context.pool) ?? "another rank's parameters",
                 rank: fabric.rank, step: step)
         }
+        let isSkipped = !troubled.isEmpty || !sums[2].isFinite
         return StepReport(
             loss: sums[0] / tokens, mtpLoss: sums[1] / (tokens - sequences),
             gradientNorm: sums[2].squareRoot(), rate: options.optimizer.rate.rate(step: step),
-            expertViolation: try moveBiases(), wasSkipped: !troubled.isEmpty || !sums[2].isFinite)
+            expertViolation: try balance(movingBiases: !isSkipped), wasSkipped: isSkipped)
     }
 
     /// Gives every rank the doubles of all ranks, exactly: each travels as three floats.
@@ -280,10 +281,12 @@ extension RankTrainer {
         }
     }
 
-    /// Moves every gate's bias against its load (auxiliary-loss-free balance, §2.1.2).
+    /// Sums the loads of all ranks and moves every gate's bias against its load
+    /// (auxiliary-loss-free balance, §2.1.2).
     ///
+    /// - Parameter movingBiases: Not where values went wrong: the loads are not the gates' then.
     /// - Returns: The worst layer's violation.
-    private func moveBiases() throws -> Double {
+    private func balance(movingBiases: Bool) throws -> Double {
         let shape = options.model
         let layers = shape.layerCount + shape.mtpLayerCount
         let loads = Tensor(rows: layers, columns: max(1, shape.routedExpertCount))
@@ -301,6 +304,7 @@ extension RankTrainer {
             guard mean > 0 else { continue }
             violation = max(violation, Double((row.max() ?? mean) / mean) - 1)
         }
+        guard movingBiases else { return violation }
         if let last = options.optimizer.biasSteps, step > last { return violation }
         for layer in routedLayers {
             layer.gate.moveBias(

@@ -33,8 +33,12 @@ public struct FabricConfiguration: Sendable {
     /// The node of each rank, instead of asking the kernel which ranks share memory. For tests
     /// and loopback: between two nodes stores do not reach, and bytes travel by put.
     public var nodes: [Int]?
+    /// Threads that each rank computes with, where they wait for each other in every step. If the
+    /// machine has a core for each thread of its ranks, a wait polls for a millisecond: it is for
+    /// a rank that computes at most that long, and waking from sleep would come on top.
+    public var threadsPerRank: Int?
     /// The time a wait polls before it sleeps; nil chooses by the number of ranks per core.
-    public var pollLimit: Duration?
+    var pollLimit: Duration?
 
     /// A configuration with the stated defaults.
     public init(rank: Rank, rankCount: Int, transport: Transport = .auto, device: String? = nil) {

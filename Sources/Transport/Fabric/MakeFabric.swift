@@ -39,13 +39,19 @@ public func makeFabric(
     }
     let members = try Members.build(from: hellos, configuration, own: control)
     let losses = Losses()
-    var chosen = configuration
-    if hellos.allSatisfy(\.offersRDMA) { chosen.transport = .rdma }
-    let engine = try makeEngine(chosen, members, EngineOutside(losses: losses, control: control))
-    try connect(engine, members, exchange, deadline: deadline)
+    let chosen = choose(configuration, hellos, members)
+    let outside = EngineOutside(losses: losses, control: control)
+    let engine: (any RemoteEngine)?
+    do {
+        engine = try makeEngine(chosen, members, outside)
+        try connect(engine, members, exchange, deadline: deadline)
+    } catch {
+        throw chosen.transport == configuration.transport
+            ? error : error.advising("auto chose rdma; transport tcp goes by sockets")
+    }
     control.region.closeDescriptor()
     let fabric = try RankFabric(
-        configuration: configuration, control: control, members: members, exchange: exchange,
+        configuration: chosen, control: control, members: members, exchange: exchange,
         engine: engine, losses: losses)
     do {
         try fabric.join(deadline: deadline)
@@ -56,14 +62,25 @@ public func makeFabric(
     return fabric
 }
 
-/// Whether `auto` may take RDMA to other nodes: a device here has an address that connections can
-/// be made to, memory may be locked for it without limit, and nobody named network devices instead.
+/// Whether `auto` may take RDMA to other nodes: it works here, and nobody named network devices.
 private func offersRDMA(_ configuration: FabricConfiguration) -> Bool {
-    guard configuration.transport == .auto, configuration.device == nil,
-        unsafe getenv("APUS_DEVICES") == nil,
-        geteuid() == 0 || fabric_memlock_limit() == UInt64.max
-    else { return false }
-    return (try? VerbsDomain(wanted: nil, completionCount: 1)) != nil
+    let namesDevices = unsafe configuration.device != nil || getenv("APUS_DEVICES") != nil
+    return configuration.transport == .auto && !namesDevices && VerbsDevices.areReady()
+}
+
+/// Decides what was left open, once all ranks are known.
+private func choose(
+    _ configuration: FabricConfiguration, _ hellos: [Hello], _ members: [RankFabric.Member]
+) -> FabricConfiguration {
+    var chosen = configuration
+    if hellos.allSatisfy(\.offersRDMA) { chosen.transport = .rdma }
+    let cores = sysconf(Int32(_SC_NPROCESSORS_ONLN))
+    if let threads = configuration.threadsPerRank,
+        members.count(where: \.sharesCores) * threads <= cores
+    {
+        chosen.pollLimit = .milliseconds(1)
+    }
+    return chosen
 }
 
 /// What carries bytes to other nodes; nil where there are none, or only pretended ones.

@@ -42,6 +42,19 @@ extension TransportError: CustomStringConvertible {
         }
     }
 
+    /// The same error with what may be done about it.
+    func advising(_ remedy: String) -> TransportError {
+        switch self {
+        case .call(let call, let status): .call(call, status: "\(status) (\(remedy))")
+        case .rankLost(let rank, let phase, let cause):
+            .rankLost(rank, phase: phase, cause: "\(cause) (\(remedy))")
+        case .deadline(let rank, let phase, let limit):
+            .deadline(rank, phase: "\(phase) (\(remedy))", limit: limit)
+        case .unavailable(let fact): .unavailable("\(fact) (\(remedy))")
+        default: self
+        }
+    }
+
     /// The rank that an error names, so that a program can say who failed.
     public var rank: Rank? {
         switch self {

@@ -56,6 +56,26 @@ public enum VerbsDevices {
         return ports
     }
 
+    /// Whether a rank that did not ask for verbs may be given them: a device with an active port
+    /// has an address that connections can be made to, and memory may be locked without limit.
+    static func areReady() -> Bool {
+        guard let domain = try? VerbsDomain(wanted: nil, completionCount: 1),
+            ports().contains(where: {
+                $0.device == domain.device && $0.port == domain.port && $0.isActive
+            })
+        else { return false }
+        let limit = fabric_memlock_limit()
+        if limit == UInt64.max { return true }
+        // Who may exceed a limit has none, and only trying tells who may.
+        guard limit <= 64 << 20 else { return false }
+        let byteCount = Int(limit) + 1 << 12
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 1 << 12)
+        defer { unsafe memory.deallocate() }
+        let trial = unsafe try? VerbsRegistration(
+            domain, memory, byteCount: byteCount, name: "a trial")
+        return trial != nil
+    }
+
     /// Those in use: a table has room for many, filled from its beginning and with holes.
     private static func gids(
         _ context: UnsafeMutablePointer<ibv_context>, _ port: UInt8, count: Int

@@ -24,9 +24,11 @@ import Glibc
             throw .unavailable(
                 "no RDMA device: ibv_get_device_list found none on this node (transport rdma)")
         }
+        var made = Undo()
         guard let events = unsafe rdma_create_event_channel() else {
             throw .system("rdma_create_event_channel")
         }
+        made.add { unsafe rdma_destroy_event_channel(events) }
         unsafe self.events = events
         let names = wanted?.split(separator: ",").map(String.init)
         var found: (UnsafeMutablePointer<rdma_cm_id>, NetworkAddress, String)?
@@ -42,22 +44,29 @@ import Glibc
         guard let (identifier, address, device) = unsafe found,
             let context = unsafe identifier.pointee.verbs
         else {
-            unsafe rdma_destroy_event_channel(events)
             throw .unavailable("no RDMA device \(wanted ?? "") has an address on this node")
         }
+        made.add { unsafe rdma_destroy_id(identifier) }
         unsafe listener = identifier
         self.device = device
         self.address = address.address
         port = Int(unsafe identifier.pointee.port_num)
-        guard let domain = unsafe ibv_alloc_pd(context),
-            let channel = unsafe ibv_create_comp_channel(context),
+        guard let domain = unsafe ibv_alloc_pd(context) else { throw .system("ibv_alloc_pd") }
+        made.add { unsafe ibv_dealloc_pd(domain) }
+        guard let channel = unsafe ibv_create_comp_channel(context) else {
+            throw .system("ibv_create_comp_channel")
+        }
+        made.add { unsafe ibv_destroy_comp_channel(channel) }
+        guard
             let completions = unsafe ibv_create_cq(
                 context, Int32(completionCount), nil, channel, 0)
         else { throw .system("ibv_create_cq of \(completionCount) entries") }
+        made.add { unsafe ibv_destroy_cq(completions) }
         unsafe self.domain = domain
         unsafe self.channel = channel
         unsafe self.completions = completions
         guard unsafe rdma_listen(identifier, 64) == 0 else { throw .system("rdma_listen") }
+        made.keep()
         for descriptor in unsafe [events.pointee.fd, channel.pointee.fd] {
             _ = fabric_set_nonblocking(descriptor)
         }
@@ -91,6 +100,17 @@ import Glibc
         unsafe ibv_dealloc_pd(domain)
         unsafe rdma_destroy_event_channel(events)
     }
+}
+
+/// Takes back what was made, last first, unless all of it is kept.
+private struct Undo: ~Copyable {
+    private var steps: [() -> Void] = []
+
+    mutating func add(_ step: @escaping () -> Void) { steps.append(step) }
+
+    mutating func keep() { steps = [] }
+
+    deinit { for step in steps.reversed() { step() } }
 }
 
 /// Owns a stretch of memory's registration: the device may read and write it meanwhile.

@@ -101,7 +101,9 @@ class Reference:
         weights = scores.gather(-1, chosen)
         if c["norm_topk_prob"]:
             weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
-        weights = weights * c["routed_scaling_factor"]
+        # As V2's own code: normalised weights are scaled by the method of V3 alone.
+        if c["topk_method"] == "noaux_tc" or not c["norm_topk_prob"]:
+            weights = weights * c["routed_scaling_factor"]
         y = self.mlp(x, prefix + "shared_experts.", c["n_shared_experts"] * inner) \
             if c["n_shared_experts"] else torch.zeros_like(x)
         for expert in range(count):

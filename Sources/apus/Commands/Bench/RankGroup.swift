@@ -123,6 +123,7 @@ struct RankGroup {
     private static func waitForAll(_ children: [Process]) -> String? {
         var deadline: ContinuousClock.Instant?
         var cause: String?
+        var failed = 0
         var left = Array(children.indices)
         while !left.isEmpty {
             usleep(20_000)
@@ -132,14 +133,17 @@ struct RankGroup {
                 let signal = children[hit].terminationStatus
                 cause = cause ?? "rank \(hit) was ended by signal \(signal)"
             }
-            if deadline == nil, ended.contains(where: { children[$0].terminationStatus != 0 }) {
+            if deadline == nil,
+                let first = ended.first(where: { children[$0].terminationStatus != 0 })
+            {
                 deadline = .now + patience
+                failed = first
             }
             guard let limit = deadline, ContinuousClock.now > limit, !left.isEmpty else { continue }
             let late = left.map { "rank \($0)" }.joined(separator: ", ")
             cause =
-                (cause.map { $0 + "; " } ?? "")
-                + "\(late) did not end within \(patience) after the first failure, and was killed"
+                (cause ?? "rank \(failed) failed")
+                + "; \(late) did not end within \(patience) of that, and was killed"
             for rank in left { kill(children[rank].processIdentifier, SIGKILL) }
             for rank in left { children[rank].waitUntilExit() }
             left = []
