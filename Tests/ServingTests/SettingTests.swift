@@ -29,6 +29,7 @@ import Transport
         engine { $0.runningLimit = 0 }, engine { $0.runningLimit = -1 },
         engine { $0.waitingLimit = -1 }, engine { $0.promptTokensBesideStreams = 0 },
         engine { $0.speculationStreams = -1 }, engine { $0.overlapThreshold = .nan },
+        engine { $0.constraintSteps = 0 },
     ])
     func `an engine that could not work is refused before it starts`(
         configuration: EngineConfiguration

@@ -12,8 +12,20 @@ public struct SpeculationBenchmark: Sendable {
         public var tokensPerSecond: Double { seconds > 0 ? Double(tokens) / seconds : 0 }
 
         mutating func add(_ cost: ChatQuestion.Cost) {
-            tokens += cost.tokens - 1
+            tokens += max(0, cost.tokens - 1)
             seconds += cost.streaming
+        }
+
+        /// Tokens per second over those of another server.
+        ///
+        /// - Throws: `ServingError.unavailable` if one of them gave no token after a first.
+        func gain(over other: Side) throws(ServingError) -> Double {
+            guard tokensPerSecond > 0, other.tokensPerSecond > 0 else {
+                throw .unavailable(
+                    message: "the answers of a round have \(tokens) and \(other.tokens) tokens "
+                        + "after their first: only those are timed, and both servers need some")
+            }
+            return tokensPerSecond / other.tokensPerSecond
         }
     }
 
@@ -50,6 +62,8 @@ public struct SpeculationBenchmark: Sendable {
     }
 
     /// Asks every question of both servers, greedily, once unmeasured and then `rounds` times.
+    ///
+    /// - Throws: `ServingError.unavailable` if a server does not answer, or with one token each.
     public func run(
         _ questions: [String], maximumTokens: Int, rounds: Int
     ) async throws -> Result {
@@ -77,7 +91,7 @@ public struct SpeculationBenchmark: Sendable {
             result.drafting.seconds += sides[0].seconds
             result.plain.tokens += sides[1].tokens
             result.plain.seconds += sides[1].seconds
-            result.gains.append(sides[0].tokensPerSecond / sides[1].tokensPerSecond)
+            result.gains.append(try sides[0].gain(over: sides[1]))
         }
         let steps = try await ServerSteps.read(from: addresses[0]).since(before[0])
         result.acceptance = steps.acceptance

@@ -5,8 +5,11 @@
 ///    completable always ends complete: also at the limit of tokens.
 struct ConstrainedText {
     private let automaton: GrammarAutomaton
+    private let shelf: GrammarShelf
     private let vocabulary: ConstraintVocabulary
     private var state: GrammarState
+    /// Steps that `append` took since the last mask.
+    private var owed = 0
 
     /// - Parameter shelf: Where automata of schemas are kept, if not for this text alone.
     /// - Throws: `ServingError.invalidRequest` for a schema that cannot be used, or for fewer
@@ -15,6 +18,7 @@ struct ConstrainedText {
         _ constraint: OutputConstraint, vocabulary: ConstraintVocabulary, maxNewTokens: Int,
         shelf: GrammarShelf = GrammarShelf()
     ) throws(ServingError) {
+        self.shelf = shelf
         automaton = try shelf.automaton(of: constraint)
         let grammar = automaton.grammar
         self.vocabulary = vocabulary
@@ -46,50 +50,65 @@ struct ConstrainedText {
     /// Whether the text may end here.
     var isComplete: Bool { state.isComplete }
 
-    /// Whether a token may come next when `remaining` tokens, it included, are left.
-    func allows(_ token: Int, remaining: Int) -> Bool {
-        if vocabulary.endTokens.contains(token) { return state.isComplete }
-        guard vocabulary.bytes.indices.contains(token), !vocabulary.bytes[token].isEmpty else {
-            return false
-        }
-        guard let next = end(of: token) else { return false }
-        return Int(automaton.shortest(next)) <= remaining - 1
-    }
-
     /// Which tokens may come next, by id, when `remaining` tokens are left.
-    func mask(remaining: Int) -> [Bool] {
+    ///
+    /// Some may, unless it throws, or the text is complete and the vocabulary has no end.
+    ///
+    /// - Parameter spent: What finding it took, and coming here, is added, in steps of a walk.
+    /// - Throws: `ServingError.invalidRequest` if that would take more than a walk may use.
+    mutating func mask(remaining: Int, spent: inout Int) throws(ServingError) -> [Bool] {
         var mask = Array(repeating: false, count: vocabulary.trie.tokenCount)
-        for choice in choices() where Int(choice.shortest) <= remaining - 1 {
+        var isEmpty = true
+        for choice in try choices(&spent) where Int(choice.shortest) <= remaining - 1 {
             mask[Int(choice.token)] = true
+            isEmpty = false
         }
         if state.isComplete {
             for token in vocabulary.endTokens where mask.indices.contains(token) {
                 mask[token] = true
             }
+        } else if isEmpty {
+            throw .invalidRequest(
+                message: "no token of the vocabulary continues what the response format allows "
+                    + "within the \(remaining) that are left", parameter: "response_format")
         }
         return mask
     }
 
-    private func choices() -> [TokenTrie.Choice] {
+    private mutating func choices(
+        _ spent: inout Int
+    ) throws(ServingError) -> [TokenTrie.Choice] {
+        spent += owed
+        owed = 0
+        shelf.makeRoom()
         let id = automaton.id(of: state)
-        return automaton.choices(id) { vocabulary.trie.choices(from: id, in: automaton) }
-    }
-
-    /// Where a token leads, nil if nowhere.
-    private func end(of token: Int) -> GrammarAutomaton.ID? {
-        var steps = 0
-        var id = automaton.id(of: state)
-        for byte in vocabulary.bytes[token] {
-            guard let next = automaton.next(id, byte: byte, steps: &steps) else { return nil }
-            id = next
+        if let choices = automaton.choices(id) { return choices }
+        var walk = automaton.walk()
+        let choices = vocabulary.trie.choices(from: id, in: automaton, &walk)
+        spent += walk.spent
+        guard let choices else {
+            throw .invalidRequest(
+                message: "the response format is too expensive: to see which single bytes may come "
+                    + "next takes more than \(walk.reached ?? "") (GrammarAutomaton.WalkLimits)",
+                parameter: "response_format")
         }
-        return id
+        automaton.keep(choices, of: id)
+        return choices
     }
 
     /// Moves past a token that was chosen.
-    mutating func append(_ token: Int) {
-        guard let end = end(of: token) else {
-            preconditionFailure("token \(token) was appended, which the grammar does not allow")
+    ///
+    /// - Throws: `ServingError.engine` for a token that may not come next; the text stays.
+    mutating func append(_ token: Int) throws(ServingError) {
+        shelf.makeRoom()
+        var walk = automaton.walk()
+        defer { owed += walk.spent }
+        let bytes = vocabulary.bytes.indices.contains(token) ? vocabulary.bytes[token] : []
+        var end = bytes.isEmpty ? nil : automaton.id(of: state)
+        for byte in bytes { end = end.flatMap { automaton.next($0, byte: byte, &walk) } }
+        guard let end else {
+            throw .engine(
+                message: "token \(token) was chosen, which the response format forbids here")
         }
         state = automaton.state(end)
     }

@@ -34,6 +34,8 @@ struct Grammar: Sendable {
     private(set) var alternatives: [[Int]] = []
     /// Bytes of the shortest sentence from each position to its `end`.
     private(set) var shortest: [Int] = []
+    /// Each rule's alternative with the shortest sentence, the first of several.
+    private(set) var quickest: [Int] = []
     let start: Rule
 
     /// Why a grammar cannot be used.
@@ -69,6 +71,11 @@ struct Grammar: Sendable {
     /// Bytes of the shortest sentence of a rule.
     func shortest(of rule: Rule) -> Int { alternatives[rule.index].map { shortest[$0] }.min() ?? 0 }
 
+    /// Bytes that complete a stack of positions on its shortest way.
+    func shortest(of stack: some Sequence<Int32>) -> Int {
+        stack.reduce(0) { min(Self.never, $0 + shortest[Int($1)]) }
+    }
+
     /// Finds shortest sentences by relaxation until nothing improves (2).
     private mutating func measure() throws(Fault) {
         let unknown = Self.never
@@ -99,6 +106,9 @@ struct Grammar: Sendable {
             }
         }
         guard rules[start.index] < unknown else { throw .neverEnds }
+        quickest = alternatives.map { starts in
+            starts.min { shortest[$0] < shortest[$1] } ?? 0
+        }
     }
 
     /// Looks for a rule that can reach itself before any byte (1).

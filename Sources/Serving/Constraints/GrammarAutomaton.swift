@@ -3,90 +3,165 @@
 /// A pattern may keep a thousand stacks alive at every byte, and a walk of the vocabulary asks for
 /// thousands of bytes; but bytes of one class lead to one state. So a walk computes as many states
 /// as tokens have bytes, not as the vocabulary has. What one text finds serves the schema's others.
+///
+/// What a walk may use is counted as if it had found everything itself, so that what it leaves out
+/// depends on its state alone, never on what other texts found before.
 final class GrammarAutomaton {
     /// Names a state until the automaton forgets.
     typealias ID = Int
+
+    /// What one walk of the vocabulary may use.
+    ///
+    /// Beyond it, longer tokens are left out: that forbids texts, but never admits a wrong one. A
+    /// walk that could not even look at single bytes fails its request.
+    struct WalkLimits: Hashable, Sendable {
+        /// Steps of some 10 ns each.
+        ///
+        /// An open string in a vocabulary of 129,000 tokens takes an eighth of it.
+        var steps = 1 << 22
+        /// Bytes of the states that the walk comes by.
+        var bytes = 32 << 20
+    }
+
+    /// What one walk has used.
+    struct Walk {
+        fileprivate let number: UInt32
+        fileprivate let limits: WalkLimits
+        fileprivate(set) var steps = 0
+        fileprivate(set) var bytes = 0
+        /// Steps that were taken, not only counted.
+        fileprivate(set) var spent = 0
+
+        /// The limit that was reached, in words.
+        var reached: String? {
+            if steps >= limits.steps { return "\(limits.steps) steps" }
+            if bytes >= limits.bytes { return "\(limits.bytes) bytes of states" }
+            return nil
+        }
+
+        var isOver: Bool { steps >= limits.steps || bytes >= limits.bytes }
+    }
+
+    /// Where a class of bytes leads.
+    private struct Way {
+        /// A state, `unknown` until it was asked for, or `dead`.
+        var target: Int32
+        /// Steps that finding it took.
+        var steps: Int32 = 0
+        /// The last walk that counted them.
+        var walk: UInt32 = 0
+
+        static let unknown: Int32 = -1
+        static let dead: Int32 = -2
+    }
 
     private struct Node {
         let state: GrammarState
         /// Bytes that complete the text on its shortest way.
         let shortest: Int32
+        let byteCount: Int32
+        /// The last walk that came by.
+        var walk: UInt32 = 0
         /// The class of every byte: bytes of a class are in the same sets.
         let classes: [UInt8]
-        /// Per class, the state it leads to; `unknown` until it was asked for.
-        var next: [Int32]
+        /// Per class.
+        var ways: [Way]
         var choices: [TokenTrie.Choice]?
     }
 
     let grammar: Grammar
+    private let limits: WalkLimits
     private var nodes: [Node] = []
     private var ids: [GrammarState: ID] = [:]
-    private var stackCount = 0
-    private var choiceCount = 0
+    private var walks: UInt32 = 0
+    /// Bytes of all that is kept, as allocated.
+    private(set) var byteCount = 0
 
-    private static let unknown: Int32 = -1
-    private static let dead: Int32 = -2
+    /// States that are kept.
+    var stateCount: Int { nodes.count }
 
-    /// Stacks of all states together: some 20 MB; beyond it everything is found anew.
-    static let stackLimit = 200_000
-    /// States that remember which tokens they allow, each of which may be the whole vocabulary.
-    private static let choiceLimit = 32
+    init(_ grammar: Grammar, limits: WalkLimits = WalkLimits()) {
+        self.grammar = grammar
+        self.limits = limits
+    }
 
-    init(_ grammar: Grammar) { self.grammar = grammar }
-
-    /// The name of a state.
-    ///
-    /// May forget all names given before.
-    func id(of state: GrammarState) -> ID {
-        if stackCount > Self.stackLimit {
-            nodes = []
-            ids = [:]
-            (stackCount, choiceCount) = (0, 0)
-        }
-        return intern(state)
+    /// Drops every state, and with them the names given before.
+    func forget() {
+        nodes = []
+        ids = [:]
+        byteCount = 0
     }
 
     func state(_ id: ID) -> GrammarState { nodes[id].state }
 
     func shortest(_ id: ID) -> Int32 { nodes[id].shortest }
 
-    /// The state after one more byte, nil if none; what finding it took is added to `steps`.
-    func next(_ id: ID, byte: UInt8, steps: inout Int) -> ID? {
+    /// A walk that has used nothing yet.
+    func walk() -> Walk {
+        walks &+= 1
+        return Walk(number: walks, limits: limits)
+    }
+
+    /// The state after one more byte, nil if none.
+    func next(_ id: ID, byte: UInt8, _ walk: inout Walk) -> ID? {
         let index = Int(nodes[id].classes[Int(byte)])
-        steps += 1
-        var next = nodes[id].next[index]
-        if next == Self.unknown {
+        walk.steps += 1
+        walk.spent += 1
+        if nodes[id].ways[index].target == Way.unknown {
+            var steps = 0
             let state = nodes[id].state.advanced(by: byte, in: grammar, steps: &steps)
-            next = state.isDead ? Self.dead : Int32(intern(state))
-            nodes[id].next[index] = next
+            let target = state.isDead ? Way.dead : Int32(self.id(of: state))
+            // Naming a state sorts and hashes its stacks, and parts the bytes.
+            steps += state.isDead ? 0 : 256 + state.stackCount * 32 + state.positionCount
+            nodes[id].ways[index] = Way(target: target, steps: Int32(clamping: steps))
+            walk.spent += steps
         }
-        return next == Self.dead ? nil : Int(next)
+        let way = nodes[id].ways[index]
+        if way.walk != walk.number {
+            nodes[id].ways[index].walk = walk.number
+            walk.steps += Int(way.steps)
+        }
+        guard way.target != Way.dead else { return nil }
+        let target = Int(way.target)
+        if nodes[target].walk != walk.number {
+            nodes[target].walk = walk.number
+            walk.bytes += Int(nodes[target].byteCount)
+        }
+        return target
     }
 
-    /// Which tokens may come next, found by `walk` once.
-    func choices(_ id: ID, walk: () -> [TokenTrie.Choice]) -> [TokenTrie.Choice] {
-        if let choices = nodes[id].choices { return choices }
-        let choices = walk()
-        if choiceCount >= Self.choiceLimit {
-            for index in nodes.indices { nodes[index].choices = nil }
-            choiceCount = 0
-        }
+    /// Which tokens may come next, if they were found before.
+    func choices(_ id: ID) -> [TokenTrie.Choice]? { nodes[id].choices }
+
+    /// Keeps which tokens may come next.
+    func keep(_ choices: [TokenTrie.Choice], of id: ID) {
         nodes[id].choices = choices
-        choiceCount += 1
-        return choices
+        byteCount += choices.capacity * MemoryLayout<TokenTrie.Choice>.stride
     }
 
-    private func intern(_ state: GrammarState) -> ID {
+    /// The name of a state.
+    func id(of state: GrammarState) -> ID {
         if let id = ids[state] { return id }
         let (classes, count) = Self.classes(of: state, in: grammar)
         let id = nodes.count
+        let bytes = Self.byteCount(of: state, classes: count)
         nodes.append(
             Node(
                 state: state, shortest: Int32(clamping: state.shortest(in: grammar)),
-                classes: classes, next: Array(repeating: Self.unknown, count: count)))
+                byteCount: Int32(clamping: bytes), classes: classes,
+                ways: Array(repeating: Way(target: Way.unknown), count: count)))
         ids[state] = id
-        stackCount += state.stacks.count
+        byteCount += bytes
         return id
+    }
+
+    /// Bytes that a state takes: its stacks, its classes, and its places in arrays and dictionary,
+    /// which may be half empty.
+    private static func byteCount(of state: GrammarState, classes: Int) -> Int {
+        let headers = 4 * 32
+        let places = 2 * (MemoryLayout<Node>.stride + MemoryLayout<GrammarState>.stride + 8)
+        return headers + places + 256 + classes * MemoryLayout<Way>.stride
+            + (state.positionCount + state.stackCount) * MemoryLayout<Int32>.stride
     }
 
     /// Parts the bytes by the sets that the stacks wait for.
@@ -94,10 +169,8 @@ final class GrammarAutomaton {
         of state: GrammarState, in grammar: Grammar
     ) -> (classes: [UInt8], count: Int) {
         var sets: Set<ByteSet> = []
-        for stack in state.stacks {
-            if let top = stack.last, case .bytes(let set) = grammar.symbols[Int(top)] {
-                sets.insert(set)
-            }
+        for top in state.tops {
+            if case .bytes(let set) = grammar.symbols[top] { sets.insert(set) }
         }
         var classes = [UInt8](repeating: 0, count: 256)
         var count = 1
@@ -119,29 +192,5 @@ final class GrammarAutomaton {
             }
         }
         return (classes, count)
-    }
-}
-
-/// The automata of the schemas that were asked for last, so that a schema is compiled once, however
-/// many texts it constrains.
-final class GrammarShelf {
-    /// An automaton may hold 20 MB of states, and tokens by the vocabulary.
-    static let limit = 4
-
-    /// Latest last.
-    private var held: [(constraint: OutputConstraint, automaton: GrammarAutomaton)] = []
-
-    /// The automaton of a constraint.
-    ///
-    /// - Throws: `ServingError.invalidRequest` for a schema that cannot be used.
-    func automaton(of constraint: OutputConstraint) throws(ServingError) -> GrammarAutomaton {
-        if let place = held.firstIndex(where: { $0.constraint == constraint }) {
-            held.append(held.remove(at: place))
-        } else {
-            let automaton = GrammarAutomaton(try ConstrainedText.compile(constraint))
-            if held.count == Self.limit { held.removeFirst() }
-            held.append((constraint, automaton))
-        }
-        return held[held.count - 1].automaton
     }
 }

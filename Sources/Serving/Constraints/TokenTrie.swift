@@ -1,31 +1,50 @@
 /// The vocabulary as a tree of bytes, so that one walk tells which tokens a grammar state allows.
+///
+/// Nodes lie in the order in which a walk comes by: by depth, and children side by side.
 struct TokenTrie: Sendable {
-    private struct Node {
-        var byte: UInt8 = 0
-        var tokens: [Int32] = []
-        var children: [Int32] = []
-    }
-
-    private var nodes: [Node] = [Node()]
+    /// The byte that leads to each node; the first is the root.
+    private var bytes: [UInt8] = [0]
+    /// Where each node's children begin; they end where those of the next begin.
+    private var firstChild: [Int32] = []
+    /// Where each node's tokens begin in `tokens`.
+    private var firstToken: [Int32] = []
+    private var tokens: [Int32] = []
     let tokenCount: Int
 
-    /// - Parameter tokens: The bytes of each token; empty for special and unused ids, which a
+    /// - Parameter vocabulary: The bytes of each token; empty for special and unused ids, which a
     ///   constrained text never contains.
-    init(_ tokens: [[UInt8]]) {
-        tokenCount = tokens.count
-        for (token, bytes) in tokens.enumerated() where !bytes.isEmpty {
-            var node = 0
-            for byte in bytes {
-                if let child = nodes[node].children.first(where: { nodes[Int($0)].byte == byte }) {
-                    node = Int(child)
-                } else {
-                    nodes.append(Node(byte: byte))
-                    nodes[node].children.append(Int32(nodes.count - 1))
-                    node = nodes.count - 1
+    init(_ vocabulary: [[UInt8]]) {
+        tokenCount = vocabulary.count
+        let sorted = vocabulary.indices.filter { !vocabulary[$0].isEmpty }
+            .sorted { vocabulary[$0].lexicographicallyPrecedes(vocabulary[$1]) }
+        // Each node's part of the sorted tokens, those first that end at the node.
+        var parts = [sorted.indices]
+        var depth = 0
+        var ofDepth = 0 ..< 1
+        while !ofDepth.isEmpty {
+            for node in ofDepth {
+                firstChild.append(Int32(bytes.count))
+                firstToken.append(Int32(tokens.count))
+                var place = parts[node].lowerBound
+                while place < parts[node].upperBound, vocabulary[sorted[place]].count == depth {
+                    tokens.append(Int32(sorted[place]))
+                    place += 1
+                }
+                while place < parts[node].upperBound {
+                    let start = place
+                    let byte = vocabulary[sorted[place]][depth]
+                    while place < parts[node].upperBound, vocabulary[sorted[place]][depth] == byte {
+                        place += 1
+                    }
+                    bytes.append(byte)
+                    parts.append(start ..< place)
                 }
             }
-            nodes[node].tokens.append(Int32(token))
+            depth += 1
+            ofDepth = ofDepth.upperBound ..< bytes.count
         }
+        firstChild.append(Int32(bytes.count))
+        firstToken.append(Int32(tokens.count))
     }
 
     /// A token that a state allows, and the bytes that then complete the text.
@@ -34,32 +53,28 @@ struct TokenTrie: Sendable {
         let shortest: Int32
     }
 
-    /// Steps per node of the tree that a walk may take: three times what an open string takes.
+    /// Every token that leads from a state to a state that can be completed, within the walk's
+    /// limits: shorter tokens come first, and beyond the limits longer ones are left out.
     ///
-    /// A pattern may keep hundreds of ways alive at every byte. Beyond this, longer tokens are left
-    /// out: that forbids texts, but never admits a wrong one, and never all that could follow, as
-    /// single bytes are always looked at.
-    private static let stepsPerNode = 32
-
-    /// Every token that leads from a state to a state that can be completed, within the limit.
+    /// - Returns: Nil if the limits did not allow a look at every single byte.
     func choices(
-        from state: GrammarAutomaton.ID, in automaton: GrammarAutomaton
-    ) -> [Choice] {
+        from state: GrammarAutomaton.ID, in automaton: GrammarAutomaton,
+        _ walk: inout GrammarAutomaton.Walk
+    ) -> [Choice]? {
         var choices: [Choice] = []
         var open: [(node: Int, state: GrammarAutomaton.ID)] = [(0, state)]
-        var steps = 0
-        while let (node, state) = open.popLast() {
-            if node != 0, steps > nodes.count * Self.stepsPerNode { break }
-            for child in nodes[node].children {
-                let byte = nodes[Int(child)].byte
-                guard let next = automaton.next(state, byte: byte, steps: &steps) else { continue }
-                if !nodes[Int(child)].tokens.isEmpty {
-                    let shortest = automaton.shortest(next)
-                    choices += nodes[Int(child)].tokens.map {
-                        Choice(token: $0, shortest: shortest)
-                    }
+        var place = 0
+        while place < open.count {
+            let (node, state) = open[place]
+            place += 1
+            for child in Int(firstChild[node]) ..< Int(firstChild[node + 1]) {
+                if walk.isOver { return node == 0 ? nil : choices }
+                guard let next = automaton.next(state, byte: bytes[child], &walk) else { continue }
+                for index in Int(firstToken[child]) ..< Int(firstToken[child + 1]) {
+                    choices.append(
+                        Choice(token: tokens[index], shortest: automaton.shortest(next)))
                 }
-                if !nodes[Int(child)].children.isEmpty { open.append((Int(child), next)) }
+                if firstChild[child] < firstChild[child + 1] { open.append((child, next)) }
             }
         }
         return choices

@@ -6,6 +6,10 @@ struct ActiveRequest {
     private(set) var generated: [Int] = []
     private(set) var usage = GenerationUsage()
     private var constraint: ConstrainedText?
+    /// Which tokens the constraint allows next, once `constrain` has found them.
+    private var allowed: [Bool]?
+    /// Steps that this request has waited for others to find theirs.
+    private(set) var waitedSteps = 0
     private var sampler: Sampler
     private(set) var promptScores: [ScoredToken] = []
     /// Whether `began` was reported.
@@ -39,6 +43,22 @@ struct ActiveRequest {
     /// Drafting needs a free choice of tokens: a constrained text rarely takes the draft.
     var mayDraft: Bool { constraint == nil && remaining > 1 }
 
+    /// Whether the next token cannot be chosen before `constrain`.
+    var needsConstraining: Bool { constraint != nil && allowed == nil && finish == nil }
+
+    /// Finds which tokens may come next.
+    ///
+    /// - Parameter spent: What it took is added here, in steps of a walk.
+    mutating func constrain(spent: inout Int) throws(ServingError) {
+        guard needsConstraining else { return }
+        let left = remaining
+        allowed = try constraint?.mask(remaining: left, spent: &spent)
+        waitedSteps = 0
+    }
+
+    /// Records that others came first.
+    mutating func wait() { waitedSteps += 1 }
+
     mutating func count(cached: Int) { usage.cachedTokens = cached }
 
     mutating func count(drafted: Int, accepted: Int) {
@@ -49,15 +69,16 @@ struct ActiveRequest {
     /// Chooses the next token from a row of logits.
     ///
     /// - Returns: The token, or nil if it ended the text without being part of it.
+    /// - Throws: What ends this request alone: no token can be chosen.
     mutating func choose(
         from logits: borrowing Span<Float>, endTokens: [Int]
-    ) throws(ModelError) -> ScoredToken? {
+    ) throws(ServingError) -> ScoredToken? {
         var ends: Set<Int> = Set(request.stopTokens)
         if !request.ignoresEndTokens { ends.formUnion(endTokens) }
         var forbidden = request.ignoresEndTokens ? endTokens : []
         if generated.count < request.minNewTokens { forbidden += ends.sorted() }
-        let left = remaining
-        let allowed = constraint?.mask(remaining: left)
+        var spent = 0
+        try constrain(spent: &spent)
         if let allowed, constraint?.isComplete == true,
             !allowed.indices.contains(where: { allowed[$0] && !forbidden.contains($0) })
         {
@@ -65,7 +86,13 @@ struct ActiveRequest {
             finish = .stop
             return nil
         }
-        let token = try sampler.sample(logits, allowed: allowed, forbidden: forbidden)
+        let token: Int
+        do throws(ModelError) {
+            token = try sampler.sample(logits, allowed: allowed, forbidden: forbidden)
+        } catch {
+            throw .engine(message: "\(error)")
+        }
+        allowed = nil
         sampler.append(token)
         usage.generatedTokens += 1
         guard !ends.contains(token) else {
@@ -73,7 +100,7 @@ struct ActiveRequest {
             return nil
         }
         generated.append(token)
-        constraint?.append(token)
+        try constraint?.append(token)
         if remaining == 0 { finish = .length }
         if constraint?.isFinal == true { finish = .stop }
         return Self.score(token, logits, top: request.topLogprobs)

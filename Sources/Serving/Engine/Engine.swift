@@ -119,7 +119,7 @@ public final class Engine: Sendable {
             send(core, report)
             publish(core, nil)
             let isQuiet = state.withLock { $0.commands.isEmpty && !$0.isStopping }
-            if isQuiet { try agreement.sleep(atMost: Self.idlePatience) }
+            if isQuiet, !core.mustPlanAgain { try agreement.sleep(atMost: Self.idlePatience) }
             return true
         }
         send(core, report)

@@ -29,6 +29,12 @@ public struct EngineConfiguration: Codable, Hashable, Sendable {
     /// faster (`OverlapChoice`). 0 always splits.
     public var overlapThreshold = 0.1
 
+    /// Steps of walks through the vocabulary, some 10 ns each, that all constrained texts of a rank
+    /// may take in one step of the engine; a single walk may go beyond by at most its own limit.
+    ///
+    /// Texts that come too late wait for a later step, so that no schema holds the other ranks up.
+    public var constraintSteps = 1 << 24
+
     /// The defaults.
     public init() {}
 

@@ -31,6 +31,8 @@ final class EngineCore {
     /// Whether it drafts after the step.
     private var drafts = false
     private var newTokens = 0
+    /// Whether the last plan came to nothing though there is work: all its requests failed or wait.
+    private(set) var mustPlanAgain = false
 
     init(
         _ network: any SequenceNetwork, configuration: EngineConfiguration,
@@ -82,7 +84,7 @@ final class EngineCore {
 
     /// Whether there is anything to compute, and what a step of it would want.
     func prepare() -> StepWishes? {
-        if plan == nil { plan = scheduler.plan() }
+        if plan == nil { plan = constrain(scheduler.plan()) }
         guard let plan, !plan.isEmpty else {
             self.plan = nil
             drafts = false
@@ -173,6 +175,38 @@ extension EngineCore {
         }
     }
 
+    /// Finds which tokens may come next in the constrained texts of a step, before it begins.
+    ///
+    /// Who has waited longest comes first. Once the step's share of work is spent, the others leave
+    /// the step and wait: what they get is what they would have got at once.
+    ///
+    /// - Returns: The entries that the step can compute.
+    private func constrain(_ entries: [StepEntry]) -> [StepEntry] {
+        let wanting = entries.enumerated().compactMap { index, entry -> (Int, Int, RequestID)? in
+            guard entry.reachesEnd, let state = active[entry.id], state.needsConstraining else {
+                return nil
+            }
+            return (-state.waitedSteps, index, entry.id)
+        }
+        var missing: Set<RequestID> = []
+        var spent = 0
+        for (_, _, id) in wanting.sorted(by: { ($0.0, $0.1) < ($1.0, $1.1) }) {
+            if spent >= configuration.constraintSteps {
+                active[id]?.wait()
+                missing.insert(id)
+                continue
+            }
+            do throws(ServingError) {
+                try active[id]?.constrain(spent: &spent)
+            } catch {
+                end(id, .failed(error))
+                missing.insert(id)
+            }
+        }
+        mustPlanAgain = !entries.isEmpty && missing.count == entries.count
+        return entries.filter { !missing.contains($0.id) }
+    }
+
     /// Drafting pays while streams are few: each verified draft is one more row to compute.
     private func canDraft(_ plan: [StepEntry]) -> Bool {
         configuration.speculates && network.canDraft
@@ -209,10 +243,10 @@ extension EngineCore {
                 if chunk.wanted == .all { scorePrompt(entry, logits, &state) }
                 if entry.reachesEnd {
                     let first = chunk.wanted == .all ? certain - 1 : 0
-                    do throws(ModelError) {
+                    do throws(ServingError) {
                         try chooseTokens(entry, logits, from: first, &state, &outcome)
                     } catch {
-                        outcome.failure = .engine(message: "\(error)")
+                        outcome.failure = error
                     }
                 }
                 active[entry.id] = state
@@ -227,7 +261,7 @@ extension EngineCore {
     private func chooseTokens(
         _ entry: StepEntry, _ logits: Tensor, from first: Int, _ state: inout ActiveRequest,
         _ outcome: inout EntryResult
-    ) throws(ModelError) {
+    ) throws(ServingError) {
         begin(entry.id, &state)
         var scored: [ScoredToken] = []
         var row = first

@@ -26,6 +26,8 @@ extension EngineConfiguration {
         try Setting.check("draftCopyBytes", draftCopyBytes, 0, 1 << 40)
         try Setting.check("sharedHeadBytes", sharedHeadBytes, 0, 1 << 40)
         try Setting.check("overlapThreshold", overlapThreshold, 0, 1)
+        // At the most, a step takes some ten seconds: a sixth of the job's `stepSeconds`.
+        try Setting.check("constraintSteps", constraintSteps, 1, 1 << 30)
     }
 }
 
