@@ -11,7 +11,8 @@ extension RunTests {
         "threads: 100000", "sequences: 9223372036854775807", "sequence_length: 1",
         "micro_batches: 0", "warm_up_steps: -5", "learning_rate: .nan", "clip: 0",
         "start_deviation: .inf", "weight_decay: -1", "seed: -1", "schedule: foo",
-        "precision: int4", "train: 5", "steps: [1]",
+        "precision: int4", "train: 5", "steps: [1]", "schedule: forward-only",
+        "sequence_length: 65", "teacher: {url: 'http://a/v1', model: m, prompts: [], samplse: 1}",
     ])
     func `a value beyond its limit is refused with its key`(line: String) throws {
         let folder = try Folder()
@@ -107,7 +108,8 @@ extension RunTests {
         let job = try Self.writeJob(folder.path)
         try Self.run(job)
         let name = key.split(separator: ":")[0]
-        let text = try String(contentsOfFile: job, encoding: .utf8).split(separator: "\n")
+        let text =
+            try String(contentsOfFile: job, encoding: .utf8).split(separator: "\n")
             .filter { !$0.hasPrefix("\(name):") } + [Substring(key)]
         try text.joined(separator: "\n").write(toFile: job, atomically: true, encoding: .utf8)
         let error = #expect(throws: TrainingError.self) { try Self.run(job, resumes: true) }

@@ -50,6 +50,13 @@ import Glibc
         try append(bytes)
     }
 
+    /// Gives the file a name, whatever had it before; one of both is always there.
+    public func publish(as name: String) throws(FileError) {
+        guard unsafe rename(path, name) == 0 else {
+            throw FileError(call: "rename", path: name, code: errno)
+        }
+    }
+
     /// Waits until the disk has everything.
     public func synchronize() throws(FileError) { try Self.synchronize(descriptor, path) }
 

@@ -16,6 +16,15 @@ struct CheckpointReader {
         guard !files.isEmpty else {
             throw TrainingError.checkpoint(directory, fact: "has no safetensors file")
         }
+        // A run's own: every rank has left a file.
+        if let state = try? TrainingCheckpoint.state(in: directory),
+            let rank = (0 ..< state.rankCount).first(where: {
+                !files.contains("rank-\($0).safetensors")
+            })
+        {
+            throw TrainingError.checkpoint(
+                directory, fact: "rank-\(rank).safetensors of \(state.rankCount) ranks is missing")
+        }
         for name in files {
             let file = try MappedFile(path: directory + "/" + name)
             for entry in try Checkpoint.readHeader(file).tensors {

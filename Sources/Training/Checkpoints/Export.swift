@@ -27,6 +27,12 @@ public enum Export {
         }
         var model = try ModelConfiguration.load(directory: checkpoint)
         let files = FileManager.default
+        if let tokenizer, !files.fileExists(atPath: tokenizer + "/tokenizer.json") {
+            throw TrainingError.job("--tokenizer", fact: "\(tokenizer) has no tokenizer.json")
+        }
+        if files.fileExists(atPath: directory + "/state.json") {
+            throw TrainingError.job("--to", fact: "\(directory) is a run's checkpoint")
+        }
         try OutputFolder.make(directory, key: "--to")
         var writer = SafetensorsWriter()
         let state = ["first.", "second.", "average."]

@@ -19,6 +19,8 @@ public struct TrainingCheckpoint {
         var seed: UInt64
         var rankCount: Int
         var tokensPerStep: Int
+        /// Tokens of the text that were read, by all ranks; older files do not say.
+        var tokensRead: Int?
     }
 
     static func name(step: Int) -> String {
@@ -33,8 +35,9 @@ public struct TrainingCheckpoint {
         }
         do {
             let state = try JSONDecoder().decode(State.self, from: data)
-            guard state.step >= 0 else {
-                throw TrainingError.checkpoint(path, fact: "step \(state.step) is negative")
+            guard state.step >= 0, (1 ... 1 << 20).contains(state.rankCount) else {
+                throw TrainingError.checkpoint(
+                    path, fact: "step \(state.step) of \(state.rankCount) ranks cannot be")
             }
             return state
         } catch let error as DecodingError {
@@ -45,8 +48,19 @@ public struct TrainingCheckpoint {
     /// The newest complete checkpoint in a run's folder.
     public static func newest(in directory: String) -> String? {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
-        return names.filter { $0.hasPrefix("step-") && !$0.hasSuffix(".partial") }.max()
+        return names.filter { $0.hasPrefix("step-") && $0.dropFirst(5).allSatisfy(\.isNumber) }
+            .max()
             .map { directory + "/" + $0 }
+    }
+}
+
+extension ModelConfiguration {
+    /// The network alone, whatever a file stores its weights in.
+    fileprivate var withoutStorage: ModelConfiguration {
+        var result = self
+        result.quantization = nil
+        result.storedType = ""
+        return result
     }
 }
 
@@ -82,7 +96,7 @@ extension RankTrainer {
     private func describe(in partial: String) throws {
         let state = TrainingCheckpoint.State(
             step: step, seed: options.seed, rankCount: fabric.rankCount,
-            tokensPerStep: options.tokensPerStep)
+            tokensPerStep: options.tokensPerStep, tokensRead: options.tokens(before: step))
         for (name, text) in [
             ("state.json", try JSONEncoder().encode(state)),
             ("config.json", try options.model.encoded()),
@@ -164,16 +178,23 @@ extension RankTrainer {
                 fact: "is of seed \(state.seed), the job's is \(options.seed): texts would come in "
                     + "another order (start_from begins a new run with its weights)")
         }
-        guard state.tokensPerStep == options.tokensPerStep else {
+        let read = options.tokens(before: state.step)
+        guard state.tokensPerStep == options.tokensPerStep, state.tokensRead ?? read == read else {
             throw TrainingError.checkpoint(
                 directory,
-                fact: "is of \(state.tokensPerStep) tokens a step, the job's are "
-                    + "\(options.tokensPerStep) (sequence_length x sequences x micro_batches x "
-                    + "data ranks): text would be skipped or read again (start_from begins a new "
-                    + "run with its weights)")
+                fact: "is of \(state.tokensPerStep) tokens a step, \(state.tokensRead ?? read) in "
+                    + "all; the job's are \(options.tokensPerStep) and \(read) (sequence_length x "
+                    + "sequences x micro_batches x data ranks, first_sequences): text would be "
+                    + "skipped or read again (start_from begins a new run with its weights)")
         }
         let store = try CheckpointReader(directory: directory)
         try loadValues(store)
+        // What no shape of a tensor tells: the experts of a token, layers that the job lacks.
+        let shape = try ModelConfiguration.load(directory: directory)
+        guard shape.withoutStorage == options.model.withoutStorage else {
+            throw TrainingError.checkpoint(
+                directory + "/config.json", fact: "is another model than the job's (model)")
+        }
         for item in sync.owned where !item.range.isEmpty {
             let count = item.parameter.value.count
             let name = item.parameter.name
@@ -197,6 +218,14 @@ extension RankTrainer {
 
     /// Begins with the values of a checkpoint: of a run, or a published model to fine-tune.
     public func start(from directory: String) throws {
+        let shape = try ModelConfiguration.load(directory: directory)
+        let counts = [shape, options.model].map {
+            "\($0.layerCount) layers and \($0.mtpLayerCount) MTP"
+        }
+        guard counts[0] == counts[1] else {
+            throw TrainingError.checkpoint(
+                directory, fact: "has \(counts[0]), the job's model \(counts[1]) (start_from)")
+        }
         try loadValues(try CheckpointReader(directory: directory))
         if options.averageDecay != nil { sync.beginAverages() }
     }

@@ -56,8 +56,14 @@ public struct Teacher: Codable, Sendable, Hashable {
         guard !prompts.isEmpty else {
             throw TrainingError.job("teacher.prompts", fact: "names no file")
         }
-        for (name, value) in [("samples", samples), ("max_tokens", maximumTokens)] where value < 1 {
-            throw TrainingError.notPositive("teacher.\(name)", value: value)
+        for (name, value) in [("samples", samples), ("max_tokens", maximumTokens)] {
+            guard value >= 1 else {
+                throw TrainingError.notPositive("teacher.\(name)", value: value)
+            }
+            guard value <= 1 << 20 else {
+                throw TrainingError.job(
+                    "teacher.\(name)", fact: "is \(value): it must be at most \(1 << 20)")
+            }
         }
         guard temperature >= 0, temperature.isFinite, timeoutSeconds > 0 else {
             throw TrainingError.job(

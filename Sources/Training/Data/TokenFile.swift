@@ -12,6 +12,7 @@ public final class TokenFile: Sendable {
     private static let headWords = 5
 
     private let file: MappedFile
+    private let path: String
     /// Documents.
     public let documentCount: Int
     /// Tokens of all documents.
@@ -19,8 +20,9 @@ public final class TokenFile: Sendable {
     /// Of which text it was made: see `mark`.
     public let sourceMark: UInt64
 
-    /// Opens a file that `write` made with the same tokenizer.
-    public init(path: String, fingerprint: UInt64) throws {
+    /// Opens a file that `write` made with the same tokenizer; with any for nil.
+    public init(path: String, fingerprint: UInt64?) throws {
+        self.path = path
         file = try MappedFile(path: path)
         guard file.byteCount >= 8 * Self.headWords else {
             throw TrainingError.tokenFile(path, fact: "\(file.byteCount) bytes are no token file")
@@ -30,7 +32,7 @@ public final class TokenFile: Sendable {
             throw TrainingError.tokenFile(
                 path, fact: "is no token file of this version; without it the text is read anew")
         }
-        guard head[1] == fingerprint else {
+        guard head[1] == fingerprint ?? head[1] else {
             throw TrainingError.tokenFile(
                 path, fact: "was made with another tokenizer; without it the text is read anew")
         }
@@ -55,7 +57,9 @@ public final class TokenFile: Sendable {
     /// Where every document begins, and the end of the last.
     public func bounds() -> [Int] {
         let start = 8 * Self.headWords
-        return Self.words(file.copyBytes(start ..< start + 8 * (documentCount + 1))).map(Int.init)
+        return Self.words(file.copyBytes(start ..< start + 8 * (documentCount + 1))).map {
+            Int(truncatingIfNeeded: $0)
+        }
     }
 
     /// Tokens of a range.
@@ -102,8 +106,7 @@ public final class TokenFile: Sendable {
         try sink.append(bytes)
         try sink.append(tokens)
         try sink.synchronize()
-        try? FileManager.default.removeItem(atPath: path)
-        try FileManager.default.moveItem(atPath: path + ".partial", toPath: path)
+        try sink.publish(as: path)
     }
 
     /// The texts of a file: one of a text file, or one per line; one per line of a JSONL file.
@@ -128,9 +131,31 @@ public final class TokenFile: Sendable {
         }
     }
 
-    /// A number that tells apart which files a text is read from, and under which key.
+    /// A number that tells apart which files a text is read from, as they are now, and under which
+    /// key.
     public static func mark(sources: [String], field: String) -> UInt64 {
-        hash(Data(([field] + sources).joined(separator: "\n").utf8))
+        let words = sources.map { path in
+            let found = try? FileManager.default.attributesOfItem(atPath: path)
+            let date = (found?[.modificationDate] as? Date)?.timeIntervalSince1970 ?? 0
+            return "\(path) \(found?[.size] ?? 0) \(date)"
+        }
+        return hash(Data(([field] + words).joined(separator: "\n").utf8))
+    }
+
+    /// Looks whether documents follow each other and every token is one of a vocabulary.
+    public func check(vocabularySize: Int) throws {
+        let bounds = bounds()
+        let isInOrder = bounds.indices.dropFirst().allSatisfy { bounds[$0 - 1] < bounds[$0] }
+        guard isInOrder, bounds.first == 0, bounds.last == tokenCount else {
+            throw TrainingError.tokenFile(path, fact: "is damaged: documents do not follow")
+        }
+        for start in stride(from: 0, to: tokenCount, by: 1 << 16) {
+            let part = tokens(start ..< min(tokenCount, start + 1 << 16))
+            if let token = part.first(where: { !(0 ..< Int32(vocabularySize)).contains($0) }) {
+                throw TrainingError.tokenFile(
+                    path, fact: "is damaged: token \(token) of a vocabulary of \(vocabularySize)")
+            }
+        }
     }
 
     /// FNV-1a.

@@ -7,8 +7,7 @@ struct JobText {
     /// Documents of the validation text, each padded to one length.
     let validation: [MicroBatch]
 
-    /// Opens the token files, and makes those that are missing, older than their text, or of other
-    /// text.
+    /// Opens the token files, and makes those that are missing, or of other text than is there now.
     ///
     /// - Parameter makes: Whether this process may write them; others wait for it before.
     init(_ job: TrainingJob, makes: Bool) throws {
@@ -43,11 +42,14 @@ struct JobText {
     ) throws -> TokenFile {
         let path = job.output + "/\(name).tokens"
         let mark = TokenFile.mark(sources: sources, field: job.textField)
-        var isOld = isOlder(path, than: sources)
-        if makes && !isOld {
-            isOld = try TokenFile(path: path, fingerprint: fingerprint).sourceMark != mark
+        if makes, FileManager.default.fileExists(atPath: path),
+            try TokenFile(path: path, fingerprint: nil).sourceMark == mark
+        {
+            let found = try TokenFile(path: path, fingerprint: fingerprint)
+            try found.check(vocabularySize: job.configuration().vocabularySize)
+            return found
         }
-        if makes && isOld {
+        if makes {
             try OutputFolder.make(job.output, key: "output")
             let tokenizer = try Tokenizer(directory: URL(filePath: job.tokenizer))
             try TokenFile.write(
@@ -55,15 +57,6 @@ struct JobText {
                 fingerprint: fingerprint, to: path)
         }
         return try TokenFile(path: path, fingerprint: fingerprint)
-    }
-
-    private static func isOlder(_ path: String, than sources: [String]) -> Bool {
-        func date(_ path: String) -> Date? {
-            let attributes = try? FileManager.default.attributesOfItem(atPath: path)
-            return attributes?[.modificationDate] as? Date
-        }
-        guard let made = date(path) else { return true }
-        return sources.contains { (date($0) ?? .distantPast) > made }
     }
 
     /// The micro-batches of one data rank in a step counted from 0.

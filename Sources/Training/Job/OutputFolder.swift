@@ -1,7 +1,21 @@
 import Foundation
+import Glibc
+import Tensors
 
 /// A folder that a run or an export writes to.
 enum OutputFolder {
+    /// Makes a run's folder and keeps other runs out of it for as long as the lock lives.
+    static func take(_ path: String) throws -> FileLock {
+        try make(path, key: "output")
+        do {
+            return try FileLock(path: path + "/lock")
+        } catch {
+            guard error.code == EWOULDBLOCK else { throw error }
+            throw TrainingError.job(
+                "output", fact: "\(path) is another run's that is under way: wait for it or end it")
+        }
+    }
+
     /// Makes it and those above it.
     ///
     /// - Throws: `TrainingError.job`, which names what is in the way.

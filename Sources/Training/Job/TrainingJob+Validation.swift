@@ -43,12 +43,39 @@ extension TrainingJob {
         _ = try TokenFile.fingerprint(tokenizer: tokenizer)
         let model = try configuration()
         try shape.validate(for: model)
+        try check(model)
         let tokens = try Tokenizer(directory: URL(filePath: tokenizer)).vocabularySize
         guard tokens <= model.vocabularySize else {
             throw TrainingError.job(
                 "tokenizer",
                 fact: "\(tokenizer) has \(tokens) tokens: the model has \(model.vocabularySize) "
                     + "(vocab_size)")
+        }
+    }
+
+    private func check(_ model: ModelConfiguration) throws {
+        guard model.mtpLayerCount <= 1 else {
+            throw TrainingError.job(
+                "model",
+                fact: "has \(model.mtpLayerCount) MTP modules (num_nextn_predict_layers): training "
+                    + "has at most 1")
+        }
+        guard sequenceLength <= model.positionLimit else {
+            throw TrainingError.job(
+                "sequence_length",
+                fact: "is \(sequenceLength): the model has \(model.positionLimit) positions "
+                    + "(max_position_embeddings)")
+        }
+        // A value, a gradient, and two moments of two bytes each; a rank has more than its share.
+        let ranks = pipelineRanks * dataRanks
+        let bytes = 12 * Double(model.parameterCounts.total) / Double(ranks)
+        let memory = ProcessInfo.processInfo.physicalMemory
+        guard bytes <= Double(memory) else {
+            throw TrainingError.job(
+                "model",
+                fact: "has \(model.parameterCounts.total) parameters: "
+                    + "\(Int(bytes / 1e9)) GB on each of \(ranks) ranks, this node has "
+                    + "\(memory / 1_000_000_000) GB")
         }
     }
 

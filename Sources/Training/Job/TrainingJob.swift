@@ -198,9 +198,17 @@ extension TrainingJob {
         var values: [String: Any] = [:]
         do {
             values = try Yams.load(yaml: text) as? [String: Any] ?? [:]
+            guard !values.isEmpty else {
+                throw TrainingError.job(path, fact: "holds no keys of a training job")
+            }
             let known = Set(CodingKeys.allCases.map(\.rawValue))
             if let key = values.keys.sorted().first(where: { !known.contains($0) }) {
                 throw TrainingError.job(key, fact: "is not a key of a training job")
+            }
+            let teacher = values["teacher"] as? [String: Any] ?? [:]
+            let asked = Set(Teacher.CodingKeys.allCases.map(\.rawValue))
+            if let key = teacher.keys.sorted().first(where: { !asked.contains($0) }) {
+                throw TrainingError.job("teacher.\(key)", fact: "is not a key of a teacher")
             }
             return try YAMLDecoder().decode(TrainingJob.self, from: text)
         } catch let error as TrainingError {

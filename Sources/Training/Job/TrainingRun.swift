@@ -23,6 +23,8 @@ public struct TrainingRun {
     public func run(fabric: any Fabric, experts: (any Fabric)?) throws {
         let options = try job.options()
         let isFirst = fabric.rank == 0
+        let lock = isFirst ? try OutputFolder.take(job.output) : nil
+        defer { withExtendedLifetime(lock) {} }
         if !resumes, let old = TrainingCheckpoint.newest(in: checkpoints) {
             throw TrainingError.checkpoint(
                 old,
@@ -39,7 +41,9 @@ public struct TrainingRun {
                 throw TrainingError.checkpoint(checkpoints, fact: "has no checkpoint")
             }
             try trainer.resume(from: newest)
-            try log?.say("resumed from step \(trainer.step)")
+            try log?.say(
+                "resumed from step \(trainer.step)"
+                    + (trainer.step < job.steps ? "" : ": all \(job.steps) steps are done"))
         } else if let start = job.startFrom {
             try trainer.start(from: start)
         }
@@ -70,11 +74,12 @@ public struct TrainingRun {
             let report = try trainer.run(batch)
             let seconds = Double(DispatchTime.now().uptimeNanoseconds - begin) / 1e9
             var validation: (loss: Double, mtpLoss: Double)?
+            // Before the validation, whose exchanges are none of the step's.
+            let exchange = trainer.exchangeTimes
             let isLast = trainer.step == job.steps
             if !text.validation.isEmpty && (trainer.step % job.validateEvery == 0 || isLast) {
                 validation = try trainer.validate(share(text.validation, options, fabric.rank))
             }
-            let exchange = trainer.exchangeTimes
             observer.stepped(
                 TrainingObserver.Step(
                     number: trainer.step, seconds: seconds,
@@ -82,8 +87,8 @@ public struct TrainingRun {
                     allToAllShare: min(1, exchange.total / seconds),
                     hiddenShare: exchange.hiddenShare))
             let line = try metrics?.add(
-                step: trainer.step, report, tokens: tokens, seconds: seconds, trainer: trainer,
-                validation: validation)
+                step: trainer.step, report, tokens: tokens, seconds: seconds, exchange: exchange,
+                entries: trainer.entries, validation: validation)
             if let line { try log?.say(line) }
             if trainer.step % job.checkpointEvery == 0 || isLast {
                 try trainer.save(in: checkpoints, keeping: job.keepCheckpoints)

@@ -1,6 +1,7 @@
 import DeepSeekV3
 import Foundation
 import Pipeline
+import Tensors
 import Topology
 
 /// What rank 0 tells about a run: a line per step in `metrics.jsonl`, a line for people, and the
@@ -27,13 +28,15 @@ final class MetricsLog {
         var all_to_all: Double
         var all_to_all_hidden: Double
         var skipped: Bool
+        /// What was not finite, where the step was skipped.
+        var skipped_because: String?
         var validation_loss: Double?
         var validation_mtp_loss: Double?
     }
 
     private let job: TrainingJob
     private let options: TrainingOptions
-    private let path: String
+    private let sink: FileSink
     private var lines: [Line] = []
     private let peak: Double
 
@@ -44,7 +47,7 @@ final class MetricsLog {
         self.job = job
         self.peak = peak
         self.options = options
-        path = job.output + "/metrics.jsonl"
+        let path = job.output + "/metrics.jsonl"
         if step > 0, let data = FileManager.default.contents(atPath: path) {
             let decoder = JSONDecoder()
             decoder.nonConformingFloatDecodingStrategy = .convertFromString(
@@ -53,31 +56,28 @@ final class MetricsLog {
                 .compactMap { try? decoder.decode(Line.self, from: Data($0)) }
                 .filter { $0.step <= step }
         }
-        try write()
+        // Beside the old one until all of it is there: a full disk must not cost the curve.
+        sink = try FileSink(path: path + ".partial")
+        for line in lines { try sink.append(encoded(line)) }
+        try sink.synchronize()
+        try sink.publish(as: path)
     }
 
-    private func encoded(_ line: Line) throws -> Data {
+    private func encoded(_ line: Line) throws -> [UInt8] {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys]
         encoder.nonConformingFloatEncodingStrategy = .convertToString(
             positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
-        return try encoder.encode(line) + Data([UInt8(ascii: "\n")])
-    }
-
-    private func write() throws {
-        var data = Data()
-        for line in lines { data += try encoded(line) }
-        try data.write(to: URL(filePath: path))
+        return Array(try encoder.encode(line)) + [UInt8(ascii: "\n")]
     }
 
     /// Writes a step down and returns it as people read it.
     func add(
-        step: Int, _ report: StepReport, tokens: Int, seconds: Double, trainer: RankTrainer,
-        validation: (loss: Double, mtpLoss: Double)?
+        step: Int, _ report: StepReport, tokens: Int, seconds: Double, exchange: ExchangeTimes,
+        entries: [TimelineEntry], validation: (loss: Double, mtpLoss: Double)?
     ) throws -> String {
         let count = tokens
         let tokens = Double(count)
-        let allToAll = trainer.exchangeTimes
         let perToken = options.model.trainingOperationsPerToken(
             sequenceLength: options.sequenceLength)
         let flops = perToken * tokens / seconds
@@ -86,15 +86,13 @@ final class MetricsLog {
             gradient_norm: report.gradientNorm, learning_rate: report.rate,
             expert_violation: report.expertViolation, tokens_per_second: tokens / seconds,
             flops: flops, mfu: flops / peak,
-            tokens: count, bubble: bubble(trainer.entries),
-            all_to_all: allToAll.total / seconds, all_to_all_hidden: allToAll.hiddenShare,
-            skipped: report.wasSkipped, validation_loss: validation?.loss,
+            tokens: count, bubble: bubble(entries),
+            all_to_all: exchange.total / seconds, all_to_all_hidden: exchange.hiddenShare,
+            skipped: report.wasSkipped, skipped_because: report.trouble,
+            validation_loss: validation?.loss,
             validation_mtp_loss: validation?.mtpLoss)
         lines.append(line)
-        let handle = try FileHandle(forWritingTo: URL(filePath: path))
-        defer { try? handle.close() }
-        try handle.seekToEnd()
-        try handle.write(contentsOf: encoded(line))
+        try sink.append(encoded(line))
         return text(line, seconds: seconds)
     }
 
@@ -120,6 +118,7 @@ final class MetricsLog {
             text += String(format: "  validation %.4f", loss)
             if let mtp = line.validation_mtp_loss { text += String(format: " (mtp %.4f)", mtp) }
         }
+        if let cause = line.skipped_because { text += "  SKIPPED: \(cause)" }
         return text
     }
 
@@ -135,7 +134,9 @@ final class MetricsLog {
         let curve = LossCurve(
             training: lines.map { ($0.step, $0.loss) },
             validation: lines.compactMap { line in line.validation_loss.map { (line.step, $0) } })
-        try curve.svg().write(
-            toFile: job.output + "/loss.svg", atomically: true, encoding: .utf8)
+        let path = job.output + "/loss.svg"
+        let sink = try FileSink(path: path + ".partial")
+        try sink.append(Array(curve.svg().utf8))
+        try sink.publish(as: path)
     }
 }

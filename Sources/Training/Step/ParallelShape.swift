@@ -48,6 +48,9 @@ public struct ParallelShape: Codable, Hashable, Sendable {
                 "pipeline_ranks, data_ranks, micro_batches",
                 value: min(pipelineRanks, dataRanks, microBatches))
         }
+        guard schedule != .forwardOnly else {
+            throw TrainingError.job("schedule", fact: "\(schedule.rawValue) has no backward")
+        }
         _ = try schedule.schedule(ranks: pipelineRanks, microBatches: microBatches)
         let stages = schedule.stageCount(ranks: pipelineRanks)
         guard model.layerCount.isMultiple(of: stages) else {

@@ -238,26 +238,25 @@ extension RankTrainer {
         ]
         let rows = try allGather(mine)
         let troubled = rows.indices.filter { rows[$0][3] > 0 }
-        if let rank = troubled.min(by: { rows[$0][3...].lexicographicallyPrecedes(rows[$1][3...]) }
-        ),
-            !options.skipsBadSteps
+        let sums = (0 ..< 3).map { column in rows.reduce(0) { $0 + $1[column] } }
+        var trouble: TrainingError?
+        if let rank = troubled.min(by: { rows[$0][3...].lexicographicallyPrecedes(rows[$1][3...]) })
         {
             let layer = Int(rows[rank][4])
-            throw TrainingError.lossNotFinite(
+            trouble = .lossNotFinite(
                 rank: Rank(rawValue: rank), layer: layer < options.model.layerCount ? layer : nil,
                 microBatch: Int(rows[rank][3]) - 1, step: step)
-        }
-        let sums = (0 ..< 3).map { column in rows.reduce(0) { $0 + $1[column] } }
-        if !sums[2].isFinite && !options.skipsBadSteps {
-            throw TrainingError.gradientNotFinite(
+        } else if !sums[2].isFinite {
+            trouble = .gradientNotFinite(
                 parameter: sync.notFinite(pool: context.pool) ?? "another rank's parameters",
                 rank: fabric.rank, step: step)
         }
-        let isSkipped = !troubled.isEmpty || !sums[2].isFinite
+        if let trouble, !options.skipsBadSteps { throw trouble }
         return StepReport(
             loss: sums[0] / tokens, mtpLoss: sums[1] / (tokens - sequences),
             gradientNorm: sums[2].squareRoot(), rate: options.optimizer.rate.rate(step: step),
-            expertViolation: try balance(movingBiases: !isSkipped), wasSkipped: isSkipped)
+            expertViolation: try balance(movingBiases: trouble == nil),
+            trouble: trouble?.description)
     }
 
     /// Gives every rank the doubles of all ranks, exactly: each travels as three floats.

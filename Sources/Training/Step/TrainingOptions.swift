@@ -65,6 +65,11 @@ public struct TrainingOptions: Sendable {
     public func tokens(step: Int) -> Int {
         shape.dataRanks * shape.microBatches * ramp.sequences(step: step) * sequenceLength
     }
+
+    /// Tokens of all steps before one, over all ranks: where its text begins.
+    func tokens(before step: Int) -> Int {
+        shape.dataRanks * shape.microBatches * ramp.sequences(before: step) * sequenceLength
+    }
 }
 
 /// A batch that begins small and grows evenly (DeepSeek-V3 report, §4.2: 3072 to 15360 sequences).
@@ -107,6 +112,8 @@ public struct StepReport: Sendable {
     public var rate: Double
     /// Largest over layers of (most loaded expert / mean - 1).
     public var expertViolation: Double
-    /// Whether the gradients were not finite and the weights were left alone.
-    public var wasSkipped: Bool
+    /// What was not finite, where the weights were therefore left alone.
+    public var trouble: String?
+    /// Whether the weights were left alone.
+    public var wasSkipped: Bool { trouble != nil }
 }

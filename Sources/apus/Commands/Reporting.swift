@@ -29,7 +29,7 @@ private func exitCode(of error: any Error) -> Int32 {
     case let error as TransportError: error.exitCode
     case let error as TrainingError: error.exitCode
     case is TopologyError, is PlacementError, is ModelError, is TensorError,
-        is ScheduleError, is ValidationError:
+        is ScheduleError, is ValidationError, is FileError:
         2
     case let error as CollectivesError: error.exitCode
     case let error as ServingError: error.exitCode
