@@ -31,7 +31,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
             try await parse().run()
         } catch {
             guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
-            FileHandle.standardError.write(Data((fullMessage(for: error) + "\n").utf8))
+            StandardStream.error.say(fullMessage(for: error) + "\n")
             Foundation.exit(2)
         }
     }

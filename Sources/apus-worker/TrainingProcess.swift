@@ -8,11 +8,17 @@ import Training
 import Transport
 
 /// One rank of a job that trains: connect, read the text, step after step, and the end.
-final class TrainingProcess {
+///
+/// Safe because `figures` is a lock, and only the thread that runs the rank touches `fabrics`.
+final class TrainingProcess: @unchecked Sendable {
     private let configuration: JobConfiguration
     private let rank: Rank
     private let link: ControlLink
     private let log: Logger
+    private let figures = Mutex(RankStatistics())
+    /// Closed by `close`, after the coordinator heard of an error: whoever saw this rank leave
+    /// before would blame it.
+    private var fabrics: [any Fabric] = []
 
     init(_ configuration: JobConfiguration, rank: Rank, link: ControlLink, log: Logger) {
         self.configuration = configuration
@@ -35,17 +41,25 @@ final class TrainingProcess {
         }
         let exchange = ControlExchange(link, rank: rank)
         let fabric = try makeFabric(fabricConfiguration(rank, configuration.ranks), exchange)
-        defer { fabric.close() }
+        fabrics.append(fabric)
         for other in fabric.ranks where other != rank {
             log.info("\(other) is reached by \(fabric.path(to: other))")
         }
         let experts = try expertFabric(shape, exchange)
-        defer { experts?.close() }
+        if let experts { fabrics.append(experts) }
         link.enter(.load)
-        try launch.run(job, observer: observer(), fabric: fabric, experts: experts)
+        do {
+            try launch.run(job, observer: observer(), fabric: fabric, experts: experts)
+        } catch let error as TransportError {
+            let done = figures.withLock { $0.steps }
+            throw done > 0 ? error.during("step \(done + 1)") : error
+        }
         try fabric.barrier(deadline: Deadline(.seconds(60), "the end"))
         if rank == 0 { try link.send(Array("done".utf8)) }
     }
+
+    /// Leaves; the others are told.
+    func close() { for fabric in fabrics.reversed() { fabric.close() } }
 
     private func fabricConfiguration(_ rank: Rank, _ count: Int) -> FabricConfiguration {
         var fabric = FabricConfiguration(
@@ -73,16 +87,17 @@ final class TrainingProcess {
             Rank(rawValue: $0 * shape.pipelineRanks + place)
         }
         let part = MemberExchange(exchange, members: members)
-        return try makeFabric(fabricConfiguration(part.rank, part.rankCount), part)
+        var fabric = fabricConfiguration(part.rank, part.rankCount)
+        fabric.names = members
+        return try makeFabric(fabric, part)
     }
 
     private func observer() -> TrainingObserver {
         let link = link
-        let figures = Mutex(RankStatistics())
-        link.reportStatistics { figures.withLock { $0 } }
+        link.reportStatistics { [self] in figures.withLock { $0 } }
         return TrainingObserver(
-            began: { link.enter(.ready) },
-            stepped: { step in
+            began: { link.enter(.train) },
+            stepped: { [self] step in
                 figures.withLock { figures in
                     figures.steps = step.number
                     figures.stepsPerSecond = 1 / step.seconds

@@ -32,7 +32,7 @@ struct Worker: ParsableCommand {
             try parse().run()
         } catch {
             guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
-            FileHandle.standardError.write(Data((fullMessage(for: error) + "\n").utf8))
+            StandardStream.error.say(fullMessage(for: error) + "\n")
             Foundation.exit(2)
         }
     }
@@ -74,9 +74,13 @@ struct Worker: ParsableCommand {
         defer { link.close() }
         log.info("joined \(endpoint.text), epoch \(link.welcome.epoch)")
         let rank = Rank(rawValue: rank)
+        var training: TrainingProcess?
+        defer { training?.close() }
         do {
             if configuration.isTraining {
-                try TrainingProcess(configuration, rank: rank, link: link, log: log).run()
+                let process = TrainingProcess(configuration, rank: rank, link: link, log: log)
+                training = process
+                try process.run()
             } else {
                 try RankProcess(configuration, rank: rank, link: link, log: log).run()
             }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Cluster
 import Foundation
 
 /// The user's tool. Each subcommand is a file in `Commands`.
@@ -31,9 +32,10 @@ struct Apus: AsyncParsableCommand {
             } else {
                 try command.run()
             }
+            try reporting { try StandardStream.flush() }
         } catch {
             guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
-            FileHandle.standardError.write(Data((fullMessage(for: error) + "\n").utf8))
+            StandardStream.error.say(fullMessage(for: error) + "\n")
             Foundation.exit(2)
         }
     }

@@ -139,6 +139,28 @@ import Topology
             ])
     }
 
+    @Test func `a survivor that is blamed for leaving passes the blame on`() {
+        var job = Self.job(ranks: 3)
+        for rank in 0 ..< 3 {
+            _ = job.apply(
+                .arrived(Self.id(rank + 1), Self.hello(Rank(rawValue: rank))), now: .seconds(1))
+        }
+        _ = job.apply(.failed(Self.id(1), reason: "1 left", lost: 1), now: .seconds(2))
+        _ = job.apply(.failed(Self.id(2), reason: "2 is silent", lost: 2), now: .seconds(2))
+        _ = job.apply(.failed(Self.id(1), reason: "again", lost: 1), now: .seconds(2))
+        #expect(
+            job.apply(.tick, now: .seconds(3)) == [
+                .end(
+                    .lost(
+                        rank: 2, phase: .connect, epoch: 1, reason: "rank 1 reports: 2 is silent"))
+            ])
+    }
+
+    @Test func `numbers that go wrong in training are no bad input`() {
+        #expect(JobEnd.failed(rank: 0, phase: .train, reason: "NaN").exitCode == 1)
+        #expect(JobEnd.failed(rank: 0, phase: .load, reason: "no file").exitCode == 2)
+    }
+
     @Test func `an all-gather is delivered to everybody when the last part comes`() {
         var job = Self.joined()
         #expect(

@@ -31,6 +31,9 @@ import Testing
         ["generate", "--model", model, "--prompt", "x", "--min-p", "nan"],
         ["schedule", "--ranks=-9223372036854775807", "--micro-batches", "2"],
         ["evaluate", "--model", model, "--tokens", "/dev/null", "--logits", "/"],
+        ["schedule", "--measured", "/dev/null"],
+        ["schedule", "--measured", "/dev/null", "--svg", "/dev/null"],
+        ["train", "nosuch.yaml", "--in-process", "--lab", "topology/two-nodes-4g.yaml"],
     ])
     func `a value beyond its limit is refused in words`(arguments: [String]) throws {
         let (status, output) = try RunningJob.run("apus", arguments)

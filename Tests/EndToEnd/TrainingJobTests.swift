@@ -47,7 +47,8 @@ import Testing
             folder.appending(path: name).path(percentEncoded: false)
         }
 
-        func start(_ arguments: [String] = []) throws {
+        /// - Parameter output: Where its output goes, if not to the file "out".
+        func start(_ arguments: [String] = [], output: FileHandle? = nil) throws {
             process = Process()
             process.executableURL = RunningJob.programs.appending(path: "apus")
             process.arguments = ["train", path("job.yaml")] + arguments
@@ -56,7 +57,8 @@ import Testing
             ]) { $1 }
             process.standardInput = FileHandle.nullDevice
             for name in ["out", "err"] { try write(name, "") }
-            process.standardOutput = try FileHandle(forWritingTo: folder.appending(path: "out"))
+            process.standardOutput =
+                try output ?? FileHandle(forWritingTo: folder.appending(path: "out"))
             process.standardError = try FileHandle(forWritingTo: folder.appending(path: "err"))
             try process.run()
         }
@@ -64,6 +66,14 @@ import Testing
         /// The exit status; nil when the job does not end in time.
         func wait(seconds: Double = 90) -> Int32? {
             process.exitStatus(within: seconds)
+        }
+
+        func signal(_ number: Int32) { kill(process.processIdentifier, number) }
+
+        /// Blocks until so many steps are done.
+        func waitUntil(steps: Int) {
+            let limit = ContinuousClock.now + .seconds(60)
+            while losses.count < steps, .now < limit, process.isRunning { usleep(5_000) }
         }
 
         /// The losses of every step, as they are written.
@@ -101,7 +111,7 @@ import Testing
         while broken.losses.count < 5, .now < limit { usleep(5_000) }
         kill(try #require(broken.worker(rank: 1)), SIGKILL)
         #expect(broken.wait() == 3)
-        #expect(broken.read("err").contains("rank 1 was lost in phase ready"))
+        #expect(broken.read("err").contains("rank 1 was lost in phase train"))
         #expect(broken.read("out").contains("go on with --resume"))
         #expect(broken.losses.count < 12)
         try broken.start(["--resume"])
@@ -172,6 +182,6 @@ import Testing
         while training.losses.count < 2, .now < limit { usleep(5_000) }
         kill(try #require(training.worker(rank: 1)), SIGKILL)
         #expect(training.wait() == 3)
-        #expect(training.read("err").contains("rank 1 was lost in phase ready"))
+        #expect(training.read("err").contains("rank 1 was lost in phase train"))
     }
 }

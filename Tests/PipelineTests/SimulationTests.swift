@@ -72,6 +72,54 @@ import Topology
         #expect(faster.bubbles.max()! == 4.5)
     }
 
+    @Test(arguments: ScheduleKind.allCases)
+    func `the closed form is given only where it is the bubble`(kind: ScheduleKind) throws {
+        let machines = [
+            StepCosts(), StepCosts(forward: 2.5, backwardInput: 2.5, backwardWeight: 2.5),
+            StepCosts(forward: 2, backwardInput: 1.5, backwardWeight: 0.5),
+            StepCosts(forward: 1, backwardInput: 3, backwardWeight: 2),
+            StepCosts(overlapped: 2.5), StepCosts(communication: 0.5),
+        ]
+        for ranks in 1 ... 8 {
+            for count in 1 ... 24 {
+                guard let plan = try? kind.schedule(ranks: ranks, microBatches: count) else {
+                    continue
+                }
+                for costs in machines {
+                    guard let exact = costs.exactBubble(plan) else { continue }
+                    let bubble = plan.simulate(costs).bubbles.max()!
+                    #expect(abs(bubble - exact) < 1e-9, "\(ranks) ranks, \(count), \(costs)")
+                }
+            }
+        }
+    }
+
+    @Test func `transfers and uneven steps have no closed form`() throws {
+        let plan = try ScheduleKind.dualPipe.schedule(ranks: 8, microBatches: 20)
+        #expect(StepCosts().exactBubble(plan) == 6)
+        #expect(StepCosts(communication: 0.5).exactBubble(plan) == nil)
+        #expect(StepCosts(overlapped: 2.5).exactBubble(plan) == nil)
+        #expect(StepCosts(backwardWeight: 0.5).exactBubble(plan) == nil)
+    }
+
+    @Test func `a measured step is one of the plan, or it is said why not`() throws {
+        let plan = try ScheduleKind.dualPipe.schedule(ranks: 2, microBatches: 4)
+        let run = plan.simulate(StepCosts(communication: 0.5)).timeline
+        #expect(run.difference(from: plan) == nil)
+        let other = try ScheduleKind.oneForwardOneBackward.schedule(ranks: 2, microBatches: 4)
+        #expect(run.difference(from: other)!.hasPrefix("is of another schedule: rank 0 did"))
+        let wide = try ScheduleKind.dualPipe.schedule(ranks: 4, microBatches: 8)
+        #expect(
+            run.difference(from: wide)
+                == "is a timeline of 2 ranks: the plan has 4 (--ranks)")
+        for factor in [-1, 1e12] {
+            let wrong = run.scaled(by: factor, title: "")
+            #expect(wrong.difference(from: plan)!.hasSuffix("times rise from 0 and end by 1e9"))
+        }
+        let stray = Timeline(title: "", rankCount: 1 << 62, entries: run.entries)
+        #expect(stray.difference(from: other) != nil)
+    }
+
     @Test func `a transfer delays the next stage by its length`() throws {
         let schedule = try ScheduleKind.forwardOnly.schedule(ranks: 3, microBatches: 2)
         #expect(schedule.simulate(StepCosts(communication: 0.5)).makespan == 5)
@@ -86,6 +134,7 @@ import Topology
         let svg = Timeline.svg([timeline])
         let boxes = svg.components(separatedBy: "<rect").count
         #expect(boxes > 4 * 8 * 2)
+        #expect(svg.contains("viewBox=\"0 0 "))
         #expect(try XMLDocumentCheck.isWellFormed(svg))
         let trace = try Timeline.chromeTrace([timeline, timeline])
         let object = try JSONSerialization.jsonObject(with: trace) as? [String: Any]

@@ -112,6 +112,32 @@ import Topology
         }
     }
 
+    @Test func `the ranks of a part are named as the whole job names them`() throws {
+        let fabrics = try makeLoopbackFabrics(rankCount: 2) { $0.names = [1, 3] }
+        try onEveryRank(fabrics) { fabric in
+            let window = try fabric.makeWindow(
+                name: "w", byteCount: 8, signalCount: 1,
+                deadline: Deadline(.seconds(10), "test"))
+            guard fabric.rank == 0 else { return fabric.vanish() }
+            #expect(
+                throws: TransportError.deadline(3, phase: "combine", limit: .milliseconds(50))
+            ) {
+                try window.wait(
+                    signal: 0, atLeast: 1, from: 1, deadline: Deadline(.milliseconds(50), "combine")
+                )
+            }
+            let error = #expect(throws: TransportError.self) {
+                try window.wait(
+                    signal: 0, atLeast: 1, from: 1, deadline: Deadline(.seconds(30), "combine"))
+            }
+            #expect(
+                error?.during("step 9").description
+                    .hasPrefix("rank 3 left during combine of step 9: ") == true, "\(error!)")
+            #expect(fabric.lostRanks == [1])
+            fabric.close()
+        }
+    }
+
     @Test func `ranks that make different windows are told who disagrees`() throws {
         try onEveryRank(try makeLoopbackFabrics(rankCount: 2)) { fabric in
             let error = #expect(throws: TransportError.self) {

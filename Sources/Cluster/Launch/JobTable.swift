@@ -48,7 +48,7 @@ public struct JobTable: Sendable {
     private static func detail(_ member: JobSnapshot.Member) -> String {
         if let error = member.lastError { return error }
         if member.phase == .load, let progress = member.progress { return progress.description }
-        guard member.phase == .ready, let figures = member.statistics else { return "" }
+        guard member.phase >= .ready, let figures = member.statistics else { return "" }
         return "\(figures.steps) steps, \(figures.stepsPerSecond.formatted(digits: 1)) steps/s,"
             + " \(figures.tokensPerSecond.formatted(digits: 1)) tokens/s,"
             + " all-to-all \((figures.allToAllShare * 100).formatted(digits: 1))%"

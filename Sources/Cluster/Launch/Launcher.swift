@@ -225,18 +225,29 @@ public final class Launcher {
             if end.exitCode == 3 { throw .ended(end) }
         }
         let phase = link.snapshot?.members[rank].phase ?? .join
+        if status > 128 {
+            // The coordinator cannot miss a rank that was not in yet.
+            throw .ended(
+                .lost(
+                    rank: Rank(rawValue: rank), phase: phase, epoch: link.welcome.epoch,
+                    reason: fate("rank-\(rank)", status)))
+        }
         throw exited("rank \(rank)", status, phase: phase, log: "rank-\(rank)")
     }
 
     private func exited(
         _ who: String, _ status: Int32, phase: Phase? = nil, log: String? = nil
     ) -> ClusterError {
-        let words = folder.lastLine(log ?? who).map { "; its last words: \($0)" } ?? ""
+        let line = "\(who) \(fate(log ?? who, status, phase))"
+        return status == 2 ? .badInput(line) : status == 3 ? .deadline(line) : .command(line)
+    }
+
+    /// How a child ended, with the last line of its log and where that is.
+    private func fate(_ log: String, _ status: Int32, _ phase: Phase? = nil) -> String {
+        let words = folder.lastLine(log).map { "; its last words: \($0)" } ?? ""
         let during = phase.map { " in phase \($0)" } ?? ""
         let how = status > 128 ? "was killed by signal \(status - 128)" : "exited with \(status)"
-        let line =
-            "\(who) \(how)\(during)\(words) (\(folder.log(log ?? who).path(percentEncoded: false)))"
-        return status == 2 ? .badInput(line) : status == 3 ? .deadline(line) : .command(line)
+        return "\(how)\(during)\(words) (\(folder.log(log).path(percentEncoded: false)))"
     }
 
     // MARK: Ending

@@ -38,7 +38,7 @@ public enum JobEnd: Hashable, Codable, Sendable, CustomStringConvertible {
         switch self {
         case .stopped: 0
         // What stops a rank from starting is what it was given; what stops it later is not.
-        case .failed(_, let phase, _): phase == .ready ? 1 : 2
+        case .failed(_, let phase, _): phase >= .ready ? 1 : 2
         case .lost, .late, .coordinatorLost: 3
         }
     }

@@ -236,7 +236,10 @@ extension Membership {
             return end(
                 .failed(rank: rank, phase: members[rank.rawValue].phase, reason: reason))
         }
-        if accused == nil { accused = (lost, "\(rank) reports: \(reason)", now) }
+        // Whoever reports is not lost: a survivor that left early was blamed for the one it blames.
+        if accused == nil || accused?.rank == rank {
+            accused = (lost, "\(rank) reports: \(reason)", accused?.since ?? now)
+        }
         return []
     }
 

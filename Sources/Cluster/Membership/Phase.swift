@@ -10,6 +10,8 @@ public enum Phase: String, Codable, CaseIterable, Comparable, Sendable, CustomSt
     case warmUp
     /// Serving.
     case ready
+    /// Training, step after step.
+    case train
 
     /// The word tables and messages use.
     public var description: String {
@@ -19,6 +21,7 @@ public enum Phase: String, Codable, CaseIterable, Comparable, Sendable, CustomSt
         case .connect: "connect"
         case .warmUp: "warm up"
         case .ready: "ready"
+        case .train: "train"
         }
     }
 
@@ -32,6 +35,7 @@ public enum Phase: String, Codable, CaseIterable, Comparable, Sendable, CustomSt
         case .load: 2
         case .warmUp: 3
         case .ready: 4
+        case .train: 5
         }
     }
 }

@@ -29,10 +29,11 @@ public struct TaggedLog: LogHandler {
         let pairs = all.sorted { $0.key < $1.key }.map { " \($0.key)=\($0.value)" }.joined()
         let text = Self.plain("\(event.message)\(pairs)")
         let line = "\(Self.time(Date())) \(tag) \(event.level): \(text)\n"
-        Self.output.withLock { $0.write(Data(line.utf8)) }
+        Self.output.withLock { _ in StandardStream.error.say(line) }
     }
 
-    private static let output = Mutex(FileHandle.standardError)
+    /// One line at a time.
+    private static let output = Mutex(())
 
     static func time(_ date: Date) -> String {
         date.formatted(

@@ -114,7 +114,7 @@ extension Timeline {
         let fullWidth = Int(width + SVGPainter.left + 20)
         return """
             <svg xmlns="http://www.w3.org/2000/svg" width="\(fullWidth)" \
-            height="\(Int(painter.y))" \
+            height="\(Int(painter.y))" viewBox="0 0 \(fullWidth) \(Int(painter.y))" \
             font-family="Helvetica, Arial, sans-serif">
             <rect width="100%" height="100%" fill="white"/>
             \(painter.body.joined(separator: "\n"))

@@ -49,9 +49,31 @@ public struct StepCosts: Codable, Hashable, Sendable {
             communication: communication)
     }
 
+    /// The published bubble of a schedule where it is the bubble of every size, else nil: transfers
+    /// take no time, and where weight gradients fill gaps `F = B - W = W` and a pair takes as long
+    /// as its parts (`isBalanced`).
+    public func exactBubble(_ plan: Schedule) -> Double? {
+        guard communication == 0 else { return nil }
+        let ranks = plan.rankCount
+        switch plan.kind {
+        case .forwardOnly, .oneForwardOneBackward: break
+        case .zeroBubbleOne:
+            // Fewer forwards than ranks leave gaps that weight gradients do not fill.
+            guard isBalanced, plan.microBatchCount >= ranks else { return nil }
+        case .zeroBubbleV, .dualPipe, .dualPipeV:
+            guard isBalanced else { return nil }
+        }
+        return publishedBubble(plan.kind, ranks: ranks)
+    }
+
+    /// Whether all steps take the same time, and a pair that of its parts.
+    private var isBalanced: Bool {
+        forward == backwardInput && forward == backwardWeight && pair == forward + backward
+    }
+
     /// The published bubble of a schedule, or nil where there is none in closed form.
     ///
-    /// Exact only where it says: DualPipe's needs `F = B - W = W` and no communication.
+    /// The bubble itself only where `exactBubble` has it.
     public func publishedBubble(_ kind: ScheduleKind, ranks: Int) -> Double? {
         let others = Double(ranks - 1)
         switch kind {

@@ -18,7 +18,8 @@ extension NodeMap {
         } catch let error as TopologyError {
             throw error
         } catch {
-            throw .file(path: path, reason: error.localizedDescription)
+            let isThere = FileManager.default.fileExists(atPath: path)
+            throw .file(path: path, reason: isThere ? "cannot be read" : "there is no such file")
         }
         try self.init(yaml: text, path: path)
     }

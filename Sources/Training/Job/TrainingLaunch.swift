@@ -49,14 +49,14 @@ public struct TrainingObserver: Sendable {
     public var began: @Sendable () -> Void
     /// A step ended.
     public var stepped: @Sendable (Step) -> Void
-    /// A line for people, on rank 0; the run's log has it too.
-    public var said: @Sendable (String) -> Void
+    /// A line for people, on rank 0; the run's log has it too. What it throws ends the run.
+    public var said: @Sendable (String) throws -> Void
 
     /// An observer of what is given.
     public init(
         began: @escaping @Sendable () -> Void = {},
         stepped: @escaping @Sendable (Step) -> Void = { _ in },
-        said: @escaping @Sendable (String) -> Void = { _ in }
+        said: @escaping @Sendable (String) throws -> Void = { _ in }
     ) {
         self.began = began
         self.stepped = stepped
@@ -85,7 +85,7 @@ final class RunLog {
 
     func say(_ line: String) throws {
         try handle.write(contentsOf: Data((line + "\n").utf8))
-        observer.said(line)
+        try observer.said(line)
     }
 }
 

@@ -30,6 +30,9 @@ public struct FabricConfiguration: Sendable {
     public var joinLimit: Duration = .seconds(60)
     /// Silence of a rank after which it is lost. Must be far above a time slice: ranks share cores.
     public var silenceLimit: Duration = .seconds(5)
+    /// What errors call each rank, for a fabric of some ranks of a job; nil calls them as they are
+    /// numbered here.
+    public var names: [Rank]?
     /// The node of each rank, instead of asking the kernel which ranks share memory. For tests
     /// and loopback: between two nodes stores do not reach, and bytes travel by put.
     public var nodes: [Int]?
@@ -63,6 +66,9 @@ public struct FabricConfiguration: Sendable {
         }
         if let nodes, nodes.count != rankCount {
             throw .limit("nodes listed", value: nodes.count, limit: rankCount, origin: "rank count")
+        }
+        if let names, names.count != rankCount {
+            throw .limit("names listed", value: names.count, limit: rankCount, origin: "rank count")
         }
         guard silenceLimit >= .milliseconds(100) else {
             throw .unavailable("silence limit \(silenceLimit) is below 100 ms (a time slice)")

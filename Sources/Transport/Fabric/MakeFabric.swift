@@ -38,13 +38,13 @@ public func makeFabric(
         hellos.append(hello)
     }
     let members = try Members.build(from: hellos, configuration, own: control)
-    let losses = Losses()
+    let losses = Losses(names: configuration.names ?? [])
     let chosen = choose(configuration, hellos, members)
     let outside = EngineOutside(losses: losses, control: control)
     let engine: (any RemoteEngine)?
     do {
         engine = try makeEngine(chosen, members, outside)
-        try connect(engine, members, exchange, deadline: deadline)
+        try connect(engine, members, exchange, losses, deadline: deadline)
     } catch {
         throw chosen.transport == configuration.transport
             ? error : error.advising("auto chose rdma; transport tcp goes by sockets")
@@ -113,7 +113,7 @@ private func makeCore(
 /// Gives the engines each other's addresses. Also without one: all have mapped each other then.
 private func connect(
     _ engine: (any RemoteEngine)?, _ members: [RankFabric.Member],
-    _ exchange: any AddressExchange, deadline: Deadline
+    _ exchange: any AddressExchange, _ losses: Losses, deadline: Deadline
 ) throws(TransportError) {
     let addresses = try exchange.allGather(
         try engine?.address() ?? [], label: "addresses", deadline: deadline)
@@ -122,7 +122,11 @@ private func connect(
     for (index, address) in addresses.enumerated() where !members[index].storesReach {
         remote[Rank(rawValue: index)] = address
     }
-    try engine.connect(remote, deadline: deadline)
+    do {
+        try engine.connect(remote, deadline: deadline)
+    } catch {
+        throw error.naming(losses.name)
+    }
 }
 
 /// Makes all ranks of a loopback fabric at once, for threads of this process.

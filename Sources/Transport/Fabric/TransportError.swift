@@ -55,6 +55,30 @@ extension TransportError: CustomStringConvertible {
         }
     }
 
+    /// The same error with another name for its rank.
+    func naming(_ name: (Rank) -> Rank) -> TransportError {
+        switch self {
+        case .rankLost(let rank, let phase, let cause):
+            .rankLost(name(rank), phase: phase, cause: cause)
+        case .deadline(let rank?, let phase, let limit):
+            .deadline(name(rank), phase: phase, limit: limit)
+        case .disagreement(let rank, let subject, let theirs, let ours):
+            .disagreement(name(rank), subject: subject, theirs: theirs, ours: ours)
+        default: self
+        }
+    }
+
+    /// The same error with the place in the caller's work: a dispatch becomes that of a step.
+    public func during(_ place: String) -> TransportError {
+        switch self {
+        case .rankLost(let rank, let phase, let cause):
+            .rankLost(rank, phase: "\(phase) of \(place)", cause: cause)
+        case .deadline(let rank, let phase, let limit):
+            .deadline(rank, phase: "\(phase) of \(place)", limit: limit)
+        default: self
+        }
+    }
+
     /// The rank that an error names, so that a program can say who failed.
     public var rank: Rank? {
         switch self {

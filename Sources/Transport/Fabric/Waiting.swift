@@ -56,7 +56,7 @@ extension Window {
             let remaining = deadline.remainingNanoseconds
             if remaining == 0 {
                 fabric.losses.suspect(conditions[0].source)
-                throw deadline.missed(by: conditions[0].source)
+                throw deadline.missed(by: fabric.losses.name(conditions[0].source))
             }
             fabric.control.sleep(since: rings, nanoseconds: min(remaining, Self.longestSleep))
         }

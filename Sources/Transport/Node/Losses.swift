@@ -15,6 +15,16 @@ final class Losses: Sendable {
         var order: [Rank] = []
     }
 
+    private let names: [Rank]
+
+    /// - Parameter names: What errors call each rank; empty calls them as they are numbered.
+    init(names: [Rank] = []) { self.names = names }
+
+    /// What errors call a rank.
+    func name(_ rank: Rank) -> Rank {
+        names.indices.contains(rank.rawValue) ? names[rank.rawValue] : rank
+    }
+
     /// Adds a rank that a wait gave up on; not lost, but to blame if this rank now leaves.
     func suspect(_ rank: Rank) { state.withLock { $0.suspect = $0.suspect ?? rank } }
 
@@ -57,7 +67,7 @@ final class Losses: Sendable {
     /// - Parameter blame: The rank because of which it left. Without it, those that wait for a
     ///   survivor that was quicker would name the survivor instead of the dead.
     func addLeft(_ rank: Rank, blaming blame: Rank? = nil) {
-        if let blame, !hasLeft(rank) { add(blame, cause: "\(rank) gave up on it") }
+        if let blame, !hasLeft(rank) { add(blame, cause: "\(name(rank)) gave up on it") }
         state.withLock { state in
             guard state.left.insert(rank).inserted else { return }
             entryCount.store(state.order.count + state.left.count, ordering: .releasing)
@@ -71,16 +81,18 @@ final class Losses: Sendable {
     }
 
     /// The loss that must end a wait for `sources`: an unmasked one, whoever was waited for, since
-    /// the ranks between may wait for it too; else the loss of a source.
+    /// the ranks between may wait for it too; else the loss of a source. Named as errors name it.
     func ending(waitFor sources: some Sequence<Rank>) -> (rank: Rank, cause: String)? {
         if isEmpty { return nil }
         return state.withLock { state in
             for rank in state.order {
-                if let entry = state.entries[rank], !entry.isMasked { return (rank, entry.cause) }
+                if let entry = state.entries[rank], !entry.isMasked {
+                    return (name(rank), entry.cause)
+                }
             }
             for rank in sources {
-                if let entry = state.entries[rank] { return (rank, entry.cause) }
-                if state.left.contains(rank) { return (rank, "it closed its fabric") }
+                if let entry = state.entries[rank] { return (name(rank), entry.cause) }
+                if state.left.contains(rank) { return (name(rank), "it closed its fabric") }
             }
             return nil
         }

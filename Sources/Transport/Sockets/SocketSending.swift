@@ -19,7 +19,8 @@ extension SocketCore {
             // Whoever was lost first is to be named, not a survivor that left because of it.
             let loss = outside.losses.ending(waitFor: [rank])
             throw .rankLost(
-                loss?.rank ?? rank, phase: "put", cause: loss?.cause ?? "it was given up")
+                loss?.rank ?? outside.losses.name(rank), phase: "put",
+                cause: loss?.cause ?? "it was given up")
         }
         let isShared = planes > 1 && range.count >= Self.turnBytes
         let pieceBytes = isShared ? Self.pieceBytes : max(range.count, 1)

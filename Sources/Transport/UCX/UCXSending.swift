@@ -41,7 +41,8 @@ extension UCXState {
             // Whoever was lost first is to be named, not a survivor that left because of it.
             let loss = outside.losses.ending(waitFor: [peer])
             throw .rankLost(
-                loss?.rank ?? peer, phase: "put", cause: loss?.cause ?? "it was given up")
+                loss?.rank ?? outside.losses.name(peer), phase: "put",
+                cause: loss?.cause ?? "it was given up")
         }
         guard let slot = unsafe slots?.take() else { return .full }
         unsafe slot.pointee.rank = Int32(index)

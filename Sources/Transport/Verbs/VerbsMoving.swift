@@ -24,7 +24,8 @@ extension VerbsCore {
         guard !peer.isGone, let queue = unsafe peer.queue else {
             let loss = outside.losses.ending(waitFor: [rank])
             throw .rankLost(
-                loss?.rank ?? rank, phase: "put", cause: loss?.cause ?? "it was given up")
+                loss?.rank ?? outside.losses.name(rank), phase: "put",
+                cause: loss?.cause ?? "it was given up")
         }
         let writes = (range.count + Self.writeLimit - 1) / Self.writeLimit
         if peer.outstanding + writes + 1 > Self.depth { return .full }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Cluster
 import DeepSeekV3
 import Foundation
 
@@ -111,7 +112,7 @@ struct GenerateCommand: ParsableCommand {
         let start = ContinuousClock.now
         var decoder = tokenizer.map { StreamingDecoder(tokenizer: $0) }
         let written = try stream(generator, prompt, loaded.model) { token in
-            if !json, let text = decoder?.append(token) { show(text) }
+            if !json, let text = decoder?.append(token) { try show(text) }
         }
         let elapsed = (ContinuousClock.now - start) / .seconds(1)
         if json {
@@ -123,10 +124,10 @@ struct GenerateCommand: ParsableCommand {
             encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
             print(String(decoding: try encoder.encode(report), as: UTF8.self))
         } else {
-            show((decoder?.finish() ?? "") + "\n")
+            try show((decoder?.finish() ?? "") + "\n")
             if let rate = generator.acceptance.rate {
                 let line = String(format: "drafts accepted: %.1f%%\n", rate * 100)
-                FileHandle.standardError.write(Data(line.utf8))
+                StandardStream.error.say(line)
             }
         }
     }
@@ -135,7 +136,7 @@ struct GenerateCommand: ParsableCommand {
     ///
     /// - Returns: The new tokens, without the one that ended the text.
     private func stream(
-        _ generator: TextGenerator, _ prompt: [Int], _ model: Model, _ each: (Int) -> Void
+        _ generator: TextGenerator, _ prompt: [Int], _ model: Model, _ each: (Int) throws -> Void
     ) throws -> [Int] {
         var written: [Int] = []
         var fresh = [try generator.start(prompt)]
@@ -143,7 +144,7 @@ struct GenerateCommand: ParsableCommand {
             for token in fresh {
                 if model.configuration.endTokens.contains(token) { return written }
                 written.append(token)
-                each(token)
+                try each(token)
                 if written.count == maxNewTokens { return written }
             }
             guard generator.room > 0 else { return written }
@@ -156,8 +157,8 @@ struct GenerateCommand: ParsableCommand {
         var messages: [ChatMessage] = []
         let tokenizer = try tokenizer()
         while true {
-            show("> ")
-            guard let line = readLine() else { return show("\n") }
+            try show("> ")
+            guard let line = readLine() else { return try show("\n") }
             switch line.trimmingCharacters(in: .whitespaces) {
             case "/exit": return
             case "/clear": messages = []
@@ -170,18 +171,16 @@ struct GenerateCommand: ParsableCommand {
                     options: options)
                 var decoder = StreamingDecoder(tokenizer: tokenizer)
                 let written = try stream(generator, prompt, loaded.model) {
-                    show(decoder.append($0))
+                    try show(decoder.append($0))
                 }
-                show(decoder.finish() + "\n")
+                try show(decoder.finish() + "\n")
                 messages.append(
                     ChatMessage(role: .assistant, content: tokenizer.decode(written)))
             }
         }
     }
 
-    private func show(_ text: String) {
-        FileHandle.standardOutput.write(Data(text.utf8))
-    }
+    private func show(_ text: String) throws { try StandardStream.output.write(text) }
 }
 
 /// What `apus generate --json` prints.

@@ -40,7 +40,7 @@ struct LaunchCommand: ParsableCommand {
         // From here on Ctrl-C is ours: nothing may be started that it could orphan.
         let stop = StopFlag.onSignals()
         let launcher = try Launcher(configured())
-        let screen = JobScreen(isTerminal: isatty(STDOUT_FILENO) == 1)
+        let screen = JobScreen(isTerminal: isatty(STDOUT_FILENO) == 1, stop: stop)
         screen.say("job folder: \(launcher.folder.url.path(percentEncoded: false))")
         try launcher.run(
             stop: stop,
@@ -50,7 +50,9 @@ struct LaunchCommand: ParsableCommand {
                     screen.say("serving on http://\(endpoint.address):\(endpoint.port)/v1")
                     if let ask { Answering(screen: screen, endpoint: endpoint).start(ask) }
                 }))
+        try screen.check()
         screen.say("the job was stopped")
+        try screen.check()
     }
 
     private func configured() throws -> JobConfiguration {
@@ -73,6 +75,8 @@ struct LaunchCommand: ParsableCommand {
 }
 
 /// Shows a job: a table that is redrawn on a terminal, lines of what changed elsewhere.
+///
+/// A screen that cannot be written to asks for the end of the job.
 final class JobScreen: Sendable {
     private struct State {
         var table = JobTable()
@@ -80,26 +84,35 @@ final class JobScreen: Sendable {
         var drawnAt = ContinuousClock.now - .seconds(1)
         /// While an answer streams, nothing else is written.
         var isHeld = false
+        var failure: StreamError?
     }
 
     private let isTerminal: Bool
+    private let stop: StopFlag
     private let state = Mutex(State())
 
-    init(isTerminal: Bool) { self.isTerminal = isTerminal }
+    /// - Parameter stop: Raised when the screen takes no more.
+    init(isTerminal: Bool, stop: StopFlag) {
+        self.isTerminal = isTerminal
+        self.stop = stop
+    }
+
+    /// Throws what was wrong with the screen, if anything was.
+    func check() throws { if let failure = state.withLock({ $0.failure }) { throw failure } }
 
     func show(_ snapshot: JobSnapshot) {
         state.withLock { state in
             guard !state.isHeld else { return }
             let changes = state.table.changes(snapshot)
             guard isTerminal else {
-                changes.forEach { write($0 + "\n") }
+                changes.forEach { write($0 + "\n", &state) }
                 return
             }
             let isDue = .now - state.drawnAt >= .milliseconds(250)
             guard isDue || !changes.isEmpty else { return }
             erase(&state)
             let lines = JobTable.lines(snapshot)
-            write(lines.joined(separator: "\n") + "\n")
+            write(lines.joined(separator: "\n") + "\n", &state)
             state.drawnLines = lines.count
             state.drawnAt = .now
         }
@@ -108,7 +121,7 @@ final class JobScreen: Sendable {
     func say(_ line: String) {
         state.withLock { state in
             if isTerminal { erase(&state) }
-            write(line + "\n")
+            write(line + "\n", &state)
         }
     }
 
@@ -121,16 +134,24 @@ final class JobScreen: Sendable {
     }
 
     /// Writes one piece of held text.
-    func stream(_ piece: String) { state.withLock { _ in write(piece) } }
+    func stream(_ piece: String) { state.withLock { write(piece, &$0) } }
 
     /// Lets the table be drawn again.
     func release() { state.withLock { $0.isHeld = false } }
 
     /// Goes back to the first line of the table and clears it.
     private func erase(_ state: inout State) {
-        if state.drawnLines > 0 { write("\u{1b}[\(state.drawnLines)A\u{1b}[J") }
+        if state.drawnLines > 0 { write("\u{1b}[\(state.drawnLines)A\u{1b}[J", &state) }
         state.drawnLines = 0
     }
 
-    private func write(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
+    private func write(_ text: String, _ state: inout State) {
+        guard state.failure == nil else { return }
+        do throws(StreamError) {
+            try StandardStream.output.write(text)
+        } catch {
+            state.failure = error
+            stop.raise(SIGPIPE)
+        }
+    }
 }

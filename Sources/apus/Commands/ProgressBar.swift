@@ -1,3 +1,4 @@
+import Cluster
 import DeepSeekV3
 import Foundation
 
@@ -31,11 +32,11 @@ final class ProgressBar {
             format: "%@ [%@] %3.0f%%  %.2f of %.2f GB  %.2f GB/s  %@ to go", name, bar,
             fraction * 100, Double(progress.loadedBytes) / 1e9, Double(progress.totalBytes) / 1e9,
             progress.bytesPerSecond / 1e9, toGo)
-        FileHandle.standardError.write(Data("\r\(text)\u{1B}[K".utf8))
+        StandardStream.error.say("\r\(text)\u{1B}[K")
     }
 
     /// Leaves the line.
     func finish() {
-        if isShown && lastShown != nil { FileHandle.standardError.write(Data("\n".utf8)) }
+        if isShown && lastShown != nil { StandardStream.error.say("\n") }
     }
 }

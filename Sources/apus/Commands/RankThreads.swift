@@ -1,3 +1,4 @@
+import Cluster
 import Collectives
 import DeepSeekV3
 import Foundation
@@ -69,7 +70,7 @@ private final class RankFollower: @unchecked Sendable {
         Thread.detachNewThread { [self] in
             defer { ended.signal() }
             do { try follow() } catch {
-                FileHandle.standardError.write(Data("apus: \(fabric.rank): \(error)\n".utf8))
+                StandardStream.error.say("apus: \(fabric.rank): \(error)\n")
                 fabric.close()
             }
         }

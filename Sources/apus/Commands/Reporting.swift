@@ -17,8 +17,11 @@ func reporting<Value>(_ work: () throws -> Value) throws -> Value {
         return try work()
     } catch let error as ExitCode {
         throw error
+    } catch let error as StreamError where error.isClosedPipe {
+        // Whoever closed it has seen enough, and needs no word about it.
+        throw ExitCode(error.exitCode)
     } catch {
-        FileHandle.standardError.write(Data("apus: \(error)\n".utf8))
+        StandardStream.error.say("apus: \(error)\n")
         throw ExitCode(exitCode(of: error))
     }
 }
@@ -28,6 +31,7 @@ private func exitCode(of error: any Error) -> Int32 {
     case let error as ClusterError: error.exitCode
     case let error as TransportError: error.exitCode
     case let error as TrainingError: error.exitCode
+    case let error as StreamError: error.exitCode
     case is TopologyError, is PlacementError, is ModelError, is TensorError,
         is ScheduleError, is ValidationError, is FileError:
         2

@@ -1,4 +1,5 @@
 public import ArgumentParser
+import Cluster
 import DeepSeekV3
 import Foundation
 import Pipeline
@@ -56,6 +57,9 @@ struct ScheduleCommand: ParsableCommand {
     var json = false
 
     func validate() throws {
+        guard measured == nil || svg != nil || trace != nil else {
+            throw ValidationError("--measured is drawn into a picture: it needs --svg or --trace")
+        }
         let times = [forward, backwardInput, backwardWeight, communication, overlapped ?? 0]
         guard times.allSatisfy({ $0 >= 0 && $0 <= 1e9 }), forward > 0 else {
             throw ValidationError("times go from 0 to 1e9, and --forward is above 0")
@@ -79,7 +83,7 @@ struct ScheduleCommand: ParsableCommand {
     func run() throws {
         if ranks * microBatches > Self.longCellCount {
             let words = "apus: planning \(ranks * microBatches) cells under every schedule\n"
-            FileHandle.standardError.write(Data(words.utf8))
+            StandardStream.error.say(words)
         }
         let costs = StepCosts(
             forward: forward, backwardInput: backwardInput, backwardWeight: backwardWeight,
@@ -89,7 +93,7 @@ struct ScheduleCommand: ParsableCommand {
         }
         try plan.check()
         let result = plan.simulate(costs)
-        try reporting { try writePictures(result.timeline) }
+        try reporting { try writePictures(result.timeline, plan) }
         let report = ScheduleReport(plan: plan, costs: costs, result: result)
         if json {
             let encoder = JSONEncoder()
@@ -101,7 +105,7 @@ struct ScheduleCommand: ParsableCommand {
         }
     }
 
-    private func writePictures(_ planned: Timeline) throws {
+    private func writePictures(_ planned: Timeline, _ plan: Schedule) throws {
         var timelines = [planned]
         if let measured {
             guard let data = FileManager.default.contents(atPath: measured),
@@ -109,6 +113,9 @@ struct ScheduleCommand: ParsableCommand {
             else {
                 throw ModelError.file(
                     measured, fact: "is not a timeline that apus train wrote (NAME.json)")
+            }
+            if let difference = run.difference(from: plan) {
+                throw ModelError.file(measured, fact: difference)
             }
             let factor = planned.end / max(run.end, .leastNormalMagnitude)
             timelines.append(
@@ -163,7 +170,7 @@ struct ScheduleReport: Encodable {
         stages = plan.stageCount
         microBatches = plan.microBatchCount
         makespan = result.makespan
-        publishedBubble = costs.publishedBubble(plan.kind, ranks: plan.rankCount)
+        publishedBubble = costs.exactBubble(plan)
         ranks = (0 ..< plan.rankCount).map { rank in
             RankReport(
                 rank: rank, stages: plan.stages(of: Rank(rawValue: rank)).map(\.rawValue),

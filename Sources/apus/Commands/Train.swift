@@ -31,7 +31,16 @@ struct TrainCommand: AsyncParsableCommand {
 /// `apus train FILE.yaml`.
 struct TrainRun: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "run", abstract: "Runs a training job (the default).")
+        commandName: "run", abstract: "Runs a training job (the default).",
+        discussion: """
+            Examples:
+              apus train stories.yaml
+              apus train run stories.yaml --resume
+              apus train run stories.yaml --in-process
+              apus train run stories.yaml --lab topology/two-nodes-4g.yaml
+
+            Ctrl-C ends a run; --resume goes on from its newest checkpoint with the same losses.
+            """)
 
     @OptionGroup var place: TrainPlace
 
@@ -100,7 +109,15 @@ struct TrainProfile: AsyncParsableCommand {
 struct TrainExport: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "export",
-        abstract: "Writes a checkpoint as a Hugging Face DeepSeek-V3 folder.")
+        abstract: "Writes a checkpoint as a Hugging Face DeepSeek-V3 folder.",
+        discussion: """
+            Examples:
+              apus train export run/checkpoints/step-00001500 --to stories --tokenizer tokenizer
+              apus train export run/checkpoints/step-00001500 --to stories-fp8 --fp8
+              apus train export run/checkpoints/step-00001500 --to stories-ema --ema
+
+            apus serve --model stories, apus generate and Transformers load what is written.
+            """)
 
     @Argument(help: "A step-N folder of a run.")
     var checkpoint: String

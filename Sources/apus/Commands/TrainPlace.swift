@@ -1,6 +1,7 @@
 import ArgumentParser
 import Cluster
 import Foundation
+import Glibc
 import Topology
 import Training
 import Transport
@@ -18,6 +19,13 @@ struct TrainPlace: ParsableArguments {
 
     @Flag(help: .hidden)
     var insideLab = false
+
+    func validate() throws {
+        if inProcess, lab != nil {
+            throw ValidationError(
+                "--in-process runs threads of this process: they cannot be in the nodes of --lab")
+        }
+    }
 
     /// Runs a job to its end.
     ///
@@ -45,14 +53,37 @@ struct TrainPlace: ParsableArguments {
                 try enter(map, ranks: shape.rankCount, command)
             }
         } else if shape.rankCount == 1 || inProcess {
+            watchForStop(job, launch)
             try LocalRanks.run(shape) { place in
-                let observer = TrainingObserver(said: { print($0) })
+                let observer = TrainingObserver(said: { line in
+                    try StandardStream.output.write(line + "\n")
+                })
                 try launch.run(
                     job, observer: observer, fabric: place.fabric, experts: place.experts)
             }
         } else {
             try start(job, shape, launch, nil)
         }
+    }
+
+    /// Ends this process when it is asked to: a step has no place to stop in, and what is on disk
+    /// is a whole checkpoint at any moment.
+    private func watchForStop(_ job: TrainingJob, _ launch: TrainingLaunch) {
+        let stop = StopFlag.onSignals()
+        Thread.detachNewThread {
+            while !stop.isRaised { stop.wait(60) }
+            StandardStream.output.say("the job was stopped\n")
+            if let hint = Self.hint(job, launch) { StandardStream.output.say(hint + "\n") }
+            _exit(128 + (stop.raisedBy ?? 0))
+        }
+    }
+
+    /// How to go on with a run that ended before its time, if there is a way.
+    private static func hint(_ job: TrainingJob, _ launch: TrainingLaunch) -> String? {
+        guard !launch.profiles,
+            let newest = TrainingCheckpoint.newest(in: job.output + "/checkpoints")
+        else { return nil }
+        return "the newest checkpoint is \(newest): go on with --resume"
     }
 
     /// Builds the lab unless it is up, and runs this very command inside its first node.
@@ -96,7 +127,7 @@ struct TrainPlace: ParsableArguments {
         if let run { configuration.control.address = run.controlAddress }
         try configuration.validate(path: file)
         let launcher = try Launcher(configuration, placement: run?.placement)
-        let screen = JobScreen(isTerminal: isatty(STDOUT_FILENO) == 1)
+        let screen = JobScreen(isTerminal: isatty(STDOUT_FILENO) == 1, stop: stop)
         screen.say("job folder: \(launcher.folder.url.path(percentEncoded: false))")
         let lines = LogTail(job.logPath)
         let result = Result {
@@ -109,17 +140,16 @@ struct TrainPlace: ParsableArguments {
                     }, ready: { _ in }))
         }
         for line in lines.new() { screen.say(line) }
+        try screen.check()
         do {
             try result.get()
         } catch {
-            let newest = TrainingCheckpoint.newest(in: job.output + "/checkpoints")
-            if let newest, !launch.profiles {
-                screen.say("the newest checkpoint is \(newest): go on with --resume")
-            }
+            if let hint = Self.hint(job, launch) { screen.say(hint) }
             throw error
         }
         if let signal = stop.raisedBy {
             screen.say("the job was stopped")
+            if let hint = Self.hint(job, launch) { screen.say(hint) }
             throw ExitCode(128 + signal)
         }
     }

@@ -1,3 +1,4 @@
+import Cluster
 import Collectives
 import Foundation
 import Transport
@@ -61,6 +62,6 @@ struct Progress {
     func clear() { write("\r\u{1b}[K") }
 
     private func write(_ text: String) {
-        if isShown { FileHandle.standardError.write(Data(text.utf8)) }
+        if isShown { StandardStream.error.say(text) }
     }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Cluster
 import Foundation
 import Serving
 
@@ -69,7 +70,7 @@ struct BenchServe: AsyncParsableCommand {
         }
         print(json ? report.json : report.text)
         for error in report.errors.prefix(5) {
-            FileHandle.standardError.write(Data("apus: \(error)\n".utf8))
+            StandardStream.error.say("apus: \(error)\n")
         }
         if !report.errors.isEmpty { throw ExitCode(1) }
     }

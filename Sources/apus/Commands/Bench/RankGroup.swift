@@ -1,4 +1,5 @@
 public import ArgumentParser
+import Cluster
 import Foundation
 import Topology
 public import Transport
@@ -37,7 +38,7 @@ struct RankOptions: ParsableArguments {
             defer { fabric.close() }
             try body(fabric)
         } catch let error as TransportError {
-            FileHandle.standardError.write(Data("apus: \(error)\n".utf8))
+            StandardStream.error.say("apus: \(error)\n")
             throw ExitCode(error.exitCode)
         }
     }
@@ -105,7 +106,7 @@ struct RankGroup {
             children.append(child)
         }
         if let cause = Self.waitForAll(children) {
-            FileHandle.standardError.write(Data("apus: \(cause)\n".utf8))
+            StandardStream.error.say("apus: \(cause)\n")
             throw ExitCode(3)
         }
         if let status = children.map(\.terminationStatus).first(where: { $0 != 0 }) {

@@ -87,7 +87,7 @@ struct SpeculationCommand: AsyncParsableCommand {
         if let parts, let accepted, !json { print(lines(parts, accepted)) }
         if json { try printJSON(results, parts, accepted) }
         if results.contains(where: { !$0.result.isSame }) {
-            FileHandle.standardError.write(Data("apus: the answers differ\n".utf8))
+            StandardStream.error.say("apus: the answers differ\n")
             throw ExitCode(1)
         }
     }

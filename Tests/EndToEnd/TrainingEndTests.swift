@@ -1,0 +1,95 @@
+import Foundation
+import Glibc
+import Testing
+
+/// How training jobs end before their time: by ranks that stall, by people, by their output.
+@Suite(.serialized) struct TrainingEndTests {
+    typealias Training = TrainingJobTests.Training
+    private static let two = "schedule: dualpipe\npipeline_ranks: 2"
+
+    @Test func `a rank that stalls is named as the job numbers it, whoever waited for it`() throws {
+        let training = try Training(Self.two + "\ndata_ranks: 2")
+        try training.start()
+        training.waitUntil(steps: 2)
+        kill(try #require(training.worker(rank: 3)), SIGSTOP)
+        #expect(training.wait() == 3)
+        let errors = training.read("err")
+        #expect(errors.contains("rank 3 was lost in phase train"), "\(errors)")
+        #expect(training.worker(rank: 3) == nil)
+    }
+
+    @Test func `a rank that is killed before it is in is a lost one`() throws {
+        let training = try Training(Self.two)
+        try training.start()
+        let limit = ContinuousClock.now + .seconds(20)
+        var victim = training.worker(rank: 1)
+        while victim == nil, .now < limit {
+            usleep(500)
+            victim = training.worker(rank: 1)
+        }
+        kill(try #require(victim), SIGKILL)
+        #expect(training.wait() == 3)
+        let errors = training.read("err")
+        #expect(errors.contains("rank 1 was lost in phase"), "\(errors)")
+    }
+
+    @Test(arguments: ["", two])
+    func `a reader that has seen enough ends the job`(shape: String) throws {
+        let training = try Training(shape)
+        let pipe = Pipe()
+        try training.start(output: pipe.fileHandleForWriting)
+        try pipe.fileHandleForWriting.close()
+        #expect(pipe.fileHandleForReading.availableData.contains(UInt8(ascii: "\n")))
+        try pipe.fileHandleForReading.close()
+        #expect(training.wait() == 128 + SIGPIPE)
+        #expect(training.read("err").isEmpty, "\(training.read("err"))")
+        #expect(training.worker(rank: 1) == nil)
+    }
+
+    @Test(arguments: ["", two])
+    func `a device that is full ends the job with one line`(shape: String) throws {
+        let training = try Training(shape)
+        try training.start(output: FileHandle(forWritingAtPath: "/dev/full"))
+        #expect(training.wait() == 1)
+        #expect(
+            training.read("err")
+                == "apus: standard output cannot be written: No space left on device\n")
+        #expect(training.worker(rank: 1) == nil)
+    }
+
+    @Test(arguments: ["", two])
+    func `Ctrl-C says how to go on, and lines come as they are made`(shape: String) throws {
+        let training = try Training(shape)
+        try training.start()
+        training.waitUntil(steps: 5)
+        usleep(300_000)
+        #expect(training.read("out").contains("step 1/12"))
+        training.signal(SIGINT)
+        #expect(training.wait() == 128 + SIGINT)
+        let output = training.read("out")
+        #expect(output.contains("the job was stopped\n"), "\(output)")
+        #expect(output.contains("go on with --resume\n"), "\(output)")
+    }
+
+    @Test func `a lab that is not there is named by its path`() throws {
+        let training = try Training(Self.two)
+        try training.start(["--lab", "nosuch.yaml"])
+        #expect(training.wait() == 2)
+        #expect(training.read("err") == "apus: nosuch.yaml: there is no such file\n")
+    }
+
+    @Test func `what print could not write is an error`() throws {
+        let process = Process()
+        let errors = Pipe()
+        process.executableURL = RunningJob.programs.appending(path: "apus")
+        process.arguments = ["schedule", "--ranks", "2", "--micro-batches", "4"]
+        process.standardOutput = FileHandle(forWritingAtPath: "/dev/full")
+        process.standardError = errors
+        try process.run()
+        #expect(process.exitStatus(within: 30) == 1)
+        let text = String(
+            decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        #expect(
+            text == "apus: standard output cannot be written: No space left on device\n")
+    }
+}
