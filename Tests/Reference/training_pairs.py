@@ -2,7 +2,7 @@
 """Trains runs that differ in one thing and compares their losses over the last fifth.
 
 Usage: training_pairs.py JOB.yaml RUNS [--apus PROGRAM] [--seeds 1,2,3] [--side-by-side 1]
-                         [--only bf16,fp8] [--report] [--svg FILE]
+                         [--only bf16,fp8] [--report] [--held-out 128] [--svg FILE]
 
 Per seed, all with the weights and the order of data of the first:
   bf16     the job
@@ -12,6 +12,8 @@ Per seed, all with the weights and the order of data of the first:
   fork     in FP8 from the first checkpoint of the bf16 run
   no-bias  without bias updates
 Runs that are complete in RUNS are not repeated; --report compares those that are there.
+--held-out exports the last checkpoints of bf16 and fp8 and compares their losses on the first
+tokens of every validation document, in fp32.
 """
 import argparse
 import concurrent.futures
@@ -20,7 +22,9 @@ import os
 import re
 import shutil
 import statistics
+import struct
 import subprocess
+import tempfile
 
 PATHS = ("model", "tokenizer", "train", "validation")
 COLOURS = {
@@ -129,6 +133,48 @@ def table(runs, seeds):
             print(f"| {name} | " + " | ".join(cells) + f" | {total} | {mean(violations):.2f} |")
 
 
+def documents(path, length):
+    """The first tokens of every document of a token file (its layout: TokenFile.swift)."""
+    with open(path, "rb") as file:
+        data = file.read()
+    _, _, count, tokens, _ = struct.unpack_from("<5Q", data)
+    bounds = struct.unpack_from(f"<{count + 1}Q", data, 40)
+    tokens = struct.unpack_from(f"<{tokens}i", data, 40 + 8 * (count + 1))
+    return [tokens[low:min(high, low + length)] for low, high in zip(bounds, bounds[1:])]
+
+
+def held_out_loss(program, job, run, length):
+    last = max(os.listdir(run + "/checkpoints"))
+    total = count = 0
+    with tempfile.TemporaryDirectory() as folder:
+        model, ids = folder + "/model", folder + "/ids"
+        subprocess.run(
+            [program, "train", "export", f"{run}/checkpoints/{last}", "--to", model,
+             "--tokenizer", json.loads(job["tokenizer"])], check=True)
+        for document in documents(run + "/validation.tokens", length):
+            with open(ids, "w") as file:
+                file.write(" ".join(map(str, document)))
+            said = subprocess.run(
+                [program, "evaluate", "--model", model, "--tokens", ids, "--compute", "fp32",
+                 "--json"], check=True, capture_output=True).stdout
+            total += json.loads(said)["loss"] * (len(document) - 1)
+            count += len(document) - 1
+    return total / count
+
+
+def held_out(program, job, folder, runs, seeds, length):
+    both = [seed for seed in seeds if ("fp8", seed) in runs]
+    apart = []
+    for seed in both:
+        base, own = (
+            held_out_loss(program, job, f"{folder}/{name}-{seed}", length)
+            for name in ("bf16", "fp8"))
+        apart.append(100 * (own / base - 1))
+        print(f"seed {seed}: held-out loss bf16 {base:.4f}, fp8 {own:.4f} ({apart[-1]:+.3f}%)")
+    if apart:
+        print(f"held-out loss of fp8 against bf16: {spread(apart)}%")
+
+
 def picture(path, runs, seeds, window=40):
     """Every run's loss against bf16's of the same seed, means over a window of steps."""
     width, height, margin = 900, 420, 60
@@ -183,6 +229,7 @@ def main():
     parser.add_argument("--side-by-side", type=int, default=1)
     parser.add_argument("--only", help="these variants of every seed")
     parser.add_argument("--report", action="store_true")
+    parser.add_argument("--held-out", type=int)
     parser.add_argument("--svg")
     options = parser.parse_args()
     job = keys(options.job)
@@ -210,6 +257,8 @@ def main():
         raise SystemExit(f"{folder} holds no complete bf16 run")
     runs = {key: lines for key, lines in runs.items() if key[1] in seeds}
     table(runs, seeds)
+    if options.held_out:
+        held_out(options.apus, job, folder, runs, seeds, options.held_out)
     if options.svg:
         picture(options.svg, runs, seeds)
 
