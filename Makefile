@@ -13,7 +13,7 @@ NEON_PACKAGES = qemu-user libc6-dev-arm64-cross libgcc-12-dev-arm64-cross \
 QUESTION = Tell me a story about dog and ball.
 
 .PHONY: build demo train-example test test-neon fuzz bench-llama test-rdma test-clients lint \
-	format clean
+	benchmarks format clean
 
 build:
 	@.ci/install $(BUILD_PACKAGES)
@@ -71,6 +71,10 @@ lint:
 
 format:
 	swift format --in-place --recursive Package.swift Sources Tests
+
+# Writes docs/benchmarks.md from the committed results.
+benchmarks:
+	docs/benchmarks/render
 
 clean:
 	rm -rf .build

@@ -98,6 +98,7 @@ let package = Package(
         tests("Cluster", ["Topology", log, nio, nioEmbedded]),
         .testTarget(name: "EndToEnd", exclude: ["Clients"], swiftSettings: strict()),
         .testTarget(name: "TidyTests", dependencies: [yams], swiftSettings: strict()),
+        .testTarget(name: "DocumentTests", swiftSettings: strict()),
     ],
     cLanguageStandard: .c17
 )
