@@ -5,6 +5,8 @@ RDMA_PACKAGES = qemu-system-x86 kmod cpio zstd busybox-static perftest ibverbs-u
 	ibverbs-providers iproute2 ucx-utils
 TEST_PACKAGES = python3-venv iproute2 ucx-utils openmpi-bin libopenmpi-dev
 
+DOCUMENT_PACKAGES = nginx-light curl openssl iproute2 python3-venv
+
 TEXT_PACKAGES = debian-policy
 NEON_PACKAGES = qemu-user libc6-dev-arm64-cross libgcc-12-dev-arm64-cross \
 	binutils-aarch64-linux-gnu
@@ -13,7 +15,7 @@ NEON_PACKAGES = qemu-user libc6-dev-arm64-cross libgcc-12-dev-arm64-cross \
 QUESTION = Tell me a story about dog and ball.
 
 .PHONY: build demo train-example test test-neon fuzz bench-llama test-rdma test-clients lint \
-	benchmarks format clean
+	test-docs benchmarks format clean
 
 build:
 	@.ci/install $(BUILD_PACKAGES)
@@ -71,6 +73,13 @@ lint:
 
 format:
 	swift format --in-place --recursive Package.swift Sources Tests
+
+# Runs the commands of every tutorial, of the how-to guides that have some, and of the examples, as a
+# reader would. Ports 8080 and 8443 must be free; the lab of a tutorial needs root.
+test-docs: build
+	@.ci/install $(DOCUMENT_PACKAGES)
+	Tests/Documents/run docs/tutorials/*.md docs/how-to/convert-a-checkpoint.md \
+		docs/how-to/nginx.md Examples/*/README.md
 
 # Writes docs/benchmarks.md from the committed results.
 benchmarks:

@@ -31,6 +31,26 @@ enum Documents {
         }
     }
 
+    /// Runs a Python script of the repository and returns its exit code and all that it wrote.
+    static func run(
+        _ script: String, _ arguments: [String], environment: [String: String] = [:]
+    ) throws -> (code: Int32, output: String) {
+        let process = Process()
+        process.executableURL = URL(filePath: "/usr/bin/env")
+        process.arguments =
+            ["python3", root.appending(path: script).path(percentEncoded: false)]
+            + arguments
+        process.currentDirectoryURL = root
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        let output = Pipe()
+        process.standardOutput = output
+        process.standardError = output
+        try process.run()
+        let words = try output.fileHandleForReading.readToEnd() ?? Data()
+        process.waitUntilExit()
+        return (process.terminationStatus, String(decoding: words, as: UTF8.self))
+    }
+
     /// Files below folders of the root, in the order of their paths.
     static func files(endings: Set<String>, under folders: [String]) -> [URL] {
         folders.flatMap { folder -> [URL] in

@@ -1,6 +1,6 @@
 """Converts a checkpoint with PyTorch and safetensors, and compares with what apus wrote.
 
-Usage: convert_reference.py fp8-to-bf16|bf16-to-fp8 SOURCE APUS_OUTPUT
+Usage: convert_reference.py fp8-to-bf16|bf16-to-fp8 SOURCE OURS
 Prints how many shards are equal byte for byte; exit 1 if a shard, the index or config.json is not.
 """
 import filecmp
