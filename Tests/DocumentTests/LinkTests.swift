@@ -32,6 +32,21 @@ import Testing
         }
     }
 
+    @Test func `the front page is short, and its figures are those of the benchmarks`() throws {
+        let page = try Documents.text("README.md")
+        #expect(page.split(separator: "\n", omittingEmptySubsequences: false).count <= 121)
+        let table = page.split(separator: "\n").drop { $0 != "## Five figures" }.dropFirst()
+            .prefix { !$0.hasPrefix("## ") }
+        #expect(table.count > 7)
+        let benchmarks = try Documents.text("docs/benchmarks.md")
+        for row in table.drop(while: { !$0.hasPrefix("|---") }).dropFirst() {
+            let measured = row.split(separator: "|").last ?? ""
+            for number in measured.matches(of: /\d+(?:\.\d+)?/) {
+                #expect(benchmarks.contains(number.0), "\(number.0) is no benchmark: \(row)")
+            }
+        }
+    }
+
     @Test func `anchors are the headings as a browser finds them`() {
         let anchors = Self.anchors(of: "# A title\n## `apus launch`, 4 ranks: x\n## A title\n")
         #expect(anchors == ["a-title", "apus-launch-4-ranks-x", "a-title-1"])
