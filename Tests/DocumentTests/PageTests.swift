@@ -3,7 +3,10 @@ import Testing
 
 /// Pages whose commands are run as a reader would. `make test-docs` runs the slow ones too.
 @Suite(.serialized) struct PageTests {
-    static let quick = ["docs/tutorials/serve.md", "docs/how-to/convert-a-checkpoint.md"]
+    static let quick = [
+        "docs/tutorials/serve.md", "docs/how-to/convert-a-checkpoint.md",
+        "Tests/Documents/served.md",
+    ]
 
     /// The folder of the built programs: that of the test bundle, unless `APUS_PROGRAMS` says
     /// otherwise.
