@@ -29,7 +29,9 @@ let package = Package(
         .target(
             name: "CFabric", exclude: ["README.md"], cSettings: plainC(),
             linkerSettings: ["ucp", "ucs", "ibverbs", "rdmacm"].map { .linkedLibrary($0) }),
-        .target(name: "CKernels", exclude: ["README.md"], cSettings: plainC()),
+        .target(
+            name: "CKernels", exclude: ["README.md"],
+            cSettings: plainC() + [.headerSearchPath(".")]),
 
         // Ground: where things are, what bytes mean, how bytes move.
         room("Topology", [yams]),

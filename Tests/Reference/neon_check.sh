@@ -6,9 +6,10 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 sysroot=/usr/aarch64-linux-gnu
-for file in "$root"/Sources/CKernels/*.c "$root/Tests/Reference/neon_check.c"; do
+for file in "$root"/Sources/CKernels/*/*.c "$root/Tests/Reference/neon_check.c"; do
     clang --target=aarch64-linux-gnu -std=c17 -O3 -Wall -Werror -ffp-contract=off \
-        -I "$root/Sources/CKernels/include" -isystem "$sysroot/include" \
+        -I "$root/Sources/CKernels" -I "$root/Sources/CKernels/include" \
+        -isystem "$sysroot/include" \
         -c "$file" -o "$work/$(basename "$file").o"
 done
 aarch64-linux-gnu-ld -o "$work/check" "$sysroot"/lib/crt1.o "$sysroot"/lib/crti.o "$work"/*.o \

@@ -91,4 +91,4 @@ void _tile_dpbf16ps(int sums, int inputs, int weights) {
 void _tile_release(void) { memset(&state, 0, sizeof state); }
 
 #define TILE_MODEL
-#include "../../Sources/CKernels/Amx.c"
+#include "../../Sources/CKernels/Levels/Amx.c"

@@ -263,4 +263,4 @@ double ck_read_bandwidth(ck_pool *pool, const void *memory, size_t bytes);
 /// Multiply-adds as fast as the level can; floating-point operations per second.
 double ck_peak_rate(ck_pool *pool, int compute);
 
-#include "CTraining.h"
+#include "CGradients.h"

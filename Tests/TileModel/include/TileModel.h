@@ -1,5 +1,5 @@
 // AMX's tile instructions in plain C, after their pseudo code in Intel's manual (volume 2), so that
-// Sources/CKernels/Amx.c can be compiled and tested without the instructions.
+// Sources/CKernels/Levels/Amx.c can be compiled and tested without the instructions.
 #pragma once
 
 #include <stdbool.h>

@@ -1,0 +1,155 @@
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "Attention/Attention.h"
+
+// out[t][h] = sum over p of softmax_p(scale * q[t][h] . c[p]) * c[p][0..<latent]
+//
+// The rows of a unit are some tokens of one sequence by some heads; they share the cache's entries
+// as the rows of a matrix product share weights. A sequence is cut at multiples of CK_CHUNK
+// positions. Within a chunk the softmax is taken whole; chunks are merged in order. Both depend on
+// positions alone, so a token's result is the same in prefill and in decode, and whether one
+// thread walks the chunks or several share them.
+
+/// Rows of one unit: enough to pay for repacking the cache's entries, and their scores and sums
+/// stay in a 1 MiB cache.
+enum { UNIT_ROWS = 96 };
+/// Units per thread, below which chunks and heads are shared out too.
+enum { UNITS_PER_THREAD = 3 };
+/// Partial results that sharing out chunks may take, in floats (32 MiB).
+enum { PARTIAL_LIMIT = 8 << 20 };
+
+typedef struct {
+    const ck_attention_job *job;
+    const ck_kernels *kernels;
+    ck_pool *pool;
+    ck_rows *units;
+    int count, compute;
+    atomic_int next;
+} attention_run;
+
+static int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+/// Tokens from `first` on that follow each other in one sequence, at most `limit`.
+static int run_length(const ck_attention_job *job, int first, int limit) {
+    int count = 1;
+    while (count < limit && first + count < job->tokens
+           && job->sequences[first + count] == job->sequences[first]) {
+        count++;
+    }
+    return count;
+}
+
+static int chunks_of(const ck_attention_job *job, int token, int tokens) {
+    int context = 0;
+    for (int t = token; t < token + tokens; t++) {
+        context = job->contexts[t] > context ? job->contexts[t] : context;
+    }
+    return ceil_div(context, CK_CHUNK);
+}
+
+/// Cuts the batch into units; writes them to `units` unless it is NULL; returns how many.
+///
+/// With `share` every chunk is a unit of its own, and its result goes to a partial.
+static int cut(const ck_attention_job *job, int heads, bool share, ck_rows *units) {
+    int count = 0, partial = 0;
+    int limit = UNIT_ROWS / heads > 0 ? UNIT_ROWS / heads : 1;
+    for (int token = 0; token < job->tokens;) {
+        int tokens = run_length(job, token, limit);
+        int chunks = chunks_of(job, token, tokens);
+        for (int head = 0; head < job->heads; head += heads) {
+            int width = job->heads - head < heads ? job->heads - head : heads;
+            ck_rows rows = {token, tokens, head, width, 0, chunks, -1};
+            bool alone = !share || chunks <= 1;
+            for (int chunk = 0; chunk < (alone ? 1 : chunks); chunk++) {
+                if (!alone) {
+                    rows.first_chunk = chunk;
+                    rows.end_chunk = chunk + 1;
+                    rows.partial = partial;
+                    partial += tokens * width;
+                }
+                if (units) units[count] = rows;
+                count++;
+            }
+        }
+        token += tokens;
+    }
+    return count;
+}
+
+static int partial_rows(const ck_rows *units, int count) {
+    int rows = 0;
+    for (int i = 0; i < count; i++) {
+        if (units[i].partial >= 0) rows += units[i].tokens * units[i].heads;
+    }
+    return rows;
+}
+
+static void attention_task(void *context, int thread, int threads) {
+    attention_run *run = context;
+    for (;;) {
+        // The last units see the longest contexts: they go first, and short ones fill the end.
+        int unit = run->count - 1 - atomic_fetch_add(&run->next, 1);
+        if (unit < 0) return;
+        ck_attend(run->job, run->kernels, run->compute, &run->units[unit], run->pool, thread);
+    }
+}
+
+/// Merges the partials of a unit's rows, chunk after chunk, the first unit of each group of
+/// chunks standing for all.
+static void merge_task(void *context, int thread, int threads) {
+    attention_run *run = context;
+    for (;;) {
+        int unit = atomic_fetch_add(&run->next, 1);
+        if (unit >= run->count) return;
+        const ck_rows *rows = &run->units[unit];
+        if (rows->partial < 0 || rows->first_chunk != 0) continue;
+        int chunks = 1;
+        while (unit + chunks < run->count && run->units[unit + chunks].first_chunk == chunks) {
+            chunks++;
+        }
+        ck_merge_partials(run->job, run->kernels, rows, chunks, run->pool);
+    }
+}
+
+/// The number of heads in a unit, and whether chunks are units of their own.
+static bool choose_cut(const ck_attention_job *job, int threads, int *heads) {
+    *heads = job->heads < UNIT_ROWS ? job->heads : UNIT_ROWS;
+    int wanted = threads == 1 ? 1 : threads * UNITS_PER_THREAD;
+    int count = cut(job, *heads, false, NULL);
+    if (count >= wanted) return false;
+    int shared = cut(job, *heads, true, NULL);
+    long floats = (long)shared * *heads * (job->latent + CK_PARTIAL_EXTRA);
+    bool share = shared > count && floats <= PARTIAL_LIMIT;
+    if (share) count = shared;
+    // Heads are the last resort: each group of heads packs the same entries again.
+    while (count < threads && *heads > CK_TILE_ROWS) {
+        *heads = ceil_div(*heads, 2);
+        count *= 2;
+    }
+    return share;
+}
+
+void ck_attention(const ck_attention_job *job, int compute, ck_pool *pool) {
+    if (job->tokens == 0) return;
+    double start = ck_pool_time(pool);
+    int heads;
+    bool share = choose_cut(job, ck_pool_threads(pool), &heads);
+    int count = cut(job, heads, share, NULL);
+    size_t unit_bytes = (size_t)count * sizeof(ck_rows);
+    ck_rows *units = ck_pool_scratch(pool, -1, unit_bytes);
+    cut(job, heads, share, units);
+    size_t partials = (size_t)partial_rows(units, count);
+    if (partials > 0) {
+        ck_pool_scratch(
+            pool, -2, partials * (size_t)(job->latent + CK_PARTIAL_EXTRA) * sizeof(float));
+    }
+    attention_run run = {job, ck_kernels_in_use(), pool, units, count, compute, 0};
+    ck_pool_run(pool, attention_task, &run);
+    if (partials > 0) {
+        run.next = 0;
+        ck_pool_run(pool, merge_task, &run);
+    }
+    ck_pool_add_attention(pool, start);
+}

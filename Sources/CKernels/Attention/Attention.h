@@ -1,0 +1,25 @@
+#pragma once
+
+// Between Attention.c, which cuts the work, and AttentionRows.c, which does a piece of it.
+
+#include "Levels/Kernels.h"
+
+/// Positions whose softmax is taken together: their entries, scores and packed panels fit a 1 MiB
+/// cache. A multiple of the panel's 64.
+#define CK_CHUNK 256
+/// What a partial result holds beside the sums: the largest score and the sum of exponentials.
+#define CK_PARTIAL_EXTRA 2
+
+/// Some tokens of one sequence by some heads, over some chunks of its entries.
+typedef struct {
+    int token, tokens, head, heads;
+    int first_chunk, end_chunk;
+    int partial; // row of the partial results, or -1 when the unit has all chunks
+} ck_rows;
+
+void ck_attend(
+    const ck_attention_job *job, const ck_kernels *kernels, int compute, const ck_rows *rows,
+    ck_pool *pool, int thread);
+void ck_merge_partials(
+    const ck_attention_job *job, const ck_kernels *kernels, const ck_rows *rows, int chunks,
+    ck_pool *pool);

@@ -1,0 +1,84 @@
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+#include "Levels/Kernels.h"
+
+// The level is chosen once: the best of the CPU, unless APUS_CPU names a lower one, or AMX, which
+// nobody has run yet and which is therefore never chosen by itself.
+
+static _Atomic(const ck_kernels *) in_use;
+static _Atomic int level_in_use;
+
+static const char *const names[] = {
+    "portable", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "neon", "amx",
+};
+
+/// The inner loops of a level; NULL where this CPU cannot run them.
+static const ck_kernels *table_of(ck_level level) {
+    if (level == CK_PORTABLE) return &ck_kernels_portable;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return NULL;
+    bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+        && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    bool vnni = wide && __builtin_cpu_supports("avx512vnni");
+    bool bf16 = vnni && __builtin_cpu_supports("avx512bf16")
+        && __builtin_cpu_supports("avx512vbmi");
+    switch (level) {
+    case CK_AVX2: return &ck_kernels_avx2;
+    case CK_AVXVNNI: return __builtin_cpu_supports("avxvnni") ? &ck_kernels_avxvnni : NULL;
+    case CK_AVX512: return wide ? &ck_kernels_avx512 : NULL;
+    case CK_AVX512VNNI: return vnni ? &ck_kernels_avx512vnni : NULL;
+    case CK_AVX512BF16: return bf16 ? &ck_kernels_avx512bf16 : NULL;
+    case CK_AMX: return ck_kernels_amx();
+    default: return NULL;
+    }
+#elif defined(__aarch64__)
+    // Int8 products have the same bits with and without dot products: one level.
+    bool dot = getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+    return level != CK_NEON ? NULL : dot ? &ck_kernels_neon_dot : &ck_kernels_neon;
+#else
+    return NULL;
+#endif
+}
+
+/// The best level that this CPU has and that is no better than `level`.
+static ck_level at_most(ck_level level) {
+    while (table_of(level) == NULL) level--;
+    return level;
+}
+
+ck_level ck_level_of_cpu(void) { return at_most(CK_NEON); }
+
+ck_level ck_set_level(ck_level level) {
+    level = at_most(level);
+    atomic_store(&level_in_use, (int)level);
+    atomic_store(&in_use, table_of(level));
+    return level;
+}
+
+static ck_level level_asked_for(void) {
+    const char *name = getenv("APUS_CPU");
+    for (int level = CK_PORTABLE; name != NULL && level <= CK_AMX; level++) {
+        if (strcmp(name, names[level]) == 0) return (ck_level)level;
+    }
+    return CK_NEON;
+}
+
+const ck_kernels *ck_kernels_in_use(void) {
+    const ck_kernels *table = atomic_load_explicit(&in_use, memory_order_acquire);
+    if (table != NULL) return table;
+    ck_set_level(level_asked_for());
+    return atomic_load(&in_use);
+}
+
+ck_level ck_level_in_use(void) {
+    ck_kernels_in_use();
+    return (ck_level)atomic_load(&level_in_use);
+}

@@ -1,0 +1,149 @@
+#include <string.h>
+
+#include "Products/Operands.h"
+
+// y = down(silu(gate(x)) * up(x)), expert by expert, in two forks and joins: the hidden values of
+// all experts, made panel by panel with gate and up side by side, then all of `down`. The hidden
+// values are written in the form that `down` reads, so they never exist in f32 as a whole; but
+// blocks of int8 inputs are wider than a panel, so before an int8 `down` they do.
+
+typedef struct {
+    const ck_expert_job *job;
+    ck_operand x, hidden;
+    int panels, rows_per_unit, units;
+} expert_plan;
+
+typedef struct {
+    expert_plan *plans;
+    int count;
+    const ck_kernels *kernels;
+    ck_pool *pool;
+    bool rounds;
+    ck_units units;
+} expert_run;
+
+/// Writes one row of a panel of hidden values into the operand of `down`.
+static void store_hidden(
+    const expert_run *run, const ck_operand *hidden, int row, int first, float *values) {
+    void *target = (void *)(uintptr_t)ck_operand_at(hidden, row, first);
+    if (hidden->is_bf16) {
+        run->kernels->round(values, target, CK_PANEL);
+        return;
+    }
+    for (int i = 0; run->rounds && i < CK_PANEL; i++) {
+        values[i] = ck_from_bf16(ck_to_bf16(values[i]));
+    }
+    memcpy(target, values, CK_PANEL * sizeof(float));
+}
+
+/// The gate's panel of a unit, counted from the first of `plan`; NULL beyond the last.
+static const void *start_of(const expert_run *run, const expert_plan *plan, int unit) {
+    while (unit >= plan->units) {
+        unit -= plan->units;
+        if (++plan == run->plans + run->count) return NULL;
+    }
+    return ck_panel_at(plan->job->gate, unit % plan->panels);
+}
+
+static void do_unit(const expert_run *run, const expert_plan *plan, int unit, int thread) {
+    const ck_expert_job *job = plan->job;
+    int panel = unit % plan->panels, row = unit / plan->panels * plan->rows_per_unit;
+    int rows = job->rows - row < plan->rows_per_unit ? job->rows - row : plan->rows_per_unit;
+    size_t tile = (size_t)rows * CK_PANEL;
+    char *scratch =
+        ck_pool_scratch(run->pool, thread, CK_BYTES_SCRATCH + 2 * tile * sizeof(float));
+    float *gate = (float *)(void *)(scratch + CK_BYTES_SCRATCH), *up = gate + tile;
+    const void *after = start_of(run, plan, unit + 1);
+    ck_panel_product(
+        run->kernels, job->gate, panel, plan->x, row, rows, gate, CK_PANEL, scratch,
+        ck_panel_at(job->up, panel));
+    ck_panel_product(
+        run->kernels, job->up, panel, plan->x, row, rows, up, CK_PANEL, scratch, after);
+    run->kernels->swiglu(gate, up, gate, tile);
+    for (int r = 0; r < rows; r++) {
+        store_hidden(run, &plan->hidden, row + r, panel * CK_PANEL, gate + r * CK_PANEL);
+    }
+}
+
+static void expert_task(void *context, int thread, int threads) {
+    expert_run *run = context;
+    for (int t = 0; t < threads; t++) {
+        int owner = (thread + t) % threads, plan = 0, before = 0; // units of earlier plans
+        for (int unit; (unit = ck_claim_unit(&run->units, owner)) >= 0;) {
+            while (unit >= before + run->plans[plan].units) before += run->plans[plan++].units;
+            do_unit(run, &run->plans[plan], unit - before, thread);
+        }
+    }
+}
+
+/// Whether hidden values of some expert are to be rounded to int8.
+static bool any_int8(const ck_expert_job *jobs, int count, int compute) {
+    bool any = false;
+    for (int j = 0; j < count; j++) any |= jobs[j].down->format == CK_INT8;
+    return any && compute == CK_COMPUTE_BF16;
+}
+
+/// Gives every expert its place in one buffer of hidden values; returns the bytes it takes.
+static size_t place_hidden(
+    const ck_expert_job *jobs, int count, bool bf16, expert_plan *plans) {
+    size_t bytes = 0;
+    for (int j = 0; j < count; j++) {
+        const ck_expert_job *job = &jobs[j];
+        bool is_bf16 = bf16 && job->down->format != CK_F32;
+        int panels = (int)ck_panels(job->gate->outputs);
+        ptrdiff_t stride = ck_operand_stride(panels * CK_PANEL);
+        int chunk = job->rows > 0 ? ck_rows_per_unit(job->rows) : 1;
+        plans[j] = (expert_plan){
+            .job = job,
+            .hidden = {(const void *)bytes, stride, is_bf16, false},
+            .panels = panels,
+            .rows_per_unit = chunk,
+            .units = panels * ((job->rows + chunk - 1) / chunk),
+        };
+        bytes += (size_t)job->rows * (size_t)stride * (is_bf16 ? 2 : 4);
+    }
+    return bytes;
+}
+
+void ck_experts(const ck_expert_job *jobs, int count, int compute, ck_pool *pool) {
+    if (count == 0) return;
+    double start = ck_pool_time(pool), operations = 0;
+    const ck_kernels *kernels = ck_kernels_in_use();
+    expert_plan plans[count];
+    bool int8 = any_int8(jobs, count, compute);
+    bool bf16 = compute == CK_COMPUTE_BF16 && kernels->bf16 && !int8;
+    char *hidden = ck_pool_scratch(pool, -2, place_hidden(jobs, count, bf16, plans) + 1);
+    ck_input inputs[count];
+    ck_operand operands[count];
+    for (int j = 0; j < count; j++) {
+        inputs[j] = (ck_input){
+            jobs[j].x, jobs[j].x_stride, 1, jobs[j].rows, jobs[j].gate->inputs,
+            jobs[j].gate->format,
+        };
+        operations += ck_operations(jobs[j].gate, jobs[j].rows)
+            + ck_operations(jobs[j].up, jobs[j].rows)
+            + ck_operations(jobs[j].down, jobs[j].rows);
+    }
+    ck_prepare(inputs, count, compute, kernels, pool, operands);
+    ck_linear_job downs[count];
+    for (int j = 0; j < count; j++) {
+        plans[j].x = operands[j];
+        plans[j].hidden.data = hidden + (size_t)plans[j].hidden.data;
+        operands[j] = plans[j].hidden;
+        downs[j] = (ck_linear_job){
+            jobs[j].down, plans[j].hidden.data, plans[j].hidden.stride, jobs[j].y,
+            jobs[j].y_stride, jobs[j].rows,
+        };
+    }
+    int threads = ck_pool_threads(pool), units = 0;
+    for (int j = 0; j < count; j++) units += plans[j].units;
+    ck_cursor cursors[threads];
+    expert_run run = {
+        plans, count, kernels, pool, compute == CK_COMPUTE_BF16 && !int8,
+        ck_deal_units(units, cursors, threads),
+    };
+    ck_pool_run(pool, expert_task, &run);
+    if (int8) ck_linear_operands(downs, count, compute, kernels, pool, operands);
+    ck_linear_prepared(downs, operands, count, kernels, pool);
+    ck_pool_add_products(pool, start, operations);
+}

@@ -1,0 +1,110 @@
+internal import CKernels
+
+/// The sizes of a layer's attention while it trains: keys and values are expanded, not absorbed,
+/// because a training step uses every key with as many queries as there are keys.
+public struct CausalAttention: Sendable {
+    /// Heads.
+    public let heads: Int
+    /// Columns of a head's own part of query and key.
+    public let nope: Int
+    /// Columns of the part that carries the position; one key for all heads.
+    public let rope: Int
+    /// Columns of a head's value.
+    public let value: Int
+    /// Factor on the scores.
+    public let scale: Float
+    /// Tokens of a sequence; a batch is whole sequences one after another.
+    public let sequence: Int
+
+    /// States the sizes.
+    public init(heads: Int, nope: Int, rope: Int, value: Int, scale: Float, sequence: Int) {
+        precondition(
+            heads > 0 && nope > 0 && rope > 0 && value > 0 && sequence > 0,
+            "attention of \(heads) heads, \(nope)+\(rope) and \(value) columns, \(sequence) tokens")
+        self.heads = heads
+        self.nope = nope
+        self.rope = rope
+        self.value = value
+        self.scale = scale
+        self.sequence = sequence
+    }
+
+    /// What forward read and made, which backward needs again.
+    public struct Pass {
+        /// `[tokens, heads * (nope + rope)]`, rotated.
+        public let q: Tensor
+        /// `[tokens, heads * (nope + value)]`: each head's key part, then its value.
+        public let kv: Tensor
+        /// `[tokens, at least latent + rope]`: the shared key is in the last `rope` columns.
+        public let shared: Tensor
+        /// `[tokens, heads * value]`.
+        public let out: Tensor
+        /// `[tokens, heads]`: logarithms of the sums of exponentials of the scores.
+        public let logSums: Tensor
+
+        /// Groups the tensors of one layer and micro-batch.
+        public init(q: Tensor, kv: Tensor, shared: Tensor, out: Tensor, logSums: Tensor) {
+            self.q = q
+            self.kv = kv
+            self.shared = shared
+            self.out = out
+            self.logSums = logSums
+        }
+    }
+
+    private func check(_ pass: Pass) {
+        precondition(
+            pass.q.columns == heads * (nope + rope) && pass.kv.columns == heads * (nope + value)
+                && pass.shared.columns >= rope && pass.out.columns == heads * value
+                && pass.logSums.columns == heads && pass.q.rows % sequence == 0,
+            "attention over \(pass.q.rows)x\(pass.q.columns)")
+        for tensor in [pass.kv, pass.shared, pass.out, pass.logSums] {
+            precondition(tensor.rows == pass.q.rows, "\(tensor.rows) of \(pass.q.rows) rows")
+        }
+    }
+
+    private func job(_ pass: Pass) -> ck_causal_attention {
+        check(pass)
+        var job = unsafe ck_causal_attention()
+        unsafe job.tokens = Int32(pass.q.rows)
+        unsafe job.sequence = Int32(sequence)
+        unsafe job.heads = Int32(heads)
+        unsafe job.nope = Int32(nope)
+        unsafe job.rope = Int32(rope)
+        unsafe job.value = Int32(value)
+        unsafe job.scale = scale
+        unsafe job.q = UnsafePointer(pass.q.base)
+        unsafe job.kv = UnsafePointer(pass.kv.base)
+        unsafe job.k_rope = UnsafePointer(pass.shared.base + pass.shared.columns - rope)
+        unsafe job.k_rope_stride = pass.shared.columns
+        unsafe job.out = pass.out.base
+        unsafe job.lse = pass.logSums.base
+        return unsafe job
+    }
+
+    /// Fills `out` and `logSums`.
+    public func forward(_ pass: Pass, pool: ThreadPool) {
+        var job = unsafe job(pass)
+        unsafe ck_attention_forward(&job, pool.handle)
+    }
+
+    /// Gives the gradients of queries, of keys and values, and per head of the shared key.
+    ///
+    /// - Parameters:
+    ///   - gradient: Of `out`.
+    ///   - perHead: `[tokens, heads * rope]`; the shared key's gradient is the sum over heads.
+    public func backward(
+        _ pass: Pass, gradient: Tensor, q: Tensor, kv: Tensor, perHead: Tensor, pool: ThreadPool
+    ) {
+        precondition(
+            gradient.count == pass.out.count && q.count == pass.q.count
+                && kv.count == pass.kv.count && perHead.count == pass.q.rows * heads * rope,
+            "gradients of attention over \(pass.q.rows) tokens")
+        var job = unsafe job(pass)
+        unsafe job.d_out = UnsafePointer(gradient.base)
+        unsafe job.d_q = q.base
+        unsafe job.d_kv = kv.base
+        unsafe job.d_k_rope = perHead.base
+        unsafe ck_attention_backward(&job, pool.handle)
+    }
+}
