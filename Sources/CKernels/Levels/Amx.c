@@ -1,3 +1,5 @@
+// Used by no command unless APUS_CPU=amx asks for it: it has never run on a processor with AMX.
+//
 // AMX: products of bf16 pairs on tiles of 16 rows by 64 bytes. A panel's layout, pairs of inputs
 // side by side for every output, is what a tile of weights wants, so nothing is packed again. 16
 // rows by 64 outputs are four tiles of sums; a tile of inputs and two of weights are beside them.
@@ -6,8 +8,7 @@
 // sums differ from AVX-512's in the last bits; but k is always cut at the same multiples of 32, and
 // invariant 1 of Tensors holds here too.
 //
-// No machine that we had has AMX: the level is used only where APUS_CPU=amx asks for it. Its
-// instructions are checked by a model of them (Tests/TileModel), which compiles this file too.
+// The instructions are checked by a model of them (Tests/TileModel), which compiles this file too.
 
 #if defined(__x86_64__)
 

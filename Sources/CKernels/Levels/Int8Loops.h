@@ -1,3 +1,5 @@
+// Used by no command but `apus bench kernels`: no checkpoint of this architecture is int8.
+//
 // Products of int8 weights and int8 inputs, in integers block by block: see CKernels.h. A file
 // defines INT8(name), VECTOR_LANES and SLICE_VECTORS, opens the target, includes Tiles.h and
 // defines
