@@ -88,7 +88,7 @@ public final class FileExchange: AddressExchange {
             }
             guard errno == ENOENT else { throw .system("open \(path)") }
             if deadline.hasPassed { throw deadline.missed(by: rank) }
-            usleep(2_000)
+            deadline.clock.pause(2_000_000)
         }
     }
 

@@ -20,12 +20,16 @@ public final class InProcessRendezvous: Sendable {
 
     /// How many ranks meet.
     public let rankCount: Int
+    let clock: FabricClock
     private let state: Mutex<State>
 
     /// A meeting place for ranks `0 ..< rankCount`.
-    public init(rankCount: Int) {
+    ///
+    /// - Parameter clock: That of the ranks' fabrics.
+    public init(rankCount: Int, clock: FabricClock = .system) {
         precondition(rankCount > 0, "\(rankCount) ranks")
         self.rankCount = rankCount
+        self.clock = clock
         state = Mutex(State())
     }
 
@@ -36,7 +40,8 @@ public final class InProcessRendezvous: Sendable {
     }
 
     func post(_ blob: [UInt8], by rank: Rank, round: Int, label: String) -> String? {
-        state.withLock { state in
+        defer { clock.changed() }
+        return state.withLock { state in
             var entry =
                 state.rounds[round]
                 ?? Round(label: label, blobs: Array(repeating: nil, count: rankCount))
@@ -69,7 +74,19 @@ public final class InProcessRendezvous: Sendable {
         }
     }
 
-    func close(_ rank: Rank) { _ = state.withLock { $0.closed.insert(rank) } }
+    /// Whether a round waits for a rank that may still come.
+    func isWaiting(round: Int) -> Bool {
+        state.withLock { state in
+            guard let blobs = state.rounds[round]?.blobs, blobs.contains(where: { $0 == nil })
+            else { return false }
+            return state.closed.min { $0 < $1 }.map { blobs[$0.rawValue] != nil } ?? true
+        }
+    }
+
+    func close(_ rank: Rank) {
+        _ = state.withLock { $0.closed.insert(rank) }
+        clock.changed()
+    }
 }
 
 /// One rank's side of an `InProcessRendezvous`.
@@ -105,7 +122,9 @@ public final class InProcessExchange: AddressExchange {
                 throw .rankLost(rank, phase: deadline.description, cause: "it closed its fabric")
             case .missing(let rank, left: false):
                 if deadline.hasPassed { throw deadline.missed(by: rank) }
-                usleep(100)
+                rendezvous.clock.wait(
+                    until: deadline.nanoseconds, every: 100_000,
+                    while: { rendezvous.isWaiting(round: round) })
             }
         }
     }

@@ -22,7 +22,7 @@ final class StreamSocket: @unchecked Sendable {
                 return socket
             } catch {
                 if deadline.hasPassed { throw error }
-                usleep(20_000)
+                deadline.clock.pause(20_000_000)
             }
         }
     }

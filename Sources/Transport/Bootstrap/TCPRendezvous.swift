@@ -91,7 +91,8 @@ private struct RendezvousServer: Sendable {
         var end: UInt64?
         while true {
             if let end,
-                fabric_now() > end || !connections.values.contains(where: { $0.rank != nil })
+                FabricClock.system.nanoseconds > end
+                    || !connections.values.contains(where: { $0.rank != nil })
             {
                 return
             }
@@ -110,13 +111,13 @@ private struct RendezvousServer: Sendable {
             _ = unsafe poll(&entries, nfds_t(entries.count), 50)
             if entries[0].revents != 0 {
                 fabric_eventfd_clear(wake)
-                end = fabric_now() + Self.drainTime
+                end = FabricClock.system.nanoseconds + Self.drainTime
             }
             if entries[1].revents != 0 { acceptOne() }
             for (key, entry) in zip(order, entries.dropFirst(2)) where entry.revents != 0 {
                 serve(key)
             }
-            expire(at: fabric_now())
+            expire(at: FabricClock.system.nanoseconds)
         }
     }
 
@@ -125,7 +126,8 @@ private struct RendezvousServer: Sendable {
         guard connections.values.count(where: { $0.rank == nil }) < Self.strangerLimit else {
             return
         }
-        connections[nextConnection] = Connection(socket: socket, opened: fabric_now())
+        connections[nextConnection] = Connection(
+            socket: socket, opened: FabricClock.system.nanoseconds)
         nextConnection += 1
     }
 
@@ -193,7 +195,7 @@ private struct RendezvousServer: Sendable {
             }
             round.blobs[rank] = blob
             let wait = min(milliseconds, 86_400_000) * 1_000_000
-            round.deadlines[rank] = fabric_now() + wait
+            round.deadlines[rank] = FabricClock.system.nanoseconds + wait
             rounds[number] = round
             if round.blobs.count == rankCount {
                 let all = RendezvousFrame.all(

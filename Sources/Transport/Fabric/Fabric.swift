@@ -12,6 +12,8 @@ public protocol Fabric: AnyObject, Sendable {
     var rank: Rank { get }
     /// How many ranks there are, the lost ones included.
     var rankCount: Int { get }
+    /// The clock of this fabric's deadlines, waits and records.
+    var clock: FabricClock { get }
     /// The node of a rank, numbered by its lowest rank's order; ranks of a node share memory.
     func node(of rank: Rank) -> Int
     /// How bytes of this rank get to another.

@@ -36,6 +36,9 @@ public struct FabricConfiguration: Sendable {
     /// The node of each rank, instead of asking the kernel which ranks share memory. For tests
     /// and loopback: between two nodes stores do not reach, and bytes travel by put.
     public var nodes: [Int]?
+    /// The clock of deadlines, waits, heartbeats and records. Virtual time needs transport
+    /// `loopback`: the kernel's sockets and devices know only the machine's.
+    public var clock: FabricClock = .system
     /// Threads that each rank computes with, where they wait for each other in every step. If the
     /// machine has a core for each thread of its ranks, a wait polls for a millisecond: it is for
     /// a rank that computes at most that long, and waking from sleep would come on top.
@@ -69,6 +72,11 @@ public struct FabricConfiguration: Sendable {
         }
         if let names, names.count != rankCount {
             throw .limit("names listed", value: names.count, limit: rankCount, origin: "rank count")
+        }
+        guard !clock.isVirtual || transport == .loopback else {
+            throw .unavailable(
+                "virtual time needs transport loopback; transport \(transport.rawValue) takes the "
+                    + "machine's clock")
         }
         guard silenceLimit >= .milliseconds(100) else {
             throw .unavailable("silence limit \(silenceLimit) is below 100 ms (a time slice)")

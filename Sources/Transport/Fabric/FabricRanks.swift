@@ -10,6 +10,13 @@ extension Fabric {
     /// How many nodes there are.
     public var nodeCount: Int { (ranks.map { node(of: $0) }.max() ?? 0) + 1 }
 
+    /// A deadline `limit` from now, on this fabric's clock.
+    public func deadline(
+        _ limit: Duration, _ phase: StaticString, layer: Int? = nil
+    ) -> Deadline {
+        Deadline(limit, phase, layer: layer, clock: clock)
+    }
+
     /// Makes a window without staging memory; see the full form.
     public func makeWindow(
         name: String, byteCount: Int, signalCount: Int, deadline: Deadline

@@ -1,4 +1,3 @@
-import CFabric
 import Glibc
 import Topology
 
@@ -20,10 +19,11 @@ public func makeFabric(
     if let device = configuration.device, configuration.transport != .rdma {
         try NetworkDevices.check(device)
     }
-    let deadline = Deadline(configuration.joinLimit, "join")
+    let deadline = Deadline(configuration.joinLimit, "join", clock: configuration.clock)
     let control = ControlBlock(
-        try Region(named: "control", byteCount: ControlBlock.byteCount))
-    control.beat(at: fabric_now())
+        try Region(named: "control", byteCount: ControlBlock.byteCount),
+        clock: configuration.clock)
+    control.beat(at: configuration.clock.nanoseconds)
     control.set(.running)
     let ours = Hello(
         rank: configuration.rank, rankCount: configuration.rankCount,
@@ -40,7 +40,7 @@ public func makeFabric(
     let members = try Members.build(from: hellos, configuration, own: control)
     let losses = Losses(names: configuration.names ?? [])
     let chosen = choose(configuration, hellos, members)
-    let outside = EngineOutside(losses: losses, control: control)
+    let outside = EngineOutside(losses: losses, control: control, clock: configuration.clock)
     let engine: (any RemoteEngine)?
     do {
         engine = try makeEngine(chosen, members, outside)
@@ -133,19 +133,22 @@ private func connect(
 public func makeLoopbackFabrics(
     rankCount: Int, configure: @Sendable (inout FabricConfiguration) -> Void = { _ in }
 ) throws(TransportError) -> [any Fabric] {
-    let rendezvous = InProcessRendezvous(rankCount: rankCount)
+    let configurations = (0 ..< rankCount).map { index in
+        var configuration = FabricConfiguration(
+            rank: Rank(rawValue: index), rankCount: rankCount, transport: .loopback)
+        configure(&configuration)
+        return configuration
+    }
+    let rendezvous = InProcessRendezvous(
+        rankCount: rankCount, clock: configurations.first?.clock ?? .system)
     let results = Results<any Fabric>(count: rankCount)
     var threads: [FabricThread] = []
-    for index in 0 ..< rankCount {
-        let rank = Rank(rawValue: index)
-        var configuration = FabricConfiguration(
-            rank: rank, rankCount: rankCount, transport: .loopback)
-        configure(&configuration)
-        let chosen = configuration
+    for (index, configuration) in configurations.enumerated() {
         threads.append(
-            try FabricThread("apus-join") {
+            try FabricThread("apus-join", clock: configuration.clock) {
                 results.store(index) { () throws(TransportError) in
-                    try makeFabric(chosen, exchange: rendezvous.member(rank))
+                    try makeFabric(
+                        configuration, exchange: rendezvous.member(configuration.rank))
                 }
             })
     }

@@ -43,6 +43,9 @@ extension Window {
         _ conditions: [SignalCondition], deadline: Deadline
     ) throws(TransportError) -> Int {
         precondition(!conditions.isEmpty, "a wait for no signal")
+        precondition(
+            deadline.clock.isSame(as: fabric.clock),
+            "a deadline of another clock: \(deadline.phase)")
         if let index = firstSatisfied(conditions) { return index }
         if let index = poll(conditions) { return index }
         while true {
@@ -65,7 +68,8 @@ extension Window {
     /// Looks for a short time before a sleep is worth its cost, and moves the engine meanwhile:
     /// no thread is then woken between the network and this wait.
     private func poll(_ conditions: [SignalCondition]) -> Int? {
-        let begin = fabric_now()
+        let clock = fabric.clock
+        let begin = clock.nanoseconds
         let end = begin &+ fabric.pollNanoseconds
         let engine = fabric.engine
         var now = begin
@@ -79,7 +83,7 @@ extension Window {
                 fabric_pause()
             }
             engine?.poll()
-            now = fabric_now()
+            now = clock.nanoseconds
             // Past the usual time of a store, whoever else wants the core may have it.
             if now &- begin > fabric.politeNanoseconds { sched_yield() }
         } while now < end

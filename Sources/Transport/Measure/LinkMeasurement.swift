@@ -1,4 +1,3 @@
-import CFabric
 public import Topology
 
 /// What one pair of ranks reaches.
@@ -46,7 +45,7 @@ public final class LinkMeasurement: Sendable {
         let byteCount = Self.messageBytes * Self.depth
         window = try fabric.makeWindow(
             name: "link", byteCount: byteCount, signalCount: Signal.perRank * fabric.rankCount,
-            stagingByteCount: byteCount, deadline: Deadline(limit, "link set-up"))
+            stagingByteCount: byteCount, deadline: fabric.deadline(limit, "link set-up"))
     }
 
     /// Measures one pair while the others wait. Collective.
@@ -80,7 +79,7 @@ public final class LinkMeasurement: Sendable {
         return figures
     }
 
-    var deadline: Deadline { Deadline(limit, "link measurement") }
+    var deadline: Deadline { fabric.deadline(limit, "link measurement") }
 
     /// One rank's side of one pair's measurement.
     private struct Session {
@@ -96,6 +95,7 @@ public final class LinkMeasurement: Sendable {
         }
 
         private var window: Window { measurement.window }
+        private var clock: FabricClock { measurement.fabric.clock }
         private var own: Rank { measurement.fabric.rank }
         private func mine(_ signal: Int) -> Int { own.rawValue * Signal.perRank + signal }
         private func theirs(_ signal: Int) -> Int { other.rawValue * Signal.perRank + signal }
@@ -132,12 +132,12 @@ public final class LinkMeasurement: Sendable {
         /// One round trip as this side sees it, in nanoseconds.
         private mutating func pingPong(_ bytes: Int) throws(TransportError) -> UInt64 {
             sequence += 1
-            let begin = fabric_now()
+            let begin = clock.nanoseconds
             if own > other { try hear(Signal.ping, sequence) }
             try window.put(
                 0 ..< bytes, to: other, at: 0, signal: mine(Signal.ping), value: sequence)
             if own < other { try hear(Signal.ping, sequence) }
-            let time = fabric_now() - begin
+            let time = clock.nanoseconds - begin
             try window.flush(deadline: measurement.deadline)
             return time
         }
@@ -155,7 +155,7 @@ public final class LinkMeasurement: Sendable {
         private mutating func stream(count: Int) throws(TransportError) -> Double {
             let base = sequence
             try window.signal(mine(Signal.count), of: other, value: base + UInt64(count))
-            let begin = fabric_now()
+            let begin = clock.nanoseconds
             for index in 0 ..< count {
                 if index >= LinkMeasurement.depth {
                     try hear(Signal.taken, base + UInt64(index - LinkMeasurement.depth + 1))
@@ -167,7 +167,7 @@ public final class LinkMeasurement: Sendable {
                     signal: mine(Signal.data), value: sequence)
             }
             try hear(Signal.taken, sequence)
-            let seconds = Double(fabric_now() - begin) / 1e9
+            let seconds = Double(clock.nanoseconds - begin) / 1e9
             return Double(count * LinkMeasurement.messageBytes) / seconds
         }
 

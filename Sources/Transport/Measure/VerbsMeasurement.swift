@@ -1,4 +1,3 @@
-import CFabric
 import Glibc
 public import Topology
 
@@ -63,6 +62,8 @@ private struct VerbsProbe {
     let time: UInt64
     let deadline: Deadline
 
+    private var clock: FabricClock { window.fabric.clock }
+
     private func post(isRead: Bool, _ range: Range<Int>) throws(TransportError) {
         guard let local = unsafe window.stagedBytes(range) else { return }
         _ = try engine.withVerbs { (verbs) throws(TransportError) in
@@ -102,14 +103,14 @@ private struct VerbsProbe {
         var times: [UInt64] = []
         for round in 1 ... rounds {
             let value = base + UInt64(round)
-            let begin = fabric_now()
+            let begin = clock.nanoseconds
             if !isFirst { try see(value) }
             window.withStaging(0 ..< 8) {
                 $0.storeBytes(of: value, toByteOffset: 0, as: UInt64.self)
             }
             try post(isRead: false, 0 ..< 8)
             if isFirst { try see(value) }
-            times.append(fabric_now() - begin)
+            times.append(clock.nanoseconds - begin)
             try wait(inFlight: 0)
         }
         return median(times) / 2
@@ -126,26 +127,26 @@ private struct VerbsProbe {
     func readLatency(rounds: Int) throws(TransportError) -> Double {
         var times: [UInt64] = []
         for _ in 0 ..< rounds {
-            let begin = fabric_now()
+            let begin = clock.nanoseconds
             try post(isRead: true, 8 ..< 16)
             try wait(inFlight: 0)
-            times.append(fabric_now() - begin)
+            times.append(clock.nanoseconds - begin)
         }
         return median(times)
     }
 
     func bandwidth(isRead: Bool) throws(TransportError) -> Double {
         let size = LinkMeasurement.messageBytes
-        let begin = fabric_now()
+        let begin = clock.nanoseconds
         var count = 0
         repeat {
             try wait(inFlight: LinkMeasurement.depth - 2)
             let slot = (1 + count % (LinkMeasurement.depth - 1)) * size
             try post(isRead: isRead, slot ..< slot + size)
             count += 1
-        } while fabric_now() - begin < time
+        } while clock.nanoseconds - begin < time
         try wait(inFlight: 0)
-        return Double(count * size) / (Double(fabric_now() - begin) / 1e9)
+        return Double(count * size) / (Double(clock.nanoseconds - begin) / 1e9)
     }
 
     private func median(_ times: [UInt64]) -> Double {

@@ -15,8 +15,12 @@ import Topology
     }
 
     let region: Region
+    private let clock: FabricClock
 
-    init(_ region: Region) { self.region = region }
+    init(_ region: Region, clock: FabricClock) {
+        self.region = region
+        self.clock = clock
+    }
 
     static let byteCount = 4096
 
@@ -39,17 +43,20 @@ import Topology
     /// Tells the owner that something arrived; a system call only if it sleeps.
     func ring() {
         _ = unsafe fabric_add32(doorbell, 1)
-        if unsafe fabric_load32(sleepers) != 0 { unsafe fabric_futex_wake(doorbell) }
+        if unsafe fabric_load32(sleepers) != 0 {
+            unsafe fabric_futex_wake(doorbell)
+            clock.changed()
+        }
     }
 
     /// Sleeps until the doorbell has rung more than `rings` times, or the time is over.
     func sleep(since rings: UInt32, nanoseconds: UInt64) {
         _ = unsafe fabric_add32(sleepers, 1)
-        unsafe fabric_futex_wait(doorbell, rings, nanoseconds)
+        unsafe clock.wait(while: doorbell, is: rings, atMost: nanoseconds)
         _ = unsafe fabric_add32(sleepers, -1)
     }
 
-    /// The owner's last sign of life, on the node's monotonic clock.
+    /// The owner's last sign of life, on the fabric's clock.
     var heartbeat: UInt64 { unsafe fabric_load(heartbeatWord) }
 
     func beat(at now: UInt64) { unsafe fabric_store(heartbeatWord, now) }

@@ -4,6 +4,7 @@ import Topology
 struct EngineOutside: Sendable {
     let losses: Losses
     let control: ControlBlock
+    let clock: FabricClock
 }
 
 /// How a put stands after it was posted.

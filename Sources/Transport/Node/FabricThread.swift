@@ -7,13 +7,18 @@ import Glibc
 @safe final class FabricThread: @unchecked Sendable {
     private var handle = pthread_t()
 
-    /// Starts `body`; `name` shows in `top -H`, at most 15 bytes.
-    init(_ name: String, _ body: @escaping @Sendable () -> Void) throws(TransportError) {
-        let work = unsafe Unmanaged.passRetained(Work(name: name, body: body))
+    /// Starts `body`; `name` shows in `top -H`, at most 15 bytes. The thread takes part in the
+    /// clock's time.
+    init(
+        _ name: String, clock: FabricClock = .system, _ body: @escaping @Sendable () -> Void
+    ) throws(TransportError) {
+        let work = unsafe Unmanaged.passRetained(Work(name: name, clock: clock, body: body))
+        clock.time?.threadBegins()
         let status = unsafe pthread_create(
             &handle, nil, { unsafe runWork($0) }, work.toOpaque())
         guard status == 0 else {
             unsafe work.release()
+            clock.time?.threadEnds()
             throw .call("pthread_create", status: unsafe String(cString: strerror(status)))
         }
     }
@@ -24,10 +29,12 @@ import Glibc
 
 private final class Work: Sendable {
     let name: String
+    let clock: FabricClock
     let body: @Sendable () -> Void
 
-    init(name: String, body: @escaping @Sendable () -> Void) {
+    init(name: String, clock: FabricClock, body: @escaping @Sendable () -> Void) {
         self.name = name
+        self.clock = clock
         self.body = body
     }
 }
@@ -37,5 +44,6 @@ private func runWork(_ argument: UnsafeMutableRawPointer?) -> UnsafeMutableRawPo
     let work = unsafe Unmanaged<Work>.fromOpaque(argument).takeRetainedValue()
     unsafe fabric_name_thread(work.name)
     work.body()
+    work.clock.time?.threadEnds()
     return nil
 }

@@ -17,7 +17,9 @@ enum Members {
             members.append(
                 RankFabric.Member(
                     nodeIndex: nodes[index], process: hello.process,
-                    control: isOwn ? own : isMappable ? try control(of: hello) : nil,
+                    control: isOwn
+                        ? own
+                        : isMappable ? try control(of: hello, configuration.clock) : nil,
                     storesReach: sharesNode,
                     sharesCores: NodeIdentity.kernel(of: hello.node)
                         == NodeIdentity.kernel(of: hellos[ours].node),
@@ -31,11 +33,14 @@ enum Members {
         return members
     }
 
-    private static func control(of hello: Hello) throws(TransportError) -> ControlBlock {
+    private static func control(
+        of hello: Hello, _ clock: FabricClock
+    ) throws(TransportError) -> ControlBlock {
         ControlBlock(
             try Region(
                 of: hello.process, descriptor: hello.controlDescriptor,
-                byteCount: ControlBlock.byteCount))
+                byteCount: ControlBlock.byteCount),
+            clock: clock)
     }
 
     /// Numbers nodes by their lowest rank.

@@ -23,9 +23,11 @@ final class ProgressEngine: RemoteEngine, @unchecked Sendable {
     private let lastPolled = Atomic<UInt64>(0)
     private let isSleeping = Atomic<Bool>(false)
     private let isStopping = Atomic<Bool>(false)
-    private let wake: Int32
+    private let wake: Wakeup
+    private let clock: FabricClock
     private let silence: UInt64
     private let pollTime: UInt64
+    private let flushPollTime: UInt64
     /// Whether who posts also makes progress: there is no core to spare for the progress thread.
     private let callersProgress: Bool
     private let thread = Mutex<FabricThread?>(nil)
@@ -39,18 +41,20 @@ final class ProgressEngine: RemoteEngine, @unchecked Sendable {
         self.core = core
         self.outside = outside
         silence = configuration.silenceLimit.wholeNanoseconds
-        pollTime = (configuration.pollLimit ?? .microseconds(20)).wholeNanoseconds
-        wake = fabric_eventfd()
-        guard wake >= 0 else { throw .system("eventfd") }
+        clock = outside.clock
+        // A poll of virtual time would never end.
+        pollTime =
+            clock.isVirtual
+            ? 0 : (configuration.pollLimit ?? .microseconds(20)).wholeNanoseconds
+        flushPollTime = clock.isVirtual ? 0 : Self.longestFlushPoll
+        wake = try Wakeup(clock: clock)
     }
-
-    deinit { Glibc.close(wake) }
 
     func address() throws(TransportError) -> [UInt8] { try core.address() }
 
     func connect(_ addresses: [Rank: [UInt8]], deadline: Deadline) throws(TransportError) {
         try core.connect(addresses, deadline: deadline)
-        let started = try FabricThread("apus-progress") { [unowned self] in run() }
+        let started = try FabricThread("apus-progress", clock: clock) { [unowned self] in run() }
         thread.withLock { $0 = started }
     }
 
@@ -127,11 +131,11 @@ final class ProgressEngine: RemoteEngine, @unchecked Sendable {
                 return posting
             }
             // The progress thread keeps out of the way of the next post.
-            if callersProgress { lastPolled.store(fabric_now(), ordering: .relaxed) }
+            if callersProgress { lastPolled.store(clock.nanoseconds, ordering: .relaxed) }
             if posting == .done { return }
-            if isSleeping.load(ordering: .sequentiallyConsistent) { fabric_eventfd_ring(wake) }
+            if isSleeping.load(ordering: .sequentiallyConsistent) { wake.ring() }
             if posting == .pending { return }
-            sched_yield()
+            clock.pause()
         }
     }
 
@@ -149,21 +153,21 @@ final class ProgressEngine: RemoteEngine, @unchecked Sendable {
     }
 
     func endPolling(isSleepNext: Bool) {
-        lastPolled.store(isSleepNext ? 0 : fabric_now(), ordering: .relaxed)
+        lastPolled.store(isSleepNext ? 0 : clock.nanoseconds, ordering: .relaxed)
         pollers.subtract(1, ordering: .sequentiallyConsistent)
         guard isSleepNext else { return }
-        if isParked.load(ordering: .sequentiallyConsistent) { fabric_eventfd_ring(wake) }
+        if isParked.load(ordering: .sequentiallyConsistent) { wake.ring() }
     }
 
     /// As long as a wait between nodes polls: whoever sleeps sooner answers late.
-    private static let flushPollTime: UInt64 = 200_000
+    private static let longestFlushPoll: UInt64 = 200_000
 
     func flush(deadline: Deadline) throws(TransportError) {
-        let begin = fabric_now()
+        let begin = clock.nanoseconds
         beginPolling()
         while try withState({ $0.outstandingCount }) > 0 {
-            let spent = fabric_now() &- begin
-            if spent > Self.flushPollTime { break }
+            let spent = clock.nanoseconds &- begin
+            if spent >= flushPollTime { break }
             poll()
             if spent > pollTime { sched_yield() }
         }
@@ -185,7 +189,7 @@ final class ProgressEngine: RemoteEngine, @unchecked Sendable {
 
     func abandon(_ rank: Rank) {
         try? withState { $0.abandon(rank) }
-        fabric_eventfd_ring(wake)
+        wake.ring()
     }
 
     /// How long a rank that leaves waits for the others to hear it.
@@ -195,19 +199,19 @@ final class ProgressEngine: RemoteEngine, @unchecked Sendable {
         let value = blame.map { UInt64($0.rawValue) + 1 } ?? 0
         let peers = (try? withState { $0.livePeers }) ?? []
         for peer in peers { try? withState { $0.say(.goodbye, to: peer, value: value) } }
-        fabric_eventfd_ring(wake)
-        let deadline = Deadline(Self.farewellLimit, "farewell")
+        wake.ring()
+        let deadline = Deadline(Self.farewellLimit, "farewell", clock: clock)
         while !deadline.hasPassed {
             let isHeard = (try? withState { $0.everybodyHeard }) ?? true
             if isHeard { break }
-            usleep(200)
+            clock.pause(200_000)
         }
         vanish()
     }
 
     func vanish() {
         guard !isStopping.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        fabric_eventfd_ring(wake)
+        wake.ring()
         thread.withLock { $0?.join() }
         try? withState { $0.closeAll() }
     }
@@ -218,12 +222,12 @@ final class ProgressEngine: RemoteEngine, @unchecked Sendable {
 extension ProgressEngine {
     private func run() {
         let beat = max(silence / 8, 10_000_000)
-        var lastTurn = fabric_now()
+        var lastTurn = clock.nanoseconds
         var nextBeat = lastTurn
         var idleSince = lastTurn
         var trustedSince = lastTurn
         while !isStopping.load(ordering: .acquiring) {
-            let now = fabric_now()
+            let now = clock.nanoseconds
             if now &- lastTurn > silence / 2 { trustedSince = now }
             lastTurn = now
             if now >= nextBeat {
@@ -232,14 +236,14 @@ extension ProgressEngine {
             }
             if waitersProgress(now) {
                 park()
-                idleSince = fabric_now()
+                idleSince = clock.nanoseconds
             } else if turn() {
                 idleSince = now
             } else if now &- idleSince < pollTime {
                 letCallersIn()
             } else {
-                sleep(until: nextBeat, now)
-                idleSince = fabric_now()
+                sleep(until: nextBeat)
+                idleSince = clock.nanoseconds
             }
         }
     }
@@ -260,9 +264,9 @@ extension ProgressEngine {
     private func park() {
         isParked.store(true, ordering: .sequentiallyConsistent)
         defer { isParked.store(false, ordering: .sequentiallyConsistent) }
-        guard waitersProgress(fabric_now()) else { return }
-        var entry = pollfd(fd: wake, events: Int16(POLLIN), revents: 0)
-        if unsafe Glibc.poll(&entry, 1, 1) > 0 { fabric_eventfd_clear(wake) }
+        guard waitersProgress(clock.nanoseconds) else { return }
+        var entries = [pollfd(fd: wake.descriptor, events: Int16(POLLIN), revents: 0)]
+        if clock.wait(for: &entries, until: clock.nanoseconds &+ 1_000_000) { wake.clear() }
     }
 
     /// A bounded stretch of progress under the lock.
@@ -279,17 +283,15 @@ extension ProgressEngine {
     }
 
     /// Sleeps until UCX, a caller or the next heartbeat wants something.
-    private func sleep(until nextBeat: UInt64, _ now: UInt64) {
+    private func sleep(until nextBeat: UInt64) {
         isSleeping.store(true, ordering: .sequentiallyConsistent)
         defer { isSleeping.store(false, ordering: .sequentiallyConsistent) }
         guard lock.withLock({ _ in core.arm() }) else { return }
         guard !isStopping.load(ordering: .acquiring) else { return }
-        var entries = ([wake] + core.eventDescriptors).map {
+        var entries = ([wake.descriptor] + core.eventDescriptors).map {
             pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
         }
-        let milliseconds = nextBeat > now ? (nextBeat - now) / 1_000_000 + 1 : 1
-        let count = unsafe Glibc.poll(
-            &entries, nfds_t(entries.count), Int32(clamping: milliseconds))
-        if count > 0, entries[0].revents != 0 { fabric_eventfd_clear(wake) }
+        guard clock.wait(for: &entries, until: nextBeat) else { return }
+        if entries[0].revents != 0 { wake.clear() }
     }
 }

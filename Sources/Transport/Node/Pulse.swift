@@ -12,27 +12,25 @@ import Topology
 ///    silence limit more.
 final class Pulse: Sendable {
     private let thread: FabricThread
-    private let wake: Int32
+    private let wake: Wakeup
 
     init(
         own: ControlBlock, rank: Rank, members: [RankFabric.Member], silenceLimit: Duration,
-        losses: Losses
+        losses: Losses, clock: FabricClock
     ) throws(TransportError) {
-        let wake = fabric_eventfd()
-        guard wake >= 0 else { throw .system("eventfd") }
+        let wake = try Wakeup(clock: clock)
         var watch = PulseWatch(
             rank: rank, rankCount: members.count, own: own, wake: wake,
-            silence: silenceLimit.wholeNanoseconds, losses: losses)
+            silence: silenceLimit.wholeNanoseconds, losses: losses, clock: clock)
         for (index, member) in members.enumerated() where index != rank.rawValue {
             guard let control = member.control else { continue }
             watch.add(Rank(rawValue: index), control: control, process: member.process)
         }
-        own.beat(at: fabric_now())
+        own.beat(at: clock.nanoseconds)
         let started = watch
         do throws(TransportError) {
-            thread = try FabricThread("apus-pulse") { started.run() }
+            thread = try FabricThread("apus-pulse", clock: clock) { started.run() }
         } catch {
-            Glibc.close(wake)
             started.closeDescriptors()
             throw error
         }
@@ -41,9 +39,8 @@ final class Pulse: Sendable {
 
     /// Ends the heartbeat.
     func stop() {
-        fabric_eventfd_ring(wake)
+        wake.ring()
         thread.join()
-        Glibc.close(wake)
     }
 }
 
@@ -60,9 +57,10 @@ private struct PulseWatch: Sendable {
     let rank: Rank
     let rankCount: Int
     let own: ControlBlock
-    let wake: Int32
+    let wake: Wakeup
     let silence: UInt64
     let losses: Losses
+    let clock: FabricClock
     var neighbours: [Neighbour] = []
 
     mutating func add(_ rank: Rank, control: ControlBlock, process: Int32) {
@@ -82,12 +80,12 @@ private struct PulseWatch: Sendable {
 
     func run() {
         var watched = neighbours
-        var lastBeat = fabric_now()
+        var lastBeat = clock.nanoseconds
         var trustedSince = lastBeat
         while true {
             let pollStatus = poll(watched)
             if pollStatus.stopped { break }
-            let now = fabric_now()
+            let now = clock.nanoseconds
             own.beat(at: now)
             if now &- lastBeat > silence / 2 { trustedSince = now }
             lastBeat = now
@@ -127,11 +125,11 @@ private struct PulseWatch: Sendable {
     }
 
     private func poll(_ watched: [Neighbour]) -> (stopped: Bool, ended: Set<Rank>) {
-        var entries = [pollfd(fd: wake, events: Int16(POLLIN), revents: 0)]
+        var entries = [pollfd(fd: wake.descriptor, events: Int16(POLLIN), revents: 0)]
         entries += watched.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }
-        let milliseconds = Int32(interval / 1_000_000)
-        let count = unsafe Glibc.poll(&entries, nfds_t(entries.count), milliseconds)
-        guard count > 0 else { return (false, []) }
+        guard clock.wait(for: &entries, until: clock.nanoseconds &+ interval) else {
+            return (false, [])
+        }
         let ended = zip(watched, entries.dropFirst()).filter { $1.revents != 0 }.map(\.0.rank)
         return (entries[0].revents != 0, Set(ended))
     }

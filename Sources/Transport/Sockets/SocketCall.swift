@@ -1,4 +1,3 @@
-import CFabric
 import Glibc
 import Topology
 
@@ -46,11 +45,13 @@ final class SocketCall {
         do throws(TransportError) {
             guard let socket else {
                 // After a round without luck, a pause.
-                if tried > 0, tried % candidates.count == 0, fabric_now() < until { return nil }
-                try begin(listener)
+                if tried > 0, tried % candidates.count == 0, deadline.clock.nanoseconds < until {
+                    return nil
+                }
+                try begin(listener, deadline.clock)
                 return nil
             }
-            guard try advance(socket, key: key) else { return nil }
+            guard try advance(socket, key: key, deadline.clock) else { return nil }
             isOver = true
             return socket
         } catch {
@@ -61,18 +62,23 @@ final class SocketCall {
 
     private var endpoint: NetworkEndpoint { candidates[tried % candidates.count] }
 
-    private func begin(_ listener: SocketListener) throws(TransportError) {
-        until = fabric_now() + SocketMeeting.patience
+    private func begin(
+        _ listener: SocketListener, _ clock: FabricClock
+    ) throws(TransportError) {
+        until = clock.nanoseconds + SocketMeeting.patience
         isConnected = false
         answer = []
         socket = try listener.connect(to: endpoint)
     }
 
     /// True once the other side has shown our key.
-    private func advance(_ socket: StreamSocket, key: UInt64) throws(TransportError) -> Bool {
+    private func advance(
+        _ socket: StreamSocket, key: UInt64, _ clock: FabricClock
+    ) throws(TransportError) -> Bool {
         if !isConnected {
-            guard try socket.wait(for: POLLOUT, deadline: Deadline(.zero, "join")) else {
-                guard fabric_now() < until else {
+            guard try socket.wait(for: POLLOUT, deadline: Deadline(.zero, "join", clock: clock))
+            else {
+                guard clock.nanoseconds < until else {
                     throw .call("connect to \(endpoint)", status: "no answer within 2 s")
                 }
                 return false
@@ -102,7 +108,7 @@ final class SocketCall {
         causes[endpoint.text] = "\(error)"
         socket = nil
         tried += 1
-        until = fabric_now() + 50_000_000
+        until = deadline.clock.nanoseconds + 50_000_000
         guard refusals < candidates.count else {
             throw .rankLost(peer, phase: deadline.description, cause: failures)
         }

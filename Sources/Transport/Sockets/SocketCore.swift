@@ -66,7 +66,8 @@ import Topology
 
     private func adopt(_ connection: SocketMeeting.Connection) throws(TransportError) {
         let rail = SocketRail(
-            connection.peer, number: rails.count, socket: connection.socket)
+            connection.peer, number: rails.count, socket: connection.socket,
+            now: outside.clock.nanoseconds)
         rails.append(rail)
         peers[rail.peer.rawValue].rails.append(rail)
         peers[rail.peer.rawValue].devices.append(connection.device)

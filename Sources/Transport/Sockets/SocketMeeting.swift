@@ -1,4 +1,3 @@
-import CFabric
 import Glibc
 import Topology
 
@@ -122,8 +121,8 @@ final class SocketMeeting {
         }
         while true {
             try call(deadline)
-            for listener in listeners { welcome(listener) }
-            hear()
+            for listener in listeners { welcome(listener, deadline.clock) }
+            hear(deadline.clock)
             if calls.isEmpty, expected.isEmpty { break }
             if deadline.hasPassed { throw missing(deadline) }
             waitForEvents()
@@ -149,16 +148,16 @@ final class SocketMeeting {
         _ = unsafe poll(&entries, nfds_t(entries.count), 20)
     }
 
-    private func welcome(_ listener: SocketListener) {
+    private func welcome(_ listener: SocketListener, _ clock: FabricClock) {
         for socket in listener.sockets {
             while guests.count < Self.guestLimit, let guest = socket.accept() {
-                guests.append(Guest(socket: guest, until: fabric_now() + Self.patience))
+                guests.append(Guest(socket: guest, until: clock.nanoseconds + Self.patience))
             }
         }
     }
 
     /// Reads what guests say; who is not expected goes without an answer.
-    private func hear() {
+    private func hear(_ clock: FabricClock) {
         for index in guests.indices.reversed() {
             let missing = SocketGreeting.byteCount - guests[index].bytes.count
             switch guests[index].socket.receive(into: &guests[index].bytes, limit: missing) {
@@ -166,7 +165,7 @@ final class SocketMeeting {
                 admit(guests.remove(at: index))
             case .ended: guests.remove(at: index)
             case .bytes, .wouldBlock:
-                if fabric_now() > guests[index].until { guests.remove(at: index) }
+                if clock.nanoseconds > guests[index].until { guests.remove(at: index) }
             }
         }
     }

@@ -14,17 +14,17 @@ import Topology
     var incoming: PutStream
     /// Whether the queue waits until the socket takes more.
     var waitsForRoom = false
-    /// When bytes last came, on the monotonic clock.
+    /// When bytes last came, on the fabric's clock.
     var heard: UInt64
     var saidGoodbye = false
     var hasFarewell = false
 
-    init(_ peer: Rank, number: Int, socket: StreamSocket) {
+    init(_ peer: Rank, number: Int, socket: StreamSocket, now: UInt64) {
         self.peer = peer
         self.number = number
         self.socket = socket
         incoming = PutStream(rail: number)
-        heard = fabric_now()
+        heard = now
         leavePacing()
     }
 

@@ -29,7 +29,7 @@ extension SocketCore: PutSink {
         while budget > 0, rails[rail.number] != nil {
             switch rail.receive() {
             case .moved(let bytes, let isAll):
-                rail.heard = fabric_now()
+                rail.heard = outside.clock.nanoseconds
                 budget = isAll ? budget - bytes : 0
                 do throws(PutFault) {
                     try rail.incoming.took(bytes, self)

@@ -11,7 +11,7 @@ extension UCXState {
         else { return UCS_OK }  // A stranger's: nobody to blame.
         let index = Int(header.source)
         if isGone[index] { return UCS_OK }
-        heard[index] = fabric_now()
+        heard[index] = outside.clock.nanoseconds
         let peer = Rank(rawValue: index)
         switch header.kind {
         case .heartbeat: break
@@ -96,7 +96,7 @@ extension UCXState {
         unsafe slots?.give(slot)
         receivingCount -= 1
         if isGone[index] { return }
-        heard[index] = fabric_now()
+        heard[index] = outside.clock.nanoseconds
         guard status == UCS_OK else {
             return lose(Rank(rawValue: index), cause: statusText(status))
         }

@@ -27,7 +27,7 @@ import Topology
     var outstanding: [Int]
     var failed: [ucp_ep_h] = unsafe []
     var heartbeatPending: [Bool]
-    /// When each rank was last heard, on the monotonic clock.
+    /// When each rank was last heard, on the fabric's clock.
     var heard: [UInt64]
     var isGone: [Bool]
     var hasFarewell: [Bool]
@@ -79,7 +79,7 @@ import Topology
     /// Makes the endpoint to a rank; UCX connects when it is first used.
     func connect(_ peer: Rank, address: [UInt8], key: UInt64) throws(TransportError) {
         peerKeys[peer.rawValue] = key
-        heard[peer.rawValue] = fabric_now()
+        heard[peer.rawValue] = outside.clock.nanoseconds
         var endpoint: ucp_ep_h?
         let status = unsafe address.withUnsafeBytes { bytes in
             var parameters = unsafe ucp_ep_params_t()

@@ -74,7 +74,7 @@ extension VerbsCore {
                 let answer = try VerbsGreeting(decoding: unsafe privateData(event))
                 peer.mailbox = (answer.mailboxAddress, answer.mailboxKey)
             }
-            peer.heard = fabric_now()
+            peer.heard = outside.clock.nanoseconds
             peer.isEstablished = true
         case let kind:
             let name = unsafe String(cString: rdma_event_str(event.pointee.event))

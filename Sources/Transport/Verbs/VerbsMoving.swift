@@ -170,7 +170,7 @@ extension VerbsCore {
         guard let header, header.key == key, Int(header.source) == peer.rank.rawValue else {
             return lose(peer, cause: "it wrote a record that is none")
         }
-        peer.heard = fabric_now()
+        peer.heard = outside.clock.nanoseconds
         switch header.kind {
         case .heartbeat: break
         case .farewell: peer.hasFarewell = true

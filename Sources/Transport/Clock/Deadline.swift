@@ -1,9 +1,8 @@
-import CFabric
 import Topology
 
 /// The moment a wait must have ended, and what is waited for.
 ///
-/// Every wait takes one; an error that it causes names its phase.
+/// Every wait takes a deadline; an error that the wait causes names the deadline's phase.
 public struct Deadline: Sendable {
     /// What happens meanwhile, as a message names it: `dispatch`.
     public let phase: StaticString
@@ -11,32 +10,39 @@ public struct Deadline: Sendable {
     public let layer: Int?
     /// How long the whole phase may take.
     public let limit: Duration
-    /// The moment, in nanoseconds of the node's monotonic clock.
+    /// The clock that the moment is read from.
+    let clock: FabricClock
+    /// The moment, in nanoseconds of the clock.
     let nanoseconds: UInt64
 
     /// A deadline `limit` from now.
-    public init(_ limit: Duration, _ phase: StaticString, layer: Int? = nil) {
+    ///
+    /// A wait of a fabric takes a deadline of the fabric's own clock: see `Fabric.deadline`.
+    public init(
+        _ limit: Duration, _ phase: StaticString, layer: Int? = nil, clock: FabricClock = .system
+    ) {
         self.limit = limit
         self.phase = phase
         self.layer = layer
-        nanoseconds = fabric_now() &+ limit.wholeNanoseconds
+        self.clock = clock
+        nanoseconds = clock.nanoseconds &+ limit.wholeNanoseconds
     }
 
     /// Whether the moment has passed.
-    public var hasPassed: Bool { fabric_now() >= nanoseconds }
+    public var hasPassed: Bool { clock.nanoseconds >= nanoseconds }
 
     /// The time that is left, never negative.
     public var remaining: Duration { .nanoseconds(Int64(clamping: remainingNanoseconds)) }
 
     var remainingNanoseconds: UInt64 {
-        let now = fabric_now()
+        let now = clock.nanoseconds
         return now >= nanoseconds ? 0 : nanoseconds - now
     }
 
     /// The same moment under another phase, for a step inside a larger wait.
     public func named(_ phase: StaticString) -> Deadline { Deadline(self, phase) }
 
-    /// A later moment under the same name and limit: for who waits for another's verdict.
+    /// A later moment under the same name and limit, for a caller that waits for another's verdict.
     func later(by patience: Duration) -> Deadline {
         Deadline(self, phase, patience: patience.wholeNanoseconds)
     }
@@ -45,6 +51,7 @@ public struct Deadline: Sendable {
         self.phase = phase
         layer = other.layer
         limit = other.limit
+        clock = other.clock
         nanoseconds = other.nanoseconds &+ patience
     }
 
