@@ -50,7 +50,7 @@ public final class AllToAllBenchmark {
         let ours = try options.agreement()
         let blobs = try fabric.allGather(
             Array(JSONEncoder().encode(options)), label: "benchmark options",
-            deadline: Deadline(.seconds(options.limitSeconds), "benchmark options"))
+            deadline: fabric.deadline(.seconds(options.limitSeconds), "benchmark options"))
         for (index, blob) in blobs.enumerated() {
             let theirs = try JSONDecoder().decode(AllToAllOptions.self, from: Data(blob))
                 .agreement()
@@ -94,7 +94,7 @@ public final class AllToAllBenchmark {
     public func runUnderPressure(
         seconds: Double, progress: (_ rounds: Int) -> Void
     ) throws -> [RankMeasurement] {
-        let end = Clock.nanoseconds() + UInt64(seconds * 1e9)
+        let end = fabric.clock.nanoseconds + UInt64(seconds * 1e9)
         var shared = SplitMix(options.seed)
         var own = SplitMix(options.seed &+ 77 &+ UInt64(fabric.rank.rawValue))
         var isOver = false
@@ -110,7 +110,7 @@ public final class AllToAllBenchmark {
                 delay: { Thread.sleep(forTimeInterval: own.exponential() * 0.001) })
             progress(measurement.rounds)
             // All ranks must stop after the same round: rank 0's clock decides.
-            let vote: [UInt8] = [fabric.rank == 0 && Clock.nanoseconds() >= end ? 1 : 0]
+            let vote: [UInt8] = [fabric.rank == 0 && fabric.clock.nanoseconds >= end ? 1 : 0]
             let votes = try fabric.allGather(vote, label: "pressure", deadline: deadline())
             isOver = votes[0] == [1]
         }
@@ -125,7 +125,7 @@ public final class AllToAllBenchmark {
     }
 
     private func deadline() -> Deadline {
-        Deadline(.seconds(options.limitSeconds), "the benchmark's barrier")
+        fabric.deadline(.seconds(options.limitSeconds), "the benchmark's barrier")
     }
 
     private func iterate(round: Int, tokenCount: Int, delay: () -> Void = {}) throws {
@@ -137,7 +137,7 @@ public final class AllToAllBenchmark {
 
         try fabric.barrier(deadline: deadline())
         delay()
-        let start = Clock.nanoseconds()
+        let start = fabric.clock.nanoseconds
         let inFlight = try group.dispatch(mine, routing: oracle.routings[fabric.rank.rawValue])
         delay()
         let received = try inFlight.wait()
@@ -149,7 +149,7 @@ public final class AllToAllBenchmark {
         try oracle.writeOutputs(of: received, round: round)
         try fabric.barrier(deadline: deadline())
         delay()
-        let restart = Clock.nanoseconds()
+        let restart = fabric.clock.nanoseconds
         let returning = try group.combineWritten(received)
         delay()
         try returning.wait(into: sums)
@@ -162,7 +162,7 @@ public final class AllToAllBenchmark {
     private func keep(
         _ half: WritableKeyPath<RankMeasurement, RankMeasurement.Half>, since start: UInt64
     ) {
-        let end = Clock.nanoseconds()
+        let end = fabric.clock.nanoseconds
         guard isMeasured, let record = group.records.last else { return }
         let waited = UInt64(record.exposedTime / .nanoseconds(1))
         measurement[keyPath: half].samples.append(

@@ -46,7 +46,7 @@ final class TransferLimit {
         var best = UInt64.max
         for _ in 0 ..< Self.repeats {
             try fabric.barrier(deadline: deadline)
-            let start = Clock.nanoseconds()
+            let start = fabric.clock.nanoseconds
             round += 1
             for rank in fabric.ranks { try send(to: rank, logical, physical) }
             for rank in fabric.ranks {
@@ -54,7 +54,7 @@ final class TransferLimit {
                     signal: rank.rawValue, atLeast: round, from: rank, deadline: deadline)
             }
             try window.flush(deadline: deadline)
-            let mine = Clock.nanoseconds() - start
+            let mine = fabric.clock.nanoseconds - start
             let word = (0 ..< 8).map { UInt8(truncatingIfNeeded: mine >> (8 * $0)) }
             var slowest: UInt64 = 0
             for blob in try fabric.allGather(word, label: "limit", deadline: deadline) {

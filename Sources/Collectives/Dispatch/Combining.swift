@@ -146,7 +146,7 @@ extension Operation {
         for carrier in map.remoteCarriers {
             try expect(layout.returnCount[carrier], .returned, from: carrier, deadline)
         }
-        if arrivedAt == 0 { arrivedAt = Clock.nanoseconds() }
+        if arrivedAt == 0 { arrivedAt = group.clock.nanoseconds }
         phase = .idle
         record(.combine)
     }

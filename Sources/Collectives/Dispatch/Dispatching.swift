@@ -74,7 +74,7 @@ extension Operation {
             if !map.masked[source] { try takeEntries(from: source, deadline) }
             arrived.endSource()
         }
-        if arrivedAt == 0 { arrivedAt = Clock.nanoseconds() }
+        if arrivedAt == 0 { arrivedAt = group.clock.nanoseconds }
         arrange(alignment: 1)
         phase = .received
         record(.dispatch)

@@ -42,6 +42,7 @@ public final class ExpertParallelGroup {
     public var watcher: ((ExchangeEvent) -> Void)?
 
     let fabric: any Fabric
+    let clock: FabricClock
     let window: Window
     let maps: [WindowMap]
     var map: RankMap
@@ -67,6 +68,7 @@ public final class ExpertParallelGroup {
         let nodes = fabric.ranks.map { fabric.node(of: $0) }
         try Self.check(placement, nodes: nodes)
         self.fabric = fabric
+        clock = fabric.clock
         self.configuration = configuration
         self.placement = placement
         expertsPerRank = placement.largestLocalCount
@@ -78,7 +80,7 @@ public final class ExpertParallelGroup {
         }
         map = RankMap(rank: fabric.rank.rawValue, nodes: nodes, relays: relays)
         chooser = try CopyChooser(placement: placement, rank: fabric.rank, nodes: nodes)
-        let deadline = Deadline(configuration.limit, "making the windows of experts")
+        let deadline = fabric.deadline(configuration.limit, "making the windows of experts")
         try Self.agree(fabric, configuration, placement, deadline: deadline)
         let own = maps[fabric.rank.rawValue]
         window = try fabric.makeWindow(
@@ -238,7 +240,7 @@ public final class ExpertParallelGroup {
         fabric.mask(rank)
         map.masked[rank.rawValue] = true
         maskings += 1
-        let deadline = Deadline(configuration.limit, "masking")
+        let deadline = fabric.deadline(configuration.limit, "masking")
         let agreed = Arrival.agreementIndex(from: map.rank, rankCount: map.rankCount)
         for survivor in map.alive {
             try window.signal(

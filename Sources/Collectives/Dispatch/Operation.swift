@@ -49,7 +49,7 @@ final class Operation {
     /// Begins a half: its clock, and nothing waited for or relayed yet.
     func begin(_ phase: Phase) {
         self.phase = phase
-        began = Clock.nanoseconds()
+        began = group.clock.nanoseconds
         exposed = 0
         lastBegin = began
         arrivedAt = 0
@@ -109,7 +109,7 @@ final class Operation {
     /// there and waited to be fetched.
     func look() {
         let isUnderWay = phase == .dispatching || phase == .combining
-        if isUnderWay, arrivedAt == 0, !isTravelling { arrivedAt = Clock.nanoseconds() }
+        if isUnderWay, arrivedAt == 0, !isTravelling { arrivedAt = group.clock.nanoseconds }
     }
 
     /// Whether a signal of this operation is here.
@@ -123,7 +123,7 @@ final class Operation {
     var tokenCount: Int { arrived.entryRow.count }
 
     func deadline(_ phase: StaticString) -> Deadline {
-        Deadline(group.configuration.limit, phase)
+        group.fabric.deadline(group.configuration.limit, phase)
     }
 
     /// Sets one of our signals at a rank.
@@ -145,10 +145,10 @@ final class Operation {
         let awaited = Arrival.word(sequence: sequence, count: least)
         var word = window.signalValue(index)
         if word < awaited {
-            let start = Clock.nanoseconds()
+            let start = group.clock.nanoseconds
             word = try window.wait(
                 signal: index, atLeast: awaited, from: Rank(rawValue: rank), deadline: deadline)
-            let end = Clock.nanoseconds()
+            let end = group.clock.nanoseconds
             exposed += end - start
             waits.append(start ..< end)
         }

@@ -1,10 +1,11 @@
 internal import Topology
+internal import Transport
 
 extension Operation {
     /// Leaves the record of the half that just ended.
     func record(_ kind: OperationRecord.Kind) {
         guard let layout else { return }
-        let now = Clock.nanoseconds()
+        let now = group.clock.nanoseconds
         let (logical, physical) = kind == .dispatch ? dispatchBytes(layout) : combineBytes()
         let crossing =
             kind == .dispatch
@@ -20,7 +21,7 @@ extension Operation {
                 exposedTime: .nanoseconds(Int64(exposed)), began: began,
                 arrived: max(arrivedAt, began), ended: now, waits: waits,
                 masked: masked.map { Rank(rawValue: $0) }))
-        group.recordingTime += .nanoseconds(Int64(Clock.nanoseconds() - now))
+        group.recordingTime += .nanoseconds(Int64(group.clock.nanoseconds - now))
     }
 
     private func dispatchBytes(_ layout: DispatchLayout) -> (logical: [Int], physical: [Int]) {

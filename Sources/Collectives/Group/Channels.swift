@@ -50,7 +50,7 @@ public final class Channels {
             name: name, byteCount: ranks * channelCount * slotCount * slot,
             signalCount: 2 * ranks * channelCount,
             stagingByteCount: nodes.count > 1 ? ranks * channelCount * slotCount * slot : 0,
-            deadline: Deadline(limit, "making the windows of channels"))
+            deadline: fabric.deadline(limit, "making the windows of channels"))
         sent = [UInt64](repeating: 0, count: ranks * channelCount)
         taken = sent
     }
@@ -72,7 +72,7 @@ public final class Channels {
                 origin: "maximumCount of the channels")
         }
         let line = lineIndex(rank.rawValue, channel)
-        let deadline = Deadline(limit, "send")
+        let deadline = fabric.deadline(limit, "send")
         if sent[line] >= UInt64(slotCount) {
             try window.wait(
                 signal: takenSignal(from: rank.rawValue, channel),
@@ -108,7 +108,7 @@ public final class Channels {
         let line = lineIndex(rank.rawValue, channel)
         try window.wait(
             signal: sentSignal(from: rank.rawValue, channel), atLeast: taken[line] + 1,
-            from: rank, deadline: Deadline(limit, "receive"))
+            from: rank, deadline: fabric.deadline(limit, "receive"))
         let start = slotOffset(rank.rawValue, channel, taken[line])
         let row = codec.byteCount(columns: tensor.columns)
         let length = Self.headBytes + min(row * tensor.rows, maximumByteCount)

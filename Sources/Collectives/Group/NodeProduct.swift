@@ -54,7 +54,7 @@ public final class NodeProduct {
             let first = granules * index / count * Self.granule
             return first ..< min(outputs, granules * (index + 1) / count * Self.granule)
         }
-        let deadline = Deadline(limit, "making a node product")
+        let deadline = fabric.deadline(limit, "making a node product")
         let wishes = try fabric.allGather(
             Array("\(sharers)".utf8), label: "node product", deadline: deadline)
         let least = members.map { Int(String(decoding: wishes[$0.rawValue], as: UTF8.self)) ?? 0 }
@@ -88,7 +88,7 @@ public final class NodeProduct {
         precondition(rows.rows == 0 || rows.columns == inputs, "rows of \(rows.columns)")
         precondition(results.rows == rows.rows && results.columns == outputs, "results differ")
         sequence += 1
-        let deadline = Deadline(limit, "head")
+        let deadline = fabric.deadline(limit, "head")
         let counts = try announce(rows, deadline)
         guard counts.allSatisfy({ $0 <= Self.rowLimit }) else { return false }
         let all = counts.reduce(0, +)

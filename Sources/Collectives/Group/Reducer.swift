@@ -48,7 +48,7 @@ public final class Reducer {
         window = try fabric.makeWindow(
             name: name, byteCount: parts * part, signalCount: 4 * fabric.rankCount,
             stagingByteCount: hasRemote ? 4 * part : 0,
-            deadline: Deadline(limit, "making the windows of a reducer"))
+            deadline: fabric.deadline(limit, "making the windows of a reducer"))
     }
 
     /// Replaces every rank's values by their sum over the ranks.
@@ -128,7 +128,7 @@ public final class Reducer {
         take: (Int) throws -> Void
     ) throws {
         sequence += 1
-        let deadline = Deadline(limit, phase)
+        let deadline = fabric.deadline(limit, phase)
         try offer(flat, chunk, codec, deadline)
         let own = segment(fabric.rank.rawValue, of: chunk)
         let sum = Tensor(rows: 1, columns: own.count)
@@ -151,7 +151,7 @@ public final class Reducer {
         _ flat: Tensor, _ range: Range<Int>, _ codec: RowCodec, take: (Int) throws -> Void
     ) throws {
         sequence += 1
-        let deadline = Deadline(limit, "all-gather")
+        let deadline = fabric.deadline(limit, "all-gather")
         if hasRemote { try window.flush(deadline: deadline) }
         // An empty offer keeps the order of the two buffers.
         for rank in fabric.ranks { try signal(.offer, at: rank) }

@@ -24,7 +24,7 @@ public struct OperationRecord: Hashable, Sendable {
     public var skew: Duration
     /// The part of the wire time in which this rank only waited: no computation hid it.
     public var exposedTime: Duration
-    /// When it began, in nanoseconds of the node's monotonic clock.
+    /// When it began, in nanoseconds of the fabric's clock.
     public var began: UInt64
     /// When this rank saw that the last byte was here: at a look between computations, or at the
     /// end of a wait.
