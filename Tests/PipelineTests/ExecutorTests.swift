@@ -64,7 +64,7 @@ import Transport
                         slotCount: ChannelLink.slotCount(schedule), maximumCount: 4)
                     let executor = Executor(
                         schedule: schedule, rank: fabric.rank, worker: SleepingWorker(),
-                        link: ChannelLink(channels, schedule: schedule))
+                        link: ChannelLink(channels, schedule: schedule), clock: fabric.clock)
                     try fabric.barrier(deadline: Deadline(.seconds(10), "start"))
                     let own = try executor.run()
                     entries.withLock { $0 += own.filter { $0.lane == .compute } }
@@ -158,7 +158,8 @@ private final class SleepingWorker: CellWorker {
         let journal = Journal()
         set(journal)
         _ = try Executor(
-            schedule: schedule, rank: 1, worker: journal, link: journal, interleaves: interleaves
+            schedule: schedule, rank: 1, worker: journal, link: journal, clock: .system,
+            interleaves: interleaves
         ).run()
         return journal.lines.joined(separator: ", ")
     }

@@ -1,6 +1,6 @@
-import Dispatch
 import Tensors
 public import Topology
+public import Transport
 
 /// Performs the steps of one rank.
 ///
@@ -12,6 +12,7 @@ public final class Executor {
     private let rank: Rank
     private let worker: any CellWorker
     private let link: any StageLink
+    private let clock: FabricClock
     private var activations: [Cell: Tensor] = [:]
     private var gradients: [Cell: Tensor] = [:]
     private var waitingWeights: [Cell: [() -> Void]] = [:]
@@ -22,28 +23,31 @@ public final class Executor {
 
     /// Binds a rank's steps to its network and its neighbours.
     ///
-    /// - Parameter interleaves: Whether an overlapped pair takes its parts in turn; without, the
-    ///   forward runs before the backward and nothing hides an all-to-all: what it costs alone.
+    /// - Parameters:
+    ///   - clock: The clock of the timeline: that of the fabric which the link uses.
+    ///   - interleaves: Whether an overlapped pair takes its parts in turn; without, the forward
+    ///     runs before the backward and nothing hides an all-to-all: what it costs alone.
     public init(
         schedule: Schedule, rank: Rank, worker: any CellWorker, link: any StageLink,
-        interleaves: Bool = true
+        clock: FabricClock, interleaves: Bool = true
     ) {
         self.schedule = schedule
         self.rank = rank
         self.worker = worker
         self.link = link
+        self.clock = clock
         self.interleaves = interleaves
     }
 
     /// Performs every step in order.
     ///
-    /// - Returns: What took how long, in seconds of this machine's monotonic clock.
+    /// - Returns: What took how long, in seconds of the clock.
     public func run() throws -> [TimelineEntry] {
         entries = []
         sentEarly = []
         let steps = schedule.steps[rank.rawValue]
         for (index, step) in steps.enumerated() {
-            let start = Self.seconds()
+            let start = seconds
             switch step {
             case .overlapped(let forward, let backward):
                 try overlap(forward, backward, sends: Self.sends(in: steps, after: index))
@@ -61,11 +65,11 @@ public final class Executor {
     private func note(_ step: Step, since start: Double) {
         entries.append(
             TimelineEntry(
-                rank: rank, step: step, start: start, end: Self.seconds(),
+                rank: rank, step: step, start: start, end: seconds,
                 isSecondDirection: schedule.isSecondDirection(step)))
     }
 
-    static func seconds() -> Double { Double(DispatchTime.now().uptimeNanoseconds) / 1e9 }
+    private var seconds: Double { Double(clock.nanoseconds) / 1e9 }
 
     private func perform(_ step: Step) throws {
         switch step {
@@ -153,7 +157,7 @@ public final class Executor {
 
     private func send(_ transfers: [Transfer], _ content: Transfer.Content) throws {
         for transfer in transfers where transfer.content == content {
-            let start = Self.seconds()
+            let start = seconds
             try perform(.send(transfer))
             note(.send(transfer), since: start)
             sentEarly.insert(transfer)

@@ -1,5 +1,4 @@
 import Collectives
-import Dispatch
 import Pipeline
 import Topology
 import Transport
@@ -35,8 +34,9 @@ extension RankTrainer {
     func perform(_ worker: any CellWorker, interleaves: Bool) throws {
         let executor = Executor(
             schedule: schedule, rank: options.shape.pipelineRank(of: fabric.rank), worker: worker,
-            link: Self.link(options, schedule, fabric, stageChannels), interleaves: interleaves)
-        stepBegan = DispatchTime.now().uptimeNanoseconds
+            link: Self.link(options, schedule, fabric, stageChannels), clock: fabric.clock,
+            interleaves: interleaves)
+        stepBegan = fabric.clock.nanoseconds
         entries = try executor.run()
     }
 

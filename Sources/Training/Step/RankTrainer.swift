@@ -1,6 +1,5 @@
 public import Collectives
 public import DeepSeekV3
-import Dispatch
 import Foundation
 public import Pipeline
 import Tensors
@@ -17,7 +16,7 @@ public final class RankTrainer {
     public internal(set) var step = 0
     /// What this rank did in the last step, and when.
     public internal(set) var entries: [TimelineEntry] = []
-    /// When the last step began, on the node's monotonic clock.
+    /// When the last step began, on the fabric's clock.
     var stepBegan: UInt64 = 0
     /// Tokens of the last step that chose each expert, `[layers, experts]`, over all ranks.
     private(set) var loads: [Float] = []
@@ -70,7 +69,7 @@ public final class RankTrainer {
         stageChannels = try Self.channels(options, schedule, fabric)
         executor = Executor(
             schedule: schedule, rank: place, worker: worker,
-            link: Self.link(options, schedule, fabric, stageChannels))
+            link: Self.link(options, schedule, fabric, stageChannels), clock: fabric.clock)
     }
 
     private static func exchange(
@@ -204,7 +203,7 @@ extension RankTrainer {
             "\(microBatches.count) of \(options.shape.microBatches) micro-batches")
         step += 1
         let (tokens, sequences) = begin(microBatches)
-        stepBegan = DispatchTime.now().uptimeNanoseconds
+        stepBegan = fabric.clock.nanoseconds
         entries = try executor.run()
         try sync.reduceGradients()
         return try gather(tokens: tokens, sequences: sequences)
@@ -324,7 +323,7 @@ extension RankTrainer {
         worker.begin(documents, scale: LossScale(main: 1, mtp: 1, balance: 0))
         let executor = Executor(
             schedule: forward, rank: options.shape.pipelineRank(of: fabric.rank), worker: worker,
-            link: Self.link(options, forward, fabric, stageChannels))
+            link: Self.link(options, forward, fabric, stageChannels), clock: fabric.clock)
         _ = try executor.run()
         let counts = documents.reduce((0, 0)) { sum, document in
             let known = document.targets.count { $0 >= 0 }
