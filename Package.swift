@@ -41,7 +41,7 @@ let package = Package(
         // Middle: many ranks acting as one; the network; the order of its work.
         room("Collectives", ["Transport", "Tensors", "Topology"]),
         room("DeepSeekV3", ["Collectives", "Tensors"]),
-        room("Pipeline", ["Collectives", "Tensors", "Topology"]),
+        room("Pipeline", ["Collectives", "Transport", "Tensors", "Topology"]),
 
         // Top: what people ask for.
         room(
@@ -84,8 +84,11 @@ let package = Package(
                 .headerSearchPath("../../Sources/CKernels"),
                 .headerSearchPath("../../Sources/CKernels/include"),
             ]),
-        tests("Transport", ["Topology"]),
-        tests("Collectives", ["Transport", "Tensors", "Topology"]),
+        .target(
+            name: "TransportTesting", dependencies: ["Transport"], path: "Tests/TransportTesting",
+            swiftSettings: strict()),
+        tests("Transport", ["TransportTesting", "Topology"]),
+        tests("Collectives", ["TransportTesting", "Transport", "Tensors", "Topology"]),
         tests("DeepSeekV3", ["Collectives", "Transport", "Tensors", "Topology"]),
         tests("Pipeline", ["Collectives", "Transport", "Tensors", "Topology"]),
         tests(

@@ -1,6 +1,7 @@
 import Tensors
 import Testing
 import Topology
+import TransportTesting
 
 @testable import Collectives
 @testable import Transport
@@ -12,7 +13,7 @@ import Topology
     ) throws -> ExpertParallelGroup {
         var configuration = ExpertParallelConfiguration(
             mode: mode, hiddenSize: 128, topK: 2, maximumTokensPerRank: 8)
-        configuration.limit = .seconds(3)
+        configuration.limit = .seconds(10)
         return try ExpertParallelGroup(
             fabric: fabric, configuration: configuration,
             placement: .contiguous(expertCount: 6, rankCount: fabric.rankCount))
@@ -24,8 +25,7 @@ import Topology
     func `a rank that dies at any moment is named by every survivor`(
         moment: Moment, nodes: [Int]?
     ) throws {
-        let endings = try onRanksCatching(3, nodes: nodes, silenceLimit: .milliseconds(300)) {
-            fabric in
+        let endings = try onRanksCatching(3, nodes: nodes, in: ManualClock()) { fabric in
             func isLast(_ now: Moment) -> Bool {
                 if fabric.rank == 2, now == moment { fabric.vanish() }
                 return fabric.rank == 2 && now == moment
@@ -42,7 +42,7 @@ import Topology
             if isLast(.combine) { return }
             try group.combine(rows, for: received).wait(addingInto: tokens)
             if isLast(.leave) { return }
-            try fabric.barrier(deadline: Deadline(.seconds(3), "leave"))
+            try fabric.barrier(deadline: fabric.deadline(.seconds(10), "leave"))
         }
         for rank in 0 ..< 2 {
             let error = #expect(throws: TransportError.self) { try endings[rank].get() }

@@ -2,6 +2,7 @@ import Foundation
 import Synchronization
 import Topology
 import Transport
+import TransportTesting
 
 /// Runs `body` once per rank of a loopback fabric, each on a thread of its own, and returns what
 /// they returned in rank order; rethrows the error of the lowest rank that threw.
@@ -13,25 +14,39 @@ func onRanks<Result: Sendable>(
 }
 
 /// As `onRanks`, but hands back each rank's own ending.
+///
+/// - Parameter time: The time that the ranks live in, if it is not the machine's.
 func onRanksCatching<Value: Sendable>(
-    _ count: Int, nodes: [Int]? = nil, silenceLimit: Duration = .seconds(5),
+    _ count: Int, nodes: [Int]? = nil, in time: ManualClock? = nil,
     _ body: @escaping @Sendable (any Fabric) throws -> Value
 ) throws -> [Result<Value, any Error>] {
     let fabrics = try makeLoopbackFabrics(rankCount: count) {
         $0.nodes = nodes
-        $0.silenceLimit = silenceLimit
+        if let time { $0.clock = time.clock }
     }
     let endings = Mutex([Result<Value, any Error>?](repeating: nil, count: count))
+    let play: @Sendable (any Fabric) -> Void = { fabric in
+        let ending = Result { try body(fabric) }
+        endings.withLock { $0[fabric.rank.rawValue] = ending }
+    }
+    if let time {
+        time.run(threads: count) { play(fabrics[$0]) }
+    } else {
+        runOnThreads(fabrics, play)
+    }
+    for fabric in fabrics { fabric.close() }
+    return endings.withLock { $0.map { $0! } }
+}
+
+private func runOnThreads(_ fabrics: [any Fabric], _ body: @escaping @Sendable (any Fabric) -> Void)
+{
     let group = DispatchGroup()
     for fabric in fabrics {
         group.enter()
         Thread.detachNewThread {
-            let ending = Result { try body(fabric) }
-            endings.withLock { $0[fabric.rank.rawValue] = ending }
+            body(fabric)
             group.leave()
         }
     }
     group.wait()
-    for fabric in fabrics { fabric.close() }
-    return endings.withLock { $0.map { $0! } }
 }

@@ -1,6 +1,7 @@
 import Synchronization
 import Testing
 import Topology
+import TransportTesting
 
 @testable import Transport
 
@@ -61,22 +62,23 @@ import Topology
     }
 
     @Test func `a rank that vanishes is named by every survivor until it is masked`() throws {
-        let fabrics = try makeLoopbackFabrics(rankCount: 3) {
-            $0.silenceLimit = .milliseconds(200)
-        }
-        try onEveryRank(fabrics) { fabric in
+        let time = ManualClock()
+        let fabrics = try makeLoopbackFabrics(rankCount: 3) { $0.clock = time.clock }
+        try onEveryRank(fabrics, in: time) { fabric in
             if fabric.rank == 2 { return fabric.vanish() }
             // Rank 0 waits for the dead rank, rank 1 for rank 0: both must name rank 2.
             let window = try fabric.makeWindowLocally()
             let source: Rank = fabric.rank == 0 ? 2 : 0
             let error = #expect(throws: TransportError.self) {
                 try window.wait(
-                    signal: 0, atLeast: 100, from: source, deadline: Deadline(.seconds(10), "test"))
+                    signal: 0, atLeast: 100, from: source,
+                    deadline: fabric.deadline(.seconds(10), "test"))
             }
             #expect(error?.rank == 2)
+            #expect(error?.description.hasSuffix("no heartbeat for 5.0 seconds") == true)
             #expect(fabric.lostRanks == [2])
             fabric.mask(2)
-            try fabric.barrier(deadline: Deadline(.seconds(10), "after the loss"))
+            try fabric.barrier(deadline: fabric.deadline(.seconds(10), "after the loss"))
             fabric.close()
         }
     }
@@ -94,41 +96,50 @@ import Topology
     }
 
     @Test func `a wait that nobody ends meets its deadline and names its source`() throws {
-        try onEveryRank(try makeLoopbackFabrics(rankCount: 2)) { fabric in
+        let time = ManualClock()
+        let begin = time.nanoseconds
+        let fabrics = try makeLoopbackFabrics(rankCount: 2) { $0.clock = time.clock }
+        try onEveryRank(fabrics, in: time) { fabric in
             let window = try fabric.makeWindow(
                 name: "w", byteCount: 8, signalCount: 1,
-                deadline: Deadline(.seconds(10), "test"))
+                deadline: fabric.deadline(.seconds(10), "test"))
             let other = Rank(rawValue: 1 - fabric.rank.rawValue)
             #expect(
                 throws: TransportError.deadline(
-                    other, phase: "dispatch of layer 3", limit: .milliseconds(50))
+                    other, phase: "dispatch of layer 3", limit: .seconds(3600))
             ) {
                 try window.wait(
                     signal: 0, atLeast: 100, from: other,
-                    deadline: Deadline(.milliseconds(50), "dispatch", layer: 3))
+                    deadline: fabric.deadline(.seconds(3600), "dispatch", layer: 3))
             }
-            try fabric.barrier(deadline: Deadline(.seconds(10), "test"))
+            #expect(fabric.clock.nanoseconds - begin == 3_600_000_000_000)
+            try fabric.barrier(deadline: fabric.deadline(.seconds(10), "test"))
             fabric.close()
         }
     }
 
     @Test func `the ranks of a part are named as the whole job names them`() throws {
-        let fabrics = try makeLoopbackFabrics(rankCount: 2) { $0.names = [1, 3] }
-        try onEveryRank(fabrics) { fabric in
+        let time = ManualClock()
+        let fabrics = try makeLoopbackFabrics(rankCount: 2) {
+            $0.names = [1, 3]
+            $0.clock = time.clock
+        }
+        try onEveryRank(fabrics, in: time) { fabric in
             let window = try fabric.makeWindow(
                 name: "w", byteCount: 8, signalCount: 1,
-                deadline: Deadline(.seconds(10), "test"))
+                deadline: fabric.deadline(.seconds(10), "test"))
             guard fabric.rank == 0 else { return fabric.vanish() }
             #expect(
                 throws: TransportError.deadline(3, phase: "combine", limit: .milliseconds(50))
             ) {
                 try window.wait(
-                    signal: 0, atLeast: 1, from: 1, deadline: Deadline(.milliseconds(50), "combine")
-                )
+                    signal: 0, atLeast: 1, from: 1,
+                    deadline: fabric.deadline(.milliseconds(50), "combine"))
             }
             let error = #expect(throws: TransportError.self) {
                 try window.wait(
-                    signal: 0, atLeast: 1, from: 1, deadline: Deadline(.seconds(30), "combine"))
+                    signal: 0, atLeast: 1, from: 1,
+                    deadline: fabric.deadline(.seconds(30), "combine"))
             }
             #expect(
                 error?.during("step 9").description
@@ -181,10 +192,20 @@ extension Fabric {
 }
 
 /// Runs `body` on a thread per fabric and rethrows the first error.
+///
+/// - Parameter time: The time that the fabrics live in, if it is not the machine's.
 func onEveryRank(
-    _ fabrics: [any Fabric], _ body: @escaping @Sendable (any Fabric) throws -> Void
+    _ fabrics: [any Fabric], in time: ManualClock? = nil,
+    _ body: @escaping @Sendable (any Fabric) throws -> Void
 ) throws {
     let errors = Mutex<[any Error]>([])
+    if let time {
+        time.run(threads: fabrics.count) { index in
+            do { try body(fabrics[index]) } catch { errors.withLock { $0.append(error) } }
+        }
+        if let error = errors.withLock({ $0.first }) { throw error }
+        return
+    }
     var threads: [FabricThread] = []
     for fabric in fabrics {
         threads.append(

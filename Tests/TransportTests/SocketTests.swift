@@ -14,10 +14,10 @@ import Topology
 
         init(rank: Int, of rankCount: Int) throws {
             control = ControlBlock(
-                try Region(named: "control", byteCount: ControlBlock.byteCount))
+                try Region(named: "control", byteCount: ControlBlock.byteCount), clock: .system)
             core = try SocketCore(
                 rank: Rank(rawValue: rank), rankCount: rankCount, devices: ["lo"],
-                outside: EngineOutside(losses: losses, control: control))
+                outside: EngineOutside(losses: losses, control: control, clock: .system))
             let region = try Region(
                 named: "w",
                 byteCount: WindowMemory.regionByteCount(byteCount: 4096, signalCount: 4))
