@@ -79,7 +79,7 @@ format:
 test-docs: build
 	@.ci/install $(DOCUMENT_PACKAGES)
 	Tests/Documents/run docs/tutorials/*.md docs/how-to/convert-a-checkpoint.md \
-		docs/how-to/nginx.md Examples/*/README.md
+		docs/how-to/nginx.md Examples/*/README.md Tests/Documents/*.md
 
 # Writes docs/benchmarks.md from the committed results.
 benchmarks:
