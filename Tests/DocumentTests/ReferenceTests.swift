@@ -71,9 +71,11 @@ import Testing
         #expect(page == keys)
     }
 
-    /// The Apus variables that a text names.
+    /// The Apus variables that a text names, less those by which a test talks to its own children.
     private static func variables(in text: String) -> Set<String> {
-        Set(text.matches(of: /APUS_[A-Z_]*[A-Z]/).map { String($0.0) })
+        Set(
+            text.matches(of: /APUS_[A-Z_]*[A-Z]/).map { String($0.0) }
+                .filter { !$0.hasPrefix("APUS_TEST_") })
     }
 
     /// The one source file that holds a declaration.
