@@ -33,50 +33,74 @@ let package = Package(
             name: "CKernels", exclude: ["README.md"],
             cSettings: plainC() + [.headerSearchPath(".")]),
 
-        // Ground: where things are, what bytes mean, how bytes move.
+        // Ground: where things are, values as bytes, what bytes mean, how bytes move.
         room("Topology", [yams]),
+        room("Encoding"),
         room("Tensors", ["CKernels"]),
         room("Transport", ["CFabric", "Topology"]),
 
-        // Middle: many ranks acting as one; the network; the order of its work.
+        // Many ranks acting as one; text and token ids; files of weights.
         room("Collectives", ["Transport", "Tensors", "Topology"]),
-        room("DeepSeekV3", ["Collectives", "Tensors"]),
+        room("Language", ["Encoding"]),
+        room("Checkpoints", ["Tensors", "Encoding"]),
+
+        // The networks; the order of their work; text that cannot leave a grammar.
+        room(
+            "Models", ["Collectives", "Language", "Checkpoints", "Tensors", "Encoding"]),
         room("Pipeline", ["Collectives", "Transport", "Tensors", "Topology"]),
+        room("Grammar", ["Encoding"]),
 
         // Top: what people ask for.
         room(
             "Training",
             [
-                "DeepSeekV3", "Pipeline", "Collectives", "Transport", "Tensors", "Topology", yams,
+                "Models", "Pipeline", "Collectives", "Language", "Checkpoints", "Transport",
+                "Tensors", "Encoding", "Topology", yams,
             ]),
         room(
             "Serving",
             [
-                "DeepSeekV3", "Pipeline", "Collectives", "Transport", "Tensors", "Topology",
-                hummingbird, hummingbirdCore, nio, nioPosix, nioHTTP1, httpTypes, lifecycle,
-                signals,
-                log,
+                "Models", "Grammar", "Collectives", "Language", "Checkpoints", "Transport",
+                "Tensors", "Encoding", "Topology", hummingbird, hummingbirdCore, nio, httpTypes,
+                lifecycle, signals, log,
             ]),
-        room("Cluster", ["Topology", log, yams, nio, nioPosix, nioExtras, crypto]),
+        room("Cluster", ["Encoding", "Topology", log, yams, nio, nioPosix, nioExtras, crypto]),
+
+        // Whatever measures; nothing of the product imports it.
+        room(
+            "Benchmarks",
+            [
+                "Serving", "Models", "Collectives", "Transport", "Tensors", "Encoding",
+                "Topology", nio, nioPosix, nioHTTP1,
+            ]),
 
         // Programs: parse, wire, run.
         program("apus-coordinator", ["Cluster", "Serving", log, arguments, lifecycle]),
         program(
             "apus-worker",
             [
-                "Cluster", "Training", "Serving", "DeepSeekV3", "Collectives", "Transport",
-                "Tensors", "Topology", log, arguments,
+                "Cluster", "Training", "Serving", "Models", "Collectives", "Language",
+                "Checkpoints", "Transport", "Tensors", "Encoding", "Topology", log, arguments,
             ]),
         program(
             "apus",
             [
-                "Cluster", "Serving", "Training", "Pipeline", "DeepSeekV3", "Collectives",
-                "Transport", "Tensors", "Topology", log, arguments,
+                "Benchmarks", "Cluster", "Serving", "Training", "Pipeline", "Models",
+                "Collectives", "Language", "Checkpoints", "Transport", "Tensors", "Encoding",
+                "Topology", log, arguments,
             ],
             resources: [.embedInCode("Comparison/all_to_all.c")]),
 
         // Tests mirror the rooms.
+        .target(
+            name: "TestSupport",
+            dependencies: [
+                "TransportTesting", "Models", "Grammar", "Checkpoints", "Transport", "Tensors",
+                "Encoding", "Topology",
+            ],
+            path: "Tests/TestSupport", swiftSettings: strict()),
         tests("Topology"),
+        tests("Encoding"),
         tests("Tensors", ["CKernels", "TileModel"]),
         .target(
             name: "TileModel", path: "Tests/TileModel",
@@ -88,19 +112,39 @@ let package = Package(
             name: "TransportTesting", dependencies: ["Transport"], path: "Tests/TransportTesting",
             swiftSettings: strict()),
         tests("Transport", ["TransportTesting", "Topology"]),
-        tests("Collectives", ["TransportTesting", "Transport", "Tensors", "Topology"]),
-        tests("DeepSeekV3", ["Collectives", "Transport", "Tensors", "Topology"]),
+        tests(
+            "Collectives",
+            [
+                "TransportTesting", "TestSupport", "Benchmarks", "Transport", "Tensors", "Encoding",
+                "Topology",
+            ]),
+        tests("Language", ["TestSupport", "Encoding"]),
+        tests("Checkpoints", ["TestSupport", "Tensors", "Encoding"]),
+        tests(
+            "Models",
+            [
+                "TestSupport", "Collectives", "Language", "Checkpoints", "Transport", "Tensors",
+                "Encoding", "Topology",
+            ]),
         tests("Pipeline", ["Collectives", "Transport", "Tensors", "Topology"]),
+        tests("Grammar", ["TestSupport", "Language", "Encoding"]),
         tests(
             "Training",
-            ["DeepSeekV3", "Pipeline", "Collectives", "Transport", "Tensors", "Topology"]),
+            [
+                "Models", "Pipeline", "Collectives", "Checkpoints", "Transport", "Tensors",
+                "Encoding", "Topology",
+            ]),
         tests(
             "Serving",
             [
-                "DeepSeekV3", "Collectives", "Transport", "Tensors", "Topology", nio, nioPosix,
-                nioHTTP1, lifecycle, log,
+                "TestSupport", "Benchmarks", "Models", "Grammar", "Language", "Collectives",
+                "Transport", "Tensors", "Encoding", "Topology", nio, nioPosix, nioHTTP1, lifecycle,
+                log,
             ]),
         tests("Cluster", ["Topology", log, nio, nioEmbedded]),
+        tests(
+            "Benchmarks",
+            ["TestSupport", "Serving", "Models", "Collectives", "Transport", "Tensors", "Topology"]),
         .testTarget(name: "EndToEnd", exclude: ["Clients"], swiftSettings: strict()),
         .testTarget(name: "TidyTests", dependencies: [yams], swiftSettings: strict()),
         .testTarget(name: "DocumentTests", swiftSettings: strict()),

@@ -1,8 +1,10 @@
+import Checkpoints
 import Cluster
 import Collectives
-import DeepSeekV3
 import Foundation
+import Language
 import Logging
+import Models
 import Serving
 import Tensors
 import Topology

@@ -1,4 +1,7 @@
+import Benchmarks
+import Encoding
 import Tensors
+import TestSupport
 import Topology
 import Transport
 
@@ -26,7 +29,7 @@ struct Exchange: Sendable {
         let generator = try RoutingGenerator(
             pattern: .uniform, expertCount: placement.expertCount, topK: topK)
         let total = tokenCounts.reduce(0, +)
-        var routing = generator.routing(tokenCount: total, seed: seed)
+        var routing = try generator.routing(tokenCount: total, seed: seed)
         if skipEvery > 0 {
             for index in stride(from: 0, to: total * topK, by: skipEvery) {
                 routing.expertIDs[index] = -1
@@ -37,7 +40,7 @@ struct Exchange: Sendable {
 
     func globalTokens() -> Tensor {
         let total = tokenCounts.reduce(0, +)
-        var random = SplitMix(seed &+ 1)
+        var random = SplitMix64(seed: seed &+ 1)
         return Tensor(
             rows: total, columns: hidden,
             values: (0 ..< total * hidden).map { _ in Float(random.uniform() * 4 - 2) })

@@ -1,4 +1,6 @@
+import Benchmarks
 import Tensors
+import TestSupport
 import Testing
 import Topology
 import TransportTesting

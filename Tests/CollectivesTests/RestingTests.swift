@@ -1,4 +1,6 @@
+import Encoding
 import Tensors
+import TestSupport
 import Testing
 import Topology
 
@@ -7,7 +9,7 @@ import Topology
 @Suite struct RestingTests {
     /// A round trip of tokens that rest in bf16, beside the same tokens in f32.
     private func difference(_ configuration: ExpertParallelConfiguration) throws -> Int {
-        var random = SplitMix(5)
+        var random = SplitMix64(seed: 5)
         let tokenCount = 12
         let hidden = configuration.hiddenSize
         let values = (0 ..< tokenCount * hidden).map { _ -> Float in

@@ -1,4 +1,5 @@
 import Foundation
+import Models
 
 /// Feeds bytes to the reader of `config.json`.
 ///

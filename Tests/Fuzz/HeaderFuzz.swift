@@ -1,3 +1,5 @@
+import Checkpoints
+
 /// Feeds bytes to the readers of a safetensors header and of a checkpoint's index.
 ///
 /// Whatever the bytes: no trap, and a header that is taken keeps its invariants.

@@ -1,3 +1,5 @@
+import Language
+
 /// Feeds bytes to the reader of `tokenizer.json`.
 ///
 /// Whatever the bytes: no trap, and a tokenizer that is taken encodes any text and gives it back.

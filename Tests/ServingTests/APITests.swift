@@ -1,3 +1,5 @@
+import Benchmarks
+import Encoding
 import Foundation
 import NIOCore
 import NIOHTTP1
@@ -94,7 +96,7 @@ import Testing
                     + #""json_schema":{"name":"x","schema":\#(schema)}}}"#)
             #expect(status == 200)
             let text = json["choices"]?.array?.first?["message"]?["content"]?.string ?? ""
-            let value = try JSONParser.parse(text)
+            let value = try JSONValue.parse(text)
             #expect(value["name"]?.string != nil && value["age"]?.integer != nil)
             let (_, call) = try await server.post(
                 "/v1/chat/completions",
@@ -104,7 +106,7 @@ import Testing
             #expect(called?["finish_reason"]?.string == "tool_calls", "\(call.text)")
             let function = called?["message"]?["tool_calls"]?.array?.first?["function"]
             #expect(function?["name"]?.string == "weather")
-            #expect(try JSONParser.parse(function?["arguments"]?.string ?? "")["age"] != nil)
+            #expect(try JSONValue.parse(function?["arguments"]?.string ?? "")["age"] != nil)
         }
     }
 
@@ -226,7 +228,7 @@ import Testing
     @Test func `the description of the API is the one that requests are checked with`() async throws
     {
         try await Self.withServer(ranks: 1) { server in
-            let document = try JSONParser.parse(try await server.send(.GET, "/openapi.json").text)
+            let document = try JSONValue.parse(try await server.send(.GET, "/openapi.json").text)
             let post = document["paths"]?["/v1/completions"]?["post"]
             let schema = post?["requestBody"]?["content"]?["application/json"]?["schema"]
             #expect(schema?["required"] == ["prompt"])
@@ -258,7 +260,7 @@ import Testing
             load.concurrency = 3
             let report = try await ServeBenchmark(load).run()
             #expect(report.errors.isEmpty, "\(report.errors)")
-            let json = try JSONParser.parse(report.json)
+            let json = try JSONValue.parse(report.json)
             #expect(json["total_output_tokens"]?.integer == 42)
             #expect(report.text.contains("Median TTFT (ms):"))
         }

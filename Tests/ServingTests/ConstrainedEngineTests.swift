@@ -1,7 +1,11 @@
+import Language
 import Tensors
+import TestSupport
 import Testing
 
-@testable import DeepSeekV3
+@testable import Benchmarks
+@testable import Grammar
+@testable import Models
 @testable import Serving
 
 /// Finds every token alike: what is chosen is the constraint's and the seed's doing.
@@ -54,7 +58,7 @@ private final class IndifferentNetwork: SequenceNetwork {
         configuration.constraintSteps = constraintSteps
         let core = EngineCore(
             IndifferentNetwork(), configuration: configuration,
-            vocabulary: { ConstraintTests.vocabulary })
+            vocabulary: { ConstraintExamples.vocabulary })
         for (index, constraint) in constraints.enumerated() {
             var request = GenerationRequest(
                 id: RequestID(rawValue: UInt64(index + 1)), prompt: [1, 2, 3 + index],
@@ -86,7 +90,7 @@ private final class IndifferentNetwork: SequenceNetwork {
     }
 
     static let constraints: [OutputConstraint] =
-        ConstraintLimitTests.wide.map { ConstraintLimitTests.schema($0) }
+        ConstraintExamples.wide.map { ConstraintExamples.schema($0) }
         + [.jsonObject, .jsonSchema(#"{"type":"array","items":{"type":"integer"}}"#)]
 
     @Test func `texts that wait for their share of a step are the same, and none starves`() {
@@ -105,7 +109,7 @@ private final class IndifferentNetwork: SequenceNetwork {
     @Test func `a schema that is too expensive fails alone, and its error names the limit`()
         throws
     {
-        let dear = ConstraintLimitTests.schema(ConstraintLimitTests.dear)
+        let dear = ConstraintExamples.schema(ConstraintExamples.dear)
         let alone = Self.run([.jsonObject])
         let beside = Self.run([.jsonObject, dear, dear])
         #expect(beside.tokens[RequestID(rawValue: 1)] == alone.tokens[RequestID(rawValue: 1)])
@@ -118,13 +122,17 @@ private final class IndifferentNetwork: SequenceNetwork {
         #expect(Self.run([dear]).failures.count == 1)
     }
 
-    @Test func `answers of one token have no gain, and say so`() throws {
-        var one = SpeculationBenchmark.Side()
-        one.add(ChatQuestion.Cost(tokens: 1, streaming: 0))
-        var many = SpeculationBenchmark.Side()
-        many.add(ChatQuestion.Cost(tokens: 11, streaming: 2))
-        #expect(try many.gain(over: many) == 1)
-        #expect(throws: ServingError.self) { try one.gain(over: many) }
-        #expect(throws: ServingError.self) { try many.gain(over: one) }
+    @Test func `a document that may only end ends, also where ends are forbidden`() throws {
+        var request = GenerationRequest(
+            id: RequestID(rawValue: 1), prompt: [0], maxNewTokens: 3)
+        request.constraint = .choice(["a", "abcdefghijklm"])
+        request.ignoresEndTokens = true
+        request.sampling = .greedy
+        var active = try ActiveRequest(request, vocabulary: { ConstraintExamples.vocabulary })
+        let logits = [Float](repeating: 0, count: 269)
+        let first = try active.choose(from: logits.span, endTokens: [268])
+        #expect(first?.token == Int(UInt8(ascii: "a")))
+        #expect(try active.choose(from: logits.span, endTokens: [268]) == nil)
+        #expect(active.finish == .stop)
     }
 }

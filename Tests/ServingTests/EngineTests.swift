@@ -1,5 +1,7 @@
-import DeepSeekV3
+import Checkpoints
+import Encoding
 import Foundation
+import Language
 import Tensors
 import Testing
 
@@ -87,7 +89,7 @@ enum Golden {
         _ count: Int, tokens: Int = 12, temperature: Double = 0
     ) -> [GenerationRequest] {
         (0 ..< count).map { index in
-            var random = Seeded(UInt64(index / 2))
+            var random = SplitMix64(seed: UInt64(index / 2))
             let length = 5 + index * 7 % 40
             let stem = (0 ..< length).map { _ in Int.random(in: 3 ..< 1000, using: &random) }
             var request = GenerationRequest(

@@ -1,4 +1,4 @@
-import DeepSeekV3
+import Models
 import Testing
 
 @testable import Serving

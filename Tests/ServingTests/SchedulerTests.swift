@@ -1,4 +1,5 @@
-import DeepSeekV3
+import Encoding
+import Models
 import Testing
 
 @testable import Serving
@@ -114,7 +115,7 @@ struct SchedulerRun {
 @Suite struct SchedulerTests {
     @Test func `every request gets its own text when hundreds share too few blocks`() throws {
         for seed in UInt64(1) ... 12 {
-            var random = Seeded(seed)
+            var random = SplitMix64(seed: seed)
             var run = SchedulerRun(
                 limits: .init(
                     running: 8, waiting: 1000, stepTokens: 24, promptTokensBesideStreams: 9),
@@ -216,18 +217,5 @@ struct SchedulerRun {
         request.cacheSalt = 9
         try run.scheduler.submit(request)
         #expect(run.scheduler.plan().first?.start == 0)
-    }
-}
-
-/// A repeatable source of randomness (SplitMix64).
-struct Seeded: RandomNumberGenerator {
-    private var state: UInt64
-    init(_ seed: UInt64) { state = seed }
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }

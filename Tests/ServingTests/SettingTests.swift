@@ -8,6 +8,7 @@ import Testing
 import Topology
 import Transport
 
+@testable import Benchmarks
 @testable import Serving
 
 @Suite struct SettingTests {

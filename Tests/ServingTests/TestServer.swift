@@ -1,3 +1,4 @@
+import Encoding
 import Foundation
 import Logging
 import NIOCore
@@ -7,6 +8,7 @@ import ServiceLifecycle
 import Synchronization
 import Tensors
 
+@testable import Benchmarks
 @testable import Serving
 
 /// The small real model behind the HTTP API, on a port of its own.
@@ -77,7 +79,7 @@ final class TestServer: Sendable {
 
     func post(_ path: String, _ body: String) async throws -> (status: Int, json: JSONValue) {
         let answer = try await send(.POST, path, body)
-        return (answer.status, try JSONParser.parse(answer.text))
+        return (answer.status, try JSONValue.parse(answer.text))
     }
 
     /// The chunks of a stream, without `[DONE]`; whether that came.
@@ -87,7 +89,7 @@ final class TestServer: Sendable {
         var reader = EventStreamReader()
         let events = reader.append(ByteBuffer(string: answer.text))
         return (
-            try events.filter { $0 != "[DONE]" }.map { try JSONParser.parse($0) },
+            try events.filter { $0 != "[DONE]" }.map { try JSONValue.parse($0) },
             events.last == "[DONE]"
         )
     }

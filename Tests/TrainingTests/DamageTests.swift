@@ -1,5 +1,5 @@
-import DeepSeekV3
 import Foundation
+import Models
 import Testing
 
 @testable import Training

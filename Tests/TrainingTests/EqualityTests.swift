@@ -1,4 +1,5 @@
-import DeepSeekV3
+import Encoding
+import Models
 import Pipeline
 import Synchronization
 import Tensors

@@ -1,5 +1,5 @@
-import DeepSeekV3
 import Foundation
+import Models
 import Pipeline
 import Synchronization
 import Tensors

@@ -5,7 +5,8 @@ import Testing
 import Topology
 import Transport
 
-@testable import DeepSeekV3
+@testable import Encoding
+@testable import Models
 @testable import Training
 
 /// FP8 training against PyTorch's float8_e4m3fn (Tests/Golden/Training/float8.py).

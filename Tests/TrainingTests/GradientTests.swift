@@ -2,7 +2,9 @@ import Foundation
 import Tensors
 import Testing
 
-@testable import DeepSeekV3
+@testable import Checkpoints
+@testable import Models
+@testable import Training
 
 /// Every gradient against PyTorch's autograd in float64 (Tests/Golden/Training/autograd.py).
 @Suite struct GradientTests {

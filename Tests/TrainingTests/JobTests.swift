@@ -1,5 +1,6 @@
-import DeepSeekV3
 import Foundation
+import Language
+import Models
 import Pipeline
 import Tensors
 import Testing

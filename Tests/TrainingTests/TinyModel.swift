@@ -1,5 +1,7 @@
-import DeepSeekV3
 import Foundation
+import Models
+
+@testable import Training
 
 extension ModelConfiguration {
     /// 8 layers, the first dense; 8 experts in 4 groups, top-2; one MTP layer.

@@ -1,3 +1,4 @@
+import Encoding
 public import Foundation
 
 /// What coordinator and workers must agree on before they work together.
@@ -40,16 +41,16 @@ public struct JobIdentity: Hashable, Codable, Sendable {
 /// It tells files apart that were mixed up by mistake; it keeps no attacker out, the token does
 /// that.
 public struct Fingerprint: Sendable {
-    private var state: UInt64 = 0xcbf2_9ce4_8422_2325
+    private var hash = FNV1a()
 
     /// The fingerprint of nothing.
     public init() {}
 
     /// Takes in bytes.
     public mutating func add(_ bytes: Data) {
-        var state = state
-        for byte in bytes { state = (state ^ UInt64(byte)) &* 0x100_0000_01b3 }
-        self.state = state
+        var hash = hash
+        for byte in bytes { hash.add(UInt64(byte)) }
+        self.hash = hash
     }
 
     /// Takes in a word and its length, so that `ab` and `c` differ from `a` and `bc`.
@@ -60,7 +61,7 @@ public struct Fingerprint: Sendable {
 
     /// 16 hexadecimal digits.
     public var text: String {
-        let digits = String(state, radix: 16)
+        let digits = String(hash.value, radix: 16)
         return String(repeating: "0", count: 16 - digits.count) + digits
     }
 

@@ -45,7 +45,7 @@ public final class ExpertParallelGroup {
     let clock: FabricClock
     let window: Window
     let maps: [WindowMap]
-    var map: RankMap
+    public var map: RankMap
     private var chooser: CopyChooser
     private var operations: [Operation] = []
     private var sequence: UInt64 = 0
@@ -275,7 +275,7 @@ public final class ExpertParallelGroup {
     }
 
     /// Forgets the records that were kept so far, for a caller that reads each as it comes.
-    func forgetRecords() { records.removeAll(keepingCapacity: true) }
+    public func forgetRecords() { records.removeAll(keepingCapacity: true) }
 
     func keep(_ record: OperationRecord) {
         if records.count == Self.recordLimit { records.removeFirst(Self.recordLimit / 2) }

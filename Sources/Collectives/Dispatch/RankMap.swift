@@ -5,11 +5,11 @@ internal import Topology
 /// Ranks of one node read each other's windows. To another node a token travels once, to the
 /// *carrier*: in normal mode the rank of that node with the sender's own place in its node, in
 /// low-latency mode each receiving rank itself.
-struct RankMap: Sendable, Equatable {
-    let rank: Int
-    let rankCount: Int
+public struct RankMap: Sendable, Equatable {
+    public let rank: Int
+    public let rankCount: Int
     /// The node of every rank.
-    let nodes: [Int]
+    public let nodes: [Int]
     /// The ranks of each node, in order.
     let ranksOfNode: [[Int]]
     /// The place of every rank among those of its node.
@@ -34,10 +34,10 @@ struct RankMap: Sendable, Equatable {
     }
 
     /// Whether two ranks read each other's windows.
-    func share(_ a: Int, _ b: Int) -> Bool { nodes[a] == nodes[b] }
+    public func share(_ a: Int, _ b: Int) -> Bool { nodes[a] == nodes[b] }
 
     /// The rank whose window holds the tokens of `source` for `reader`.
-    func carrier(from source: Int, to reader: Int) -> Int {
+    public func carrier(from source: Int, to reader: Int) -> Int {
         if share(source, reader) { return source }
         if !relays { return reader }
         let candidates = ranksOfNode[nodes[reader]]

@@ -1,3 +1,5 @@
+import Encoding
+
 /// An error as clients of the OpenAI API read it.
 struct APIError: Error, Equatable {
     var status: Int

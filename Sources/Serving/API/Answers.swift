@@ -1,4 +1,5 @@
-import DeepSeekV3
+import Encoding
+import Language
 
 /// Writes the answers of the OpenAI API.
 struct AnswerWriter: Sendable {

@@ -1,4 +1,5 @@
-import DeepSeekV3
+import Encoding
+import Language
 
 extension ChatMessage {
     /// Reads a message that has its shape.

@@ -1,3 +1,5 @@
+import Encoding
+
 /// What only a completion request has.
 struct CompletionFields: Sendable {
     /// A prompt as text, or as tokens already.

@@ -1,4 +1,6 @@
-import DeepSeekV3
+import Encoding
+import Grammar
+import Language
 
 /// The fields that every generating endpoint shares, read from a request that has its shape.
 struct GenerationFields: Sendable {

@@ -1,5 +1,7 @@
-public import DeepSeekV3
+import Encoding
 import Foundation
+public import Language
+import Models
 
 /// What the front door knows of a model: its name, its tokens, how chats are written.
 public struct ModelText: Sendable {
@@ -47,8 +49,8 @@ public struct ModelText: Sendable {
     private static func read(_ name: String, in folder: URL) throws -> JSONValue? {
         let file = folder.appending(path: name).path
         guard let data = FileManager.default.contents(atPath: file) else { return nil }
-        do { return try JSONParser.parse(Array(data)) } catch {
-            throw ModelError.file(file, fact: "\(error)")
+        do { return try JSONValue.parse(Array(data)) } catch {
+            throw LanguageError.file(file, fact: "\(error)")
         }
     }
 

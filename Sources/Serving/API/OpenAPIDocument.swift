@@ -1,3 +1,5 @@
+import Encoding
+
 /// The API as OpenAPI 3.1 describes it, from the shapes that check requests.
 struct OpenAPIDocument {
     let shapes: RequestShapes

@@ -1,3 +1,5 @@
+import Encoding
+
 /// What a part of a request may be.
 ///
 /// The same value checks requests and writes the OpenAPI schema, so that the two cannot disagree.

@@ -1,4 +1,4 @@
-import DeepSeekV3
+import Language
 
 /// Turns the tokens of one answer into the text a client gets: whole characters, up to the first
 /// stop string.

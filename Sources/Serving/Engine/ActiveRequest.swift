@@ -1,7 +1,9 @@
-import DeepSeekV3
+import Grammar
+import Language
+import Models
 
 /// A request while the engine works on it: what was generated, and how the next token is chosen.
-struct ActiveRequest {
+public struct ActiveRequest {
     let request: GenerationRequest
     private(set) var generated: [Int] = []
     private(set) var usage = GenerationUsage()
@@ -18,7 +20,7 @@ struct ActiveRequest {
     private(set) var finish: FinishReason?
 
     init(
-        _ request: GenerationRequest, shelf: GrammarShelf = GrammarShelf(),
+        _ request: GenerationRequest, grammars: GrammarCache = GrammarCache(),
         vocabulary: () -> ConstraintVocabulary?
     ) throws(ServingError) {
         self.request = request
@@ -30,9 +32,11 @@ struct ActiveRequest {
                     message: "this model has no tokenizer to constrain text with",
                     parameter: "response_format")
             }
-            constraint = try ConstrainedText(
-                wanted, vocabulary: vocabulary, maxNewTokens: request.maxNewTokens,
-                shelf: shelf)
+            constraint = try ServingError.constraining { () throws(GrammarError) in
+                try ConstrainedText(
+                    wanted, vocabulary: vocabulary, maxNewTokens: request.maxNewTokens,
+                    cache: grammars)
+            }
         }
         if request.maxNewTokens == 0 { finish = .length }
     }
@@ -52,7 +56,9 @@ struct ActiveRequest {
     mutating func constrain(spent: inout Int) throws(ServingError) {
         guard needsConstraining else { return }
         let left = remaining
-        allowed = try constraint?.mask(remaining: left, spent: &spent)
+        allowed = try ServingError.constraining { () throws(GrammarError) in
+            try constraint?.mask(remaining: left, spent: &spent)
+        }
         waitedSteps = 0
     }
 
@@ -87,7 +93,7 @@ struct ActiveRequest {
             return nil
         }
         let token: Int
-        do throws(ModelError) {
+        do throws(LanguageError) {
             token = try sampler.sample(logits, allowed: allowed, forbidden: forbidden)
         } catch {
             throw .engine(message: "\(error)")
@@ -100,7 +106,7 @@ struct ActiveRequest {
             return nil
         }
         generated.append(token)
-        try constraint?.append(token)
+        try ServingError.constraining { () throws(GrammarError) in try constraint?.append(token) }
         if remaining == 0 { finish = .length }
         if constraint?.isFinal == true { finish = .stop }
         return Self.score(token, logits, top: request.topLogprobs)

@@ -1,5 +1,6 @@
-public import DeepSeekV3
 import Foundation
+import Grammar
+public import Language
 import Synchronization
 import Tensors
 import Topology

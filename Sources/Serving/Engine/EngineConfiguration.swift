@@ -1,4 +1,4 @@
-public import DeepSeekV3
+public import Models
 
 /// How one rank's engine works.
 public struct EngineConfiguration: Codable, Hashable, Sendable {

@@ -1,4 +1,6 @@
-import DeepSeekV3
+import Grammar
+import Language
+import Models
 import Tensors
 
 /// What happened to one request in a step.
@@ -16,7 +18,7 @@ final class EngineCore {
     let configuration: EngineConfiguration
     let network: any SequenceNetwork
     private let vocabulary: () -> ConstraintVocabulary?
-    private let shelf = GrammarShelf()
+    private let grammars = GrammarCache()
     private(set) var scheduler: Scheduler
     private var active: [RequestID: ActiveRequest] = [:]
     private(set) var reports: [EngineReport] = []
@@ -57,7 +59,7 @@ final class EngineCore {
     func submit(_ request: GenerationRequest) {
         do throws(ServingError) {
             try check(request)
-            let state = try ActiveRequest(request, shelf: shelf, vocabulary: vocabulary)
+            let state = try ActiveRequest(request, grammars: grammars, vocabulary: vocabulary)
             try scheduler.submit(request)
             active[request.id] = state
         } catch {
@@ -162,7 +164,7 @@ extension EngineCore {
                 message: "token \(token) is out of range: the model has \(network.vocabularySize)",
                 parameter: "prompt")
         }
-        do throws(ModelError) {
+        do throws(LanguageError) {
             try request.sampling.validate(vocabularySize: network.vocabularySize)
         } catch {
             throw .invalidRequest(message: "\(error)", parameter: nil)

@@ -1,6 +1,8 @@
+import Checkpoints
 import Collectives
-import DeepSeekV3
 import Foundation
+import Language
+import Models
 import Synchronization
 public import Tensors
 import Topology

@@ -1,5 +1,5 @@
 import Collectives
-public import DeepSeekV3
+public import Models
 public import Tensors
 
 /// A network as the engine uses it: steps over chunks of many sequences, with latents in blocks.

@@ -1,4 +1,5 @@
-import DeepSeekV3
+import Encoding
+import Language
 
 /// How a chat's answer is to be read.
 enum AnswerForm: Hashable, Sendable {
@@ -56,7 +57,7 @@ struct ChatAnswer {
             return choice.calls.isEmpty ? append(arguments: "{}", of: name) : []
         case .call:
             do {
-                let value = try JSONParser.parse(document)
+                let value = try JSONValue.parse(document)
                 return [
                     take(
                         .call(

@@ -1,6 +1,8 @@
-import DeepSeekV3
+import Encoding
+import Grammar
 import Hummingbird
 import HummingbirdCore
+import Language
 
 /// A chat request that was understood: what goes to the engines, and how answers are read.
 struct ChatPlan: Sendable {
@@ -69,7 +71,9 @@ extension Desk {
         _ fields: GenerationFields, prompt: [Int], defaultTokens: Int? = nil, offset: Int = 0,
         _ adjust: (inout GenerationRequest) -> Void
     ) throws -> [GenerationRequest] {
-        if let constraint = fields.constraint { _ = try ConstrainedText.compile(constraint) }
+        if let constraint = fields.constraint {
+            try ServingError.constraining { () throws(GrammarError) in try constraint.check() }
+        }
         let seed = UInt64.random(in: 0 ..< 1 << 53)
         return try (0 ..< fields.choices).map { index in
             var request = try fields.request(

@@ -1,6 +1,7 @@
-import DeepSeekV3
+import Encoding
 import Hummingbird
 import HummingbirdCore
+import Language
 
 /// A completion request that was understood.
 struct CompletionPlan: Sendable {

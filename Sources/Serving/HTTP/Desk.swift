@@ -1,8 +1,9 @@
-import DeepSeekV3
+import Encoding
 import Foundation
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
+import Language
 import Logging
 import NIOCore
 import Synchronization
@@ -75,8 +76,8 @@ final class Desk: Sendable {
                 type: "invalid_request_error")
         }
         let value: JSONValue
-        do { value = try JSONParser.parse(bytes) } catch {
-            throw APIError.invalid("the body is not JSON: \(error)")
+        do { value = try JSONValue.parse(bytes) } catch {
+            throw APIError.invalid("the body is \(error)")
         }
         guard value.object != nil else {
             throw APIError.invalid("the body must be a JSON object, not \(value.kind)")
@@ -104,10 +105,9 @@ final class Desk: Sendable {
 
     /// A salt that keeps the prefixes of different callers' secrets apart.
     ///
-    /// FNV-1a of the salt's text: it only has to differ, nothing can be read back from it.
+    /// A hash of the salt's text: it only has to differ, nothing can be read back from it.
     static func salt(_ text: String?) -> UInt64 {
-        guard let text else { return 0 }
-        return text.utf8.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+        text.map { FNV1a.hash($0.utf8) } ?? 0
     }
 }
 

@@ -141,10 +141,10 @@ final class ServiceMetrics: Sendable {
 }
 
 /// Lines of Prometheus' text format.
-struct PrometheusText {
+public struct PrometheusText {
     private(set) var text = ""
 
-    static let prefix = "apus:"
+    public static let prefix = "apus:"
 
     mutating func add(
         _ name: String, _ kind: String, _ help: String, _ samples: [(labels: String, value: Double)]

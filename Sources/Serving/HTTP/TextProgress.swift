@@ -1,5 +1,3 @@
-import DeepSeekV3
-
 /// One text of a request as its events arrive: tokens to text, stop strings, cost and times.
 struct TextProgress {
     /// What an event added.

@@ -1,4 +1,5 @@
-public import DeepSeekV3
+public import Grammar
+public import Language
 
 /// Names one generation.
 ///
@@ -12,16 +13,6 @@ public struct RequestID: RawRepresentable, Hashable, Comparable, Codable, Sendab
 
     /// Orders requests by arrival.
     public static func < (a: RequestID, b: RequestID) -> Bool { a.rawValue < b.rawValue }
-}
-
-/// What the generated text must be.
-public enum OutputConstraint: Codable, Hashable, Sendable {
-    /// Any JSON object.
-    case jsonObject
-    /// A JSON document that satisfies this JSON Schema, itself JSON text.
-    case jsonSchema(String)
-    /// One of these strings.
-    case choice([String])
 }
 
 /// One prompt to continue, as it travels from the front door to a rank's engine.

@@ -1,4 +1,4 @@
-import DeepSeekV3
+import Models
 
 /// Hands out the blocks of a latent cache of fixed size.
 ///

@@ -1,4 +1,4 @@
-import DeepSeekV3
+import Models
 
 /// Finds the longest prefix of a prompt whose latents are already in blocks.
 ///

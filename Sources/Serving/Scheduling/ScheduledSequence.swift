@@ -1,4 +1,4 @@
-import DeepSeekV3
+public import Models
 
 /// A request as the scheduler sees it: its tokens, and where their latents are.
 struct ScheduledSequence {
@@ -43,16 +43,30 @@ struct ScheduledSequence {
 }
 
 /// One sequence's part of a step.
-struct StepEntry: Hashable, Sendable {
+public struct StepEntry: Hashable, Sendable {
     let id: RequestID
     /// Tokens to compute, at positions `start...`; the last `draftCount` are unverified.
-    let tokens: [Int]
+    public let tokens: [Int]
     let draftCount: Int
-    let start: Int
+    /// The position of the first token.
+    public let start: Int
     /// Whether the last undrafted token is the sequence's last, so that its logits choose the next.
-    let reachesEnd: Bool
+    public let reachesEnd: Bool
     /// Where the latents of positions `0 ..< start + tokens.count` live.
-    let blocks: [BlockID]
+    public let blocks: [BlockID]
+
+    /// Tokens of one sequence in a step.
+    public init(
+        id: RequestID, tokens: [Int], draftCount: Int, start: Int, reachesEnd: Bool,
+        blocks: [BlockID]
+    ) {
+        self.id = id
+        self.tokens = tokens
+        self.draftCount = draftCount
+        self.start = start
+        self.reachesEnd = reachesEnd
+        self.blocks = blocks
+    }
 
     var tokenCount: Int { tokens.count }
 
@@ -63,7 +77,7 @@ struct StepEntry: Hashable, Sendable {
     ///
     /// A prompt may lie in both: what comes later reads the latents that came before in the same
     /// layer, as it would have in a later step.
-    static func halves(of entries: [StepEntry]) -> ([StepEntry], [StepEntry]) {
+    public static func halves(of entries: [StepEntry]) -> ([StepEntry], [StepEntry]) {
         let half = (entries.reduce(0) { $0 + $1.tokenCount } + 1) / 2
         var (first, second): ([StepEntry], [StepEntry]) = ([], [])
         var count = 0

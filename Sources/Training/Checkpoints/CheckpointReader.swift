@@ -1,4 +1,4 @@
-import DeepSeekV3
+import Checkpoints
 import Foundation
 import Tensors
 

@@ -1,5 +1,6 @@
-import DeepSeekV3
+import Checkpoints
 import Foundation
+import Models
 import Tensors
 
 /// Turns a training checkpoint into a Hugging Face DeepSeek-V3 folder.

@@ -1,5 +1,6 @@
-import DeepSeekV3
+import Checkpoints
 import Foundation
+import Models
 import Tensors
 import Topology
 import Transport

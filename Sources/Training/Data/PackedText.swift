@@ -1,3 +1,5 @@
+import Encoding
+
 /// Documents packed back to back into sequences, in an order that the seed alone decides.
 ///
 /// Every epoch shuffles the documents anew. A sequence may begin and end inside a document, and

@@ -1,5 +1,6 @@
-public import DeepSeekV3
+import Encoding
 import Foundation
+public import Language
 import Tensors
 
 /// Text, tokenized once: a memory-mapped file of documents.
@@ -139,7 +140,7 @@ public final class TokenFile: Sendable {
             let date = (found?[.modificationDate] as? Date)?.timeIntervalSince1970 ?? 0
             return "\(path) \(found?[.size] ?? 0) \(date)"
         }
-        return hash(Data(([field] + words).joined(separator: "\n").utf8))
+        return FNV1a.hash(([field] + words).joined(separator: "\n").utf8)
     }
 
     /// Looks whether documents follow each other and every token is one of a vocabulary.
@@ -158,17 +159,12 @@ public final class TokenFile: Sendable {
         }
     }
 
-    /// FNV-1a.
-    private static func hash(_ data: Data) -> UInt64 {
-        data.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-    }
-
     /// A number that tells tokenizers apart: a hash of `tokenizer.json`.
     public static func fingerprint(tokenizer directory: String) throws -> UInt64 {
         let path = directory + "/tokenizer.json"
         guard let data = FileManager.default.contents(atPath: path) else {
             throw TrainingError.tokenFile(path, fact: "is missing")
         }
-        return hash(data)
+        return FNV1a.hash(data)
     }
 }

@@ -1,5 +1,6 @@
-import DeepSeekV3
 import Foundation
+import Language
+import Models
 
 /// The text of a job, tokenized and packed.
 struct JobText {

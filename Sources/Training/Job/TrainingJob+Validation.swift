@@ -1,5 +1,6 @@
-import DeepSeekV3
 import Foundation
+import Language
+import Models
 
 extension TrainingJob {
     /// Above any run's; below it no product of counts overflows.

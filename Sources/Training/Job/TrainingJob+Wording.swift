@@ -1,4 +1,4 @@
-import DeepSeekV3
+import Models
 import Pipeline
 
 extension TrainingJob {

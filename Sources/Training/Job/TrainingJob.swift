@@ -1,5 +1,5 @@
-public import DeepSeekV3
 import Foundation
+public import Models
 public import Pipeline
 import Tensors
 import Yams

@@ -1,6 +1,6 @@
 import Collectives
-import DeepSeekV3
 import Foundation
+import Models
 import Pipeline
 import Tensors
 import Topology

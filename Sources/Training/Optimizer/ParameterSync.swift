@@ -1,6 +1,6 @@
 import Collectives
-import DeepSeekV3
 import Foundation
+import Models
 import Tensors
 import Topology
 import Transport

@@ -1,5 +1,6 @@
-public import DeepSeekV3
 import Dispatch
+import Encoding
+public import Models
 import Transport
 
 /// Steps of training on random tokens, to see how fast they are.

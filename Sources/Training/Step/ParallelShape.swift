@@ -1,4 +1,4 @@
-public import DeepSeekV3
+public import Models
 public import Pipeline
 public import Topology
 

@@ -1,6 +1,6 @@
 public import Collectives
-public import DeepSeekV3
 import Foundation
+public import Models
 public import Pipeline
 import Tensors
 import Topology

@@ -1,5 +1,5 @@
 public import Collectives
-public import DeepSeekV3
+public import Models
 public import Pipeline
 public import Tensors
 

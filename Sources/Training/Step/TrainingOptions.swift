@@ -1,4 +1,4 @@
-public import DeepSeekV3
+public import Models
 
 /// What one rank needs to know of a training run.
 public struct TrainingOptions: Sendable {

@@ -1,5 +1,5 @@
 public import ArgumentParser
-public import DeepSeekV3
+public import Models
 
 /// Rewrites a checkpoint in another number format.
 struct ConvertCommand: ParsableCommand {

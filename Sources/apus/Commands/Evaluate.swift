@@ -1,6 +1,8 @@
 import ArgumentParser
-import DeepSeekV3
+import Checkpoints
 import Foundation
+import Language
+import Models
 import Tensors
 
 /// `apus evaluate`: how well a model predicts a text.
@@ -80,7 +82,8 @@ struct EvaluateCommand: ParsableCommand {
         let content = try readText(tokens ?? "")
         return try content.split(whereSeparator: \.isWhitespace).map { word in
             guard let id = Int(word) else {
-                throw ModelError.file(tokens ?? "", fact: "\(word.prefix(40)) is not a token id")
+                throw CheckpointError.file(
+                    tokens ?? "", fact: "\(word.prefix(40)) is not a token id")
             }
             return id
         }
@@ -90,7 +93,7 @@ struct EvaluateCommand: ParsableCommand {
 /// Reads a UTF-8 file; bytes that are not UTF-8 become U+FFFD.
 func readText(_ path: String) throws -> String {
     guard let data = FileManager.default.contents(atPath: path) else {
-        throw ModelError.file(path, fact: "cannot be read")
+        throw CheckpointError.file(path, fact: "cannot be read")
     }
     return String(decoding: data, as: UTF8.self)
 }
@@ -118,7 +121,7 @@ struct LogitsFile {
         try Self.refuseFolder(path)
         guard FileManager.default.createFile(atPath: path + ".part", contents: nil),
             let file = FileHandle(forWritingAtPath: path + ".part")
-        else { throw ModelError.file(path, fact: "cannot be written") }
+        else { throw CheckpointError.file(path, fact: "cannot be written") }
         self.file = file
         var header =
             #"{"logits":{"dtype":"F32","shape":[\#(rows),\#(columns)],"#
@@ -133,7 +136,7 @@ struct LogitsFile {
     private static func refuseFolder(_ path: String) throws {
         let attributes = try? FileManager.default.attributesOfItem(atPath: path)
         if attributes?[.type] as? FileAttributeType == .typeDirectory {
-            throw ModelError.file(path, fact: "is a folder; --logits names a file")
+            throw CheckpointError.file(path, fact: "is a folder; --logits names a file")
         }
     }
 

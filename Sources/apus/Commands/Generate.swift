@@ -1,7 +1,8 @@
 import ArgumentParser
 import Cluster
-import DeepSeekV3
 import Foundation
+import Language
+import Models
 
 /// `apus generate`: writes text with a model on this machine.
 struct GenerateCommand: ParsableCommand {

@@ -1,6 +1,6 @@
 import ArgumentParser
-import DeepSeekV3
 import Foundation
+import Models
 import Topology
 
 /// Prints what a checkpoint is, what it weighs, and what each of N ranks would hold.

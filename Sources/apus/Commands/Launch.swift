@@ -1,8 +1,8 @@
 import ArgumentParser
 import Cluster
-import DeepSeekV3
 import Foundation
 import Glibc
+import Models
 import Synchronization
 import Topology
 

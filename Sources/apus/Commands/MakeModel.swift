@@ -1,5 +1,5 @@
 public import ArgumentParser
-public import DeepSeekV3
+public import Models
 
 /// Makes a checkpoint of random weights.
 struct MakeModelCommand: ParsableCommand {

@@ -1,7 +1,8 @@
 import ArgumentParser
+import Checkpoints
 import Collectives
-import DeepSeekV3
 import Foundation
+import Models
 import Tensors
 
 /// Which model a command runs, and how.

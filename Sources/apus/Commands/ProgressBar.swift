@@ -1,5 +1,5 @@
+import Checkpoints
 import Cluster
-import DeepSeekV3
 import Foundation
 
 /// A line on standard error that shows how far a long piece of work is: bytes, GB/s and time to go.

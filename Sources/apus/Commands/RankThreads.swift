@@ -1,7 +1,7 @@
 import Cluster
 import Collectives
-import DeepSeekV3
 import Foundation
+import Models
 import Synchronization
 import Topology
 import Transport

@@ -1,8 +1,10 @@
 import ArgumentParser
+import Checkpoints
 import Cluster
 import Collectives
-import DeepSeekV3
 import Foundation
+import Language
+import Models
 import Pipeline
 import Serving
 import Tensors
@@ -33,6 +35,7 @@ private func exitCode(of error: any Error) -> Int32 {
     case let error as TrainingError: error.exitCode
     case let error as StreamError: error.exitCode
     case is TopologyError, is PlacementError, is ModelError, is TensorError,
+        is CheckpointError, is LanguageError,
         is ScheduleError, is ValidationError, is FileError:
         2
     case let error as CollectivesError: error.exitCode

@@ -1,5 +1,5 @@
 import ArgumentParser
-import DeepSeekV3
+import Language
 
 /// How the next token is chosen, as options; their ranges are those of `SamplingParameters`.
 struct SamplingArguments: ParsableArguments {

@@ -1,7 +1,8 @@
 public import ArgumentParser
+import Checkpoints
 import Cluster
-import DeepSeekV3
 import Foundation
+import Models
 import Pipeline
 import Topology
 
@@ -111,11 +112,11 @@ struct ScheduleCommand: ParsableCommand {
             guard let data = FileManager.default.contents(atPath: measured),
                 let run = try? JSONDecoder().decode(Timeline.self, from: data)
             else {
-                throw ModelError.file(
+                throw CheckpointError.file(
                     measured, fact: "is not a timeline that apus train wrote (NAME.json)")
             }
             if let difference = run.difference(from: plan) {
-                throw ModelError.file(measured, fact: difference)
+                throw CheckpointError.file(measured, fact: difference)
             }
             let factor = planned.end / max(run.end, .leastNormalMagnitude)
             timelines.append(
@@ -129,7 +130,7 @@ struct ScheduleCommand: ParsableCommand {
         do {
             try data.write(to: URL(filePath: path))
         } catch {
-            throw ModelError.file(path, fact: "cannot be written")
+            throw CheckpointError.file(path, fact: "cannot be written")
         }
     }
 }

@@ -1,7 +1,8 @@
 import ArgumentParser
-import DeepSeekV3
+import Checkpoints
 import Foundation
 import Logging
+import Models
 import Serving
 
 /// `apus serve`: a model behind the OpenAI API, in one process.

@@ -1,6 +1,7 @@
 import ArgumentParser
-import DeepSeekV3
+import Checkpoints
 import Foundation
+import Models
 import Training
 
 /// `apus train speed`: how fast one process trains a model, beside another program.
@@ -58,7 +59,7 @@ struct TrainSpeed: ParsableCommand {
                 throw TrainingError.job("precision", fact: "\(precision) is not known")
             }
             guard let data = FileManager.default.contents(atPath: model) else {
-                throw ModelError.file(model, fact: "cannot be read")
+                throw CheckpointError.file(model, fact: "cannot be read")
             }
             let shape = try ModelConfiguration.parse(data, file: model)
             let speeds = try SpeedTest.run(

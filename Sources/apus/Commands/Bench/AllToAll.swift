@@ -1,4 +1,5 @@
 public import ArgumentParser
+import Benchmarks
 public import Collectives
 import Foundation
 import Tensors

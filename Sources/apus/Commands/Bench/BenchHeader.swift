@@ -1,3 +1,4 @@
+import Benchmarks
 import Cluster
 import Collectives
 import Foundation

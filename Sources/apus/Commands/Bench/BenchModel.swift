@@ -1,5 +1,6 @@
 import ArgumentParser
-import DeepSeekV3
+import Benchmarks
+import Checkpoints
 import Foundation
 import Tensors
 

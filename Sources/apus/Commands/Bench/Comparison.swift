@@ -1,3 +1,4 @@
+import Benchmarks
 import Collectives
 import Foundation
 import Transport

@@ -1,6 +1,7 @@
 import ArgumentParser
-import DeepSeekV3
+import Benchmarks
 import Foundation
+import Models
 import Serving
 import Tensors
 import Topology

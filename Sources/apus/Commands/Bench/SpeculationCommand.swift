@@ -1,7 +1,8 @@
 import ArgumentParser
+import Benchmarks
 import Cluster
-import DeepSeekV3
 import Foundation
+import Models
 import Serving
 
 /// `apus bench speculation`: one stream with MTP drafts and without, in one run.

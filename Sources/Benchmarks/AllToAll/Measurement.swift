@@ -1,0 +1,94 @@
+/// One timed half of one exchange on one rank, in nanoseconds.
+public struct TimedExchange: Codable, Sendable {
+    /// From the barrier to the end.
+    public var nanoseconds: UInt64
+    /// When it began, on the node's clock.
+    public var began: UInt64
+    /// The part in which the rank only waited.
+    public var waited: UInt64
+}
+
+/// What one rank measured, as it tells the others.
+public struct RankMeasurement: Codable, Sendable {
+    /// The half's samples and bytes.
+    public struct Half: Codable, Sendable {
+        /// One per iteration.
+        public var samples: [TimedExchange] = []
+        /// Per rank.
+        public var logicalBytes: [Int] = []
+        public var physicalBytes: [Int] = []
+        /// Rows that went to other nodes.
+        public var crossingRows = 0
+        /// The same bytes without routing and packing, best of a few.
+        public var limitNanoseconds: UInt64 = 0
+
+        /// Takes and touches the memory of that many samples, so that measuring takes none.
+        mutating func makeRoom(for count: Int) {
+            let none = TimedExchange(nanoseconds: 0, began: 0, waited: 0)
+            samples = [TimedExchange](repeating: none, count: count)
+            samples.removeAll(keepingCapacity: true)
+        }
+    }
+
+    /// The two halves.
+    public var dispatch = Half()
+    public var combine = Half()
+    /// Rows that were not what brute force gives.
+    public var wrong = 0
+    /// Of all results of this rank: equal in every run of a seed.
+    public var hash: UInt64 = 0
+    /// The node of each rank.
+    public var nodes: [Int] = []
+    /// How bytes get to each rank.
+    public var paths: [String] = []
+    /// What it cost to leave records of the measured halves.
+    public var recordingNanoseconds: UInt64 = 0
+    /// Window and staging bytes.
+    public var memoryBytes = 0
+    /// Resident memory after the warm-up and at the end.
+    public var residentBytes: [Int] = []
+    /// Iterations that a pressure run made.
+    public var rounds = 0
+}
+
+/// Order statistics of one half over its iterations.
+public struct Statistics: Codable, Sendable {
+    /// Of the slowest rank of each iteration.
+    public let p50: Double, p99: Double, minimum: Double, maximum: Double, mean: Double
+    /// Median over iterations: last rank's start after the first's, and mean wait of the ranks.
+    public let skew: Double, wait: Double
+    /// Microseconds of each iteration.
+    public let microseconds: [Double]
+
+    /// Combines what the ranks measured.
+    public init(_ halves: [RankMeasurement.Half]) {
+        let count = halves.map(\.samples.count).min() ?? 0
+        var times: [Double] = []
+        var skews: [Double] = []
+        var waits: [Double] = []
+        for iteration in 0 ..< count {
+            let samples = halves.map { $0.samples[iteration] }
+            times.append(Double(samples.map(\.nanoseconds).max() ?? 0) / 1000)
+            let begins = samples.map(\.began)
+            skews.append(Double((begins.max() ?? 0) - (begins.min() ?? 0)) / 1000)
+            waits.append(
+                samples.map { Double($0.waited) / 1000 }.reduce(0, +) / Double(halves.count))
+        }
+        microseconds = times
+        p50 = Self.percentile(times, 0.5)
+        p99 = Self.percentile(times, 0.99)
+        minimum = times.min() ?? 0
+        maximum = times.max() ?? 0
+        mean = times.isEmpty ? 0 : times.reduce(0, +) / Double(times.count)
+        skew = Self.percentile(skews, 0.5)
+        wait = Self.percentile(waits, 0.5)
+    }
+
+    /// The smallest value that at least this share of the values does not exceed.
+    public static func percentile(_ values: [Double], _ share: Double) -> Double {
+        guard !values.isEmpty else { return 0 }
+        let sorted = values.sorted()
+        let place = Int((share * Double(sorted.count)).rounded(.up)) - 1
+        return sorted[min(max(place, 0), sorted.count - 1)]
+    }
+}

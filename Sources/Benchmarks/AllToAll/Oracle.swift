@@ -1,0 +1,129 @@
+import Collectives
+import Tensors
+internal import Tensors
+import Topology
+internal import Topology
+
+/// Brute force: knows what every rank routed and sent, and finds what an exchange got wrong.
+final class Oracle {
+    private let rows: TestRows
+    private let map: RankMap
+    private let adds: Bool
+    private let combineCodec: RowCodec
+    private let placement: ExpertPlacement
+    private let choosers: [CopyChooser]
+    private let scratch: OracleScratch
+    private let decoded: Tensor
+    private let sum: Tensor
+    /// The sum as it rests at the caller.
+    private let resting: EncodedRows
+    /// What each rank routed in the current round.
+    private(set) var routings: [Routing] = []
+
+    init(
+        rows: TestRows, map: RankMap, configuration: ExpertParallelConfiguration,
+        placement: ExpertPlacement, restingCodec: RowCodec
+    ) throws {
+        self.rows = rows
+        self.map = map
+        adds = configuration.addsBeforeReturn
+        combineCodec = configuration.combineCodec
+        self.placement = placement
+        choosers = try (0 ..< map.rankCount).map {
+            try CopyChooser(placement: placement, rank: Rank(rawValue: $0), nodes: map.nodes)
+        }
+        scratch = OracleScratch(hidden: rows.hidden)
+        decoded = Tensor(rows: 1, columns: rows.hidden)
+        sum = Tensor(rows: 1, columns: rows.hidden)
+        resting = EncodedRows(restingCodec, rows: 1, columns: rows.hidden)
+    }
+
+    func use(_ routings: [Routing]) { self.routings = routings }
+
+    /// Where each choice of a token goes.
+    private func choices(
+        of token: Int, from source: Int
+    ) -> [(rank: Int, local: Int, expert: Int, choice: Int, weight: Float)] {
+        let routing = routings[source]
+        return (0 ..< routing.topK).compactMap { choice in
+            let index = token * routing.topK + choice
+            let expert = Int(routing.expertIDs[index])
+            guard expert >= 0 else { return nil }
+            let (rank, local) = choosers[source].copy(of: expert, token: token)
+            return (rank, local, expert, choice, routing.weights[index])
+        }
+    }
+
+    /// Counts tokens that are wrong, missing, or here by mistake.
+    func wrongTokens(in received: borrowing ReceivedTokens, round: Int) throws -> Int {
+        var wrong = 0
+        for index in 0 ..< received.tokenCount {
+            let token = received.token(index)
+            let source = token.source.rawValue
+            guard token.index < routings[source].tokenCount else {
+                wrong += 1
+                continue
+            }
+            let expected = choices(of: token.index, from: source).filter { $0.rank == map.rank }
+                .map {
+                    ReceivedToken.Pair(localExpert: $0.local, choice: $0.choice, weight: $0.weight)
+                }
+            let isRight = try received.withToken(index) {
+                rows.matches($0, round: round, rank: source, token: token.index)
+            }
+            if !isRight || expected != token.pairs { wrong += 1 }
+        }
+        return wrong + abs(expectedTokenCount() - received.tokenCount)
+    }
+
+    private func expectedTokenCount() -> Int {
+        routings.indices.reduce(0) { count, source in
+            count
+                + (0 ..< routings[source].tokenCount).count { token in
+                    choices(of: token, from: source).contains { $0.rank == map.rank }
+                }
+        }
+    }
+
+    /// Does the experts' work: writes the rows that go home.
+    func writeOutputs(of received: borrowing ReceivedTokens, round: Int) throws {
+        let experts = placement.expertsByRank[map.rank]
+        let (decoded, scaled) = (decoded, scratch.scaled)
+        for index in 0 ..< received.tokenCount {
+            let token = received.token(index)
+            try received.withToken(index) { bytes in
+                var row = decoded.mutableRow(0)
+                rows.codec.decode(bytes, into: &row)
+            }
+            let factors = token.pairs.map {
+                ScalingExpert.factor(experts[$0.localExpert].rawValue)
+            }
+            let outputs = adds ? [factors.reduce(0, +)] : factors
+            for (pair, factor) in outputs.enumerated() {
+                ScalingExpert.scale(decoded, by: factor, into: scaled)
+                received.withOutput(of: index, pair: pair) {
+                    combineCodec.encode(scaled.row(0), into: &$0)
+                }
+            }
+        }
+    }
+
+    /// Counts rows of a combine that are not what brute force gives, bit for bit.
+    func wrongSums(in combined: EncodedRows, round: Int) -> Int {
+        var wrong = 0
+        let (decoded, sum, resting) = (decoded, sum, resting)
+        for token in 0 ..< routings[map.rank].tokenCount {
+            rows.decoded(round: round, rank: map.rank, token: token, into: decoded)
+            ScalingExpert.expected(
+                decoded,
+                choices: choices(of: token, from: map.rank).map { ($0.rank, $0.expert, $0.weight) },
+                map: map, adds: adds, codec: combineCodec, scratch: scratch, into: sum)
+            var expected = resting.mutableRow(0)
+            resting.codec.encode(sum.row(0), into: &expected)
+            let isRight = combined.row(token).holdsSameBytes(
+                at: 0, as: resting.row(0), at: 0, count: resting.rowBytes)
+            if !isRight { wrong += 1 }
+        }
+        return wrong
+    }
+}

@@ -1,0 +1,106 @@
+import Foundation
+import Models
+
+extension ModelBenchmark {
+    /// Memory at its fullest, in bytes: who holds it.
+    public struct MemoryFigure: Sendable, Codable {
+        /// Packed weights.
+        public var weights = 0
+        /// Pages of the checkpoint's files that are mapped here: embeddings of tokens that came.
+        public var mappedWeights = 0
+        /// The latent cache.
+        public var cache = 0
+        /// The largest tensor of activations.
+        public var largestActivation = 0
+        /// What the system counts as resident, all of the program included.
+        public var resident = 0
+        /// The most that was resident while the weights were loaded; 0 unless it was measured.
+        public var peakLoading = 0
+
+        /// Everything that is neither weights nor cache.
+        public var beyond: Int { resident - weights - mappedWeights - cache }
+
+        /// What `beyond` may be: 200 MB and the largest activation.
+        public var limit: Int { Self.allowance + largestActivation }
+
+        /// The program, its libraries, scratch and all activations but the largest.
+        private static let allowance = 200_000_000
+
+        /// No figures yet.
+        public init() {}
+
+        enum CodingKeys: String, CodingKey {
+            case weights, cache, resident
+            case mappedWeights = "mapped_weights"
+            case largestActivation = "largest_activation"
+            case peakLoading = "peak_loading"
+        }
+
+        /// Keeps what the process holds now if that is the most so far.
+        mutating func note(_ model: Model, cache: Int) {
+            let now = ResidentMemory.now
+            guard now > resident else { return }
+            weights = model.packedByteCount
+            mappedWeights = ResidentMemory.mapped(from: model.checkpointPaths)
+            largestActivation = model.largestActivationBytes
+            (self.cache, resident) = (cache, now)
+        }
+    }
+}
+
+/// What the system counts as this process's memory; 0 where it keeps no count.
+public enum ResidentMemory {
+    /// Bytes that are resident now.
+    public static var now: Int { bytes(of: "VmRSS:", in: "/proc/self/status") }
+
+    /// The most bytes that were resident at once since the start, or since `forgetPeak`.
+    public static var peak: Int { bytes(of: "VmHWM:", in: "/proc/self/status") }
+
+    /// Lets `peak` begin anew from what is resident now; where the system refuses, it stays.
+    public static func forgetPeak() {
+        guard let file = FileHandle(forWritingAtPath: "/proc/self/clear_refs") else { return }
+        file.write(Data("5".utf8))
+    }
+
+    /// Bytes of the machine's memory that nobody uses or that can be had without swapping, files'
+    /// pages included.
+    public static var free: Int { bytes(of: "MemAvailable:", in: "/proc/meminfo") }
+
+    /// Bytes of some files that are mapped and resident now.
+    static func mapped(from paths: [String]) -> Int {
+        guard let map = text(of: "/proc/self/smaps") else { return 0 }
+        let names = Set(paths.map { URL(filePath: $0).resolvingSymlinksInPath().path })
+        var isOurs = false
+        var total = 0
+        for line in map.split(separator: "\n") {
+            if line.hasPrefix("Rss:") {
+                if isOurs { total += kibibytes(line) << 10 }
+            } else if let path = line.firstIndex(of: "/") {
+                isOurs = names.contains(String(line[path...]))
+            } else if line.first?.isUppercase == false {
+                isOurs = false
+            }
+        }
+        return total
+    }
+
+    private static func bytes(of key: String, in path: String) -> Int {
+        guard let text = text(of: path),
+            let line = text.split(separator: "\n").first(where: { $0.hasPrefix(key) })
+        else { return 0 }
+        return kibibytes(line) << 10
+    }
+
+    /// All of a file whose size the system does not tell.
+    private static func text(of path: String) -> String? {
+        guard let file = FileHandle(forReadingAtPath: path),
+            let bytes = try? file.readToEnd()
+        else { return nil }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// `VmRSS:     1234 kB` is 1234.
+    private static func kibibytes(_ line: Substring) -> Int {
+        line.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
+    }
+}

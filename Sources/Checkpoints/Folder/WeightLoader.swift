@@ -1,0 +1,217 @@
+import Synchronization
+public import Tensors
+
+/// How far loading is.
+public struct LoadProgress: Sendable {
+    /// Bytes of the checkpoint packed so far.
+    public let loadedBytes: Int
+    /// Bytes that this rank will pack.
+    public let totalBytes: Int
+    /// Time since loading began.
+    public let elapsed: Duration
+
+    /// Bytes per second since loading began.
+    public var bytesPerSecond: Double {
+        let seconds = elapsed / .seconds(1)
+        return seconds > 0 ? Double(loadedBytes) / seconds : 0
+    }
+
+    /// Time to go at the present rate, nil before the first byte.
+    public var remaining: Duration? {
+        guard bytesPerSecond > 0 else { return nil }
+        return .seconds(Double(totalBytes - loadedBytes) / bytesPerSecond)
+    }
+}
+
+/// Turns tensors of a checkpoint into packed weights, all threads at once.
+///
+/// Asking for a weight checks its name, shape and type at once and reads nothing; `load` then
+/// packs everything in the order of the files. So a wrong checkpoint fails before the first byte
+/// of a matrix is read, and of what is packed nothing but a few rows is ever resident twice.
+public final class WeightLoader {
+    /// A weight that `load` will fill.
+    public final class Slot {
+        fileprivate var stored: Weight?
+
+        /// The packed weight; ask after `load`.
+        public var weight: Weight {
+            guard let stored else { preconditionFailure("a weight is used before it is loaded") }
+            return stored
+        }
+    }
+
+    /// A part of a matrix to pack.
+    private struct Part {
+        let rows: Range<Int>?
+        let transposed: Bool
+        let slot: Slot
+    }
+
+    /// A matrix and everything that is packed from it.
+    private struct Matrix {
+        let place: Checkpoint.Located
+        let scales: [Float]
+        let format: NumberFormat
+        var parts: [Part]
+    }
+
+    /// A piece of a weight: what a thread does at a time.
+    private struct Task {
+        let place: Checkpoint.Located
+        let packing: WeightPacking
+        let piece: Int
+    }
+
+    private let checkpoint: Checkpoint
+    private var matrices: [Matrix] = []
+
+    public init(_ checkpoint: Checkpoint) { self.checkpoint = checkpoint }
+
+    /// Bytes that `load` will read.
+    public var byteCount: Int { matrices.reduce(0) { $0 + $1.place.entry.bytes.count } }
+
+    // MARK: - Asking
+
+    /// Asks for a whole matrix `[outputs, inputs]`.
+    public func matrix(_ name: String, outputs: Int, inputs: Int) throws -> Slot {
+        try parts(name, outputs: outputs, inputs: inputs, [(nil, false)])[0]
+    }
+
+    /// Asks for several parts of one matrix, which is read once.
+    public func parts(
+        _ name: String, outputs: Int, inputs: Int, _ cuts: [(rows: Range<Int>?, transposed: Bool)]
+    ) throws -> [Slot] {
+        let place = try checkpoint.locate(name)
+        try check(place, name: name, shape: [outputs, inputs])
+        let format: NumberFormat
+        switch place.entry.type {
+        case .float32: format = .float32
+        case .bfloat16: format = .bfloat16
+        case .float8e4m3: format = .float8e4m3
+        default:
+            throw fault(place, "dtype \(place.entry.type.rawValue) is none of F32, BF16, F8_E4M3")
+        }
+        let scales =
+            format == .float8e4m3
+            ? try self.scales(of: name, outputs: outputs, inputs: inputs) : []
+        let parts = cuts.map { Part(rows: $0.rows, transposed: $0.transposed, slot: Slot()) }
+        matrices.append(
+            Matrix(place: place, scales: scales, format: format, parts: parts))
+        return parts.map(\.slot)
+    }
+
+    /// Reads a small tensor now, widened to `[1, count]`.
+    public func vector(_ name: String, count: Int) throws -> Tensor {
+        let place = try checkpoint.locate(name)
+        try check(place, name: name, shape: [count])
+        let format: NumberFormat
+        switch place.entry.type {
+        case .float32: format = .float32
+        case .bfloat16: format = .bfloat16
+        default:
+            throw fault(place, "dtype \(place.entry.type.rawValue) is neither F32 nor BF16")
+        }
+        let values = Quantisation.widened(try checkpoint.readBytes(of: place), as: format)
+        guard values.allSatisfy(\.isFinite) else {
+            throw fault(place, "holds a value that is not finite")
+        }
+        return Tensor(rows: 1, columns: count, values: values)
+    }
+
+    // MARK: - Loading
+
+    /// Packs everything that was asked for.
+    ///
+    /// - Parameter progress: Called now and then, from the caller's thread.
+    public func load(pool: ThreadPool, progress: ((LoadProgress) -> Void)?) throws {
+        let tasks = try makeTasks()
+        let total = byteCount
+        let start = ContinuousClock.now
+        let next = Atomic(0)
+        let loaded = Atomic(0)
+        let failure = Mutex<(any Error)?>(nil)
+        pool.run { thread, _ in
+            var reported = ContinuousClock.now
+            while true {
+                let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
+                guard index < tasks.count, failure.withLock({ $0 == nil }) else { return }
+                let task = tasks[index]
+                do throws(FileError) {
+                    try task.packing.pack(task.piece, pool: pool, thread: thread)
+                } catch {
+                    let fault = fault(task.place, "\(error.call): \(error.reason)")
+                    failure.withLock { $0 = $0 ?? fault }
+                    return
+                }
+                loaded.wrappingAdd(
+                    task.packing.byteCount / task.packing.pieceCount, ordering: .relaxed)
+                let now = ContinuousClock.now
+                if thread == 0, let progress, now - reported > .milliseconds(100) {
+                    reported = now
+                    progress(
+                        LoadProgress(
+                            loadedBytes: loaded.load(ordering: .relaxed), totalBytes: total,
+                            elapsed: now - start))
+                }
+            }
+        }
+        if let error = failure.withLock({ $0 }) { throw error }
+        progress?(
+            LoadProgress(loadedBytes: total, totalBytes: total, elapsed: .now - start))
+        matrices = []
+    }
+
+    /// Reserves the memory of every weight and lists the pieces in the order of the files.
+    private func makeTasks() throws -> [Task] {
+        var tasks: [Task] = []
+        let order = matrices.sorted { a, b in
+            (a.place.shardIndex, a.place.entry.bytes.lowerBound)
+                < (b.place.shardIndex, b.place.entry.bytes.lowerBound)
+        }
+        for matrix in order {
+            let shape = matrix.place.entry.shape
+            for part in matrix.parts {
+                let packing = try WeightPacking(
+                    checkpoint.shards[matrix.place.shardIndex], bytes: matrix.place.entry.bytes,
+                    format: matrix.format, outputs: shape[0], inputs: shape[1],
+                    scales: matrix.scales, rows: part.rows, transposed: part.transposed)
+                part.slot.stored = packing.weight
+                tasks += (0 ..< packing.pieceCount).map {
+                    Task(place: matrix.place, packing: packing, piece: $0)
+                }
+            }
+        }
+        return tasks
+    }
+
+    // MARK: - Checking
+
+    /// Reads and checks the block scales of an FP8 matrix.
+    private func scales(of name: String, outputs: Int, inputs: Int) throws -> [Float] {
+        let scaleName = name + "_scale_inv"
+        let place = try checkpoint.locate(scaleName)
+        try check(place, name: scaleName, shape: [(outputs + 127) / 128, (inputs + 127) / 128])
+        guard place.entry.type == .float32 else {
+            throw fault(place, "dtype \(place.entry.type.rawValue) is not F32")
+        }
+        let columns = place.entry.shape[1]
+        let values = Quantisation.widened(try checkpoint.readBytes(of: place), as: .float32)
+        for (index, value) in values.enumerated() where !value.isFinite {
+            throw fault(
+                place,
+                "block [\(index / columns), \(index % columns)] has scale \(value); a scale is "
+                    + "finite")
+        }
+        return values
+    }
+
+    private func check(_ place: Checkpoint.Located, name: String, shape: [Int]) throws {
+        guard place.entry.shape == shape else {
+            throw fault(place, "shape \(place.entry.shape); config.json makes it \(shape)")
+        }
+    }
+
+    private func fault(_ place: Checkpoint.Located, _ fact: String) -> CheckpointError {
+        .tensor(file: checkpoint.file(of: place), name: place.entry.name, fact: fact)
+    }
+}

@@ -1,0 +1,129 @@
+/// Follows one text through its grammar, and says which token may come next.
+///
+/// 1. A token is allowed only if the text can still be completed within the tokens that are left,
+///    at one byte per token. A byte-level vocabulary has every single byte, so a text that starts
+///    completable always ends complete: also at the limit of tokens.
+public struct ConstrainedText {
+    private let automaton: GrammarAutomaton
+    private let cache: GrammarCache
+    private let vocabulary: ConstraintVocabulary
+    private var state: GrammarState
+    /// Steps that `append` took since the last mask.
+    private var owed = 0
+
+    /// - Parameter cache: Where automata of schemas are kept, if not for this text alone.
+    /// - Throws: `GrammarError.invalid` for a schema that cannot be used, or for fewer
+    ///   tokens than the shortest document has bytes.
+    public init(
+        _ constraint: OutputConstraint, vocabulary: ConstraintVocabulary, maxNewTokens: Int,
+        cache: GrammarCache = GrammarCache()
+    ) throws(GrammarError) {
+        self.cache = cache
+        automaton = try cache.automaton(of: constraint)
+        let grammar = automaton.grammar
+        self.vocabulary = vocabulary
+        state = GrammarState(grammar)
+        let shortest = grammar.shortest(of: grammar.start)
+        guard shortest <= maxNewTokens else {
+            throw .invalid(
+                "max_tokens is \(maxNewTokens): the shortest document that the response "
+                    + "format allows may need \(shortest)", parameter: "max_tokens")
+        }
+    }
+
+    /// The grammar of a constraint.
+    static func compile(_ constraint: OutputConstraint) throws(GrammarError) -> Grammar {
+        do {
+            switch constraint {
+            case .jsonObject: return try SchemaCompiler.anyObject()
+            case .jsonSchema(let text): return try SchemaCompiler.compile(text)
+            case .choice(let texts): return try SchemaCompiler.choice(texts)
+            }
+        } catch {
+            throw .invalid("\(error)", parameter: "response_format")
+        }
+    }
+
+    /// Whether the text is complete and nothing may follow but its end.
+    public var isFinal: Bool { state.isFinal }
+
+    /// Whether the text may end here.
+    public var isComplete: Bool { state.isComplete }
+
+    /// Which tokens may come next, by id, when `remaining` tokens are left.
+    ///
+    /// Some may, unless it throws, or the text is complete and the vocabulary has no end.
+    ///
+    /// - Parameter spent: What finding it took, and coming here, is added, in steps of a walk.
+    /// - Throws: `GrammarError.invalid` if that would take more than a walk may use.
+    public mutating func mask(remaining: Int, spent: inout Int) throws(GrammarError) -> [Bool] {
+        var mask = Array(repeating: false, count: vocabulary.trie.tokenCount)
+        var isEmpty = true
+        for choice in try choices(&spent) where Int(choice.shortest) <= remaining - 1 {
+            mask[Int(choice.token)] = true
+            isEmpty = false
+        }
+        if state.isComplete {
+            for token in vocabulary.endTokens where mask.indices.contains(token) {
+                mask[token] = true
+            }
+        } else if isEmpty {
+            throw .invalid(
+                "no token of the vocabulary continues what the response format allows "
+                    + "within the \(remaining) that are left", parameter: "response_format")
+        }
+        return mask
+    }
+
+    private mutating func choices(
+        _ spent: inout Int
+    ) throws(GrammarError) -> [TokenTrie.Choice] {
+        spent += owed
+        owed = 0
+        cache.makeRoom()
+        let id = automaton.id(of: state)
+        if let choices = automaton.choices(id) { return choices }
+        var walk = automaton.walk()
+        let choices = vocabulary.trie.choices(from: id, in: automaton, &walk)
+        spent += walk.spent
+        guard let choices else {
+            throw .invalid(
+                "the response format is too expensive: to see which single bytes may come "
+                    + "next takes more than \(walk.reached ?? "") (GrammarAutomaton.WalkLimits)",
+                parameter: "response_format")
+        }
+        automaton.keep(choices, of: id)
+        return choices
+    }
+
+    /// Moves past a token that was chosen.
+    ///
+    /// - Throws: `GrammarError.forbidden` for a token that may not come next; the text stays.
+    public mutating func append(_ token: Int) throws(GrammarError) {
+        cache.makeRoom()
+        var walk = automaton.walk()
+        defer { owed += walk.spent }
+        let bytes = vocabulary.bytes.indices.contains(token) ? vocabulary.bytes[token] : []
+        var end = bytes.isEmpty ? nil : automaton.id(of: state)
+        for byte in bytes { end = end.flatMap { automaton.next($0, byte: byte, &walk) } }
+        guard let end else {
+            throw .forbidden(token: token)
+        }
+        state = automaton.state(end)
+    }
+}
+
+/// What constrained decoding needs to know of a tokenizer.
+///
+/// Made once per model.
+public struct ConstraintVocabulary: Sendable {
+    let bytes: [[UInt8]]
+    let endTokens: [Int]
+    let trie: TokenTrie
+
+    public init(bytes: [[UInt8]], endTokens: [Int]) {
+        self.bytes = bytes
+        self.endTokens = endTokens
+        trie = TokenTrie(bytes)
+    }
+}

@@ -1,0 +1,66 @@
+/// The automata of one rank: keeps those of the schemas that were asked for last, so that a schema
+/// is compiled once, however many texts it constrains, and bounds what all of them hold.
+public final class GrammarCache {
+    /// Schemas that are kept while no text uses them.
+    static let limit = 4
+
+    /// Bytes of the states and masks of all automata, those that only texts use included; the
+    /// mask found last may come on top, with 129,000 tokens up to two megabytes.
+    static let byteLimit = 128 << 20
+
+    private struct Weak {
+        weak var automaton: GrammarAutomaton?
+    }
+
+    private let limits: GrammarAutomaton.WalkLimits
+    private let byteLimit: Int
+    /// Latest last.
+    private var held: [(constraint: OutputConstraint, automaton: GrammarAutomaton)] = []
+    /// All automata that this cache or a text still uses.
+    private var alive: [Weak] = []
+
+    /// A cache that holds nothing yet.
+    public convenience init() { self.init(byteLimit: Self.byteLimit) }
+
+    init(
+        limits: GrammarAutomaton.WalkLimits = GrammarAutomaton.WalkLimits(),
+        byteLimit: Int = GrammarCache.byteLimit
+    ) {
+        self.limits = limits
+        self.byteLimit = byteLimit
+    }
+
+    /// Bytes that all automata hold now.
+    var byteCount: Int { alive.reduce(0) { $0 + ($1.automaton?.byteCount ?? 0) } }
+
+    /// The automaton of a constraint.
+    ///
+    /// - Throws: `GrammarError.invalid` for a schema that cannot be used.
+    func automaton(of constraint: OutputConstraint) throws(GrammarError) -> GrammarAutomaton {
+        if let place = held.firstIndex(where: { $0.constraint == constraint }) {
+            held.append(held.remove(at: place))
+        } else {
+            let grammar = try ConstrainedText.compile(constraint)
+            let automaton = GrammarAutomaton(grammar, limits: limits)
+            if held.count == Self.limit { held.removeFirst() }
+            held.append((constraint, automaton))
+            alive.removeAll { $0.automaton == nil }
+            alive.append(Weak(automaton: automaton))
+        }
+        return held[held.count - 1].automaton
+    }
+
+    /// Makes room for one walk: the automaton that holds most forgets first, and finds its states
+    /// and masks anew when they are needed.
+    ///
+    /// Invalidates the names of all states that were returned earlier.
+    func makeRoom() {
+        var total = byteCount
+        while total > max(0, byteLimit - limits.bytes),
+            let largest = alive.compactMap(\.automaton).max(by: { $0.byteCount < $1.byteCount })
+        {
+            total -= largest.byteCount
+            largest.forget()
+        }
+    }
+}

@@ -1,0 +1,16 @@
+/// What the generated text must be.
+public enum OutputConstraint: Codable, Hashable, Sendable {
+    /// Any JSON object.
+    case jsonObject
+    /// A JSON document that satisfies this JSON Schema, itself JSON text.
+    case jsonSchema(String)
+    /// One of these strings.
+    case choice([String])
+}
+
+extension OutputConstraint {
+    /// Checks that the constraint can be used at all, as an engine would.
+    ///
+    /// - Throws: `GrammarError.invalid` with the place in the schema and the fact.
+    public func check() throws(GrammarError) { _ = try ConstrainedText.compile(self) }
+}

@@ -1,0 +1,147 @@
+public import Checkpoints
+import Encoding
+import Foundation
+import Language
+public import Tensors
+
+/// Makes a checkpoint of random weights, of any shape: for benchmarks, and for tests that need a
+/// model larger than can be kept.
+public struct RandomCheckpoint: Sendable {
+    /// How projections are stored.
+    public enum Format: String, Sendable, CaseIterable {
+        case bfloat16 = "bf16"
+        /// e4m3 with 128x128 scales, of the same values rounded to bf16: what `convert
+        /// bf16-to-fp8` makes of the bf16 checkpoint.
+        case float8 = "fp8"
+    }
+
+    /// Bytes of a file at most, unless one tensor is larger.
+    private static let shardBytes = 4_000_000_000
+    /// Standard deviation of matrices where `config.json` gives no `initializer_range`.
+    private static let defaultRange: Float = 0.02
+    /// Standard deviation of the gate's selection bias: it shifts choices without fixing them.
+    private static let biasRange: Float = 0.01
+
+    private let layout: CheckpointLayout
+    private let configurationText: String
+    private let range: Float
+    private let random: CounterRandom
+    private let isFloat8: Bool
+
+    /// - Parameters:
+    ///   - configurationFile: A `config.json`.
+    ///   - seed: The same seed gives the same bytes.
+    public init(configurationFile: String, seed: UInt64, format: Format) throws {
+        guard let data = FileManager.default.contents(atPath: configurationFile) else {
+            throw CheckpointError.file(configurationFile, fact: "cannot be read")
+        }
+        let configuration = try ModelConfiguration.parse(data, file: configurationFile)
+        isFloat8 = format == .float8
+        configurationText = try FormatConversion.configuration(
+            [UInt8](data), isFloat8: isFloat8, file: configurationFile)
+        var reader = JSONReader([UInt8](data))
+        let given = try reader.value()["initializer_range"]?.double
+        range =
+            given.map { Float($0) }.flatMap { $0 > 0 && $0 < 10 ? $0 : nil }
+            ?? Self.defaultRange
+        random = CounterRandom(seed: seed)
+        layout = CheckpointLayout(configuration)
+    }
+
+    /// Bytes of tensors that `write` will write.
+    public var byteCount: Int {
+        shards.reduce(0) { $0 + $1.tensors.reduce(0) { $0 + $1.byteCount } }
+    }
+
+    private var shards: [OutputShard] {
+        var groups: [[OutputTensor]] = [[]]
+        var size = 0
+        for tensor in layout.tensors {
+            let stored = layout.stored(tensor, isFloat8: isFloat8)
+            let bytes = stored.reduce(0) { $0 + $1.byteCount }
+            if size + bytes > Self.shardBytes && size > 0 {
+                groups.append([])
+                size = 0
+            }
+            groups[groups.count - 1] += stored
+            size += bytes
+        }
+        guard groups.count > 1 else {
+            return [OutputShard(file: "model.safetensors", tensors: groups[0])]
+        }
+        func number(_ value: Int) -> String {
+            String(repeating: "0", count: max(0, 5 - "\(value)".count)) + "\(value)"
+        }
+        return groups.enumerated().map { index, tensors in
+            let file = "model-\(number(index + 1))-of-\(number(groups.count)).safetensors"
+            return OutputShard(file: file, tensors: tensors)
+        }
+    }
+
+    /// Writes the checkpoint into the new folder `directory`.
+    public func write(
+        to directory: String, pool: ThreadPool, progress: ((LoadProgress) -> Void)? = nil
+    ) throws {
+        let shards = shards
+        let writer = try CheckpointWriter(directory: directory)
+        do {
+            try writer.writeShards(
+                shards, pool: pool, progress: progress,
+                derived: { $0.name.hasSuffix("_scale_inv") }, encode: encode)
+            if shards.count > 1 { try writer.writeIndex(shards) }
+            try writer.write(configurationText, to: "config.json")
+            try writer.commit()
+        } catch {
+            try writer.abandon()
+            throw error
+        }
+    }
+
+    private func encode(_ tensor: OutputTensor, _ rows: Range<Int>) -> [CheckpointWriter.Piece] {
+        let values = Tensor(rows: rows.count, columns: tensor.columns)
+        if tensor.shape.count == 1 && tensor.type == .bfloat16 {
+            values.fill(1)
+        } else {
+            let scale = tensor.shape.count == 1 ? Self.biasRange : range
+            fill(values, tensor.name, first: rows.lowerBound * tensor.columns, scale)
+        }
+        let offset = rows.lowerBound * tensor.columns * tensor.type.byteCount
+        switch tensor.type {
+        case .float32:
+            let bytes = values.values.flatMap { value in
+                (0 ..< 4).map { UInt8(truncatingIfNeeded: value.bitPattern >> ($0 * 8)) }
+            }
+            return [.init(name: tensor.name, offset: offset, bytes: bytes)]
+        case .float8e4m3:
+            var span = values.mutableSpan
+            for index in 0 ..< span.count {
+                span[index] = Quantisation.bfloat16(Quantisation.bfloat16(nearest: span[index]))
+            }
+            return float8Pieces(tensor, values, rows)
+        default:
+            return [
+                .init(
+                    name: tensor.name, offset: offset,
+                    bytes: Quantisation.bfloat16Bytes(values.span))
+            ]
+        }
+    }
+
+    /// Fills with values of a bell curve: the sum of four uniform numbers of 16 bits, cut from one
+    /// draw, has the variance of 4/12 of their squared range.
+    private func fill(_ values: Tensor, _ name: String, first: Int, _ deviation: Float) {
+        let key = random.bits(Int(truncatingIfNeeded: FNV1a.hash(name.utf8)), .weight)
+        let unit = deviation / 37837.23
+        var span = values.mutableSpan
+        for index in 0 ..< span.count {
+            let counter = UInt64(truncatingIfNeeded: first + index)
+            let bits = SplitMix64.mix(key &+ counter &* 0x9E37_79B9_7F4A_7C15)
+            let sum =
+                Int32(truncatingIfNeeded: bits & 0xFFFF)
+                &+ Int32(truncatingIfNeeded: bits >> 16 & 0xFFFF)
+                &+ Int32(truncatingIfNeeded: bits >> 32 & 0xFFFF)
+                &+ Int32(truncatingIfNeeded: bits >> 48)
+            span[index] = Float(sum &- 131070) * unit
+        }
+    }
+}

@@ -1,0 +1,52 @@
+import Foundation
+import Synchronization
+import Topology
+public import Transport
+public import TransportTesting
+
+/// Runs `body` once per rank of a loopback fabric, each on a thread of its own, and returns what
+/// they returned in rank order; rethrows the error of the lowest rank that threw.
+public func onRanks<Result: Sendable>(
+    _ count: Int, nodes: [Int]? = nil,
+    _ body: @escaping @Sendable (any Fabric) throws -> Result
+) throws -> [Result] {
+    try onRanksCatching(count, nodes: nodes, body).map { try $0.get() }
+}
+
+/// As `onRanks`, but hands back each rank's own ending.
+///
+/// - Parameter time: The time that the ranks live in, if it is not the machine's.
+public func onRanksCatching<Value: Sendable>(
+    _ count: Int, nodes: [Int]? = nil, in time: ManualClock? = nil,
+    _ body: @escaping @Sendable (any Fabric) throws -> Value
+) throws -> [Result<Value, any Error>] {
+    let fabrics = try makeLoopbackFabrics(rankCount: count) {
+        $0.nodes = nodes
+        if let time { $0.clock = time.clock }
+    }
+    let endings = Mutex([Result<Value, any Error>?](repeating: nil, count: count))
+    let play: @Sendable (any Fabric) -> Void = { fabric in
+        let ending = Result { try body(fabric) }
+        endings.withLock { $0[fabric.rank.rawValue] = ending }
+    }
+    if let time {
+        time.run(threads: count) { play(fabrics[$0]) }
+    } else {
+        runOnThreads(fabrics, play)
+    }
+    for fabric in fabrics { fabric.close() }
+    return endings.withLock { $0.map { $0! } }
+}
+
+private func runOnThreads(_ fabrics: [any Fabric], _ body: @escaping @Sendable (any Fabric) -> Void)
+{
+    let group = DispatchGroup()
+    for fabric in fabrics {
+        group.enter()
+        Thread.detachNewThread {
+            body(fabric)
+            group.leave()
+        }
+    }
+    group.wait()
+}
