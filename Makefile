@@ -1,6 +1,6 @@
 # Two commands do all set-up on a fresh Debian machine: `make demo` and `make test`.
 
-BUILD_PACKAGES = libucx-dev libibverbs-dev librdmacm-dev pkg-config
+BUILD_PACKAGES = libucx-dev libibverbs-dev librdmacm-dev libssl-dev pkg-config
 RDMA_PACKAGES = qemu-system-x86 kmod cpio zstd busybox-static perftest ibverbs-utils \
 	ibverbs-providers iproute2 ucx-utils
 TEST_PACKAGES = python3-venv iproute2 ucx-utils openmpi-bin libopenmpi-dev

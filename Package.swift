@@ -14,7 +14,6 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
@@ -29,6 +28,9 @@ let package = Package(
         .target(
             name: "CFabric", exclude: ["README.md"], cSettings: plainC(),
             linkerSettings: ["ucp", "ucs", "ibverbs", "rdmacm"].map { .linkedLibrary($0) }),
+        .target(
+            name: "CCrypto", exclude: ["README.md"], cSettings: plainC(),
+            linkerSettings: [.linkedLibrary("crypto")]),
         .target(
             name: "CKernels", exclude: ["README.md"],
             cSettings: plainC() + [.headerSearchPath(".")]),
@@ -64,7 +66,7 @@ let package = Package(
                 "Tensors", "Encoding", "Topology", hummingbird, hummingbirdCore, nio, httpTypes,
                 lifecycle, signals, log,
             ]),
-        room("Cluster", ["Encoding", "Topology", log, yams, nio, nioPosix, nioExtras, crypto]),
+        room("Cluster", ["CCrypto", "Encoding", "Topology", log, yams, nio, nioPosix, nioExtras]),
 
         // Whatever measures; nothing of the product imports it.
         room(
@@ -154,7 +156,6 @@ let package = Package(
 
 // Libraries from outside, named once.
 var arguments: Target.Dependency { library("ArgumentParser", of: "swift-argument-parser") }
-var crypto: Target.Dependency { library("Crypto", of: "swift-crypto") }
 var log: Target.Dependency { library("Logging", of: "swift-log") }
 var nio: Target.Dependency { library("NIOCore", of: "swift-nio") }
 var nioPosix: Target.Dependency { library("NIOPosix", of: "swift-nio") }
