@@ -34,7 +34,7 @@ struct TrainPlace: ParsableArguments {
         let job = try reporting { try TrainingJob.load(path: file) }
         if let teacher = job.teacher, !insideLab {
             do {
-                try await TeacherClient(teacher).record(for: job)
+                try TeacherClient(teacher).record(for: job)
             } catch { return try reporting { throw error } }
         }
         try reporting { try run(job, launch, command) }
