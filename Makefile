@@ -1,4 +1,5 @@
-# Two commands do all set-up on a fresh Debian machine: `make demo` and `make test`.
+# Two commands do all set-up on a fresh Debian machine: `make demo` and `make test`. `make help` lists
+# every target by the text behind its `##`.
 
 BUILD_PACKAGES = libucx-dev libibverbs-dev librdmacm-dev libssl-dev pkg-config
 RDMA_PACKAGES = qemu-system-x86 kmod cpio zstd busybox-static perftest ibverbs-utils \
@@ -11,21 +12,35 @@ TEXT_PACKAGES = debian-policy
 NEON_PACKAGES = qemu-user libc6-dev-arm64-cross libgcc-12-dev-arm64-cross \
 	binutils-aarch64-linux-gnu
 
+PACKAGING_PACKAGES = dpkg-dev xz-utils
+PACKAGING_TEST_PACKAGES = debootstrap iproute2
+
+# Seconds of processor time that the first build takes, with the tests' part of it and without
+# (docs/benchmarks.md has the measurement).
+BUILD_SECONDS = 800
+TEST_SECONDS = 1500
+
+# Where `make install` puts things; DESTDIR goes before it.
+PREFIX ?= /usr/local
+
 # The question the small model was trained to answer.
 QUESTION = Tell me a story about dog and ball.
 
 .PHONY: build demo train-example test test-neon fuzz bench-llama test-rdma test-clients lint \
-	test-docs benchmarks format clean
+	test-docs test-package benchmarks format clean install package commands help
 
-build:
+build: ## compiles everything the product needs
 	@.ci/install $(BUILD_PACKAGES)
 	.ci/build build
 
-demo: build
+demo: ## builds, launches a coordinator and 4 workers, streams a story, serves until Ctrl-C
+	@.ci/expect "Builds Apus, launches 4 ranks, asks for a story, and serves until Ctrl-C." \
+		$(BUILD_SECONDS)
+	@$(MAKE) --no-print-directory build
 	.build/release/apus launch cluster/local.yaml --ranks 4 --ask "$(QUESTION)"
 
 # A few minutes of DualPipe over two ranks on the Debian Policy Manual; then the model speaks.
-train-example: build
+train-example: build ## trains a small model on the Debian Policy Manual, then lets it speak
 	@.ci/install $(TEXT_PACKAGES)
 	.build/release/apus train cluster/training/policy.yaml
 	rm -rf .build/policy-model
@@ -35,55 +50,76 @@ train-example: build
 		--temperature 0.7 --top-p 0.9 --seed 2 --max-new-tokens 100
 
 # One test at a time: many hold deadlines, and two cores are few.
-test: lint
+test: lint ## builds and runs every test, among them real jobs and PyTorch as the judge
+	@.ci/expect "Runs every test, one at a time: several minutes besides building." $(TEST_SECONDS)
 	@.ci/install $(BUILD_PACKAGES) $(TEST_PACKAGES)
 	APUS_PYTHON="$$(.ci/python)" && export APUS_PYTHON && .ci/build test --no-parallel
 
 # The kernels of aarch64, cross-compiled, run under qemu's user emulation.
-test-neon:
+test-neon: ## tests the kernels of aarch64
 	@.ci/install $(NEON_PACKAGES)
 	Tests/Reference/neon_check.sh
 
 # A million inputs for each reader of a checkpoint's files, and for the decoders of the control plane
 # and of Transport, under the address sanitizer.
-fuzz:
+fuzz: ## feeds a million hostile inputs to each reader of bytes
 	Tests/Fuzz/run
 	Tests/Fuzz/run-control
 	Tests/Fuzz/run-transport
 
 # Prefill and decode beside llama.cpp (PyPI's llama-cpp-python), same weights, on an idle machine:
 # about an hour the first time, 15 minutes later. Interrupted, it goes on where it was.
-bench-llama: build
+bench-llama: build ## measures prefill and decode beside llama.cpp
 	@.ci/install $(TEST_PACKAGES)
 	"$$(.ci/python)" Tests/Reference/bench_llama.py .build/release/apus .build/llama-cpp
 
 # RDMA in a virtual machine with Soft-RoCE: links of 2 and 4 ranks, perftest beside them, a killed
 # rank. Needs no RDMA device and no KVM.
-test-rdma: build
+test-rdma: build ## tests RDMA in a virtual machine
 	@.ci/install $(RDMA_PACKAGES)
 	cluster/soft-roce/test.sh .build/soft-roce .build/release/apus
 
 # Real clients from PyPI against a server: openai, langchain-openai, llm, lm_eval, schemathesis.
-test-clients: build
+test-clients: build ## tries clients from PyPI against a server
 	@.ci/install $(TEST_PACKAGES)
 	Tests/EndToEnd/Clients/run
 
-lint:
+lint: ## checks the format of Swift files
 	swift format lint --strict --recursive Package.swift Sources Tests
 
-format:
+format: ## rewrites Swift files in the one format
 	swift format --in-place --recursive Package.swift Sources Tests
 
 # Runs the commands of every tutorial, of the how-to guides that have some, and of the examples, as a
 # reader would. Ports 8080 and 8443 must be free; the lab of a tutorial needs root.
-test-docs: build
+test-docs: build ## runs the commands of the documents and examples
 	@.ci/install $(DOCUMENT_PACKAGES)
 	Tests/Documents/run docs/tutorials/*.md docs/how-to/convert-a-checkpoint.md \
 		docs/how-to/nginx.md Examples/*/README.md Tests/Documents/*.md
 
 # Writes docs/benchmarks.md from the committed results.
-benchmarks:
+benchmarks: ## writes docs/benchmarks.md from the committed results
 	docs/benchmarks/render
 
-clean:
+# Programs that hold the Swift runtime, man pages, completions, the demo's model, examples.
+install: build ## installs the programs below PREFIX (/usr/local), with DESTDIR before it
+	.ci/link .build/package/apus
+	.ci/stage .build/package/apus "$(DESTDIR)$(PREFIX)"
+
+package: build ## makes a Debian package and a tarball in .build/package
+	@.ci/install $(PACKAGING_PACKAGES)
+	.ci/package
+
+# Needs root, and a Debian mirror.
+test-package: package ## installs the package in a fresh Debian without Swift, uses and removes it
+	@.ci/install $(PACKAGING_TEST_PACKAGES)
+	Tests/Packaging/run
+
+commands: build ## writes docs/reference/commands.md from what the programs say
+	docs/reference/render-commands
+
+clean: ## removes everything that was built
 	rm -rf .build
+
+help: ## lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
