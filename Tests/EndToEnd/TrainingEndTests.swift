@@ -5,10 +5,10 @@ import Testing
 /// How training jobs end before their time: by ranks that stall, by people, by their output.
 @Suite(.serialized) struct TrainingEndTests {
     typealias Training = TrainingJobTests.Training
-    private static let two = "schedule: dualpipe\npipeline_ranks: 2"
+    private static let two = "schedule: dualpipe\npipelineRanks: 2"
 
     @Test func `a rank that stalls is named as the job numbers it, whoever waited for it`() throws {
-        let training = try Training(Self.two + "\ndata_ranks: 2")
+        let training = try Training(Self.two + "\ndataRanks: 2")
         try training.start()
         training.waitUntil(steps: 2)
         kill(try #require(training.worker(rank: 3)), SIGSTOP)

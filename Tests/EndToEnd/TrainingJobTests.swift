@@ -23,9 +23,9 @@ import Testing
                 train: [text.jsonl]
                 output: run
                 steps: 12
-                sequence_length: 64
-                micro_batches: 4
-                checkpoint_every: 3
+                sequenceLength: 64
+                microBatches: 4
+                checkpointEvery: 3
                 \(more)
                 """)
         }
@@ -99,7 +99,7 @@ import Testing
     @Test func `a killed rank ends the job with its name, and a resumed one repeats the losses`()
         throws
     {
-        let shape = "schedule: dualpipe\npipeline_ranks: 2"
+        let shape = "schedule: dualpipe\npipelineRanks: 2"
         let whole = try Training(shape)
         try whole.start()
         #expect(whole.wait() == 0, "\(whole.read("err"))")
@@ -120,7 +120,7 @@ import Testing
     }
 
     @Test func `bad input is one line and one exit code, before any process starts`() throws {
-        let training = try Training("pipeline_ranks: 3")
+        let training = try Training("pipelineRanks: 3")
         try training.start()
         #expect(training.wait() == 2)
         let message = "apus: 4 layers (num_hidden_layers) do not divide into 3 stages\n"
@@ -134,7 +134,7 @@ import Testing
         let training = try Training(
             """
             teacher: {url: "http://127.0.0.1:\(port)/v1", model: stories-fp8,
-              prompts: [prompts.txt], samples: 2, max_tokens: 40}
+              prompts: [prompts.txt], samples: 2, maxTokens: 40}
             """)
         try training.write("prompts.txt", "Once upon a time\nThe little dog\n")
         try training.start()
@@ -160,7 +160,7 @@ import Testing
 
     @Test(.enabled(if: geteuid() == 0, "network namespaces need root"))
     func `a lab trains to the losses of this machine, and a killed rank is named`() throws {
-        let shape = "schedule: dualpipe\npipeline_ranks: 2"
+        let shape = "schedule: dualpipe\npipelineRanks: 2"
         let here = try Training(shape)
         try here.start()
         #expect(here.wait() == 0, "\(here.read("err"))")

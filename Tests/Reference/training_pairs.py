@@ -50,19 +50,19 @@ def keys(path):
 
 
 def variants(job):
-    rate, sequences = float(job["learning_rate"]), int(job["sequences"])
+    rate, sequences = float(job["learningRate"]), int(job["sequences"])
     return {
         "bf16": {},
-        "again": {"sequences": sequences // 2, "micro_batches": 2},
-        "rate": {"learning_rate": 1.01 * rate},
+        "again": {"sequences": sequences // 2, "microBatches": 2},
+        "rate": {"learningRate": 1.01 * rate},
         "fp8": {"precision": "float8"},
         "fork": {"precision": "float8"},
-        "no-bias": {"bias_step": 0},
+        "no-bias": {"biasStep": 0},
     }
 
 
 def first_checkpoint(job):
-    return f"step-{int(job['checkpoint_every']):08d}"
+    return f"step-{int(job['checkpointEvery']):08d}"
 
 
 def train(program, job, folder, name, seed):
@@ -122,7 +122,7 @@ def table(runs, seeds):
             if not own:
                 cells.append("")
                 continue
-            violations.append(mean([line["expert_violation"] for line in own[first:]]))
+            violations.append(mean([line["expertViolation"] for line in own[first:]]))
             if name == "bf16":
                 cells.append(f"{mean([line['loss'] for line in own[first:]]):.4f}")
             else:

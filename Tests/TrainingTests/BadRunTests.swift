@@ -8,12 +8,12 @@ import Testing
 /// Values, folders and files that a run must not begin with, or must not be harmed by.
 extension RunTests {
     @Test(arguments: [
-        "validation_length: 0", "validation_length: -4", "validation_documents: -1",
-        "threads: 100000", "sequences: 9223372036854775807", "sequence_length: 1",
-        "micro_batches: 0", "warm_up_steps: -5", "learning_rate: .nan", "clip: 0",
-        "start_deviation: .inf", "weight_decay: -1", "seed: -1", "schedule: foo",
+        "validationLength: 0", "validationLength: -4", "validationDocuments: -1",
+        "threads: 100000", "sequences: 9223372036854775807", "sequenceLength: 1",
+        "microBatches: 0", "warmUpSteps: -5", "learningRate: .nan", "clip: 0",
+        "startDeviation: .inf", "weightDecay: -1", "seed: -1", "schedule: foo",
         "precision: int4", "train: 5", "steps: [1]", "schedule: forward-only",
-        "sequence_length: 65", "teacher: {url: 'http://a/v1', model: m, prompts: [], samplse: 1}",
+        "sequenceLength: 65", "teacher: {url: 'http://a/v1', model: m, prompts: [], samplse: 1}",
     ])
     func `a value beyond its limit is refused with its key`(line: String) throws {
         let folder = try Folder()
@@ -59,9 +59,9 @@ extension RunTests {
 
     @Test func `fewer validation documents than data ranks are refused`() throws {
         let folder = try Folder()
-        let path = try Self.writeJob(folder.path, "data_ranks: 2")
+        let path = try Self.writeJob(folder.path, "dataRanks: 2")
         let text = try String(contentsOfFile: path, encoding: .utf8)
-            .replacing("validation_documents: 4", with: "validation_documents: 1")
+            .replacing("validationDocuments: 4", with: "validationDocuments: 1")
         try text.write(toFile: path, atomically: true, encoding: .utf8)
         let job = try TrainingJob.load(path: path)
         let error = #expect(throws: TrainingError.self) { try JobText(job, makes: true) }

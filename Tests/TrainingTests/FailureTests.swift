@@ -86,7 +86,7 @@ import Transport
         #expect(
             "\(error!)" == """
                 the loss of micro-batch 1 is not finite in step 1: the first output that was not \
-                is that of layer 0 on rank 0; skip_bad_steps leaves such a step out
+                is that of layer 0 on rank 0; skipBadSteps leaves such a step out
                 """)
     }
 
@@ -100,6 +100,7 @@ import Transport
         }
         #expect(reports.count == shape.rankCount)
         #expect(reports.allSatisfy { $0.trouble?.contains("layer 5") == true })
+        #expect(reports.allSatisfy { $0.trouble?.contains("skipBadSteps") == false })
     }
 
     @Test(.enabled(if: geteuid() == 0, "mounting a small file system needs root"))
@@ -165,9 +166,9 @@ import Transport
             tokenizer: folder.path + "/tokenizer")
         let fresh = try #require(try losses(folder.path).first)
         try FileManager.default.removeItem(atPath: folder.path + "/run")
-        let job = try RunTests.writeJob(folder.path, "start_from: export")
+        let job = try RunTests.writeJob(folder.path, "startFrom: export")
         try String(contentsOfFile: job, encoding: .utf8)
-            .replacing("learning_rate: 0.003", with: "learning_rate: 0.0001")
+            .replacing("learningRate: 0.003", with: "learningRate: 0.0001")
             .write(toFile: job, atomically: true, encoding: .utf8)
         try RunTests.run(job)
         let first = try #require(try losses(folder.path).first)

@@ -13,21 +13,21 @@ import Transport
 @Suite(.serialized) struct JobTests {
     @Test(
         arguments: [
-            ("pipeline_ranks: 3", "2 layers (num_hidden_layers) do not divide into 3 stages"),
+            ("pipelineRanks: 3", "2 layers (num_hidden_layers) do not divide into 3 stages"),
             (
-                "schedule: dualpipe\npipeline_ranks: 3",
+                "schedule: dualpipe\npipelineRanks: 3",
                 "3 ranks are odd: DualPipe pairs rank r with rank R-1-r"
             ),
             (
-                "schedule: dualpipev\npipeline_ranks: 2",
+                "schedule: dualpipev\npipelineRanks: 2",
                 "2 layers (num_hidden_layers) do not divide into 4 stages"
             ),
             (
-                "schedule: dualpipe\npipeline_ranks: 4",
+                "schedule: dualpipe\npipelineRanks: 4",
                 "4 micro-batches are too few: DualPipe over 4 ranks needs at least 8"
             ),
-            ("data_ranks: 3", "8 experts (n_routed_experts) do not divide over 3 data ranks"),
-            ("speed: 11", "speed is not a key of a training job"),
+            ("dataRanks: 3", "8 experts (n_routed_experts) do not divide over 3 data ranks"),
+            ("speed: 11", "speed is not a key of a training job: the nearest is seed"),
             ("seed: many", "seed is many: it must be a whole number"),
             ("clip: [1]", "clip is [1]: it must be one value"),
             ("clip: high", "clip is high: it must be a number"),
@@ -37,9 +37,9 @@ import Transport
                 "schedule is gpipe: it must be 1f1b, zb1p, zbv, dualpipe, dualpipev"
             ),
             ("threads: 0", "threads is 0: it must be at least 1"),
-            ("first_sequences: 3", "first_sequences is 3: it must be 1 to 2 (sequences)"),
-            ("ramp_steps: -1", "ramp_steps is -1: it must lie in 0...1099511627776"),
-            ("ema_decay: 1.5", "ema_decay is 1.5: it must be between 0 and 1"),
+            ("firstSequences: 3", "firstSequences is 3: it must be 1 to 2 (sequences)"),
+            ("rampSteps: -1", "rampSteps is -1: it must lie in 0...1099511627776"),
+            ("emaDecay: 1.5", "emaDecay is 1.5: it must be between 0 and 1"),
             ("transport: pigeon", "transport is pigeon: known are auto, shm, tcp, ucx, rdma"),
             (
                 "teacher: {url: nowhere, model: m, prompts: [text.jsonl]}",
@@ -66,14 +66,14 @@ import Transport
         throws
     {
         let folder = try RunTests.Folder()
-        let path = try RunTests.writeJob(folder.path, "start_from: nothing")
+        let path = try RunTests.writeJob(folder.path, "startFrom: nothing")
         func message() -> String {
             do {
                 _ = try TrainingJob.load(path: path)
                 return ""
             } catch { return "\(error)" }
         }
-        #expect(message() == folder.path + "/nothing: does not exist (start_from)")
+        #expect(message() == folder.path + "/nothing: does not exist (startFrom)")
         try FileManager.default.removeItem(atPath: folder.path + "/text.jsonl")
         #expect(message() == "the text \(folder.path)/text.jsonl does not exist")
         _ = try RunTests.writeJob(folder.path)
@@ -102,7 +102,7 @@ import Transport
         let folder = try RunTests.Folder()
         let job = try TrainingJob.load(
             path: RunTests.writeJob(
-                folder.path, "data_ranks: 2\nfirst_sequences: 1\nramp_steps: 6"))
+                folder.path, "dataRanks: 2\nfirstSequences: 1\nrampSteps: 6"))
         let options = try job.options()
         #expect((0 ..< 8).map { options.ramp.sequences(step: $0) } == [1, 1, 1, 1, 1, 1, 2, 2])
         let wide = BatchRamp(first: 2, last: 10, steps: 4)
@@ -128,7 +128,7 @@ import Transport
 
     @Test func `a run whose batch grows resumes to the same losses`() throws {
         let folder = try RunTests.Folder()
-        let job = try RunTests.writeJob(folder.path, "first_sequences: 1\nramp_steps: 6")
+        let job = try RunTests.writeJob(folder.path, "firstSequences: 1\nrampSteps: 6")
         try RunTests.run(job)
         let whole = try RunTests.losses(folder.path)
         try FileManager.default.removeItem(
@@ -201,7 +201,7 @@ import Transport
             tokenizer: folder.path + "/tokenizer")
         for start in [end, folder.path + "/model"] {
             try? FileManager.default.removeItem(atPath: run)
-            _ = try RunTests.writeJob(folder.path, "start_from: \(start)")
+            _ = try RunTests.writeJob(folder.path, "startFrom: \(start)")
             try RunTests.run(path)
             let second = try RunTests.losses(folder.path)
             #expect(second.count == 8)

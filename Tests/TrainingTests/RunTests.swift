@@ -74,18 +74,18 @@ import Transport
             tokenizer: tokenizer
             train: [text.jsonl]
             validation: [text.jsonl]
-            validation_documents: 4
-            validation_length: 32
+            validationDocuments: 4
+            validationLength: 32
             output: run
             steps: \(steps)
-            sequence_length: 16
+            sequenceLength: 16
             sequences: 2
-            micro_batches: 4
-            learning_rate: 0.003
-            warm_up_steps: 2
-            start_deviation: 0.1
-            checkpoint_every: 4
-            validate_every: 4
+            microBatches: 4
+            learningRate: 0.003
+            warmUpSteps: 2
+            startDeviation: 0.1
+            checkpointEvery: 4
+            validateEvery: 4
             \(more)
             """
         try job.write(toFile: folder + "/job.yaml", atomically: true, encoding: .utf8)
@@ -107,7 +107,7 @@ import Transport
         }
     }
 
-    @Test(arguments: ["", "schedule: dualpipe\npipeline_ranks: 2"])
+    @Test(arguments: ["", "schedule: dualpipe\npipelineRanks: 2"])
     func `a resumed run repeats the losses of one that was not stopped`(more: String) throws {
         let folder = try Folder()
         let job = try Self.writeJob(folder.path, more)
@@ -129,7 +129,7 @@ import Transport
         let checkpoints = folder.path + "/run/checkpoints"
         try FileManager.default.removeItem(atPath: checkpoints + "/step-00000008")
         try Self.run(
-            Self.writeJob(folder.path, "schedule: dualpipe\npipeline_ranks: 2"), resumes: true)
+            Self.writeJob(folder.path, "schedule: dualpipe\npipelineRanks: 2"), resumes: true)
         func value(_ text: String) -> Double { Double(text.split(separator: ":").last ?? "") ?? 0 }
         for (a, b) in zip(whole, try Self.losses(folder.path)) {
             #expect(abs(value(a) - value(b)) < 1e-4 * value(b))
@@ -212,7 +212,7 @@ import Transport
         #expect(violations[1] < violations[0])
     }
 
-    @Test func `the bias stays as it is after bias_steps`() throws {
+    @Test func `the bias stays as it is after biasSteps`() throws {
         var options = tinyOptions(ParallelShape(), layers: 2)
         options.optimizer.biasSteps = 2
         let trainer = try RankTrainer(options, fabric: makeLoopbackFabrics(rankCount: 1)[0])

@@ -14,13 +14,6 @@ public struct ComparisonRow: Codable, Sendable {
     public let peakActivations: Double
     /// Copies of the model's parameters.
     public let parameterCopies: Int
-
-    enum CodingKeys: String, CodingKey {
-        case schedule, stages, makespan, bubble
-        case bubbleShare = "bubble_share"
-        case peakActivations = "peak_activations"
-        case parameterCopies = "parameter_copies"
-    }
 }
 
 extension Schedule {

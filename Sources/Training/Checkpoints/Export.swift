@@ -24,7 +24,7 @@ public enum Export {
     ) throws {
         let reader = try CheckpointReader(directory: checkpoint)
         if averaged && !reader.hasAverage(of: "lm_head.weight") {
-            throw TrainingError.checkpoint(checkpoint, fact: "has no averages (ema_decay)")
+            throw TrainingError.checkpoint(checkpoint, fact: "has no averages (emaDecay)")
         }
         var model = try ModelConfiguration.load(directory: checkpoint)
         let files = FileManager.default

@@ -98,8 +98,10 @@ extension RankTrainer {
         let state = TrainingCheckpoint.State(
             step: step, seed: options.seed, rankCount: fabric.rankCount,
             tokensPerStep: options.tokensPerStep, tokensRead: options.tokens(before: step))
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys]
         for (name, text) in [
-            ("state.json", try JSONEncoder().encode(state)),
+            ("state.json", try encoder.encode(state)),
             ("config.json", try options.model.encoded()),
         ] {
             let sink = try FileSink(path: partial + "/" + name)
@@ -177,16 +179,16 @@ extension RankTrainer {
             throw TrainingError.checkpoint(
                 directory,
                 fact: "is of seed \(state.seed), the job's is \(options.seed): texts would come in "
-                    + "another order (start_from begins a new run with its weights)")
+                    + "another order (startFrom begins a new run with its weights)")
         }
         let read = options.tokens(before: state.step)
         guard state.tokensPerStep == options.tokensPerStep, state.tokensRead ?? read == read else {
             throw TrainingError.checkpoint(
                 directory,
                 fact: "is of \(state.tokensPerStep) tokens a step, \(state.tokensRead ?? read) in "
-                    + "all; the job's are \(options.tokensPerStep) and \(read) (sequence_length x "
-                    + "sequences x micro_batches x data ranks, first_sequences): text would be "
-                    + "skipped or read again (start_from begins a new run with its weights)")
+                    + "all; the job's are \(options.tokensPerStep) and \(read) (sequenceLength x "
+                    + "sequences x microBatches x data ranks, firstSequences): text would be "
+                    + "skipped or read again (startFrom begins a new run with its weights)")
         }
         let store = try CheckpointReader(directory: directory)
         try loadValues(store)
@@ -225,7 +227,7 @@ extension RankTrainer {
         }
         guard counts[0] == counts[1] else {
             throw TrainingError.checkpoint(
-                directory, fact: "has \(counts[0]), the job's model \(counts[1]) (start_from)")
+                directory, fact: "has \(counts[0]), the job's model \(counts[1]) (startFrom)")
         }
         try loadValues(try CheckpointReader(directory: directory))
         if options.averageDecay != nil { sync.beginAverages() }

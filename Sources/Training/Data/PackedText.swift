@@ -20,7 +20,7 @@ public final class PackedText {
             throw TrainingError.job(
                 "the text",
                 fact: "has \(file.tokenCount) tokens: a sequence needs "
-                    + "\(sequenceLength + 1) (sequence_length)")
+                    + "\(sequenceLength + 1) (sequenceLength)")
         }
         self.file = file
         length = sequenceLength

@@ -5,49 +5,35 @@ import Foundation
 /// As the report distils R1: the student is trained on text that the teacher wrote (DeepSeek-V3
 /// report, §5.1), so nothing but text crosses between the two, and any teacher will do.
 public struct Teacher: Codable, Sendable, Hashable {
-    /// Up to and with `/v1`, as `http://127.0.0.1:8080/v1`.
-    public var url: String
+    /// The endpoint, up to and with `/v1`, as `http://127.0.0.1:8080/v1`.
+    public var url = ""
     /// The name that the endpoint knows the model by.
-    public var model: String
-    /// Files of prompts: lines of text, or JSONL.
-    public var prompts: [String]
-    /// Answers to each prompt. Default 1.
+    public var model = ""
+    /// Files of prompts: text files (a prompt per line) and JSONL files.
+    public var prompts: [String] = []
+    /// Answers to each prompt.
+    /// - Unit: answers
     public var samples = 1
-    /// Longest answer, in tokens. Default 256.
-    public var maximumTokens = 256
-    /// Of sampling; 0 takes the likeliest token. Default 0.7.
+    /// Longest answer.
+    /// - Unit: tokens
+    public var maxTokens = 256
+    /// Temperature of sampling; 0 takes the likeliest token.
     public var temperature = 0.7
-    /// Whether to ask as a chat instead of continuing the prompt. Default false.
-    public var chats = false
+    /// Whether to ask as a chat instead of continuing the prompt.
+    public var chat = false
     /// The variable of the environment that holds the key, if the endpoint wants one.
     public var keyVariable = "OPENAI_API_KEY"
-    /// How long one answer may take. Default 120.
+    /// How long one answer may take.
+    /// - Unit: seconds
     public var timeoutSeconds = 120.0
 
-    enum CodingKeys: String, CodingKey, CaseIterable {
-        case url, model, prompts, samples, temperature
-        case chats = "chat"
-        case maximumTokens = "max_tokens"
-        case keyVariable = "key_variable"
-        case timeoutSeconds = "timeout_seconds"
-    }
+    /// The defaults.
+    public init() {}
+}
 
-    /// Reads the values that are there; the others keep their defaults.
-    public init(from decoder: any Decoder) throws {
-        let values = try decoder.container(keyedBy: CodingKeys.self)
-        func read<Value: Decodable>(_ key: CodingKeys, _ target: inout Value) throws {
-            if let value = try values.decodeIfPresent(Value.self, forKey: key) { target = value }
-        }
-        url = try values.decode(String.self, forKey: .url)
-        model = try values.decode(String.self, forKey: .model)
-        prompts = try values.decode([String].self, forKey: .prompts)
-        try read(.samples, &samples)
-        try read(.maximumTokens, &maximumTokens)
-        try read(.temperature, &temperature)
-        try read(.chats, &chats)
-        try read(.keyVariable, &keyVariable)
-        try read(.timeoutSeconds, &timeoutSeconds)
-    }
+extension Teacher: FileKeys {
+    static let title = "a teacher"
+    static let required = ["url", "model", "prompts"]
 
     func validate() throws {
         guard let address = URL(string: url), ["http", "https"].contains(address.scheme ?? ""),
@@ -56,7 +42,7 @@ public struct Teacher: Codable, Sendable, Hashable {
         guard !prompts.isEmpty else {
             throw TrainingError.job("teacher.prompts", fact: "names no file")
         }
-        for (name, value) in [("samples", samples), ("max_tokens", maximumTokens)] {
+        for (name, value) in [("samples", samples), ("maxTokens", maxTokens)] {
             guard value >= 1 else {
                 throw TrainingError.notPositive("teacher.\(name)", value: value)
             }
@@ -68,7 +54,7 @@ public struct Teacher: Codable, Sendable, Hashable {
         guard temperature >= 0, temperature.isFinite, timeoutSeconds > 0 else {
             throw TrainingError.job(
                 "teacher",
-                fact: "has temperature \(temperature) and timeout_seconds "
+                fact: "has temperature \(temperature) and timeoutSeconds "
                     + "\(timeoutSeconds): neither may be negative")
         }
     }

@@ -25,7 +25,7 @@ struct JobText {
             throw TrainingError.job(
                 "validation",
                 fact: "has \(count) documents: \(job.dataRanks) data ranks need one each "
-                    + "(data_ranks, validation_documents)")
+                    + "(dataRanks, validationDocuments)")
         }
         let bounds = file.bounds()
         validation = (0 ..< count).map { document in

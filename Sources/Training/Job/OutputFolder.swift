@@ -4,6 +4,16 @@ import Tensors
 
 /// A folder that a run or an export writes to.
 enum OutputFolder {
+    /// Where a run writes whose file names no folder: beside the folders of `apus launch`, in the
+    /// user's state folder (XDG Base Directory Specification 0.8).
+    static func path(ofRun name: String) -> String {
+        let variables = ProcessInfo.processInfo.environment
+        let state =
+            variables["XDG_STATE_HOME"].map { URL(filePath: $0) }
+            ?? FileManager.default.homeDirectoryForCurrentUser.appending(path: ".local/state")
+        return state.appending(path: "apus/training/\(name)").path(percentEncoded: false)
+    }
+
     /// Makes a run's folder and keeps other runs out of it for as long as the lock lives.
     static func take(_ path: String) throws -> FileLock {
         try make(path, key: "output")

@@ -11,23 +11,23 @@ extension TrainingJob {
     /// Checks every value, and everything that can be known before any work.
     func validate() throws {
         try check("steps", steps, 1, 1 << 40)
-        try check("sequence_length", sequenceLength, 2, Self.most)
+        try check("sequenceLength", sequenceLength, 2, Self.most)
         try check("sequences", sequences, 1, Self.most)
-        try check("sequences x sequence_length", sequences * sequenceLength, 1, Self.mostRows)
+        try check("sequences x sequenceLength", sequences * sequenceLength, 1, Self.mostRows)
         try check("threads", threads, 1, 256)
-        try check("warm_up_steps", warmUpSteps, 0, 1 << 40)
-        try check("constant_steps", constantSteps, 0, 1 << 40)
-        try check("bias_steps", biasSteps ?? 0, 0, 1 << 40)
-        try check("checkpoint_every", checkpointEvery, 1, 1 << 40)
-        try check("keep_checkpoints", keepCheckpoints, 1, Self.most)
-        try check("validate_every", validateEvery, 1, 1 << 40)
-        try check("validation_length", validationLength, 2, Self.most)
-        try check("validation_documents", validationDocuments, 1, Self.most)
+        try check("warmUpSteps", warmUpSteps, 0, 1 << 40)
+        try check("constantSteps", constantSteps, 0, 1 << 40)
+        try check("biasSteps", biasSteps ?? 0, 0, 1 << 40)
+        try check("checkpointEvery", checkpointEvery, 1, 1 << 40)
+        try check("keepCheckpoints", keepCheckpoints, 1, Self.most)
+        try check("validateEvery", validateEvery, 1, 1 << 40)
+        try check("validationLength", validationLength, 2, Self.most)
+        try check("validationDocuments", validationDocuments, 1, Self.most)
         try checkNumbers()
         let shape = try options().shape
-        try check("pipeline_ranks", pipelineRanks, 1, 1024)
-        try check("data_ranks", dataRanks, 1, 1024)
-        try check("micro_batches", microBatches, 1, 1 << 16)
+        try check("pipelineRanks", pipelineRanks, 1, 1024)
+        try check("dataRanks", dataRanks, 1, 1024)
+        try check("microBatches", microBatches, 1, 1 << 16)
         guard !train.isEmpty || teacher != nil else {
             throw TrainingError.job("train", fact: "names no file, and there is no teacher")
         }
@@ -36,7 +36,7 @@ extension TrainingJob {
             throw TrainingError.job("the text", fact: "\(file) does not exist")
         }
         if let startFrom, !FileManager.default.fileExists(atPath: startFrom) {
-            throw TrainingError.checkpoint(startFrom, fact: "does not exist (start_from)")
+            throw TrainingError.checkpoint(startFrom, fact: "does not exist (startFrom)")
         }
         try teacher?.validate()
         try checkChoices()
@@ -63,7 +63,7 @@ extension TrainingJob {
         }
         guard sequenceLength <= model.positionLimit else {
             throw TrainingError.job(
-                "sequence_length",
+                "sequenceLength",
                 fact: "is \(sequenceLength): the model has \(model.positionLimit) positions "
                     + "(max_position_embeddings)")
         }
@@ -81,15 +81,15 @@ extension TrainingJob {
     }
 
     private func checkChoices() throws {
-        try check("ramp_steps", rampSteps, 0, 1 << 40)
+        try check("rampSteps", rampSteps, 0, 1 << 40)
         if let firstSequences, !(1 ... sequences).contains(firstSequences) {
             throw TrainingError.job(
-                "first_sequences",
+                "firstSequences",
                 fact: "is \(firstSequences): it must be 1 to \(sequences) (sequences)")
         }
-        if let averageDecay, !(averageDecay > 0 && averageDecay < 1) {
+        if let emaDecay, !(emaDecay > 0 && emaDecay < 1) {
             throw TrainingError.job(
-                "ema_decay", fact: "is \(averageDecay): it must be between 0 and 1")
+                "emaDecay", fact: "is \(emaDecay): it must be between 0 and 1")
         }
         let known = ["auto", "shm", "tcp", "ucx", "rdma"]
         guard known.contains(transport) else {
@@ -99,14 +99,14 @@ extension TrainingJob {
     }
 
     private func checkNumbers() throws {
-        try check("learning_rate", learningRate, 0, 1000)
-        try check("final_learning_rate", finalLearningRate ?? 0, 0, 1000)
-        try check("weight_decay", Double(weightDecay), 0, 1000)
+        try check("learningRate", learningRate, 0, 1000)
+        try check("finalLearningRate", finalLearningRate ?? 0, 0, 1000)
+        try check("weightDecay", Double(weightDecay), 0, 1000)
         try check("clip", clip, .leastNonzeroMagnitude, 1e30)
-        try check("bias_step", Double(biasStep), 0, 1000)
-        try check("balance_weight", Double(balanceWeight), 0, 1000)
-        try check("mtp_weight", Double(mtpWeight), 0, 1000)
-        try check("start_deviation", startDeviation, 0, 1000)
+        try check("biasStep", Double(biasStep), 0, 1000)
+        try check("balanceWeight", Double(balanceWeight), 0, 1000)
+        try check("mtpWeight", Double(mtpWeight), 0, 1000)
+        try check("startDeviation", startDeviation, 0, 1000)
     }
 
     /// A `nan` lies outside every range.

@@ -1,13 +1,14 @@
 import Models
 import Pipeline
+import Yams
 
 extension TrainingJob {
     /// Words what the decoder found as the other errors of a job file are worded: which key, what
     /// it is, what it must be.
     ///
-    /// - Parameter values: The keys of the file as they are.
+    /// - Parameter written: The keys of the file as they are.
     static func worded(
-        _ error: DecodingError, _ values: [String: Any], path: String
+        _ error: DecodingError, _ written: Node.Mapping, path: String
     ) -> TrainingError {
         let (context, needed): (DecodingError.Context, String) =
             switch error {
@@ -26,10 +27,10 @@ extension TrainingJob {
             return .job("\(path):", fact: context.debugDescription)
         }
         let key = keys.joined(separator: ".")
-        guard keys.count == 1, let found = values[first] else {
+        guard keys.count == 1, let found = written[first] ?? written[oldName(first)] else {
             return .job(key, fact: "must be \(needed)")
         }
-        return .job(key, fact: "is \(found): it must be \(needed)")
+        return .job(key, fact: "is \(found.any): it must be \(needed)")
     }
 
     private static func name(of type: Any.Type) -> String {
@@ -50,9 +51,9 @@ extension TrainingJob {
 
     private static func choices(_ key: (any CodingKey)?) -> String {
         switch key?.stringValue {
-        case CodingKeys.precision.rawValue:
+        case "precision":
             TrainingPrecision.allCases.map(\.rawValue).joined(separator: ", ")
-        case CodingKeys.schedule.rawValue:
+        case "schedule":
             ScheduleKind.allCases.filter { $0 != .forwardOnly }.map(\.rawValue)
                 .joined(separator: ", ")
         default: ""

@@ -130,7 +130,7 @@ public struct TrainingRun {
             \(shape.pipelineRanks) pipeline x \(shape.dataRanks) data ranks, \
             \(shape.schedule.title), \(shape.microBatches) micro-batches, \
             \(options.tokensPerStep) tokens per step, \(options.precision.rawValue); \
-            peak \(Int(peak / 1e9)) GFLOP/s
+            peak \(Int(peak / 1e9)) GFLOP/s; output \(job.output)
             """
     }
 

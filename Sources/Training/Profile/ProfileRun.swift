@@ -70,6 +70,7 @@ struct ProfileRun {
             try result.middle.write(to: job.output, name: name)
         }
         for line in report.lines { try log?.say(line) }
+        try log?.say("written to \(job.output)")
     }
 
     private func kinds() throws -> [ScheduleKind] {

@@ -11,11 +11,11 @@ final class MetricsLog {
     struct Line: Codable {
         var step: Int
         var loss: Double
-        var mtp_loss: Double
-        var gradient_norm: Double
-        var learning_rate: Double
-        var expert_violation: Double
-        var tokens_per_second: Double
+        var mtpLoss: Double
+        var gradientNorm: Double
+        var learningRate: Double
+        var expertViolation: Double
+        var tokensPerSecond: Double
         /// Achieved floating-point operations per second, those of attention included.
         var flops: Double
         /// That rate over what the ranks' threads reach on registers alone, measured at the start.
@@ -25,13 +25,13 @@ final class MetricsLog {
         /// Share of rank 0's step in which it neither computed nor was told to.
         var bubble: Double
         /// Share of rank 0's step that its all-to-all was under way, and the hidden part of that.
-        var all_to_all: Double
-        var all_to_all_hidden: Double
+        var allToAll: Double
+        var allToAllHidden: Double
         var skipped: Bool
         /// What was not finite, where the step was skipped.
-        var skipped_because: String?
-        var validation_loss: Double?
-        var validation_mtp_loss: Double?
+        var skippedBecause: String?
+        var validationLoss: Double?
+        var validationMtpLoss: Double?
     }
 
     private let job: TrainingJob
@@ -50,6 +50,8 @@ final class MetricsLog {
         let path = job.output + "/metrics.jsonl"
         if step > 0, let data = FileManager.default.contents(atPath: path) {
             let decoder = JSONDecoder()
+            // Version 0.1 wrote the keys in snake_case.
+            decoder.keyDecodingStrategy = .convertFromSnakeCase
             decoder.nonConformingFloatDecodingStrategy = .convertFromString(
                 positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
             lines = data.split(separator: UInt8(ascii: "\n"))
@@ -82,15 +84,15 @@ final class MetricsLog {
             sequenceLength: options.sequenceLength)
         let flops = perToken * tokens / seconds
         let line = Line(
-            step: step, loss: report.loss, mtp_loss: report.mtpLoss,
-            gradient_norm: report.gradientNorm, learning_rate: report.rate,
-            expert_violation: report.expertViolation, tokens_per_second: tokens / seconds,
+            step: step, loss: report.loss, mtpLoss: report.mtpLoss,
+            gradientNorm: report.gradientNorm, learningRate: report.rate,
+            expertViolation: report.expertViolation, tokensPerSecond: tokens / seconds,
             flops: flops, mfu: flops / peak,
             tokens: count, bubble: bubble(entries),
-            all_to_all: exchange.total / seconds, all_to_all_hidden: exchange.hiddenShare,
-            skipped: report.wasSkipped, skipped_because: report.trouble,
-            validation_loss: validation?.loss,
-            validation_mtp_loss: validation?.mtpLoss)
+            allToAll: exchange.total / seconds, allToAllHidden: exchange.hiddenShare,
+            skipped: report.wasSkipped, skippedBecause: report.trouble,
+            validationLoss: validation?.loss,
+            validationMtpLoss: validation?.mtpLoss)
         lines.append(line)
         try sink.append(encoded(line))
         return text(line, seconds: seconds)
@@ -101,8 +103,8 @@ final class MetricsLog {
         var text = "step \(line.step)/\(job.steps)"
         text += String(
             format: "  loss %.4f  mtp %.4f  norm %.3f  lr %.2e  %.0f tok/s  violation %.2f",
-            line.loss, line.mtp_loss, line.gradient_norm, line.learning_rate,
-            line.tokens_per_second, line.expert_violation)
+            line.loss, line.mtpLoss, line.gradientNorm, line.learningRate,
+            line.tokensPerSecond, line.expertViolation)
         text += String(
             format: "  %.1f GFLOP/s (MFU %.1f%%)", line.flops / 1e9, 100 * (line.mfu ?? 0))
         if options.shape.pipelineRanks > 1 {
@@ -110,15 +112,15 @@ final class MetricsLog {
         }
         if options.shape.sharesExperts {
             text += String(
-                format: "  all-to-all %.0f%% (%.0f%% hidden)", 100 * line.all_to_all,
-                100 * line.all_to_all_hidden)
+                format: "  all-to-all %.0f%% (%.0f%% hidden)", 100 * line.allToAll,
+                100 * line.allToAllHidden)
         }
         text += "  ETA \(left / 60)m\(left % 60)s"
-        if let loss = line.validation_loss {
+        if let loss = line.validationLoss {
             text += String(format: "  validation %.4f", loss)
-            if let mtp = line.validation_mtp_loss { text += String(format: " (mtp %.4f)", mtp) }
+            if let mtp = line.validationMtpLoss { text += String(format: " (mtp %.4f)", mtp) }
         }
-        if let cause = line.skipped_because { text += "  SKIPPED: \(cause)" }
+        if let cause = line.skippedBecause { text += "  SKIPPED: \(cause)" }
         return text
     }
 
@@ -133,7 +135,7 @@ final class MetricsLog {
     func finish() throws {
         let curve = LossCurve(
             training: lines.map { ($0.step, $0.loss) },
-            validation: lines.compactMap { line in line.validation_loss.map { (line.step, $0) } })
+            validation: lines.compactMap { line in line.validationLoss.map { (line.step, $0) } })
         let path = job.output + "/loss.svg"
         let sink = try FileSink(path: path + ".partial")
         try sink.append(Array(curve.svg().utf8))

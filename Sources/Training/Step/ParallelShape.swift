@@ -45,7 +45,7 @@ public struct ParallelShape: Codable, Hashable, Sendable {
     public func validate(for model: ModelConfiguration) throws {
         guard pipelineRanks >= 1, dataRanks >= 1, microBatches >= 1 else {
             throw TrainingError.notPositive(
-                "pipeline_ranks, data_ranks, micro_batches",
+                "pipelineRanks, dataRanks, microBatches",
                 value: min(pipelineRanks, dataRanks, microBatches))
         }
         guard schedule != .forwardOnly else {
@@ -59,62 +59,6 @@ public struct ParallelShape: Codable, Hashable, Sendable {
         if sharesExperts && !model.routedExpertCount.isMultiple(of: dataRanks) {
             throw TrainingError.expertsNotDivisible(
                 experts: model.routedExpertCount, ranks: dataRanks)
-        }
-    }
-}
-
-/// What stops a training run.
-public enum TrainingError: Error, CustomStringConvertible {
-    /// A count below 1.
-    case notPositive(String, value: Int)
-    /// Layers that do not divide into the schedule's stages.
-    case layersNotDivisible(layers: Int, stages: Int)
-    /// Experts that do not divide over the ranks that share them.
-    case expertsNotDivisible(experts: Int, ranks: Int)
-    /// A source of text that is not there or empty.
-    case missingText(String)
-    /// A token file that cannot be used.
-    case tokenFile(String, fact: String)
-    /// A checkpoint that cannot be read or written.
-    case checkpoint(String, fact: String)
-    /// A loss that is not a number, and where it arose.
-    case lossNotFinite(rank: Rank, layer: Int?, microBatch: Int, step: Int)
-    /// A gradient that is not a number.
-    case gradientNotFinite(parameter: String, rank: Rank, step: Int)
-    /// A teacher that does not answer.
-    case teacher(String, fact: String)
-    /// A key of the job file.
-    case job(String, fact: String)
-
-    /// What a program ends with: 1 for numbers that went wrong, 2 for bad input.
-    public var exitCode: Int32 {
-        switch self {
-        case .lossNotFinite, .gradientNotFinite: 1
-        default: 2
-        }
-    }
-
-    /// The fact, the value, the limit, and where the limit comes from.
-    public var description: String {
-        switch self {
-        case .notPositive(let what, let value): "\(what) is \(value): it must be at least 1"
-        case .layersNotDivisible(let layers, let stages):
-            "\(layers) layers (num_hidden_layers) do not divide into \(stages) stages"
-        case .expertsNotDivisible(let experts, let ranks):
-            "\(experts) experts (n_routed_experts) do not divide over \(ranks) data ranks"
-        case .missingText(let path): "\(path) has no text"
-        case .tokenFile(let path, let fact): "\(path): \(fact)"
-        case .checkpoint(let path, let fact): "\(path): \(fact)"
-        case .teacher(let url, let fact): "the teacher at \(url): \(fact)"
-        case .lossNotFinite(let rank, let layer, let microBatch, let step):
-            """
-            the loss of micro-batch \(microBatch) is not finite in step \(step): the first output \
-            that was not is that of \(layer.map { "layer \($0)" } ?? "the head") on rank \
-            \(rank.rawValue); skip_bad_steps leaves such a step out
-            """
-        case .gradientNotFinite(let parameter, let rank, let step):
-            "the gradient of \(parameter) on \(rank) is not finite in step \(step)"
-        case .job(let key, let fact): "\(key) \(fact)"
         }
     }
 }

@@ -255,7 +255,7 @@ extension RankTrainer {
             loss: sums[0] / tokens, mtpLoss: sums[1] / (tokens - sequences),
             gradientNorm: sums[2].squareRoot(), rate: options.optimizer.rate.rate(step: step),
             expertViolation: try balance(movingBiases: trouble == nil),
-            trouble: trouble?.description)
+            trouble: trouble?.fact)
     }
 
     /// Gives every rank the doubles of all ranks, exactly: each travels as three floats.

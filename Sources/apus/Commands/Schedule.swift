@@ -145,11 +145,6 @@ struct ScheduleReport: Encodable {
         let stages: [Int]
         let bubble: Double
         let peakActivations: Int
-
-        enum CodingKeys: String, CodingKey {
-            case rank, stages, bubble
-            case peakActivations = "peak_activations"
-        }
     }
 
     let schedule: String
@@ -159,12 +154,6 @@ struct ScheduleReport: Encodable {
     let publishedBubble: Double?
     let ranks: [RankReport]
     let comparison: [ComparisonRow]
-
-    enum CodingKeys: String, CodingKey {
-        case schedule, stages, makespan, ranks, comparison
-        case microBatches = "micro_batches"
-        case publishedBubble = "published_bubble"
-    }
 
     init(plan: Schedule, costs: StepCosts, result: Simulation) {
         schedule = plan.kind.rawValue

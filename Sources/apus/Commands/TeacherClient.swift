@@ -46,15 +46,15 @@ struct TeacherClient {
 
     private func answer(to question: TeacherRecording.Question) throws -> String {
         let base = teacher.url.hasSuffix("/") ? String(teacher.url.dropLast()) : teacher.url
-        let path = base + (teacher.chats ? "/chat/completions" : "/completions")
+        let path = base + (teacher.chat ? "/chat/completions" : "/completions")
         guard URL(string: path) != nil else {
             throw TrainingError.teacher(path, fact: "is no address")
         }
         let key = ProcessInfo.processInfo.environment[teacher.keyVariable]
         let body = Body(
-            model: teacher.model, prompt: teacher.chats ? nil : question.prompt,
-            messages: teacher.chats ? [.init(role: "user", content: question.prompt)] : nil,
-            max_tokens: teacher.maximumTokens, temperature: teacher.temperature,
+            model: teacher.model, prompt: teacher.chat ? nil : question.prompt,
+            messages: teacher.chat ? [.init(role: "user", content: question.prompt)] : nil,
+            max_tokens: teacher.maxTokens, temperature: teacher.temperature,
             seed: question.sample)
         let answer: CurlRequest.Answer
         do {
@@ -78,6 +78,6 @@ struct TeacherClient {
         guard let text = choice?.text ?? choice?.message?.content else {
             throw TrainingError.teacher(path, fact: "answered without text")
         }
-        return teacher.chats ? "\n" + text : text
+        return teacher.chat ? "\n" + text : text
     }
 }

@@ -131,7 +131,7 @@ struct TrainExport: ParsableCommand {
     @Flag(help: "Store matrices as e4m3 with 128x128 scales instead of bf16.")
     var fp8 = false
 
-    @Flag(help: "Write the weights' moving averages, which a job with ema_decay keeps.")
+    @Flag(help: "Write the weights' moving averages, which a job with emaDecay keeps.")
     var ema = false
 
     func run() throws {

@@ -31,7 +31,11 @@ struct TrainPlace: ParsableArguments {
     ///
     /// - Parameter command: The words that say the same to `apus train` inside a lab.
     func run(_ launch: TrainingLaunch, command: [String]) async throws {
-        let job = try reporting { try TrainingJob.load(path: file) }
+        let job = try reporting {
+            try TrainingJob.load(path: file) { warning in
+                if !insideLab { StandardStream.error.say("apus: \(warning)\n") }
+            }
+        }
         if let teacher = job.teacher, !insideLab {
             do {
                 try TeacherClient(teacher).record(for: job)

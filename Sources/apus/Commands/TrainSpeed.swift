@@ -70,7 +70,7 @@ struct TrainSpeed: ParsableCommand {
             let theirs = reference.isEmpty ? nil : try measureReference()
             if json {
                 let ratio = theirs.map { ", \"reference\": \($0), \"ratio\": \(ours / $0)" } ?? ""
-                print("{\"tokens_per_second\": \(ours)\(ratio)}")
+                print("{\"tokensPerSecond\": \(ours)\(ratio)}")
             } else {
                 print(String(format: "apus       %8.0f tokens/s (median of %d)", ours, steps))
                 if let theirs {
