@@ -24,7 +24,7 @@ extension RunTests {
 
     @Test func `an export says what is missing`() throws {
         let folder = try Folder()
-        try Self.run(Self.writeJob(folder.path, "schedule: zb1p\npipeline_ranks: 2"))
+        try Self.run(Self.writeJob(folder.path, "schedule: zb1p\npipelineRanks: 2"))
         let checkpoint = folder.path + "/run/checkpoints/step-00000008"
         func export(to target: String, tokenizer: String? = nil) throws {
             try Export.write(
@@ -43,6 +43,26 @@ extension RunTests {
         try FileManager.default.removeItem(atPath: checkpoint + "/rank-1.safetensors")
         let error = #expect(throws: TrainingError.self) { try export(to: folder.path + "/other") }
         #expect("\(error!)".contains("rank-1.safetensors of 2 ranks is missing"))
+        let state = checkpoint + "/state.json"
+        try Data("{".utf8).write(to: URL(filePath: state))
+        let damaged = #expect(throws: TrainingError.self) {
+            try export(to: folder.path + "/other")
+        }
+        #expect("\(damaged!)".hasPrefix(state + ": "))
+    }
+
+    @Test func `equal runs write equal checkpoints`() throws {
+        func state() throws -> [String: Data] {
+            let folder = try Folder()
+            try Self.run(Self.writeJob(folder.path))
+            let checkpoint = folder.path + "/run/checkpoints/step-00000008/"
+            let names = try FileManager.default.contentsOfDirectory(atPath: checkpoint)
+            return Dictionary(
+                uniqueKeysWithValues: names.map { name in
+                    (name, FileManager.default.contents(atPath: checkpoint + name) ?? Data())
+                })
+        }
+        #expect(try state() == state())
     }
 
     @Test func `a checkpoint of more layers, or of another network, is refused`() throws {
@@ -59,7 +79,7 @@ extension RunTests {
         try FileManager.default.moveItem(
             atPath: folder.path + "/run", toPath: folder.path + "/first")
         job = try Self.writeJob(
-            folder.path, "start_from: first/checkpoints/" + checkpoint.suffix(13))
+            folder.path, "startFrom: first/checkpoints/" + checkpoint.suffix(13))
         model.mtpLayerCount = 0
         try model.encoded().write(to: file)
         error = #expect(throws: TrainingError.self) { try Self.run(job) }

@@ -14,7 +14,7 @@ import Transport
     func `a profile reports every rank under both schedules`(sleeps: Bool) throws {
         let folder = try RunTests.Folder()
         let path = try RunTests.writeJob(
-            folder.path, "schedule: dualpipe\npipeline_ranks: 2\ndata_ranks: 2")
+            folder.path, "schedule: dualpipe\npipelineRanks: 2\ndataRanks: 2")
         let job = try TrainingJob.load(path: path)
         var launch = TrainingLaunch()
         launch.profiles = true
@@ -107,6 +107,15 @@ import Transport
         let report = try trainer.run(batch)
         #expect(report.expertViolation == 0)
         #expect(report.loss.isFinite)
+    }
+
+    @Test func `a time that rounds to nothing has no sign`() {
+        let rank = ProfileReport.RankReport(rank: 0, bubble: 0.0123, simulatedBubble: -1e-9)
+        let schedule = ProfileReport.ScheduleReport(
+            schedule: .dualPipe, makespan: 1, simulatedMakespan: 1, pairs: 0, ranks: [rank])
+        let report = ProfileReport(
+            sleeps: false, routesEvenly: false, steps: 1, schedules: [schedule])
+        #expect(report.lines.last == "  rank 0: bubble 12.3 ms, simulated 0.0 ms")
     }
 
     @Test func `waits inside pairs are told from waits outside`() throws {

@@ -16,14 +16,14 @@ struct CheckpointReader {
         guard !files.isEmpty else {
             throw TrainingError.checkpoint(directory, fact: "has no safetensors file")
         }
-        // A run's own: every rank has left a file.
-        if let state = try? TrainingCheckpoint.state(in: directory),
-            let rank = (0 ..< state.rankCount).first(where: {
-                !files.contains("rank-\($0).safetensors")
-            })
-        {
-            throw TrainingError.checkpoint(
-                directory, fact: "rank-\(rank).safetensors of \(state.rankCount) ranks is missing")
+        // A run's own folder says how many ranks have left a file each.
+        if names.contains("state.json") {
+            let state = try TrainingCheckpoint.state(in: directory)
+            let own = (0 ..< state.rankCount).map { "rank-\($0).safetensors" }
+            if let missing = own.first(where: { !files.contains($0) }) {
+                throw TrainingError.checkpoint(
+                    directory, fact: "\(missing) of \(state.rankCount) ranks is missing")
+            }
         }
         for name in files {
             let file = try MappedFile(path: directory + "/" + name)

@@ -179,7 +179,9 @@ extension MeasuredStep {
     func write(to folder: String, name: String) throws {
         let planned = StepTimes([self]).planned
         let path = folder + "/" + name
-        try JSONEncoder().encode(timeline).write(to: URL(filePath: path + ".json"))
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys]
+        try encoder.encode(timeline).write(to: URL(filePath: path + ".json"))
         try Timeline.svg([planned, timeline])
             .write(toFile: path + ".svg", atomically: true, encoding: .utf8)
         try Timeline.chromeTrace([planned, timeline], microsecondsPerUnit: 1e6)

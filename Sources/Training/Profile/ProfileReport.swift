@@ -21,12 +21,6 @@ public struct ProfileReport: Codable, Sendable {
             guard let allToAll, let exposed, allToAll > 0 else { return nil }
             return 1 - exposed / allToAll
         }
-
-        enum CodingKeys: String, CodingKey {
-            case rank, bubble, exposed
-            case simulatedBubble = "simulated_bubble"
-            case allToAll = "all_to_all"
-        }
     }
 
     /// One schedule.
@@ -44,12 +38,6 @@ public struct ProfileReport: Codable, Sendable {
         /// Every rank, in order.
         public var ranks: [RankReport]
 
-        enum CodingKeys: String, CodingKey {
-            case schedule, makespan, pairs, ranks
-            case simulatedMakespan = "simulated_makespan"
-            case travelRatio = "all_to_all_over_compute"
-        }
-
         var bubble: Double { ranks.reduce(0) { $0 + $1.bubble } / Double(max(ranks.count, 1)) }
         var simulatedBubble: Double {
             ranks.reduce(0) { $0 + $1.simulatedBubble } / Double(max(ranks.count, 1))
@@ -64,11 +52,6 @@ public struct ProfileReport: Codable, Sendable {
     public var steps: Int
     /// The job's schedule, then the one it is set against.
     public var schedules: [ScheduleReport]
-
-    enum CodingKeys: String, CodingKey {
-        case sleeps, steps, schedules
-        case routesEvenly = "routes_evenly"
-    }
 
     func encoded() throws -> Data {
         let encoder = JSONEncoder()
@@ -96,7 +79,11 @@ public struct ProfileReport: Codable, Sendable {
     }
 
     private static func lines(_ report: ScheduleReport) -> [String] {
-        func milliseconds(_ seconds: Double) -> String { String(format: "%.1f ms", 1000 * seconds) }
+        func milliseconds(_ seconds: Double) -> String {
+            // What rounds to nothing has no sign.
+            let tenths = (10_000 * seconds).rounded()
+            return String(format: "%.1f ms", tenths == 0 ? 0 : tenths / 10)
+        }
         func difference(_ a: Double, _ b: Double) -> String {
             b > 0 ? String(format: "%+.1f%%", 100 * (a / b - 1)) : "-"
         }
