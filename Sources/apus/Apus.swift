@@ -17,6 +17,7 @@ struct Apus: AsyncParsableCommand {
             LabCommand.self,
             LaunchCommand.self,
             MakeModelCommand.self,
+            PlotCommand.self,
             ScheduleCommand.self,
             ServeCommand.self,
             StatusCommand.self,

@@ -42,7 +42,7 @@ import Transport
             let name = folder.path + "/run/profile-\(schedule.schedule.rawValue)"
             let svg = try String(contentsOfFile: name + ".svg", encoding: .utf8)
             #expect(svg.contains("simulated with the measured step times"))
-            #expect(svg.contains("measured, seconds"))
+            #expect(svg.contains("measured<") && svg.contains("time, seconds<"))
             #expect(FileManager.default.fileExists(atPath: name + "-trace.json"))
         }
         #expect(report.lines.last?.hasPrefix("1F1B over DualPipe: ") == true)

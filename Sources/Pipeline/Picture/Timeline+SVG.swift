@@ -1,125 +1,132 @@
-import Foundation
 import Topology
 
+extension Timeline {
+    /// Draws timelines under each other on one time axis, planned and measured for example.
+    ///
+    /// - Parameters:
+    ///   - axis: What the time axis counts, with its unit.
+    ///   - width: Of the longest time axis, in pixels.
+    public static func svg(
+        _ timelines: [Timeline], axis: String = "time", width: Double = 1600
+    ) -> String {
+        let end = timelines.map(\.end).max() ?? 0
+        var painter = TimelinePainter(end: end, width: width)
+        for timeline in timelines { painter.draw(timeline) }
+        painter.drawAxis(axis)
+        painter.drawLegend()
+        return painter.canvas.file(
+            width: width + TimelinePainter.left + 20, height: painter.y,
+            title: timelines.map(\.title).joined(separator: "; "))
+    }
+}
+
 /// Draws timelines as the DualPipe figure does: a row per rank, a box per step, time to the right.
-private struct SVGPainter {
+private struct TimelinePainter {
     static let rowHeight = 26.0
     static let wireHeight = 7.0
     static let left = 70.0
     static let top = 34.0
 
-    let scale: Double
-    var body: [String] = []
+    private let end: Double
+    private let scale: Double
+    var canvas = SVGCanvas()
     var y = 0.0
 
-    static func fill(_ kind: TimelineEntry.Kind, _ isSecond: Bool) -> String {
+    init(end: Double, width: Double) {
+        self.end = end
+        scale = width / max(end, .leastNormalMagnitude)
+    }
+
+    private static func ink(_ kind: TimelineEntry.Kind, _ isSecond: Bool) -> SVGCanvas.Ink {
         switch kind {
-        case .forward, .overlapped: isSecond ? "#e8a33d" : "#f8d58c"
-        case .backward: isSecond ? "#5a9e5a" : "#a8d5a2"
-        case .backwardInput: isSecond ? "#3f8fb5" : "#9fd0e8"
-        case .backwardWeight: isSecond ? "#7c74b8" : "#c1bce6"
-        case .transfer: "#b8bcc4"
-        case .exposed: "#d7263d"
+        case .forward, .overlapped: isSecond ? .forwardSecond : .forward
+        case .backward: isSecond ? .backwardSecond : .backward
+        case .backwardInput: isSecond ? .inputSecond : .input
+        case .backwardWeight: isSecond ? .weightSecond : .weight
+        case .transfer: .transfer
+        case .exposed: .exposed
         }
     }
 
-    func number(_ value: Double) -> String { String(format: "%.2f", value) }
-
-    func escaped(_ text: String) -> String {
-        text.replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;")
-    }
-
-    mutating func box(_ x: Double, _ y: Double, _ width: Double, _ height: Double, _ fill: String) {
-        body.append(
-            "<rect x=\"\(number(x))\" y=\"\(number(y))\" width=\"\(number(width))\" "
-                + "height=\"\(number(height))\" fill=\"\(fill)\" stroke=\"#444\" "
-                + "stroke-width=\"0.4\"/>")
-    }
-
-    mutating func label(
-        _ text: String, _ x: Double, _ y: Double, size: Double = 10, anchor: String = "middle"
-    ) {
-        body.append(
-            "<text x=\"\(number(x))\" y=\"\(number(y))\" font-size=\"\(number(size))\" "
-                + "text-anchor=\"\(anchor)\">\(escaped(text))</text>")
-    }
-
     mutating func draw(_ timeline: Timeline) {
-        label(timeline.title, Self.left, y + 20, size: 14, anchor: "start")
+        canvas.text(timeline.title, x: Self.left, y: y + 20, size: 15, anchor: .start, isBold: true)
         y += Self.top
         let hasWires = timeline.entries.contains { $0.lane == .communication }
         let pitch = Self.rowHeight + (hasWires ? Self.wireHeight : 0)
         for rank in 0 ..< timeline.rankCount {
-            label("rank \(rank)", Self.left - 8, y + Double(rank) * pitch + 17, anchor: "end")
+            canvas.text(
+                "rank \(rank)", x: Self.left - 8, y: y + Double(rank) * pitch + 17, size: 11,
+                anchor: .end)
         }
         for entry in timeline.entries where entry.end > entry.start {
             let row = y + Double(entry.rank.rawValue) * pitch
             let x = Self.left + entry.start * scale
             let width = (entry.end - entry.start) * scale
             if entry.lane == .communication {
-                box(
-                    x, row + Self.rowHeight, width, Self.wireHeight - 2,
-                    Self.fill(entry.kind, false))
+                canvas.box(
+                    x: x, y: row + Self.rowHeight, width: width, height: Self.wireHeight - 2,
+                    Self.ink(entry.kind, false), edge: .faint)
             } else {
                 draw(entry, x: x, y: row, width: width)
             }
         }
-        y += Double(timeline.rankCount) * pitch + 16
+        y += Double(timeline.rankCount) * pitch + 10
     }
 
     /// A step with the number of its micro-batch; a pair is split, forward above backward.
     private mutating func draw(_ entry: TimelineEntry, x: Double, y: Double, width: Double) {
         let parts = entry.label.split(separator: "&").map(String.init)
-        let size = min(10, max(4, width / 2.2))
         guard entry.kind == .overlapped, parts.count == 2 else {
-            box(x, y, width, Self.rowHeight, Self.fill(entry.kind, entry.isSecondDirection))
-            label(String(entry.label.dropFirst()), x + width / 2, y + 17, size: size)
+            let ink = Self.ink(entry.kind, entry.isSecondDirection)
+            draw(entry.label, ink, x: x, y: y, width: width, height: Self.rowHeight)
             return
         }
         let half = Self.rowHeight / 2
-        box(x, y, width, half, Self.fill(.forward, entry.isSecondDirection))
-        label(String(parts[0].dropFirst()), x + width / 2, y + 10, size: size)
-        box(x, y + half, width, half, Self.fill(.backward, !entry.isSecondDirection))
-        label(String(parts[1].dropFirst()), x + width / 2, y + half + 10, size: size)
+        draw(
+            parts[0], Self.ink(.forward, entry.isSecondDirection), x: x, y: y, width: width,
+            height: half)
+        draw(
+            parts[1], Self.ink(.backward, !entry.isSecondDirection), x: x, y: y + half,
+            width: width, height: half)
     }
 
-    mutating func legend() {
-        var x = Self.left
+    private mutating func draw(
+        _ label: String, _ ink: SVGCanvas.Ink, x: Double, y: Double, width: Double, height: Double
+    ) {
+        canvas.box(x: x, y: y, width: width, height: height, ink, edge: .faint)
+        canvas.text(
+            String(label.dropFirst()), x: x + width / 2, y: y + height / 2 + 4,
+            size: min(10, max(4, width / 2.2)), ink: nil)
+    }
+
+    mutating func drawAxis(_ title: String) {
+        let ticks = Ticks(0 ... max(end, .leastNormalMagnitude), atMost: 15)
+        let right = Self.left + end * scale
+        canvas.line([(Self.left, y), (right, y)], .line)
+        for value in ticks.values {
+            let x = Self.left + value * scale
+            canvas.line([(x, y), (x, y + 6)], .line)
+            canvas.text(ticks.label(value), x: x, y: y + 20, size: 11, ink: .faint)
+        }
+        canvas.text(title, x: (Self.left + right) / 2, y: y + 38, size: 12)
+        y += 54
+    }
+
+    mutating func drawLegend() {
         let items: [(TimelineEntry.Kind, String)] = [
             (.forward, "forward"), (.backward, "backward"),
             (.backwardInput, "backward for input"), (.backwardWeight, "backward for weights"),
             (.transfer, "communication"), (.exposed, "exposed communication"),
         ]
+        var x = Self.left
         for (kind, name) in items {
-            box(x, y, 14, 12, Self.fill(kind, false))
-            label(name, x + 19, y + 10, anchor: "start")
-            x += 34 + 6 * Double(name.count)
+            canvas.box(x: x, y: y, width: 14, height: 12, Self.ink(kind, false), edge: .faint)
+            canvas.text(name, x: x + 19, y: y + 10, size: 11, anchor: .start)
+            x += 40 + SVGCanvas.width(of: name, size: 11)
         }
-        label(
-            "darker: the other direction; a split box is an overlapped forward and backward", x,
-            y + 10, anchor: "start")
-        y += 26
-    }
-}
-
-extension Timeline {
-    /// Draws timelines under each other on the same time axis, planned and measured for example.
-    ///
-    /// - Parameter width: Of the longest time axis, in pixels.
-    public static func svg(_ timelines: [Timeline], width: Double = 1600) -> String {
-        let end = timelines.map(\.end).max() ?? 0
-        var painter = SVGPainter(scale: width / max(end, .leastNormalMagnitude))
-        for timeline in timelines { painter.draw(timeline) }
-        painter.legend()
-        let fullWidth = Int(width + SVGPainter.left + 20)
-        return """
-            <svg xmlns="http://www.w3.org/2000/svg" width="\(fullWidth)" \
-            height="\(Int(painter.y))" viewBox="0 0 \(fullWidth) \(Int(painter.y))" \
-            font-family="Helvetica, Arial, sans-serif">
-            <rect width="100%" height="100%" fill="white"/>
-            \(painter.body.joined(separator: "\n"))
-            </svg>
-
-            """
+        canvas.text(
+            "darker: the other direction; a split box: an overlapped forward and backward", x: x,
+            y: y + 10, size: 11, anchor: .start, ink: .faint)
+        y += 28
     }
 }

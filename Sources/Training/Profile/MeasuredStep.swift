@@ -22,7 +22,7 @@ struct MeasuredStep {
         return MeasuredStep(
             schedule: schedule, dataRanks: trainer.options.shape.dataRanks,
             timeline: .measured(
-                title: "\(schedule.kind.title), measured, seconds", rankCount: fabric.rankCount,
+                title: "\(schedule.kind.title), measured", rankCount: fabric.rankCount,
                 entries))
     }
 
@@ -168,7 +168,7 @@ struct StepTimes {
             }
         }
         return Timeline(
-            title: "\(schedule.kind.title), simulated with the measured step times, seconds",
+            title: "\(schedule.kind.title), simulated with the measured step times",
             rankCount: dataRanks * schedule.rankCount, entries: entries)
     }
 }
@@ -182,7 +182,7 @@ extension MeasuredStep {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys]
         try encoder.encode(timeline).write(to: URL(filePath: path + ".json"))
-        try Timeline.svg([planned, timeline])
+        try Timeline.svg([planned, timeline], axis: "time, seconds")
             .write(toFile: path + ".svg", atomically: true, encoding: .utf8)
         try Timeline.chromeTrace([planned, timeline], microsecondsPerUnit: 1e6)
             .write(to: URL(filePath: path + "-trace.json"))

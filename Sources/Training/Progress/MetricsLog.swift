@@ -138,7 +138,7 @@ final class MetricsLog {
             validation: lines.compactMap { line in line.validationLoss.map { (line.step, $0) } })
         let path = job.output + "/loss.svg"
         let sink = try FileSink(path: path + ".partial")
-        try sink.append(Array(curve.svg().utf8))
+        try sink.append(Array(curve.plot.svg().utf8))
         try sink.publish(as: path)
     }
 }

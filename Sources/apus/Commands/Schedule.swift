@@ -122,7 +122,10 @@ struct ScheduleCommand: ParsableCommand {
             timelines.append(
                 run.scaled(by: factor, title: "\(run.title): drawn as long as the plan"))
         }
-        if let svg { try write(Data(Timeline.svg(timelines).utf8), to: svg) }
+        if let svg {
+            let unit = "time; a stage's forward takes \(ScheduleReport.number(forward))"
+            try write(Data(Timeline.svg(timelines, axis: unit).utf8), to: svg)
+        }
         if let trace { try write(Timeline.chromeTrace(timelines), to: trace) }
     }
 
@@ -169,11 +172,14 @@ struct ScheduleReport: Encodable {
         comparison = plan.comparison(costs)
     }
 
+    /// A time as people read it.
+    static func number(_ value: Double) -> String {
+        value == value.rounded() ? "\(Int(value))" : String(format: "%.2f", value)
+    }
+
     /// The summary and the table as people read them.
     var text: String {
-        func format(_ value: Double) -> String {
-            value == value.rounded() ? "\(Int(value))" : String(format: "%.2f", value)
-        }
+        let format = Self.number
         let bubbles = ranks.map { format($0.bubble) }.joined(separator: " ")
         let peaks = ranks.map { "\($0.peakActivations)" }.joined(separator: " ")
         var rows = [
