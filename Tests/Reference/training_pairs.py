@@ -27,9 +27,9 @@ import subprocess
 import tempfile
 
 PATHS = ("model", "tokenizer", "train", "validation")
-COLOURS = {
-    "again": "#3f8fb5", "rate": "#2a9d4a", "fp8": "#d7263d", "fork": "#f18f01",
-    "no-bias": "#888888"}
+NAMES = {
+    "fp8": "FP8", "fork": "FP8 from the first checkpoint", "no-bias": "no bias updates",
+    "again": "sums in another order", "rate": "rate 1% higher"}
 
 
 def keys(path):
@@ -115,7 +115,7 @@ def table(runs, seeds):
     print(f"Steps {first + 1} to {steps}; loss against bf16 of the same seed in percent.\n")
     print("| | " + " | ".join(f"seed {seed}" for seed in seeds) + " | mean | violation |")
     print("|---" * (len(seeds) + 3) + "|")
-    for name in ["bf16", *COLOURS]:
+    for name in ["bf16", "again", "rate", "fp8", "fork", "no-bias"]:
         cells, apart, violations = [], [], []
         for seed in seeds:
             own, base = runs.get((name, seed)), runs["bf16", seed]
@@ -175,49 +175,23 @@ def held_out(program, job, folder, runs, seeds, length):
         print(f"held-out loss of fp8 against bf16: {spread(apart)}%")
 
 
-def picture(path, runs, seeds, window=40):
+def picture(program, path, runs, seeds, window=40):
     """Every run's loss against bf16's of the same seed, means over a window of steps."""
-    width, height, margin = 900, 420, 60
     steps = len(runs["bf16", seeds[0]])
-    curves = [
-        (name, [(k, difference(own, runs["bf16", seed], k - window, k))
-                for k in range(window, steps + 1, 10)])
-        for (name, seed), own in runs.items() if name != "bf16"]
-    values = [value for _, points in curves for _, value in points]
-    low, high = min(values + [0]), max(values + [0])
-
-    def x(step):
-        return margin + step / steps * (width - 2 * margin)
-
-    def y(value):
-        return height - margin - (value - low) / (high - low) * (height - 2 * margin)
-
-    def text(x, y, words, more=""):
-        return f'<text x="{x:.0f}" y="{y:.0f}"{more}>{words}</text>'
-
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        'font-family="Helvetica, Arial, sans-serif" font-size="12">',
-        '<rect width="100%" height="100%" fill="white"/>']
-    tick = 0.5 if high - low > 1 else 0.1
-    for index in range(round(low / tick), round(high / tick) + 1):
-        value = index * tick
-        out.append(
-            f'<line x1="{margin}" x2="{width - margin}" y1="{y(value):.1f}" y2="{y(value):.1f}" '
-            f'stroke="{"#bbbbbb" if index == 0 else "#eeeeee"}"/>')
-        out.append(text(8, y(value) + 4, f"{value:+.1f}%"))
-    for step in range(0, steps + 1, steps // 4):
-        out.append(text(x(step), height - margin + 34, step, ' text-anchor="middle"'))
-    for name, points in curves:
-        line = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in points)
-        out.append(
-            f'<polyline points="{line}" fill="none" stroke="{COLOURS[name]}" opacity="0.8"/>')
-    for index, name in enumerate(name for name in COLOURS if name in dict(curves)):
-        out.append(text(margin + 80 * index, 40, name, f' fill="{COLOURS[name]}"'))
-    words = f"training loss against bf16 of the same seed, means over {window} steps"
-    out.append(text(margin, 20, words) + "</svg>")
-    with open(path, "w") as file:
-        file.write("\n".join(out) + "\n")
+    lines = [
+        {"name": NAMES[name], "points": [
+            [k, difference(own, runs["bf16", seed], k - window, k)]
+            for k in range(window, steps + 1, 10)]}
+        for name in NAMES for (variant, seed), own in runs.items() if variant == name]
+    plot = {
+        "title": "Training loss against bf16 of the same seed",
+        "subtitle": f"{len(seeds)} seeds, means over {window} steps",
+        "horizontal": {"title": "training step", "wholeNumbers": True},
+        "vertical": {"title": "difference, %"}, "lines": lines}
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(plot, file)
+        file.flush()
+        subprocess.run([program, "plot", file.name, "--svg", path], check=True)
 
 
 def main():
@@ -260,7 +234,7 @@ def main():
     if options.held_out:
         held_out(options.apus, job, folder, runs, seeds, options.held_out)
     if options.svg:
-        picture(options.svg, runs, seeds)
+        picture(options.apus, options.svg, runs, seeds)
 
 
 main()
