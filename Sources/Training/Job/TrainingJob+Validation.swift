@@ -40,8 +40,10 @@ extension TrainingJob {
         }
         try teacher?.validate()
         try checkChoices()
-        // A file that is not there is named before the library is asked to read it.
-        _ = try TokenFile.fingerprint(tokenizer: tokenizer)
+        let words = tokenizer + "/tokenizer.json"
+        guard FileManager.default.fileExists(atPath: words) else {
+            throw TrainingError.tokenFile(words, fact: "is missing")
+        }
         let model = try configuration()
         try shape.validate(for: model)
         try check(model)

@@ -27,19 +27,6 @@ extension RankTrainer {
         }
     }
 
-    /// Performs the schedule once more with another worker, on data that `begin` set; the weights
-    /// stay as they are.
-    ///
-    /// - Parameter interleaves: Whether pairs take their parts in turn.
-    func perform(_ worker: any CellWorker, interleaves: Bool) throws {
-        let executor = Executor(
-            schedule: schedule, rank: options.shape.pipelineRank(of: fabric.rank), worker: worker,
-            link: Self.link(options, schedule, fabric, stageChannels), clock: fabric.clock,
-            interleaves: interleaves)
-        stepBegan = fabric.clock.nanoseconds
-        entries = try executor.run()
-    }
-
     /// What this rank did in the last step, on both lanes, under its number among all ranks.
     var lanes: [TimelineEntry] {
         let own = fabric.rank

@@ -10,26 +10,28 @@ public import Transport
 public final class RankTrainer {
     /// What was asked for.
     public let options: TrainingOptions
-    /// The stages of this rank and their micro-batches.
-    public let worker: StageWorker
     /// Steps done.
     public internal(set) var step = 0
     /// What this rank did in the last step, and when.
     public internal(set) var entries: [TimelineEntry] = []
     /// When the last step began, on the fabric's clock.
     var stepBegan: UInt64 = 0
-    /// Tokens of the last step that chose each expert, `[layers, experts]`, over all ranks.
-    private(set) var loads: [Float] = []
     let fabric: any Fabric
     let sync: ParameterSync
-    let context: TrainingContext
-    /// The schedule of a step.
-    public let schedule: Schedule
+    private let assembly: TrainerAssembly
     private let executor: Executor
-    let stageChannels: Channels?
     private let reducer: Reducer?
+    private var balance: LoadBalance
+
+    /// The stages of this rank and their micro-batches.
+    public var worker: StageWorker { assembly.worker }
+    /// The schedule of a step.
+    public var schedule: Schedule { assembly.schedule }
     /// The all-to-all of this rank, if experts are shared.
-    public let groups: [ExpertParallelGroup]
+    public var groups: [ExpertParallelGroup] { assembly.groups }
+    var context: TrainingContext { assembly.context }
+    /// Tokens of the last step that chose each expert, `[layers, experts]`, over all ranks.
+    var loads: [Float] { balance.loads }
 
     /// Makes the rank's layers with their first values. Collective.
     ///
@@ -43,147 +45,31 @@ public final class RankTrainer {
         Tensor.recycleMemory()
         self.options = options
         self.fabric = fabric
-        let shape = options.shape
-        schedule = try shape.schedule.schedule(
-            ranks: shape.pipelineRanks, microBatches: shape.microBatches)
-        context = TrainingContext(
-            configuration: options.model, sequenceLength: options.sequenceLength,
-            pool: ThreadPool(threads: options.threads), precision: options.precision,
-            balanceWeight: options.optimizer.balanceWeight)
-        let (exchange, groups) = try Self.exchange(options, experts)
-        self.groups = groups
-        let place = shape.pipelineRank(of: fabric.rank)
-        worker = StageWorker(
-            stages: Self.stages(options, schedule.stages(of: place), context, exchange),
-            context: context, groups: groups)
-        let parameters = Self.distinct(worker.stages.values.flatMap(\.parameters))
-        for parameter in parameters {
-            parameter.start(seed: options.seed, deviation: options.startDeviation)
-        }
-        if options.precision == .float32 { Self.sumInParts(worker.stages, schedule, place) }
-        sync = try ParameterSync(parameters, fabric: fabric)
+        assembly = try TrainerAssembly(options, fabric: fabric, experts: experts)
+        sync = try ParameterSync(assembly.parameters, fabric: fabric)
         if options.averageDecay != nil { sync.beginAverages() }
         reducer =
             fabric.rankCount == 1
             ? nil : try Reducer(fabric: fabric, chunkCount: 1 << 16, limit: options.waitLimit)
-        stageChannels = try Self.channels(options, schedule, fabric)
-        executor = Executor(
-            schedule: schedule, rank: place, worker: worker,
-            link: Self.link(options, schedule, fabric, stageChannels), clock: fabric.clock)
-    }
-
-    private static func exchange(
-        _ options: TrainingOptions, _ experts: (any Fabric)?
-    ) throws -> (ExpertExchange, [ExpertParallelGroup]) {
-        guard options.shape.sharesExperts, let experts else { return (.local, []) }
-        var configuration = ExpertParallelConfiguration(
-            mode: .normal, hiddenSize: options.model.hiddenSize,
-            topK: options.model.activeExpertCount,
-            maximumTokensPerRank: options.maximumRows,
-            dispatchCodec: options.precision.dispatchCodec,
-            combineCodec: options.precision.transferCodec, addsBeforeReturn: false)
-        configuration.carriesScalars = true
-        configuration.limit = options.waitLimit
-        let placement = try ExpertPlacement.contiguous(
-            expertCount: options.model.routedExpertCount, rankCount: experts.rankCount)
-        let groups = try ["forward", "backward"].map { name in
-            try ExpertParallelGroup(
-                fabric: experts, configuration: configuration, placement: placement, name: name)
-        }
-        let own = placement.experts(on: experts.rank).map(\.rawValue)
-        return (.group(forward: groups[0], backward: groups[1], experts: own), groups)
-    }
-
-    private static func stages(
-        _ options: TrainingOptions, _ ids: [StageID], _ context: TrainingContext,
-        _ exchange: ExpertExchange
-    ) -> [StageID: TrainedStage] {
-        let count = options.shape.schedule.stageCount(ranks: options.shape.pipelineRanks)
-        let layers = options.model.layerCount / count
-        var made: [StageID: TrainedStage] = [:]
-        var parameters: [String: Parameter] = [:]
-        for id in Set(ids).sorted() {
-            let stage = TrainedStage(
-                layers: id.rawValue * layers ..< (id.rawValue + 1) * layers,
-                isFirst: id.rawValue == 0,
-                isLast: id.rawValue == count - 1, context: context, exchange: exchange,
-                shared: parameters)
-            for parameter in stage.parameters { parameters[parameter.name] = parameter }
-            made[id] = stage
-        }
-        return made
-    }
-
-    /// Lets every gradient be summed in halves of the micro-batches and by use, as ranks that hold
-    /// only some of them must: so the bits of a step are the same under every schedule.
-    private static func sumInParts(
-        _ stages: [StageID: TrainedStage], _ schedule: Schedule, _ rank: Rank
-    ) {
-        var parts: [String: (parameter: Parameter, parts: Set<GradientPart>)] = [:]
-        for (id, stage) in stages {
-            let slices = schedule.steps[rank.rawValue].compactMap(\.weightCell)
-                .filter { $0.stage == id }
-                .map { StageWorker.slice(of: $0.microBatch, count: schedule.microBatchCount) }
-            for parameter in stage.parameters {
-                let made = stage.gradientParts(of: parameter, slices: Array(Set(slices)))
-                parts[parameter.name, default: (parameter, [])].parts.formUnion(made)
-            }
-        }
-        for entry in parts.values { entry.parameter.parts = entry.parts.sorted() }
-    }
-
-    private static func channels(
-        _ options: TrainingOptions, _ schedule: Schedule, _ fabric: any Fabric
-    ) throws -> Channels? {
-        guard fabric.rankCount > 1 else { return nil }
-        return try Channels(
-            fabric: fabric, name: "stages", channelCount: ChannelLink.channelCount,
-            slotCount: ChannelLink.slotCount(schedule),
-            maximumCount: options.maximumRows * options.model.hiddenSize, limit: options.waitLimit)
-    }
-
-    static func link(
-        _ options: TrainingOptions, _ schedule: Schedule, _ fabric: any Fabric,
-        _ channels: Channels?
-    ) -> any StageLink {
-        guard let channels else { return NoLink() }
-        let offset = options.shape.dataRank(of: fabric.rank) * options.shape.pipelineRanks
-        return ChannelLink(
-            channels, schedule: schedule, rankOffset: offset,
-            codec: options.precision.transferCodec)
-    }
-
-    private static func distinct(_ parameters: [Parameter]) -> [Parameter] {
-        var seen: Set<String> = []
-        return parameters.filter { seen.insert($0.name).inserted }
+        executor = assembly.executor(assembly.schedule, worker: assembly.worker)
+        balance = LoadBalance(
+            assembly.worker.stages.values.flatMap(\.routedLayers), options)
     }
 
     /// Every trained value that this rank holds, by name.
     public var parameters: [Parameter] { sync.owned.map(\.parameter) }
 
     /// The routed layers of this rank.
-    var routedLayers: [TrainedExperts] { worker.stages.values.flatMap(\.routedLayers) }
-}
+    var routedLayers: [TrainedExperts] { balance.layers }
 
-extension TrainingPrecision {
-    /// How rows travel between stages, and from the experts home.
-    fileprivate var transferCodec: RowCodec { self == .float32 ? .float32 : .bfloat16 }
-
-    /// How rows, and backward the gradients of outputs, travel to the experts: in FP8 as the
-    /// products there round them anyway, so that nothing is lost on the way (report, §3.3.3).
-    fileprivate var dispatchCodec: RowCodec {
-        self == .float8 ? .float8e4m3(powerOfTwo: false) : transferCodec
-    }
-}
-
-/// The link of a rank that has no neighbours.
-private final class NoLink: StageLink {
-    func send(_ tensor: Tensor, _ transfer: Transfer) {
-        preconditionFailure("a transfer without neighbours: \(transfer)")
-    }
-
-    func receive(_ transfer: Transfer, into tensor: Tensor) {
-        preconditionFailure("a transfer without neighbours: \(transfer)")
+    /// Performs the schedule once more with another worker, on data that `begin` set; the weights
+    /// stay as they are.
+    ///
+    /// - Parameter interleaves: Whether pairs take their parts in turn.
+    func perform(_ worker: any CellWorker, interleaves: Bool) throws {
+        let executor = assembly.executor(schedule, worker: worker, interleaves: interleaves)
+        stepBegan = fabric.clock.nanoseconds
+        entries = try executor.run()
     }
 }
 
@@ -217,7 +103,7 @@ extension RankTrainer {
         let tokens = Double(own * options.shape.dataRanks)
         let sequences = tokens / Double(options.sequenceLength)
         sync.clearGradients()
-        for layer in routedLayers { layer.gate.resetStatistics() }
+        balance.clear()
         worker.begin(
             microBatches,
             scale: LossScale(
@@ -254,7 +140,8 @@ extension RankTrainer {
         return StepReport(
             loss: sums[0] / tokens, mtpLoss: sums[1] / (tokens - sequences),
             gradientNorm: sums[2].squareRoot(), rate: options.optimizer.rate.rate(step: step),
-            expertViolation: try balance(movingBiases: trouble == nil),
+            expertViolation: try balance.update(
+                step: step, over: reducer, movesBiases: trouble == nil),
             trouble: trouble?.fact)
     }
 
@@ -279,39 +166,6 @@ extension RankTrainer {
         }
     }
 
-    /// Sums the loads of all ranks and moves every gate's bias against its load
-    /// (auxiliary-loss-free balance, §2.1.2).
-    ///
-    /// - Parameter movingBiases: Not where values went wrong: the loads are not the gates' then.
-    /// - Returns: The worst layer's violation.
-    private func balance(movingBiases: Bool) throws -> Double {
-        let shape = options.model
-        let layers = shape.layerCount + shape.mtpLayerCount
-        let loads = Tensor(rows: layers, columns: max(1, shape.routedExpertCount))
-        for layer in routedLayers {
-            for (expert, load) in layer.gate.load.enumerated() {
-                loads[layer.gate.layer, expert] += Float(load)
-            }
-        }
-        if let reducer { try reducer.allReduce(loads) }
-        self.loads = loads.values
-        var violation = 0.0
-        for layer in 0 ..< layers where shape.hasExperts(layer: layer) {
-            let row = (0 ..< shape.routedExpertCount).map { loads[layer, $0] }
-            let mean = row.reduce(0, +) / Float(row.count)
-            guard mean > 0 else { continue }
-            violation = max(violation, Double((row.max() ?? mean) / mean) - 1)
-        }
-        guard movingBiases else { return violation }
-        if let last = options.optimizer.biasSteps, step > last { return violation }
-        for layer in routedLayers {
-            layer.gate.moveBias(
-                loads: (0 ..< shape.routedExpertCount).map { loads[layer.gate.layer, $0] },
-                by: options.optimizer.biasStep)
-        }
-        return violation
-    }
-
     /// The mean losses over documents, one micro-batch each. Collective.
     ///
     /// - Parameter documents: This data rank's, padded to one length; as many on every data rank.
@@ -321,10 +175,7 @@ extension RankTrainer {
         context.use(sequenceLength: length)
         defer { context.use(sequenceLength: options.sequenceLength) }
         worker.begin(documents, scale: LossScale(main: 1, mtp: 1, balance: 0))
-        let executor = Executor(
-            schedule: forward, rank: options.shape.pipelineRank(of: fabric.rank), worker: worker,
-            link: Self.link(options, forward, fabric, stageChannels), clock: fabric.clock)
-        _ = try executor.run()
+        _ = try assembly.executor(forward, worker: worker).run()
         let counts = documents.reduce((0, 0)) { sum, document in
             let known = document.targets.count { $0 >= 0 }
             return (sum.0 + known, sum.1 + max(0, known - 1))

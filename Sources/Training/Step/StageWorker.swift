@@ -3,20 +3,6 @@ public import Models
 public import Pipeline
 public import Tensors
 
-/// A slice of the batch: whole sequences, and the next token of every row.
-public struct MicroBatch: Sendable {
-    /// `[sequences * length]`.
-    public var tokens: [Int32]
-    /// As long as `tokens`; negative for none.
-    public var targets: [Int32]
-
-    /// Pairs tokens with what follows them.
-    public init(tokens: [Int32], targets: [Int32]) {
-        self.tokens = tokens
-        self.targets = targets
-    }
-}
-
 /// The stages of one rank, as the executor calls them.
 public final class StageWorker: CellWorker {
     /// By number, those that this rank holds.
