@@ -1,4 +1,3 @@
-import Foundation
 import Synchronization
 import Topology
 public import Transport
@@ -24,29 +23,12 @@ public func onRanksCatching<Value: Sendable>(
         $0.nodes = nodes
         if let time { $0.clock = time.clock }
     }
+    defer { for fabric in fabrics { fabric.close() } }
+    guard let time else { return try RankThreads.endings(fabrics, body) }
     let endings = Mutex([Result<Value, any Error>?](repeating: nil, count: count))
-    let play: @Sendable (any Fabric) -> Void = { fabric in
-        let ending = Result { try body(fabric) }
-        endings.withLock { $0[fabric.rank.rawValue] = ending }
+    time.run(threads: count) { index in
+        let ending = Result { try body(fabrics[index]) }
+        endings.withLock { $0[index] = ending }
     }
-    if let time {
-        time.run(threads: count) { play(fabrics[$0]) }
-    } else {
-        runOnThreads(fabrics, play)
-    }
-    for fabric in fabrics { fabric.close() }
     return endings.withLock { $0.map { $0! } }
-}
-
-private func runOnThreads(_ fabrics: [any Fabric], _ body: @escaping @Sendable (any Fabric) -> Void)
-{
-    let group = DispatchGroup()
-    for fabric in fabrics {
-        group.enter()
-        Thread.detachNewThread {
-            body(fabric)
-            group.leave()
-        }
-    }
-    group.wait()
 }

@@ -106,7 +106,7 @@ import Transport
     ) throws -> Run {
         let options = tinyOptions(shape, layers: layers, seed: seed, precision: precision)
         let result = Mutex(Run())
-        try LocalRanks.run(shape) { place in
+        try shape.runInThreads { place in
             let trainer = try RankTrainer(options, fabric: place.fabric, experts: place.experts)
             for step in 0 ..< 20 {
                 let data = shape.dataRank(of: place.fabric.rank)

@@ -21,7 +21,7 @@ import Transport
         options.skipsBadSteps = skips
         let chosen = options
         let reports = Mutex<[StepReport]>([])
-        try LocalRanks.run(shape) { place in
+        try shape.runInThreads { place in
             let trainer = try RankTrainer(chosen, fabric: place.fabric, experts: place.experts)
             prepare(trainer)
             let first = shape.dataRank(of: place.fabric.rank) * shape.microBatches
@@ -187,7 +187,7 @@ import Transport
         let chosen = options
         let gaveUp = DispatchSemaphore(value: 0)
         let error = #expect(throws: (any Error).self) {
-            try LocalRanks.run(shape) { place in
+            try shape.runInThreads { place in
                 let trainer = try RankTrainer(chosen, fabric: place.fabric, experts: nil)
                 if place.fabric.rank == 1 {
                     // Holds its place without working until the other has given up.

@@ -1,3 +1,4 @@
+import DeepSeekV3
 import Foundation
 import Testing
 
@@ -71,6 +72,9 @@ import Testing
     @Test func `what a file leaves out has the defaults of the fields`() throws {
         let folder = try RunTests.Folder()
         let path = try RunTests.writeJob(folder.path)
+        var model = try ModelConfiguration.load(directory: folder.path)
+        model.positionLimit = 256
+        try model.encoded().write(to: URL(filePath: folder.path + "/config.json"))
         try "model: config.json\ntokenizer: tokenizer\nsteps: 3\ntrain: [text.jsonl]\n"
             .write(toFile: path, atomically: true, encoding: .utf8)
         var job = TrainingJob()

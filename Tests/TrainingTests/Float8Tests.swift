@@ -89,7 +89,7 @@ import Transport
                 rows: count, columns: hidden,
                 values: (0 ..< count * hidden).map { _ in .random(in: -9 ... 9, using: &random) })
         }
-        try LocalRanks.run(shape) { place in
+        try shape.runInThreads { place in
             let trainer = try RankTrainer(options, fabric: place.fabric, experts: place.experts)
             let pool = trainer.context.pool
             let exchange = try #require(trainer.routedLayers.first).exchange

@@ -20,16 +20,16 @@ import Testing
     static let shapes = [
         ["q_lora_rank=null", "qk_nope_head_dim=6", "qk_rope_head_dim=10", "v_head_dim=5"],
         ["n_group=1", "topk_group=1", "num_experts_per_tok=3", "n_shared_experts=2"],
-        ["n_routed_experts=48", "n_group=8", "topk_group=3", "sequenceLength=5", "sequences=1"],
+        ["n_routed_experts=48", "n_group=8", "topk_group=3", "sequence_length=5", "sequences=1"],
         [
             "scoring_func=\"softmax\"", "topk_method=\"group_limited_greedy\"",
             "norm_topk_prob=false", "routed_scaling_factor=1.5",
         ],
         ["scoring_func=\"softmax\"", "topk_method=\"greedy\"", "n_group=1", "topk_group=1"],
-        ["num_nextn_predict_layers=0", "first_k_dense_replace=2", "sequenceLength=70"],
+        ["num_nextn_predict_layers=0", "first_k_dense_replace=2", "sequence_length=70"],
         [
             "num_attention_heads=3", "num_key_value_heads=3", "hidden_size=33", "vocab_size=101",
-            "sequenceLength=53", "num_hidden_layers=3", "n_shared_experts=0",
+            "sequence_length=53", "num_hidden_layers=3", "n_shared_experts=0",
         ],
     ]
 
@@ -126,8 +126,8 @@ struct AutogradReference {
     /// The whole model as one stage, with the reference's values.
     func makeStage(pool: ThreadPool) throws -> (TrainedStage, StageInput) {
         let context = TrainingContext(
-            configuration: configuration, sequenceLength: Int(run["sequenceLength"] ?? 0),
-            pool: pool, balanceWeight: Float(run["balanceWeight"] ?? 0))
+            configuration: configuration, sequenceLength: Int(run["sequence_length"] ?? 0),
+            pool: pool, balanceWeight: Float(run["balance_weight"] ?? 0))
         let stage = TrainedStage(
             layers: 0 ..< configuration.layerCount, isFirst: true, isLast: true, context: context,
             exchange: .local)
@@ -140,7 +140,7 @@ struct AutogradReference {
         let tokens = try integers("tokens")
         let scale = LossScale(
             main: 1 / Float(tokens.count),
-            mtp: Float(run["mtpWeight"] ?? 0) / Float(tokens.count - sequences),
+            mtp: Float(run["mtp_weight"] ?? 0) / Float(tokens.count - sequences),
             balance: 1 / Float(sequences))
         let input = StageInput(
             tokens: tokens, targets: try integers("targets"), hidden: nil, scale: scale)

@@ -145,7 +145,7 @@ import Transport
         let chosen = options
         let folder = try RunTests.Folder()
         let path = folder.path
-        try LocalRanks.run(chosen.shape) { place in
+        try chosen.shape.runInThreads { place in
             let trainer = try RankTrainer(chosen, fabric: place.fabric)
             var expected: [String: [Double]] = [:]
             for item in trainer.sync.owned {

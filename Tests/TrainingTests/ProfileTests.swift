@@ -24,7 +24,7 @@ import Transport
         launch.profile.routesEvenly = sleeps
         launch.profile.against = "1f1b"
         let chosen = launch
-        try LocalRanks.run(job.options().shape) { place in
+        try job.options().shape.runInThreads { place in
             try chosen.run(
                 job, observer: TrainingObserver(), fabric: place.fabric, experts: place.experts)
         }
@@ -54,7 +54,7 @@ import Transport
             schedule: .dualPipeV, pipelineRanks: 1, dataRanks: 2, sharesExperts: true,
             microBatches: 4)
         let options = tinyOptions(shape, layers: 4)
-        try LocalRanks.run(shape) { place in
+        try shape.runInThreads { place in
             let trainer = try RankTrainer(options, fabric: place.fabric, experts: place.experts)
             let data = shape.dataRank(of: place.fabric.rank)
             let batch = (0 ..< 4).map { tinyBatch(options, step: 0, index: 4 * data + $0) }

@@ -94,7 +94,7 @@ import Transport
 
     static func run(_ path: String, resumes: Bool = false) throws {
         let job = try TrainingJob.load(path: path)
-        try LocalRanks.run(job.options().shape) { place in
+        try job.options().shape.runInThreads { place in
             try TrainingRun(job, resumes: resumes, observer: TrainingObserver())
                 .run(fabric: place.fabric, experts: place.experts)
         }

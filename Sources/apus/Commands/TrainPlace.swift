@@ -58,7 +58,7 @@ struct TrainPlace: ParsableArguments {
             }
         } else if shape.rankCount == 1 || inProcess {
             watchForStop(job, launch)
-            try LocalRanks.run(shape) { place in
+            try shape.runInThreads { place in
                 let observer = TrainingObserver(said: { line in
                     try StandardStream.output.write(line + "\n")
                 })
