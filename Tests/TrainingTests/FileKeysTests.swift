@@ -1,4 +1,4 @@
-import DeepSeekV3
+import Models
 import Foundation
 import Testing
 

@@ -1,5 +1,5 @@
 import Collectives
-import DeepSeekV3
+import Models
 import Tensors
 
 /// Keeps the experts of every layer equally loaded without a loss: each gate's bias moves against

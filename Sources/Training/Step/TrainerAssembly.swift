@@ -1,5 +1,5 @@
 import Collectives
-import DeepSeekV3
+import Models
 import Pipeline
 import Tensors
 import Topology

@@ -1,5 +1,5 @@
 import ArgumentParser
-import DeepSeekV3
+import Checkpoints
 import Foundation
 import Pipeline
 
@@ -31,18 +31,18 @@ struct PlotCommand: ParsableCommand {
     func run() throws {
         try reporting {
             guard let data = FileManager.default.contents(atPath: file) else {
-                throw ModelError.file(file, fact: "cannot be read")
+                throw CheckpointError.file(file, fact: "cannot be read")
             }
             let plot: Plot
             do {
                 plot = try JSONDecoder().decode(Plot.self, from: data)
             } catch {
-                throw ModelError.file(file, fact: "describes no plot: \(error)")
+                throw CheckpointError.file(file, fact: "describes no plot: \(error)")
             }
             do {
                 try Data(plot.svg().utf8).write(to: URL(filePath: svg))
             } catch {
-                throw ModelError.file(svg, fact: "cannot be written")
+                throw CheckpointError.file(svg, fact: "cannot be written")
             }
         }
     }
