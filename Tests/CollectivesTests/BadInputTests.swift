@@ -73,7 +73,7 @@ import Transport
             }
             for inFlight in [Pair(first), Pair(second)] {
                 let received = try inFlight.take().wait()
-                let rows = Tensor(rows: received.gatheredRowCount, columns: 128)
+                let rows = Tensor(rows: received.rowCount, columns: 128)
                 try group.combine(rows, for: received).wait(addingInto: tokens)
             }
         }
@@ -128,7 +128,7 @@ import Transport
                 1,
                 placement: ExpertPlacement(expertCount: 4, expertsByRank: [[0, 1], [], [2, 3]]))
             let received = try group.dispatch(tokens, routing: routing).wait()
-            let rows = Tensor(rows: received.gatheredRowCount, columns: 128)
+            let rows = Tensor(rows: received.rowCount, columns: 128)
             received.gather(into: rows)
             let result = Tensor(rows: 1, columns: 128)
             try group.combine(rows, for: received).wait(addingInto: result)
@@ -140,9 +140,9 @@ import Transport
 
     @Test func `the largest count of rows fits beside its sequence`() {
         let most = ExpertParallelConfiguration.tokenCeiling * Routing.maximumTopK
-        let word = Arrival.word(sequence: 5, count: most)
-        #expect(Arrival.count(of: word) == most)
-        #expect(Arrival.sequence(of: word) == 5)
+        let word = ArrivalSignal.word(sequence: 5, count: most)
+        #expect(ArrivalSignal.count(of: word) == most)
+        #expect(ArrivalSignal.sequence(of: word) == 5)
     }
 
     @Test(arguments: [0, -4, .max])
@@ -167,14 +167,14 @@ import Transport
             let received = try group.dispatch(tokens, routing: routing).wait()
             if fabric.rank == 0 {
                 // The head of the block that rank 1 carries, as a hostile rank would write it.
-                let own = group.maps[0].stagedBlock(1, to: 1, count: 0)
-                group.window.withStaging(own) { $0.setWord(UInt64(Int.max), at: 0) }
-                try group.window.put(
-                    own, to: 1, at: group.maps[1].block(1, from: 0, count: 0).lowerBound)
-                try group.window.flush(deadline: Deadline(.seconds(2), "test"))
+                let own = group.windows.maps[0].stagedBlock(1, to: 1, count: 0)
+                group.windows.window.withStaging(own) { $0.setWord(UInt64(Int.max), at: 0) }
+                try group.windows.window.put(
+                    own, to: 1, at: group.windows.maps[1].block(1, from: 0, count: 0).lowerBound)
+                try group.windows.window.flush(deadline: Deadline(.seconds(2), "test"))
             }
             try fabric.barrier(deadline: Deadline(.seconds(5), "test"))
-            let rows = Tensor(rows: received.gatheredRowCount, columns: 128)
+            let rows = Tensor(rows: received.rowCount, columns: 128)
             try group.combine(rows, for: received).wait(addingInto: tokens)
         }
         let error = #expect(throws: CollectivesError.self) { try endings[1].get() }

@@ -40,7 +40,7 @@ import TransportTesting
             let next = Int32(2 * ((fabric.rank.rawValue + 1) % 3))
             let routing = try Routing(tokenCount: 1, topK: 2, expertIDs: [next, (next + 2) % 6])
             let received = try group.dispatch(tokens, routing: routing).wait()
-            let rows = Tensor(rows: received.gatheredRowCount, columns: 128)
+            let rows = Tensor(rows: received.rowCount, columns: 128)
             if isLast(.combine) { return }
             try group.combine(rows, for: received).wait(addingInto: tokens)
             if isLast(.leave) { return }
@@ -85,20 +85,20 @@ import TransportTesting
                 _ = try group.dispatch(none, routing: routing).wait()
                 return
             }
-            let here = group.maps[1]
+            let here = group.windows.maps[1]
             let staged = here.stagedBlock(0, to: 0, count: 1)
-            group.window.withStaging(staged) { block in
+            group.windows.window.withStaging(staged) { block in
                 block.setWord(0, at: 0)
                 block.setWord(head, at: WindowMap.blockHeadBytes)
                 block.setWord(pair, at: WindowMap.blockHeadBytes + 8)
             }
             // The buffer of the first exchange is known to its group alone: both get it.
             for buffer in 0 ..< ExpertParallelConfiguration.bufferCount {
-                try group.window.put(
+                try group.windows.window.put(
                     staged, to: 0,
-                    at: group.maps[0].block(buffer, from: 1, count: 1).lowerBound,
-                    signal: Arrival.index(.block, buffer: buffer, from: 1, rankCount: 2),
-                    value: Arrival.word(sequence: 1, count: count))
+                    at: group.windows.maps[0].block(buffer, from: 1, count: 1).lowerBound,
+                    signal: ArrivalSignal.index(.block, buffer: buffer, from: 1, rankCount: 2),
+                    value: ArrivalSignal.word(sequence: 1, count: count))
             }
             try fabric.barrier(deadline: Deadline(.seconds(1), "the end"))
         }

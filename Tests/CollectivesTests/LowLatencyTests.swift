@@ -7,9 +7,9 @@ import Topology
 @Suite struct LowLatencyTests {
     static func exchange(
         ranks: Int, dispatch: RowCodec, combine: RowCodec, nodes: [Int]? = nil
-    ) throws -> Exchange {
+    ) throws -> RoundTrip {
         let counts = [[24], [13, 11], [7, 6, 11], [5, 8, 0, 11]]
-        return Exchange(
+        return RoundTrip(
             configuration: ExpertParallelConfiguration(
                 mode: .lowLatency, hiddenSize: 384, topK: 4, maximumTokensPerRank: 24,
                 dispatchCodec: dispatch, combineCodec: combine),

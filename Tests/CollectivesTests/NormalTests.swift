@@ -7,12 +7,12 @@ import Transport
 @testable import Collectives
 
 @Suite struct NormalTests {
-    static func exchange(nodes: [Int]?, adds: Bool = true) throws -> Exchange {
+    static func exchange(nodes: [Int]?, adds: Bool = true) throws -> RoundTrip {
         // Uneven shares, and a second copy of experts 3 and 11 on another rank.
         let placement = try ExpertPlacement(
             expertCount: 12,
             expertsByRank: [[0, 1, 2, 3, 11], [4, 5, 3], [6], [7, 8, 9, 10, 11]])
-        return Exchange(
+        return RoundTrip(
             configuration: ExpertParallelConfiguration(
                 mode: .normal, hiddenSize: 256, topK: 4, maximumTokensPerRank: 64,
                 dispatchCodec: .float32, combineCodec: .float32, addsBeforeReturn: adds),
@@ -90,7 +90,7 @@ import Transport
             var results: [[Float]] = []
             for _ in 0 ..< 2 {
                 let received = try group.dispatch(mine, layout: layout).wait()
-                let rows = Tensor(rows: received.gatheredRowCount, columns: setup.hidden)
+                let rows = Tensor(rows: received.rowCount, columns: setup.hidden)
                 received.gather(into: rows)
                 let result = Tensor(rows: mine.rows, columns: setup.hidden)
                 try group.combine(rows, for: received).wait(addingInto: result)
@@ -99,37 +99,6 @@ import Transport
             return results[0] == results[1] && (rank == 1 || results[0].contains { $0 != 0 })
         }
         #expect(same == [true, true, true, true])
-    }
-
-    @Test func `counts are rounded up to the alignment and padding is zero`() throws {
-        let setup = try Self.exchange(nodes: nil)
-        let routing = try setup.globalRouting()
-        let tokens = setup.globalTokens()
-        _ = try onRanks(4) { fabric in
-            let rank = fabric.rank.rawValue
-            let group = try ExpertParallelGroup(
-                fabric: fabric, configuration: setup.configuration, placement: setup.placement)
-            let first = setup.tokenCounts[..<rank].reduce(0, +)
-            let mine = tokens.view(rows: first ..< first + setup.tokenCounts[rank])
-            var received = try group.dispatch(mine, routing: setup.share(routing, of: rank)).wait()
-            received.align(to: 16)
-            let rows = Tensor(rows: received.gatheredRowCount, columns: setup.hidden)
-            rows.fill(.nan)
-            received.gather(into: rows)
-            for expert in received.expertCounts.indices {
-                let start = received.expertOffsets[expert]
-                let end = received.expertOffsets[expert + 1]
-                #expect(start % 16 == 0)
-                for row in start ..< end {
-                    let isPadding = row >= start + received.expertCounts[expert]
-                    #expect(rows[row, 0].isNaN == false)
-                    #expect((received.weights[row] == 0) == isPadding)
-                    if isPadding { #expect(rows[row, 255] == 0) }
-                }
-            }
-            let result = Tensor(rows: mine.rows, columns: setup.hidden)
-            try group.combine(rows, for: received).wait(addingInto: result)
-        }
     }
 
     @Test func `rows written in place come home without a copy`() throws {

@@ -40,7 +40,7 @@ import Topology
                 RowCodec.bfloat16.encode(plain.row(token), into: &garbage)
             }
             func outputs(_ received: borrowing ReceivedTokens) -> Tensor {
-                let gathered = Tensor(rows: received.gatheredRowCount, columns: hidden)
+                let gathered = Tensor(rows: received.rowCount, columns: hidden)
                 received.gather(into: gathered)
                 return gathered
             }

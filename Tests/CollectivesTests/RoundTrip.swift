@@ -9,7 +9,7 @@ import Transport
 
 /// A dispatch, experts that scale and shift, and a combine, over any number of ranks; and the same
 /// by brute force.
-struct Exchange: Sendable {
+struct RoundTrip: Sendable {
     var configuration: ExpertParallelConfiguration
     var placement: ExpertPlacement
     /// Tokens of each rank.
@@ -82,7 +82,7 @@ struct Exchange: Sendable {
         _ tokens: Tensor, _ routing: Routing, _ group: ExpertParallelGroup, into result: Tensor
     ) throws {
         let received = try group.dispatch(tokens, routing: routing).wait()
-        let rows = Tensor(rows: received.gatheredRowCount, columns: hidden)
+        let rows = Tensor(rows: received.rowCount, columns: hidden)
         received.gather(into: rows)
         let experts = placement.experts(on: group.fabric.rank)
         for (local, expert) in experts.enumerated() {

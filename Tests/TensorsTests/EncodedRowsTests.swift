@@ -128,7 +128,7 @@ extension TensorsTests {
                         RowCodec.bfloat16.encode(random.values(columns).span, into: &garbage)
                         func lend(_ row: Int, _ terms: [RowTerm]) {
                             if row < count {
-                                return sum.lend(rows.row(row)) { area in
+                                return sum.withArea(rows.row(row)) { area in
                                     let weight = weights[row]
                                     let term = RowTerm(area: area, offset: 0, weight: weight)
                                     lend(row + 1, terms + [term])

@@ -61,7 +61,7 @@ import Transport
             _ = trainer.begin(batch)
             let recorder = StepRecorder(trainer.worker, groups: trainer.groups)
             try trainer.perform(recorder, interleaves: true)
-            let sent = { (record: OperationRecord) in record.physicalBytes.reduce(0, +) }
+            let sent = { (record: ExchangeRecord) in record.physicalBytes.reduce(0, +) }
             let bytes = trainer.groups.map { $0.records.map(sent) }
             let labels = trainer.entries.map(\.label)
             let recording = recorder.finish()

@@ -36,16 +36,16 @@ public final class AllToAllBenchmark {
         rows = TestRows(
             hidden: options.hiddenSize, codec: options.dispatchCodec, seed: options.seed)
         oracle = try Oracle(
-            rows: rows, map: group.map, configuration: configuration, placement: placement,
+            rows: rows, map: group.rankMap, configuration: configuration, placement: placement,
             restingCodec: options.restingCodec)
         tokens = EncodedRows(
             options.restingCodec, rows: max(1, options.tokenCount), columns: options.hiddenSize)
         combined = EncodedRows(
             options.restingCodec, rows: max(1, options.tokenCount), columns: options.hiddenSize)
         let memory = ExpertParallelGroup.memoryByteCount(
-            configuration, placement: placement, nodes: group.map.nodes, rank: fabric.rank)
+            configuration, placement: placement, nodes: group.nodes, rank: fabric.rank)
         measurement.memoryBytes = memory.window + memory.staging
-        measurement.nodes = group.map.nodes
+        measurement.nodes = group.nodes.map(\.rawValue)
         measurement.paths = fabric.ranks.map { "\(fabric.path(to: $0))" }
     }
 
@@ -124,7 +124,7 @@ public final class AllToAllBenchmark {
     private func use(_ counts: [Int], round: Int) throws {
         oracle.use(
             try counts.indices.map {
-                try options.routing(of: $0, tokenCount: counts[$0], round: round)
+                try options.routing(of: Rank(rawValue: $0), tokenCount: counts[$0], round: round)
             })
     }
 
@@ -137,7 +137,7 @@ public final class AllToAllBenchmark {
         group.forgetRecords()
         let mine = tokens.view(rows: 0 ..< tokenCount)
         let sums = combined.view(rows: 0 ..< tokenCount)
-        rows.fill(mine, round: round, rank: fabric.rank.rawValue)
+        rows.fill(mine, round: round, rank: fabric.rank)
 
         try fabric.barrier(deadline: deadline())
         delay()

@@ -1,6 +1,7 @@
 public import Collectives
 internal import Foundation
 public import Tensors
+internal import Topology
 
 /// What `apus bench all-to-all` measures. Defaults are those of DeepEP's own tests.
 public struct AllToAllOptions: Hashable, Codable, Sendable {
@@ -101,10 +102,10 @@ public struct AllToAllOptions: Hashable, Codable, Sendable {
     }
 
     /// The routing of one rank.
-    func routing(of rank: Int, tokenCount: Int, round: Int) throws -> Routing {
+    func routing(of rank: Rank, tokenCount: Int, round: Int) throws -> Routing {
         try generator().routing(
             tokenCount: tokenCount,
-            seed: seed &* 0x9e37_79b9 &+ UInt64(rank) &* 1_000_003 &+ UInt64(round))
+            seed: seed &* 0x9e37_79b9 &+ UInt64(rank.rawValue) &* 1_000_003 &+ UInt64(round))
     }
 }
 

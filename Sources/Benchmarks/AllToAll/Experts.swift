@@ -1,11 +1,12 @@
 import Collectives
 import Tensors
 internal import Tensors
+internal import Topology
 
 /// The benchmark's experts: each scales its tokens by a factor that rounds nothing.
 enum ScalingExpert {
     /// A quarter to two, in quarters: sums of 64 of them times an e4m3 value stay exact.
-    static func factor(_ expert: Int) -> Float { Float(expert % 8 + 1) * 0.25 }
+    static func factor(_ expert: ExpertID) -> Float { Float(expert.rawValue % 8 + 1) * 0.25 }
 
     /// What brute force says a token becomes, in the order in which an exchange adds.
     ///
@@ -14,7 +15,7 @@ enum ScalingExpert {
     ///   - plan: Where each choice goes.
     ///   - sum: Receives the result.
     static func expected(
-        _ row: Tensor, choices: [(rank: Int, expert: Int, weight: Float)], map: RankMap,
+        _ row: Tensor, choices: [(rank: Rank, expert: ExpertID, weight: Float)], map: RankMap,
         adds: Bool, codec: RowCodec, scratch: OracleScratch, into sum: Tensor
     ) {
         sum.fill(0)
@@ -24,12 +25,12 @@ enum ScalingExpert {
             }
             return
         }
-        var ranks: [Int] = []
+        var ranks: [Rank] = []
         for choice in choices where !ranks.contains(choice.rank) { ranks.append(choice.rank) }
-        func total(_ rank: Int) -> Float {
+        func total(_ rank: Rank) -> Float {
             choices.reduce(0) { $0 + ($1.rank == rank ? factor($1.expert) : 0) }
         }
-        var carriers: [Int] = []
+        var carriers: [Rank] = []
         for rank in ranks {
             if map.share(map.rank, rank) {
                 add(row, total(rank), codec, 1, scratch, into: sum)

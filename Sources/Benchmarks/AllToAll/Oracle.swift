@@ -29,8 +29,8 @@ final class Oracle {
         adds = configuration.addsBeforeReturn
         combineCodec = configuration.combineCodec
         self.placement = placement
-        choosers = try (0 ..< map.rankCount).map {
-            try CopyChooser(placement: placement, rank: Rank(rawValue: $0), nodes: map.nodes)
+        choosers = try map.ranks.map {
+            try CopyChooser(placement: placement, rank: $0, nodes: map.nodes.values)
         }
         scratch = OracleScratch(hidden: rows.hidden)
         decoded = Tensor(rows: 1, columns: rows.hidden)
@@ -42,14 +42,14 @@ final class Oracle {
 
     /// Where each choice of a token goes.
     private func choices(
-        of token: Int, from source: Int
-    ) -> [(rank: Int, local: Int, expert: Int, choice: Int, weight: Float)] {
-        let routing = routings[source]
+        of token: Int, from source: Rank
+    ) -> [(rank: Rank, local: Int, expert: ExpertID, choice: Int, weight: Float)] {
+        let routing = routings[source.rawValue]
         return (0 ..< routing.topK).compactMap { choice in
             let index = token * routing.topK + choice
-            let expert = Int(routing.expertIDs[index])
-            guard expert >= 0 else { return nil }
-            let (rank, local) = choosers[source].copy(of: expert, token: token)
+            guard routing.expertIDs[index] >= 0 else { return nil }
+            let expert = ExpertID(rawValue: Int(routing.expertIDs[index]))
+            let (rank, local) = choosers[source.rawValue].copy(of: expert, token: token)
             return (rank, local, expert, choice, routing.weights[index])
         }
     }
@@ -59,8 +59,8 @@ final class Oracle {
         var wrong = 0
         for index in 0 ..< received.tokenCount {
             let token = received.token(index)
-            let source = token.source.rawValue
-            guard token.index < routings[source].tokenCount else {
+            let source = token.source
+            guard token.index < routings[source.rawValue].tokenCount else {
                 wrong += 1
                 continue
             }
@@ -77,9 +77,9 @@ final class Oracle {
     }
 
     private func expectedTokenCount() -> Int {
-        routings.indices.reduce(0) { count, source in
+        map.ranks.reduce(0) { count, source in
             count
-                + (0 ..< routings[source].tokenCount).count { token in
+                + (0 ..< routings[source.rawValue].tokenCount).count { token in
                     choices(of: token, from: source).contains { $0.rank == map.rank }
                 }
         }
@@ -87,7 +87,7 @@ final class Oracle {
 
     /// Does the experts' work: writes the rows that go home.
     func writeOutputs(of received: borrowing ReceivedTokens, round: Int) throws {
-        let experts = placement.expertsByRank[map.rank]
+        let experts = placement.experts(on: map.rank)
         let (decoded, scaled) = (decoded, scratch.scaled)
         for index in 0 ..< received.tokenCount {
             let token = received.token(index)
@@ -96,7 +96,7 @@ final class Oracle {
                 rows.codec.decode(bytes, into: &row)
             }
             let factors = token.pairs.map {
-                ScalingExpert.factor(experts[$0.localExpert].rawValue)
+                ScalingExpert.factor(experts[$0.localExpert])
             }
             let outputs = adds ? [factors.reduce(0, +)] : factors
             for (pair, factor) in outputs.enumerated() {
@@ -112,7 +112,7 @@ final class Oracle {
     func wrongSums(in combined: EncodedRows, round: Int) -> Int {
         var wrong = 0
         let (decoded, sum, resting) = (decoded, sum, resting)
-        for token in 0 ..< routings[map.rank].tokenCount {
+        for token in 0 ..< routings[map.rank.rawValue].tokenCount {
             rows.decoded(round: round, rank: map.rank, token: token, into: decoded)
             ScalingExpert.expected(
                 decoded,

@@ -1,6 +1,7 @@
 import Encoding
 import Tensors
 internal import Tensors
+internal import Topology
 
 /// Rows that anyone can make again: what rank r sent as token t in round n, to the last byte.
 ///
@@ -53,12 +54,12 @@ final class TestRows {
         Float(bitPattern: Float(random.uniform() * 2 - 1).bitPattern & 0xffff_0000)
     }
 
-    private func random(_ round: Int, _ rank: Int, _ token: Int) -> SplitMix64 {
-        SplitMix64(seed: seed &+ UInt64(round) &<< 44 &+ UInt64(rank) &<< 28 &+ UInt64(token))
+    private func random(_ round: Int, _ rank: Rank, _ token: Int) -> SplitMix {
+        SplitMix(seed &+ UInt64(round) &<< 44 &+ UInt64(rank.rawValue) &<< 28 &+ UInt64(token))
     }
 
     /// Which encoded row a name has, and its own tile.
-    private func draw(_ round: Int, _ rank: Int, _ token: Int) -> Int {
+    private func draw(_ round: Int, _ rank: Rank, _ token: Int) -> Int {
         let tile = tile
         var random = random(round, rank, token)
         let row = Int(random.next() % UInt64(Self.patternCount * Self.powers.count))
@@ -69,7 +70,7 @@ final class TestRows {
     }
 
     /// Fills `tokens` with the rows of a rank.
-    func fill(_ tokens: EncodedRows, round: Int, rank: Int) {
+    func fill(_ tokens: EncodedRows, round: Int, rank: Rank) {
         let (patterns, tile, values) = (patterns, tile, values)
         let count = min(Self.tileCount, hidden)
         for token in 0 ..< tokens.rows {
@@ -85,7 +86,7 @@ final class TestRows {
     }
 
     /// Whether encoded bytes are those of a row.
-    func matches(_ bytes: RawSpan, round: Int, rank: Int, token: Int) -> Bool {
+    func matches(_ bytes: RawSpan, round: Int, rank: Rank, token: Int) -> Bool {
         let (tile, tileBytes) = (tile, tileBytes)
         let row = draw(round, rank, token)
         let count = min(Self.tileCount, hidden)
@@ -112,7 +113,7 @@ final class TestRows {
     }
 
     /// The row as a receiver decodes it.
-    func decoded(round: Int, rank: Int, token: Int, into target: Tensor) {
+    func decoded(round: Int, rank: Rank, token: Int, into target: Tensor) {
         let (tile, tileBytes) = (tile, tileBytes)
         let row = draw(round, rank, token)
         let count = min(Self.tileCount, hidden)

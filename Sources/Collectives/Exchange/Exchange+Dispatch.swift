@@ -2,169 +2,123 @@ internal import Tensors
 internal import Topology
 internal import Transport
 
-extension Operation {
-    /// Takes up another exchange.
-    func prepare(_ layout: DispatchLayout, sequence: UInt64) {
-        self.layout = layout
-        self.sequence = sequence
-    }
+// What a rank sends: its tokens, encoded in its own window, and entries that say where they lie.
+//
+// Blocks for other nodes are posted stretch by stretch while the next one is put together, so that
+// encoding hides behind the wire.
 
-    /// Encodes the tokens, tells the ranks of this node where they are, and posts the blocks for
-    /// other nodes.
-    ///
-    /// - Parameter encode: Writes a token as it travels.
-    func startDispatch(
-        _ layout: DispatchLayout, encode: (Int, inout MutableRawSpan) -> Void
+extension Exchange {
+    /// What is encoded before it is posted: little enough to be in cache when it is copied and
+    /// sent, and a quarter of a millisecond of 4 Gbit/s.
+    private static let stretchBytes = 128 << 10
+
+    /// Encodes the tokens, posts the blocks for other nodes, and writes the entries for this one.
+    func sendTokens(
+        _ layout: DispatchLayout, _ encode: (Int, inout MutableRawSpan) -> Void
     ) throws {
-        begin(.dispatching)
-        let carriers = map.remoteCarriers
-        try group.flushAfterLoss(deadline("dispatch"))
-        if carriers.isEmpty {
-            encodeHere(layout.tokensSent[...], encode)
+        if layout.map.remoteCarriers.isEmpty {
+            encodeTokens(layout.tokensSent[...], encode)
         } else {
-            try encodeAndSend(layout, to: carriers, encode)
+            try encodeAndPost(layout, encode)
         }
-        for rank in map.neighbours {
-            tell(rank, words: layout.entries(rank), source: map.rank)
+        for rank in layout.map.neighbours {
+            writeEntries(layout.entries(rank), for: rank, of: windows.rank)
             try signal(.entries, at: rank, count: layout.entryCount(rank))
         }
     }
 
     /// Encodes tokens where the ranks of this node read them.
     @inline(__always)
-    func encodeHere(
+    private func encodeTokens(
         _ tokensSent: ArraySlice<Int32>, _ encode: (Int, inout MutableRawSpan) -> Void
     ) {
-        let here = own
+        let here = windows.own
         for token in tokensSent {
-            window.withMutableBytes(here.token(buffer, Int(token))) { encode(Int(token), &$0) }
+            windows.window.withMutableBytes(here.token(buffer, Int(token))) {
+                encode(Int(token), &$0)
+            }
         }
     }
 
     /// Writes the entries of a source into the window of a rank of this node.
-    private func tell(_ rank: Int, words: ArraySlice<UInt64>, source: Int) {
-        let there = group.maps[rank]
+    func writeEntries(_ words: ArraySlice<UInt64>, for rank: Rank, of source: Rank) {
+        let there = windows.maps[rank]
         let count = words.count * 8 / there.entryBytes
-        withNeighbourMutable(rank, there.entries(buffer, from: source, count: count)) { bytes in
-            bytes.setWord(began, at: 0)
+        windows.write(rank, there.entries(buffer, from: source, count: count)) { bytes in
+            bytes.setWord(clock.began, at: 0)
             bytes.copy(words.span, to: WindowMap.entriesHeadBytes)
         }
     }
 
-    /// Whether every rank's entries are there.
-    var dispatchHasArrived: Bool {
-        let least = Arrival.word(sequence: sequence, count: 0)
-        return map.alive.allSatisfy { source in
-            let kind: Arrival = map.carries(source) ? .block : .entries
-            let index = Arrival.index(kind, buffer: buffer, from: source, rankCount: map.rankCount)
-            return window.signalValue(index) >= least
-        }
-    }
-
-    /// Fans out what this rank carries for its node, then takes in its own entries.
-    func finishDispatch() throws {
-        precondition(phase == .dispatching, "a dispatch that was not started")
-        look()
-        let deadline = deadline("dispatch")
-        for source in map.carriedSources where !isRelayed[source] {
-            try fanOut(from: source, deadline)
-        }
-        arrived.begin()
-        for source in 0 ..< map.rankCount {
-            if !map.masked[source] { try takeEntries(from: source, deadline) }
-            arrived.endSource()
-        }
-        if arrivedAt == 0 { arrivedAt = group.clock.nanoseconds }
-        arrange(alignment: 1)
-        phase = .received
-        record(.dispatch)
-    }
-
-    /// Tells every rank of this node which tokens of a block are for it.
-    func fanOut(from source: Int, _ deadline: Deadline) throws {
-        isRelayed[source] = true
-        let limit = own.tokenCeiling
-        let count = try arrival(.block, from: source, atMost: limit, deadline)
-        blockCounts[source] = count
-        let members = map.ranksOfNode[map.nodes[map.rank]]
-        let topK = group.configuration.topK
-        let isServed = members.map { served($0, source) }
-        var lists = [[UInt64]](repeating: [], count: members.count)
-        for place in members.indices { lists[place].reserveCapacity(count * (topK + 1)) }
-        // Per place: the slot whose entry it got last, and where that entry begins.
-        var lastSlot = [Int](repeating: -1, count: members.count)
-        var heads = [Int](repeating: 0, count: members.count)
-        try readBlock(from: source, count: count) { slot, words in
-            try group.check(words, from: source, places: members.count)
-            for pair in words.dropFirst() {
-                let place = Entry.place(pair)
-                if !isServed[place] { continue }
-                if lastSlot[place] != slot {
-                    lastSlot[place] = slot
-                    heads[place] = lists[place].count
-                    lists[place].append(Entry.head(row: slot, count: 0))
-                    lists[place].append(contentsOf: repeatElement(0, count: topK))
-                }
-                let head = heads[place]
-                let own = Entry.count(lists[place][head]) + 1
-                lists[place][head] = Entry.head(row: slot, count: own)
-                lists[place][head + own] = pair
-            }
-        }
-        for (place, rank) in members.enumerated() where isServed[place] {
-            let stride = topK + 1
-            tell(rank, words: lists[place][...], source: source)
-            let index = Arrival.index(
-                .entries, buffer: buffer, from: source, rankCount: map.rankCount)
-            try window.signal(
-                index, of: Rank(rawValue: rank),
-                value: Arrival.word(sequence: sequence, count: lists[place].count / stride))
-        }
-    }
-
-    /// Whether this rank tells a rank of its node about the tokens of a source elsewhere.
-    private func served(_ rank: Int, _ source: Int) -> Bool {
-        !map.masked[rank] && map.carrier(from: source, to: rank) == map.rank
-    }
-
-    /// Calls `body` with the head and the pairs before each token of a block.
-    func readBlock(
-        from source: Int, count: Int, _ body: (Int, ArraySlice<UInt64>) throws -> Void
+    /// Encodes the tokens and posts the blocks for other nodes.
+    private func encodeAndPost(
+        _ layout: DispatchLayout, _ encode: (Int, inout MutableRawSpan) -> Void
     ) throws {
-        let map = own
-        let topK = group.configuration.topK
-        var words = [UInt64](repeating: 0, count: topK + 1)
-        try window.withBytes(map.block(buffer, from: source, count: count)) { block in
-            for slot in 0 ..< count {
-                let start = WindowMap.blockHeadBytes + slot * map.slotBytes
-                for word in 0 ... topK { words[word] = block.word(at: start + 8 * word) }
-                let pairs = Entry.count(words[0])
-                guard (1 ... topK).contains(pairs) else {
-                    throw CollectivesError.malformed(
-                        Rank(rawValue: source), "a token with \(pairs) experts; top-k is \(topK)")
-                }
-                try body(slot, words[...pairs])
+        let carriers = layout.map.remoteCarriers
+        let stretch = max(1, Self.stretchBytes / windows.own.slotBytes)
+        let sent = layout.tokensSent
+        var posted = [Int](repeating: 0, count: carriers.count)
+        var start = 0
+        repeat {
+            let end = min(start + stretch, sent.count)
+            encodeTokens(sent[start ..< end], encode)
+            let bound = end < sent.count ? Int(sent[end]) : Int.max
+            for (index, carrier) in carriers.enumerated() {
+                posted[index] = try postBlock(
+                    to: carrier, layout, from: posted[index], tokensBelow: bound)
+            }
+            start = end
+        } while start < sent.count
+    }
+
+    /// Puts a part of a block together and posts it: the head, then each token with its entry
+    /// before it. The last part carries the signal.
+    ///
+    /// - Returns: The first slot that was not posted.
+    private func postBlock(
+        to carrier: Rank, _ layout: DispatchLayout, from first: Int, tokensBelow bound: Int
+    ) throws -> Int {
+        let words = layout.block(carrier)
+        let head = words.startIndex
+        let stride = layout.stride
+        let count = layout.slotCount(carrier)
+        let here = windows.own
+        var end = first
+        while end < count, Entry.row(words[head + end * stride]) < bound { end += 1 }
+        let isLast = bound == .max
+        if end == first, !isLast { return first }
+
+        let block = here.stagedBlock(buffer, to: carrier, count: count).lowerBound
+        for slot in first ..< end {
+            let entry = words[head + slot * stride ..< head + (slot + 1) * stride]
+            stage(entry, at: block + WindowMap.blockHeadBytes + slot * here.slotBytes, here)
+        }
+        let begin = first == 0 ? 0 : WindowMap.blockHeadBytes + first * here.slotBytes
+        if first == 0 {
+            let base = UInt64(layout.returnBase[carrier])
+            windows.window.withStaging(block ..< block + WindowMap.blockHeadBytes) {
+                $0.setWord(base, at: 0)
             }
         }
+        let there = windows.maps[carrier]
+            .block(buffer, from: windows.rank, count: count).lowerBound
+        let stop = WindowMap.blockHeadBytes + end * here.slotBytes
+        try windows.window.put(
+            block + begin ..< block + stop, to: carrier, at: there + begin,
+            signal: isLast ? signalIndex(.block, from: windows.rank) : nil,
+            value: isLast ? ArrivalSignal.word(sequence: sequence, count: count) : 0)
+        return end
     }
-}
 
-extension ExpertParallelGroup {
-    /// Refuses pairs that name a rank, an expert or a choice that does not exist here.
-    func check(_ words: ArraySlice<UInt64>, from source: Int, places: Int) throws {
-        let members = map.ranksOfNode[map.nodes[map.rank]]
-        for pair in words.dropFirst() {
-            let place = Entry.place(pair)
-            guard place < places else {
-                throw CollectivesError.malformed(
-                    Rank(rawValue: source), "place \(place) of a node of \(places) ranks")
-            }
-            let count = placement.expertsByRank[members[place]].count
-            guard Entry.local(pair) < count, Entry.choice(pair) < configuration.topK else {
-                throw CollectivesError.malformed(
-                    Rank(rawValue: source),
-                    "local expert \(Entry.local(pair)) of \(count), "
-                        + "choice \(Entry.choice(pair)) of \(configuration.topK)")
+    /// Copies an entry and its token to their slot in staging memory.
+    @inline(__always)
+    private func stage(_ entry: ArraySlice<UInt64>, at start: Int, _ here: WindowMap) {
+        let tokenStart = start + here.entryBytes
+        let window = windows.window
+        window.withStaging(start ..< tokenStart) { $0.copy(entry.span, to: 0) }
+        window.withBytes(here.token(buffer, Entry.row(entry[entry.startIndex]))) { row in
+            window.withStaging(tokenStart ..< tokenStart + here.tokenBytes) {
+                $0.copy(row, to: 0)
             }
         }
     }

@@ -1,48 +1,65 @@
 internal import Topology
-internal import Transport
 
-extension Operation {
+extension Exchange {
+    /// Makes a call of the exchange between the two events of it.
+    func watched(_ call: ExchangeEvent.Call, _ body: () throws -> Void) rethrows {
+        guard let watcher = log.watcher else { return try body() }
+        var event = ExchangeEvent(
+            call: call, sequence: sequence, isBegin: true, layout: layout, weighting: weighting)
+        watcher(event)
+        try body()
+        event.isBegin = false
+        event.weighting = weighting
+        watcher(event)
+    }
+
     /// Leaves the record of the half that just ended.
-    func record(_ kind: OperationRecord.Kind) {
-        guard let layout else { return }
-        let now = group.clock.nanoseconds
-        let (logical, physical) = kind == .dispatch ? dispatchBytes(layout) : combineBytes()
+    func record(_ kind: ExchangeRecord.Kind) {
+        let layout = layout
+        let map = layout.map
+        let now = clock.now
+        let (logical, physical) =
+            kind == .dispatch ? dispatchBytes(layout) : combineBytes(layout)
         let crossing =
             kind == .dispatch
             ? map.remoteCarriers.reduce(0) { $0 + layout.slotCount($1) }
-            : map.carriedSources.reduce(0) { $0 + returnedBytes[$1] / own.outputStride }
-        let masked = map.masked.indices.filter { map.masked[$0] }
-        group.keep(
-            OperationRecord(
+            : map.carriedSources.reduce(0) {
+                $0 + relay.returnedBytes[$1] / windows.own.outputStride
+            }
+        log.keep(
+            ExchangeRecord(
                 kind: kind, sequence: sequence, logicalBytes: logical, physicalBytes: physical,
                 crossingRows: crossing,
-                wireTime: .nanoseconds(Int64(now - began)),
-                skew: .nanoseconds(Int64(lastBegin - min(began, lastBegin))),
-                exposedTime: .nanoseconds(Int64(exposed)), began: began,
-                arrived: max(arrivedAt, began), ended: now, waits: waits,
-                masked: masked.map { Rank(rawValue: $0) }))
-        group.recordingTime += .nanoseconds(Int64(group.clock.nanoseconds - now))
+                wireTime: .nanoseconds(Int64(now - clock.began)),
+                skew: .nanoseconds(Int64(clock.lastBegin - min(clock.began, clock.lastBegin))),
+                exposedTime: .nanoseconds(Int64(clock.exposed)), began: clock.began,
+                arrived: max(clock.arrivedAt, clock.began), ended: now, waits: clock.waits,
+                masked: map.masked),
+            since: now, windows.clock)
     }
 
-    private func dispatchBytes(_ layout: DispatchLayout) -> (logical: [Int], physical: [Int]) {
-        let here = own
-        let logical = layout.tokensPerRank.map { $0 * here.tokenBytes }
-        var physical = [Int](repeating: 0, count: map.rankCount)
+    private func dispatchBytes(
+        _ layout: DispatchLayout
+    ) -> (logical: [Int], physical: [Int]) {
+        let (here, map) = (windows.own, layout.map)
+        var physical = PerRank(repeating: 0, count: map.rankCount)
         physical[map.rank] = layout.tokensSent.count * here.tokenBytes
         for rank in map.neighbours { physical[rank] += layout.entryCount(rank) * here.entryBytes }
         for carrier in map.remoteCarriers {
             physical[carrier] += WindowMap.blockHeadBytes
             physical[carrier] += layout.slotCount(carrier) * here.slotBytes
         }
-        return (logical, physical)
+        return (layout.tokensPerRank.values.map { $0 * here.tokenBytes }, physical.values)
     }
 
-    private func combineBytes() -> (logical: [Int], physical: [Int]) {
-        let here = own
-        let logical = (0 ..< map.rankCount).map { outputCount(for: $0) * here.outputBytes }
-        var physical = [Int](repeating: 0, count: map.rankCount)
+    private func combineBytes(
+        _ layout: DispatchLayout
+    ) -> (logical: [Int], physical: [Int]) {
+        let map = layout.map
+        let logical = map.ranks.map { outputCount(for: $0) * windows.own.outputBytes }
+        var physical = PerRank(repeating: 0, count: map.rankCount)
         physical[map.rank] = logical.reduce(0, +)
-        for source in map.carriedSources { physical[source] += returnedBytes[source] }
-        return (logical, physical)
+        for source in map.carriedSources { physical[source] += relay.returnedBytes[source] }
+        return (logical, physical.values)
     }
 }

@@ -2,80 +2,187 @@ internal import Tensors
 internal import Topology
 internal import Transport
 
-/// One buffer of a group, and the exchange that goes through it.
+/// One dispatch with its combine, through one of the two buffers of a group.
 ///
-/// Kept from exchange to exchange, so that the data path reuses its memory.
-final class Operation {
-    enum Phase { case idle, dispatching, received, combining }
+///                  +----------------[d]---------------+
+///                  V                                  |
+///             +--------+                        +-----------+
+///             |  IDLE  |<--[e]-- any state      | COMBINING |
+///             +--------+                        +-----------+
+///                  |                                  ^
+///                 [a]                                [c]
+///                  V                                  |
+///           +-------------+                     +----------+
+///           | DISPATCHING |---------[b]-------->| RECEIVED |
+///           +-------------+                     +----------+
+///
+///     [a] dispatch    encodes this rank's tokens and says where they lie
+///     [b] receive     waits for every rank's tokens and takes in their entries
+///     [c] combine     says that this rank's outputs can be read
+///     [d] finish      waits for every rank's outputs and adds them up
+///     [e] reset       forgets an exchange that failed, when a rank was lost
+///
+/// In DISPATCHING and COMBINING, `advance` does without waiting what other nodes wait for; it
+/// changes no state.
+///
+/// IDLE: the buffer is free. This rank has read all that it will read of the exchange before, and
+/// has finished writing its own part of it. Nothing in the buffer may be read.
+///
+/// DISPATCHING: this rank's tokens lie in its window, encoded, and may not be written. Of another
+/// rank nothing may be read but what it signalled (2), and nothing of that be believed (3).
+///
+/// RECEIVED: `arrived` lists every token that is for this rank, checked. The tokens of all ranks
+/// may be read. The outputs in this rank's window are free to be written (1).
+///
+/// COMBINING: this rank's outputs may not be written and no token be read. The counts in `arrived`
+/// and the blocks of other nodes are still good: the relay reads them.
+///
+/// Invariants:
+/// 1. Outputs are written after all dispatches of the exchange have arrived. A rank dispatches only
+///    after it read the outputs of the exchange before in this buffer, so nobody reads them then.
+/// 2. Bytes of another rank are read only after its signal of this very sequence, and of this
+///    kind (`arrival`).
+/// 3. What another rank wrote is checked against this rank's own limits before it is used as an
+///    index or a count (`arrival`, `Arrivals.take`, `checkPairs`, `postRows`).
+/// 4. A block is forwarded, and rows are sent home, once per half and source (`relay.isDone`).
+///
+/// An exchange keeps its memory from one use to the next: the data path allocates little.
+final class Exchange {
+    enum State { case idle, dispatching, received, combining }
 
-    /// The group lives as long as any of its operations is used.
-    unowned let group: ExpertParallelGroup
-    /// The group's, here so that loops over rows need not look there.
-    let window: Window
-    let rank: Int
+    let windows: GroupWindows
     let buffer: Int
-    var phase = Phase.idle
-    var sequence: UInt64 = 0
-    var layout: DispatchLayout?
-    var weighting = Weighting.gate
-
+    let log: ExchangeLog
+    private(set) var state = State.idle
+    /// Counts the exchanges of a group from 1.
+    private(set) var sequence: UInt64 = 0
+    private(set) var weighting = Weighting.gate
+    private var current: DispatchLayout?
+    var clock: ExchangeClock
+    var relay: RelayProgress
     var arrived = Arrivals()
     var homeScalars: [Float] = []
 
-    // Times, in nanoseconds of the node's clock.
-    var began: UInt64 = 0
-    var exposed: UInt64 = 0
-    var lastBegin: UInt64 = 0
-    /// When this rank first saw that everything of this half is here; 0 before.
-    var arrivedAt: UInt64 = 0
-    /// The waits of this half, each from its begin to its end.
-    var waits: [Range<UInt64>] = []
-    /// Per rank: whether what this rank carries from it, or for it, went on already.
-    var isRelayed: [Bool] = []
-    /// Per source elsewhere: tokens of its block, and bytes that went back to it.
-    var blockCounts: [Int] = []
-    var returnedBytes: [Int] = []
-
-    init(group: ExpertParallelGroup, buffer: Int) {
-        self.group = group
+    init(_ windows: GroupWindows, rankCount: Int, buffer: Int, log: ExchangeLog) {
+        self.windows = windows
         self.buffer = buffer
-        window = group.window
-        rank = group.map.rank
-        blockCounts = [Int](repeating: 0, count: group.map.rankCount)
-        returnedBytes = blockCounts
-        isRelayed = [Bool](repeating: false, count: group.map.rankCount)
+        self.log = log
+        clock = ExchangeClock(windows.clock)
+        relay = RelayProgress(rankCount: rankCount)
+    }
+
+    /// What goes where: of every state but idle.
+    var layout: DispatchLayout {
+        guard let current else { preconditionFailure("an idle exchange has no layout") }
+        return current
+    }
+
+    // MARK: Transitions
+
+    /// Idle to dispatching: encodes the tokens, says to the ranks of this node where they are, and
+    /// posts the blocks for other nodes.
+    ///
+    /// - Parameter encode: Writes a token as it travels.
+    func dispatch(
+        _ layout: DispatchLayout, sequence: UInt64, encode: (Int, inout MutableRawSpan) -> Void
+    ) throws {
+        precondition(state == .idle, "a dispatch in a buffer that is \(state)")
+        current = layout
+        self.sequence = sequence
+        try watched(.dispatch) {
+            begin(.dispatching)
+            try sendTokens(layout, encode)
+        }
+    }
+
+    /// Dispatching to received: forwards what this rank carries for its node, then takes in its own
+    /// entries.
+    func receive() throws {
+        precondition(state == .dispatching, "a dispatch that was not started")
+        try watched(.receive) {
+            noteArrival()
+            let deadline = windows.deadline("dispatch")
+            for source in layout.map.carriedSources where !relay.isDone[source] {
+                try forwardBlock(of: source, deadline)
+            }
+            try takeEntries(deadline)
+            clock.noteArrival()
+            arrived.arrange(experts: layout.expertCount(on: windows.rank))
+            state = .received
+            record(.dispatch)
+        }
+    }
+
+    /// Received to combining: says to the ranks of this node that this rank's outputs can be read.
+    ///
+    /// - Parameter write: Writes the outputs first, if they are not in the window yet.
+    func combine(weighting: Weighting, write: () -> Void = {}) throws {
+        precondition(state == .received, "a combine without a dispatch")
+        try watched(.combine) {
+            write()
+            begin(.combining)
+            self.weighting = weighting
+            for rank in layout.map.neighbours {
+                try signal(.outputs, at: rank, count: outputCount(for: rank))
+            }
+            try advance()
+        }
+    }
+
+    /// Combining to idle: sends rows home for other nodes, then gives the rows of each of this
+    /// rank's tokens to `body`, in the order of its choices.
+    func finish(
+        _ tokens: some Sequence<Int32>, _ body: (Int32, RowSum, [RowTerm]) -> Void
+    ) throws {
+        precondition(state == .combining, "a combine that was not started")
+        try watched(.finish) {
+            noteArrival()
+            let deadline = windows.deadline("combine")
+            for rank in layout.map.neighbours {
+                try expectOutputs(of: rank, deadline)
+            }
+            for source in layout.map.carriedSources where !relay.isDone[source] {
+                try sendHome(to: source)
+            }
+            noteArrival()
+            try addUp(tokens, deadline, body)
+            for carrier in layout.map.remoteCarriers { try expectRows(from: carrier, deadline) }
+            clock.noteArrival()
+            state = .idle
+            record(.combine)
+        }
+    }
+
+    /// Any state to idle: forgets an exchange that failed, so that the group can go on without the
+    /// rank it lost.
+    func reset() {
+        state = .idle
+        current = nil
     }
 
     /// Begins a half: its clock, and nothing waited for or relayed yet.
-    func begin(_ phase: Phase) {
-        self.phase = phase
-        began = group.clock.nanoseconds
-        exposed = 0
-        lastBegin = began
-        arrivedAt = 0
-        waits.removeAll(keepingCapacity: true)
-        for rank in isRelayed.indices { isRelayed[rank] = false }
+    private func begin(_ state: State) {
+        self.state = state
+        clock.begin()
+        relay.begin()
     }
 
-    /// Does what other ranks wait for and this rank can do without waiting: hands on blocks that
+    // MARK: Between the transitions
+
+    /// Does what other ranks wait for and this rank can do without waiting: forwards blocks that
     /// arrived for its node, sends home rows that its node has ready.
     func advance() throws {
-        look()
-        switch phase {
+        noteArrival()
+        switch state {
         case .dispatching:
-            for source in map.carriedSources where !isRelayed[source] {
-                let index = Arrival.index(
-                    .block, buffer: buffer, from: source, rankCount: map.rankCount)
-                if has(index) { try fanOut(from: source, deadline("dispatch")) }
+            for source in layout.map.carriedSources
+            where !relay.isDone[source] && has(.block, from: source) {
+                try forwardBlock(of: source, windows.deadline("dispatch"))
             }
         case .combining:
-            let isReady = map.neighbours.allSatisfy { rank in
-                has(
-                    Arrival.index(
-                        .outputs, buffer: buffer, from: rank, rankCount: map.rankCount))
-            }
-            guard isReady else { return }
-            for source in map.carriedSources where !isRelayed[source] {
+            let map = layout.map
+            guard map.neighbours.allSatisfy({ has(.outputs, from: $0) }) else { return }
+            for source in map.carriedSources where !relay.isDone[source] {
                 try sendHome(to: source)
             }
         case .idle, .received: return
@@ -84,116 +191,35 @@ final class Operation {
 
     /// Whether the half that was started would wait for another rank if it were finished now.
     var isTravelling: Bool {
-        switch phase {
+        switch state {
         case .dispatching: !dispatchHasArrived
         case .combining: !combineHasArrived
         case .idle, .received: false
         }
     }
 
+    /// Whether every rank's entries are here.
+    var dispatchHasArrived: Bool {
+        let map = layout.map
+        return map.alive.allSatisfy { has(map.carries($0) ? .block : .entries, from: $0) }
+    }
+
     /// Whether every rank's outputs are home.
     private var combineHasArrived: Bool {
-        func came(_ kind: Arrival, _ source: Int, rows: Int) -> Bool {
-            let index = Arrival.index(kind, buffer: buffer, from: source, rankCount: map.rankCount)
-            return window.signalValue(index) >= Arrival.word(sequence: sequence, count: rows)
-        }
-        // A carrier also tells how far its rows are; only the last count says that they came.
-        let returnCount = layout?.returnCount ?? []
-        return map.neighbours.allSatisfy { came(.outputs, $0, rows: 0) }
-            && map.remoteCarriers.allSatisfy { came(.returned, $0, rows: returnCount[$0]) }
+        let layout = layout
+        // A carrier also says how far its rows are; only the last count says that they came.
+        return layout.map.neighbours.allSatisfy { has(.outputs, from: $0) }
+            && layout.map.remoteCarriers.allSatisfy {
+                has(.returned, from: $0, atLeast: layout.returnCount[$0])
+            }
     }
 
     /// Notes the time if everything of this half is here.
     ///
-    /// A rank that computes looks now and then, so that records do not take for travel what was
-    /// there and waited to be fetched.
-    func look() {
-        let isUnderWay = phase == .dispatching || phase == .combining
-        if isUnderWay, arrivedAt == 0, !isTravelling { arrivedAt = group.clock.nanoseconds }
-    }
-
-    /// Whether a signal of this operation is here.
-    func has(_ index: Int) -> Bool {
-        window.signalValue(index) >= Arrival.word(sequence: sequence, count: 0)
-    }
-
-    var map: RankMap { group.map }
-    var own: WindowMap { group.maps[rank] }
-    var hidden: Int { group.configuration.hiddenSize }
-    var tokenCount: Int { arrived.entryRow.count }
-
-    func deadline(_ phase: StaticString) -> Deadline {
-        group.fabric.deadline(group.configuration.limit, phase)
-    }
-
-    /// Sets one of our signals at a rank.
-    func signal(_ kind: Arrival, at rank: Int, count: Int) throws {
-        let index = Arrival.index(
-            kind, buffer: buffer, from: map.rank, rankCount: map.rankCount)
-        try window.signal(
-            index, of: Rank(rawValue: rank),
-            value: Arrival.word(sequence: sequence, count: count))
-    }
-
-    /// Waits for a rank's signal of this operation, with a count of at least `least`, and returns
-    /// the count that it carries.
-    func arrival(
-        _ kind: Arrival, from rank: Int, atLeast least: Int = 0, atMost limit: Int,
-        _ deadline: Deadline
-    ) throws -> Int {
-        let index = Arrival.index(kind, buffer: buffer, from: rank, rankCount: map.rankCount)
-        let awaited = Arrival.word(sequence: sequence, count: least)
-        var word = window.signalValue(index)
-        if word < awaited {
-            let start = group.clock.nanoseconds
-            word = try window.wait(
-                signal: index, atLeast: awaited, from: Rank(rawValue: rank), deadline: deadline)
-            let end = group.clock.nanoseconds
-            exposed += end - start
-            waits.append(start ..< end)
-        }
-        guard Arrival.sequence(of: word) == sequence else {
-            throw CollectivesError.malformed(
-                Rank(rawValue: rank),
-                "sequence \(Arrival.sequence(of: word)) while \(sequence) is expected")
-        }
-        let count = Arrival.count(of: word)
-        guard count <= limit else {
-            throw CollectivesError.malformed(
-                Rank(rawValue: rank), "a count of \(count), above the limit of \(limit)")
-        }
-        return count
-    }
-
-    /// Reads bytes of the window of a rank on this node.
-    @inline(__always)
-    func withNeighbour<R>(
-        _ rank: Int, _ range: Range<Int>, _ body: (RawSpan) throws -> R
-    ) rethrows -> R {
-        if rank == self.rank { return try window.withBytes(range, body) }
-        let result = try window.withPeerBytes(of: Rank(rawValue: rank), range) { bytes in
-            try body(bytes.bytes)
-        }
-        guard let result else {
-            preconditionFailure("stores do not reach rank \(rank) of this node")
-        }
-        return result
-    }
-
-    /// Writes bytes of the window of a rank on this node.
-    @inline(__always)
-    func withNeighbourMutable(
-        _ rank: Int, _ range: Range<Int>, _ body: (inout MutableRawSpan) -> Void
-    ) {
-        if rank == self.rank { return window.withMutableBytes(range, body) }
-        guard window.withPeerBytes(of: Rank(rawValue: rank), range, body) != nil else {
-            preconditionFailure("stores do not reach rank \(rank) of this node")
-        }
-    }
-
-    /// Forgets an exchange that failed, so that the group can go on without the rank it lost.
-    func reset() {
-        phase = .idle
-        layout = nil
+    /// A rank that computes calls this now and then, so that records do not take for travel what
+    /// was here and waited to be fetched.
+    func noteArrival() {
+        let isUnderWay = state == .dispatching || state == .combining
+        if isUnderWay, clock.arrivedAt == 0, !isTravelling { clock.noteArrival() }
     }
 }

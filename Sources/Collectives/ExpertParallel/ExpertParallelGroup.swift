@@ -19,12 +19,12 @@ public import Transport
 /// combine; two such pairs may be open at a time. A group belongs to one thread at a time.
 ///
 /// Invariants, which make the two buffers enough:
-/// 1. A rank starts an operation on a buffer only after it waited for the combine that used the
+/// 1. A rank starts an exchange in a buffer only after it waited for the combine that used the
 ///    buffer before.
 /// 2. That wait ends only after every rank said that its outputs are there, which a rank does after
-///    it last read tokens of that operation.
-/// 3. Outputs are written after all dispatches of the operation have arrived, so every rank has
-///    finished reading the outputs of the operation before.
+///    it last read tokens of that exchange.
+/// 3. Outputs are written after all dispatches of the exchange have arrived, so every rank has
+///    finished reading the outputs of the exchange before.
 ///
 /// Source: DeepEP's split of dispatch and combine; DeepSeek-V3 report, §3.2.2 and §3.4.
 public final class ExpertParallelGroup {
@@ -32,22 +32,15 @@ public final class ExpertParallelGroup {
     public let configuration: ExpertParallelConfiguration
     /// Which experts each rank holds, unless a dispatch says otherwise.
     public private(set) var placement: ExpertPlacement
-    /// The records of the last operations, oldest first, at most `recordLimit`.
-    public private(set) var records: [OperationRecord] = []
-    /// What it has cost to leave them.
-    public internal(set) var recordingTime = Duration.zero
     /// How many records are kept: a training step of many layers and micro-batches.
     public static let recordLimit = 4096
-    /// Hears of every call of an exchange, before and after it.
-    public var watcher: ((ExchangeEvent) -> Void)?
 
     let fabric: any Fabric
-    let clock: FabricClock
-    let window: Window
-    let maps: [WindowMap]
-    public var map: RankMap
+    let windows: GroupWindows
+    private let exchanges: [Exchange]
+    private let log = ExchangeLog(limit: ExpertParallelGroup.recordLimit)
+    private var map: RankMap
     private var chooser: CopyChooser
-    private var operations: [Operation] = []
     private var sequence: UInt64 = 0
     private var maskings: UInt64 = 0
     private var flushedMaskings: UInt64 = 0
@@ -65,40 +58,45 @@ public final class ExpertParallelGroup {
         placement: ExpertPlacement, name: String = "experts"
     ) throws {
         try configuration.validate()
-        let nodes = fabric.ranks.map { fabric.node(of: $0) }
+        let nodes = fabric.ranks.map { NodeID(rawValue: fabric.node(of: $0)) }
         try Self.check(placement, nodes: nodes)
         self.fabric = fabric
-        clock = fabric.clock
         self.configuration = configuration
         self.placement = placement
-        expertsPerRank = placement.largestLocalCount
+        let expertsPerRank = placement.largestLocalCount
+        self.expertsPerRank = expertsPerRank
         let relays = configuration.mode == .normal
-        let expertsPerRank = expertsPerRank
-        maps = fabric.ranks.map { rank in
-            let map = RankMap(rank: rank.rawValue, nodes: nodes, relays: relays)
-            return WindowMap(configuration, map: map, expertsPerRank: expertsPerRank)
-        }
-        map = RankMap(rank: fabric.rank.rawValue, nodes: nodes, relays: relays)
+        let maps = PerRank(
+            fabric.ranks.map { rank in
+                WindowMap(
+                    configuration, map: RankMap(rank: rank, nodes: nodes, relays: relays),
+                    expertsPerRank: expertsPerRank)
+            })
+        map = RankMap(rank: fabric.rank, nodes: nodes, relays: relays)
         chooser = try CopyChooser(placement: placement, rank: fabric.rank, nodes: nodes)
         let deadline = fabric.deadline(configuration.limit, "making the windows of experts")
         try Self.agree(fabric, configuration, placement, deadline: deadline)
-        let own = maps[fabric.rank.rawValue]
-        window = try fabric.makeWindow(
+        let own = maps[fabric.rank]
+        let window = try fabric.makeWindow(
             name: name, byteCount: own.windowBytes,
-            signalCount: Arrival.count(rankCount: fabric.rankCount),
+            signalCount: ArrivalSignal.count(rankCount: fabric.rankCount),
             stagingByteCount: own.stagingBytes, deadline: deadline)
-        operations = (0 ..< ExpertParallelConfiguration.bufferCount).map {
-            Operation(group: self, buffer: $0)
+        let windows = GroupWindows(
+            rank: fabric.rank, window: window, maps: maps, configuration: configuration,
+            clock: fabric.clock)
+        self.windows = windows
+        exchanges = (0 ..< ExpertParallelConfiguration.bufferCount).map { [log] buffer in
+            Exchange(windows, rankCount: fabric.rankCount, buffer: buffer, log: log)
         }
     }
 
     /// Bytes of window and staging memory that one rank may come to touch.
     public static func memoryByteCount(
-        _ configuration: ExpertParallelConfiguration, placement: ExpertPlacement, nodes: [Int],
+        _ configuration: ExpertParallelConfiguration, placement: ExpertPlacement, nodes: [NodeID],
         rank: Rank
     ) -> (window: Int, staging: Int) {
         let relays = configuration.mode == .normal
-        let map = RankMap(rank: rank.rawValue, nodes: nodes, relays: relays)
+        let map = RankMap(rank: rank, nodes: nodes, relays: relays)
         let own = WindowMap(
             configuration, map: map, expertsPerRank: placement.largestLocalCount)
         return (own.windowBytes, own.stagingBytes)
@@ -121,7 +119,8 @@ public final class ExpertParallelGroup {
         }
         try routing.validate(expertCount: placement.expertCount)
         return DispatchLayout(
-            routing, chooser: chooser, map: map, addsBeforeReturn: configuration.addsBeforeReturn)
+            routing, placement: placement, chooser: chooser, map: map,
+            addsBeforeReturn: configuration.addsBeforeReturn)
     }
 
     /// Sends every token to the ranks that hold its top-k routed experts, and returns at once.
@@ -173,15 +172,14 @@ public final class ExpertParallelGroup {
         guard rows == shape[0], columns == shape[1] || rows == 0 else {
             throw CollectivesError.shape("tokens", found: [rows, columns], expected: shape)
         }
-        sequence += 1
-        let operation = operations[Int(sequence % UInt64(operations.count))]
-        guard operation.phase == .idle else {
-            sequence -= 1
-            throw CollectivesError.tooManyInFlight(limit: operations.count)
+        let exchange = exchanges[Int((sequence + 1) % UInt64(exchanges.count))]
+        guard exchange.state == .idle else {
+            throw CollectivesError.tooManyInFlight(limit: exchanges.count)
         }
-        operation.prepare(layout, sequence: sequence)
-        try operation.watched(.dispatch) { try operation.startDispatch(layout, encode: encode) }
-        return DispatchInFlight(operation: operation)
+        sequence += 1
+        try flushAfterLoss("dispatch")
+        try exchange.dispatch(layout, sequence: sequence, encode: encode)
+        return DispatchInFlight(exchange: exchange)
     }
 
     /// Sends the outputs of this rank's experts home, and returns at once.
@@ -195,13 +193,13 @@ public final class ExpertParallelGroup {
         _ outputs: Tensor, for received: consuming ReceivedTokens, weighting: Weighting = .gate,
         scalars: [Float]? = nil
     ) throws -> CombineInFlight {
-        let operation = received.operation
-        try operation.checkOutputs(outputs, scalars)
-        try operation.watched(.combine) {
-            operation.writeOutputs(outputs, scalars: scalars, weighting: weighting)
-            try operation.startCombine(weighting: weighting)
+        let exchange = received.exchange
+        try exchange.checkOutputs(outputs, scalars)
+        try flushAfterLoss("combine")
+        try exchange.combine(weighting: weighting) {
+            exchange.writeOutputs(outputs, scalars: scalars, weighting: weighting)
         }
-        return CombineInFlight(operation: operation)
+        return CombineInFlight(exchange: exchange)
     }
 
     /// Sends home what the caller wrote through `received.withOutput`.
@@ -211,23 +209,24 @@ public final class ExpertParallelGroup {
     public func combineWritten(
         _ received: consuming ReceivedTokens, weighting: Weighting = .gate
     ) throws -> CombineInFlight {
-        let operation = received.operation
-        try operation.watched(.combine) { try operation.startCombine(weighting: weighting) }
-        return CombineInFlight(operation: operation)
+        let exchange = received.exchange
+        try flushAfterLoss("combine")
+        try exchange.combine(weighting: weighting)
+        return CombineInFlight(exchange: exchange)
     }
 
     /// Does, without waiting, what other ranks wait for from this one: a rank that computes long
     /// between the halves of an exchange calls it now and then.
-    public func advance() throws { for operation in operations { try operation.advance() } }
+    public func advance() throws { for exchange in exchanges { try exchange.advance() } }
 
     /// Whether bytes that this rank will wait for have not all arrived.
-    public var isTravelling: Bool { operations.contains { $0.isTravelling } }
+    public var isTravelling: Bool { exchanges.contains { $0.isTravelling } }
 
     /// Staging memory is written again without asking whether it was sent: the exchange that used
     /// it before has ended, so every byte of it has arrived. That is not so after a loss.
-    func flushAfterLoss(_ deadline: Deadline) throws {
+    private func flushAfterLoss(_ phase: StaticString) throws(TransportError) {
         guard maskings > flushedMaskings else { return }
-        try window.flush(deadline: deadline)
+        try windows.window.flush(deadline: windows.deadline(phase))
         flushedMaskings = maskings
     }
 
@@ -238,105 +237,62 @@ public final class ExpertParallelGroup {
     ///   one.
     public func mask(_ rank: Rank, placement: ExpertPlacement? = nil) throws {
         fabric.mask(rank)
-        map.masked[rank.rawValue] = true
+        let masked = Set(map.masked).union([rank])
+        map = RankMap(
+            rank: fabric.rank, nodes: map.nodes.values, relays: configuration.mode == .normal,
+            masked: masked)
         maskings += 1
-        let deadline = fabric.deadline(configuration.limit, "masking")
-        let agreed = Arrival.agreementIndex(from: map.rank, rankCount: map.rankCount)
+        let window = windows.window
+        let deadline = windows.deadline("masking")
+        let agreed = ArrivalSignal.agreementIndex(from: map.rank, rankCount: map.rankCount)
         for survivor in map.alive {
             try window.signal(
-                agreed, of: Rank(rawValue: survivor),
-                value: Arrival.agreement(masking: maskings, sequence: sequence))
+                agreed, of: survivor,
+                value: ArrivalSignal.agreement(masking: maskings, sequence: sequence))
         }
         // Survivors may have failed in different exchanges; the next one is new to all of them.
         for survivor in map.alive {
             let word = try window.wait(
-                signal: Arrival.agreementIndex(from: survivor, rankCount: map.rankCount),
-                atLeast: Arrival.agreement(masking: maskings, sequence: 0),
-                from: Rank(rawValue: survivor), deadline: deadline)
-            sequence = max(sequence, Arrival.agreedSequence(of: word))
+                signal: ArrivalSignal.agreementIndex(from: survivor, rankCount: map.rankCount),
+                atLeast: ArrivalSignal.agreement(masking: maskings, sequence: 0),
+                from: survivor, deadline: deadline)
+            sequence = max(sequence, ArrivalSignal.agreedSequence(of: word))
         }
-        for operation in operations { operation.reset() }
+        for exchange in exchanges { exchange.reset() }
         try use(placement ?? self.placement)
     }
 
-    /// Uses another placement from the next dispatch on. All ranks call it, between operations.
+    /// Uses another placement from the next dispatch on. All ranks call it, between exchanges.
     public func use(_ placement: ExpertPlacement) throws {
-        try Self.check(placement, nodes: map.nodes)
+        try Self.check(placement, nodes: map.nodes.values)
         guard placement.largestLocalCount <= expertsPerRank else {
             throw CollectivesError.limit(
                 "experts on one rank", value: placement.largestLocalCount,
                 range: 1 ... expertsPerRank,
                 origin: "the group's first placement")
         }
-        let masked = Set(map.masked.indices.filter { map.masked[$0] }.map { Rank(rawValue: $0) })
         chooser = try CopyChooser(
-            placement: placement, rank: fabric.rank, nodes: map.nodes, masked: masked)
+            placement: placement, rank: fabric.rank, nodes: map.nodes.values,
+            masked: Set(map.masked))
         self.placement = placement
     }
 
-    /// Forgets the records that were kept so far, for a caller that reads each as it comes.
-    public func forgetRecords() { records.removeAll(keepingCapacity: true) }
-
-    func keep(_ record: OperationRecord) {
-        if records.count == Self.recordLimit { records.removeFirst(Self.recordLimit / 2) }
-        records.append(record)
-    }
-}
-
-/// Whether a sum of expert outputs is weighted.
-public enum Weighting: Sendable {
-    /// By the gate weights of the routing.
-    case gate
-    /// Not at all: each row counts once, as in the backward of dispatch.
-    case plain
+    /// The node of every rank.
+    var nodes: [NodeID] { map.nodes.values }
+    /// Who reaches whom, as the benchmark's oracle needs it.
+    var rankMap: RankMap { map }
 }
 
 extension ExpertParallelGroup {
-    private static func check(
-        _ placement: ExpertPlacement, nodes: [Int]
-    ) throws(CollectivesError) {
-        guard placement.rankCount == nodes.count else {
-            throw .shape("placement", found: [placement.rankCount], expected: [nodes.count])
-        }
-        guard placement.largestLocalCount <= Entry.maximumExpertsPerRank else {
-            throw .limit(
-                "experts on one rank", value: placement.largestLocalCount,
-                range: 1 ... Entry.maximumExpertsPerRank, origin: "16 bits of an entry")
-        }
-        for node in Set(nodes) {
-            let count = nodes.count { $0 == node }
-            guard count <= Entry.maximumRanksPerNode else {
-                throw .limit(
-                    "ranks of one node", value: count, range: 1 ... Entry.maximumRanksPerNode,
-                    origin: "8 bits of an entry")
-            }
-        }
+    /// The records of the last halves of exchanges, oldest first, at most `recordLimit`.
+    public var records: [ExchangeRecord] { log.records }
+    /// What it has cost to leave them.
+    public var recordingTime: Duration { log.recordingTime }
+    /// Hears of every call of an exchange, before and after it.
+    public var watcher: ((ExchangeEvent) -> Void)? {
+        get { log.watcher }
+        set { log.watcher = newValue }
     }
-
-    /// Compares configuration and placement with every other rank, field by field.
-    private static func agree(
-        _ fabric: any Fabric, _ configuration: ExpertParallelConfiguration,
-        _ placement: ExpertPlacement, deadline: Deadline
-    ) throws {
-        var fields = configuration.agreement
-        fields.append(("experts", "\(placement.expertCount)"))
-        let text = placement.expertsByRank.map {
-            $0.map { "\($0.rawValue)" }.joined(separator: " ")
-        }
-        fields.append(("placement", text.joined(separator: ", ")))
-        let blob = Array(fields.map(\.value).joined(separator: "\n").utf8)
-        let all = try fabric.allGather(blob, label: "expert-parallel group", deadline: deadline)
-        for (rank, theirs) in all.enumerated() where theirs != blob && !theirs.isEmpty {
-            let values = String(decoding: theirs, as: UTF8.self)
-                .split(separator: "\n", omittingEmptySubsequences: false)
-            for (index, field) in fields.enumerated() {
-                let value = index < values.count ? String(values[index]) : "nothing"
-                if value != field.value {
-                    throw CollectivesError.disagreement(
-                        Rank(rawValue: rank), subject: field.subject, theirs: value,
-                        ours: field.value)
-                }
-            }
-        }
-    }
+    /// Forgets the records that were kept so far, for a caller that reads each as it comes.
+    func forgetRecords() { log.forget() }
 }

@@ -24,18 +24,3 @@ public struct ExchangeEvent: Sendable {
     /// Whether the combine weighs what comes home.
     public var weighting: Weighting
 }
-
-extension Operation {
-    /// Makes a call between the two events of it.
-    func watched<R>(_ call: ExchangeEvent.Call, _ body: () throws -> R) rethrows -> R {
-        guard let watcher = group.watcher, let layout else { return try body() }
-        var event = ExchangeEvent(
-            call: call, sequence: sequence, isBegin: true, layout: layout, weighting: weighting)
-        watcher(event)
-        let result = try body()
-        event.isBegin = false
-        event.weighting = weighting
-        watcher(event)
-        return result
-    }
-}

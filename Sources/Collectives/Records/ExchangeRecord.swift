@@ -1,13 +1,13 @@
 public import Topology
 
 /// What one dispatch or combine moved, and where its time went.
-public struct OperationRecord: Hashable, Sendable {
+public struct ExchangeRecord: Hashable, Sendable {
     /// Which half of the exchange.
     public enum Kind: String, Hashable, Sendable { case dispatch, combine }
 
     /// Which half.
     public var kind: Kind
-    /// Counts the operations of a group from 1.
+    /// Counts the exchanges of a group from 1.
     public var sequence: UInt64
     /// Per rank: bytes that the rank gets from this one as the model sees it, one encoded row per
     /// token and rank (or expert, where rows go home one by one). This rank counts too.
@@ -26,8 +26,8 @@ public struct OperationRecord: Hashable, Sendable {
     public var exposedTime: Duration
     /// When it began, in nanoseconds of the fabric's clock.
     public var began: UInt64
-    /// When this rank saw that the last byte was here: at a look between computations, or at the
-    /// end of a wait.
+    /// When this rank saw that the last byte was here: between computations, or at the end
+    /// of a wait.
     public var arrived: UInt64
     /// When this rank had everything, taken in or added up.
     public var ended: UInt64

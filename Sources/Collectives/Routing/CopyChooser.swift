@@ -18,7 +18,7 @@ public struct CopyChooser: Hashable, Sendable {
     ///
     /// - Throws: `CollectivesError.expertLost` if masked ranks hold all copies of an expert.
     public init(
-        placement: ExpertPlacement, rank: Rank, nodes: [Int], masked: Set<Rank> = []
+        placement: ExpertPlacement, rank: Rank, nodes: [NodeID], masked: Set<Rank> = []
     ) throws(CollectivesError) {
         expertCount = placement.expertCount
         var all = [[(distance: Int, word: UInt64)]](repeating: [], count: expertCount)
@@ -40,10 +40,10 @@ public struct CopyChooser: Hashable, Sendable {
     }
 
     /// The rank and local expert index that serve `expert` for a token.
-    public func copy(of expert: Int, token: Int) -> (rank: Int, local: Int) {
-        let first = Int(starts[expert])
-        let count = Int(starts[expert + 1]) - first
+    public func copy(of expert: ExpertID, token: Int) -> (rank: Rank, local: Int) {
+        let first = Int(starts[expert.rawValue])
+        let count = Int(starts[expert.rawValue + 1]) - first
         let word = copies[count == 1 ? first : first + token % count]
-        return (Int(word >> 32), Int(word & 0xffff_ffff))
+        return (Rank(rawValue: Int(word >> 32)), Int(word & 0xffff_ffff))
     }
 }

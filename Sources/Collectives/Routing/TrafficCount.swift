@@ -1,4 +1,4 @@
-internal import Topology
+public import Topology
 
 /// What one rank's routing asks of the ground: the layout that a dispatch would have, counted
 /// without moving anything.
@@ -19,23 +19,23 @@ public struct TrafficCount: Hashable, Sendable {
     /// - Parameters:
     ///   - chooser: Says which copy serves a choice.
     ///   - nodes: The node of every rank.
-    public init(of routing: Routing, chooser: CopyChooser, nodes: [Int]) {
+    public init(of routing: Routing, chooser: CopyChooser, nodes: [NodeID]) {
         var perRank = [Int](repeating: 0, count: nodes.count)
-        var perNode = [Int](repeating: 0, count: (nodes.max() ?? 0) + 1)
+        var perNode = [Int](repeating: 0, count: (nodes.max()?.rawValue ?? 0) + 1)
         var perExpert = [Int](repeating: 0, count: chooser.expertCount)
         var choices = perRank
         for token in 0 ..< routing.tokenCount {
-            var ranks: Set<Int> = []
+            var ranks: Set<Rank> = []
             for choice in token * routing.topK ..< (token + 1) * routing.topK {
                 let expert = Int(routing.expertIDs[choice])
                 guard expert >= 0 else { continue }
-                let home = chooser.copy(of: expert, token: token)
+                let home = chooser.copy(of: ExpertID(rawValue: expert), token: token)
                 perExpert[expert] += 1
-                choices[home.rank] += 1
+                choices[home.rank.rawValue] += 1
                 ranks.insert(home.rank)
             }
-            for rank in ranks { perRank[rank] += 1 }
-            for node in Set(ranks.map { nodes[$0] }) { perNode[node] += 1 }
+            for rank in ranks { perRank[rank.rawValue] += 1 }
+            for node in Set(ranks.map { nodes[$0.rawValue] }) { perNode[node.rawValue] += 1 }
         }
         tokensPerRank = perRank
         tokensPerNode = perNode

@@ -1,4 +1,5 @@
 internal import Tensors
+internal import Topology
 
 /// Where everything lies in one rank's window, by direct calculation.
 ///
@@ -24,16 +25,14 @@ struct WindowMap: Sendable, Equatable {
     /// Before the entries of a source: when it began.
     static let entriesHeadBytes = 64
 
-    private let tokenLimit: Int
     private let rowsPerToken: Int
     /// Room for rows that carriers bring home.
     private let returnedRows: Int
     private let bufferBytes: Int
     private let entriesOffset: Int, outputsOffset: Int, receivedOffset: Int, returnedOffset: Int
-    /// Where the block of each source begins among the received, in blocks; -1 for none.
-    private let blockIndex: [Int]
-    /// Where the block for each carrier begins in staging, in blocks; -1 for none.
-    private let stagedIndex: [Int]
+    /// By rank elsewhere: where the block from it begins among the received, and the block for it
+    /// in staging, in blocks; -1 for none.
+    private let blockIndex: PerRank<Int>
     private let stagingBufferBytes: Int
     private let stagedReturnOffset: Int
     let windowBytes: Int
@@ -60,13 +59,13 @@ struct WindowMap: Sendable, Equatable {
             ? 1 : max(1, min(configuration.topK, expertsPerRank))
 
         // Masks change who carries what, so every source elsewhere has its place.
-        let remote = (0 ..< map.rankCount).map { !map.share($0, map.rank) }
-        let anyRemote = remote.contains(true)
         var index = 0
-        blockIndex = remote.map { isRemote in
-            defer { index += isRemote ? 1 : 0 }
-            return isRemote ? index : -1
-        }
+        blockIndex = PerRank(
+            map.ranks.map { rank in
+                let isRemote = !map.share(rank, map.rank)
+                defer { index += isRemote ? 1 : 0 }
+                return isRemote ? index : -1
+            })
         let blockBytes = Self.blockHeadBytes + tokens * slotBytes
         let ranks = map.rankCount
         entriesOffset = Self.aligned(tokens * tokenStride)
@@ -75,11 +74,10 @@ struct WindowMap: Sendable, Equatable {
             + ranks * Self.aligned(Self.entriesHeadBytes + tokens * entryBytes)
         receivedOffset = outputsOffset + ranks * tokens * rowsPerToken * outputStride
         returnedOffset = receivedOffset + index * Self.aligned(blockBytes)
-        returnedRows = anyRemote ? tokens * configuration.topK : 0
+        returnedRows = index > 0 ? tokens * configuration.topK : 0
         bufferBytes = returnedOffset + returnedRows * outputStride
         windowBytes = ExpertParallelConfiguration.bufferCount * bufferBytes
 
-        stagedIndex = blockIndex
         stagedReturnOffset = index * Self.aligned(blockBytes)
         let relayedRows = index * tokens * (configuration.addsBeforeReturn ? 1 : configuration.topK)
         stagingBufferBytes = stagedReturnOffset + relayedRows * outputStride
@@ -98,34 +96,34 @@ struct WindowMap: Sendable, Equatable {
     }
 
     /// The head and entries of a source.
-    func entries(_ buffer: Int, from source: Int, count: Int) -> Range<Int> {
+    func entries(_ buffer: Int, from source: Rank, count: Int) -> Range<Int> {
         let stride = Self.aligned(Self.entriesHeadBytes + tokenLimit * entryBytes)
-        let start = buffer * bufferBytes + entriesOffset + source * stride
+        let start = buffer * bufferBytes + entriesOffset + source.rawValue * stride
         return start ..< start + Self.entriesHeadBytes + count * entryBytes
     }
 
     /// The bytes of one output row for a source.
-    func output(_ buffer: Int, to source: Int, _ row: Int) -> Range<Int> {
+    func output(_ buffer: Int, to source: Rank, _ row: Int) -> Range<Int> {
         outputs(buffer, to: source)[row]
     }
 
     /// Where the output rows for a source lie.
-    func outputs(_ buffer: Int, to source: Int) -> RowPlaces {
-        let start = source * tokenLimit * rowsPerToken * outputStride
+    func outputs(_ buffer: Int, to source: Rank) -> RowPlaces {
+        let start = source.rawValue * tokenLimit * rowsPerToken * outputStride
         return RowPlaces(
             start: buffer * bufferBytes + outputsOffset + start, stride: outputStride,
             byteCount: outputBytes, rowCount: tokenLimit * rowsPerToken)
     }
 
     /// The block of a source elsewhere, with room for `count` tokens.
-    func block(_ buffer: Int, from source: Int, count: Int) -> Range<Int> {
+    func block(_ buffer: Int, from source: Rank, count: Int) -> Range<Int> {
         let stride = Self.aligned(Self.blockHeadBytes + tokenLimit * slotBytes)
         let start = buffer * bufferBytes + receivedOffset + blockIndex[source] * stride
         return start ..< start + Self.blockHeadBytes + count * slotBytes
     }
 
     /// The bytes of one token in a received block.
-    func carried(_ buffer: Int, from source: Int, _ slot: Int) -> Range<Int> {
+    func carried(_ buffer: Int, from source: Rank, _ slot: Int) -> Range<Int> {
         let start =
             block(buffer, from: source, count: 0).lowerBound + Self.blockHeadBytes
             + slot * slotBytes + entryBytes
@@ -140,66 +138,19 @@ struct WindowMap: Sendable, Equatable {
     }
 
     /// Where the block for a carrier is put together.
-    func stagedBlock(_ buffer: Int, to carrier: Int, count: Int) -> Range<Int> {
+    func stagedBlock(_ buffer: Int, to carrier: Rank, count: Int) -> Range<Int> {
         let stride = Self.aligned(Self.blockHeadBytes + tokenLimit * slotBytes)
-        let start = buffer * stagingBufferBytes + stagedIndex[carrier] * stride
+        let start = buffer * stagingBufferBytes + blockIndex[carrier] * stride
         return start ..< start + Self.blockHeadBytes + count * slotBytes
     }
 
     /// Where rows for a source elsewhere are put together.
-    func stagedReturn(_ buffer: Int, to source: Int, _ row: Int) -> Range<Int> {
-        let index = stagedIndex[source] * tokenLimit * returnRowsPerToken + row
+    func stagedReturn(_ buffer: Int, to source: Rank, _ row: Int) -> Range<Int> {
+        let index = blockIndex[source] * tokenLimit * returnRowsPerToken + row
         let start = buffer * stagingBufferBytes + stagedReturnOffset + index * outputStride
         return start ..< start + outputBytes
     }
 
     /// Most entries that a source may announce.
-    var tokenCeiling: Int { tokenLimit }
-}
-
-/// Rows of one kind in a window: a few numbers, for loops that would copy a whole map per row.
-struct RowPlaces {
-    let start: Int, stride: Int, byteCount: Int, rowCount: Int
-
-    /// All of them, and what lies between.
-    var all: Range<Int> { start ..< start + rowCount * stride }
-
-    @inline(__always)
-    subscript(row: Int) -> Range<Int> {
-        let first = start + row * stride
-        return first ..< first + byteCount
-    }
-}
-
-/// The signal words of one rank's window: one per buffer, kind and sender.
-enum Arrival: Int, CaseIterable {
-    /// Entries of a source are there; its tokens can be read.
-    case entries
-    /// A block of a source elsewhere is there.
-    case block
-    /// A neighbour's outputs can be read.
-    case outputs
-    /// A carrier brought rows home.
-    case returned
-
-    static func index(_ kind: Arrival, buffer: Int, from rank: Int, rankCount: Int) -> Int {
-        (buffer * allCases.count + kind.rawValue) * rankCount + rank
-    }
-
-    static func count(rankCount: Int) -> Int {
-        (ExpertParallelConfiguration.bufferCount * allCases.count + 1) * rankCount
-    }
-
-    /// The signal by which survivors of a lost rank tell each other how far they came.
-    static func agreementIndex(from rank: Int, rankCount: Int) -> Int {
-        count(rankCount: rankCount) - rankCount + rank
-    }
-
-    static func agreement(masking: UInt64, sequence: UInt64) -> UInt64 { masking << 40 | sequence }
-    static func agreedSequence(of word: UInt64) -> UInt64 { word & (1 << 40 - 1) }
-
-    /// A signal says which operation, and how many entries or rows.
-    static func word(sequence: UInt64, count: Int) -> UInt64 { sequence << 24 | UInt64(count) }
-    static func sequence(of word: UInt64) -> UInt64 { word >> 24 }
-    static func count(of word: UInt64) -> Int { Int(word & 0xff_ffff) }
+    let tokenLimit: Int
 }

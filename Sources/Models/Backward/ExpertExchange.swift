@@ -152,7 +152,7 @@ final class GroupExchange: ExchangePass {
             preconditionFailure("receive without start")
         }
         let arrived = try inFlight.wait()
-        let rows = Tensor(rows: arrived.gatheredRowCount, columns: hidden)
+        let rows = Tensor(rows: arrived.rowCount, columns: hidden)
         arrived.gather(into: rows)
         let (offsets, weights) = (arrived.expertOffsets, arrived.weights)
         received = consume arrived

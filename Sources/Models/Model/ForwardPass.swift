@@ -104,7 +104,7 @@ final class ForwardPass {
             run(experts.routed, offsets: sorted.offsets, rows: count)
         } else if let group, let arriving = departing.take() {
             let received = try arriving.wait()
-            let count = received.gatheredRowCount
+            let count = received.rowCount
             work.reserveExperts(rows: count)
             received.gather(into: work.expertInputs)
             run(experts.routed, offsets: received.expertOffsets, rows: count)

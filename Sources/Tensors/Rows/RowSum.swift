@@ -1,12 +1,12 @@
 internal import CKernels
 
-/// One row of a sum: which lent memory holds it, from which byte on, and how much it counts.
+/// One row of a sum: which area holds it, from which byte on, and how much it counts.
 public struct RowTerm {
     let area: Int
     let offset: Int
     let weight: Float
 
-    /// A row of `area`, the number that `RowSum.lend` gave out.
+    /// A row of `area`, the number that `RowSum.withArea` gave out.
     @inline(__always)
     public init(area: Int, offset: Int, weight: Float) {
         self.area = area
@@ -48,8 +48,8 @@ public struct RowTerm {
         unsafe weights.deallocate()
     }
 
-    /// Lends memory that holds rows until `body` returns, which is told the number of the area.
-    public func lend<R>(_ bytes: RawSpan, _ body: (Int) throws -> R) rethrows -> R {
+    /// Calls `body` with the number under which terms name this memory; it holds until `body` returns.
+    public func withArea<R>(_ bytes: RawSpan, _ body: (Int) throws -> R) rethrows -> R {
         try unsafe bytes.withUnsafeBytes { bytes in
             unsafe areas.append(bytes)
             defer { unsafe areas.removeLast() }

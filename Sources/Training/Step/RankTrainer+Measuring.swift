@@ -15,7 +15,7 @@ public struct ExchangeTimes: Codable, Hashable, Sendable {
 
 extension RankTrainer {
     /// The exchanges that began since the step did.
-    private var records: [OperationRecord] {
+    private var records: [ExchangeRecord] {
         groups.flatMap { group in group.records.filter { $0.began >= stepBegan } }
     }
 

@@ -1,0 +1,42 @@
+internal import Transport
+
+/// Where the time of one half of an exchange goes, in nanoseconds of the fabric's clock.
+struct ExchangeClock {
+    private let time: FabricClock
+    /// When this rank began.
+    private(set) var began: UInt64 = 0
+    /// When the last rank of this node began, as far as this rank knows.
+    private(set) var lastBegin: UInt64 = 0
+    /// When this rank first saw that everything of this half is here; 0 before.
+    private(set) var arrivedAt: UInt64 = 0
+    /// The waits of this half, each from its begin to its end, and their sum.
+    private(set) var waits: [Range<UInt64>] = []
+    private(set) var exposed: UInt64 = 0
+
+    init(_ time: FabricClock) { self.time = time }
+
+    /// The time now.
+    var now: UInt64 { time.nanoseconds }
+
+    /// Begins a half: nothing was waited for yet.
+    mutating func begin() {
+        began = now
+        lastBegin = began
+        arrivedAt = 0
+        exposed = 0
+        waits.removeAll(keepingCapacity: true)
+    }
+
+    /// Notes when another rank of this node began.
+    mutating func noteBegin(_ time: UInt64) { lastBegin = max(lastBegin, time) }
+
+    /// Notes a wait that began at `start` and ends now.
+    mutating func noteWait(since start: UInt64) {
+        let end = now
+        exposed += end - start
+        waits.append(start ..< end)
+    }
+
+    /// Notes that everything is here, if that was not seen before.
+    mutating func noteArrival() { if arrivedAt == 0 { arrivedAt = now } }
+}
