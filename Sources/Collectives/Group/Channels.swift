@@ -71,32 +71,32 @@ public final class Channels {
                 "message bytes", value: bytes, range: 0 ... maximumByteCount,
                 origin: "maximumCount of the channels")
         }
-        let line = lineIndex(rank.rawValue, channel)
+        let line = lineIndex(rank, channel)
         let deadline = fabric.deadline(limit, "send")
         if sent[line] >= UInt64(slotCount) {
             try window.wait(
-                signal: takenSignal(from: rank.rawValue, channel),
+                signal: takenSignal(from: rank, channel),
                 atLeast: sent[line] - UInt64(slotCount) + 1, from: rank, deadline: deadline)
         }
-        let there = slotOffset(fabric.rank.rawValue, channel, sent[line])
+        let there = slotOffset(fabric.rank, channel, sent[line])
         let length = Self.headBytes + bytes
         let stored: Void? = window.withPeerBytes(of: rank, there ..< there + length) {
             Self.write(tensor, codec, into: &$0)
         }
         if stored == nil {
-            let start = slotOffset(rank.rawValue, channel, sent[line])
+            let start = slotOffset(rank, channel, sent[line])
             window.withStaging(start ..< start + length) { Self.write(tensor, codec, into: &$0) }
             try window.put(start ..< start + length, to: rank, at: there)
         }
         sent[line] += 1
         try window.signal(
-            sentSignal(from: fabric.rank.rawValue, channel), of: rank, value: sent[line])
+            sentSignal(from: fabric.rank, channel), of: rank, value: sent[line])
     }
 
     /// Whether a message is there, so that `receive` would not wait.
     public func hasArrived(from rank: Rank, channel: Int = 0) -> Bool {
-        window.signalValue(sentSignal(from: rank.rawValue, channel))
-            > taken[lineIndex(rank.rawValue, channel)]
+        window.signalValue(sentSignal(from: rank, channel))
+            > taken[lineIndex(rank, channel)]
     }
 
     /// Takes the next message of a channel.
@@ -105,11 +105,11 @@ public final class Channels {
     public func receive(
         into tensor: Tensor, from rank: Rank, channel: Int = 0, codec: RowCodec = .float32
     ) throws {
-        let line = lineIndex(rank.rawValue, channel)
+        let line = lineIndex(rank, channel)
         try window.wait(
-            signal: sentSignal(from: rank.rawValue, channel), atLeast: taken[line] + 1,
+            signal: sentSignal(from: rank, channel), atLeast: taken[line] + 1,
             from: rank, deadline: fabric.deadline(limit, "receive"))
-        let start = slotOffset(rank.rawValue, channel, taken[line])
+        let start = slotOffset(rank, channel, taken[line])
         let row = codec.byteCount(columns: tensor.columns)
         let length = Self.headBytes + min(row * tensor.rows, maximumByteCount)
         try window.withBytes(start ..< start + length) { bytes in
@@ -126,7 +126,7 @@ public final class Channels {
         }
         taken[line] += 1
         try window.signal(
-            takenSignal(from: fabric.rank.rawValue, channel), of: rank, value: taken[line])
+            takenSignal(from: fabric.rank, channel), of: rank, value: taken[line])
     }
 
     private static func write(
@@ -145,23 +145,23 @@ public final class Channels {
         (headBytes + maximumByteCount + 4095) / 4096 * 4096
     }
 
-    private func lineIndex(_ rank: Int, _ channel: Int) -> Int {
+    private func lineIndex(_ rank: Rank, _ channel: Int) -> Int {
         precondition(channel >= 0 && channel < channelCount, "channel \(channel)")
-        return rank * channelCount + channel
+        return rank.rawValue * channelCount + channel
     }
 
-    private func slotOffset(_ rank: Int, _ channel: Int, _ message: UInt64) -> Int {
+    private func slotOffset(_ rank: Rank, _ channel: Int, _ message: UInt64) -> Int {
         let index = lineIndex(rank, channel) * slotCount + Int(message % UInt64(slotCount))
         return index * Self.slotBytes(maximumByteCount)
     }
 
     /// Set by a sender at the receiver: messages that it sent.
-    private func sentSignal(from rank: Int, _ channel: Int) -> Int {
+    private func sentSignal(from rank: Rank, _ channel: Int) -> Int {
         2 * lineIndex(rank, channel)
     }
 
     /// Set by a receiver at the sender: messages that it took.
-    private func takenSignal(from rank: Int, _ channel: Int) -> Int {
+    private func takenSignal(from rank: Rank, _ channel: Int) -> Int {
         2 * lineIndex(rank, channel) + 1
     }
 }

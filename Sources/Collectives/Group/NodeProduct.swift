@@ -55,9 +55,9 @@ public final class NodeProduct {
             return first ..< min(outputs, granules * (index + 1) / count * Self.granule)
         }
         let deadline = fabric.deadline(limit, "making a node product")
-        let wishes = try fabric.allGather(
+        let limits = try fabric.allGather(
             Array("\(sharers)".utf8), label: "node product", deadline: deadline)
-        let least = members.map { Int(String(decoding: wishes[$0.rawValue], as: UTF8.self)) ?? 0 }
+        let least = members.map { Int(String(decoding: limits[$0.rawValue], as: UTF8.self)) ?? 0 }
             .min()
         isShared =
             members.count > 1 && members.count <= least ?? 0
@@ -110,7 +110,8 @@ public final class NodeProduct {
         return true
     }
 
-    /// Tells the node how many rows this rank has and where they lie, and hears the same.
+    /// Says to the node how many rows this rank has and where they lie, and waits for the same of
+    /// the others.
     private func announce(_ rows: Tensor, _ deadline: Deadline) throws -> [Int] {
         if rows.rows <= Self.rowLimit {
             for row in 0 ..< rows.rows {

@@ -23,7 +23,8 @@ public final class Reducer {
 
     private let fabric: any Fabric
     private let window: Window
-    private let nodes: [Int]
+    private let nodes: PerRank<Int>
+    private let hasRemote: Bool
     private var sequence: UInt64 = 0
 
     /// 256 Ki values are 1 MiB of f32: a core's second-level cache.
@@ -40,8 +41,8 @@ public final class Reducer {
         self.fabric = fabric
         self.limit = limit
         self.chunkCount = chunkCount
-        nodes = fabric.ranks.map { fabric.node(of: $0) }
-        let hasRemote = Set(nodes).count > 1
+        nodes = PerRank(fabric.ranks.map { fabric.node(of: $0) })
+        hasRemote = Set(nodes.values).count > 1
         let part = Self.partBytes(chunkCount)
         // Offered and summed of this rank; from each rank elsewhere, its offer and its sum.
         let parts = 2 * (2 + (hasRemote ? 2 * fabric.rankCount : 0))
@@ -67,27 +68,6 @@ public final class Reducer {
         }
     }
 
-    /// Sums over the ranks and leaves each rank its share of the rows.
-    ///
-    /// - Parameters:
-    ///   - tensor: `[ranks * rows, columns]`; unchanged.
-    ///   - share: `[rows, columns]`; overwritten with this rank's rows of the sum.
-    public func reduceScatter(
-        _ tensor: Tensor, into share: Tensor, codec: RowCodec = .float32
-    ) throws {
-        let ranks = fabric.rankCount
-        guard tensor.rows == ranks * share.rows, tensor.columns == share.columns else {
-            throw CollectivesError.shape(
-                "a share", found: [share.rows, share.columns],
-                expected: [tensor.rows / ranks, tensor.columns])
-        }
-        let sum = Tensor(rows: tensor.rows, columns: tensor.columns)
-        sum.copy(from: tensor)
-        try allReduce(sum, codec: codec)
-        let mine = fabric.rank.rawValue * share.rows
-        share.copy(from: sum.view(rows: mine ..< mine + share.rows))
-    }
-
     /// Gives every rank the rows of all, in rank order.
     ///
     /// - Parameters:
@@ -104,62 +84,90 @@ public final class Reducer {
         let part = max(1, chunkCount / fabric.rankCount)
         for start in stride(from: 0, to: tensor.count, by: part) {
             let range = start ..< min(start + part, tensor.count)
-            try gather(flat, range, codec) { rank in
-                let offset = rank * tensor.count + range.lowerBound
+            let row = Tensor(rows: 1, columns: range.count)
+            copy(flat, range, into: row)
+            try gather(codec.byteCount(columns: range.count)) {
+                codec.encode(row.row(0), into: &$0)
+            } take: { rank in
+                let offset = rank.rawValue * tensor.count + range.lowerBound
                 try sums(of: rank, range.count, codec, into: target, at: offset)
             }
         }
     }
 
+    /// Gives every rank the numbers of all, to the bit, in rank order.
+    ///
+    /// - Parameter values: Equally many on all ranks.
+    public func allGather(_ values: [Double]) throws -> [[Double]] {
+        var all = [[Double]](repeating: [], count: fabric.rankCount)
+        let part = max(1, chunkCount / 2)
+        for start in stride(from: 0, to: values.count, by: part) {
+            let range = start ..< min(start + part, values.count)
+            try gather(8 * range.count) { bytes in
+                for (place, value) in values[range].enumerated() {
+                    bytes.setWord(value.bitPattern, at: 8 * place)
+                }
+            } take: { rank in
+                try withPart(.sum, of: rank, reader: nil, 8 * range.count) { bytes in
+                    all[rank.rawValue] += range.indices.map {
+                        Double(bitPattern: bytes.word(at: 8 * ($0 - range.lowerBound)))
+                    }
+                }
+            }
+        }
+        return all
+    }
+
     // MARK: One chunk
 
     /// The values of a chunk that a rank adds up.
-    private func segment(_ rank: Int, of chunk: Range<Int>) -> Range<Int> {
+    private func segment(_ rank: Rank, of chunk: Range<Int>) -> Range<Int> {
         // Whole scales of a quantised row, and whole cache lines.
         let units = (chunk.count + 127) / 128
         let share = (units + fabric.rankCount - 1) / fabric.rankCount * 128
-        let start = min(rank * share, chunk.count)
-        let end = min((rank + 1) * share, chunk.count)
+        let start = min(rank.rawValue * share, chunk.count)
+        let end = min((rank.rawValue + 1) * share, chunk.count)
         return chunk.lowerBound + start ..< chunk.lowerBound + end
     }
 
     private func exchange(
         _ flat: Tensor, _ chunk: Range<Int>, _ codec: RowCodec, phase: StaticString,
-        take: (Int) throws -> Void
+        take: (Rank) throws -> Void
     ) throws {
         sequence += 1
         let deadline = fabric.deadline(limit, phase)
         try offer(flat, chunk, codec, deadline)
-        let own = segment(fabric.rank.rawValue, of: chunk)
+        let own = segment(fabric.rank, of: chunk)
         let sum = Tensor(rows: 1, columns: own.count)
-        for rank in 0 ..< fabric.rankCount {
+        for rank in fabric.ranks {
             try arrival(.offer, from: rank, deadline)
             if own.isEmpty { continue }
-            try withPart(.offer, of: rank, reader: fabric.rank.rawValue, own.count, codec) {
+            try withPart(.offer, of: rank, reader: fabric.rank, codec.byteCount(columns: own.count))
+            {
                 var row = sum.mutableRow(0)
                 codec.accumulate($0, weight: 1, into: &row)
             }
         }
-        try announce(sum, codec)
-        for rank in 0 ..< fabric.rankCount {
+        try announce(own.isEmpty ? 0 : codec.byteCount(columns: own.count)) {
+            codec.encode(sum.row(0), into: &$0)
+        }
+        for rank in fabric.ranks {
             try arrival(.sum, from: rank, deadline)
             try take(rank)
         }
     }
 
     private func gather(
-        _ flat: Tensor, _ range: Range<Int>, _ codec: RowCodec, take: (Int) throws -> Void
+        _ byteCount: Int, _ write: (inout MutableRawSpan) -> Void, take: (Rank) throws -> Void
     ) throws {
         sequence += 1
         let deadline = fabric.deadline(limit, "all-gather")
         if hasRemote { try window.flush(deadline: deadline) }
         // An empty offer keeps the order of the two buffers.
         for rank in fabric.ranks { try signal(.offer, at: rank) }
-        for rank in fabric.ranks { try arrival(.offer, from: rank.rawValue, deadline) }
-        let row = Tensor(rows: 1, columns: range.count)
-        copy(flat, range, into: row)
-        try announce(row, codec)
-        for rank in 0 ..< fabric.rankCount {
+        for rank in fabric.ranks { try arrival(.offer, from: rank, deadline) }
+        try announce(byteCount, write)
+        for rank in fabric.ranks {
             try arrival(.sum, from: rank, deadline)
             try take(rank)
         }
@@ -176,13 +184,13 @@ public final class Reducer {
     ) throws {
         if hasRemote { try window.flush(deadline: deadline) }
         for rank in fabric.ranks {
-            let segment = segment(rank.rawValue, of: chunk)
+            let segment = segment(rank, of: chunk)
             if !segment.isEmpty {
                 let row = Tensor(rows: 1, columns: segment.count)
                 copy(flat, segment, into: row)
                 let bytes = codec.byteCount(columns: segment.count)
-                let offset = segmentOffset(rank.rawValue)
-                if isNeighbour(rank.rawValue) {
+                let offset = segmentOffset(rank)
+                if isNeighbour(rank) {
                     let start = partOffset(.offer, from: nil) + offset
                     window.withMutableBytes(start ..< start + bytes) {
                         codec.encode(row.row(0), into: &$0)
@@ -192,7 +200,7 @@ public final class Reducer {
                     window.withStaging(start ..< start + bytes) {
                         codec.encode(row.row(0), into: &$0)
                     }
-                    let there = partOffset(.offer, from: fabric.rank.rawValue)
+                    let there = partOffset(.offer, from: fabric.rank)
                     try window.put(start ..< start + bytes, to: rank, at: there)
                 }
             }
@@ -200,11 +208,10 @@ public final class Reducer {
         }
     }
 
-    /// Publishes this rank's sum.
-    private func announce(_ sum: Tensor, _ codec: RowCodec) throws {
-        let bytes = sum.columns == 0 ? 0 : codec.byteCount(columns: sum.columns)
+    /// Publishes what every rank reads of this one: its sum, or its part of a gathering.
+    private func announce(_ bytes: Int, _ write: (inout MutableRawSpan) -> Void) throws {
         let own = partOffset(.sum, from: nil)
-        window.withMutableBytes(own ..< own + bytes) { codec.encode(sum.row(0), into: &$0) }
+        if bytes > 0 { window.withMutableBytes(own ..< own + bytes, write) }
         let staged = stagingOffset(.sum) ..< stagingOffset(.sum) + bytes
         if hasRemote {
             window.withBytes(own ..< own + bytes) { sum in
@@ -212,8 +219,8 @@ public final class Reducer {
             }
         }
         for rank in fabric.ranks {
-            if !isNeighbour(rank.rawValue), bytes > 0 {
-                let there = partOffset(.sum, from: fabric.rank.rawValue)
+            if !isNeighbour(rank), bytes > 0 {
+                let there = partOffset(.sum, from: fabric.rank)
                 try window.put(staged, to: rank, at: there)
             }
             try signal(.sum, at: rank)
@@ -222,11 +229,11 @@ public final class Reducer {
 
     /// Decodes a rank's sum into a place of a flat tensor.
     private func sums(
-        of rank: Int, _ count: Int, _ codec: RowCodec, into flat: Tensor, at offset: Int
+        of rank: Rank, _ count: Int, _ codec: RowCodec, into flat: Tensor, at offset: Int
     ) throws {
         if count == 0 { return }
         let row = Tensor(rows: 1, columns: count)
-        try withPart(.sum, of: rank, reader: nil, count, codec) {
+        try withPart(.sum, of: rank, reader: nil, codec.byteCount(columns: count)) {
             var decoded = row.mutableRow(0)
             codec.decode($0, into: &decoded)
         }
@@ -238,10 +245,7 @@ public final class Reducer {
 
     private enum Part: Int { case offer, sum }
 
-    private var hasRemote: Bool { Set(nodes).count > 1 }
-    private func isNeighbour(_ rank: Int) -> Bool {
-        nodes[rank] == nodes[fabric.rank.rawValue]
-    }
+    private func isNeighbour(_ rank: Rank) -> Bool { nodes[rank] == nodes[fabric.rank] }
 
     /// Room for a chunk in any codec, each segment rounded up.
     private static func partBytes(_ chunkCount: Int) -> Int {
@@ -250,14 +254,14 @@ public final class Reducer {
     }
 
     /// A segment's place in an offer depends neither on the codec nor on the chunk's length.
-    private func segmentOffset(_ rank: Int) -> Int {
+    private func segmentOffset(_ rank: Rank) -> Int {
         segment(rank, of: 0 ..< chunkCount).lowerBound / 128 * (4 * 128)
     }
 
     /// Where a part lies in this rank's window: its own, or that of a rank elsewhere.
-    private func partOffset(_ part: Part, from rank: Int?) -> Int {
+    private func partOffset(_ part: Part, from rank: Rank?) -> Int {
         let buffer = Int(sequence % 2)
-        let index = rank.map { 2 + 2 * $0 + part.rawValue } ?? part.rawValue
+        let index = rank.map { 2 + 2 * $0.rawValue + part.rawValue } ?? part.rawValue
         let parts = 2 + (hasRemote ? 2 * fabric.rankCount : 0)
         return (buffer * parts + index) * Self.partBytes(chunkCount)
     }
@@ -268,22 +272,22 @@ public final class Reducer {
 
     /// Reads a rank's part, in its window or where it was put into ours.
     private func withPart(
-        _ part: Part, of rank: Int, reader: Int?, _ count: Int, _ codec: RowCodec,
-        _ body: (RawSpan) -> Void
+        _ part: Part, of rank: Rank, reader: Rank?, _ byteCount: Int, _ body: (RawSpan) -> Void
     ) throws {
-        let bytes = codec.byteCount(columns: count)
-        guard isNeighbour(rank), rank != fabric.rank.rawValue else {
-            let isOwn = rank == fabric.rank.rawValue
-            var start = partOffset(part, from: isOwn ? nil : rank)
-            if isOwn, let reader { start += segmentOffset(reader) }
-            window.withBytes(start ..< start + bytes, body)
-            return
+        let offset = reader.map { segmentOffset($0) } ?? 0
+        if rank == fabric.rank {
+            let start = partOffset(part, from: nil) + offset
+            window.withBytes(start ..< start + byteCount, body)
+        } else if isNeighbour(rank) {
+            let start = partOffset(part, from: nil) + offset
+            let found: Void? = window.withPeerBytes(of: rank, start ..< start + byteCount) {
+                body($0.bytes)
+            }
+            precondition(found != nil, "stores do not reach \(rank) of this node")
+        } else {
+            let start = partOffset(part, from: rank)
+            window.withBytes(start ..< start + byteCount, body)
         }
-        let start = partOffset(part, from: nil) + (reader.map { segmentOffset($0) } ?? 0)
-        let found: Void? = window.withPeerBytes(
-            of: Rank(rawValue: rank), start ..< start + bytes
-        ) { body($0.bytes) }
-        precondition(found != nil, "stores do not reach rank \(rank) of this node")
     }
 
     private func signal(_ part: Part, at rank: Rank) throws {
@@ -291,9 +295,9 @@ public final class Reducer {
         try window.signal(index, of: rank, value: sequence)
     }
 
-    private func arrival(_ part: Part, from rank: Int, _ deadline: Deadline) throws {
+    private func arrival(_ part: Part, from rank: Rank, _ deadline: Deadline) throws {
         try window.wait(
-            signal: part.rawValue * fabric.rankCount + rank, atLeast: sequence,
-            from: Rank(rawValue: rank), deadline: deadline)
+            signal: part.rawValue * fabric.rankCount + rank.rawValue, atLeast: sequence,
+            from: rank, deadline: deadline)
     }
 }
