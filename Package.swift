@@ -43,12 +43,7 @@ let package = Package(
 
         // Many ranks acting as one; text and token ids; files of weights.
         room("Collectives", ["Transport", "Tensors", "Topology"]),
-        room("Language", ["Encoding"]),
-        room("Checkpoints", ["Tensors", "Encoding"]),
-
-        // The networks; the order of their work; text that cannot leave a grammar.
-        room(
-            "Models", ["Collectives", "Language", "Checkpoints", "Tensors", "Encoding"]),
+        room("DeepSeekV3", ["Collectives", "Tensors", "Topology"]),
         room("Pipeline", ["Collectives", "Transport", "Tensors", "Topology"]),
         room("Grammar", ["Encoding"]),
 

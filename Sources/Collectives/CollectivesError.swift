@@ -1,6 +1,6 @@
 public import Topology
 
-/// What a caller, or another rank, got wrong about an operation of many ranks.
+/// What a caller, or another rank, got wrong about an exchange between ranks.
 ///
 /// What the transport finds (a lost rank, a deadline) stays a `TransportError`.
 public enum CollectivesError: Error, Hashable, Sendable {
@@ -12,7 +12,7 @@ public enum CollectivesError: Error, Hashable, Sendable {
     case weightNotFinite(token: Int, choice: Int)
     /// More tokens than the windows were made for.
     case tooManyTokens(Int, maximum: Int)
-    /// A tensor or a list has another shape than the operation needs.
+    /// A tensor or a list has another shape than the call needs.
     case shape(String, found: [Int], expected: [Int])
     /// Tokens rest in a codec from which they do not become what travels.
     case codec(String, travels: String)
@@ -22,10 +22,12 @@ public enum CollectivesError: Error, Hashable, Sendable {
     case disagreement(Rank, subject: String, theirs: String, ours: String)
     /// Another rank wrote something into our window that no rank of this version writes.
     case malformed(Rank, String)
-    /// Both buffers hold operations that were not waited for.
+    /// Both buffers hold exchanges that have not ended.
     case tooManyInFlight(limit: Int)
-    /// All copies of an expert are on masked ranks.
-    case expertLost(ExpertID)
+    /// A map or a layout is of an epoch before that of the group.
+    case staleEpoch(UInt64, current: UInt64)
+    /// A rank lives in a map after it was lost.
+    case rankReturned(Rank)
 }
 
 extension CollectivesError: CustomStringConvertible {
@@ -53,8 +55,11 @@ extension CollectivesError: CustomStringConvertible {
             "\(rank) has \(subject) \(theirs), this rank has \(ours)"
         case .malformed(let rank, let fact): "malformed bytes from \(rank): \(fact)"
         case .tooManyInFlight(let limit):
-            "\(limit) operations are in flight already: the windows have \(limit) buffers"
-        case .expertLost(let expert): "all copies of \(expert) are on masked ranks"
+            "\(limit) exchanges are in flight already: the windows have \(limit) buffers"
+        case .staleEpoch(let epoch, let current):
+            "the expert map is of epoch \(epoch), and the group is in epoch \(current)"
+        case .rankReturned(let rank):
+            "\(rank) lives in the expert map, and was lost in an epoch before"
         }
     }
 }

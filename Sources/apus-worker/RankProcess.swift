@@ -36,14 +36,15 @@ final class RankProcess {
         let checkpoint = try Checkpoint(directory: job.model)
         let shape = try ModelConfiguration.load(directory: job.model)
         let compute = try defaultCompute(checkpoint)
-        let group = try expertGroup(fabric, shape, compute, engineConfiguration)
+        let map = try shape.expertMap(rankCount: job.ranks)
+        let shared = try sharedExperts(fabric, shape, map, compute, engineConfiguration)
         var options = ModelOptions(
             compute: compute,
             contextLimit: job.limits.contextTokens > 0 ? job.limits.contextTokens : nil)
         options.copiesDraftExperts = engineConfiguration.copiesDraftExperts(of: shape)
         options.headSharers = cores / job.threads
         options.sharedHeadBytes = engineConfiguration.sharedHeadBytes
-        let model = try load(checkpoint, shape, options, group)
+        let model = try load(checkpoint, shape, options, shared)
         let network = DeepSeekNetwork(
             model: model,
             cache: LatentCache(
@@ -60,8 +61,8 @@ final class RankProcess {
             },
             threads: job.threads, cores: cores, runningLimit: engineConfiguration.runningLimit)
         try answer(
-            Engine(agreement: agreement, configuration: engineConfiguration), place, network,
-            tokenizer)
+            Engine(agreement: agreement, map: map, configuration: engineConfiguration), place,
+            network, tokenizer)
     }
 
     // MARK: Connect
@@ -81,19 +82,18 @@ final class RankProcess {
         return fabric
     }
 
-    private func expertGroup(
-        _ fabric: any Fabric, _ shape: ModelConfiguration, _ compute: Compute,
+    private func sharedExperts(
+        _ fabric: any Fabric, _ shape: ModelConfiguration, _ map: ExpertMap, _ compute: Compute,
         _ engine: EngineConfiguration
-    ) throws -> ExpertParallelGroup? {
+    ) throws -> SharedExperts? {
         guard job.ranks > 1 else { return nil }
-        let placement = try ExpertPlacement.contiguous(
-            expertCount: shape.routedExpertCount, rankCount: job.ranks)
-        return try ExpertParallelGroup(
+        let group = try ExpertParallelGroup(
             fabric: fabric,
             configuration: shape.expertParallel(
                 maximumTokensPerRank: engine.stepTokens, compute: compute,
                 limit: .seconds(job.deadlines.stepSeconds)),
-            placement: placement)
+            map: map)
+        return SharedExperts(group, map)
     }
 
     // MARK: Load
@@ -105,13 +105,13 @@ final class RankProcess {
 
     private func load(
         _ checkpoint: Checkpoint, _ shape: ModelConfiguration, _ options: ModelOptions,
-        _ group: ExpertParallelGroup?
+        _ shared: SharedExperts?
     ) throws -> Model {
         link.enter(.load)
         let link = link
         let model = try Model(
             checkpoint, configuration: shape, options: options,
-            pool: ThreadPool(threads: job.threads), group: group,
+            pool: ThreadPool(threads: job.threads), shared: shared,
             progress: { progress in
                 link.report(
                     PhaseProgress(

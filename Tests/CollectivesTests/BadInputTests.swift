@@ -16,7 +16,11 @@ import Transport
         configuration.limit = limit
         return try ExpertParallelGroup(
             fabric: fabric, configuration: configuration,
-            placement: .contiguous(expertCount: 4, rankCount: fabric.rankCount))
+            map: map(fabric))
+    }
+
+    static func map(_ fabric: any Fabric) throws -> ExpertMap {
+        try .contiguous(expertCount: 4, rankCount: fabric.rankCount)
     }
 
     @Test func `ranks that disagree learn who and about what`() throws {
@@ -40,11 +44,12 @@ import Transport
     @Test func `every bad choice is refused before a byte moves`() throws {
         _ = try onRanks(1) { fabric in
             let group = try Self.group(fabric)
+            let map = try Self.map(fabric)
             func refused(_ ids: [Int32], _ weights: [Float]? = nil) -> CollectivesError? {
                 do throws(CollectivesError) {
                     let routing = try Routing(
                         tokenCount: ids.count / 2, topK: 2, expertIDs: ids, weights: weights)
-                    _ = try group.layout(for: routing)
+                    _ = try group.layout(for: routing, in: map, layer: 0)
                     return nil
                 } catch { return error }
             }
@@ -66,10 +71,11 @@ import Transport
             let group = try Self.group(fabric)
             let routing = try Routing(tokenCount: 1, topK: 2, expertIDs: [0, 3])
             let tokens = Tensor(rows: 1, columns: 128)
-            let first = try group.dispatch(tokens, routing: routing)
-            let second = try group.dispatch(tokens, routing: routing)
+            let first = try group.dispatch(tokens, routing: routing, in: Self.map(fabric), layer: 0)
+            let second = try group.dispatch(
+                tokens, routing: routing, in: Self.map(fabric), layer: 0)
             #expect(throws: CollectivesError.tooManyInFlight(limit: 2)) {
-                _ = try group.dispatch(tokens, routing: routing)
+                _ = try group.dispatch(tokens, routing: routing, in: Self.map(fabric), layer: 0)
             }
             for inFlight in [Pair(first), Pair(second)] {
                 let received = try inFlight.take().wait()
@@ -98,7 +104,7 @@ import Transport
             if fabric.rank == 2 { return }
             let routing = try Routing(tokenCount: 1, topK: 2, expertIDs: [0, 3])
             let tokens = Tensor(rows: 1, columns: 128)
-            _ = try group.dispatch(tokens, routing: routing).wait()
+            _ = try group.dispatch(tokens, routing: routing, in: Self.map(fabric), layer: 0).wait()
         }
         for rank in 0 ..< 2 {
             #expect(
@@ -111,6 +117,7 @@ import Transport
 
     @Test func `survivors go on without a masked rank`() throws {
         let sums = try onRanks(3) { fabric in
+            let map = try Self.map(fabric)
             let group = try Self.group(fabric)
             if fabric.rank == 1 {
                 fabric.close()
@@ -119,20 +126,29 @@ import Transport
             let routing = try Routing(tokenCount: 1, topK: 2, expertIDs: [0, 3])
             let tokens = Tensor(rows: 1, columns: 128, values: [Float](repeating: 1, count: 128))
             do {
-                _ = try group.dispatch(tokens, routing: routing).wait()
+                _ = try group.dispatch(tokens, routing: routing, in: map, layer: 0).wait()
                 Issue.record("a dispatch to a rank that left")
             } catch let error as TransportError {
                 #expect(error.rank == 1)
             }
-            try group.mask(
-                1,
-                placement: ExpertPlacement(expertCount: 4, expertsByRank: [[0, 1], [], [2, 3]]))
-            let received = try group.dispatch(tokens, routing: routing).wait()
+            let next = try map.next(
+                without: [1],
+                placements: [
+                    ExpertPlacement(expertCount: 4, expertsByRank: [[0, 1], [], [2, 3]])
+                ])
+            let received = try group.dispatch(tokens, routing: routing, in: next, layer: 0).wait()
             let rows = Tensor(rows: received.rowCount, columns: 128)
             received.gather(into: rows)
             let result = Tensor(rows: 1, columns: 128)
             try group.combine(rows, for: received).wait(addingInto: result)
             #expect(group.records.last?.masked == [1])
+            #expect(throws: CollectivesError.staleEpoch(1, current: 2)) {
+                _ = try group.dispatch(tokens, routing: routing, in: map, layer: 0).wait()
+            }
+            #expect(throws: CollectivesError.rankReturned(1)) {
+                let returned = try ExpertMap(epoch: 3, placements: map.placements)
+                _ = try group.layout(for: routing, in: returned, layer: 0)
+            }
             return result[0, 0]
         }
         #expect(sums == [2, 0, 2])
@@ -164,7 +180,9 @@ import Transport
             let group = try Self.group(fabric, limit: .seconds(2))
             let routing = try Routing(tokenCount: 1, topK: 2, expertIDs: [2, 3])
             let tokens = Tensor(rows: 1, columns: 128)
-            let received = try group.dispatch(tokens, routing: routing).wait()
+            let received = try group.dispatch(
+                tokens, routing: routing, in: Self.map(fabric), layer: 0
+            ).wait()
             if fabric.rank == 0 {
                 // The head of the block that rank 1 carries, as a hostile rank would write it.
                 let own = group.windows.maps[0].stagedBlock(1, to: 1, count: 0)

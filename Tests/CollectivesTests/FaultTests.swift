@@ -18,7 +18,11 @@ import TransportTesting
         configuration.limit = .seconds(10)
         return try ExpertParallelGroup(
             fabric: fabric, configuration: configuration,
-            placement: .contiguous(expertCount: 6, rankCount: fabric.rankCount))
+            map: map(fabric))
+    }
+
+    private static func map(_ fabric: any Fabric) throws -> ExpertMap {
+        try .contiguous(expertCount: 6, rankCount: fabric.rankCount)
     }
 
     enum Moment: CaseIterable { case setUp, dispatch, combine, leave }
@@ -39,7 +43,9 @@ import TransportTesting
             // Each token goes to an expert of every other rank.
             let next = Int32(2 * ((fabric.rank.rawValue + 1) % 3))
             let routing = try Routing(tokenCount: 1, topK: 2, expertIDs: [next, (next + 2) % 6])
-            let received = try group.dispatch(tokens, routing: routing).wait()
+            let received = try group.dispatch(
+                tokens, routing: routing, in: Self.map(fabric), layer: 0
+            ).wait()
             let rows = Tensor(rows: received.rowCount, columns: 128)
             if isLast(.combine) { return }
             try group.combine(rows, for: received).wait(addingInto: tokens)
@@ -82,7 +88,8 @@ import TransportTesting
             guard fabric.rank == 1 else {
                 let routing = try Routing(tokenCount: 0, topK: 2, expertIDs: [])
                 let none = Tensor(rows: 1, columns: 128).view(rows: 0 ..< 0)
-                _ = try group.dispatch(none, routing: routing).wait()
+                _ = try group.dispatch(none, routing: routing, in: Self.map(fabric), layer: 0)
+                    .wait()
                 return
             }
             let here = group.windows.maps[1]

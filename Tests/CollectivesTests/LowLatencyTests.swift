@@ -13,7 +13,7 @@ import Topology
             configuration: ExpertParallelConfiguration(
                 mode: .lowLatency, hiddenSize: 384, topK: 4, maximumTokensPerRank: 24,
                 dispatchCodec: dispatch, combineCodec: combine),
-            placement: try .contiguous(expertCount: 10, rankCount: ranks),
+            map: try .contiguous(expertCount: 10, rankCount: ranks),
             tokenCounts: counts[ranks - 1], nodes: nodes, skipEvery: 7)
     }
 

@@ -21,7 +21,7 @@ import Transport
         configuration.limit = limit
         return try ExpertParallelGroup(
             fabric: fabric, configuration: configuration,
-            placement: .contiguous(expertCount: 8, rankCount: fabric.rankCount))
+            map: .contiguous(expertCount: 8, rankCount: fabric.rankCount))
     }
 
     static func multiply(

@@ -17,9 +17,9 @@ import Topology
             return Float(bitPattern: value.bitPattern & 0xffff_0000)
         }
         let differences = try onRanks(3, nodes: [0, 0, 1]) { fabric in
+            let map = try ExpertMap.contiguous(expertCount: 6, rankCount: 3)
             let group = try ExpertParallelGroup(
-                fabric: fabric, configuration: configuration,
-                placement: .contiguous(expertCount: 6, rankCount: 3))
+                fabric: fabric, configuration: configuration, map: map)
             // One token goes nowhere.
             var experts: [Int32] = []
             var weights: [Float] = []
@@ -45,10 +45,10 @@ import Topology
                 return gathered
             }
             let added = Tensor(rows: tokenCount, columns: hidden)
-            let first = try group.dispatch(plain, routing: routing).wait()
+            let first = try group.dispatch(plain, routing: routing, in: map, layer: 0).wait()
             let firstOutputs = outputs(first)
             try group.combine(firstOutputs, for: first).wait(addingInto: added)
-            let second = try group.dispatch(rows, routing: routing).wait()
+            let second = try group.dispatch(rows, routing: routing, in: map, layer: 0).wait()
             let secondOutputs = outputs(second)
             try group.combine(secondOutputs, for: second).wait(into: sums)
             let expected = EncodedRows(.bfloat16, rows: 1, columns: hidden)
@@ -77,22 +77,23 @@ import Topology
     @Test func `tokens that rest as they travel are copied, and other e4m3 is refused`() throws {
         _ = try onRanks(1, nodes: [0]) { fabric in
             let codec = RowCodec.float8e4m3(powerOfTwo: true)
+            let map = try ExpertMap.contiguous(expertCount: 1, rankCount: 1)
             let group = try ExpertParallelGroup(
                 fabric: fabric,
                 configuration: ExpertParallelConfiguration(
                     mode: .normal, hiddenSize: 128, topK: 1, maximumTokensPerRank: 1,
                     dispatchCodec: codec),
-                placement: .contiguous(expertCount: 1, rankCount: 1))
+                map: map)
             let routing = try Routing(tokenCount: 1, topK: 1, expertIDs: [0])
             let other = EncodedRows(.float8e4m3(powerOfTwo: false), rows: 1, columns: 128)
             #expect(throws: CollectivesError.codec("fp8", travels: "fp8-pow2")) {
-                _ = try group.dispatch(other, routing: routing).wait()
+                _ = try group.dispatch(other, routing: routing, in: map, layer: 0).wait()
             }
             let token = EncodedRows(codec, rows: 1, columns: 128)
             var row = token.mutableRow(0)
             let ramp = Tensor(rows: 1, columns: 128, values: (0 ..< 128).map(Float.init))
             codec.encode(ramp.row(0), into: &row)
-            let received = try group.dispatch(token, routing: routing).wait()
+            let received = try group.dispatch(token, routing: routing, in: map, layer: 0).wait()
             let isSame = try received.withToken(0) {
                 $0.holdsSameBytes(at: 0, as: token.row(0), at: 0, count: token.rowBytes)
             }

@@ -11,7 +11,9 @@ import Transport
 /// by brute force.
 struct RoundTrip: Sendable {
     var configuration: ExpertParallelConfiguration
-    var placement: ExpertPlacement
+    var map: ExpertMap
+    /// The layer whose experts the tokens meet.
+    var layer = 0
     /// Tokens of each rank.
     var tokenCounts: [Int]
     var nodes: [Int]?
@@ -20,14 +22,14 @@ struct RoundTrip: Sendable {
     /// One choice in this many is -1; 0 for none.
     var skipEvery = 0
 
-    var rankCount: Int { placement.rankCount }
+    var rankCount: Int { map.rankCount }
     var topK: Int { configuration.topK }
     var hidden: Int { configuration.hiddenSize }
 
     /// The routing of all ranks' tokens, one after the other.
     func globalRouting() throws -> Routing {
         let generator = try RoutingGenerator(
-            pattern: .uniform, expertCount: placement.expertCount, topK: topK)
+            pattern: .uniform, expertCount: map.expertCount, topK: topK)
         let total = tokenCounts.reduce(0, +)
         var routing = try generator.routing(tokenCount: total, seed: seed)
         if skipEvery > 0 {
@@ -66,7 +68,7 @@ struct RoundTrip: Sendable {
         return try onRanks(rankCount, nodes: nodes) { fabric in
             let rank = fabric.rank.rawValue
             let group = try ExpertParallelGroup(
-                fabric: fabric, configuration: configuration, placement: placement)
+                fabric: fabric, configuration: configuration, map: map)
             let first = tokenCounts[..<rank].reduce(0, +)
             let mine = tokens.view(rows: first ..< first + tokenCounts[rank])
             let result = Tensor(rows: tokenCounts[rank], columns: hidden)
@@ -81,10 +83,10 @@ struct RoundTrip: Sendable {
     func exchange(
         _ tokens: Tensor, _ routing: Routing, _ group: ExpertParallelGroup, into result: Tensor
     ) throws {
-        let received = try group.dispatch(tokens, routing: routing).wait()
+        let received = try group.dispatch(tokens, routing: routing, in: map, layer: layer).wait()
         let rows = Tensor(rows: received.rowCount, columns: hidden)
         received.gather(into: rows)
-        let experts = placement.experts(on: group.fabric.rank)
+        let experts = map.experts(on: group.fabric.rank, layer: layer)
         for (local, expert) in experts.enumerated() {
             for row in received.expertOffsets[local] ..< received.expertOffsets[local + 1] {
                 for column in 0 ..< hidden {

@@ -13,23 +13,23 @@ import Transport
     ///
     /// - Parameter idle: Ranks that have no tokens of their own and take part with none.
     private func logits(
-        ranks: Int, compute: Compute, idle: Set<Int> = [], twoBatches: Bool = false
+        ranks: Int, compute: Compute, idle: Set<Int> = [], twoBatches: Bool = false,
+        map: ExpertMap? = nil
     ) throws -> [[Float]] {
         let folder = compute == .float32 ? "T-f32" : "T-fp8"
         let golden = try Golden(folder)
         let tokens = try golden.expected().integers("p2.input_ids")
         return try onRanks(ranks) { fabric in
             let configuration = golden.configuration
+            let map = try map ?? configuration.expertMap(rankCount: ranks)
             let group = try ExpertParallelGroup(
                 fabric: fabric,
                 configuration: configuration.expertParallel(
-                    maximumTokensPerRank: 128, compute: compute),
-                placement: try .contiguous(
-                    expertCount: configuration.routedExpertCount, rankCount: ranks))
+                    maximumTokensPerRank: 128, compute: compute), map: map)
             let model = try Model(
                 golden.checkpoint, configuration: configuration,
                 options: ModelOptions(compute: compute), pool: ThreadPool(threads: 1),
-                group: group)
+                shared: SharedExperts(group, map))
             return try Self.run(
                 model, tokens, golden.cache(), isIdle: idle.contains(fabric.rank.rawValue),
                 twoBatches: twoBatches)
@@ -93,18 +93,42 @@ import Transport
         }
     }
 
+    @Test func `other places and second copies in each layer give the bits of one rank`() throws {
+        let configuration = try Golden("T-f32").configuration
+        let experts = configuration.routedExpertCount
+        let layers = configuration.layerCount + configuration.mtpLayerCount
+        // Layer n gives rank r the experts e with (e + n) % 3 == r, and a second copy of expert n.
+        let placements = try (0 ..< layers).map { layer in
+            try ExpertPlacement(
+                expertCount: experts,
+                expertsByRank: (0 ..< 3).map { rank in
+                    let copied = rank == 2 * layer % 3 ? [] : [layer % experts]
+                    return ((0 ..< experts).filter { ($0 + layer) % 3 == rank } + copied)
+                        .reduce(into: [ExpertID]()) {
+                            let expert = ExpertID(rawValue: $1)
+                            if !$0.contains(expert) { $0.append(expert) }
+                        }
+                })
+        }
+        let expected = try alone(.float32)
+        let map = try ExpertMap(placements: placements, spareSlotsPerRank: 2)
+        for result in try logits(ranks: 3, compute: .float32, map: map) {
+            #expect(result == expected)
+        }
+    }
+
     @Test func `a rank reads only its own experts`() throws {
         let golden = try Golden("T-f32")
         let configuration = golden.configuration
         let bytes = try onRanks(2) { fabric in
+            let map = try configuration.expertMap(rankCount: 2)
             let group = try ExpertParallelGroup(
                 fabric: fabric,
                 configuration: configuration.expertParallel(
-                    maximumTokensPerRank: 8, compute: .float32),
-                placement: try .contiguous(expertCount: 16, rankCount: 2))
+                    maximumTokensPerRank: 8, compute: .float32), map: map)
             return try Model(
                 golden.checkpoint, configuration: configuration, pool: ThreadPool(threads: 1),
-                group: group
+                shared: SharedExperts(group, map)
             ).weightByteCount
         }
         let all = try golden.model().weightByteCount

@@ -69,6 +69,7 @@ import Transport
         defer { fabric.close() }
         let engine = Engine(
             agreement: try StepAgreement(fabric: fabric, limit: .seconds(5)),
+            map: try .contiguous(expertCount: 1, rankCount: 1),
             configuration: EngineConfiguration())
         let sent = Mutex<[EngineReport]>([])
         let endpoint = EngineEndpoint(engine, place: EnginePlace(runningLimit: 1)) { bytes in

@@ -13,14 +13,6 @@ import Topology
         #expect(physical.copyOffsets == [0, 2, 4, 6])
     }
 
-    @Test func `a token prefers the copy on its own rank and otherwise takes turns`() throws {
-        let physical = PhysicalExperts(
-            try ExpertPlacement(expertCount: 3, expertsByRank: [[0], [0, 1], [1, 2]]))
-        #expect(physical.copy(of: 0, from: 1, turn: 5) == 1)
-        let taken = (0 ..< 4).map { physical.copy(of: 0, from: 2, turn: $0).rawValue }
-        #expect(taken == [0, 1, 0, 1])
-    }
-
     @Test func `a placement survives a trip through JSON and is checked on the way in`() throws {
         let placement = try ExpertPlacement(expertCount: 3, expertsByRank: [[0, 2], [1, 0]])
         let bytes = try JSONEncoder().encode(placement)

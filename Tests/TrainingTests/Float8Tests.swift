@@ -97,18 +97,20 @@ import Transport
             let routing = try Routing(
                 tokenCount: count, topK: 2,
                 expertIDs: (0 ..< count).flatMap { choices($0).map { Int32($0) } })
-            let pass = try exchange.pass(routing, expertCount: 8, pool: pool)
+            let pass = try exchange.pass(routing, layer: 0, expertCount: 8, pool: pool)
             try pass.start(own)
             let arrived = try pass.receive()
             let rounded = (0 ..< 2).map { tokens(of: $0).roundedToFloat8Rows(pool: pool) }
             func row(_ rows: Tensor, _ index: Int) -> [Float] {
                 Array(rows.values[index * hidden ..< (index + 1) * hidden])
             }
-            for (place, expert) in exchange.experts(of: 8).enumerated() {
+            for (place, expert) in exchange.experts(layer: 0, of: 8).enumerated() {
                 let found = (arrived.offsets[place] ..< arrived.offsets[place + 1])
                     .map { row(arrived.rows, $0) }
                 let expected = rounded.flatMap { rows in
-                    (0 ..< count).filter { choices($0).contains(expert) }.map { row(rows, $0) }
+                    (0 ..< count).filter { choices($0).contains(expert.rawValue) }.map {
+                        row(rows, $0)
+                    }
                 }
                 #expect(found.count == expected.count)
                 #expect(Set(found) == Set(expected), "expert \(expert)")

@@ -15,6 +15,7 @@ public final class AllToAllBenchmark {
 
     let fabric: any Fabric
     let group: ExpertParallelGroup
+    let map: ExpertMap
     let oracle: Oracle
     let rows: TestRows
     private let tokens: EncodedRows
@@ -28,24 +29,25 @@ public final class AllToAllBenchmark {
         self.fabric = fabric
         self.options = options
         let configuration = options.configuration
-        let placement = try ExpertPlacement.contiguous(
+        let map = try ExpertMap.contiguous(
             expertCount: options.expertCount, rankCount: fabric.rankCount)
+        self.map = map
         group = try ExpertParallelGroup(
-            fabric: fabric, configuration: configuration, placement: placement)
+            fabric: fabric, configuration: configuration, map: map)
         try Self.agree(fabric, options)
         rows = TestRows(
             hidden: options.hiddenSize, codec: options.dispatchCodec, seed: options.seed)
         oracle = try Oracle(
-            rows: rows, map: group.rankMap, configuration: configuration, placement: placement,
+            rows: rows, ranks: group.rankMap, configuration: configuration, map: map,
             restingCodec: options.restingCodec)
         tokens = EncodedRows(
             options.restingCodec, rows: max(1, options.tokenCount), columns: options.hiddenSize)
         combined = EncodedRows(
             options.restingCodec, rows: max(1, options.tokenCount), columns: options.hiddenSize)
         let memory = ExpertParallelGroup.memoryByteCount(
-            configuration, placement: placement, nodes: group.nodes, rank: fabric.rank)
+            configuration, map: map, nodes: group.rankMap.nodes.values, rank: fabric.rank)
         measurement.memoryBytes = memory.window + memory.staging
-        measurement.nodes = group.nodes.map(\.rawValue)
+        measurement.nodes = group.rankMap.nodes.values.map(\.rawValue)
         measurement.paths = fabric.ranks.map { "\(fabric.path(to: $0))" }
     }
 
@@ -142,7 +144,8 @@ public final class AllToAllBenchmark {
         try fabric.barrier(deadline: deadline())
         delay()
         let start = fabric.clock.nanoseconds
-        let inFlight = try group.dispatch(mine, routing: oracle.routings[fabric.rank.rawValue])
+        let inFlight = try group.dispatch(
+            mine, routing: oracle.routings[fabric.rank.rawValue], in: map, layer: 0)
         delay()
         let received = try inFlight.wait()
         keep(\.dispatch, since: start)

@@ -21,16 +21,16 @@ final class Oracle {
     private(set) var routings: [Routing] = []
 
     init(
-        rows: TestRows, map: RankMap, configuration: ExpertParallelConfiguration,
-        placement: ExpertPlacement, restingCodec: RowCodec
+        rows: TestRows, ranks: RankMap, configuration: ExpertParallelConfiguration,
+        map: ExpertMap, restingCodec: RowCodec
     ) throws {
         self.rows = rows
-        self.map = map
+        self.map = ranks
         adds = configuration.addsBeforeReturn
         combineCodec = configuration.combineCodec
-        self.placement = placement
-        choosers = try map.ranks.map {
-            try CopyChooser(placement: placement, rank: $0, nodes: map.nodes.values)
+        placement = map.placements[0]
+        choosers = ranks.ranks.map {
+            map.copies(for: $0, layer: 0, nodes: ranks.nodes.values)
         }
         scratch = OracleScratch(hidden: rows.hidden)
         decoded = Tensor(rows: 1, columns: rows.hidden)
@@ -49,8 +49,8 @@ final class Oracle {
             let index = token * routing.topK + choice
             guard routing.expertIDs[index] >= 0 else { return nil }
             let expert = ExpertID(rawValue: Int(routing.expertIDs[index]))
-            let (rank, local) = choosers[source.rawValue].copy(of: expert, token: token)
-            return (rank, local, expert, choice, routing.weights[index])
+            let copy = choosers[source.rawValue].copy(of: expert, token: token)
+            return (copy.rank, copy.localIndex, expert, choice, routing.weights[index])
         }
     }
 

@@ -7,9 +7,11 @@ internal import Topology
 public final class DispatchLayout: Sendable {
     /// The choices that it was made from.
     public let routing: Routing
+    /// The epoch that it is for.
+    let epoch: UInt64
     /// Who reaches whom.
     let map: RankMap
-    /// Which experts each rank holds.
+    /// Which experts of the layer each rank holds.
     private let placement: ExpertPlacement
     /// Words of the entries, `topK + 1` each: for each rank of this node those that it gets, for
     /// each carrier on another node those before the tokens of its block.
@@ -45,12 +47,10 @@ public final class DispatchLayout: Sendable {
     /// Experts that a rank holds.
     func expertCount(on rank: Rank) -> Int { placement.expertsByRank[rank.rawValue].count }
 
-    init(
-        _ routing: Routing, placement: ExpertPlacement, chooser: CopyChooser, map: RankMap,
-        addsBeforeReturn: Bool
-    ) {
+    init(_ routing: Routing, routes: EpochRoutes, layer: Int, addsBeforeReturn: Bool) {
+        let map = routes.ranks
         var lists = EntryLists(
-            routing, chooser: chooser, map: map, addsBeforeReturn: addsBeforeReturn)
+            routing, copies: routes.copies[layer], map: map, addsBeforeReturn: addsBeforeReturn)
         for token in 0 ..< routing.tokenCount { lists.add(token) }
 
         let ranks = map.rankCount
@@ -66,7 +66,8 @@ public final class DispatchLayout: Sendable {
         }
         self.routing = routing
         self.map = map
-        self.placement = placement
+        epoch = routes.map.epoch
+        placement = routes.map.placements[layer]
         words = lists.words
         ranges = lists.starts.indices.map { lists.starts[$0] ..< lists.ends[$0] }
         tokensPerRank = lists.tokensPerRank

@@ -3,7 +3,7 @@ internal import Topology
 /// A layout in the making: tokens are added in order, each once.
 struct EntryLists {
     private let routing: Routing
-    private let chooser: CopyChooser
+    private let copies: CopyChooser
     private let map: RankMap
     private let addsBeforeReturn: Bool
     /// Which list carries what a rank reads. Ranks of this node come first, carriers after.
@@ -22,10 +22,10 @@ struct EntryLists {
     private(set) var tokensPerRank: PerRank<Int>
     private(set) var pairCounts: PerRank<Int>
 
-    init(_ routing: Routing, chooser: CopyChooser, map: RankMap, addsBeforeReturn: Bool) {
+    init(_ routing: Routing, copies: CopyChooser, map: RankMap, addsBeforeReturn: Bool) {
         let ranks = map.rankCount
         self.routing = routing
-        self.chooser = chooser
+        self.copies = copies
         self.map = map
         self.addsBeforeReturn = addsBeforeReturn
         listOfRank = PerRank(
@@ -61,8 +61,8 @@ struct EntryLists {
             let expert = Int(routing.expertIDs[index])
             if expert < 0 { continue }
             isSent = true
-            let (reader, local) = chooser.copy(
-                of: ExpertID(rawValue: expert), token: token)
+            let copy = copies.copy(of: ExpertID(rawValue: expert), token: token)
+            let reader = copy.rank
             let list = listOfRank[reader]
             pairCounts[reader] += 1
             if lastOfRank[reader] != token { tokensPerRank[reader] += 1 }
@@ -77,7 +77,7 @@ struct EntryLists {
             let place = Entry.count(words[head])
             words[head] += 1 << 32
             words[head + 1 + place] = Entry.pair(
-                local: local, choice: choice, place: map.placeInNode[reader],
+                local: copy.localIndex, choice: choice, place: map.placeInNode[reader],
                 weight: routing.weights[index])
             if isFirst || !addsBeforeReturn {
                 contributors[index] = Int32(list)

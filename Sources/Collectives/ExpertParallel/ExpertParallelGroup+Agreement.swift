@@ -2,15 +2,14 @@ internal import Topology
 internal import Transport
 
 extension ExpertParallelGroup {
-    static func check(
-        _ placement: ExpertPlacement, nodes: [NodeID]
-    ) throws(CollectivesError) {
-        guard placement.rankCount == nodes.count else {
-            throw .shape("placement", found: [placement.rankCount], expected: [nodes.count])
+    /// Refuses a map that the windows or the entries have no room for.
+    static func check(_ map: ExpertMap, nodes: [NodeID]) throws(CollectivesError) {
+        guard map.rankCount == nodes.count else {
+            throw .shape("expert map", found: [map.rankCount], expected: [nodes.count])
         }
-        guard placement.largestLocalCount <= Entry.maximumExpertsPerRank else {
+        guard map.slotsPerRank <= Entry.maximumExpertsPerRank else {
             throw .limit(
-                "experts on one rank", value: placement.largestLocalCount,
+                "experts on one rank", value: map.slotsPerRank,
                 range: 1 ... Entry.maximumExpertsPerRank, origin: "16 bits of an entry")
         }
         for node in Set(nodes) {
@@ -23,17 +22,12 @@ extension ExpertParallelGroup {
         }
     }
 
-    /// Compares configuration and placement with every other rank, field by field.
+    /// Compares configuration and map with every other rank, field by field.
     static func agree(
-        _ fabric: any Fabric, _ configuration: ExpertParallelConfiguration,
-        _ placement: ExpertPlacement, deadline: Deadline
+        _ fabric: any Fabric, _ configuration: ExpertParallelConfiguration, _ map: ExpertMap,
+        deadline: Deadline
     ) throws {
-        var fields = configuration.agreement
-        fields.append(("experts", "\(placement.expertCount)"))
-        let text = placement.expertsByRank.map {
-            $0.map { "\($0.rawValue)" }.joined(separator: " ")
-        }
-        fields.append(("placement", text.joined(separator: ", ")))
+        let fields = configuration.agreement + map.agreement
         let blob = Array(fields.map(\.value).joined(separator: "\n").utf8)
         let all = try fabric.allGather(blob, label: "expert-parallel group", deadline: deadline)
         for (rank, theirs) in all.enumerated() where theirs != blob && !theirs.isEmpty {
@@ -48,5 +42,33 @@ extension ExpertParallelGroup {
                 }
             }
         }
+    }
+}
+
+extension ExpertMap {
+    /// The fields as other ranks compare them, each with its name; layers in a row that have one
+    /// placement are one line.
+    fileprivate var agreement: [(subject: String, value: String)] {
+        var layers: [(first: Int, last: Int)] = []
+        for layer in placements.indices {
+            if let last = layers.last, placements[last.first] == placements[layer] {
+                layers[layers.count - 1].last = layer
+            } else {
+                layers.append((layer, layer))
+            }
+        }
+        let places = layers.map { first, last in
+            let ranks = placements[first].expertsByRank.map {
+                $0.map { "\($0.rawValue)" }.joined(separator: " ")
+            }
+            return "layers \(first) to \(last): " + ranks.joined(separator: ", ")
+        }
+        return [
+            ("experts", "\(expertCount)"),
+            ("layers", "\(layerCount)"),
+            ("epoch", "\(epoch)"),
+            ("slots per rank", "\(slotsPerRank)"),
+            ("placement", places.joined(separator: "; ")),
+        ]
     }
 }

@@ -6,7 +6,7 @@ public import Transport
 /// tokens.
 ///
 /// ```swift
-/// let inFlight = try group.dispatch(tokens, routing: routing)
+/// let inFlight = try group.dispatch(tokens, routing: routing, in: map, layer: 3)
 /// // Compute something else here: the tokens travel meanwhile.
 /// let received = try inFlight.wait()
 /// received.gather(into: inputs)
@@ -15,8 +15,12 @@ public import Transport
 /// try returning.wait(addingInto: hidden)
 /// ```
 ///
-/// All ranks call in the same order, a rank without tokens too. Each dispatch is followed by its
-/// combine; two such pairs may be open at a time. A group belongs to one thread at a time.
+/// All ranks call in the same order with the same map, a rank without tokens too. Each dispatch is
+/// followed by its combine; two such pairs may be open at a time. A group belongs to one thread at a
+/// time.
+///
+/// A map of a higher epoch begins that epoch with its first dispatch, which is collective among the
+/// ranks that live in it: exchanges that failed are forgotten, and ranks that are lost are masked.
 ///
 /// Invariants, which make the two buffers enough:
 /// 1. A rank starts an exchange in a buffer only after it waited for the combine that used the
@@ -30,52 +34,59 @@ public import Transport
 public final class ExpertParallelGroup {
     /// What the ranks agreed on.
     public let configuration: ExpertParallelConfiguration
-    /// Which experts each rank holds, unless a dispatch says otherwise.
-    public private(set) var placement: ExpertPlacement
     /// How many records are kept: a training step of many layers and micro-batches.
     public static let recordLimit = 4096
 
     let fabric: any Fabric
     let windows: GroupWindows
+    private let nodes: [NodeID]
     private let exchanges: [Exchange]
     private let log = ExchangeLog(limit: ExpertParallelGroup.recordLimit)
-    private var map: RankMap
-    private var chooser: CopyChooser
+    /// Copies of one layer that the windows have room for on a rank.
+    private let slotsPerRank: Int
+    /// Of the map that the last layout was made for.
+    private var routes: EpochRoutes
+    /// The epoch of the last dispatch, and the ranks that it left out.
+    private var epoch: UInt64
+    private var masked: Set<Rank> = []
     private var sequence: UInt64 = 0
-    private var maskings: UInt64 = 0
-    private var flushedMaskings: UInt64 = 0
-    private let expertsPerRank: Int
+    /// Whether an exchange was abandoned since staging memory was flushed.
+    private var mustFlush = false
 
     /// Makes the windows. Collective.
     ///
     /// - Parameters:
-    ///   - placement: The experts of every rank of the fabric.
+    ///   - map: The experts of every rank of the fabric, all of which live; the windows have room
+    ///     for its slots.
     ///   - name: Names the windows in errors; the same on all ranks.
-    /// - Throws: `CollectivesError.disagreement` if another rank's configuration or placement
-    ///   differs; `TransportError` if a rank does not come.
+    /// - Throws: `CollectivesError.disagreement` if another rank's configuration or map differs;
+    ///   `TransportError` if a rank does not come.
     public init(
-        fabric: any Fabric, configuration: ExpertParallelConfiguration,
-        placement: ExpertPlacement, name: String = "experts"
+        fabric: any Fabric, configuration: ExpertParallelConfiguration, map: ExpertMap,
+        name: String = "experts"
     ) throws {
         try configuration.validate()
         let nodes = fabric.ranks.map { NodeID(rawValue: fabric.node(of: $0)) }
-        try Self.check(placement, nodes: nodes)
+        try Self.check(map, nodes: nodes)
+        guard map.lostRanks.isEmpty else {
+            throw CollectivesError.shape(
+                "living ranks", found: [map.livingRanks.count], expected: [fabric.rankCount])
+        }
         self.fabric = fabric
         self.configuration = configuration
-        self.placement = placement
-        let expertsPerRank = placement.largestLocalCount
-        self.expertsPerRank = expertsPerRank
+        self.nodes = nodes
+        slotsPerRank = map.slotsPerRank
+        epoch = map.epoch
         let relays = configuration.mode == .normal
+        routes = EpochRoutes(map, rank: fabric.rank, nodes: nodes, relays: relays)
         let maps = PerRank(
             fabric.ranks.map { rank in
                 WindowMap(
                     configuration, map: RankMap(rank: rank, nodes: nodes, relays: relays),
-                    expertsPerRank: expertsPerRank)
+                    expertsPerRank: map.slotsPerRank)
             })
-        map = RankMap(rank: fabric.rank, nodes: nodes, relays: relays)
-        chooser = try CopyChooser(placement: placement, rank: fabric.rank, nodes: nodes)
         let deadline = fabric.deadline(configuration.limit, "making the windows of experts")
-        try Self.agree(fabric, configuration, placement, deadline: deadline)
+        try Self.agree(fabric, configuration, map, deadline: deadline)
         let own = maps[fabric.rank]
         let window = try fabric.makeWindow(
             name: name, byteCount: own.windowBytes,
@@ -92,24 +103,23 @@ public final class ExpertParallelGroup {
 
     /// Bytes of window and staging memory that one rank may come to touch.
     public static func memoryByteCount(
-        _ configuration: ExpertParallelConfiguration, placement: ExpertPlacement, nodes: [NodeID],
-        rank: Rank
+        _ configuration: ExpertParallelConfiguration, map: ExpertMap, nodes: [NodeID], rank: Rank
     ) -> (window: Int, staging: Int) {
-        let relays = configuration.mode == .normal
-        let map = RankMap(rank: rank, nodes: nodes, relays: relays)
         let own = WindowMap(
-            configuration, map: map, expertsPerRank: placement.largestLocalCount)
+            configuration,
+            map: RankMap(rank: rank, nodes: nodes, relays: configuration.mode == .normal),
+            expertsPerRank: map.slotsPerRank)
         return (own.windowBytes, own.stagingBytes)
     }
 
-    /// Routed experts of the model (`n_routed_experts`).
-    public var expertCount: Int { placement.expertCount }
-
-    /// The logical experts of this rank's copies, in local order: what the model loads.
-    public var localExperts: [Int] { placement.experts(on: fabric.rank).map(\.rawValue) }
-
     /// Computes a layout that several dispatches of the same routing may use.
-    public func layout(for routing: Routing) throws(CollectivesError) -> DispatchLayout {
+    ///
+    /// - Parameters:
+    ///   - map: Where the experts are, of this epoch or a later one.
+    ///   - layer: The layer of the model whose experts the routing names.
+    public func layout(
+        for routing: Routing, in map: ExpertMap, layer: Int
+    ) throws(CollectivesError) -> DispatchLayout {
         guard routing.topK == configuration.topK else {
             throw .shape("routing", found: [routing.topK], expected: [configuration.topK])
         }
@@ -117,9 +127,15 @@ public final class ExpertParallelGroup {
             throw .tooManyTokens(
                 routing.tokenCount, maximum: configuration.maximumTokensPerRank)
         }
-        try routing.validate(expertCount: placement.expertCount)
+        guard map.placements.indices.contains(layer) else {
+            throw .limit(
+                "layer", value: layer, range: 0 ... map.layerCount - 1, origin: "the expert map")
+        }
+        try routing.validate(expertCount: map.expertCount)
+        // Comparing costs nothing where the same value is passed again.
+        if routes.map != map { routes = try routes(of: map) }
         return DispatchLayout(
-            routing, placement: placement, chooser: chooser, map: map,
+            routing, routes: routes, layer: layer,
             addsBeforeReturn: configuration.addsBeforeReturn)
     }
 
@@ -131,8 +147,12 @@ public final class ExpertParallelGroup {
     /// - Parameters:
     ///   - tokens: `[tokens, hidden]`; not needed after the call.
     ///   - routing: Expert ids and gate weights, `[tokens, topK]`.
-    public func dispatch(_ tokens: Tensor, routing: Routing) throws -> DispatchInFlight {
-        try dispatch(tokens, layout: layout(for: routing))
+    ///   - map: Where the experts are.
+    ///   - layer: The layer of the model.
+    public func dispatch(
+        _ tokens: Tensor, routing: Routing, in map: ExpertMap, layer: Int
+    ) throws -> DispatchInFlight {
+        try dispatch(tokens, layout: layout(for: routing, in: map, layer: layer))
     }
 
     /// Sends tokens along a layout that was computed before.
@@ -147,8 +167,10 @@ public final class ExpertParallelGroup {
     /// read, and a token that rests as it travels is only copied.
     ///
     /// - Parameter tokens: `[tokens, hidden]`; not needed after the call.
-    public func dispatch(_ tokens: EncodedRows, routing: Routing) throws -> DispatchInFlight {
-        try dispatch(tokens, layout: layout(for: routing))
+    public func dispatch(
+        _ tokens: EncodedRows, routing: Routing, in map: ExpertMap, layer: Int
+    ) throws -> DispatchInFlight {
+        try dispatch(tokens, layout: layout(for: routing, in: map, layer: layer))
     }
 
     /// Sends such tokens along a layout that was computed before.
@@ -172,12 +194,13 @@ public final class ExpertParallelGroup {
         guard rows == shape[0], columns == shape[1] || rows == 0 else {
             throw CollectivesError.shape("tokens", found: [rows, columns], expected: shape)
         }
+        if layout.epoch != epoch { try begin(layout) }
         let exchange = exchanges[Int((sequence + 1) % UInt64(exchanges.count))]
         guard exchange.state == .idle else {
             throw CollectivesError.tooManyInFlight(limit: exchanges.count)
         }
         sequence += 1
-        try flushAfterLoss("dispatch")
+        try flushIfNeeded("dispatch")
         try exchange.dispatch(layout, sequence: sequence, encode: encode)
         return DispatchInFlight(exchange: exchange)
     }
@@ -195,7 +218,7 @@ public final class ExpertParallelGroup {
     ) throws -> CombineInFlight {
         let exchange = received.exchange
         try exchange.checkOutputs(outputs, scalars)
-        try flushAfterLoss("combine")
+        try flushIfNeeded("combine")
         try exchange.combine(weighting: weighting) {
             exchange.writeOutputs(outputs, scalars: scalars, weighting: weighting)
         }
@@ -210,7 +233,7 @@ public final class ExpertParallelGroup {
         _ received: consuming ReceivedTokens, weighting: Weighting = .gate
     ) throws -> CombineInFlight {
         let exchange = received.exchange
-        try flushAfterLoss("combine")
+        try flushIfNeeded("combine")
         try exchange.combine(weighting: weighting)
         return CombineInFlight(exchange: exchange)
     }
@@ -224,64 +247,61 @@ public final class ExpertParallelGroup {
 
     /// Staging memory is written again without asking whether it was sent: the exchange that used
     /// it before has ended, so every byte of it has arrived. That is not so after a loss.
-    private func flushAfterLoss(_ phase: StaticString) throws(TransportError) {
-        guard maskings > flushedMaskings else { return }
+    private func flushIfNeeded(_ phase: StaticString) throws(TransportError) {
+        guard mustFlush else { return }
         try windows.window.flush(deadline: windows.deadline(phase))
-        flushedMaskings = maskings
+        mustFlush = false
+    }
+}
+
+// MARK: Epochs
+
+extension ExpertParallelGroup {
+    /// The tables of a map, which must fit the windows and not be of the past.
+    private func routes(of map: ExpertMap) throws(CollectivesError) -> EpochRoutes {
+        try Self.check(map, nodes: nodes)
+        guard map.epoch >= epoch else { throw .staleEpoch(map.epoch, current: epoch) }
+        guard map.slotsPerRank <= slotsPerRank else {
+            throw .limit(
+                "experts on one rank", value: map.slotsPerRank, range: 1 ... slotsPerRank,
+                origin: "the slots of the group's first map")
+        }
+        if let rank = masked.subtracting(map.lostRanks).min() { throw .rankReturned(rank) }
+        return EpochRoutes(
+            map, rank: fabric.rank, nodes: nodes, relays: configuration.mode == .normal)
     }
 
-    /// Goes on without a rank, with empty buffers. Collective among the survivors, who pass the
-    /// same rank after an exchange failed because of it, or between exchanges.
+    /// Begins the epoch of a layout, together with the ranks that live in it.
     ///
-    /// - Parameter placement: Where the experts are from now on, if the rank held the only copy of
-    ///   one.
-    public func mask(_ rank: Rank, placement: ExpertPlacement? = nil) throws {
-        fabric.mask(rank)
-        let masked = Set(map.masked).union([rank])
-        map = RankMap(
-            rank: fabric.rank, nodes: map.nodes.values, relays: configuration.mode == .normal,
-            masked: masked)
-        maskings += 1
-        let window = windows.window
-        let deadline = windows.deadline("masking")
-        let agreed = ArrivalSignal.agreementIndex(from: map.rank, rankCount: map.rankCount)
-        for survivor in map.alive {
-            try window.signal(
-                agreed, of: survivor,
-                value: ArrivalSignal.agreement(masking: maskings, sequence: sequence))
+    /// Ranks may have failed in different exchanges: each says how far it came, and the next
+    /// exchange is new to all of them.
+    private func begin(_ layout: DispatchLayout) throws {
+        guard layout.epoch > epoch else {
+            throw CollectivesError.staleEpoch(layout.epoch, current: epoch)
         }
-        // Survivors may have failed in different exchanges; the next one is new to all of them.
-        for survivor in map.alive {
+        let ranks = layout.map
+        for rank in ranks.masked where !masked.contains(rank) { fabric.mask(rank) }
+        let window = windows.window
+        let deadline = windows.deadline("beginning an epoch")
+        func index(_ rank: Rank) -> Int {
+            ArrivalSignal.epochIndex(from: rank, rankCount: ranks.rankCount)
+        }
+        let word = ArrivalSignal.epochWord(layout.epoch, sequence: sequence)
+        for rank in ranks.alive { try window.signal(index(ranks.rank), of: rank, value: word) }
+        for rank in ranks.alive {
             let word = try window.wait(
-                signal: ArrivalSignal.agreementIndex(from: survivor, rankCount: map.rankCount),
-                atLeast: ArrivalSignal.agreement(masking: maskings, sequence: 0),
-                from: survivor, deadline: deadline)
-            sequence = max(sequence, ArrivalSignal.agreedSequence(of: word))
+                signal: index(rank), atLeast: ArrivalSignal.epochWord(layout.epoch, sequence: 0),
+                from: rank, deadline: deadline)
+            sequence = max(sequence, ArrivalSignal.lastSequence(of: word))
         }
         for exchange in exchanges { exchange.reset() }
-        try use(placement ?? self.placement)
+        masked = Set(ranks.masked)
+        epoch = layout.epoch
+        mustFlush = true
     }
-
-    /// Uses another placement from the next dispatch on. All ranks call it, between exchanges.
-    public func use(_ placement: ExpertPlacement) throws {
-        try Self.check(placement, nodes: map.nodes.values)
-        guard placement.largestLocalCount <= expertsPerRank else {
-            throw CollectivesError.limit(
-                "experts on one rank", value: placement.largestLocalCount,
-                range: 1 ... expertsPerRank,
-                origin: "the group's first placement")
-        }
-        chooser = try CopyChooser(
-            placement: placement, rank: fabric.rank, nodes: map.nodes.values,
-            masked: Set(map.masked))
-        self.placement = placement
-    }
-
-    /// The node of every rank.
-    var nodes: [NodeID] { map.nodes.values }
-    /// Who reaches whom, as the benchmark's oracle needs it.
-    var rankMap: RankMap { map }
 }
+
+// MARK: Records
 
 extension ExpertParallelGroup {
     /// The records of the last halves of exchanges, oldest first, at most `recordLimit`.
@@ -295,4 +315,6 @@ extension ExpertParallelGroup {
     }
     /// Forgets the records that were kept so far, for a caller that reads each as it comes.
     func forgetRecords() { log.forget() }
+    /// Who reaches whom, as the benchmark's oracle needs it.
+    var rankMap: RankMap { routes.ranks }
 }

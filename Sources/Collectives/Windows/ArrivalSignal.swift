@@ -19,13 +19,13 @@ enum ArrivalSignal: Int, CaseIterable {
         (ExpertParallelConfiguration.bufferCount * allCases.count + 1) * rankCount
     }
 
-    /// The signal by which survivors of a lost rank say how far they came.
-    static func agreementIndex(from rank: Rank, rankCount: Int) -> Int {
+    /// The signal by which a rank begins an epoch, and says how many exchanges it has started.
+    static func epochIndex(from rank: Rank, rankCount: Int) -> Int {
         count(rankCount: rankCount) - rankCount + rank.rawValue
     }
 
-    static func agreement(masking: UInt64, sequence: UInt64) -> UInt64 { masking << 40 | sequence }
-    static func agreedSequence(of word: UInt64) -> UInt64 { word & (1 << 40 - 1) }
+    static func epochWord(_ epoch: UInt64, sequence: UInt64) -> UInt64 { epoch << 40 | sequence }
+    static func lastSequence(of word: UInt64) -> UInt64 { word & (1 << 40 - 1) }
 
     /// A signal says which exchange, and how many entries or rows.
     static func word(sequence: UInt64, count: Int) -> UInt64 { sequence << 24 | UInt64(count) }

@@ -1,32 +1,35 @@
 public import Collectives
 import Tensors
+public import Topology
 
 /// How a rank's tokens reach the experts of a layer: sorted in place, or by all-to-all.
 public enum ExpertExchange {
     /// Every expert is on this rank.
     case local
-    /// Experts are shared by the ranks of a group; these are this rank's logical experts, in its
-    /// local order. Forwards and backwards have windows of their own: in an overlapped pair both
-    /// are under way, each in its own order.
-    case group(
-        forward: ExpertParallelGroup, backward: ExpertParallelGroup, experts: [Int])
+    /// Experts are shared by the ranks of a group, each where the map says. Forwards and backwards
+    /// have windows of their own: in an overlapped pair both are under way, each in its own order.
+    case group(forward: ExpertParallelGroup, backward: ExpertParallelGroup, ExpertMap)
 
-    /// The logical experts of this rank.
-    func experts(of count: Int) -> [Int] {
+    /// The logical experts of this rank in a layer, in its local order.
+    ///
+    /// - Parameter count: Experts of the layer.
+    func experts(layer: Int, of count: Int) -> [ExpertID] {
         switch self {
-        case .local: Array(0 ..< count)
-        case .group(_, _, let experts): experts
+        case .local: (0 ..< count).map { ExpertID(rawValue: $0) }
+        case .group(let group, _, let map): SharedExperts(group, map).experts(layer: layer)
         }
     }
 
     /// Prepares the travels of one micro-batch through one layer.
     func pass(
-        _ routing: Routing, expertCount: Int, pool: ThreadPool
+        _ routing: Routing, layer: Int, expertCount: Int, pool: ThreadPool
     ) throws -> any ExchangePass {
         switch self {
         case .local: LocalExchange(routing, expertCount: expertCount, pool: pool)
-        case .group(let forward, let backward, _):
-            try GroupExchange(routing, forward: forward, backward: backward)
+        case .group(let forward, let backward, let map):
+            try GroupExchange(
+                layout: forward.layout(for: routing, in: map, layer: layer), forward: forward,
+                backward: backward)
         }
     }
 }
@@ -137,12 +140,12 @@ final class GroupExchange: ExchangePass {
     private var combining: CombineInFlight?
 
     init(
-        _ routing: Routing, forward: ExpertParallelGroup, backward: ExpertParallelGroup
-    ) throws {
+        layout: DispatchLayout, forward: ExpertParallelGroup, backward: ExpertParallelGroup
+    ) {
         group = forward
         self.backward = backward
+        self.layout = layout
         hidden = forward.configuration.hiddenSize
-        layout = try forward.layout(for: routing)
     }
 
     func start(_ rows: Tensor) throws { dispatching = try group.dispatch(rows, layout: layout) }

@@ -11,7 +11,10 @@ public final class TrainedExperts {
     let experts: TrainedMLPGroup
     let shared: TrainedMLPGroup?
 
+    private let layer: Int
+
     init(layer: Int, context: TrainingContext, exchange: ExpertExchange) {
+        self.layer = layer
         let shape = context.configuration
         let prefix = "model.layers.\(layer).mlp."
         self.context = context
@@ -24,7 +27,8 @@ public final class TrainedExperts {
                 }, context: context)
         }
         experts = group(
-            exchange.experts(of: shape.routedExpertCount).map { "experts.\($0)" },
+            exchange.experts(layer: layer, of: shape.routedExpertCount)
+                .map { "experts.\($0.rawValue)" },
             inner: shape.expertIntermediateSize)
         shared =
             shape.sharedExpertCount == 0
@@ -63,7 +67,8 @@ public final class TrainedExperts {
         let pass = Pass(
             layer: self,
             exchange: try exchange.pass(
-                routing, expertCount: context.configuration.routedExpertCount, pool: context.pool),
+                routing, layer: layer, expertCount: context.configuration.routedExpertCount,
+                pool: context.pool),
             gate: saved)
         try pass.exchange.start(x)
         if let shared {

@@ -12,8 +12,8 @@ final class ForwardPass {
     private let model: Model
     private let work: Workspace
     private let cache: LatentCache
-    /// The ranks that share this pass's experts; nil where all are here.
-    private let group: ExpertParallelGroup?
+    /// The ranks that share this pass's experts, and where those are; nil where all are here.
+    private let shared: SharedExperts?
     let rows: BatchRows
     /// Tokens at home, sorted, where all experts are here.
     private var sorted: LocalExperts.Sorted?
@@ -24,18 +24,19 @@ final class ForwardPass {
 
     init(
         _ model: Model, rows: BatchRows, cache: LatentCache, work: Workspace,
-        group: ExpertParallelGroup?
+        shared: SharedExperts?
     ) {
         self.model = model
         self.rows = rows
         self.cache = cache
         self.work = work
-        self.group = group
+        self.shared = shared
         work.reserve(rows: max(rows.tokens.count, 1))
     }
 
     /// Whether other ranks take part.
-    var isCollective: Bool { group != nil }
+    var isCollective: Bool { shared != nil }
+    private var group: ExpertParallelGroup? { shared?.group }
 
     /// `[rows, hidden]`.
     var stream: Tensor { work.stream.view(rows: 0 ..< rows.tokens.count) }
@@ -70,7 +71,7 @@ final class ForwardPass {
             model.work.add(WeightCount(network), rows: rows.tokens.count)
         case .experts(let experts):
             let chosen = chooseExperts(experts, layer: layer)
-            guard let group else {
+            guard let shared else {
                 sorted = model.localExperts.sort(chosen)
                 return
             }
@@ -78,7 +79,8 @@ final class ForwardPass {
             let routing = try Routing(
                 tokenCount: rows.tokens.count, topK: configuration.activeExpertCount,
                 expertIDs: chosen, weights: weights)
-            departing = try group.dispatch(normed, routing: routing)
+            departing = try shared.group.dispatch(
+                normed, routing: routing, in: shared.map, layer: layer)
         }
         if case .dense = weights.feedForward { model.probe?(.hidden(layer: layer, stream)) }
     }

@@ -1,5 +1,6 @@
 import Checkpoints
 import Tensors
+import Topology
 
 /// A transformer block whose matrices are asked for but not yet packed.
 ///
@@ -20,7 +21,8 @@ struct PendingLayer {
     ///   - layer: The number in the checkpoint; MTP blocks follow the main ones.
     ///   - experts: The logical experts to load, in the order of this rank's copies.
     init(
-        _ configuration: ModelConfiguration, layer: Int, experts: [Int], from loader: WeightLoader
+        _ configuration: ModelConfiguration, layer: Int, experts: [ExpertID],
+        from loader: WeightLoader
     ) throws {
         let prefix = "model.layers.\(layer)."
         let hidden = configuration.hiddenSize
@@ -50,7 +52,7 @@ struct PendingLayer {
         }
         let routed = try experts.map { expert in
             try PendingExpert(
-                prefix + "mlp.experts.\(expert).", hidden: hidden,
+                prefix + "mlp.experts.\(expert.rawValue).", hidden: hidden,
                 intermediate: configuration.expertIntermediateSize, from: loader)
         }
         feedForward = .experts(gate: gate, bias: bias, shared: shared, routed: routed)
@@ -160,7 +162,8 @@ struct PendingMTP {
     private let headNorm: Tensor
 
     init(
-        _ configuration: ModelConfiguration, index: Int, experts: [Int], from loader: WeightLoader
+        _ configuration: ModelConfiguration, index: Int, experts: [ExpertID],
+        from loader: WeightLoader
     ) throws {
         let number = configuration.layerCount + index
         let prefix = "model.layers.\(number)."

@@ -1,6 +1,7 @@
 public import Checkpoints
 public import Collectives
 public import Tensors
+import Topology
 
 /// A DeepSeek-V3-style network whose weights are packed and ready.
 ///
@@ -18,9 +19,9 @@ public final class Model {
     /// Bytes of the checkpoint that were packed.
     public let weightByteCount: Int
     /// The files that the embedding stays in.
-    public let checkpointPaths: [String]
-    /// The ranks that share the routed experts; nil where all are here.
-    public let group: ExpertParallelGroup?
+    let checkpointPaths: [String]
+    /// The ranks that share the routed experts, and where those are; nil where all are here.
+    public let shared: SharedExperts?
     /// How often each routed expert was chosen here since loading, `[layer][expert]`, MTP blocks
     /// after the main ones: what balancing is computed from.
     public private(set) var expertLoads: [[Int]]
@@ -53,30 +54,35 @@ public final class Model {
     /// - Parameters:
     ///   - checkpoint: The opened folder.
     ///   - configuration: Its `config.json`.
-    ///   - group: The ranks that share the routed experts: only this rank's are read. Nil reads
+    ///   - shared: The ranks that share the routed experts: only this rank's are read. Nil reads
     ///     all.
     ///   - progress: Called now and then while matrices are packed.
     /// - Throws: `ModelError` naming the tensor that is missing or wrong, before any is packed.
     public init(
         _ checkpoint: Checkpoint, configuration: ModelConfiguration,
         options: ModelOptions = ModelOptions(), pool: ThreadPool,
-        group: ExpertParallelGroup? = nil, progress: ((LoadProgress) -> Void)? = nil
+        shared: SharedExperts? = nil, progress: ((LoadProgress) -> Void)? = nil
     ) throws {
         let loader = WeightLoader(checkpoint)
-        let experts = try Self.experts(configuration, group)
         let pendingLayers = try (0 ..< configuration.layerCount).map {
-            try PendingLayer(configuration, layer: $0, experts: experts, from: loader)
+            try PendingLayer(
+                configuration, layer: $0, experts: Self.experts(configuration, shared, layer: $0),
+                from: loader)
         }
         let mtpCount = options.loadsMTP ? configuration.mtpLayerCount : 0
-        draftsAlone = mtpCount > 0 && (group == nil || options.copiesDraftExperts)
-        let draftExperts = draftsAlone ? Array(0 ..< configuration.routedExpertCount) : experts
+        draftsAlone = mtpCount > 0 && (shared == nil || options.copiesDraftExperts)
+        let drafting = draftsAlone ? nil : shared
         let pendingMTP = try (0 ..< mtpCount).map {
-            try PendingMTP(configuration, index: $0, experts: draftExperts, from: loader)
+            try PendingMTP(
+                configuration, index: $0,
+                experts: Self.experts(
+                    configuration, drafting, layer: configuration.layerCount + $0),
+                from: loader)
         }
         let vocabulary = configuration.vocabularySize
         embedding = try EmbeddingTable(checkpoint, configuration)
         finalNorm = try loader.vector("model.norm.weight", count: configuration.hiddenSize)
-        nodeHead = try Self.nodeHead(configuration, options, group)
+        nodeHead = try Self.nodeHead(configuration, options, shared?.group)
         let pendingHead = try loader.parts(
             "lm_head.weight", outputs: vocabulary, inputs: configuration.hiddenSize,
             nodeHead?.slices.map { (rows: $0, transposed: false) } ?? [(nil, false)])
@@ -86,7 +92,7 @@ public final class Model {
 
         self.configuration = configuration
         self.pool = pool
-        self.group = group
+        self.shared = shared
         expertLoads = [[Int]](
             repeating: [Int](repeating: 0, count: configuration.routedExpertCount),
             count: configuration.layerCount + mtpCount)
@@ -127,7 +133,8 @@ public final class Model {
         _ chunks: [SequenceChunk], cache: LatentCache, keepsHidden: Bool = false
     ) throws -> ForwardResult {
         let pass = ForwardPass(
-            self, rows: try rows(chunks, cache), cache: cache, work: workspaces[0], group: group)
+            self, rows: try rows(chunks, cache), cache: cache, work: workspaces[0],
+            shared: shared)
         willRun?(.forward)
         pass.embed()
         probe?(.hidden(layer: -1, pass.stream))
@@ -149,9 +156,11 @@ public final class Model {
         keepsHidden: Bool = false
     ) throws -> (ForwardResult, ForwardResult) {
         let a = ForwardPass(
-            self, rows: try rows(first, cache), cache: cache, work: workspaces[0], group: group)
+            self, rows: try rows(first, cache), cache: cache, work: workspaces[0],
+            shared: shared)
         let b = ForwardPass(
-            self, rows: try rows(second, cache), cache: cache, work: workspaces[1], group: group)
+            self, rows: try rows(second, cache), cache: cache, work: workspaces[1],
+            shared: shared)
         willRun?(.pair)
         a.embed()
         b.embed()
@@ -184,7 +193,7 @@ public final class Model {
         }
         let pass = ForwardPass(
             self, rows: try rows(chunks, cache), cache: cache, work: workspaces[0],
-            group: draftsAlone ? nil : group)
+            shared: draftsAlone ? nil : shared)
         if !draftsAlone { willRun?(.draft) }
         let layer = configuration.layerCount
         join(pass, hidden, block)
@@ -207,17 +216,24 @@ public final class Model {
         return product.isShared ? product : nil
     }
 
-    /// The logical experts to load, in the order of this rank's copies.
+    /// The logical experts of a layer to load, in the order of this rank's copies.
     private static func experts(
-        _ configuration: ModelConfiguration, _ group: ExpertParallelGroup?
-    ) throws -> [Int] {
-        guard let group else { return Array(0 ..< configuration.routedExpertCount) }
-        guard group.expertCount == configuration.routedExpertCount else {
+        _ configuration: ModelConfiguration, _ shared: SharedExperts?, layer: Int
+    ) throws -> [ExpertID] {
+        guard let shared else {
+            return (0 ..< configuration.routedExpertCount).map { ExpertID(rawValue: $0) }
+        }
+        guard shared.map.expertCount == configuration.routedExpertCount else {
             throw ModelError.request(
-                "the placement is for \(group.expertCount) experts; the model has "
+                "the expert map is for \(shared.map.expertCount) experts; the model has "
                     + "\(configuration.routedExpertCount) (n_routed_experts)")
         }
-        return group.localExperts
+        guard layer < shared.map.layerCount else {
+            throw ModelError.request(
+                "the expert map is for \(shared.map.layerCount) layers; layer \(layer) of the "
+                    + "model is not one of them")
+        }
+        return shared.experts(layer: layer)
     }
 
     /// Counts the choices of one batch.

@@ -1,5 +1,6 @@
 public import Collectives
 public import Tensors
+public import Topology
 
 /// How a model is run, where the checkpoint leaves a choice.
 public struct ModelOptions: Sendable {
@@ -43,6 +44,16 @@ extension ModelConfiguration {
 }
 
 extension ModelConfiguration {
+    /// Where the experts of every layer are when a job of this model starts, MTP blocks after the
+    /// main layers: in order, as evenly as the counts allow.
+    ///
+    /// - Throws: `PlacementError.moreRanksThanExperts`.
+    public func expertMap(rankCount: Int) throws -> ExpertMap {
+        try .contiguous(
+            expertCount: routedExpertCount, rankCount: rankCount,
+            layerCount: layerCount + mtpLayerCount)
+    }
+
     /// Bytes of the head in bf16.
     var headByteCount: Int { 2 * vocabularySize * hiddenSize }
 

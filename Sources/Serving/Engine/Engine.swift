@@ -3,7 +3,7 @@ import Grammar
 public import Language
 import Synchronization
 import Tensors
-import Topology
+public import Topology
 
 /// Generates texts on one rank: a loop on a thread of its own that performs numbered steps with all
 /// other ranks.
@@ -25,6 +25,8 @@ public final class Engine: Sendable {
     }
 
     private let agreement: StepAgreement
+    /// Where the experts are, and which ranks take part in a step.
+    private let map: ExpertMap
     private let configuration: EngineConfiguration
     private let state = Mutex(State())
 
@@ -34,8 +36,11 @@ public final class Engine: Sendable {
     /// Prepares an engine.
     ///
     /// `run` starts it.
-    public init(agreement: StepAgreement, configuration: EngineConfiguration) {
+    ///
+    /// - Parameter map: That of the network's experts.
+    public init(agreement: StepAgreement, map: ExpertMap, configuration: EngineConfiguration) {
         self.agreement = agreement
+        self.map = map
         self.configuration = configuration
     }
 
@@ -114,13 +119,15 @@ public final class Engine: Sendable {
         if isStopping { return false }
         if let wishes = core.prepare() {
             try step(core, wishes)
-        } else if agreement.othersHaveBegun {
+        } else if agreement.othersHaveBegun(in: map) {
             try step(core, [])
         } else {
             send(core, report)
             publish(core, nil)
             let isQuiet = state.withLock { $0.commands.isEmpty && !$0.isStopping }
-            if isQuiet, !core.mustPlanAgain { try agreement.sleep(atMost: Self.idlePatience) }
+            if isQuiet, !core.mustPlanAgain {
+                try agreement.sleep(atMost: Self.idlePatience, in: map)
+            }
             return true
         }
         send(core, report)
@@ -130,7 +137,7 @@ public final class Engine: Sendable {
     private func step(_ core: EngineCore, _ wishes: StepWishes) throws {
         let clock = ContinuousClock()
         let start = clock.now
-        let agreed = try agreement.begin(wishes)
+        let agreed = try agreement.begin(wishes, in: map)
         let begun = clock.now
         try core.step(agreed)
         var time = core.network.takeTime()

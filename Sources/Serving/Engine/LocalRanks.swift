@@ -42,8 +42,7 @@ public struct LocalRanksConfiguration: Sendable {
         try engine.validate()
         try Setting.check("threads", threads, 1, 256)
         try Setting.check("cacheTokens", cacheTokens, 1, 1 << 32)
-        let experts = try ModelConfiguration.load(directory: directory).routedExpertCount
-        _ = try ExpertPlacement.contiguous(expertCount: experts, rankCount: ranks)
+        _ = try ModelConfiguration.load(directory: directory).expertMap(rankCount: ranks)
     }
 }
 
@@ -120,15 +119,16 @@ public final class LocalRanks: Sendable {
     ) throws -> (Engine, DeepSeekNetwork, Tokenizer?) {
         let shape = try ModelConfiguration.load(directory: configuration.directory)
         let agreement = try StepAgreement(fabric: fabric, limit: configuration.stepLimit)
-        var group: ExpertParallelGroup?
+        let map = try shape.expertMap(rankCount: configuration.ranks)
+        var shared: SharedExperts?
         if configuration.ranks > 1 {
-            group = try ExpertParallelGroup(
+            let group = try ExpertParallelGroup(
                 fabric: fabric,
                 configuration: shape.expertParallel(
                     maximumTokensPerRank: configuration.engine.stepTokens,
                     compute: configuration.compute, limit: configuration.stepLimit),
-                placement: try .contiguous(
-                    expertCount: shape.routedExpertCount, rankCount: configuration.ranks))
+                map: map)
+            shared = SharedExperts(group, map)
         }
         var options = ModelOptions(compute: configuration.compute)
         options.copiesDraftExperts = configuration.engine.copiesDraftExperts(of: shape)
@@ -136,7 +136,7 @@ public final class LocalRanks: Sendable {
         let model = try Model(
             try Checkpoint(directory: configuration.directory), configuration: shape,
             options: options,
-            pool: ThreadPool(threads: configuration.threads), group: group)
+            pool: ThreadPool(threads: configuration.threads), shared: shared)
         let blockTokens = configuration.blockTokens
         let cache = LatentCache(
             configuration: shape,
@@ -148,7 +148,7 @@ public final class LocalRanks: Sendable {
         let hasTokenizer = FileManager.default.fileExists(
             atPath: folder.appending(path: "tokenizer.json").path)
         return (
-            Engine(agreement: agreement, configuration: configuration.engine),
+            Engine(agreement: agreement, map: map, configuration: configuration.engine),
             DeepSeekNetwork(model: model, cache: cache),
             hasTokenizer ? try Tokenizer(directory: folder) : nil
         )

@@ -63,7 +63,7 @@ public final class DeepSeekNetwork: SequenceNetwork {
     public var blockTokens: Int { cache.blockTokens }
     public var canDraft: Bool { model.canDraft }
     public var draftsAlone: Bool { model.draftsAlone }
-    public var sharesExperts: Bool { model.group != nil }
+    public var sharesExperts: Bool { model.shared != nil }
 
     public func forward(_ chunks: [SequenceChunk], keepsHidden: Bool) throws -> ForwardResult {
         try model.forward(chunks, cache: cache, keepsHidden: keepsHidden)
@@ -83,7 +83,7 @@ public final class DeepSeekNetwork: SequenceNetwork {
         var time = StepTime()
         time.expertCompute = (model.expertTime - lastExpertTime).seconds
         lastExpertTime = model.expertTime
-        guard let group = model.group else { return time }
+        guard let group = model.shared?.group else { return time }
         let records = group.records.suffix { [lastSequence] in $0.sequence > lastSequence }
         for record in records {
             let wire = Double(record.arrived - record.began) * 1e-9

@@ -15,16 +15,20 @@ struct StepWishes: OptionSet, Hashable, Sendable {
 /// Lets all ranks perform the same steps, and lets ranks without work sleep.
 ///
 /// A rank that has work begins a step by telling every rank what it wants; a sleeping rank wakes,
-/// and joins. One signal word per rank holds the step's number above the wishes, so it only grows.
+/// and joins. One signal word per rank holds the epoch, the step's number and the wishes, from the
+/// top down, so it only grows.
 ///
-/// 1. A rank begins step s + 1 only after all ranks have begun step s.
+/// 1. A rank begins step s + 1 only after all living ranks have begun step s.
+/// 2. All ranks of a step are in one epoch.
 public final class StepAgreement: @unchecked Sendable {
     // Safe because: `window` may be signalled from any thread, `wakes` is guarded by the fabric's
     // own atomics through `signal`, and all else is used by the engine's thread alone.
     private let fabric: any Fabric
     private let window: Window
     private let limit: Duration
+    /// The last step of this rank, counted from 1 in each epoch.
     private var step: UInt64 = 0
+    private var epoch: UInt64 = 0
     private var seenWakes: UInt64 = 0
     private let wakes = WakeCounter()
 
@@ -59,9 +63,10 @@ public final class StepAgreement: @unchecked Sendable {
     /// Sleeps until another rank begins the next step, someone calls `wake`, or time is up.
     ///
     /// - Throws: `TransportError.rankLost`.
-    func sleep(atMost patience: Duration) throws {
-        var conditions = fabric.ranks.filter { $0 != fabric.rank }.map {
-            SignalCondition(signal: $0.rawValue, atLeast: (step + 1) << 8, source: $0)
+    func sleep(atMost patience: Duration, in map: ExpertMap) throws {
+        var conditions = others(in: map).map {
+            SignalCondition(
+                signal: $0.rawValue, atLeast: word(nextStep(in: map), in: map), source: $0)
         }
         conditions.append(
             SignalCondition(signal: wakeSignal, atLeast: seenWakes + 1, source: fabric.rank))
@@ -75,26 +80,43 @@ public final class StepAgreement: @unchecked Sendable {
     }
 
     /// Whether another rank has begun the next step.
-    var othersHaveBegun: Bool {
-        fabric.ranks.contains {
-            $0 != fabric.rank && window.signalValue($0.rawValue) >= (step + 1) << 8
-        }
+    func othersHaveBegun(in map: ExpertMap) -> Bool {
+        let next = word(nextStep(in: map), in: map)
+        return others(in: map).contains { window.signalValue($0.rawValue) >= next }
     }
 
-    /// Begins the next step with all ranks.
+    private func others(in map: ExpertMap) -> some Sequence<Rank> {
+        map.livingRanks.lazy.filter { [own = fabric.rank] in $0 != own }
+    }
+
+    private func nextStep(in map: ExpertMap) -> UInt64 { map.epoch == epoch ? step + 1 : 1 }
+
+    private func word(_ step: UInt64, in map: ExpertMap) -> UInt64 {
+        map.epoch << 48 | step << 8
+    }
+
+    /// Begins the next step with all ranks that live in the map.
     ///
     /// - Returns: What the ranks together want of it.
-    func begin(_ wishes: StepWishes) throws -> StepWishes {
-        step += 1
-        let value = step << 8 | UInt64(wishes.rawValue)
-        for rank in fabric.ranks where rank != fabric.rank {
-            try window.signal(fabric.rank.rawValue, of: rank, value: value)
+    /// - Throws: `ServingError.engine` if a rank is in another epoch.
+    func begin(_ wishes: StepWishes, in map: ExpertMap) throws -> StepWishes {
+        step = nextStep(in: map)
+        epoch = map.epoch
+        let least = word(step, in: map)
+        for rank in others(in: map) {
+            try window.signal(
+                fabric.rank.rawValue, of: rank, value: least | UInt64(wishes.rawValue))
         }
         var all = wishes
         let deadline = Deadline(limit, "step")
-        for rank in fabric.ranks where rank != fabric.rank {
+        for rank in others(in: map) {
             let theirs = try window.wait(
-                signal: rank.rawValue, atLeast: step << 8, from: rank, deadline: deadline)
+                signal: rank.rawValue, atLeast: least, from: rank, deadline: deadline)
+            guard theirs >> 48 == map.epoch else {
+                throw ServingError.engine(
+                    message: "\(rank) began a step in epoch \(theirs >> 48), this rank began "
+                        + "step \(step) in epoch \(map.epoch)")
+            }
             all.formUnion(StepWishes(rawValue: UInt8(theirs & 0xFF)))
         }
         return all

@@ -4,6 +4,7 @@ public struct ExpertID: RawRepresentable, Hashable, Comparable, Codable, Sendabl
     public let rawValue: Int
 
     /// Names the expert with this number.
+    @inlinable
     public init(rawValue: Int) { self.rawValue = rawValue }
 
     /// Orders experts by number.
@@ -26,6 +27,7 @@ public struct PhysicalExpertID: RawRepresentable, Hashable, Comparable, Codable,
     public let rawValue: Int
 
     /// Names the copy with this number.
+    @inlinable
     public init(rawValue: Int) { self.rawValue = rawValue }
 
     /// Orders copies by number, which is also by rank.

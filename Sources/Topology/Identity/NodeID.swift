@@ -4,6 +4,7 @@ public struct NodeID: RawRepresentable, Hashable, Comparable, Codable, Sendable 
     public let rawValue: Int
 
     /// Names the node with this number.
+    @inlinable
     public init(rawValue: Int) { self.rawValue = rawValue }
 
     /// Orders nodes by number.

@@ -4,6 +4,7 @@ public struct Rank: RawRepresentable, Hashable, Comparable, Codable, Sendable {
     public let rawValue: Int
 
     /// Names the rank with this number.
+    @inlinable
     public init(rawValue: Int) { self.rawValue = rawValue }
 
     /// Orders ranks by number.

@@ -57,6 +57,15 @@ public struct ExpertPlacement: Hashable, Codable, Sendable {
     /// The largest number of copies on one rank: what per-rank memory is sized for.
     public var largestLocalCount: Int { expertsByRank.map(\.count).max() ?? 0 }
 
+    /// The lowest expert whose copies are all on other ranks than these.
+    func firstExpert(without ranks: Set<Rank>) -> ExpertID? {
+        var isHeld = [Bool](repeating: false, count: expertCount)
+        for rank in ranks {
+            for expert in experts(on: rank) { isHeld[expert.rawValue] = true }
+        }
+        return isHeld.firstIndex(of: false).map { ExpertID(rawValue: $0) }
+    }
+
     /// Physical experts in all.
     public var physicalExpertCount: Int { expertsByRank.reduce(0) { $0 + $1.count } }
 }
@@ -70,27 +79,5 @@ extension ExpertPlacement {
         try self.init(
             expertCount: values.decode(Int.self, forKey: .expertCount),
             expertsByRank: values.decode([[ExpertID]].self, forKey: .expertsByRank))
-    }
-}
-
-/// Why a placement cannot be used.
-public enum PlacementError: Error, Hashable, Sendable {
-    case unknownExpert(ExpertID, expertCount: Int)
-    case notPlaced(ExpertID)
-    case copiesOnOneRank(Rank)
-    case moreRanksThanExperts(ranks: Int, experts: Int)
-}
-
-extension PlacementError: CustomStringConvertible {
-    /// The fact, the value, the limit, and where the limit came from.
-    public var description: String {
-        switch self {
-        case .unknownExpert(let expert, let count):
-            "\(expert) is out of range: the model has \(count) routed experts (n_routed_experts)"
-        case .notPlaced(let expert): "\(expert) is on no rank of the placement"
-        case .copiesOnOneRank(let rank): "\(rank) holds two copies of one expert"
-        case .moreRanksThanExperts(let ranks, let experts):
-            "\(ranks) ranks are too many: the model has \(experts) routed experts, one per rank"
-        }
     }
 }

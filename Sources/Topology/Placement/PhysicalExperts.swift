@@ -54,18 +54,4 @@ public struct PhysicalExperts: Hashable, Sendable {
         copyIndices[copyOffsets[expert.rawValue] ..< copyOffsets[expert.rawValue + 1]]
             .map(PhysicalExpertID.init(rawValue:))
     }
-
-    /// The copy a token of `source` is sent to: the one on `source` itself when there is one,
-    /// otherwise copies take turns by `source` and `turn`, so that ranks do not all choose one.
-    public func copy(of expert: ExpertID, from source: Rank, turn: Int) -> PhysicalExpertID {
-        let first = copyOffsets[expert.rawValue]
-        let count = copyOffsets[expert.rawValue + 1] - first
-        if count == 1 { return PhysicalExpertID(rawValue: copyIndices[first]) }
-        for index in first ..< first + count
-        where rankIndices[copyIndices[index]] == source.rawValue {
-            return PhysicalExpertID(rawValue: copyIndices[index])
-        }
-        return PhysicalExpertID(
-            rawValue: copyIndices[first + (source.rawValue &+ turn) % count])
-    }
 }

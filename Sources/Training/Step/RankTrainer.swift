@@ -121,7 +121,7 @@ extension RankTrainer {
             worker.losses.main, worker.losses.mtp, squares, Double((bad?.key ?? -1) + 1),
             Double(bad?.value ?? 0),
         ]
-        let rows = try allGather(mine)
+        let rows = try reducer?.allGather(mine) ?? [mine]
         let troubled = rows.indices.filter { rows[$0][3] > 0 }
         let sums = (0 ..< 3).map { column in rows.reduce(0) { $0 + $1[column] } }
         var trouble: TrainingError?
@@ -145,27 +145,6 @@ extension RankTrainer {
             trouble: trouble?.fact)
     }
 
-    /// Gives every rank the doubles of all ranks, exactly: each travels as three floats.
-    private func allGather(_ values: [Double]) throws -> [[Double]] {
-        guard let reducer else { return [values] }
-        let own = Tensor(rows: 1, columns: 3 * values.count)
-        for (index, value) in values.enumerated() {
-            var rest = value
-            for part in 0 ..< 3 {
-                let float = Float(rest)
-                own[0, 3 * index + part] = float
-                rest = value.isFinite ? rest - Double(float) : 0
-            }
-        }
-        let all = Tensor(rows: fabric.rankCount, columns: own.columns)
-        try reducer.allGather(own, into: all)
-        return (0 ..< fabric.rankCount).map { rank in
-            values.indices.map { index in
-                (0 ..< 3).reduce(0) { $0 + Double(all[rank, 3 * index + $1]) }
-            }
-        }
-    }
-
     /// The mean losses over documents, one micro-batch each. Collective.
     ///
     /// - Parameter documents: This data rank's, padded to one length; as many on every data rank.
@@ -184,10 +163,11 @@ extension RankTrainer {
         let lastCell = Cell(
             stage: StageID(rawValue: forward.stageCount - 1), microBatch: MicroBatchID(rawValue: 0))
         let isLast = forward.rank(of: lastCell) == options.shape.pipelineRank(of: fabric.rank)
-        let rows = try allGather([
+        let mine = [
             worker.losses.main, worker.losses.mtp, isLast ? Double(counts.0) : 0,
             isLast ? Double(counts.1) : 0,
-        ])
+        ]
+        let rows = try reducer?.allGather(mine) ?? [mine]
         let sums = (0 ..< 4).map { column in rows.reduce(0) { $0 + $1[column] } }
         return (sums[0] / max(sums[2], 1), sums[1] / max(sums[3], 1))
     }

@@ -30,9 +30,8 @@ struct InspectCommand: ParsableCommand {
         try reporting {
             let model = try ModelConfiguration.load(directory: directory)
             let summary = try ModelSummary(directory: directory, configuration: model)
-            let placement = try ExpertPlacement.contiguous(
-                expertCount: model.routedExpertCount, rankCount: ranks)
-            let experts = placement.expertsByRank.map(\.count)
+            let map = try model.expertMap(rankCount: ranks)
+            let experts = map.placements[0].expertsByRank.map(\.count)
             let report = Report(
                 architecture: model.architectures[0], model: model, summary: summary,
                 experts: experts)

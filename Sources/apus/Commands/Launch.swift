@@ -68,8 +68,7 @@ struct LaunchCommand: ParsableCommand {
         try configuration.validate(path: job)
         // Known before anything starts, so it is one error and not one per rank.
         let shape = try ModelConfiguration.load(directory: configuration.model)
-        _ = try ExpertPlacement.contiguous(
-            expertCount: shape.routedExpertCount, rankCount: configuration.ranks)
+        _ = try shape.expertMap(rankCount: configuration.ranks)
         return configuration
     }
 }

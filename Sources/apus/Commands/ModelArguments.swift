@@ -33,19 +33,19 @@ struct ModelArguments: ParsableArguments {
     /// Reads the configuration and packs the weights, telling a terminal how far it is.
     func load(
         threads: Int? = nil,
-        group: ((ModelConfiguration, Compute) throws -> ExpertParallelGroup)? = nil,
+        shared: ((ModelConfiguration, Compute) throws -> SharedExperts)? = nil,
         isQuiet: Bool = false
     ) throws -> LoadedModel {
         let configuration = try ModelConfiguration.load(directory: model)
         let checkpoint = try Checkpoint(directory: model)
         let pool = ThreadPool(threads: threads ?? self.threads())
         let mode = try compute?.value ?? checkpoint.defaultCompute()
-        let group = try group.map { try $0(configuration, mode) }
+        let shared = try shared.map { try $0(configuration, mode) }
         let bar = isQuiet ? nil : ProgressBar("loading")
         defer { bar?.finish() }
         let loaded = try Model(
             checkpoint, configuration: configuration, options: ModelOptions(compute: mode),
-            pool: pool, group: group
+            pool: pool, shared: shared
         ) { bar?.show($0) }
         return LoadedModel(
             model: loaded, pool: pool,

@@ -13,8 +13,7 @@ func onRanks(
     _ count: Int, _ arguments: ModelArguments, _ body: (LoadedModel) throws -> Void
 ) throws {
     guard count > 1 else { return try body(arguments.load()) }
-    let experts = try ModelConfiguration.load(directory: arguments.model).routedExpertCount
-    _ = try ExpertPlacement.contiguous(expertCount: experts, rankCount: count)
+    _ = try ModelConfiguration.load(directory: arguments.model).expertMap(rankCount: count)
     let fabrics = try makeLoopbackFabrics(rankCount: count)
     defer { for fabric in fabrics { fabric.close() } }
     let followers = fabrics.dropFirst().map { RankFollower($0, arguments: arguments, of: count) }
@@ -39,13 +38,13 @@ extension ModelArguments {
     ) throws -> LoadedModel {
         try load(
             threads: threads(ranks: ranks),
-            group: { configuration, compute in
-                try ExpertParallelGroup(
+            shared: { configuration, compute in
+                let map = try configuration.expertMap(rankCount: ranks)
+                let group = try ExpertParallelGroup(
                     fabric: fabric,
                     configuration: configuration.expertParallel(
-                        maximumTokensPerRank: tokens, compute: compute),
-                    placement: try .contiguous(
-                        expertCount: configuration.routedExpertCount, rankCount: ranks))
+                        maximumTokensPerRank: tokens, compute: compute), map: map)
+                return SharedExperts(group, map)
             }, isQuiet: isQuiet)
     }
 }

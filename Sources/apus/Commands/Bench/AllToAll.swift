@@ -129,7 +129,7 @@ struct AllToAllCommand: ParsableCommand {
     }
 
     private func runInThreads(_ options: AllToAllOptions) throws {
-        _ = try ExpertPlacement.contiguous(
+        _ = try ExpertMap.contiguous(
             expertCount: options.expertCount, rankCount: group.ranks)
         let fabrics = try makeLoopbackFabrics(rankCount: group.ranks)
         let endings = ThreadEndings(count: group.ranks)
