@@ -1,6 +1,6 @@
 internal import Transport
 
-/// Where the time of one half of an exchange goes, in nanoseconds of the fabric's clock.
+/// Where the time of a dispatch or of a combine goes, in nanoseconds of the fabric's clock.
 struct ExchangeClock {
     private let time: FabricClock
     /// When this rank began.

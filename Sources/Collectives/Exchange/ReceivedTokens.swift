@@ -1,6 +1,6 @@
 public import Tensors
 
-/// Tokens that arrived for this rank's experts. Owed to `combine`.
+/// Tokens that arrived for this rank's experts. `combine` must follow.
 public struct ReceivedTokens: ~Copyable {
     let exchange: Exchange
 

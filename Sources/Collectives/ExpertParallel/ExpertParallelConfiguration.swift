@@ -30,7 +30,7 @@ public struct ExpertParallelConfiguration: Hashable, Codable, Sendable {
     /// Whether each output row brings one number home beside it, as the gradient of its gate
     /// weight. Only without `addsBeforeReturn`.
     public var carriesScalars: Bool = false
-    /// How long an operation may wait for other ranks.
+    /// How long a dispatch or a combine may wait for other ranks.
     public var limit: Duration = .seconds(30)
 
     /// A configuration with the stated defaults; normal mode adds before return.

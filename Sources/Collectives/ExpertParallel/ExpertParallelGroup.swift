@@ -304,11 +304,11 @@ extension ExpertParallelGroup {
 // MARK: Records
 
 extension ExpertParallelGroup {
-    /// The records of the last halves of exchanges, oldest first, at most `recordLimit`.
+    /// The records of the last dispatches and combines, oldest first, at most `recordLimit`.
     public var records: [ExchangeRecord] { log.records }
     /// What it has cost to leave them.
     public var recordingTime: Duration { log.recordingTime }
-    /// Hears of every call of an exchange, before and after it.
+    /// Is called before and after every call of an exchange.
     public var watcher: ((ExchangeEvent) -> Void)? {
         get { log.watcher }
         set { log.watcher = newValue }

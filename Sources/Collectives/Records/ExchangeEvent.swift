@@ -1,5 +1,5 @@
-/// One call of an exchange, as a watcher of a group hears of it: what a step does between the calls
-/// is computation.
+/// The begin or the end of one call of an exchange, as the watcher of a group gets it. What a step
+/// does between the calls is computation.
 public struct ExchangeEvent: Sendable {
     /// The four calls of an exchange, in order.
     public enum Call: Sendable {

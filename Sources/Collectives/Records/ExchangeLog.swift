@@ -1,12 +1,12 @@
 internal import Transport
 
-/// What the exchanges of a group leave behind, and who hears of their calls.
+/// The records that the exchanges of a group leave, and the watcher of their calls.
 final class ExchangeLog {
-    /// The records of the last halves, oldest first, at most `limit`.
+    /// The records of the last dispatches and combines, oldest first, at most `limit`.
     private(set) var records: [ExchangeRecord] = []
     /// What it has cost to leave them.
     private(set) var recordingTime = Duration.zero
-    /// Hears of every call of an exchange, before and after it.
+    /// Is called before and after every call of an exchange.
     var watcher: ((ExchangeEvent) -> Void)?
 
     private let limit: Int

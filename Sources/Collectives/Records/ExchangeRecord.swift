@@ -2,10 +2,10 @@ public import Topology
 
 /// What one dispatch or combine moved, and where its time went.
 public struct ExchangeRecord: Hashable, Sendable {
-    /// Which half of the exchange.
+    /// The two halves of an exchange.
     public enum Kind: String, Hashable, Sendable { case dispatch, combine }
 
-    /// Which half.
+    /// Which half of the exchange this is.
     public var kind: Kind
     /// Counts the exchanges of a group from 1.
     public var sequence: UInt64

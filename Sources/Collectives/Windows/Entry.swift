@@ -1,4 +1,4 @@
-/// The words that tell a rank about one token: a head, then one pair per choice of its experts.
+/// The words that describe one token to a rank: a head, then one pair per choice of its experts.
 ///
 /// The head holds the token's row, where its bytes lie, and how many pairs follow. A pair holds
 /// the local expert index, which of the token's choices it is, the rank's place in its node, and
