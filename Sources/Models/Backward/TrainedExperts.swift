@@ -1,5 +1,6 @@
 import Collectives
 import Tensors
+import Topology
 
 /// The mixture of experts of a layer while it trains, in the parts between which its all-to-all
 /// travels.
