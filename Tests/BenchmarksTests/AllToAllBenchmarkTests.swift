@@ -9,8 +9,10 @@ import Transport
 @testable import Collectives
 
 @Suite struct BenchmarkTests {
-    static func options(_ mode: ExpertParallelConfiguration.Mode) -> AllToAllOptions {
-        var options = AllToAllOptions()
+    static func options(
+        _ mode: ExpertParallelConfiguration.Mode, path: AllToAllPath = .library
+    ) -> AllToAllOptions {
+        var options = AllToAllOptions(path: path)
         options.mode = mode
         options.tokenCount = 24
         options.hiddenSize = 256
@@ -40,6 +42,20 @@ import Transport
                 #expect(result.wrong == 0)
                 #expect(result.dispatch.p50_us > 0 && result.combine.p50_us > 0)
                 #expect(result.dispatch.efficiency > 0)
+            }
+        }
+    }
+
+    @Test(arguments: [nil, [0, 0, 1], [0, 1, 2]] as [[Int]?])
+    func `no byte of a serving step's exchange differs from brute force`(nodes: [Int]?) throws {
+        for mode in ExpertParallelConfiguration.Mode.allCases {
+            for codec: RowCodec in [.float32, .bfloat16] {
+                var options = Self.options(mode, path: .serving)
+                options.dispatchCodec = codec
+                options.combineCodec = codec
+                let result = try Self.run(options, ranks: 3, nodes: nodes)
+                #expect(result.wrong == 0)
+                #expect(!result.options.configuration.addsBeforeReturn)
             }
         }
     }
@@ -107,8 +123,8 @@ import Transport
     }
 
     @Test func `a second of pressure leaves nothing wrong`() throws {
-        for mode in ExpertParallelConfiguration.Mode.allCases {
-            let options = Self.options(mode)
+        for path in AllToAllPath.allCases {
+            let options = Self.options(path == .serving ? .lowLatency : .normal, path: path)
             let all = try onRanks(3, nodes: [0, 0, 1]) { fabric in
                 try AllToAllBenchmark(fabric: fabric, options: options)
                     .runUnderPressure(seconds: 1) { _ in }

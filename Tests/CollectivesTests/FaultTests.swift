@@ -125,7 +125,7 @@ import TransportTesting
         let distinctNodes = 4 * (1 - missing)
         #expect(abs(distinctNodes - 3.614) < 0.001)
 
-        var options = AllToAllOptions()
+        var options = AllToAllOptions(path: .library)
         options.tokenCount = 1024
         options.hiddenSize = 128
         options.warmUpCount = 0

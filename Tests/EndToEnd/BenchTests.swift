@@ -17,7 +17,7 @@ import Testing
         ("--tokens 5000000", "maximum tokens per rank 5000000 is out of range"),
         ("--tokens 260000 --hidden 131072", "memory of this node"),
         (
-            "--mode low-latency --tokens 300",
+            "--path library --mode low-latency --tokens 300",
             "tokens per rank 300 is out of range: the limits are 0 and 256 (mode low-latency)"
         ),
         ("--device plane9", "no network device plane9: this node has"),

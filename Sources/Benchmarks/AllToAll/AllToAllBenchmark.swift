@@ -18,8 +18,7 @@ public final class AllToAllBenchmark {
     let map: ExpertMap
     let oracle: Oracle
     let rows: TestRows
-    private let tokens: EncodedRows
-    private let combined: EncodedRows
+    private let measured: any MeasuredRows
     private var measurement = RankMeasurement()
     private var hash = FNV1a()
     private var isMeasured = false
@@ -40,10 +39,12 @@ public final class AllToAllBenchmark {
         oracle = try Oracle(
             rows: rows, ranks: group.rankMap, configuration: configuration, map: map,
             restingCodec: options.restingCodec)
-        tokens = EncodedRows(
-            options.restingCodec, rows: max(1, options.tokenCount), columns: options.hiddenSize)
-        combined = EncodedRows(
-            options.restingCodec, rows: max(1, options.tokenCount), columns: options.hiddenSize)
+        measured =
+            switch options.path {
+            case .serving:
+                ServingRows(options, experts: map.experts(on: fabric.rank, layer: 0))
+            case .library: LibraryRows(options)
+            }
         let memory = ExpertParallelGroup.memoryByteCount(
             configuration, map: map, nodes: group.rankMap.nodes.values, rank: fabric.rank)
         measurement.memoryBytes = memory.window + memory.staging
@@ -137,31 +138,31 @@ public final class AllToAllBenchmark {
     private func iterate(round: Int, tokenCount: Int, delay: () -> Void = {}) throws {
         // Each record is read before the next exchange: memory does not grow with their number.
         group.forgetRecords()
-        let mine = tokens.view(rows: 0 ..< tokenCount)
-        let sums = combined.view(rows: 0 ..< tokenCount)
-        rows.fill(mine, round: round, rank: fabric.rank)
+        measured.fill(rows, round: round, rank: fabric.rank, tokenCount: tokenCount)
 
         try fabric.barrier(deadline: deadline())
         delay()
         let start = fabric.clock.nanoseconds
-        let inFlight = try group.dispatch(
-            mine, routing: oracle.routings[fabric.rank.rawValue], in: map, layer: 0)
+        let inFlight = try measured.dispatch(
+            oracle.routings[fabric.rank.rawValue], group, map)
         delay()
         let received = try inFlight.wait()
+        measured.gather(received)
         keep(\.dispatch, since: start)
         // Checking what came would take the core from ranks that are not there yet.
         try fabric.barrier(deadline: deadline())
 
         measurement.wrong += try oracle.wrongTokens(in: received, round: round)
-        try oracle.writeOutputs(of: received, round: round)
+        try measured.compute(received, oracle, round: round)
         try fabric.barrier(deadline: deadline())
         delay()
         let restart = fabric.clock.nanoseconds
-        let returning = try group.combineWritten(received)
+        let returning = try measured.combine(received, group)
         delay()
-        try returning.wait(into: sums)
+        try measured.finish(returning)
         keep(\.combine, since: restart)
         try fabric.barrier(deadline: deadline())
+        let sums = measured.sums()
         measurement.wrong += oracle.wrongSums(in: sums, round: round)
         hash.add(sums)
     }

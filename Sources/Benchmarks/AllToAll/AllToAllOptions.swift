@@ -3,7 +3,10 @@ internal import Foundation
 public import Tensors
 internal import Topology
 
-/// What `apus bench all-to-all` measures. Defaults are those of DeepEP's own tests.
+/// What `apus bench all-to-all` measures.
+///
+/// Defaults of the serving path are a full step of serving; those of the library path are DeepEP's
+/// own tests.
 public struct AllToAllOptions: Hashable, Codable, Sendable {
     /// How experts are chosen.
     public enum Pattern: Hashable, Codable, Sendable {
@@ -13,6 +16,8 @@ public struct AllToAllOptions: Hashable, Codable, Sendable {
         case counts([Double])
     }
 
+    /// Which calls are measured.
+    public var path = AllToAllPath.serving
     /// Which all-to-all.
     public var mode = ExpertParallelConfiguration.Mode.normal
     /// Tokens per rank.
@@ -31,8 +36,8 @@ public struct AllToAllOptions: Hashable, Codable, Sendable {
     public var dispatchCodec = RowCodec.float8e4m3(powerOfTwo: false)
     /// How outputs travel.
     public var combineCodec = RowCodec.bfloat16
-    /// How tokens and sums rest at the caller, f32 or bf16; nil for bf16, as DeepEP takes them, or
-    /// for f32 where f32 travels.
+    /// How tokens and sums rest at the caller of the library path, f32 or bf16; nil for bf16, as
+    /// DeepEP takes them, or for f32 where f32 travels.
     public var restCodec: RowCodec?
     /// Whether ranks and nodes add before outputs go home; nil takes the mode's default.
     public var addsBeforeReturn: Bool?
@@ -43,11 +48,19 @@ public struct AllToAllOptions: Hashable, Codable, Sendable {
     /// How long an exchange may wait for another rank.
     public var limitSeconds = 30.0
 
-    /// The defaults.
-    public init() {}
+    /// The defaults of a path.
+    public init(path: AllToAllPath = .serving) {
+        self.path = path
+        guard path == .serving else { return }
+        mode = .lowLatency
+        tokenCount = 512
+        dispatchCodec = .bfloat16
+        addsBeforeReturn = false
+    }
 
     /// How tokens and sums rest.
     public var restingCodec: RowCodec {
+        if path == .serving { return .float32 }
         let isExact = dispatchCodec == .float32 || combineCodec == .float32
         return restCodec ?? (isExact ? .float32 : .bfloat16)
     }
@@ -68,7 +81,7 @@ public struct AllToAllOptions: Hashable, Codable, Sendable {
 
     /// Checks what can be known before ranks meet.
     public func validate() throws {
-        if mode == .lowLatency, tokenCount > Self.lowLatencyTokenLimit {
+        if path == .library, mode == .lowLatency, tokenCount > Self.lowLatencyTokenLimit {
             throw CollectivesError.limit(
                 "tokens per rank", value: tokenCount, range: 0 ... Self.lowLatencyTokenLimit,
                 origin: "mode low-latency")

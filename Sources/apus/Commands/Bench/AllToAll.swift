@@ -17,7 +17,8 @@ struct AllToAllCommand: ParsableCommand {
             lost or late.
 
               apus bench all-to-all --ranks 4 --compare mpi,ucx
-              apus bench all-to-all --mode low-latency --tokens 128 --json
+              apus bench all-to-all --tokens 32 --json
+              apus bench all-to-all --path library --mode low-latency
               apus bench all-to-all --lab topology/two-nodes-4g.yaml
               mpirun -np 4 apus bench all-to-all --tokens 1024
               apus bench all-to-all --ranks 8 --tokens 256 --pressure 120
@@ -25,8 +26,16 @@ struct AllToAllCommand: ParsableCommand {
 
     @OptionGroup var group: RankOptions
     @Option(help: "A file of topology/: run on the nodes of a lab of namespaces.") var lab: String?
-    @Option(help: "normal or low-latency.") var mode = ExpertParallelConfiguration.Mode.normal
-    @Option(help: "Tokens per rank (default: 4096; low latency 128, at most 256).")
+    @Option(
+        help: """
+            serving: the calls of a step of serving; library: the library's fastest, with rows that \
+            rest in bf16.
+            """)
+    var path = AllToAllPath.serving
+    @Option(help: "normal or low-latency (default: serving low-latency, library normal).")
+    var mode: ExpertParallelConfiguration.Mode?
+    @Option(
+        help: "Tokens per rank (default: serving 512, library 4096; low latency 128, at most 256).")
     var tokens: Int?
     @Option(help: "Values per token.") var hidden = 7168
     @Option(help: "Experts per token.") var topK = 8
@@ -35,9 +44,11 @@ struct AllToAllCommand: ParsableCommand {
     @Option(help: "Groups that a token may use (default: all).") var topGroups: Int?
     @Option(help: "uniform, zipf:EXPONENT, k-hot[:SHARE] or file:COUNTS.json.")
     var routing = "uniform"
-    @Option(help: "How tokens travel: fp8, fp8-pow2, bf16 or f32.") var dispatch = "fp8"
+    @Option(
+        help: "How tokens travel: fp8, fp8-pow2, bf16 or f32 (default: serving bf16, library fp8).")
+    var dispatch: String?
     @Option(help: "How outputs travel: bf16 or f32.") var combine = "bf16"
-    @Option(help: "How tokens and sums rest at the caller: bf16, or f32 (where f32 travels).")
+    @Option(help: "How tokens and sums of the library path rest: bf16, or f32 (where f32 travels).")
     var values: String?
     @Flag(inversion: .prefixedNo, help: "Add outputs inside rank and node before they go home.")
     var add: Bool?
@@ -54,6 +65,9 @@ struct AllToAllCommand: ParsableCommand {
     @Option(help: "Write the traffic's heat map as SVG.") var svg: String?
 
     func validate() throws {
+        if path == .serving, values != nil || add == true {
+            throw ValidationError("--values and --add belong to --path library")
+        }
         guard tokens ?? 0 >= 0, hidden >= 1 else {
             throw ValidationError("--tokens must not be negative, --hidden must be at least 1")
         }
@@ -78,26 +92,29 @@ struct AllToAllCommand: ParsableCommand {
     }
 
     private func options() throws -> AllToAllOptions {
-        var options = AllToAllOptions()
-        options.mode = mode
-        options.tokenCount = tokens ?? (mode == .normal ? 4096 : 128)
+        var options = AllToAllOptions(path: path)
+        options.mode = mode ?? options.mode
+        if path == .library, options.mode == .lowLatency { options.tokenCount = 128 }
+        options.tokenCount = tokens ?? options.tokenCount
         options.hiddenSize = hidden
         options.topK = topK
         options.expertCount = experts
         options.groupCount = groups
         options.topGroups = topGroups ?? groups
-        options.iterationCount = iterations ?? (mode == .normal ? 20 : 200)
+        options.iterationCount = iterations ?? (options.mode == .normal ? 20 : 200)
         options.warmUpCount = warmUp
         options.seed = seed
         options.limitSeconds = limit
-        options.addsBeforeReturn = add
-        guard let dispatchCodec = RowCodec(named: dispatch) else {
-            throw ValidationError("--dispatch \(dispatch): fp8, fp8-pow2, bf16 or f32")
+        options.addsBeforeReturn = add ?? options.addsBeforeReturn
+        if let dispatch {
+            guard let codec = RowCodec(named: dispatch) else {
+                throw ValidationError("--dispatch \(dispatch): fp8, fp8-pow2, bf16 or f32")
+            }
+            options.dispatchCodec = codec
         }
         guard let combineCodec = RowCodec(named: combine) else {
             throw ValidationError("--combine \(combine): bf16 or f32")
         }
-        options.dispatchCodec = dispatchCodec
         options.combineCodec = combineCodec
         options.restCodec = try values.map { name in
             guard let codec = RowCodec(named: name), codec == .bfloat16 || codec == .float32 else {
@@ -189,5 +206,6 @@ struct AllToAllCommand: ParsableCommand {
     }
 }
 
+extension AllToAllPath: ExpressibleByArgument {}
 extension ExpertParallelConfiguration.Mode: ExpressibleByArgument {}
 extension Report.Format: ExpressibleByArgument {}

@@ -12,6 +12,7 @@ enum BenchHeader {
         var lines = [
             "apus bench all-to-all, \(ProcessInfo.processInfo.operatingSystemVersionString), "
                 + "\(ProcessInfo.processInfo.activeProcessorCount) cores",
+            "path \(options.path.rawValue): \(way(options))",
             "\(options.mode.rawValue), \(result.ranks) ranks, \(options.tokenCount) tokens per rank"
                 + ", hidden \(options.hiddenSize), top-\(options.topK) of \(options.expertCount)"
                 + " experts, \(options.topGroups) of \(options.groupCount) groups",
@@ -21,10 +22,7 @@ enum BenchHeader {
                 + "\(options.warmUpCount)",
             devices(),
             "bytes count all ranks' traffic, that of a rank with itself too; 1 GB is 10^9 bytes",
-            "times are the slowest rank's, from a barrier on. dispatch: layout from the routing, "
-                + "\(options.restingCodec) to \(options.dispatchCodec), until all can be read; "
-                + "combine: from rows that experts wrote in place to sums in "
-                + "\(options.restingCodec)",
+            "times are the slowest rank's, from a barrier on",
             "inside a node a token is stored once, and every rank reads it where it lies",
             "window and staging at most \((result.window_bytes + 999_999) / 1_000_000) MB "
                 + "per rank, resident growth while measuring "
@@ -40,6 +38,21 @@ enum BenchHeader {
             lines.append("rank \(rank) reaches: \(row.joined(separator: " "))")
         }
         return lines
+    }
+
+    /// What is timed.
+    private static func way(_ options: AllToAllOptions) -> String {
+        switch options.path {
+        case .serving:
+            "as a step of serving. dispatch: layout from the routing, f32 to "
+                + "\(options.dispatchCodec), until gathered in f32 for the experts; combine: f32 "
+                + "outputs to \(options.combineCodec), one row per token and expert home, added to "
+                + "f32 sums"
+        case .library:
+            "the library's fastest. dispatch: layout from the routing, \(options.restingCodec) to "
+                + "\(options.dispatchCodec), until all can be read; combine: from rows that "
+                + "experts wrote in place to sums in \(options.restingCodec)"
+        }
     }
 
     /// Versions, and what this node could send through.
