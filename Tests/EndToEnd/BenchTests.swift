@@ -38,9 +38,9 @@ import Testing
 
     @Test(arguments: [
         ("--hidden 512", "hidden size 512"), ("--experts 32", "experts 32"),
-        ("--top-k 2", "top-k 2"), ("--dispatch bf16", "dispatch codec bf16"),
+        ("--top-k 2", "top-k 2"), ("--dispatch fp8", "dispatch codec fp8"),
         ("--combine f32", "combine codec f32"), ("--tokens 32", "maximum tokens per rank 32"),
-        ("--mode low-latency", "mode low-latency"), ("--transport tcp", "transport tcp"),
+        ("--mode normal", "mode normal"), ("--transport tcp", "transport tcp"),
         ("--seed 7", "seed 7"), ("--iterations 3", "iterationCount 3"),
     ])
     func `ranks that disagree both say with whom and about what`(
