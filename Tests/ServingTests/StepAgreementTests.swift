@@ -1,0 +1,58 @@
+import Foundation
+import Synchronization
+import Testing
+import Topology
+import Transport
+
+@testable import Serving
+
+@Suite struct StepAgreementTests {
+    /// What each rank's step ended with, on a thread of its own.
+    private func endings(
+        _ maps: [ExpertMap], limit: Duration = .seconds(10),
+        _ body: @escaping @Sendable (StepAgreement, ExpertMap) throws -> StepWishes
+    ) throws -> [Result<StepWishes, any Error>?] {
+        let fabrics = try makeLoopbackFabrics(rankCount: maps.count)
+        let endings = Mutex([Result<StepWishes, any Error>?](repeating: nil, count: maps.count))
+        let threads = DispatchGroup()
+        for fabric in fabrics {
+            threads.enter()
+            Thread.detachNewThread {
+                let ending = Result {
+                    try body(
+                        StepAgreement(fabric: fabric, limit: limit), maps[fabric.rank.rawValue])
+                }
+                endings.withLock { $0[fabric.rank.rawValue] = ending }
+                threads.leave()
+            }
+        }
+        threads.wait()
+        for fabric in fabrics { fabric.close() }
+        return endings.withLock { $0 }
+    }
+
+    @Test func `a rank that is lost in the map is not waited for`() throws {
+        let first = try ExpertMap(placements: [
+            ExpertPlacement(expertCount: 2, expertsByRank: [[0, 1], [0], [0, 1]])
+        ])
+        let second = try first.next(without: [1])
+        let found = try endings([second, second, second]) { barrier, map in
+            if barrier.rank == 1 { return [] }
+            _ = try barrier.begin([], in: map)
+            return try barrier.begin(barrier.rank == 0 ? .overlap : .draft, in: map)
+        }
+        #expect(try found[0]?.get() == [.overlap, .draft])
+        #expect(try found[2]?.get() == [.overlap, .draft])
+    }
+
+    @Test func `ranks of two epochs do not begin a step together`() throws {
+        let first = try ExpertMap.contiguous(expertCount: 2, rankCount: 2)
+        let second = try first.next()
+        let found = try endings([first, second], limit: .milliseconds(500)) { barrier, map in
+            try barrier.begin([], in: map)
+        }
+        let error = #expect(throws: ServingError.self) { try found[0]?.get() }
+        #expect("\(error.map { "\($0)" } ?? "")".contains("rank 1 began a step in epoch 2"))
+        #expect(throws: TransportError.self) { try found[1]?.get() }
+    }
+}
