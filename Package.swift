@@ -43,7 +43,13 @@ let package = Package(
 
         // Many ranks acting as one; text and token ids; files of weights.
         room("Collectives", ["Transport", "Tensors", "Topology"]),
-        room("DeepSeekV3", ["Collectives", "Tensors", "Topology"]),
+        room("Language", ["Encoding"]),
+        room("Checkpoints", ["Tensors", "Encoding"]),
+
+        // The networks; the order of their work; text that cannot leave a grammar.
+        room(
+            "Models",
+            ["Collectives", "Language", "Checkpoints", "Tensors", "Encoding", "Topology"]),
         room("Pipeline", ["Collectives", "Transport", "Tensors", "Topology"]),
         room("Grammar", ["Encoding"]),
 

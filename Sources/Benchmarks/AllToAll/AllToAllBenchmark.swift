@@ -1,10 +1,8 @@
 import Collectives
 import Encoding
-internal import Foundation
+import Foundation
 import Tensors
-internal import Tensors
 import Topology
-internal import Topology
 public import Transport
 
 /// One rank's part of the all-to-all benchmark: exchanges that are timed, then checked byte by
@@ -36,8 +34,9 @@ public final class AllToAllBenchmark {
         try Self.agree(fabric, options)
         rows = TestRows(
             hidden: options.hiddenSize, codec: options.dispatchCodec, seed: options.seed)
-        oracle = try Oracle(
-            rows: rows, ranks: group.rankMap, configuration: configuration, map: map,
+        oracle = Oracle(
+            rows: rows, ranks: OracleRanks(rank: fabric.rank, nodes: group.nodes),
+            configuration: configuration, map: map,
             restingCodec: options.restingCodec)
         measured =
             switch options.path {
@@ -46,9 +45,9 @@ public final class AllToAllBenchmark {
             case .library: LibraryRows(options)
             }
         let memory = ExpertParallelGroup.memoryByteCount(
-            configuration, map: map, nodes: group.rankMap.nodes.values, rank: fabric.rank)
+            configuration, map: map, nodes: group.nodes, rank: fabric.rank)
         measurement.memoryBytes = memory.window + memory.staging
-        measurement.nodes = group.rankMap.nodes.values.map(\.rawValue)
+        measurement.nodes = group.nodes.map(\.rawValue)
         measurement.paths = fabric.ranks.map { "\(fabric.path(to: $0))" }
     }
 

@@ -1,7 +1,7 @@
 public import Collectives
-internal import Foundation
+import Foundation
 public import Tensors
-internal import Topology
+import Topology
 
 /// What `apus bench all-to-all` measures.
 ///

@@ -1,7 +1,6 @@
 import Collectives
 import Tensors
-internal import Tensors
-internal import Topology
+import Topology
 
 /// The benchmark's experts: each scales its tokens by a factor that rounds nothing.
 enum ScalingExpert {
@@ -15,7 +14,8 @@ enum ScalingExpert {
     ///   - plan: Where each choice goes.
     ///   - sum: Receives the result.
     static func expected(
-        _ row: Tensor, choices: [(rank: Rank, expert: ExpertID, weight: Float)], map: RankMap,
+        _ row: Tensor, choices: [(rank: Rank, expert: ExpertID, weight: Float)],
+        ranks all: OracleRanks,
         adds: Bool, codec: RowCodec, scratch: OracleScratch, into sum: Tensor
     ) {
         sum.fill(0)
@@ -32,17 +32,17 @@ enum ScalingExpert {
         }
         var carriers: [Rank] = []
         for rank in ranks {
-            if map.share(map.rank, rank) {
+            if all.isNear(rank) {
                 add(row, total(rank), codec, 1, scratch, into: sum)
                 continue
             }
-            let carrier = map.carrier(from: map.rank, to: rank)
+            let carrier = all.carrier(to: rank)
             if carriers.contains(carrier) { continue }
             carriers.append(carrier)
             scratch.partial.fill(0)
             for other in ranks
-            where !map.share(map.rank, other)
-                && map.carrier(from: map.rank, to: other) == carrier
+            where !all.isNear(other)
+                && all.carrier(to: other) == carrier
             {
                 add(row, total(other), codec, 1, scratch, into: scratch.partial)
             }

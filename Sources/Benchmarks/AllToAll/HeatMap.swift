@@ -1,4 +1,4 @@
-internal import Foundation
+import Foundation
 
 /// An N x N picture of who sends how much to whom.
 public struct HeatMap: Sendable {

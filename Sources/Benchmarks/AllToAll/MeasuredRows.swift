@@ -1,5 +1,5 @@
-internal import Tensors
-internal import Topology
+import Tensors
+import Topology
 
 /// The rows of one rank that a benchmark sends and gets back, and the calls that are timed.
 protocol MeasuredRows: AnyObject {

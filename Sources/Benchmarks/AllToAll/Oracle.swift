@@ -1,13 +1,11 @@
 import Collectives
 import Tensors
-internal import Tensors
 import Topology
-internal import Topology
 
 /// Brute force: knows what every rank routed and sent, and finds what an exchange got wrong.
 final class Oracle {
     private let rows: TestRows
-    private let map: RankMap
+    private let ranks: OracleRanks
     private let adds: Bool
     private let combineCodec: RowCodec
     private let placement: ExpertPlacement
@@ -21,17 +19,15 @@ final class Oracle {
     private(set) var routings: [Routing] = []
 
     init(
-        rows: TestRows, ranks: RankMap, configuration: ExpertParallelConfiguration,
+        rows: TestRows, ranks: OracleRanks, configuration: ExpertParallelConfiguration,
         map: ExpertMap, restingCodec: RowCodec
-    ) throws {
+    ) {
         self.rows = rows
-        self.map = ranks
+        self.ranks = ranks
         adds = configuration.addsBeforeReturn
         combineCodec = configuration.combineCodec
         placement = map.placements[0]
-        choosers = ranks.ranks.map {
-            map.copies(for: $0, layer: 0, nodes: ranks.nodes.values)
-        }
+        choosers = ranks.all.map { map.copies(for: $0, layer: 0, nodes: ranks.nodes) }
         scratch = OracleScratch(hidden: rows.hidden)
         decoded = Tensor(rows: 1, columns: rows.hidden)
         sum = Tensor(rows: 1, columns: rows.hidden)
@@ -64,7 +60,7 @@ final class Oracle {
                 wrong += 1
                 continue
             }
-            let expected = choices(of: token.index, from: source).filter { $0.rank == map.rank }
+            let expected = choices(of: token.index, from: source).filter { $0.rank == ranks.rank }
                 .map {
                     ReceivedToken.Pair(localExpert: $0.local, choice: $0.choice, weight: $0.weight)
                 }
@@ -77,17 +73,17 @@ final class Oracle {
     }
 
     private func expectedTokenCount() -> Int {
-        map.ranks.reduce(0) { count, source in
+        ranks.all.reduce(0) { count, source in
             count
                 + (0 ..< routings[source.rawValue].tokenCount).count { token in
-                    choices(of: token, from: source).contains { $0.rank == map.rank }
+                    choices(of: token, from: source).contains { $0.rank == ranks.rank }
                 }
         }
     }
 
     /// Does the experts' work: writes the rows that go home.
     func writeOutputs(of received: borrowing ReceivedTokens, round: Int) throws {
-        let experts = placement.experts(on: map.rank)
+        let experts = placement.experts(on: ranks.rank)
         let (decoded, scaled) = (decoded, scratch.scaled)
         for index in 0 ..< received.tokenCount {
             let token = received.token(index)
@@ -112,12 +108,12 @@ final class Oracle {
     func wrongSums(in combined: EncodedRows, round: Int) -> Int {
         var wrong = 0
         let (decoded, sum, resting) = (decoded, sum, resting)
-        for token in 0 ..< routings[map.rank.rawValue].tokenCount {
-            rows.decoded(round: round, rank: map.rank, token: token, into: decoded)
+        for token in 0 ..< routings[ranks.rank.rawValue].tokenCount {
+            rows.decoded(round: round, rank: ranks.rank, token: token, into: decoded)
             ScalingExpert.expected(
                 decoded,
                 choices: choices(of: token, from: map.rank).map { ($0.rank, $0.expert, $0.weight) },
-                map: map, adds: adds, codec: combineCodec, scratch: scratch, into: sum)
+                ranks: ranks, adds: adds, codec: combineCodec, scratch: scratch, into: sum)
             var expected = resting.mutableRow(0)
             resting.codec.encode(sum.row(0), into: &expected)
             let isRight = combined.row(token).holdsSameBytes(

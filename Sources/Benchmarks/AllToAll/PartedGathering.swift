@@ -1,5 +1,4 @@
 import Transport
-internal import Transport
 
 extension Fabric {
     /// What a part holds at most: half of what one gathering takes.

@@ -1,4 +1,4 @@
-internal import Foundation
+import Foundation
 
 /// A result as people read it.
 public struct Report: Sendable {

@@ -1,7 +1,6 @@
 import Encoding
 import Tensors
-internal import Tensors
-internal import Topology
+import Topology
 
 /// Rows that anyone can make again: what rank r sent as token t in round n, to the last byte.
 ///
@@ -54,8 +53,9 @@ final class TestRows {
         Float(bitPattern: Float(random.uniform() * 2 - 1).bitPattern & 0xffff_0000)
     }
 
-    private func random(_ round: Int, _ rank: Rank, _ token: Int) -> SplitMix {
-        SplitMix(seed &+ UInt64(round) &<< 44 &+ UInt64(rank.rawValue) &<< 28 &+ UInt64(token))
+    private func random(_ round: Int, _ rank: Rank, _ token: Int) -> SplitMix64 {
+        SplitMix64(
+            seed: seed &+ UInt64(round) &<< 44 &+ UInt64(rank.rawValue) &<< 28 &+ UInt64(token))
     }
 
     /// Which encoded row a name has, and its own tile.

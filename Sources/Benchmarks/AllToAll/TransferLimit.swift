@@ -1,9 +1,6 @@
 import Tensors
-internal import Tensors
 import Topology
-internal import Topology
 import Transport
-internal import Transport
 
 /// How fast the same bytes move with nothing around them: no routing, no packing, no sums.
 ///

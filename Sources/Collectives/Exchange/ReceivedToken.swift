@@ -14,5 +14,12 @@ public struct ReceivedToken: Hashable, Sendable {
         public var localExpert: Int
         public var choice: Int
         public var weight: Float
+
+        /// A choice of the token for an expert of this rank.
+        public init(localExpert: Int, choice: Int, weight: Float) {
+            self.localExpert = localExpert
+            self.choice = choice
+            self.weight = weight
+        }
     }
 }

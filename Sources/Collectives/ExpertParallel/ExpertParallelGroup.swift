@@ -39,7 +39,8 @@ public final class ExpertParallelGroup {
 
     let fabric: any Fabric
     let windows: GroupWindows
-    private let nodes: [NodeID]
+    /// The node of every rank.
+    public let nodes: [NodeID]
     private let exchanges: [Exchange]
     private let log = ExchangeLog(limit: ExpertParallelGroup.recordLimit)
     /// Copies of one layer that the windows have room for on a rank.
@@ -314,7 +315,5 @@ extension ExpertParallelGroup {
         set { log.watcher = newValue }
     }
     /// Forgets the records that were kept so far, for a caller that reads each as it comes.
-    func forgetRecords() { log.forget() }
-    /// Who reaches whom, as the benchmark's oracle needs it.
-    var rankMap: RankMap { routes.ranks }
+    public func forgetRecords() { log.forget() }
 }
