@@ -1,3 +1,4 @@
+import Collectives
 import Tensors
 import Topology
 

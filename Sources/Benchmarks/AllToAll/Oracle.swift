@@ -112,7 +112,9 @@ final class Oracle {
             rows.decoded(round: round, rank: ranks.rank, token: token, into: decoded)
             ScalingExpert.expected(
                 decoded,
-                choices: choices(of: token, from: map.rank).map { ($0.rank, $0.expert, $0.weight) },
+                choices: choices(of: token, from: ranks.rank).map {
+                    ($0.rank, $0.expert, $0.weight)
+                },
                 ranks: ranks, adds: adds, codec: combineCodec, scratch: scratch, into: sum)
             var expected = resting.mutableRow(0)
             resting.codec.encode(sum.row(0), into: &expected)

@@ -19,7 +19,7 @@ public final class Model {
     /// Bytes of the checkpoint that were packed.
     public let weightByteCount: Int
     /// The files that the embedding stays in.
-    let checkpointPaths: [String]
+    public let checkpointPaths: [String]
     /// The ranks that share the routed experts, and where those are; nil where all are here.
     public let shared: SharedExperts?
     /// How often each routed expert was chosen here since loading, `[layer][expert]`, MTP blocks
