@@ -61,14 +61,12 @@ struct TrainerAssembly {
             combineCodec: options.precision.transferCodec, addsBeforeReturn: false)
         configuration.carriesScalars = true
         configuration.limit = options.waitLimit
-        let placement = try ExpertPlacement.contiguous(
-            expertCount: options.model.routedExpertCount, rankCount: experts.rankCount)
+        let map = try options.model.expertMap(rankCount: experts.rankCount)
         let groups = try ["forward", "backward"].map { name in
             try ExpertParallelGroup(
-                fabric: experts, configuration: configuration, placement: placement, name: name)
+                fabric: experts, configuration: configuration, map: map, name: name)
         }
-        let own = placement.experts(on: experts.rank).map(\.rawValue)
-        return (.group(forward: groups[0], backward: groups[1], experts: own), groups)
+        return (.group(forward: groups[0], backward: groups[1], map), groups)
     }
 
     private static func stages(
