@@ -36,7 +36,7 @@ private func fuzzPut(_ bytes: [UInt8]) {
 }
 
 private func fuzzHello(_ bytes: [UInt8]) {
-    guard let hello = try? Hello(decoding: bytes, from: 3) else { return }
+    guard let hello = try? RankHello(decoding: bytes, from: 3) else { return }
     precondition(hello.encoded() == bytes)
 }
 

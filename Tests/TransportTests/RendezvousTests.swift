@@ -117,7 +117,7 @@ import Topology
     }
 
     /// As a cut wire does: the connection stays, and nothing comes.
-    @Test func `a rank that serves the meeting and falls silent is named`() throws {
+    @Test func `a rank that serves the barrierState and falls silent is named`() throws {
         let server = try StreamSocket.listen(on: try NetworkEndpoint("127.0.0.1:0"))
         let address = "127.0.0.1:\(try server.localPort())"
         try threads(2) { index in
@@ -218,7 +218,7 @@ import Topology
             #expect(
                 throws: TransportError.disagreement(
                     1, subject: "protocol version", theirs: "999",
-                    ours: "\(Hello.protocolVersion)")
+                    ours: "\(RankHello.protocolVersion)")
             ) {
                 try makeFabric(
                     FabricConfiguration(rank: 0, rankCount: 2, transport: .loopback),

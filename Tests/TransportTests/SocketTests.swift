@@ -8,7 +8,7 @@ import Topology
     /// A core alone, and what a test needs to play the others.
     private struct Lonely {
         let core: SocketCore
-        let losses = Losses()
+        let lost = LostRanks()
         let window: RegisteredWindow
         let control: ControlBlock
 
@@ -17,7 +17,7 @@ import Topology
                 try Region(named: "control", byteCount: ControlBlock.byteCount), clock: .system)
             core = try SocketCore(
                 rank: Rank(rawValue: rank), rankCount: rankCount, devices: ["lo"],
-                outside: EngineOutside(losses: losses, control: control, clock: .system))
+                outside: EngineOutside(lostRanks: lost, control: control, clock: .system))
             let region = try Region(
                 named: "w",
                 byteCount: WindowMemory.regionByteCount(byteCount: 4096, signalCount: 4))
@@ -41,7 +41,7 @@ import Topology
             { _ in [] }
     ) throws -> StreamSocket {
         let addresses = try lonely.addresses
-        let sockets = Results<[StreamSocket]>(count: 1)
+        let sockets = ThreadResults<[StreamSocket]>(count: 1)
         let thread = try FabricThread("rank 1") {
             sockets.store(0) { () throws(TransportError) in
                 let deadline = Deadline(.seconds(20), "test")
@@ -128,11 +128,11 @@ import Topology
         var bytes = bad.encoded() + [UInt8](repeating: 1, count: 64)
         if kind == 7 { bytes[0] ^= 1 }
         try socket.sendAll(bytes, deadline: Deadline(.seconds(20), "test"))
-        #expect(progress(lonely.core) { lonely.losses.contains(1) })
-        let loss = lonely.losses.ending(waitFor: [1])
+        #expect(progress(lonely.core) { lonely.lost.contains(1) })
+        let loss = lonely.lost.ending(waitFor: [1])
         #expect(loss?.cause.contains(fact) == true, "\(loss?.cause ?? "")")
         #expect(lonely.window.memory.signal(2) == 0)
-        #expect(lonely.core.livePeers.isEmpty)
+        #expect(lonely.core.liveRanks.isEmpty)
         lonely.core.closeAll()
     }
 
@@ -156,7 +156,7 @@ import Topology
         }
         #expect(progress(core) { lonely.window.memory.signal(2) == 9 })
         thread.join()
-        #expect(lonely.losses.isEmpty)
+        #expect(lonely.lost.isEmpty)
         core.closeAll()
     }
 
@@ -186,23 +186,23 @@ import Topology
         #expect(throws: TransportError.self) {
             try StreamSocket.connect(to: listener, deadline: Deadline(.zero, "late"))
         }
-        #expect(lonely.core.livePeers == [1])
+        #expect(lonely.core.liveRanks == [1])
         withExtendedLifetime(socket) {}
         lonely.core.closeAll()
     }
 
-    @Test func `a rank whose connection ends is lost, and not if it said good-bye`() throws {
+    @Test func `a rank whose connection ends is lost, and not if it said goodbye`() throws {
         for saysGoodbye in [false, true] {
             let lonely = try Lonely(rank: 0, of: 2)
             var socket: StreamSocket? = try impersonate(lonely)
             if saysGoodbye {
                 let goodbye = PutHeader(.goodbye, source: 1, key: lonely.core.key).encoded()
                 try socket?.sendAll(goodbye, deadline: Deadline(.seconds(20), "test"))
-                #expect(progress(lonely.core) { lonely.losses.hasLeft(1) })
+                #expect(progress(lonely.core) { lonely.lost.hasLeft(1) })
             }
             socket = nil
-            #expect(progress(lonely.core) { lonely.core.livePeers.isEmpty })
-            #expect(lonely.losses.contains(1) == !saysGoodbye)
+            #expect(progress(lonely.core) { lonely.core.liveRanks.isEmpty })
+            #expect(lonely.lost.contains(1) == !saysGoodbye)
             lonely.core.closeAll()
         }
     }

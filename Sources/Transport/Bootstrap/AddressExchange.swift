@@ -22,7 +22,7 @@ public protocol AddressExchange: AnyObject, Sendable {
     func close()
 }
 
-/// Limits of one exchange, so that a stranger's count allocates nothing.
+/// Limits of one exchange, so that a count from the network allocates nothing.
 enum ExchangeLimit {
     /// A blob holds addresses, not data; a UCX worker address with many devices takes about 2 KB.
     static let blobBytes = 1 << 20

@@ -54,7 +54,7 @@ public final class FileExchange: AddressExchange {
             blobs.append(
                 try read(number, Rank(rawValue: index), label: label, deadline: deadline))
         }
-        // Whoever wrote this round has read the one before.
+        // A rank that wrote this round has read the round before.
         if number > 0 { _ = unsafe unlink(path(number - 1, rank)) }
         return blobs
     }

@@ -6,7 +6,7 @@ public import Topology
 /// does not tell (Open MPI names no address) `APUS_RENDEZVOUS` and `APUS_TOKEN` may add; so may
 /// `APUS_RENDEZVOUS=file:DIRECTORY` where nodes share a file system and open no ports.
 public struct LaunchEnvironment: Equatable, Sendable {
-    /// Who started the process: `apus`, `torchrun`, `Open MPI` or `Slurm`.
+    /// What started the process: `apus`, `torchrun`, `Open MPI` or `Slurm`.
     public var launcher: String
     /// This rank.
     public var rank: Rank

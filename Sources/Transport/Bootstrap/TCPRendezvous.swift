@@ -77,8 +77,8 @@ private struct RendezvousServer: Sendable {
     static let authenticationTime: UInt64 = 5_000_000_000
     /// Time for ranks that still wait for an answer when the owner closes.
     static let drainTime: UInt64 = 1_000_000_000
-    /// Strangers that may wait at once.
-    static let strangerLimit = 64
+    /// Unauthenticated connections that may wait at once.
+    static let unauthenticatedLimit = 64
 
     init(listener: StreamSocket, wake: Int32, rankCount: Int, token: RendezvousToken) {
         self.listener = listener
@@ -123,7 +123,7 @@ private struct RendezvousServer: Sendable {
 
     private mutating func acceptOne() {
         guard let socket = listener.accept() else { return }
-        guard connections.values.count(where: { $0.rank == nil }) < Self.strangerLimit else {
+        guard connections.values.count(where: { $0.rank == nil }) < Self.unauthenticatedLimit else {
             return
         }
         connections[nextConnection] = Connection(

@@ -39,7 +39,7 @@ public struct FabricClock: Sendable {
 extension FabricClock {
     /// Sleeps while the word is `expected`, at most for a time.
     ///
-    /// Whoever changes the word wakes its futex, then calls `changed`.
+    /// A thread that changes the word wakes its futex, then calls `changed`.
     func wait(while word: UnsafePointer<UInt32>, is expected: UInt32, atMost limit: UInt64) {
         guard let time else { return unsafe fabric_futex_wait(word, expected, limit) }
         time.wait(until: time.nanoseconds &+ limit) { unsafe fabric_load32(word) == expected }
@@ -59,7 +59,7 @@ extension FabricClock {
     /// Sleeps while `isQuiet` holds, at most until the moment; may return early.
     ///
     /// - Parameter interval: How soon the machine's clock lets the caller look again, at the
-    ///   latest. In virtual time, whoever ends the quiet calls `changed`.
+    ///   latest. In virtual time, the thread that ends the quiet calls `changed`.
     func wait(until moment: UInt64, every interval: UInt64, while isQuiet: () -> Bool) {
         guard let time else {
             usleep(UInt32(clamping: interval / 1000))

@@ -1,11 +1,11 @@
 /// Time that a test or a simulation owns.
 ///
 /// Virtual time passes only while every thread that takes part waits: a thread that computes takes
-/// none of it. The owner then moves it to the next moment that a thread waits for, or to an event of
-/// its own, such as the arrival of simulated bytes.
+/// none of it. The owner then moves it to the next moment that a thread waits for, or to an event
+/// of its own, such as the arrival of simulated bytes.
 ///
-/// Every thread of a fabric's own takes part by itself. The threads that call the fabric are
-/// announced by whoever starts them.
+/// A fabric announces its own threads. The owner of the time announces the threads that call the
+/// fabric.
 public protocol VirtualTime: AnyObject, Sendable {
     /// The time in nanoseconds. Never 0.
     var nanoseconds: UInt64 { get }

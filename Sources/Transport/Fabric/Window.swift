@@ -2,10 +2,10 @@ import CFabric
 import Glibc
 public import Topology
 
-/// A rank's place that others write into, and its view of theirs.
+/// Memory of a rank that other ranks write into, and its view of their windows.
 ///
-/// Bytes and signals: who sends stores bytes, then a signal; who receives waits for the signal,
-/// then reads the bytes. A signal is a 64-bit word that only grows: a sequence number or a count.
+/// The sender stores bytes, then a signal. The receiver waits for the signal, then reads the bytes.
+/// A signal is a 64-bit word that only grows: a sequence number or a count.
 ///
 /// Invariants:
 /// 1. A signal is visible only after the bytes of its own put and of every earlier put by the same
@@ -118,7 +118,9 @@ public import Topology
             return
         }
         try fabric.remote(rank).put(
-            self, range, to: rank, at: offset, signal: signal, value: value)
+            unsafe Put(
+                rank: rank, source: stagedBytes(range), byteCount: range.count,
+                window: identifier, offset: offset, signal: signal, value: value))
     }
 
     /// Where a staged range lies, for an engine; nil for an empty one.

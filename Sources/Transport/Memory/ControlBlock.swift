@@ -4,8 +4,8 @@ import Topology
 /// One page per rank that every rank of its node maps: doorbell, heartbeat, state.
 ///
 /// Invariants:
-/// 1. The doorbell's count grows after a signal is stored, so who reads the count first and the
-///    signals second misses nothing by sleeping on the count it read.
+/// 1. The doorbell's count grows after a signal is stored. So a thread that reads the count, then
+///    the signals, may sleep on that count without missing a signal.
 /// 2. Only the owner writes the heartbeat and the state.
 @safe struct ControlBlock: Sendable {
     /// Whether a rank still takes part.
@@ -32,7 +32,7 @@ import Topology
     private var doorbell: UnsafeMutablePointer<UInt32> { unsafe word32(0) }
     private var sleepers: UnsafeMutablePointer<UInt32> { unsafe word32(64) }
     private var stateWord: UnsafeMutablePointer<UInt32> { unsafe word32(192) }
-    private var blameWord: UnsafeMutablePointer<UInt32> { unsafe word32(256) }
+    private var suspectAddress: UnsafeMutablePointer<UInt32> { unsafe word32(256) }
     private var heartbeatWord: UnsafeMutablePointer<UInt64> {
         unsafe (region.base + 128).assumingMemoryBound(to: UInt64.self)
     }
@@ -63,13 +63,12 @@ import Topology
 
     var state: State? { State(rawValue: unsafe fabric_load32(stateWord)) }
 
-    /// The rank because of which the owner left, if it said one.
-    var blame: Rank? {
-        let word = unsafe fabric_load32(blameWord)
-        return word == 0 ? nil : Rank(rawValue: Int(word) - 1)
-    }
+    /// The rank because of which the owner left, as a `SuspectWord`.
+    var suspectWord: UInt64 { UInt64(unsafe fabric_load32(suspectAddress)) }
 
-    func set(blame rank: Rank) { unsafe fabric_store32(blameWord, UInt32(rank.rawValue) + 1) }
+    func set(suspectWord: UInt64) {
+        unsafe fabric_store32(suspectAddress, UInt32(clamping: suspectWord))
+    }
 
     func set(_ state: State) { unsafe fabric_store32(stateWord, state.rawValue) }
 }

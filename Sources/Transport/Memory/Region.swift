@@ -83,10 +83,3 @@ import Glibc
 
     static let nodeMemory = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
 }
-
-extension TransportError {
-    /// The error of the system call that just failed, in the kernel's words.
-    static func system(_ call: String) -> TransportError {
-        .call(call, status: unsafe String(cString: strerror(errno)))
-    }
-}
