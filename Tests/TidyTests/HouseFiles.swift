@@ -22,6 +22,14 @@ enum HouseFiles {
         files(under: "cluster", endings: ["yaml", "json"])
         + files(under: "topology", endings: ["yaml", "json"])
 
+    /// One page for each room, and the front door.
+    static let readmes =
+        files(under: "Sources", endings: ["md"]) + [root.appending(path: "README.md")]
+
+    /// Every file of the folders that people write in, whatever it holds.
+    static let everything = ["Sources", "Tests", "cluster", "topology", "docs", "Examples"]
+        .flatMap { files(under: $0, endings: nil) }
+
     /// Folders of `Sources` that are rooms and not programs.
     static let rooms = children(of: "Sources").filter { !$0.lastPathComponent.hasPrefix("apus") }
 
@@ -36,11 +44,11 @@ enum HouseFiles {
         String(file.path(percentEncoded: false).dropFirst(root.path(percentEncoded: false).count))
     }
 
-    private static func files(under folder: String, endings: [String]) -> [URL] {
+    private static func files(under folder: String, endings: [String]?) -> [URL] {
         let walk = FileManager.default.enumerator(
             at: root.appending(path: folder), includingPropertiesForKeys: nil)
         return (walk?.allObjects as? [URL] ?? [])
-            .filter { endings.contains($0.pathExtension) }
+            .filter { endings?.contains($0.pathExtension) ?? !$0.hasDirectoryPath }
             .sorted { $0.path(percentEncoded: false) < $1.path(percentEncoded: false) }
     }
 

@@ -1,0 +1,77 @@
+import Foundation
+import Testing
+
+/// What a newcomer finds by its name, and what rooms show each other.
+@Suite struct NameTests {
+    @Test(arguments: HouseFiles.swift)
+    func `a file is named after a type in it, or Type+Aspect`(file: URL) throws {
+        let stem = file.deletingPathExtension().lastPathComponent
+        guard stem != "Package" else { return }
+        let type = stem.prefix { $0 != "+" }
+        let text = try String(contentsOf: file, encoding: .utf8)
+        let declared = text.matches(
+            of: /\b(?:struct|class|enum|protocol|actor|typealias|extension)\s+`?([\w.]+)/
+        ).map { $0.1.split(separator: ".").last ?? "" }
+        // A family is named after its paper, as `DualPipe.swift`, where a function writes it.
+        let isFamily = text.contains(/\bextension Schedule\b/)
+        #expect(
+            isFamily || declared.contains(type),
+            "\(HouseFiles.name(of: file)) declares and extends no \(type)")
+    }
+
+    @Test func `every public name is used outside its room`() throws {
+        let uses = try Uses()
+        for (room, name, place) in uses.published where !uses.isUsed(name, outside: room) {
+            Issue.record("\(place): \(name) is public, and no other room uses it")
+        }
+    }
+
+    @Test(arguments: HouseFiles.readmes)
+    func `a README is one page`(file: URL) throws {
+        let count = try HouseFiles.lines(of: file).count - 1
+        let limit = HouseFiles.name(of: file) == "README.md" ? 120 : 80
+        #expect(count <= limit, "\(HouseFiles.name(of: file)) has \(count) lines of \(limit)")
+    }
+
+    @Test func `no tracked folder holds a large file that no list names`() throws {
+        // Weights and the files that hold expected values; all of them are data of their folders.
+        let mayBeLarge = ["Tests/Golden/", "cluster/models/"]
+        for file in HouseFiles.everything {
+            let size = try file.resourceValues(forKeys: [.fileSizeKey]).fileSize ?? 0
+            let name = HouseFiles.name(of: file)
+            let limit = mayBeLarge.contains { name.hasPrefix($0) } ? 20 << 20 : 1 << 20
+            #expect(size <= limit, "\(name) has \(size) bytes; the limit is \(limit)")
+        }
+    }
+}
+
+/// Which names the rooms publish, and which rooms write them.
+private struct Uses {
+    /// Declarations with `public`: the room, the name, and the place for messages.
+    private(set) var published: [(room: String, name: String, place: String)] = []
+    private var rooms: [String: Set<String>] = [:]
+
+    init() throws {
+        let declaration =
+            /public (?:[a-z]+(?:\([a-z]+\))? )*?(?:func|var|let|struct|class|enum|protocol|typealias) `?(\w+)/
+        for file in HouseFiles.product {
+            let room = file.pathComponents.drop { $0 != "Sources" }.dropFirst().first!
+            for (index, line) in try HouseFiles.lines(of: file).enumerated() {
+                let code = line.firstRange(of: "//").map { line[..<$0.lowerBound] } ?? line
+                for word in code.split(whereSeparator: { !$0.isLetter && !$0.isNumber && $0 != "_" })
+                { rooms[String(word), default: []].insert(room) }
+                guard code.contains("public "), let match = code.firstMatch(of: declaration),
+                    !room.hasPrefix("apus")
+                else { continue }
+                published.append(
+                    (room, String(match.1), "\(HouseFiles.name(of: file)):\(index + 1)"))
+            }
+        }
+    }
+
+    func isUsed(_ name: String, outside room: String) -> Bool {
+        // What protocols of the standard library ask for is called by the library.
+        let asked = ["description", "hash", "encode", "errorDescription", "next", "rawValue"]
+        return asked.contains(name) || rooms[name]?.contains { $0 != room } == true
+    }
+}
