@@ -160,13 +160,4 @@ private struct SamplingCase: Decodable {
         #expect(top.map(\.token) == [1, 3, 2])
         #expect(abs(exp(top[0].logProbability) - 0.3995) < 1e-3)
     }
-
-    @Test func `a rejected draft's distribution is what the draft left`() {
-        let target = TokenDistribution(tokens: [0, 1, 2], weights: [0.5, 0.3, 0.2])
-        let draft = TokenDistribution(tokens: [1, 0], weights: [0.7, 0.3])
-        let residual = target.residual(after: draft)
-        #expect(abs(residual.probability(of: 0) - 0.5) < 1e-12)
-        #expect(residual.probability(of: 1) == 0)
-        #expect(abs(residual.probability(of: 2) - 0.5) < 1e-12)
-    }
 }

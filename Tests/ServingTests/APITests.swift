@@ -11,7 +11,7 @@ import Testing
 @Suite(.serialized) struct APITests {
     static func withServer(
         ranks: Int = 2,
-        adjust: (inout FrontDoorConfiguration, inout LocalRanksConfiguration) -> Void = { _, _ in },
+        adjust: (inout FrontDoorConfiguration, inout ServingRankConfiguration) -> Void = { _, _ in },
         _ body: (TestServer) async throws -> Void
     ) async throws {
         let server = try await TestServer(ranks: ranks, adjust: adjust)

@@ -20,14 +20,14 @@ final class TestServer: Sendable {
 
     init(
         ranks: Int = 2,
-        adjust: (inout FrontDoorConfiguration, inout LocalRanksConfiguration) -> Void = { _, _ in }
+        adjust: (inout FrontDoorConfiguration, inout ServingRankConfiguration) -> Void = { _, _ in }
     ) async throws {
-        var local = LocalRanksConfiguration(directory: Golden.stories, compute: .bfloat16)
-        local.ranks = ranks
+        var rank = ServingRankConfiguration(directory: Golden.stories)
+        rank.compute = .bfloat16
         var configuration = FrontDoorConfiguration()
         configuration.port = 0
-        adjust(&configuration, &local)
-        let started = try LocalRanks(local)
+        adjust(&configuration, &rank)
+        let started = try LocalRanks(rank, ranks: ranks)
         self.ranks = started
         let (ports, continuation) = AsyncStream<Int>.makeStream()
         let door = FrontDoor(

@@ -79,6 +79,21 @@ public final class DeepSeekNetwork: SequenceNetwork {
         try model.draft(chunks, hidden: hidden, cache: cache)
     }
 
+    /// Performs a step whose answer nobody reads: it touches every weight and every window once.
+    ///
+    /// Collective, as every step is.
+    ///
+    /// - Parameter limit: The most tokens that a step may have.
+    func warmUp(atMost limit: Int) throws {
+        // Some rows, so that the kernels for many rows run too.
+        let count = min(8, limit, blockTokens, contextLimit)
+        let chunk = SequenceChunk(
+            tokens: Array(repeating: 0, count: count), position: 0,
+            blocks: [BlockID(rawValue: 0)])
+        _ = try forward([chunk], keepsHidden: false)
+        _ = takeTime()
+    }
+
     public func takeTime() -> StepTime {
         var time = StepTime()
         time.expertCompute = (model.expertTime - lastExpertTime).seconds

@@ -62,24 +62,18 @@ struct ServeCommand: AsyncParsableCommand {
     }
 
     private func prepare() throws -> (FrontDoor, LocalRanks) {
-        let checkpoint = try Checkpoint(directory: arguments.model)
-        var local = LocalRanksConfiguration(
-            directory: arguments.model,
-            compute: try arguments.compute?.value ?? checkpoint.defaultCompute())
-        local.ranks = ranks
-        local.threads = arguments.threads(ranks: ranks)
-        local.cacheTokens = cacheTokens
-        local.cacheFormat = arguments.cache?.value
-        local.engine.speculates = speculative == .mtp
-        local.engine.overlaps = overlap
-        local.engine.runningLimit = batch
+        var rank = arguments.rank(ranks: ranks)
+        rank.cacheTokens = cacheTokens
+        rank.engine.speculates = speculative == .mtp
+        rank.engine.overlaps = overlap
+        rank.engine.runningLimit = batch
         var configuration = FrontDoorConfiguration()
         configuration.address = address
         configuration.port = port
         configuration.keys = key
         try configuration.validate()
         let text = try ModelText(directory: arguments.model)
-        let started = try LocalRanks(local)
+        let started = try LocalRanks(rank, ranks: ranks)
         let host = address
         let door = FrontDoor(
             configuration, text: text, router: started.router, log: Logger(label: "apus")
