@@ -74,7 +74,7 @@ final class ServingProcess {
         let link = link
         let log = log
         let engine = serving.engine
-        let endpoint = EngineEndpoint(engine, place: serving.place) { try link.send($0) }
+        let endpoint = EngineEndpoint(engine, capacity: serving.capacity) { try link.send($0) }
         let rates = StatisticsRates()
         link.reportStatistics { rates.statistics(engine.statistics) }
         link.onPayload { payload in

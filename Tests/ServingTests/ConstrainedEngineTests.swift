@@ -56,7 +56,7 @@ private final class IndifferentNetwork: SequenceNetwork {
     ) -> Outcome {
         var configuration = EngineConfiguration()
         configuration.constraintSteps = constraintSteps
-        let core = EngineCore(
+        let core = BatchingEngine(
             IndifferentNetwork(), configuration: configuration,
             vocabulary: { ConstraintExamples.vocabulary })
         for (index, constraint) in constraints.enumerated() {

@@ -60,7 +60,7 @@ import Transport
         // As a worker does: one rank on each fabric that it joined.
         let places = try onRanks(3) { fabric in
             let rank = try ServingRank(configuration, fabric: fabric)
-            return (rank.place, rank.options)
+            return (rank.capacity, rank.options)
         }
         #expect(places.map(\.0.isSpare) == [false, false, true])
         #expect(places.map(\.1.headSharers) == [2, 2, 2])

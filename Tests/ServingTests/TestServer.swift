@@ -20,22 +20,22 @@ final class TestServer: Sendable {
 
     init(
         ranks: Int = 2,
-        adjust: (inout FrontDoorConfiguration, inout ServingRankConfiguration) -> Void = { _, _ in }
+        adjust: (inout OpenAIServerConfiguration, inout ServingRankConfiguration) -> Void = { _, _ in }
     ) async throws {
         var rank = ServingRankConfiguration(directory: Golden.stories)
         rank.compute = .bfloat16
-        var configuration = FrontDoorConfiguration()
+        var configuration = OpenAIServerConfiguration()
         configuration.port = 0
         adjust(&configuration, &rank)
         let started = try LocalRanks(rank, ranks: ranks)
         self.ranks = started
         let (ports, continuation) = AsyncStream<Int>.makeStream()
-        let door = FrontDoor(
+        let server = OpenAIServer(
             configuration, text: try ModelText(directory: Golden.stories), router: started.router,
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         ) { continuation.yield($0) }
         let group = ServiceGroup(
-            services: [door], logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            services: [server], logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         self.group = group
         serving = Task {
             defer { continuation.finish() }

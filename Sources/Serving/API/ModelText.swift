@@ -3,7 +3,7 @@ import Foundation
 public import Language
 import Models
 
-/// What the front door knows of a model: its name, its tokens, how chats are written.
+/// What the HTTP API knows of a model: its name, its tokens, how chats are written.
 public struct ModelText: Sendable {
     /// What clients call the model.
     public let name: String

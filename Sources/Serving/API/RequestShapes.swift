@@ -166,7 +166,7 @@ struct RequestShapes: Sendable {
     }
 }
 
-/// What one request, and all of them together, may ask of the front door.
+/// What one request, and all of them together, may ask of the server.
 public struct ServiceLimits: Codable, Hashable, Sendable {
     /// Bytes of a request's body.
     public var bodyBytes = 8 << 20

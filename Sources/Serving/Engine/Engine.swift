@@ -24,7 +24,7 @@ public final class Engine: Sendable {
         var lastStep: ContinuousClock.Instant?
     }
 
-    private let agreement: StepAgreement
+    private let barrier: StepBarrier
     private let configuration: EngineConfiguration
     private let state = Mutex(State())
 
@@ -34,8 +34,8 @@ public final class Engine: Sendable {
     /// Prepares an engine.
     ///
     /// `run` starts it.
-    public init(agreement: StepAgreement, configuration: EngineConfiguration) {
-        self.agreement = agreement
+    public init(barrier: StepBarrier, configuration: EngineConfiguration) {
+        self.barrier = barrier
         self.configuration = configuration
     }
 
@@ -52,14 +52,14 @@ public final class Engine: Sendable {
     /// Requests under way fail.
     public func stop() {
         state.withLock { $0.isStopping = true }
-        agreement.wake()
+        barrier.wake()
     }
 
     /// What this engine has done and holds.
     public var statistics: EngineStatistics {
         state.withLock { state in
             var now = state.statistics
-            now.rank = agreement.rank.rawValue
+            now.rank = barrier.rank.rawValue
             now.secondsSinceStep = state.lastStep.map { ($0.duration(to: .now)).seconds }
             return now
         }
@@ -67,7 +67,7 @@ public final class Engine: Sendable {
 
     private func give(_ command: Command) {
         state.withLock { $0.commands.append(command) }
-        agreement.wake()
+        barrier.wake()
     }
 
     /// Performs steps until `stop`.
@@ -83,7 +83,7 @@ public final class Engine: Sendable {
         report: @Sendable ([EngineReport]) -> Void
     ) throws {
         let lazyVocabulary = LazyVocabulary(tokenizer, endTokens: network.endTokens)
-        let core = EngineCore(
+        let core = BatchingEngine(
             network, configuration: configuration, vocabulary: { lazyVocabulary.value })
         publish(core, StepTime())
         // Every step makes its logits anew: mapped and cleared each time, they are 3% of a step.
@@ -100,7 +100,7 @@ public final class Engine: Sendable {
     }
 
     /// One turn of the loop: take commands, then a step or sleep.
-    private func turn(_ core: EngineCore, report: ([EngineReport]) -> Void) throws -> Bool {
+    private func turn(_ core: BatchingEngine, report: ([EngineReport]) -> Void) throws -> Bool {
         let (commands, isStopping) = state.withLock { state in
             defer { state.commands = [] }
             return (state.commands, state.isStopping)
@@ -112,25 +112,25 @@ public final class Engine: Sendable {
             }
         }
         if isStopping { return false }
-        if let wishes = core.prepare() {
-            try step(core, wishes)
-        } else if agreement.othersHaveBegun {
+        if let request = core.prepare() {
+            try step(core, request)
+        } else if barrier.othersHaveBegun {
             try step(core, [])
         } else {
             send(core, report)
             publish(core, nil)
             let isQuiet = state.withLock { $0.commands.isEmpty && !$0.isStopping }
-            if isQuiet, !core.mustPlanAgain { try agreement.sleep(atMost: Self.idlePatience) }
+            if isQuiet, !core.mustPlanAgain { try barrier.sleep(atMost: Self.idlePatience) }
             return true
         }
         send(core, report)
         return true
     }
 
-    private func step(_ core: EngineCore, _ wishes: StepWishes) throws {
+    private func step(_ core: BatchingEngine, _ request: StepRequest) throws {
         let clock = ContinuousClock()
         let start = clock.now
-        let agreed = try agreement.begin(wishes)
+        let agreed = try barrier.begin(request)
         let begun = clock.now
         try core.step(agreed)
         var time = core.network.takeTime()
@@ -140,12 +140,12 @@ public final class Engine: Sendable {
         publish(core, time)
     }
 
-    private func send(_ core: EngineCore, _ report: ([EngineReport]) -> Void) {
+    private func send(_ core: BatchingEngine, _ report: ([EngineReport]) -> Void) {
         let reports = core.takeReports()
         if !reports.isEmpty { report(reports) }
     }
 
-    private func publish(_ core: EngineCore, _ time: StepTime?) {
+    private func publish(_ core: BatchingEngine, _ time: StepTime?) {
         let statistics = core.statistics
         state.withLock { state in
             var sum = state.statistics.time

@@ -26,7 +26,7 @@ public struct EngineConfiguration: Codable, Hashable, Sendable {
     /// The share of a step in which tokens must travel unhidden before splitting is tried.
     ///
     /// Waiting for a rank that still computes is no travel. Steps stay split where that turns out
-    /// faster (`OverlapChoice`). 0 always splits.
+    /// faster (`OverlapTuner`). 0 always splits.
     public var overlapThreshold = 0.1
 
     /// Steps of walks through the vocabulary, some 10 ns each, that all constrained texts of a rank

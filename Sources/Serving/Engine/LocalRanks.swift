@@ -8,7 +8,7 @@ import Transport
 /// Requests take the same way as on a cluster, so what holds here holds there.
 public final class LocalRanks: Sendable {
     /// Takes requests to the ranks.
-    public let router: RemoteRouter
+    public let router: LeastLoadedRouter
     private let engines: [Engine]
     private let threads: DispatchGroup
     private let fabrics: [any Fabric]
@@ -25,7 +25,7 @@ public final class LocalRanks: Sendable {
         try configuration.validate(ranks: ranks)
         let fabrics = try makeLoopbackFabrics(rankCount: ranks)
         let endpoints = Mutex([EngineEndpoint?](repeating: nil, count: ranks))
-        let router = RemoteRouter(rankCount: ranks) { rank, bytes in
+        let router = LeastLoadedRouter(rankCount: ranks) { rank, bytes in
             let endpoint = endpoints.withLock { $0[rank.rawValue] }
             do { try endpoint?.receive(bytes) } catch {
                 preconditionFailure("a command of this process does not decode: \(error)")
@@ -41,7 +41,7 @@ public final class LocalRanks: Sendable {
                     let rank = try ServingRank(configuration, fabric: fabric) {
                         enter(fabric.rank, $0)
                     }
-                    let endpoint = EngineEndpoint(rank.engine, place: rank.place) {
+                    let endpoint = EngineEndpoint(rank.engine, capacity: rank.capacity) {
                         try router.receive($0, from: fabric.rank)
                     }
                     endpoints.withLock { $0[fabric.rank.rawValue] = endpoint }

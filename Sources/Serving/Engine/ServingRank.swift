@@ -28,7 +28,7 @@ public final class ServingRank {
     /// Takes requests, from any thread.
     public let engine: Engine
     /// What a router should know of the engine.
-    public let place: EnginePlace
+    public let capacity: EngineCapacity
     /// The model and its cache.
     public let network: DeepSeekNetwork
     /// Bytes of the checkpoint that this rank packed.
@@ -55,7 +55,7 @@ public final class ServingRank {
         let shape = try ModelConfiguration.load(directory: configuration.directory)
         let compute = try configuration.compute ?? checkpoint.defaultCompute()
         options = configuration.modelOptions(of: shape, compute: compute)
-        let agreement = try StepAgreement(fabric: fabric, limit: configuration.stepLimit)
+        let barrier = try StepBarrier(fabric: fabric, limit: configuration.stepLimit)
         let group = try Self.expertGroup(configuration, shape, compute, fabric)
         enter(.load(nil))
         let model = try Model(
@@ -72,8 +72,8 @@ public final class ServingRank {
         tokenizer = try Self.tokenizer(configuration.directory)
         enter(.warmUp)
         try network.warmUp(atMost: configuration.engine.stepTokens)
-        engine = Engine(agreement: agreement, configuration: configuration.engine)
-        place = EnginePlace(
+        engine = Engine(barrier: barrier, configuration: configuration.engine)
+        capacity = EngineCapacity(
             number: fabric.ranks.count {
                 $0 < fabric.rank && fabric.node(of: $0) == fabric.node(of: fabric.rank)
             },

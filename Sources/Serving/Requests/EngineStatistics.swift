@@ -1,6 +1,6 @@
 /// What one rank's engine has done since it started, and what it holds now.
 ///
-/// The front door's metrics, the status page and `/health` read the same record.
+/// The metrics, the status page and `/health` read the same record.
 public struct EngineStatistics: Codable, Hashable, Sendable {
     /// The rank that reports.
     public var rank = 0

@@ -37,7 +37,7 @@ public enum FinishReason: String, Codable, Hashable, Sendable {
     case stop
     /// The limit of new tokens, or of the context.
     case length
-    /// The front door withdrew the request.
+    /// The request was withdrawn.
     case cancelled
 }
 

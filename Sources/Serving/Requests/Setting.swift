@@ -31,7 +31,7 @@ extension EngineConfiguration {
     }
 }
 
-extension FrontDoorConfiguration {
+extension OpenAIServerConfiguration {
     /// Checks every value against its limit.
     ///
     /// - Throws: `ServingError.configuration` naming the setting.

@@ -22,7 +22,7 @@ struct Scheduler {
 
     let limits: Limits
     private(set) var allocator: BlockAllocator
-    private(set) var prefixes: RadixPrefixCache
+    private(set) var prefixes: PrefixTree
     private let usesPrefixCache: Bool
     private var sequences: [RequestID: ScheduledSequence] = [:]
     /// Both by arrival, oldest first.
@@ -38,7 +38,7 @@ struct Scheduler {
         self.limits = limits
         self.usesPrefixCache = usesPrefixCache
         allocator = BlockAllocator(capacity: blockCount)
-        prefixes = RadixPrefixCache(blockTokens: blockTokens)
+        prefixes = PrefixTree(blockTokens: blockTokens)
     }
 
     var blockTokens: Int { prefixes.blockTokens }

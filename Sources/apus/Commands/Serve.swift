@@ -61,13 +61,13 @@ struct ServeCommand: AsyncParsableCommand {
         started.stop()
     }
 
-    private func prepare() throws -> (FrontDoor, LocalRanks) {
+    private func prepare() throws -> (OpenAIServer, LocalRanks) {
         var rank = arguments.rank(ranks: ranks)
         rank.cacheTokens = cacheTokens
         rank.engine.speculates = speculative == .mtp
         rank.engine.overlaps = overlap
         rank.engine.runningLimit = batch
-        var configuration = FrontDoorConfiguration()
+        var configuration = OpenAIServerConfiguration()
         configuration.address = address
         configuration.port = port
         configuration.keys = key
@@ -75,7 +75,7 @@ struct ServeCommand: AsyncParsableCommand {
         let text = try ModelText(directory: arguments.model)
         let started = try LocalRanks(rank, ranks: ranks)
         let host = address
-        let door = FrontDoor(
+        let door = OpenAIServer(
             configuration, text: text, router: started.router, log: Logger(label: "apus")
         ) { port in
             print("serving \(text.name) on http://\(host):\(port)/v1")

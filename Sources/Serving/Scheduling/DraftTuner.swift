@@ -7,7 +7,7 @@
 ///
 /// While nobody drafts, the MTP block misses latents: the first drafts after that are worse, which
 /// costs acceptance and never changes a text. They are not measured.
-struct DraftChoice {
+struct DraftTuner {
     /// One way, in means that forget.
     private struct Rate {
         var seconds = 0.0

@@ -14,7 +14,7 @@ struct ChatPlan: Sendable {
     let requests: [GenerationRequest]
 }
 
-extension Desk {
+extension OpenAIService {
     /// `POST /v1/chat/completions`.
     func chat(_ request: Request, _ caller: Caller) async throws -> Response {
         let body = try await body(request, caller, shapes.chat)
@@ -129,7 +129,7 @@ extension Desk {
     }
 
     private func answer(
-        _ plan: ChatPlan, _ reader: FlightReader, _ writer: AnswerWriter
+        _ plan: ChatPlan, _ reader: RequestStreamReader, _ writer: AnswerWriter
     ) async throws -> Response {
         var reader = reader
         var answers = answers(plan, writer)
@@ -149,7 +149,7 @@ extension Desk {
     }
 
     private func stream(
-        _ plan: ChatPlan, _ reader: FlightReader, _ writer: AnswerWriter,
+        _ plan: ChatPlan, _ reader: RequestStreamReader, _ writer: AnswerWriter,
         into stream: inout EventStreamWriter
     ) async throws {
         var reader = reader

@@ -7,8 +7,8 @@ import NIOCore
 public import ServiceLifecycle
 import UnixSignals
 
-/// How the front door is reached.
-public struct FrontDoorConfiguration: Codable, Hashable, Sendable {
+/// How the HTTP API is reached.
+public struct OpenAIServerConfiguration: Codable, Hashable, Sendable {
     /// The interface, numeric.
     ///
     /// Loopback unless told otherwise.
@@ -28,9 +28,9 @@ public struct FrontDoorConfiguration: Codable, Hashable, Sendable {
 ///
 /// A service: it runs until it is told to shut down, then answers what is under way and takes
 /// nothing new.
-public struct FrontDoor: Service {
-    private let configuration: FrontDoorConfiguration
-    private let desk: Desk
+public struct OpenAIServer: Service {
+    private let configuration: OpenAIServerConfiguration
+    private let service: OpenAIService
     private let log: Logger
     private let onListening: @Sendable (Int) async -> Void
 
@@ -38,13 +38,13 @@ public struct FrontDoor: Service {
     ///
     /// - Parameter onListening: Called with the port once connections are accepted.
     public init(
-        _ configuration: FrontDoorConfiguration, text: ModelText, router: any RequestRouter,
+        _ configuration: OpenAIServerConfiguration, text: ModelText, router: any RequestRouter,
         log: Logger, onListening: @escaping @Sendable (Int) async -> Void = { _ in }
     ) {
         self.configuration = configuration
         self.log = log
         self.onListening = onListening
-        desk = Desk(text: text, router: router, limits: configuration.limits, log: log)
+        service = OpenAIService(text: text, router: router, limits: configuration.limits, log: log)
     }
 
     /// Runs until SIGTERM or SIGINT, then answers what is under way, for at most the drain limit.
@@ -58,17 +58,17 @@ public struct FrontDoor: Service {
 
     public func run() async throws {
         let limits = configuration.limits
-        let connections = desk.connections
+        let connections = service.connections
         let server = HTTPServerBuilder.http1(
             configuration: .init(
-                additionalChannelHandlers: [DepartureHandler(connections)],
+                additionalChannelHandlers: [DisconnectHandler(connections)],
                 idleTimeout: .seconds(Int64(limits.idleSeconds)),
                 httpDecoderConfiguration: .init(
                     maxHeaderFieldSize: limits.headerBytes, maxHeaderListSize: limits.headerBytes,
                     maxHeaderFieldCount: 100)))
         let listening = onListening
         let application = Application(
-            responder: FrontDoorResponder(desk: desk, keys: configuration.keys),
+            responder: OpenAIResponder(service: service, keys: configuration.keys),
             server: server,
             configuration: ApplicationConfiguration(
                 address: .hostname(configuration.address, port: configuration.port),
@@ -76,7 +76,7 @@ public struct FrontDoor: Service {
                 availableConnectionsDelegate: MaximumAvailableConnections(limits.connections)),
             onServerRunning: { channel in await listening(channel.localAddress?.port ?? 0) },
             logger: log)
-        let desk = desk
+        let service = service
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 while !Task.isCancelled {
@@ -87,7 +87,7 @@ public struct FrontDoor: Service {
             try await withGracefulShutdownHandler {
                 try await application.run()
             } onGracefulShutdown: {
-                desk.beginDraining()
+                service.beginDraining()
             }
             group.cancelAll()
         }
@@ -102,25 +102,25 @@ struct Caller: InitializableFromSource, Sendable {
 }
 
 /// Finds the handler of a request and turns what it throws into answers.
-struct FrontDoorResponder: HTTPResponder {
+struct OpenAIResponder: HTTPResponder {
     typealias Context = Caller
-    private typealias Handler = @Sendable (Desk, Request, Caller) async throws -> Response
+    private typealias Handler = @Sendable (OpenAIService, Request, Caller) async throws -> Response
 
-    let desk: Desk
+    let service: OpenAIService
     let keys: [String]
 
     /// Paths that say nothing about requests or models: open to probes without a key.
     private static let openPaths: Set<String> = ["/health", "/ping", "/version"]
 
     private static let handlers: [String: [HTTPRequest.Method: Handler]] = [
-        "/health": [.get: { desk, _, _ in await desk.health() }],
-        "/ping": [.get: { desk, _, _ in await desk.health() }],
-        "/version": [.get: { desk, _, _ in desk.version() }],
-        "/load": [.get: { desk, _, _ in desk.load() }],
-        "/metrics": [.get: { desk, _, _ in await desk.metricsText() }],
-        "/openapi.json": [.get: { desk, _, _ in desk.openAPI() }],
-        "/v1/models": [.get: { desk, _, _ in desk.models() }],
-        "/tokenizer_info": [.get: { desk, _, _ in desk.tokenizerInfo() }],
+        "/health": [.get: { service, _, _ in await service.health() }],
+        "/ping": [.get: { service, _, _ in await service.health() }],
+        "/version": [.get: { service, _, _ in service.version() }],
+        "/load": [.get: { service, _, _ in service.load() }],
+        "/metrics": [.get: { service, _, _ in await service.metricsText() }],
+        "/openapi.json": [.get: { service, _, _ in service.openAPI() }],
+        "/v1/models": [.get: { service, _, _ in service.models() }],
+        "/tokenizer_info": [.get: { service, _, _ in service.tokenizerInfo() }],
         "/tokenize": [.post: { try await $0.tokenize($1, $2) }],
         "/detokenize": [.post: { try await $0.detokenize($1, $2) }],
         "/v1/completions": [.post: { try await $0.complete($1, $2) }],
@@ -131,11 +131,11 @@ struct FrontDoorResponder: HTTPResponder {
         let path = request.uri.path
         do {
             let response = try await answer(request, path, context)
-            desk.metrics.answered(known(path), status: response.status.code)
+            service.metrics.answered(known(path), status: response.status.code)
             return response
         } catch {
             let error = APIError(error)
-            desk.metrics.answered(known(path), status: error.status)
+            service.metrics.answered(known(path), status: error.status)
             return Self.response(error)
         }
     }
@@ -146,7 +146,7 @@ struct FrontDoorResponder: HTTPResponder {
         if !keys.isEmpty, !Self.openPaths.contains(path) { try authorise(request) }
         if path.hasPrefix("/v1/models/") {
             guard request.method == .get else { throw Self.wrongMethod(path, [.get]) }
-            return try desk.model(named: String(path.dropFirst("/v1/models/".count)))
+            return try service.model(named: String(path.dropFirst("/v1/models/".count)))
         }
         guard let methods = Self.handlers[path] else {
             throw APIError.notFound("there is no \(request.method) \(path)")
@@ -154,7 +154,7 @@ struct FrontDoorResponder: HTTPResponder {
         guard let handler = methods[request.method] else {
             throw Self.wrongMethod(path, Array(methods.keys))
         }
-        return try await handler(desk, request, caller)
+        return try await handler(service, request, caller)
     }
 
     private static func wrongMethod(_ path: String, _ methods: [HTTPRequest.Method]) -> APIError {

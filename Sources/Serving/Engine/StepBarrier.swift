@@ -4,21 +4,21 @@ public import Transport
 /// What the ranks want of a step.
 ///
 /// Each tells the others, and all do what any of them wants.
-struct StepWishes: OptionSet, Hashable, Sendable {
+struct StepRequest: OptionSet, Hashable, Sendable {
     let rawValue: UInt8
     /// Two micro-batches, so that one computes while the other's tokens travel.
-    static let overlap = StepWishes(rawValue: 1)
+    static let overlap = StepRequest(rawValue: 1)
     /// A pass of the MTP block.
-    static let draft = StepWishes(rawValue: 2)
+    static let draft = StepRequest(rawValue: 2)
 }
 
 /// Lets all ranks perform the same steps, and lets ranks without work sleep.
 ///
 /// A rank that has work begins a step by telling every rank what it wants; a sleeping rank wakes,
-/// and joins. One signal word per rank holds the step's number above the wishes, so it only grows.
+/// and joins. One signal word per rank holds the step's number above the request, so it only grows.
 ///
 /// 1. A rank begins step s + 1 only after all ranks have begun step s.
-public final class StepAgreement: @unchecked Sendable {
+public final class StepBarrier: @unchecked Sendable {
     // Safe because: `window` may be signalled from any thread, `wakes` is guarded by the fabric's
     // own atomics through `signal`, and all else is used by the engine's thread alone.
     private let fabric: any Fabric
@@ -84,18 +84,18 @@ public final class StepAgreement: @unchecked Sendable {
     /// Begins the next step with all ranks.
     ///
     /// - Returns: What the ranks together want of it.
-    func begin(_ wishes: StepWishes) throws -> StepWishes {
+    func begin(_ request: StepRequest) throws -> StepRequest {
         step += 1
-        let value = step << 8 | UInt64(wishes.rawValue)
+        let value = step << 8 | UInt64(request.rawValue)
         for rank in fabric.ranks where rank != fabric.rank {
             try window.signal(fabric.rank.rawValue, of: rank, value: value)
         }
-        var all = wishes
+        var all = request
         let deadline = Deadline(limit, "step")
         for rank in fabric.ranks where rank != fabric.rank {
             let theirs = try window.wait(
                 signal: rank.rawValue, atLeast: step << 8, from: rank, deadline: deadline)
-            all.formUnion(StepWishes(rawValue: UInt8(theirs & 0xFF)))
+            all.formUnion(StepRequest(rawValue: UInt8(theirs & 0xFF)))
         }
         return all
     }

@@ -14,7 +14,7 @@ public struct EngineReport: Codable, Hashable, Sendable {
 /// One rank's engine without its thread: requests and steps in, reports out.
 ///
 /// 1. Every request that was taken ends with exactly one `finished` or `failed`.
-final class EngineCore {
+final class BatchingEngine {
     let configuration: EngineConfiguration
     let network: any SequenceNetwork
     private let vocabulary: () -> ConstraintVocabulary?
@@ -24,8 +24,8 @@ final class EngineCore {
     private(set) var reports: [EngineReport] = []
     private(set) var totals = EngineStatistics()
     private var plan: [StepEntry]?
-    private var overlap: OverlapChoice
-    private var drafting = DraftChoice()
+    private var overlap: OverlapTuner
+    private var drafting = DraftTuner()
     /// Tokens of this rank in the step that is planned or under way.
     private var plannedTokens = 0
     /// Its streams, if it has nothing else.
@@ -43,7 +43,7 @@ final class EngineCore {
         self.network = network
         self.configuration = configuration
         self.vocabulary = vocabulary
-        overlap = OverlapChoice(threshold: configuration.overlapThreshold)
+        overlap = OverlapTuner(threshold: configuration.overlapThreshold)
         scheduler = Scheduler(
             limits: Scheduler.Limits(
                 running: min(configuration.runningLimit, configuration.stepTokens),
@@ -85,44 +85,44 @@ final class EngineCore {
     }
 
     /// Whether there is anything to compute, and what a step of it would want.
-    func prepare() -> StepWishes? {
+    func prepare() -> StepRequest? {
         if plan == nil { plan = constrain(scheduler.plan()) }
         guard let plan, !plan.isEmpty else {
             self.plan = nil
             drafts = false
             return nil
         }
-        var wishes: StepWishes = []
+        var request: StepRequest = []
         plannedTokens = plan.reduce(0) { $0 + $1.tokenCount }
         plannedStreams = plan.allSatisfy(\.isStream) ? plan.count : 0
         if configuration.overlaps, network.sharesExperts,
             overlap.splits(tokens: plannedTokens, step: totals.steps)
         {
-            wishes.insert(.overlap)
+            request.insert(.overlap)
         }
         drafts = canDraft(plan)
-        if drafts, !network.draftsAlone { wishes.insert(.draft) }
-        return wishes
+        if drafts, !network.draftsAlone { request.insert(.draft) }
+        return request
     }
 
     /// Learns from a step how long it took with micro-batches, or without.
-    func note(_ time: StepTime, _ wishes: StepWishes) {
+    func note(_ time: StepTime, _ request: StepRequest) {
         overlap.note(
             tokens: plannedTokens, seconds: time.total - time.stepWait,
-            exposed: time.exposed - time.skew, wasSplit: wishes.contains(.overlap))
+            exposed: time.exposed - time.skew, wasSplit: request.contains(.overlap))
         drafting.note(
             streams: plannedStreams, seconds: time.total - time.stepWait, tokens: newTokens,
-            drafted: drafts || wishes.contains(.draft))
+            drafted: drafts || request.contains(.draft))
         (plannedTokens, plannedStreams, newTokens) = (0, 0, 0)
     }
 
     /// Performs one step together with the other ranks.
-    func step(_ wishes: StepWishes) throws {
+    func step(_ request: StepRequest) throws {
         let entries = plan ?? []
         plan = nil
-        let keepsHidden = drafts || wishes.contains(.draft)
+        let keepsHidden = drafts || request.contains(.draft)
         var results: [EntryResult] = []
-        if wishes.contains(.overlap) {
+        if request.contains(.overlap) {
             let (first, second) = StepEntry.halves(of: entries)
             let (a, b) = try network.forward(
                 chunks(first), chunks(second), keepsHidden: keepsHidden)
@@ -137,7 +137,7 @@ final class EngineCore {
     }
 }
 
-extension EngineCore {
+extension BatchingEngine {
     /// One entry after its forward pass.
     private struct EntryResult {
         let entry: StepEntry

@@ -9,7 +9,7 @@ import Models
 /// 1. A node that a sequence holds is held with all its ancestors.
 /// 2. Only a node that nobody holds and that has no child may be evicted; such nodes form one list,
 ///    least recently used first.
-struct RadixPrefixCache {
+struct PrefixTree {
     /// A node's index; `none` stands for a root.
     struct NodeID: Hashable {
         let index: Int

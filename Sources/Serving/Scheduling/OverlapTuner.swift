@@ -6,7 +6,7 @@
 /// size are timed both ways, and the faster way is taken, with a look at the other now and then.
 /// The ranks measure the same steps and look at the same step numbers; where they still differ,
 /// all split when any wants to.
-struct OverlapChoice {
+struct OverlapTuner {
     /// What is known of steps with 2^n to 2^(n+1) - 1 tokens.
     private struct Size {
         /// Seconds per token, whole and split.
