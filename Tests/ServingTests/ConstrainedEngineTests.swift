@@ -72,7 +72,7 @@ private final class IndifferentNetwork: SequenceNetwork {
         var last: [RequestID: Int] = [:]
         while core.scheduler.hasWork, outcome.steps < 2000 {
             outcome.steps += 1
-            if core.prepare() != nil { try? core.step([]) }
+            if case .step(let plan) = core.prepare() { _ = try? core.step(plan, []) }
             for report in core.takeReports() {
                 switch report.event {
                 case .began: break

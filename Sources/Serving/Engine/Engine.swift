@@ -28,7 +28,7 @@ public final class Engine: Sendable {
     private let configuration: EngineConfiguration
     private let state = Mutex(State())
 
-    /// The longest an idle rank sleeps before it looks around.
+    /// The longest that an idle rank sleeps before it checks again.
     private static let idlePatience = Duration.seconds(60)
 
     /// Prepares an engine.
@@ -75,7 +75,7 @@ public final class Engine: Sendable {
     /// Belongs on a thread of its own, which also uses the network.
     ///
     /// - Parameters:
-    ///   - vocabulary: The bytes of each token, for constrained texts; asked for at most once.
+    ///   - tokenizer: Gives the bytes of each token, for constrained texts; nil allows none.
     ///   - report: What happened, after each step.
     /// - Throws: `TransportError` naming the rank that was lost. All requests have failed by then.
     public func run(
@@ -112,31 +112,32 @@ public final class Engine: Sendable {
             }
         }
         if isStopping { return false }
-        if let request = core.prepare() {
-            try step(core, request)
+        let next = core.prepare()
+        if case .step(let plan) = next {
+            try step(core, plan)
         } else if barrier.othersHaveBegun {
-            try step(core, [])
+            try step(core, StepPlan())
         } else {
             send(core, report)
             publish(core, nil)
             let isQuiet = state.withLock { $0.commands.isEmpty && !$0.isStopping }
-            if isQuiet, !core.mustPlanAgain { try barrier.sleep(atMost: Self.idlePatience) }
+            if isQuiet, next == .idle { try barrier.sleep(atMost: Self.idlePatience) }
             return true
         }
         send(core, report)
         return true
     }
 
-    private func step(_ core: BatchingEngine, _ request: StepRequest) throws {
+    private func step(_ core: BatchingEngine, _ plan: StepPlan) throws {
         let clock = ContinuousClock()
         let start = clock.now
-        let agreed = try barrier.begin(request)
+        let agreed = try barrier.begin(plan.request)
         let begun = clock.now
-        try core.step(agreed)
+        let newTokens = try core.step(plan, agreed)
         var time = core.network.takeTime()
         time.stepWait = start.duration(to: begun).seconds
         time.total = start.duration(to: clock.now).seconds
-        core.note(time, agreed)
+        core.note(plan, agreed, time, newTokens: newTokens)
         publish(core, time)
     }
 
@@ -156,37 +157,5 @@ public final class Engine: Sendable {
             }
             state.statistics.time = sum
         }
-    }
-}
-
-extension StepTime {
-    /// Adds another step's times.
-    mutating func add(_ other: StepTime) {
-        total += other.total
-        dispatch += other.dispatch
-        combine += other.combine
-        travel += other.travel
-        exposed += other.exposed
-        skew += other.skew
-        expertCompute += other.expertCompute
-        stepWait += other.stepWait
-        sampling += other.sampling
-    }
-}
-
-/// Builds the vocabulary tree when the first constrained text needs it.
-private final class LazyVocabulary {
-    private let tokenizer: Tokenizer?
-    private let endTokens: [Int]
-    private(set) lazy var value: ConstraintVocabulary? = tokenizer.map { tokenizer in
-        ConstraintVocabulary(
-            bytes: (0 ..< tokenizer.vocabularySize).map {
-                tokenizer.isSpecial($0) ? [] : Array(tokenizer.bytes(of: $0))
-            }, endTokens: endTokens)
-    }
-
-    init(_ tokenizer: Tokenizer?, endTokens: [Int]) {
-        self.tokenizer = tokenizer
-        self.endTokens = endTokens
     }
 }

@@ -67,4 +67,17 @@ public struct StepTime: Codable, Hashable, Sendable {
 
     /// The part of `travel` that computation hid.
     public var hidden: Double { max(0, travel - exposed) }
+
+    /// Adds another step's times.
+    mutating func add(_ other: StepTime) {
+        total += other.total
+        dispatch += other.dispatch
+        combine += other.combine
+        travel += other.travel
+        exposed += other.exposed
+        skew += other.skew
+        expertCompute += other.expertCompute
+        stepWait += other.stepWait
+        sampling += other.sampling
+    }
 }
