@@ -61,20 +61,4 @@ public struct ModelText: Sendable {
             tools: tools.map { ToolDeclaration(name: $0.name, declaration: $0.declaration) },
             thinking: thinks)
     }
-
-    /// How an answer is split into thought, content and calls.
-    var structure: TextStructure { TextStructure(tokenizer) }
-}
-
-/// Tokens of a model that structure its answers.
-struct TextStructure: Sendable {
-    let kept: Set<Int>
-
-    init(_ tokenizer: Tokenizer) {
-        kept = Set(
-            [
-                "<think>", "</think>", "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>",
-                "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>",
-            ].compactMap { tokenizer.id(of: $0) })
-    }
 }

@@ -42,4 +42,21 @@ public struct EngineConfiguration: Codable, Hashable, Sendable {
     public func copiesDraftExperts(of shape: ModelConfiguration) -> Bool {
         speculates && shape.draftExpertByteCount <= draftCopyBytes
     }
+
+    /// Checks every value against its limit.
+    ///
+    /// - Throws: `ServingError.configuration` naming the setting.
+    public func validate() throws(ServingError) {
+        // Beyond these a slip of the keyboard is likelier than intent; a step must fit a window.
+        try Setting.check("runningLimit", runningLimit, 1, 1 << 16)
+        try Setting.check("waitingLimit", waitingLimit, 0, 1 << 20)
+        try Setting.check("stepTokens", stepTokens, 1, 1 << 17)
+        try Setting.check("promptTokensBesideStreams", promptTokensBesideStreams, 1, 1 << 17)
+        try Setting.check("speculationStreams", speculationStreams, 0, 1 << 16)
+        try Setting.check("draftCopyBytes", draftCopyBytes, 0, 1 << 40)
+        try Setting.check("sharedHeadBytes", sharedHeadBytes, 0, 1 << 40)
+        try Setting.check("overlapThreshold", overlapThreshold, 0, 1)
+        // At the most, a step takes some ten seconds: a sixth of the job's `stepSeconds`.
+        try Setting.check("constraintSteps", constraintSteps, 1, 1 << 30)
+    }
 }

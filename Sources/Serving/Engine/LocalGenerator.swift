@@ -1,10 +1,11 @@
 public import Language
+import Synchronization
 
 /// Writes one text after another with the ranks of this process.
 ///
 /// The engine is the server's, so a text is the one that the server gives for the same prompt,
 /// options and seed.
-public struct LocalGenerator: Sendable {
+public final class LocalGenerator: Sendable {
     /// What was written.
     public struct Text: Sendable {
         /// The new tokens, without the one that ended the text.
@@ -21,6 +22,7 @@ public struct LocalGenerator: Sendable {
 
     private let ranks: LocalRanks
     private let sampling: SamplingParameters
+    private let lastID = Mutex<UInt64>(0)
 
     /// Writes with these ranks, which nobody else uses meanwhile.
     public init(_ ranks: LocalRanks, _ sampling: SamplingParameters) {
@@ -36,7 +38,7 @@ public struct LocalGenerator: Sendable {
         _ prompt: [Int], maxNewTokens: Int, _ each: (Int) throws -> Void = { _ in }
     ) async throws -> Text {
         var request = GenerationRequest(
-            id: RequestID(rawValue: 1), prompt: prompt, maxNewTokens: maxNewTokens)
+            id: nextID(), prompt: prompt, maxNewTokens: maxNewTokens)
         request.sampling = sampling
         var text = Text()
         for try await event in try await ranks.router.submit(request) {
@@ -51,5 +53,12 @@ public struct LocalGenerator: Sendable {
             }
         }
         return text
+    }
+
+    private func nextID() -> RequestID {
+        lastID.withLock { id in
+            id += 1
+            return RequestID(rawValue: id)
+        }
     }
 }

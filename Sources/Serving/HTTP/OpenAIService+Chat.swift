@@ -55,14 +55,15 @@ extension OpenAIService {
         let rendered = text.render(
             body["messages"]?.array?.map { ChatMessage($0) } ?? [], tools: tools, thinks: thinks)
         var prompt = rendered.ids(text.tokenizer)
-        if let named { prompt += beginning(ofCall: named.name) }
+        if let named {
+            prompt += AnswerParser.beginning(ofCall: named.name, text.tokenizer)
+        }
         let requests = try self.requests(fields, prompt: prompt) {
             $0.topLogprobs = chat.topLogprobs
         }
         return ChatPlan(
             fields: fields, chat: chat, form: form, prompt: prompt,
-            beginsThinking: rendered.text.hasSuffix(AnswerParser.beginThinking)
-                || rendered.text.hasSuffix(AnswerParser.beginThinking + "\n"),
+            beginsThinking: AnswerParser.isThinking(atEndOf: rendered.text),
             requests: requests)
     }
 
@@ -94,31 +95,13 @@ extension OpenAIService {
         return #"{"anyOf":["# + options.joined(separator: ",") + "]}"
     }
 
-    /// The tokens with which a model begins a call, so that only its arguments are generated.
-    private func beginning(ofCall name: String) -> [Int] {
-        var ids: [Int] = []
-        let parts = [
-            AnswerParser.beginCalls, AnswerParser.beginCall, "function", AnswerParser.separator,
-            "\(name)\n```json\n",
-        ]
-        for part in parts {
-            if let id = text.tokenizer.id(of: part) {
-                ids.append(id)
-            } else {
-                ids += text.tokenizer.encode(
-                    part, addSpecialTokens: false, recogniseAddedTokens: false)
-            }
-        }
-        return ids
-    }
-
     private func answers(
         _ plan: ChatPlan, _ writer: AnswerWriter
     ) -> [(progress: TextProgress, answer: ChatAnswer)] {
         plan.requests.indices.map { index in
             let assembler = TextAssembler(
                 text.tokenizer, stops: plan.fields.stopStrings,
-                skipsSpecialTokens: plan.fields.skipsSpecialTokens, kept: structure.kept)
+                skipsSpecialTokens: plan.fields.skipsSpecialTokens, kept: structureTokens)
             return (
                 TextProgress(assembler, metrics: metrics),
                 ChatAnswer(

@@ -18,7 +18,8 @@ final class OpenAIService: Sendable {
     let connections = ConnectionTable()
     let permits: PermitPool
     let shapes: RequestShapes
-    let structure: TextStructure
+    /// Special tokens that the parser of answers reads.
+    let structureTokens: Set<Int>
     private let created = Int(Date().timeIntervalSince1970)
     private let ids: Mutex<UInt64>
     private let isDraining = Mutex(false)
@@ -35,7 +36,7 @@ final class OpenAIService: Sendable {
         self.log = log
         permits = PermitPool(limit: limits.generations)
         shapes = RequestShapes(limits: limits, vocabularySize: text.vocabularySize)
-        structure = text.structure
+        structureTokens = AnswerParser.structureTokens(of: text.tokenizer)
         // Ids of two coordinators in a row differ, so that a late event of the first finds nothing.
         ids = Mutex(UInt64(Date().timeIntervalSince1970) << 24)
     }
