@@ -11,7 +11,9 @@ import Testing
 @Suite(.serialized) struct APITests {
     static func withServer(
         ranks: Int = 2,
-        adjust: (inout OpenAIServerConfiguration, inout ServingRankConfiguration) -> Void = { _, _ in },
+        adjust: (inout OpenAIServerConfiguration, inout ServingRankConfiguration) -> Void = {
+            _, _ in
+        },
         _ body: (TestServer) async throws -> Void
     ) async throws {
         let server = try await TestServer(ranks: ranks, adjust: adjust)
@@ -153,7 +155,7 @@ import Testing
     }
 
     @Test func `a body over the limit is refused before it is read`() async throws {
-        try await Self.withServer(ranks: 1, adjust: { server, _ in server.limits.bodyBytes = 1000 }) {
+        try await Self.withServer(ranks: 1, adjust: { api, _ in api.limits.bodyBytes = 1000 }) {
             let body = #"{"prompt":"\#(String(repeating: "a", count: 2000))"}"#
             let status = try await $0.post("/v1/completions", body).status
             #expect(status == 413)
@@ -161,15 +163,39 @@ import Testing
     }
 
     @Test func `more texts than permits are refused, without hope of a later time`() async throws {
-        try await Self.withServer(ranks: 1, adjust: { server, _ in server.limits.generations = 4 }) {
+        try await Self.withServer(ranks: 1, adjust: { api, _ in api.limits.generations = 4 }) {
             let (status, body) = try await $0.post("/v1/completions", #"{"prompt":"a","n":5}"#)
             #expect(status == 400)
             #expect(body["error"]?["param"]?.string == "n")
         }
     }
 
+    @Test func `a wrong method is answered with the methods that the path takes`() async throws {
+        let error = try #require(
+            #expect(throws: APIError.self) {
+                throw OpenAIResponder.wrongMethod("/x", [.post, .get])
+            })
+        #expect(error.allow == ["GET", "POST"])
+        #expect(error.message == "/x takes GET, POST")
+        #expect(OpenAIResponder.response(error).headers[.allow] == "GET, POST")
+    }
+
+    @Test func `a schema of one process is compiled once, at the API and on all ranks`()
+        async throws
+    {
+        try await Self.withServer(ranks: 2) { server in
+            let body =
+                #"{"prompt":"a","max_tokens":16,"n":4,"structured_outputs":{"json":{"type":"#
+                + #""integer","minimum":7,"maximum":8}}}"#
+            for _ in 0 ..< 2 {
+                #expect(try await server.post("/v1/completions", body).status == 200)
+            }
+            #expect(server.grammars.compilationCount == 1)
+        }
+    }
+
     @Test func `without the key nothing but probes answers`() async throws {
-        try await Self.withServer(ranks: 1, adjust: { server, _ in server.keys = ["secret"] }) {
+        try await Self.withServer(ranks: 1, adjust: { api, _ in api.keys = ["secret"] }) {
             for (path, wanted) in [("/health", 200), ("/v1/models", 401), ("/metrics", 401)] {
                 let status = try await $0.send(.GET, path).status
                 #expect(status == wanted)
@@ -207,7 +233,7 @@ import Testing
         "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{\"pro",
     ])
     func `a client that never ends its request is cut off`(beginning: String) async throws {
-        try await Self.withServer(ranks: 1, adjust: { server, _ in server.limits.idleSeconds = 1 }) {
+        try await Self.withServer(ranks: 1, adjust: { api, _ in api.limits.idleSeconds = 1 }) {
             let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                 .connect(host: "127.0.0.1", port: $0.port).get()
             let start = ContinuousClock.now

@@ -1,5 +1,6 @@
 import Encoding
 import Foundation
+import Grammar
 import Logging
 import NIOCore
 import NIOHTTP1
@@ -14,13 +15,16 @@ import Tensors
 /// The small real model behind the HTTP API, on a port of its own.
 final class TestServer: Sendable {
     let ranks: LocalRanks
+    let grammars: CompiledGrammars
     let port: Int
     private let serving: Task<Void, any Error>
     private let group: ServiceGroup
 
     init(
         ranks: Int = 2,
-        adjust: (inout OpenAIServerConfiguration, inout ServingRankConfiguration) -> Void = { _, _ in }
+        adjust: (inout OpenAIServerConfiguration, inout ServingRankConfiguration) -> Void = {
+            _, _ in
+        }
     ) async throws {
         var rank = ServingRankConfiguration(directory: Golden.stories)
         rank.compute = .bfloat16
@@ -29,9 +33,11 @@ final class TestServer: Sendable {
         adjust(&configuration, &rank)
         let started = try LocalRanks(rank, ranks: ranks)
         self.ranks = started
+        grammars = rank.grammars
         let (ports, continuation) = AsyncStream<Int>.makeStream()
         let server = OpenAIServer(
             configuration, text: try ModelText(directory: Golden.stories), router: started.router,
+            grammars: rank.grammars,
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         ) { continuation.yield($0) }
         let group = ServiceGroup(

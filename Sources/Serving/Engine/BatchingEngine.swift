@@ -11,7 +11,7 @@ final class BatchingEngine {
     let configuration: EngineConfiguration
     let network: any SequenceNetwork
     private let vocabulary: () -> ConstraintVocabulary?
-    private let grammars = GrammarCache()
+    private let grammars: GrammarCache
     var scheduler: Scheduler
     var active: [RequestID: ActiveRequest] = [:]
     var totals = EngineStatistics()
@@ -21,11 +21,13 @@ final class BatchingEngine {
 
     init(
         _ network: any SequenceNetwork, configuration: EngineConfiguration,
+        compiled: CompiledGrammars = CompiledGrammars(),
         vocabulary: @escaping () -> ConstraintVocabulary? = { nil }
     ) {
         self.network = network
         self.configuration = configuration
         self.vocabulary = vocabulary
+        grammars = GrammarCache(compiled: compiled)
         overlapping = OverlapTuner(threshold: configuration.overlapThreshold)
         scheduler = Scheduler(
             limits: Scheduler.Limits(

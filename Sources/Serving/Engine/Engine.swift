@@ -76,15 +76,18 @@ public final class Engine: Sendable {
     ///
     /// - Parameters:
     ///   - tokenizer: Gives the bytes of each token, for constrained texts; nil allows none.
+    ///   - grammars: What was compiled in this process already.
     ///   - report: What happened, after each step.
     /// - Throws: `TransportError` naming the rank that was lost. All requests have failed by then.
     public func run(
         _ network: any SequenceNetwork, tokenizer: Tokenizer?,
+        grammars: CompiledGrammars = CompiledGrammars(),
         report: @Sendable ([EngineReport]) -> Void
     ) throws {
         let lazyVocabulary = LazyVocabulary(tokenizer, endTokens: network.endTokens)
         let core = BatchingEngine(
-            network, configuration: configuration, vocabulary: { lazyVocabulary.value })
+            network, configuration: configuration, compiled: grammars,
+            vocabulary: { lazyVocabulary.value })
         publish(core, StepTime())
         // Every step makes its logits anew: mapped and cleared each time, they are 3% of a step.
         Tensor.recycleMemory()

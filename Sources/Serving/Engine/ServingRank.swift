@@ -1,6 +1,7 @@
 import Checkpoints
 import Collectives
 import Foundation
+import Grammar
 import Language
 public import Models
 import Tensors
@@ -36,6 +37,7 @@ public final class ServingRank {
     /// How the model was loaded.
     let options: ModelOptions
     private let tokenizer: Tokenizer?
+    private let grammars: CompiledGrammars
     private let enter: (Phase) -> Void
 
     /// Makes the windows, loads the model and warms it up.
@@ -51,6 +53,7 @@ public final class ServingRank {
     ) throws {
         try configuration.engine.validate()
         self.enter = enter
+        grammars = configuration.grammars
         let checkpoint = try Checkpoint(directory: configuration.directory)
         let shape = try ModelConfiguration.load(directory: configuration.directory)
         let compute = try configuration.compute ?? checkpoint.defaultCompute()
@@ -87,7 +90,7 @@ public final class ServingRank {
     /// - Throws: `TransportError` naming the rank that was lost. All requests have failed by then.
     public func run(report: @Sendable ([EngineReport]) -> Void) throws {
         enter(.ready)
-        try engine.run(network, tokenizer: tokenizer, report: report)
+        try engine.run(network, tokenizer: tokenizer, grammars: grammars, report: report)
     }
 
     /// The ranks that share the routed experts; nil where one rank has all.

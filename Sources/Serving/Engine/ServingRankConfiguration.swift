@@ -1,4 +1,5 @@
 import Foundation
+public import Grammar
 public import Models
 public import Tensors
 import Topology
@@ -27,6 +28,8 @@ public struct ServingRankConfiguration: Sendable {
     public var engine = EngineConfiguration()
     /// How long a step may wait for a rank.
     public var stepLimit = Duration.seconds(30)
+    /// Grammars that were compiled in this process: ranks that are given the same share them.
+    public var grammars = CompiledGrammars()
 
     /// A rank that serves this checkpoint.
     public init(directory: String) { self.directory = directory }

@@ -67,7 +67,7 @@ struct OpenAIResponder: HTTPResponder {
         return try await handler(service, request, caller)
     }
 
-    private static func wrongMethod(_ path: String, _ methods: [HTTPRequest.Method]) -> APIError {
+    static func wrongMethod(_ path: String, _ methods: [HTTPRequest.Method]) -> APIError {
         let names = methods.map(\.rawValue).sorted()
         return APIError(
             status: 405, message: "\(path) takes \(names.joined(separator: ", "))",

@@ -1,3 +1,4 @@
+public import Grammar
 import Encoding
 import HTTPTypes
 import Hummingbird
@@ -19,15 +20,19 @@ public struct OpenAIServer: Service {
 
     /// Prepares the server.
     ///
-    /// - Parameter onListening: Called with the port once connections are accepted.
+    /// - Parameters:
+    ///   - grammars: Shared with the ranks where they are in this process.
+    ///   - onListening: Called with the port once connections are accepted.
     public init(
         _ configuration: OpenAIServerConfiguration, text: ModelText, router: any RequestRouter,
-        log: Logger, onListening: @escaping @Sendable (Int) async -> Void = { _ in }
+        grammars: CompiledGrammars = CompiledGrammars(), log: Logger,
+        onListening: @escaping @Sendable (Int) async -> Void = { _ in }
     ) {
         self.configuration = configuration
         self.log = log
         self.onListening = onListening
-        service = OpenAIService(text: text, router: router, limits: configuration.limits, log: log)
+        service = OpenAIService(
+            text: text, router: router, limits: configuration.limits, grammars: grammars, log: log)
     }
 
     /// Runs until SIGTERM or SIGINT, then answers what is under way, for at most the drain limit.

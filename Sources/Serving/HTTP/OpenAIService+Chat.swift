@@ -73,7 +73,9 @@ extension OpenAIService {
         _ adjust: (inout GenerationRequest) -> Void
     ) throws -> [GenerationRequest] {
         if let constraint = fields.constraint {
-            try ServingError.constraining { () throws(GrammarError) in try constraint.check() }
+            try ServingError.constraining { () throws(GrammarError) in
+                try grammars.check(constraint)
+            }
         }
         let seed = UInt64.random(in: 0 ..< 1 << 53)
         return try (0 ..< fields.choices).map { index in

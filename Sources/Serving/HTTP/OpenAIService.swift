@@ -1,9 +1,10 @@
 import Encoding
+import Grammar
+import Language
 import Foundation
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
-import Language
 import Logging
 import NIOCore
 import Synchronization
@@ -13,6 +14,7 @@ final class OpenAIService: Sendable {
     let text: ModelText
     let router: any RequestRouter
     let limits: ServiceLimits
+    let grammars: CompiledGrammars
     let log: Logger
     let metrics = ServiceMetrics()
     let connections = ConnectionTable()
@@ -29,10 +31,14 @@ final class OpenAIService: Sendable {
     /// How long a probe may take before the engines count as stuck.
     private static let probeLimit = Duration.seconds(5)
 
-    init(text: ModelText, router: any RequestRouter, limits: ServiceLimits, log: Logger) {
+    init(
+        text: ModelText, router: any RequestRouter, limits: ServiceLimits,
+        grammars: CompiledGrammars, log: Logger
+    ) {
         self.text = text
         self.router = router
         self.limits = limits
+        self.grammars = grammars
         self.log = log
         permits = PermitPool(limit: limits.generations)
         shapes = RequestShapes(limits: limits, vocabularySize: text.vocabularySize)

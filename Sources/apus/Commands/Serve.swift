@@ -76,7 +76,8 @@ struct ServeCommand: AsyncParsableCommand {
         let started = try LocalRanks(rank, ranks: ranks)
         let host = address
         let door = OpenAIServer(
-            configuration, text: text, router: started.router, log: Logger(label: "apus")
+            configuration, text: text, router: started.router, grammars: rank.grammars,
+            log: Logger(label: "apus")
         ) { port in
             print("serving \(text.name) on http://\(host):\(port)/v1")
             fflush(nil)
