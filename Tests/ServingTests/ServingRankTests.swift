@@ -1,10 +1,11 @@
 import Language
 import Models
 import Synchronization
-import func TestSupport.onRanks
 import Testing
 import Topology
 import Transport
+
+import func TestSupport.onRanks
 
 @testable import Serving
 

@@ -1,5 +1,5 @@
-public import Grammar
 import Encoding
+public import Grammar
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore

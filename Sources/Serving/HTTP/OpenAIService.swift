@@ -1,10 +1,10 @@
 import Encoding
-import Grammar
-import Language
 import Foundation
+import Grammar
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
+import Language
 import Logging
 import NIOCore
 import Synchronization

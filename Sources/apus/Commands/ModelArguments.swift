@@ -1,7 +1,7 @@
-import Checkpoints
-import Models
 import ArgumentParser
+import Checkpoints
 import Foundation
+import Models
 import Serving
 import Tensors
 
