@@ -45,7 +45,8 @@ private struct SamplingCase: Decodable {
             let distribution = try sampler.distribution(expected.logits.span)
             for (token, probability) in expected.probabilities.enumerated() {
                 // Penalties round to Float32 here; e^(logit * 1e-7 / 0.2) for logits up to 80.
-                let actual = distribution.probability(of: token)
+                let place = distribution.tokens.firstIndex(of: token)
+                let actual = place.map { distribution.probabilities[$0] } ?? 0
                 #expect(abs(actual - probability) < 1e-4, "token \(token) of \(line)")
                 #expect(probability > 1e-12 || actual < 1e-12, "token \(token) of \(line)")
             }

@@ -21,7 +21,9 @@ public final class GrammarCache {
     private var alive: [Weak] = []
 
     /// A cache that holds nothing yet.
-    public convenience init() { self.init(byteLimit: Self.byteLimit) }
+    public convenience init(compiled: CompiledGrammars = CompiledGrammars()) {
+        self.init(byteLimit: Self.byteLimit, compiled: compiled)
+    }
 
     init(
         limits: GrammarAutomaton.WalkLimits = GrammarAutomaton.WalkLimits(),

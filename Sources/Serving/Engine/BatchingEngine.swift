@@ -131,7 +131,7 @@ final class BatchingEngine {
             drafted: plan.drafts || agreed.contains(.draft))
     }
 
-    /// Tells the scheduler how far a sequence got, and ends it if its text ended.
+    /// Records in the scheduler how far a sequence got, and ends it if its text ended.
     private func settle(_ result: EntryResult, draft: Int?) {
         let id = result.entry.id
         guard let state = active[id] else { return }

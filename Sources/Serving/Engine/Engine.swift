@@ -1,5 +1,5 @@
 import Foundation
-import Grammar
+public import Grammar
 public import Language
 import Synchronization
 import Tensors

@@ -7,10 +7,10 @@ public final class EngineEndpoint: Sendable {
     private let send: @Sendable ([UInt8]) throws -> Void
     private let lastStatistics = Mutex<ContinuousClock.Instant?>(nil)
 
-    /// How often the router is told what the engine does, at most.
+    /// The shortest time between two messages of statistics.
     private static let statisticsInterval = Duration.milliseconds(500)
 
-    /// Joins an engine to whatever carries bytes to the router, which is told its capacity.
+    /// Joins an engine to whatever carries bytes to the router, and announces its capacity.
     ///
     /// Pass `report` to its `run`.
     public init(
@@ -69,8 +69,8 @@ public final class EngineEndpoint: Sendable {
     }
 
     private func give(_ message: EngineMessage) {
-        // Whoever waits for the answer learns of a cut connection from the control plane, which
-        // names the rank; here there is nobody to tell.
+        // The control plane reports a cut connection and names the rank to everybody who waits;
+        // there is nobody to report it to here.
         do { try encodeAndSend(message) } catch { return }
     }
 }

@@ -43,7 +43,7 @@ public final class LeastLoadedRouter: RequestRouter {
         let stream = streams.open(request.id, rank: rank) { [send] in
             Self.withdraw(request.id, from: rank, send)
         }
-        // Who came between the look above and the end of the job would wait for nobody.
+        // The job may have ended since the check above: nothing would end this stream.
         if let refusal { streams.fail(rank: rank, refusal) }
         send(Rank(rawValue: rank), Array(payload))
         return stream
@@ -116,7 +116,7 @@ public final class LeastLoadedRouter: RequestRouter {
         }
     }
 
-    /// Ends every request with the reason, which whoever comes later is told too.
+    /// Ends every request with the reason, and refuses later ones with it.
     public func close(reason: String) {
         state.withLock { $0.closed = $0.closed ?? reason }
         for rank in 0 ..< rankCount { streams.fail(rank: rank, .unavailable(message: reason)) }

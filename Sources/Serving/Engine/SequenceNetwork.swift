@@ -33,7 +33,7 @@ public protocol SequenceNetwork: AnyObject {
         _ first: [SequenceChunk], _ second: [SequenceChunk], keepsHidden: Bool
     ) throws -> (ForwardResult, ForwardResult)
 
-    /// Guesses one token further: `tokens[i]` of a chunk is the token at `position + i + 1`.
+    /// Drafts one token further: `tokens[i]` of a chunk is the token at `position + i + 1`.
     func draft(_ chunks: [SequenceChunk], hidden: Tensor) throws -> ForwardResult
 
     /// Where the time of the steps since the last call went.

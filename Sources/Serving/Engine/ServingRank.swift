@@ -1,9 +1,9 @@
-import Checkpoints
+public import Checkpoints
 import Collectives
 import Foundation
 import Grammar
 import Language
-public import Models
+import Models
 import Tensors
 import Topology
 public import Transport

@@ -1,6 +1,6 @@
 import Foundation
 public import Grammar
-public import Models
+import Models
 public import Tensors
 import Topology
 

@@ -1,9 +1,9 @@
 public import Topology
 public import Transport
 
-/// What the ranks want of a step.
+/// What a rank wants of a step.
 ///
-/// Each tells the others, and all do what any of them wants.
+/// Every rank sends its request to all others, and all ranks do what any rank wants.
 struct StepRequest: OptionSet, Hashable, Sendable {
     let rawValue: UInt8
     /// Two micro-batches, so that one computes while the other's tokens travel.

@@ -1,6 +1,6 @@
 /// What one rank computes in a step, decided before the step begins.
 struct StepPlan: Hashable, Sendable {
-    /// Its sequences' parts; none of a rank that only lends its experts.
+    /// The parts of its sequences; none for a rank that only computes its experts.
     var entries: [StepEntry] = []
     /// What the rank wants all ranks to do in the step.
     var request: StepRequest = []

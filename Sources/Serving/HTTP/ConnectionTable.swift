@@ -1,9 +1,9 @@
 import NIOCore
 import Synchronization
 
-/// Knows which connections are open, which clients have gone, and which stand still.
+/// Knows which connections are open, which clients have disconnected, and which stand still.
 ///
-/// The HTTP library tells a handler of a disconnected client only when it writes. A generation must
+/// The HTTP library reports a disconnected client to a handler only when the handler writes. A generation must
 /// stop before, so each connection has a handler that watches for the client's end of the stream.
 final class ConnectionTable: Sendable {
     private struct Connection: Sendable {
@@ -71,7 +71,7 @@ final class ConnectionTable: Sendable {
     }
 }
 
-/// Tells the table of one connection's beginning and end.
+/// Reports one connection's beginning and end to the table.
 final class DisconnectHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = NIOAny
 

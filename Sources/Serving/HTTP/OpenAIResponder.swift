@@ -74,7 +74,7 @@ struct OpenAIResponder: HTTPResponder {
             type: "invalid_request_error", allow: names)
     }
 
-    /// Compares keys in a time that does not tell how much of one was right.
+    /// Compares keys in a time that does not depend on how much of a key was right.
     private func authorise(_ request: Request) throws(APIError) {
         let given = Array((request.headers[.authorization] ?? "").utf8)
         var isKnown = false

@@ -10,7 +10,7 @@ import UnixSignals
 
 /// The HTTP server of the OpenAI API, over whatever routes requests to engines.
 ///
-/// A service: it runs until it is told to shut down, then answers what is under way and takes
+/// A service: it runs until it is asked to shut down, then answers what is under way and takes
 /// nothing new.
 public struct OpenAIServer: Service {
     private let configuration: OpenAIServerConfiguration

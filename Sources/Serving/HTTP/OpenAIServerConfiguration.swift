@@ -2,7 +2,7 @@
 public struct OpenAIServerConfiguration: Codable, Hashable, Sendable {
     /// The interface, numeric.
     ///
-    /// Loopback unless told otherwise.
+    /// Default: loopback.
     public var address = "127.0.0.1"
     /// 0 takes any free port.
     public var port = 8000

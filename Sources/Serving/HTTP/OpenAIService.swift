@@ -227,6 +227,6 @@ extension OpenAIService {
 
 /// What this build calls itself.
 public enum ServingVersion {
-    /// The version, as `/version` tells it.
+    /// The version that `/version` answers.
     public static let current = "0.1.0"
 }

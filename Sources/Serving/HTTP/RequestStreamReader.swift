@@ -1,7 +1,7 @@
 import Hummingbird
 import HummingbirdCore
 
-/// Reads the events of a request, the first of which may be looked at before an answer begins.
+/// Reads the events of a request, the first of which may be read before an answer begins.
 struct RequestStreamReader: Sendable {
     private let streams: RequestStreams
     private var first: RequestStreams.Event?

@@ -51,14 +51,14 @@ struct ServeCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let (door, started) = try reporting { try prepare() }
+        let (server, ranks) = try reporting { try prepare() }
         do {
-            try await door.runUntilSignal()
+            try await server.runUntilSignal()
         } catch {
-            started.stop()
+            ranks.stop()
             try reporting { throw error }
         }
-        started.stop()
+        ranks.stop()
     }
 
     private func prepare() throws -> (OpenAIServer, LocalRanks) {
@@ -75,13 +75,13 @@ struct ServeCommand: AsyncParsableCommand {
         let text = try ModelText(directory: arguments.model)
         let started = try LocalRanks(rank, ranks: ranks)
         let host = address
-        let door = OpenAIServer(
+        let server = OpenAIServer(
             configuration, text: text, router: started.router, grammars: rank.grammars,
             log: Logger(label: "apus")
         ) { port in
             print("serving \(text.name) on http://\(host):\(port)/v1")
             fflush(nil)
         }
-        return (door, started)
+        return (server, started)
     }
 }
