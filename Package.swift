@@ -140,7 +140,8 @@ let package = Package(
             "Serving",
             [
                 "TestSupport", "Benchmarks", "Models", "Grammar", "Language", "Collectives",
-                "Transport", "Tensors", "Encoding", "Topology", nio, nioPosix, nioHTTP1, lifecycle,
+                "Transport", "Tensors", "Encoding", "Topology", nio, nioPosix, nioHTTP1, httpTypes,
+                lifecycle,
                 log,
             ]),
         tests("Cluster", ["Topology", log, nio, nioEmbedded]),

@@ -1,6 +1,8 @@
 import Benchmarks
 import Encoding
 import Foundation
+import Grammar
+import HTTPTypes
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -170,11 +172,8 @@ import Testing
         }
     }
 
-    @Test func `a wrong method is answered with the methods that the path takes`() async throws {
-        let error = try #require(
-            #expect(throws: APIError.self) {
-                throw OpenAIResponder.wrongMethod("/x", [.post, .get])
-            })
+    @Test func `a wrong method is answered with the methods that the path takes`() {
+        let error = OpenAIResponder.wrongMethod("/x", [.post, .get])
         #expect(error.allow == ["GET", "POST"])
         #expect(error.message == "/x takes GET, POST")
         #expect(OpenAIResponder.response(error).headers[.allow] == "GET, POST")

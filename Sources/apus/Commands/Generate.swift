@@ -4,6 +4,7 @@ import Foundation
 import Language
 import Models
 import Serving
+import Topology
 
 /// `apus generate`: writes text with a model on this machine.
 struct GenerateCommand: AsyncParsableCommand {
