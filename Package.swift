@@ -141,8 +141,7 @@ let package = Package(
             [
                 "TestSupport", "Benchmarks", "Models", "Grammar", "Language", "Collectives",
                 "Transport", "Tensors", "Encoding", "Topology", nio, nioPosix, nioHTTP1, httpTypes,
-                lifecycle,
-                log,
+                lifecycle, log,
             ]),
         tests("Cluster", ["Topology", log, nio, nioEmbedded]),
         tests(
