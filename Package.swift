@@ -141,8 +141,8 @@ let package = Package(
             "Serving",
             [
                 "TestSupport", "Benchmarks", "Models", "Grammar", "Language", "Collectives",
-                "Transport", "Tensors", "Encoding", "Topology", nio, nioPosix, nioHTTP1, lifecycle,
-                log,
+                "Transport", "Tensors", "Encoding", "Topology", nio, nioPosix, nioHTTP1, httpTypes,
+                lifecycle, log,
             ]),
         tests("Cluster", ["Topology", log, nio, nioEmbedded]),
         tests(

@@ -8,9 +8,4 @@ public enum OutputConstraint: Codable, Hashable, Sendable {
     case choice([String])
 }
 
-extension OutputConstraint {
-    /// Checks that the constraint can be used at all, as an engine would.
-    ///
-    /// - Throws: `GrammarError.invalid` with the place in the schema and the fact.
-    public func check() throws(GrammarError) { _ = try ConstrainedText.compile(self) }
-}
+extension OutputConstraint {}

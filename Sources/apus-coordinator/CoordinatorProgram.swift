@@ -59,7 +59,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
         _ = try Door.configuration(configuration)
         try checkPort(configuration)
         let outbox = Outbox()
-        let router = RemoteRouter(rankCount: configuration.ranks) { outbox.send($1, to: $0) }
+        let router = LeastLoadedRouter(rankCount: configuration.ranks) { outbox.send($1, to: $0) }
         let ready = AsyncStream<Void>.makeStream()
         let coordinator = try Coordinator(
             address: configuration.control.address, port: configuration.control.port,

@@ -8,12 +8,12 @@ import Synchronization
 /// The HTTP front door of a job, from the moment every rank is ready until the last answer.
 actor Door {
     private let job: JobConfiguration
-    private let router: RemoteRouter
+    private let router: LeastLoadedRouter
     private let log: Logger
     private var group: ServiceGroup?
     private var serving: Task<Void, any Error>?
 
-    init(_ job: JobConfiguration, router: RemoteRouter, log: Logger) {
+    init(_ job: JobConfiguration, router: LeastLoadedRouter, log: Logger) {
         self.job = job
         self.router = router
         self.log = log
@@ -24,8 +24,8 @@ actor Door {
     /// - Throws: `ClusterError.badInput` with the setting that is not known or beyond its limits.
     static func configuration(
         _ job: JobConfiguration
-    ) throws(ClusterError) -> FrontDoorConfiguration {
-        var configuration = try job.api.applied(to: FrontDoorConfiguration(), section: "api")
+    ) throws(ClusterError) -> OpenAIServerConfiguration {
+        var configuration = try job.api.applied(to: OpenAIServerConfiguration(), section: "api")
         configuration.address = job.http.address
         configuration.port = job.http.port
         do {
@@ -45,7 +45,7 @@ actor Door {
             directory: job.model,
             contextTokens: job.limits.contextTokens > 0 ? job.limits.contextTokens : nil)
         let (ports, continuation) = AsyncStream<Int>.makeStream()
-        let door = FrontDoor(configuration, text: text, router: router, log: log) { port in
+        let door = OpenAIServer(configuration, text: text, router: router, log: log) { port in
             continuation.yield(port)
         }
         let group = ServiceGroup(services: [door], logger: log)

@@ -82,7 +82,7 @@ struct Worker: ParsableCommand {
                 training = process
                 try process.run()
             } else {
-                try RankProcess(configuration, rank: rank, link: link, log: log).run()
+                try ServingProcess(configuration, rank: rank, link: link, log: log).run()
             }
         } catch {
             // The coordinator decides who is to blame, and tells everybody.

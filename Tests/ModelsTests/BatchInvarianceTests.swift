@@ -44,8 +44,11 @@ import Testing
         _ random: inout SplitMix64
     ) throws -> [[Float]] {
         var sequences = texts.map { Sequence(tokens: $0) }
+        var taken = 0
         for index in sequences.indices {
-            #expect(cache.extend(&sequences[index].blocks, tokens: sequences[index].tokens.count))
+            sequences[index].blocks = cache.blocks(
+                tokens: sequences[index].tokens.count, from: taken)
+            taken += sequences[index].blocks.count
         }
         while let first = sequences.indices.first(where: {
             sequences[$0].done < sequences[$0].tokens.count
@@ -83,9 +86,8 @@ import Testing
         let golden = try Golden("T-f32")
         let model = try golden.model()
         let cache = golden.cache()
-        var a: [BlockID] = []
-        var b: [BlockID] = []
-        #expect(cache.extend(&a, tokens: 5) && cache.extend(&b, tokens: 5))
+        let a = cache.blocks(tokens: 5)
+        let b = cache.blocks(tokens: 5, from: 1)
         let all = try model.forward(
             [SequenceChunk(tokens: [1, 2, 3, 4, 5], position: 0, blocks: a, wanted: .all)],
             cache: cache)
@@ -102,8 +104,7 @@ import Testing
         let golden = try Golden("T-f32")
         let model = try golden.model()
         let cache = golden.cache(blocks: 40)
-        var blocks: [BlockID] = []
-        #expect(cache.extend(&blocks, tokens: 600))
+        let blocks = cache.blocks(tokens: 600)
         func refusal(_ tokens: [Int], _ position: Int, _ blocks: [BlockID]) -> String {
             do {
                 _ = try model.forward(

@@ -39,10 +39,8 @@ import Transport
     private static func run(
         _ model: Model, _ tokens: [Int], _ cache: LatentCache, isIdle: Bool, twoBatches: Bool
     ) throws -> [Float] {
-        var first: [BlockID] = []
-        var second: [BlockID] = []
-        #expect(cache.extend(&first, tokens: tokens.count))
-        #expect(cache.extend(&second, tokens: tokens.count))
+        let first = cache.blocks(tokens: tokens.count)
+        let second = cache.blocks(tokens: tokens.count, from: first.count)
         var logits: [Float] = []
         for range in [0 ..< 7, 7 ..< tokens.count] {
             func chunks(_ blocks: [BlockID]) -> [SequenceChunk] {

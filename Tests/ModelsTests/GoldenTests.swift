@@ -17,8 +17,7 @@ import Testing
     private func run(
         _ model: Model, _ tokens: [Int], chunk: Int, cache: LatentCache
     ) throws -> (logits: [Float], hidden: [Float], blocks: [BlockID]) {
-        var blocks: [BlockID] = []
-        #expect(cache.extend(&blocks, tokens: tokens.count + 40))
+        let blocks = cache.blocks(tokens: tokens.count + 40)
         var logits: [Float] = []
         var hidden: [Float] = []
         for start in stride(from: 0, to: tokens.count, by: chunk) {

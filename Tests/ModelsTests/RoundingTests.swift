@@ -9,11 +9,12 @@ import Testing
     private func logits(
         _ model: Model, _ tokens: [Int], _ cache: LatentCache
     ) throws -> [Float] {
-        var blocks: [BlockID] = []
-        #expect(cache.extend(&blocks, tokens: tokens.count))
-        return try model.forward(
-            [SequenceChunk(tokens: tokens, position: 0, blocks: blocks, wanted: .all)],
-            cache: cache
+        try model.forward(
+            [
+                SequenceChunk(
+                    tokens: tokens, position: 0, blocks: cache.blocks(tokens: tokens.count),
+                    wanted: .all)
+            ], cache: cache
         ).logits.values
     }
 

@@ -26,8 +26,7 @@ import Testing
             let model = try golden.model()
             let tokens = try expected.integers("input_ids")
             let cache = golden.cache()
-            var blocks: [BlockID] = []
-            #expect(cache.extend(&blocks, tokens: tokens.count))
+            let blocks = cache.blocks(tokens: tokens.count)
             var logits: [Float] = []
             for start in stride(from: 0, to: tokens.count, by: 33) {
                 let piece = Array(tokens[start ..< min(start + 33, tokens.count)])

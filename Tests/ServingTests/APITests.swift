@@ -1,6 +1,8 @@
 import Benchmarks
 import Encoding
 import Foundation
+import Grammar
+import HTTPTypes
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -11,7 +13,9 @@ import Testing
 @Suite(.serialized) struct APITests {
     static func withServer(
         ranks: Int = 2,
-        adjust: (inout FrontDoorConfiguration, inout LocalRanksConfiguration) -> Void = { _, _ in },
+        adjust: (inout OpenAIServerConfiguration, inout ServingRankConfiguration) -> Void = {
+            _, _ in
+        },
         _ body: (TestServer) async throws -> Void
     ) async throws {
         let server = try await TestServer(ranks: ranks, adjust: adjust)
@@ -153,23 +157,44 @@ import Testing
     }
 
     @Test func `a body over the limit is refused before it is read`() async throws {
-        try await Self.withServer(ranks: 1, adjust: { door, _ in door.limits.bodyBytes = 1000 }) {
+        try await Self.withServer(ranks: 1, adjust: { api, _ in api.limits.bodyBytes = 1000 }) {
             let body = #"{"prompt":"\#(String(repeating: "a", count: 2000))"}"#
             let status = try await $0.post("/v1/completions", body).status
             #expect(status == 413)
         }
     }
 
-    @Test func `more texts than seats are refused, without hope of a later time`() async throws {
-        try await Self.withServer(ranks: 1, adjust: { door, _ in door.limits.generations = 4 }) {
+    @Test func `more texts than permits are refused, without hope of a later time`() async throws {
+        try await Self.withServer(ranks: 1, adjust: { api, _ in api.limits.generations = 4 }) {
             let (status, body) = try await $0.post("/v1/completions", #"{"prompt":"a","n":5}"#)
             #expect(status == 400)
             #expect(body["error"]?["param"]?.string == "n")
         }
     }
 
+    @Test func `a wrong method is answered with the methods that the path takes`() {
+        let error = OpenAIResponder.wrongMethod("/x", [.post, .get])
+        #expect(error.allow == ["GET", "POST"])
+        #expect(error.message == "/x takes GET, POST")
+        #expect(OpenAIResponder.response(error).headers[.allow] == "GET, POST")
+    }
+
+    @Test func `a schema of one process is compiled once, at the API and on all ranks`()
+        async throws
+    {
+        try await Self.withServer(ranks: 2) { server in
+            let body =
+                #"{"prompt":"a","max_tokens":16,"n":4,"structured_outputs":{"json":{"type":"#
+                + #""integer","minimum":7,"maximum":8}}}"#
+            for _ in 0 ..< 2 {
+                #expect(try await server.post("/v1/completions", body).status == 200)
+            }
+            #expect(server.grammars.compilationCount == 1)
+        }
+    }
+
     @Test func `without the key nothing but probes answers`() async throws {
-        try await Self.withServer(ranks: 1, adjust: { door, _ in door.keys = ["secret"] }) {
+        try await Self.withServer(ranks: 1, adjust: { api, _ in api.keys = ["secret"] }) {
             for (path, wanted) in [("/health", 200), ("/v1/models", 401), ("/metrics", 401)] {
                 let status = try await $0.send(.GET, path).status
                 #expect(status == wanted)
@@ -183,7 +208,7 @@ import Testing
         }
     }
 
-    @Test func `a client that goes away frees its place within a step`() async throws {
+    @Test func `a client that disconnects returns its permit within a step`() async throws {
         try await Self.withServer { server in
             let body = #"{"prompt":"Once","max_tokens":1500,"ignore_eos":true,"stream":true}"#
             let reader = Task { try await server.send(.POST, "/v1/completions", body) }
@@ -207,7 +232,7 @@ import Testing
         "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{\"pro",
     ])
     func `a client that never ends its request is cut off`(beginning: String) async throws {
-        try await Self.withServer(ranks: 1, adjust: { door, _ in door.limits.idleSeconds = 1 }) {
+        try await Self.withServer(ranks: 1, adjust: { api, _ in api.limits.idleSeconds = 1 }) {
             let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                 .connect(host: "127.0.0.1", port: $0.port).get()
             let start = ContinuousClock.now

@@ -56,7 +56,7 @@ private final class IndifferentNetwork: SequenceNetwork {
     ) -> Outcome {
         var configuration = EngineConfiguration()
         configuration.constraintSteps = constraintSteps
-        let core = EngineCore(
+        let core = BatchingEngine(
             IndifferentNetwork(), configuration: configuration,
             vocabulary: { ConstraintExamples.vocabulary })
         for (index, constraint) in constraints.enumerated() {
@@ -72,7 +72,7 @@ private final class IndifferentNetwork: SequenceNetwork {
         var last: [RequestID: Int] = [:]
         while core.scheduler.hasWork, outcome.steps < 2000 {
             outcome.steps += 1
-            if core.prepare() != nil { try? core.step([]) }
+            if case .step(let plan) = core.prepare() { _ = try? core.step(plan, []) }
             for report in core.takeReports() {
                 switch report.event {
                 case .began: break

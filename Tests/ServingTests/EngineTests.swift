@@ -29,14 +29,14 @@ struct EngineRun {
     let ranks: LocalRanks
 
     init(_ setting: Setting = Setting()) throws {
-        var local = LocalRanksConfiguration(directory: setting.folder, compute: .float32)
-        local.ranks = setting.ranks
+        var rank = ServingRankConfiguration(directory: setting.folder)
+        rank.compute = .float32
         // Every rank takes requests, whatever this machine has.
-        local.cores = setting.ranks
-        local.engine = setting.engine
-        local.blockTokens = setting.blockTokens
-        local.cacheTokens = setting.blocks * setting.blockTokens
-        ranks = try LocalRanks(local)
+        rank.cores = setting.ranks
+        rank.engine = setting.engine
+        rank.blockTokens = setting.blockTokens
+        rank.cacheTokens = setting.blocks * setting.blockTokens
+        ranks = try LocalRanks(rank, ranks: setting.ranks)
     }
 
     func outcome(_ request: GenerationRequest) async throws -> Outcome {
@@ -230,7 +230,11 @@ struct GoldenTexts {
     var texts: [(prompt: [Int], greedy: [Int])] = []
 
     init(_ directory: String) throws {
-        let file = try MappedFile(path: directory + "/expected_f32.safetensors")
+        try self.init(file: directory + "/expected_f32.safetensors")
+    }
+
+    init(file path: String) throws {
+        let file = try MappedFile(path: path)
         let header = try Checkpoint.readHeader(file)
         func integers(_ name: String) -> [Int]? {
             guard let entry = header.tensors.first(where: { $0.name == name }) else { return nil }

@@ -50,7 +50,7 @@ import Testing
         var exposed = 0.5
 
         /// Which of many steps were split.
-        func run(_ choice: inout OverlapChoice, tokens: Int, steps: Range<UInt64>) -> [Bool] {
+        func run(_ choice: inout OverlapTuner, tokens: Int, steps: Range<UInt64>) -> [Bool] {
             steps.map { step in
                 let splits = choice.splits(tokens: tokens, step: step)
                 choice.note(
@@ -62,7 +62,7 @@ import Testing
     }
 
     @Test func `steps that are faster split stay split, others are tried once in a while`() {
-        var choice = OverlapChoice(threshold: 0.1)
+        var choice = OverlapTuner(threshold: 0.1)
         let prompts = Machine(whole: 1, split: 0.7)
             .run(&choice, tokens: 512, steps: 0 ..< 640)
         #expect(prompts.count { $0 } == 640 - 10)
@@ -71,28 +71,28 @@ import Testing
     }
 
     @Test func `a choice follows a machine that changes`() {
-        var choice = OverlapChoice(threshold: 0.1)
+        var choice = OverlapTuner(threshold: 0.1)
         _ = Machine(whole: 1, split: 0.7).run(&choice, tokens: 64, steps: 0 ..< 640)
         let later = Machine(whole: 1, split: 1.5).run(&choice, tokens: 64, steps: 640 ..< 1280)
         #expect(later.suffix(320).count { $0 } <= 5)
     }
 
     @Test func `travel that hardly shows is not hidden, and one token is never split`() {
-        var choice = OverlapChoice(threshold: 0.1)
+        var choice = OverlapTuner(threshold: 0.1)
         let quiet = Machine(whole: 1, split: 0.9, exposed: 0.05)
             .run(&choice, tokens: 512, steps: 0 ..< 640)
         #expect(!quiet.contains(true))
         #expect(!choice.splits(tokens: 1, step: 7))
         #expect(!choice.splits(tokens: 0, step: 7))
-        #expect(OverlapChoice(threshold: 0).splits(tokens: 2, step: 0))
+        #expect(OverlapTuner(threshold: 0).splits(tokens: 2, step: 0))
     }
 }
 
-@Suite struct DraftChoiceTests {
+@Suite struct DraftTunerTests {
     /// Which of many steps drafted, where drafting steps take `cost` times as long and bring
     /// `tokens` tokens.
     private func run(
-        _ choice: inout DraftChoice, cost: Double, tokens: Int, steps: Int
+        _ choice: inout DraftTuner, cost: Double, tokens: Int, steps: Int
     ) -> [Bool] {
         (0 ..< steps).map { _ in
             let drafts = choice.drafts(streams: 1)
@@ -104,20 +104,20 @@ import Testing
     }
 
     @Test func `drafting goes on where it brings more tokens than it costs`() {
-        var choice = DraftChoice()
+        var choice = DraftTuner()
         let drafted = run(&choice, cost: 1.5, tokens: 2, steps: 4096)
         // One trial without, then a look every 1024 steps.
         #expect(drafted.count { !$0 } == 4 * 32)
     }
 
     @Test func `drafting ends where it costs more than it brings`() {
-        var choice = DraftChoice()
+        var choice = DraftTuner()
         let drafted = run(&choice, cost: 2.5, tokens: 2, steps: 4096)
         #expect(drafted.count { $0 } == 64 + 3 * 32)
     }
 
     @Test func `drafting begins again when it pays`() {
-        var choice = DraftChoice()
+        var choice = DraftTuner()
         _ = run(&choice, cost: 2.5, tokens: 2, steps: 2048)
         let later = run(&choice, cost: 1.2, tokens: 2, steps: 4096)
         #expect(later.suffix(1024).count { $0 } >= 1024 - 32)

@@ -7,13 +7,13 @@ import Topology
 
 @Suite struct RouterTests {
     /// Routes `count` requests over ranks with these places, and returns where each went.
-    private func ranks(of count: Int, _ places: [EnginePlace]) async throws -> [Int] {
+    private func ranks(of count: Int, _ places: [EngineCapacity]) async throws -> [Int] {
         let sent = Mutex<[Int]>([])
-        let router = RemoteRouter(rankCount: places.count) { rank, _ in
+        let router = LeastLoadedRouter(rankCount: places.count) { rank, _ in
             sent.withLock { $0.append(rank.rawValue) }
         }
         for (rank, place) in places.enumerated() {
-            let message = try JSONEncoder().encode(EngineMessage.place(place))
+            let message = try JSONEncoder().encode(EngineMessage.capacity(capacity))
             try router.receive(Array(message), from: Rank(rawValue: rank))
         }
         var streams: [AsyncThrowingStream<GenerationEvent, any Error>] = []
@@ -28,13 +28,13 @@ import Topology
     }
 
     @Test func `requests go to the rank with the fewest`() async throws {
-        let place = EnginePlace(runningLimit: 8)
+        let capacity = EngineCapacity(runningLimit: 8)
         #expect(try await ranks(of: 5, [place, place, place]) == [0, 1, 2, 0, 1])
     }
 
     @Test func `a spare rank gets requests when the others are full`() async throws {
         let places = (0 ..< 4).map {
-            EnginePlace(number: $0, threads: 1, cores: 2, runningLimit: 2)
+            EngineCapacity(number: $0, threads: 1, cores: 2, runningLimit: 2)
         }
         #expect(places.map(\.isSpare) == [false, false, true, true])
         #expect(try await ranks(of: 7, places) == [0, 1, 0, 1, 2, 3, 2])
@@ -45,7 +45,7 @@ import Topology
         expected: Int, threads: Int, cores: Int
     ) {
         let places = (0 ..< 4).map {
-            EnginePlace(number: $0, threads: threads, cores: cores, runningLimit: 2)
+            EngineCapacity(number: $0, threads: threads, cores: cores, runningLimit: 2)
         }
         #expect(places.count { !$0.isSpare } == expected)
     }

@@ -14,7 +14,7 @@ import Transport
 @Suite struct SettingTests {
     @Test func `defaults lie within their limits`() throws {
         try EngineConfiguration().validate()
-        try FrontDoorConfiguration().validate()
+        try OpenAIServerConfiguration().validate()
     }
 
     static func engine(
@@ -38,28 +38,28 @@ import Transport
         #expect(throws: ServingError.self) { try configuration.validate() }
     }
 
-    static func door(_ change: (inout ServiceLimits) -> Void) -> FrontDoorConfiguration {
-        var configuration = FrontDoorConfiguration()
+    static func server(_ change: (inout ServiceLimits) -> Void) -> OpenAIServerConfiguration {
+        var configuration = OpenAIServerConfiguration()
         change(&configuration.limits)
         return configuration
     }
 
     @Test(arguments: [
-        door { $0.choices = 0 }, door { $0.stopStrings = -1 }, door { $0.bodyBytes = -1 },
-        door { $0.prompts = 0 }, door { $0.messages = 0 }, door { $0.promptTokens = 0 },
-        door { $0.stopLength = 0 }, door { $0.connections = 0 }, door { $0.idleSeconds = -1 },
-        door { $0.generations = 0 }, door { $0.writeSeconds = .max },
+        server { $0.choices = 0 }, server { $0.stopStrings = -1 }, server { $0.bodyBytes = -1 },
+        server { $0.prompts = 0 }, server { $0.messages = 0 }, server { $0.promptTokens = 0 },
+        server { $0.stopLength = 0 }, server { $0.connections = 0 }, server { $0.idleSeconds = -1 },
+        server { $0.generations = 0 }, server { $0.writeSeconds = .max },
     ])
     func `limits that would refuse every request are refused before it`(
-        configuration: FrontDoorConfiguration
+        configuration: OpenAIServerConfiguration
     ) {
         #expect(throws: ServingError.self) { try configuration.validate() }
     }
 
-    @Test func `a full house says when to come again`() throws {
-        let counter = SeatCounter(limit: 4)
-        let held = try counter.take(3)
-        let error = #expect(throws: APIError.self) { try counter.take(2) }
+    @Test func `a request beyond the permits is told when to come again`() throws {
+        let pool = PermitPool(limit: 4)
+        let held = try pool.acquire(3)
+        let error = #expect(throws: APIError.self) { try pool.acquire(2) }
         #expect(error?.status == 429 && error?.retryAfterSeconds == 1)
         withExtendedLifetime(held) {}
     }
@@ -68,11 +68,11 @@ import Transport
         let fabric = try makeLoopbackFabrics(rankCount: 1)[0]
         defer { fabric.close() }
         let engine = Engine(
-            agreement: try StepAgreement(fabric: fabric, limit: .seconds(5)),
+            barrier: try StepBarrier(fabric: fabric, limit: .seconds(5)),
             map: try .contiguous(expertCount: 1, rankCount: 1),
             configuration: EngineConfiguration())
         let sent = Mutex<[EngineReport]>([])
-        let endpoint = EngineEndpoint(engine, place: EnginePlace(runningLimit: 1)) { bytes in
+        let endpoint = EngineEndpoint(engine, capacity: EngineCapacity(runningLimit: 1)) { bytes in
             guard bytes.count <= 4096 else {
                 throw ServingError.engine(message: "\(bytes.count) bytes")
             }

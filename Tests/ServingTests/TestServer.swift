@@ -1,5 +1,6 @@
 import Encoding
 import Foundation
+import Grammar
 import Logging
 import NIOCore
 import NIOHTTP1
@@ -14,28 +15,33 @@ import Tensors
 /// The small real model behind the HTTP API, on a port of its own.
 final class TestServer: Sendable {
     let ranks: LocalRanks
+    let grammars: CompiledGrammars
     let port: Int
     private let serving: Task<Void, any Error>
     private let group: ServiceGroup
 
     init(
         ranks: Int = 2,
-        adjust: (inout FrontDoorConfiguration, inout LocalRanksConfiguration) -> Void = { _, _ in }
+        adjust: (inout OpenAIServerConfiguration, inout ServingRankConfiguration) -> Void = {
+            _, _ in
+        }
     ) async throws {
-        var local = LocalRanksConfiguration(directory: Golden.stories, compute: .bfloat16)
-        local.ranks = ranks
-        var configuration = FrontDoorConfiguration()
+        var rank = ServingRankConfiguration(directory: Golden.stories)
+        rank.compute = .bfloat16
+        var configuration = OpenAIServerConfiguration()
         configuration.port = 0
-        adjust(&configuration, &local)
-        let started = try LocalRanks(local)
+        adjust(&configuration, &rank)
+        let started = try LocalRanks(rank, ranks: ranks)
         self.ranks = started
+        grammars = rank.grammars
         let (ports, continuation) = AsyncStream<Int>.makeStream()
-        let door = FrontDoor(
+        let server = OpenAIServer(
             configuration, text: try ModelText(directory: Golden.stories), router: started.router,
+            grammars: rank.grammars,
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         ) { continuation.yield($0) }
         let group = ServiceGroup(
-            services: [door], logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            services: [server], logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         self.group = group
         serving = Task {
             defer { continuation.finish() }

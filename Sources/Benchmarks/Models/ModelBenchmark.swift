@@ -165,7 +165,6 @@ public struct ModelBenchmark {
         }
         for batch in plan.batches where batch > 0 && plan.decodeTokens > 0 {
             let state = try startDecode(batch)
-            defer { state.release() }
             var figure = try measure(tokens: plan.decodeTokens * batch) { try decode(state) }
             figure.batch = batch
             report.decode.append(figure)
@@ -200,8 +199,6 @@ public struct ModelBenchmark {
         let cache: LatentCache
         let tables: [[BlockID]]
 
-        func release() { for block in tables.joined() { cache.release(block) } }
-
         var byteCount: Int { cache.blockCount * cache.blockTokens * cache.bytesPerToken }
     }
 
@@ -215,11 +212,7 @@ public struct ModelBenchmark {
         let needed = (tokens + LatentCache.defaultBlockTokens - 1) / LatentCache.defaultBlockTokens
         let cache = LatentCache(
             configuration: model.configuration, format: format, blockCount: needed * batch)
-        let tables = (0 ..< batch).map { _ in
-            var table: [BlockID] = []
-            _ = cache.extend(&table, tokens: tokens)
-            return table
-        }
+        let tables = (0 ..< batch).map { cache.blocks(tokens: tokens, from: $0 * needed) }
         return DecodeState(cache: cache, tables: tables)
     }
 

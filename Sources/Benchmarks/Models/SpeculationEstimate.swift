@@ -28,9 +28,7 @@ public struct SpeculationEstimate: Codable, Sendable {
     ///
     /// - Parameter depth: Tokens that the stream has cached.
     public init(_ model: Model, cache: LatentCache, depth: Int, repetitions: Int) throws {
-        let blocks = (0 ..< cache.blocksNeeded(tokens: depth + 2)).map {
-            BlockID(rawValue: Int32($0))
-        }
+        let blocks = cache.blocks(tokens: depth + 2)
         var random = UInt64(1)
         func token() -> Int {
             random = random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407

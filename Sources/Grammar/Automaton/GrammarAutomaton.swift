@@ -13,7 +13,7 @@ final class GrammarAutomaton {
     /// What one walk of the vocabulary may use.
     ///
     /// Beyond it, longer tokens are left out: that forbids texts, but never admits a wrong one. A
-    /// walk that could not even look at single bytes fails its request.
+    /// walk that could not even try single bytes fails its request.
     struct WalkLimits: Hashable, Sendable {
         /// Steps of some 10 ns each.
         ///

@@ -14,20 +14,24 @@ public final class GrammarCache {
 
     private let limits: GrammarAutomaton.WalkLimits
     private let byteLimit: Int
+    private let compiled: CompiledGrammars
     /// Latest last.
     private var held: [(constraint: OutputConstraint, automaton: GrammarAutomaton)] = []
     /// All automata that this cache or a text still uses.
     private var alive: [Weak] = []
 
     /// A cache that holds nothing yet.
-    public convenience init() { self.init(byteLimit: Self.byteLimit) }
+    public convenience init(compiled: CompiledGrammars = CompiledGrammars()) {
+        self.init(byteLimit: Self.byteLimit, compiled: compiled)
+    }
 
     init(
         limits: GrammarAutomaton.WalkLimits = GrammarAutomaton.WalkLimits(),
-        byteLimit: Int = GrammarCache.byteLimit
+        byteLimit: Int = GrammarCache.byteLimit, compiled: CompiledGrammars = CompiledGrammars()
     ) {
         self.limits = limits
         self.byteLimit = byteLimit
+        self.compiled = compiled
     }
 
     /// Bytes that all automata hold now.
@@ -40,7 +44,7 @@ public final class GrammarCache {
         if let place = held.firstIndex(where: { $0.constraint == constraint }) {
             held.append(held.remove(at: place))
         } else {
-            let grammar = try ConstrainedText.compile(constraint)
+            let grammar = try compiled.grammar(of: constraint)
             let automaton = GrammarAutomaton(grammar, limits: limits)
             if held.count == Self.limit { held.removeFirst() }
             held.append((constraint, automaton))

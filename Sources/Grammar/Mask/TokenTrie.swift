@@ -1,4 +1,4 @@
-/// The vocabulary as a tree of bytes, so that one walk tells which tokens a grammar state allows.
+/// The vocabulary as a tree of bytes, so that one walk finds which tokens a grammar state allows.
 ///
 /// Nodes lie in the order in which a walk comes by: by depth, and children side by side.
 struct TokenTrie: Sendable {
@@ -56,7 +56,7 @@ struct TokenTrie: Sendable {
     /// Every token that leads from a state to a state that can be completed, within the walk's
     /// limits: shorter tokens come first, and beyond the limits longer ones are left out.
     ///
-    /// - Returns: Nil if the limits did not allow a look at every single byte.
+    /// - Returns: Nil if the limits did not allow every single byte to be tried.
     func choices(
         from state: GrammarAutomaton.ID, in automaton: GrammarAutomaton,
         _ walk: inout GrammarAutomaton.Walk

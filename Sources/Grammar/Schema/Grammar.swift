@@ -111,7 +111,7 @@ struct Grammar: Sendable {
         }
     }
 
-    /// Looks for a rule that can reach itself before any byte (1).
+    /// Searches for a rule that can reach itself before any byte (1).
     private func refuseLeftRecursion() throws(Fault) {
         enum Mark { case unseen, open, done }
         var marks = Array(repeating: Mark.unseen, count: alternatives.count)

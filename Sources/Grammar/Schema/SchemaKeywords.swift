@@ -11,7 +11,7 @@ struct SchemaKeywords {
         case all
         case constant
         case enumeration
-        /// `type`, or `properties` or `items` that tell it.
+        /// `type`, or `properties` or `items` that imply it.
         case types
         case anything
     }
@@ -37,16 +37,16 @@ struct SchemaKeywords {
     init(_ keys: [String], path: String) throws(SchemaCompiler.Fault) {
         let spoken = keys.filter { !Self.silent.contains($0) }
         let known = Self.ofTypes.union(Self.combinations).union(["$ref", "const", "enum"])
-        if let stranger = spoken.first(where: { !known.contains($0) }) {
-            throw .init(path: path, reason: "the keyword \(stranger) is not supported")
+        if let unknown = spoken.first(where: { !known.contains($0) }) {
+            throw .init(path: path, reason: "the keyword \(unknown) is not supported")
         }
         let deciding = ["$ref"] + Self.combinations + ["const", "enum"]
         guard let first = deciding.first(where: spoken.contains) else {
-            let tells = ["type", "properties", "items"].contains(where: spoken.contains)
-            if !tells, let lost = spoken.first {
+            let implies = ["type", "properties", "items"].contains(where: spoken.contains)
+            if !implies, let lost = spoken.first {
                 throw .init(path: path, reason: "\(lost) without type is not supported")
             }
-            use = tells ? .types : .anything
+            use = implies ? .types : .anything
             return
         }
         if spoken.contains("allOf") {

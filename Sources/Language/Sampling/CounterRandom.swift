@@ -9,12 +9,6 @@ public struct CounterRandom: Sendable, Hashable {
     public enum Purpose: UInt64, Sendable {
         /// Choosing the token.
         case token = 1
-        /// Accepting a draft.
-        case acceptance = 2
-        /// Choosing a token in place of a rejected draft.
-        case replacement = 3
-        /// Choosing a draft.
-        case draft = 4
         /// Initial weights.
         case weight = 5
     }

@@ -19,11 +19,6 @@ public struct TokenDistribution: Sendable {
         probabilities = weights.map { $0 / total }
     }
 
-    /// The probability of a token, 0 for one that may not come.
-    public func probability(of token: Int) -> Double {
-        tokens.firstIndex(of: token).map { probabilities[$0] } ?? 0
-    }
-
     /// The token that a number from 0 up to 1 falls on.
     public func token(at uniform: Double) -> Int {
         var sum = 0.0
@@ -33,19 +28,5 @@ public struct TokenDistribution: Sendable {
         }
         // Rounding left the sum a little below 1.
         return tokens[probabilities.lastIndex { $0 > 0 } ?? 0]
-    }
-
-    /// What is left of this distribution where another was drawn from and rejected: `max(0, p -
-    /// q)`, renormalised (arXiv 2211.17192, §2.3).
-    ///
-    /// Equal distributions leave `self`.
-    public func residual(after other: TokenDistribution) -> TokenDistribution {
-        var proposed: [Int: Double] = [:]
-        for (token, probability) in zip(other.tokens, other.probabilities) {
-            proposed[token] = probability
-        }
-        let weights = zip(tokens, probabilities).map { max(0, $1 - (proposed[$0] ?? 0)) }
-        guard weights.contains(where: { $0 > 0 }) else { return self }
-        return TokenDistribution(tokens: tokens, weights: weights)
     }
 }

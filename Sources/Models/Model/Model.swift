@@ -37,8 +37,6 @@ public final class Model {
     let mtp: [MTPWeights]
     /// Whether `draft` needs no other rank: only those that have something to draft call it.
     public let draftsAlone: Bool
-    /// Called before every pass, so that ranks which share the experts can take part in it.
-    public var willRun: ((ModelPass) -> Void)?
     /// Looks inside forward passes; for tests.
     var probe: ((ForwardProbe) -> Void)?
     private let embedding: EmbeddingTable
@@ -135,7 +133,6 @@ public final class Model {
         let pass = ForwardPass(
             self, rows: try rows(chunks, cache), cache: cache, work: workspaces[0],
             shared: shared)
-        willRun?(.forward)
         pass.embed()
         probe?(.hidden(layer: -1, pass.stream))
         for (layer, weights) in layers.enumerated() {
@@ -161,7 +158,6 @@ public final class Model {
         let b = ForwardPass(
             self, rows: try rows(second, cache), cache: cache, work: workspaces[1],
             shared: shared)
-        willRun?(.pair)
         a.embed()
         b.embed()
         for (layer, weights) in layers.enumerated() {
@@ -194,7 +190,6 @@ public final class Model {
         let pass = ForwardPass(
             self, rows: try rows(chunks, cache), cache: cache, work: workspaces[0],
             shared: draftsAlone ? nil : shared)
-        if !draftsAlone { willRun?(.draft) }
         let layer = configuration.layerCount
         join(pass, hidden, block)
         probe?(.hidden(layer: layer - 1, pass.stream))
@@ -239,17 +234,6 @@ public final class Model {
     /// Counts the choices of one batch.
     func count(_ chosen: [Int32], layer: Int) {
         for expert in chosen { expertLoads[layer][Int(expert)] += 1 }
-    }
-
-    /// Takes part in another rank's pass with this rank's experts and no tokens.
-    public func follow(_ pass: ModelPass, cache: LatentCache) throws {
-        switch pass {
-        case .forward: _ = try forward([], cache: cache)
-        case .pair: _ = try forward([], [], cache: cache)
-        case .draft:
-            let none = Tensor(rows: 0, columns: configuration.hiddenSize)
-            _ = try draft([], hidden: none, cache: cache)
-        }
     }
 
     /// Looks up embeddings.
@@ -329,14 +313,4 @@ public final class Model {
         linear(parts, compute: compute, pool: pool)
         work.add(WeightCount(head), rows: inputs.rows)
     }
-}
-
-/// The kinds of pass in which all ranks of a group take part.
-public enum ModelPass: Sendable {
-    /// `forward` of one batch.
-    case forward
-    /// `forward` of two interleaved batches.
-    case pair
-    /// `draft`.
-    case draft
 }

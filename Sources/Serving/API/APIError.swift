@@ -9,6 +9,8 @@ struct APIError: Error, Equatable {
     var parameter: String?
     var code: String?
     var retryAfterSeconds: Int?
+    /// The methods that a path takes, for an answer to another one.
+    var allow: [String] = []
 
     static func invalid(_ message: String, parameter: String? = nil, code: String? = nil) -> Self {
         APIError(
@@ -22,7 +24,7 @@ struct APIError: Error, Equatable {
 
     init(
         status: Int, message: String, type: String, parameter: String? = nil, code: String? = nil,
-        retryAfterSeconds: Int? = nil
+        retryAfterSeconds: Int? = nil, allow: [String] = []
     ) {
         self.status = status
         self.message = message
@@ -30,6 +32,7 @@ struct APIError: Error, Equatable {
         self.parameter = parameter
         self.code = code
         self.retryAfterSeconds = retryAfterSeconds
+        self.allow = allow
     }
 
     /// The answer for whatever a router or an engine threw.

@@ -3,7 +3,7 @@ import Foundation
 public import Language
 import Models
 
-/// What the front door knows of a model: its name, its tokens, how chats are written.
+/// What the HTTP API knows of a model: its name, its tokens, how chats are written.
 public struct ModelText: Sendable {
     /// What clients call the model.
     public let name: String
@@ -60,21 +60,5 @@ public struct ModelText: Sendable {
             messages,
             tools: tools.map { ToolDeclaration(name: $0.name, declaration: $0.declaration) },
             thinking: thinks)
-    }
-
-    /// How an answer is split into thought, content and calls.
-    var structure: TextStructure { TextStructure(tokenizer) }
-}
-
-/// Tokens of a model that structure its answers.
-struct TextStructure: Sendable {
-    let kept: Set<Int>
-
-    init(_ tokenizer: Tokenizer) {
-        kept = Set(
-            [
-                "<think>", "</think>", "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>",
-                "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>",
-            ].compactMap { tokenizer.id(of: $0) })
     }
 }

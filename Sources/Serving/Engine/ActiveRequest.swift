@@ -1,9 +1,19 @@
 import Grammar
 import Language
-import Models
 
 /// A request while the engine works on it: what was generated, and how the next token is chosen.
-public struct ActiveRequest {
+///
+///     submit --+--> waiting --admit--> reading --last prompt token--> streaming --+--> finished
+///              |       ^                  |                             |         |
+///              |       +-----preempt------+-----------------------------+         |    (stop, length)
+///              |                                                                  |
+///              +--> failed (at once, for what is wrong with it)                   +--> failed
+///
+/// `began` is reported with the first token, `tokens` with every step that brings some, then once
+/// `finished` or `failed`. A cancelled request goes from any state to `finished(.cancelled)`; a
+/// lost rank takes every request to `failed`. The `Scheduler` holds the state (waiting, running);
+/// a running request streams when all that is missing is its next token.
+struct ActiveRequest {
     let request: GenerationRequest
     private(set) var generated: [Int] = []
     private(set) var usage = GenerationUsage()
@@ -44,7 +54,7 @@ public struct ActiveRequest {
     /// Tokens that may still be generated.
     var remaining: Int { request.maxNewTokens - generated.count }
 
-    /// Drafting needs a free choice of tokens: a constrained text rarely takes the draft.
+    /// Drafting needs a free choice of tokens: a constrained text rarely accepts a draft.
     var mayDraft: Bool { constraint == nil && remaining > 1 }
 
     /// Whether the next token cannot be chosen before `constrain`.

@@ -1,5 +1,5 @@
 import Foundation
-import Grammar
+public import Grammar
 public import Language
 import Synchronization
 import Tensors
@@ -24,13 +24,13 @@ public final class Engine: Sendable {
         var lastStep: ContinuousClock.Instant?
     }
 
-    private let agreement: StepAgreement
+    private let barrier: StepBarrier
     /// Where the experts are, and which ranks take part in a step.
     private let map: ExpertMap
     private let configuration: EngineConfiguration
     private let state = Mutex(State())
 
-    /// The longest an idle rank sleeps before it looks around.
+    /// The longest that an idle rank sleeps before it checks again.
     private static let idlePatience = Duration.seconds(60)
 
     /// Prepares an engine.
@@ -38,8 +38,8 @@ public final class Engine: Sendable {
     /// `run` starts it.
     ///
     /// - Parameter map: That of the network's experts.
-    public init(agreement: StepAgreement, map: ExpertMap, configuration: EngineConfiguration) {
-        self.agreement = agreement
+    public init(barrier: StepBarrier, map: ExpertMap, configuration: EngineConfiguration) {
+        self.barrier = barrier
         self.map = map
         self.configuration = configuration
     }
@@ -57,14 +57,14 @@ public final class Engine: Sendable {
     /// Requests under way fail.
     public func stop() {
         state.withLock { $0.isStopping = true }
-        agreement.wake()
+        barrier.wake()
     }
 
     /// What this engine has done and holds.
     public var statistics: EngineStatistics {
         state.withLock { state in
             var now = state.statistics
-            now.rank = agreement.rank.rawValue
+            now.rank = barrier.rank.rawValue
             now.secondsSinceStep = state.lastStep.map { ($0.duration(to: .now)).seconds }
             return now
         }
@@ -72,7 +72,7 @@ public final class Engine: Sendable {
 
     private func give(_ command: Command) {
         state.withLock { $0.commands.append(command) }
-        agreement.wake()
+        barrier.wake()
     }
 
     /// Performs steps until `stop`.
@@ -80,16 +80,19 @@ public final class Engine: Sendable {
     /// Belongs on a thread of its own, which also uses the network.
     ///
     /// - Parameters:
-    ///   - vocabulary: The bytes of each token, for constrained texts; asked for at most once.
+    ///   - tokenizer: Gives the bytes of each token, for constrained texts; nil allows none.
+    ///   - grammars: What was compiled in this process already.
     ///   - report: What happened, after each step.
     /// - Throws: `TransportError` naming the rank that was lost. All requests have failed by then.
     public func run(
         _ network: any SequenceNetwork, tokenizer: Tokenizer?,
+        grammars: CompiledGrammars = CompiledGrammars(),
         report: @Sendable ([EngineReport]) -> Void
     ) throws {
         let lazyVocabulary = LazyVocabulary(tokenizer, endTokens: network.endTokens)
-        let core = EngineCore(
-            network, configuration: configuration, vocabulary: { lazyVocabulary.value })
+        let core = BatchingEngine(
+            network, configuration: configuration, compiled: grammars,
+            vocabulary: { lazyVocabulary.value })
         publish(core, StepTime())
         // Every step makes its logits anew: mapped and cleared each time, they are 3% of a step.
         Tensor.recycleMemory()
@@ -105,7 +108,7 @@ public final class Engine: Sendable {
     }
 
     /// One turn of the loop: take commands, then a step or sleep.
-    private func turn(_ core: EngineCore, report: ([EngineReport]) -> Void) throws -> Bool {
+    private func turn(_ core: BatchingEngine, report: ([EngineReport]) -> Void) throws -> Bool {
         let (commands, isStopping) = state.withLock { state in
             defer { state.commands = [] }
             return (state.commands, state.isStopping)
@@ -117,42 +120,41 @@ public final class Engine: Sendable {
             }
         }
         if isStopping { return false }
-        if let wishes = core.prepare() {
-            try step(core, wishes)
-        } else if agreement.othersHaveBegun(in: map) {
-            try step(core, [])
+        let next = core.prepare()
+        if case .step(let plan) = next {
+            try step(core, plan)
+        } else if barrier.othersHaveBegun(in: map) {
+            try step(core, StepPlan())
         } else {
             send(core, report)
             publish(core, nil)
             let isQuiet = state.withLock { $0.commands.isEmpty && !$0.isStopping }
-            if isQuiet, !core.mustPlanAgain {
-                try agreement.sleep(atMost: Self.idlePatience, in: map)
-            }
+            if isQuiet, next == .idle { try barrier.sleep(atMost: Self.idlePatience, in: map) }
             return true
         }
         send(core, report)
         return true
     }
 
-    private func step(_ core: EngineCore, _ wishes: StepWishes) throws {
+    private func step(_ core: BatchingEngine, _ plan: StepPlan) throws {
         let clock = ContinuousClock()
         let start = clock.now
-        let agreed = try agreement.begin(wishes, in: map)
+        let agreed = try barrier.begin(plan.request, in: map)
         let begun = clock.now
-        try core.step(agreed)
+        let newTokens = try core.step(plan, agreed)
         var time = core.network.takeTime()
         time.stepWait = start.duration(to: begun).seconds
         time.total = start.duration(to: clock.now).seconds
-        core.note(time, agreed)
+        core.note(plan, agreed, time, newTokens: newTokens)
         publish(core, time)
     }
 
-    private func send(_ core: EngineCore, _ report: ([EngineReport]) -> Void) {
+    private func send(_ core: BatchingEngine, _ report: ([EngineReport]) -> Void) {
         let reports = core.takeReports()
         if !reports.isEmpty { report(reports) }
     }
 
-    private func publish(_ core: EngineCore, _ time: StepTime?) {
+    private func publish(_ core: BatchingEngine, _ time: StepTime?) {
         let statistics = core.statistics
         state.withLock { state in
             var sum = state.statistics.time
@@ -163,37 +165,5 @@ public final class Engine: Sendable {
             }
             state.statistics.time = sum
         }
-    }
-}
-
-extension StepTime {
-    /// Adds another step's times.
-    mutating func add(_ other: StepTime) {
-        total += other.total
-        dispatch += other.dispatch
-        combine += other.combine
-        travel += other.travel
-        exposed += other.exposed
-        skew += other.skew
-        expertCompute += other.expertCompute
-        stepWait += other.stepWait
-        sampling += other.sampling
-    }
-}
-
-/// Builds the vocabulary tree when the first constrained text needs it.
-private final class LazyVocabulary {
-    private let tokenizer: Tokenizer?
-    private let endTokens: [Int]
-    private(set) lazy var value: ConstraintVocabulary? = tokenizer.map { tokenizer in
-        ConstraintVocabulary(
-            bytes: (0 ..< tokenizer.vocabularySize).map {
-                tokenizer.isSpecial($0) ? [] : Array(tokenizer.bytes(of: $0))
-            }, endTokens: endTokens)
-    }
-
-    init(_ tokenizer: Tokenizer?, endTokens: [Int]) {
-        self.tokenizer = tokenizer
-        self.endTokens = endTokens
     }
 }

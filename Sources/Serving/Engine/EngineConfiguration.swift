@@ -26,7 +26,7 @@ public struct EngineConfiguration: Codable, Hashable, Sendable {
     /// The share of a step in which tokens must travel unhidden before splitting is tried.
     ///
     /// Waiting for a rank that still computes is no travel. Steps stay split where that turns out
-    /// faster (`OverlapChoice`). 0 always splits.
+    /// faster (`OverlapTuner`). 0 always splits.
     public var overlapThreshold = 0.1
 
     /// Steps of walks through the vocabulary, some 10 ns each, that all constrained texts of a rank
@@ -41,5 +41,22 @@ public struct EngineConfiguration: Codable, Hashable, Sendable {
     /// Whether every rank is to hold all routed experts of a model's MTP block.
     public func copiesDraftExperts(of shape: ModelConfiguration) -> Bool {
         speculates && shape.draftExpertByteCount <= draftCopyBytes
+    }
+
+    /// Checks every value against its limit.
+    ///
+    /// - Throws: `ServingError.configuration` naming the setting.
+    public func validate() throws(ServingError) {
+        // Beyond these a slip of the keyboard is likelier than intent; a step must fit a window.
+        try Setting.check("runningLimit", runningLimit, 1, 1 << 16)
+        try Setting.check("waitingLimit", waitingLimit, 0, 1 << 20)
+        try Setting.check("stepTokens", stepTokens, 1, 1 << 17)
+        try Setting.check("promptTokensBesideStreams", promptTokensBesideStreams, 1, 1 << 17)
+        try Setting.check("speculationStreams", speculationStreams, 0, 1 << 16)
+        try Setting.check("draftCopyBytes", draftCopyBytes, 0, 1 << 40)
+        try Setting.check("sharedHeadBytes", sharedHeadBytes, 0, 1 << 40)
+        try Setting.check("overlapThreshold", overlapThreshold, 0, 1)
+        // At the most, a step takes some ten seconds: a sixth of the job's `stepSeconds`.
+        try Setting.check("constraintSteps", constraintSteps, 1, 1 << 30)
     }
 }

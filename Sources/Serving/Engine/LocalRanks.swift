@@ -1,90 +1,52 @@
-import Checkpoints
-import Collectives
 import Foundation
-import Language
-import Models
 import Synchronization
-public import Tensors
-import Topology
+public import Topology
 import Transport
-
-/// What ranks that are threads of one process serve, and with how much.
-public struct LocalRanksConfiguration: Sendable {
-    /// The checkpoint's folder.
-    public var directory: String
-    /// How many ranks share the experts.
-    public var ranks = 1
-    /// Threads of each rank.
-    public var threads = 1
-    /// Tokens whose latents fit each rank's cache.
-    public var cacheTokens = 32_768
-    /// Positions of a block.
-    public var blockTokens = 64
-    /// How latents are stored; nil follows the compute mode.
-    public var cacheFormat: LatentStore.Format?
-    /// How activations enter matrix products.
-    public var compute: Compute
-    /// How each engine works.
-    public var engine = EngineConfiguration()
-    /// Cores that the ranks share; ranks beyond them get requests when the others are full.
-    public var cores = ProcessInfo.processInfo.activeProcessorCount
-    /// How long a step may wait for a rank.
-    public var stepLimit = Duration.seconds(30)
-
-    /// Ranks that serve this checkpoint.
-    public init(directory: String, compute: Compute) {
-        self.directory = directory
-        self.compute = compute
-    }
-
-    /// Checks what can be known before anything starts.
-    func validate() throws {
-        try engine.validate()
-        try Setting.check("threads", threads, 1, 256)
-        try Setting.check("cacheTokens", cacheTokens, 1, 1 << 32)
-        _ = try ModelConfiguration.load(directory: directory).expertMap(rankCount: ranks)
-    }
-}
 
 /// All ranks of a job as threads of this process, over a loopback fabric.
 ///
 /// Requests take the same way as on a cluster, so what holds here holds there.
 public final class LocalRanks: Sendable {
     /// Takes requests to the ranks.
-    public let router: RemoteRouter
+    public let router: LeastLoadedRouter
     private let engines: [Engine]
     private let threads: DispatchGroup
     private let fabrics: [any Fabric]
 
     /// Loads the model on every rank and starts the engines.
-    public init(_ configuration: LocalRanksConfiguration) throws {
-        try configuration.validate()
-        let fabrics = try makeLoopbackFabrics(rankCount: configuration.ranks)
-        let endpoints = Mutex([EngineEndpoint?](repeating: nil, count: configuration.ranks))
-        let router = RemoteRouter(rankCount: configuration.ranks) { rank, bytes in
+    ///
+    /// - Parameters:
+    ///   - ranks: How many ranks share the experts.
+    ///   - enter: Told what each rank does, on that rank's thread.
+    public init(
+        _ configuration: ServingRankConfiguration, ranks: Int,
+        enter: @escaping @Sendable (Rank, ServingRank.Phase) -> Void = { _, _ in }
+    ) throws {
+        try configuration.validate(ranks: ranks)
+        let fabrics = try makeLoopbackFabrics(rankCount: ranks)
+        let endpoints = Mutex([EngineEndpoint?](repeating: nil, count: ranks))
+        let router = LeastLoadedRouter(rankCount: ranks) { rank, bytes in
             let endpoint = endpoints.withLock { $0[rank.rawValue] }
             do { try endpoint?.receive(bytes) } catch {
                 preconditionFailure("a command of this process does not decode: \(error)")
             }
         }
-        let start = Start(configuration.ranks)
+        let start = Start(ranks)
         let threads = DispatchGroup()
         for fabric in fabrics {
             threads.enter()
             let thread = Thread {
                 defer { threads.leave() }
                 do {
-                    let (engine, network, tokenizer) = try Self.prepare(configuration, fabric)
-                    let place = EnginePlace(
-                        number: fabric.rank.rawValue, threads: configuration.threads,
-                        cores: configuration.cores,
-                        runningLimit: configuration.engine.runningLimit)
-                    let endpoint = EngineEndpoint(engine, place: place) {
+                    let rank = try ServingRank(configuration, fabric: fabric) {
+                        enter(fabric.rank, $0)
+                    }
+                    let endpoint = EngineEndpoint(rank.engine, capacity: rank.capacity) {
                         try router.receive($0, from: fabric.rank)
                     }
                     endpoints.withLock { $0[fabric.rank.rawValue] = endpoint }
-                    start.ready(fabric.rank, engine)
-                    try engine.run(network, tokenizer: tokenizer) { endpoint.report($0) }
+                    start.ready(fabric.rank, rank.engine)
+                    try rank.run { endpoint.report($0) }
                 } catch {
                     fabric.close()
                     start.failed(fabric.rank, error)
@@ -112,46 +74,6 @@ public final class LocalRanks: Sendable {
         for engine in engines { engine.stop() }
         threads.wait()
         for fabric in fabrics { fabric.close() }
-    }
-
-    private static func prepare(
-        _ configuration: LocalRanksConfiguration, _ fabric: any Fabric
-    ) throws -> (Engine, DeepSeekNetwork, Tokenizer?) {
-        let shape = try ModelConfiguration.load(directory: configuration.directory)
-        let agreement = try StepAgreement(fabric: fabric, limit: configuration.stepLimit)
-        let map = try shape.expertMap(rankCount: configuration.ranks)
-        var shared: SharedExperts?
-        if configuration.ranks > 1 {
-            let group = try ExpertParallelGroup(
-                fabric: fabric,
-                configuration: shape.expertParallel(
-                    maximumTokensPerRank: configuration.engine.stepTokens,
-                    compute: configuration.compute, limit: configuration.stepLimit),
-                map: map)
-            shared = SharedExperts(group, map)
-        }
-        var options = ModelOptions(compute: configuration.compute)
-        options.copiesDraftExperts = configuration.engine.copiesDraftExperts(of: shape)
-        options.sharedHeadBytes = configuration.engine.sharedHeadBytes
-        let model = try Model(
-            try Checkpoint(directory: configuration.directory), configuration: shape,
-            options: options,
-            pool: ThreadPool(threads: configuration.threads), shared: shared)
-        let blockTokens = configuration.blockTokens
-        let cache = LatentCache(
-            configuration: shape,
-            format: configuration.cacheFormat
-                ?? (configuration.compute == .float32 ? .float32 : .bfloat16),
-            blockCount: (configuration.cacheTokens + blockTokens - 1) / blockTokens,
-            blockTokens: blockTokens)
-        let folder = URL(filePath: configuration.directory)
-        let hasTokenizer = FileManager.default.fileExists(
-            atPath: folder.appending(path: "tokenizer.json").path)
-        return (
-            Engine(agreement: agreement, map: map, configuration: configuration.engine),
-            DeepSeekNetwork(model: model, cache: cache),
-            hasTokenizer ? try Tokenizer(directory: folder) : nil
-        )
     }
 
     /// Waits until every rank is ready or one has failed.

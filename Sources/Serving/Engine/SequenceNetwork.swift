@@ -33,7 +33,7 @@ public protocol SequenceNetwork: AnyObject {
         _ first: [SequenceChunk], _ second: [SequenceChunk], keepsHidden: Bool
     ) throws -> (ForwardResult, ForwardResult)
 
-    /// Guesses one token further: `tokens[i]` of a chunk is the token at `position + i + 1`.
+    /// Drafts one token further: `tokens[i]` of a chunk is the token at `position + i + 1`.
     func draft(_ chunks: [SequenceChunk], hidden: Tensor) throws -> ForwardResult
 
     /// Where the time of the steps since the last call went.
@@ -77,6 +77,21 @@ public final class DeepSeekNetwork: SequenceNetwork {
 
     public func draft(_ chunks: [SequenceChunk], hidden: Tensor) throws -> ForwardResult {
         try model.draft(chunks, hidden: hidden, cache: cache)
+    }
+
+    /// Performs a step whose answer nobody reads: it touches every weight and every window once.
+    ///
+    /// Collective, as every step is.
+    ///
+    /// - Parameter limit: The most tokens that a step may have.
+    func warmUp(atMost limit: Int) throws {
+        // Some rows, so that the kernels for many rows run too.
+        let count = min(8, limit, blockTokens, contextLimit)
+        let chunk = SequenceChunk(
+            tokens: Array(repeating: 0, count: count), position: 0,
+            blocks: [BlockID(rawValue: 0)])
+        _ = try forward([chunk], keepsHidden: false)
+        _ = takeTime()
     }
 
     public func takeTime() -> StepTime {

@@ -13,7 +13,7 @@ enum AnswerForm: Hashable, Sendable {
 
 /// One choice of a chat as its text arrives.
 struct ChatAnswer {
-    /// What a client is told next.
+    /// What a client gets next.
     enum Delta: Hashable {
         case reasoning(String)
         case content(String)

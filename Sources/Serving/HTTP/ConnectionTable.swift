@@ -1,14 +1,14 @@
 import NIOCore
 import Synchronization
 
-/// Knows which connections are open, which clients have gone, and which stand still.
+/// Knows which connections are open, which clients have disconnected, and which stand still.
 ///
-/// The HTTP library tells a handler of a departed client only when it writes. A generation must
+/// The HTTP library reports a disconnected client to a handler only when the handler writes. A generation must
 /// stop before, so each connection has a handler that watches for the client's end of the stream.
 final class ConnectionTable: Sendable {
     private struct Connection: Sendable {
         let channel: any Channel
-        var departure: (@Sendable () -> Void)?
+        var disconnect: (@Sendable () -> Void)?
         /// When the client must have moved, while we wait for it to read or write.
         var deadline: ContinuousClock.Instant?
     }
@@ -22,30 +22,30 @@ final class ConnectionTable: Sendable {
     }
 
     func closed(_ channel: any Channel) {
-        departed(channel)
+        disconnected(channel)
         connections.withLock { $0[ObjectIdentifier(channel)] = nil }
     }
 
-    func departed(_ channel: any Channel) {
-        let departure = connections.withLock { connections in
-            defer { connections[ObjectIdentifier(channel)]?.departure = nil }
-            return connections[ObjectIdentifier(channel)]?.departure
+    func disconnected(_ channel: any Channel) {
+        let disconnect = connections.withLock { connections in
+            defer { connections[ObjectIdentifier(channel)]?.disconnect = nil }
+            return connections[ObjectIdentifier(channel)]?.disconnect
         }
-        departure?()
+        disconnect?()
     }
 
     /// Calls `body` once if the client goes away before `forget`.
-    func onDeparture(of channel: any Channel, _ body: @escaping @Sendable () -> Void) {
+    func onDisconnect(of channel: any Channel, _ body: @escaping @Sendable () -> Void) {
         let isHere = connections.withLock { connections in
             guard connections[ObjectIdentifier(channel)] != nil else { return false }
-            connections[ObjectIdentifier(channel)]?.departure = body
+            connections[ObjectIdentifier(channel)]?.disconnect = body
             return true
         }
         if !isHere { body() }
     }
 
     func forget(_ channel: any Channel) {
-        connections.withLock { $0[ObjectIdentifier(channel)]?.departure = nil }
+        connections.withLock { $0[ObjectIdentifier(channel)]?.disconnect = nil }
     }
 
     /// Closes the connection unless the client moves within this time.
@@ -71,8 +71,8 @@ final class ConnectionTable: Sendable {
     }
 }
 
-/// Tells the table of one connection's beginning and end.
-final class DepartureHandler: ChannelInboundHandler, RemovableChannelHandler {
+/// Reports one connection's beginning and end to the table.
+final class DisconnectHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = NIOAny
 
     private let table: ConnectionTable
@@ -95,7 +95,7 @@ final class DepartureHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case ChannelEvent.inputClosed? = event as? ChannelEvent {
-            table.departed(context.channel)
+            table.disconnected(context.channel)
         }
         context.fireUserInboundEventTriggered(event)
     }

@@ -9,12 +9,12 @@ import NIOCore
 /// what waits for it is bounded by the tokens it asked for.
 struct EventStreamWriter {
     private var writer: any ResponseBodyWriter
-    private let desk: Desk
+    private let service: OpenAIService
     private let caller: Caller
 
-    init(_ writer: any ResponseBodyWriter, desk: Desk, caller: Caller) {
+    init(_ writer: any ResponseBodyWriter, service: OpenAIService, caller: Caller) {
         self.writer = writer
-        self.desk = desk
+        self.service = service
         self.caller = caller
     }
 
@@ -33,8 +33,8 @@ struct EventStreamWriter {
     }
 
     private mutating func write(line: String) async throws {
-        desk.connections.expect(caller.channel, within: desk.limits.writeSeconds)
-        defer { desk.connections.moved(caller.channel) }
+        service.connections.expect(caller.channel, within: service.limits.writeSeconds)
+        defer { service.connections.moved(caller.channel) }
         try await writer.write(ByteBuffer(string: "data: \(line)\n\n"))
     }
 }

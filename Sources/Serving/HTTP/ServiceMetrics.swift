@@ -1,6 +1,6 @@
 import Synchronization
 
-/// Counts of the front door, and their text for Prometheus.
+/// Counts of the HTTP API, and their text for Prometheus.
 ///
 /// Names have the shape that dashboards for other servers know, under our own prefix. Labels are
 /// few by design: rank, endpoint and status, never a layer or an expert.

@@ -1,6 +1,6 @@
 /// What one rank's engine has done since it started, and what it holds now.
 ///
-/// The front door's metrics, the status page and `/health` read the same record.
+/// The metrics, the status page and `/health` read the same record.
 public struct EngineStatistics: Codable, Hashable, Sendable {
     /// The rank that reports.
     public var rank = 0
@@ -67,4 +67,17 @@ public struct StepTime: Codable, Hashable, Sendable {
 
     /// The part of `travel` that computation hid.
     public var hidden: Double { max(0, travel - exposed) }
+
+    /// Adds another step's times.
+    mutating func add(_ other: StepTime) {
+        total += other.total
+        dispatch += other.dispatch
+        combine += other.combine
+        travel += other.travel
+        exposed += other.exposed
+        skew += other.skew
+        expertCompute += other.expertCompute
+        stepWait += other.stepWait
+        sampling += other.sampling
+    }
 }

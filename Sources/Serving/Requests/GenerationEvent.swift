@@ -37,7 +37,7 @@ public enum FinishReason: String, Codable, Hashable, Sendable {
     case stop
     /// The limit of new tokens, or of the context.
     case length
-    /// The front door withdrew the request.
+    /// The request was withdrawn.
     case cancelled
 }
 
@@ -58,7 +58,7 @@ public struct GenerationUsage: Codable, Hashable, Sendable {
     public init() {}
 }
 
-/// What an engine tells about a request, in order: begun, tokens, then finished or failed.
+/// What an engine reports about a request, in order: begun, tokens, then finished or failed.
 public enum GenerationEvent: Codable, Hashable, Sendable {
     /// The prompt has been read. Scores are present when the request asked for them.
     case began(promptScores: [ScoredToken])

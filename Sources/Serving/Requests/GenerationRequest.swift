@@ -3,7 +3,7 @@ public import Language
 
 /// Names one generation.
 ///
-/// The front door makes it; a caller's own id is never used for it.
+/// The HTTP API makes it; a caller's own id is never used for it.
 public struct RequestID: RawRepresentable, Hashable, Comparable, Codable, Sendable {
     /// The number, unique within a coordinator's life.
     public let rawValue: UInt64
@@ -15,9 +15,9 @@ public struct RequestID: RawRepresentable, Hashable, Comparable, Codable, Sendab
     public static func < (a: RequestID, b: RequestID) -> Bool { a.rawValue < b.rawValue }
 }
 
-/// One prompt to continue, as it travels from the front door to a rank's engine.
+/// One prompt to continue, as it travels from the HTTP API to a rank's engine.
 public struct GenerationRequest: Codable, Hashable, Sendable {
-    /// The front door's name for it.
+    /// Names it in the job.
     public var id: RequestID
     /// Token ids, at least one.
     public var prompt: [Int]

@@ -1,6 +1,6 @@
 /// Takes requests to the engines that answer them.
 ///
-/// The front door knows only this. Behind it is an engine in the same process, or ranks elsewhere.
+/// The HTTP API knows only this. Behind it is an engine in the same process, or ranks elsewhere.
 public protocol RequestRouter: Sendable {
     /// Hands a request to an engine.
     ///

@@ -21,7 +21,7 @@ struct ScheduledSequence {
     ///
     /// The first `path.count` belong to the prefix cache.
     var blocks: [BlockID] = []
-    var path: [RadixPrefixCache.NodeID] = []
+    var path: [PrefixTree.NodeID] = []
     var isRunning = false
     /// Prompt tokens found in the prefix cache when first admitted.
     var cachedTokens: Int?

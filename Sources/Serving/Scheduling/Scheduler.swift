@@ -22,9 +22,9 @@ struct Scheduler {
 
     let limits: Limits
     private(set) var allocator: BlockAllocator
-    private(set) var prefixes: RadixPrefixCache
+    private(set) var prefixes: PrefixTree
     private let usesPrefixCache: Bool
-    private var sequences: [RequestID: ScheduledSequence] = [:]
+    private var sequences = SequenceTable()
     /// Both by arrival, oldest first.
     private var runningOrder: [RequestID] = []
     private var waitingOrder: [RequestID] = []
@@ -38,7 +38,7 @@ struct Scheduler {
         self.limits = limits
         self.usesPrefixCache = usesPrefixCache
         allocator = BlockAllocator(capacity: blockCount)
-        prefixes = RadixPrefixCache(blockTokens: blockTokens)
+        prefixes = PrefixTree(blockTokens: blockTokens)
     }
 
     var blockTokens: Int { prefixes.blockTokens }
@@ -46,7 +46,7 @@ struct Scheduler {
     var waitingCount: Int { waitingOrder.count }
     var hasWork: Bool { !sequences.isEmpty }
     var requests: [RequestID] { runningOrder + waitingOrder }
-    subscript(id: RequestID) -> ScheduledSequence? { sequences[id] }
+    subscript(id: RequestID) -> ScheduledSequence? { sequences.find(id) }
 
     /// Takes a request in, or says why not.
     mutating func submit(_ request: GenerationRequest) throws(ServingError) {
@@ -63,9 +63,8 @@ struct Scheduler {
                 message: "\(waitingOrder.count) requests are waiting: the limit is "
                     + "\(limits.waiting)", retryAfterSeconds: 1)
         }
-        precondition(sequences[request.id] == nil, "request \(request.id) is already here")
         arrivals += 1
-        sequences[request.id] = ScheduledSequence(request, arrival: arrivals)
+        sequences.insert(ScheduledSequence(request, arrival: arrivals))
         waitingOrder.append(request.id)
     }
 
@@ -73,21 +72,21 @@ struct Scheduler {
     ///
     /// Full blocks stay as a prefix.
     mutating func remove(_ id: RequestID) {
-        guard sequences[id] != nil else { return }
+        guard sequences.contains(id) else { return }
         releaseBlocks(of: id)
-        sequences[id] = nil
+        sequences.remove(id)
         runningOrder.removeAll { $0 == id }
         waitingOrder.removeAll { $0 == id }
     }
 
     /// Records what a step made of a sequence: how far its latents reach now, and its new tokens.
     mutating func advance(_ id: RequestID, computed: Int, newTokens: [Int], drafts: [Int]) {
-        guard sequences[id] != nil else { return }
-        sequences[id]!.tokens += newTokens
-        sequences[id]!.computed = computed
-        let room = sequences[id]!.maxTokens - sequences[id]!.tokens.count
-        sequences[id]!.drafts = Array(drafts.prefix(max(0, room)))
-        precondition(computed <= sequences[id]!.tokens.count, "latents run ahead of the text")
+        guard sequences.contains(id) else { return }
+        sequences[id].tokens += newTokens
+        sequences[id].computed = computed
+        let room = sequences[id].maxTokens - sequences[id].tokens.count
+        sequences[id].drafts = Array(drafts.prefix(max(0, room)))
+        precondition(computed <= sequences[id].tokens.count, "latents run ahead of the text")
         if usesPrefixCache { publish(id) }
     }
 
@@ -115,14 +114,13 @@ extension Scheduler {
         var entries: [StepEntry] = []
         var spare = limits.stepTokens - limits.running
         for id in runningOrder {
-            guard let sequence = sequences[id], sequence.isRunning, sequence.isStream else {
-                continue
-            }
-            if sequence.drafts.count > spare { sequences[id]!.drafts = [] }
-            spare -= sequences[id]!.drafts.count
-            let end = sequence.tokens.count + sequences[id]!.drafts.count
+            // Preempted meanwhile, by an older one of this loop.
+            guard sequences[id].isRunning, sequences[id].isStream else { continue }
+            if sequences[id].drafts.count > spare { sequences[id].drafts = [] }
+            spare -= sequences[id].drafts.count
+            let end = sequences[id].tokens.count + sequences[id].drafts.count
             guard reserveByPreempting(id, upTo: end) else { continue }
-            entries.append(entry(id, count: 1, drafts: sequences[id]!.drafts))
+            entries.append(entry(id, count: 1, drafts: sequences[id].drafts))
         }
         return entries
     }
@@ -132,34 +130,34 @@ extension Scheduler {
         budget: Int, beside planned: Set<RequestID>
     ) -> [StepEntry] {
         let prompts = runningOrder.filter { !planned.contains($0) }
-            .sorted { (sequences[$0]!.remaining, $0) < (sequences[$1]!.remaining, $1) }
+            .sorted { (sequences[$0].remaining, $0) < (sequences[$1].remaining, $1) }
         var left = budget
         var entries: [StepEntry] = []
         for (index, id) in prompts.enumerated() where left > 0 {
             let share = max(1, left / (prompts.count - index))
-            var count = min(share, sequences[id]!.remaining, left)
-            let start = sequences[id]!.computed
+            var count = min(share, sequences[id].remaining, left)
+            let start = sequences[id].computed
             while count > 0, !reserve(id, upTo: start + count) {
-                let held = sequences[id]!.blocks.count * blockTokens
+                let held = sequences[id].blocks.count * blockTokens
                 count = min(count - 1, held - start)
             }
             guard count > 0 else { continue }
             left -= count
             entries.append(entry(id, count: count, drafts: []))
         }
-        return entries.sorted { sequences[$0.id]!.arrival < sequences[$1.id]!.arrival }
+        return entries.sorted { sequences[$0.id].arrival < sequences[$1.id].arrival }
     }
 
     /// Moves waiting requests into the batch while there is room for all they will prefill.
     private mutating func admit(budget: Int, beside planned: Set<RequestID>) {
         var promised = runningOrder.reduce(0) { sum, id in
-            let sequence = sequences[id]!
+            let sequence = sequences[id]
             return sum + max(0, blocks(for: sequence.tokens.count + 1) - sequence.blocks.count)
         }
         var prompts = runningOrder.count - planned.count
         while let id = waitingOrder.first, runningOrder.count < limits.running, prompts < budget {
             matchPrefix(id)
-            let sequence = sequences[id]!
+            let sequence = sequences[id]
             let needed = blocks(for: sequence.tokens.count + 1) - sequence.blocks.count
             guard promised + needed <= availableBlocks || runningOrder.isEmpty else {
                 releaseBlocks(of: id)
@@ -169,35 +167,35 @@ extension Scheduler {
             promised += needed
             prompts += 1
             waitingOrder.removeFirst()
-            sequences[id]!.isRunning = true
-            let place = runningOrder.firstIndex { sequences[$0]!.arrival > sequence.arrival }
+            sequences[id].isRunning = true
+            let place = runningOrder.firstIndex { sequences[$0].arrival > sequence.arrival }
             runningOrder.insert(id, at: place ?? runningOrder.endIndex)
         }
     }
 
     /// Starts a sequence from the longest cached prefix; at least one token is left to compute.
     private mutating func matchPrefix(_ id: RequestID) {
-        let sequence = sequences[id]!
+        let sequence = sequences[id]
         precondition(sequence.blocks.isEmpty, "a waiting request holds no blocks")
         guard usesPrefixCache, !sequence.scoresPrompt else { return }
         let path = prefixes.acquire(
             sequence.tokens, atMost: sequence.tokens.count - 1, salt: sequence.salt)
-        sequences[id]!.path = path.map(\.0)
-        sequences[id]!.blocks = path.map(\.1)
-        sequences[id]!.computed = path.count * blockTokens
+        sequences[id].path = path.map(\.0)
+        sequences[id].blocks = path.map(\.1)
+        sequences[id].computed = path.count * blockTokens
     }
 
     private mutating func countPrefix(_ id: RequestID) {
-        let sequence = sequences[id]!
+        let sequence = sequences[id]
         prefixQueries += UInt64(sequence.tokens.count)
         prefixHits += UInt64(sequence.computed)
-        if sequence.cachedTokens == nil { sequences[id]!.cachedTokens = sequence.computed }
+        if sequence.cachedTokens == nil { sequences[id].cachedTokens = sequence.computed }
     }
 
     /// Gives every block that just became full to the prefix cache, and keeps holding it there.
     private mutating func publish(_ id: RequestID) {
         while true {
-            let sequence = sequences[id]!
+            let sequence = sequences[id]
             let index = sequence.path.count
             let end = (index + 1) * blockTokens
             guard end <= sequence.computed else { return }
@@ -206,24 +204,24 @@ extension Scheduler {
                 mine, tokens: Array(sequence.tokens[index * blockTokens ..< end]),
                 below: sequence.path.last ?? .none, salt: sequence.salt)
             if block != mine { allocator.release(mine) }
-            sequences[id]!.blocks[index] = block
-            sequences[id]!.path.append(node)
+            sequences[id].blocks[index] = block
+            sequences[id].path.append(node)
         }
     }
 
     private mutating func releaseBlocks(of id: RequestID) {
-        let sequence = sequences[id]!
+        let sequence = sequences[id]
         for block in sequence.blocks.dropFirst(sequence.path.count) { allocator.release(block) }
         prefixes.release(sequence.path)
-        sequences[id]!.path = []
-        sequences[id]!.blocks = []
-        sequences[id]!.computed = 0
+        sequences[id].path = []
+        sequences[id].blocks = []
+        sequences[id].computed = 0
     }
 
     private mutating func preempt(_ id: RequestID) {
         releaseBlocks(of: id)
-        sequences[id]!.isRunning = false
-        sequences[id]!.drafts = []
+        sequences[id].isRunning = false
+        sequences[id].drafts = []
         runningOrder.removeAll { $0 == id }
         waitingOrder.insert(id, at: 0)
         preemptions += 1
@@ -240,12 +238,12 @@ extension Scheduler {
     }
 
     private mutating func reserve(_ id: RequestID, upTo end: Int) -> Bool {
-        while sequences[id]!.blocks.count < blocks(for: end) {
+        while sequences[id].blocks.count < blocks(for: end) {
             if allocator.freeCount == 0, let evicted = prefixes.evict() {
                 allocator.release(evicted)
             }
             guard let block = allocator.allocate() else { return false }
-            sequences[id]!.blocks.append(block)
+            sequences[id].blocks.append(block)
         }
         return true
     }
@@ -255,7 +253,7 @@ extension Scheduler {
     private func blocks(for tokens: Int) -> Int { (tokens + blockTokens - 1) / blockTokens }
 
     private func entry(_ id: RequestID, count: Int, drafts: [Int]) -> StepEntry {
-        let sequence = sequences[id]!
+        let sequence = sequences[id]
         let start = sequence.computed
         return StepEntry(
             id: id, tokens: Array(sequence.tokens[start ..< start + count]) + drafts,

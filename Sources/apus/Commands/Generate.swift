@@ -3,9 +3,11 @@ import Cluster
 import Foundation
 import Language
 import Models
+import Serving
+import Topology
 
 /// `apus generate`: writes text with a model on this machine.
-struct GenerateCommand: ParsableCommand {
+struct GenerateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "generate",
         abstract: "Writes text with a model, streaming it as it comes.",
@@ -66,24 +68,59 @@ struct GenerateCommand: ParsableCommand {
         }
     }
 
-    func run() throws {
-        try reporting {
-            let prompt = try readPrompt()
-            try onRanks(ranks, arguments) { loaded in
-                try interactive ? converse(loaded) : write(prompt, loaded)
-            }
+    func run() async throws {
+        do { try await generate() } catch { try reporting { throw error } }
+    }
+
+    private func generate() async throws {
+        let shape = try ModelConfiguration.load(directory: arguments.model)
+        guard speculative == .off || shape.mtpLayerCount > 0 else {
+            throw ModelError.request(
+                "drafts need an MTP block; the model has none (num_nextn_predict_layers)")
+        }
+        let context = shape.positionLimit
+        guard !interactive else {
+            let ranks = try start(cacheTokens: context)
+            defer { ranks.stop() }
+            return try await converse(LocalGenerator(ranks, sampling.parameters), context)
+        }
+        let prompt = try readPrompt()
+        let count = try newTokens(after: prompt, context)
+        // The token that ends a text may need a place too.
+        let ranks = try start(cacheTokens: prompt.count + count + 1)
+        defer { ranks.stop() }
+        try await write(prompt, count, LocalGenerator(ranks, sampling.parameters))
+    }
+
+    /// Loads the model on its ranks.
+    private func start(cacheTokens: Int) throws -> LocalRanks {
+        try sampling.parameters.validate(
+            vocabularySize: ModelConfiguration.load(directory: arguments.model).vocabularySize)
+        var rank = arguments.rank(ranks: ranks)
+        rank.cacheTokens = cacheTokens
+        rank.engine.speculates = speculative == .mtp
+        let bar = ProgressBar("loading")
+        defer { bar.finish() }
+        return try LocalRanks(rank, ranks: ranks) { rank, phase in
+            if rank == 0, case .load(let progress?) = phase { bar.show(progress) }
         }
     }
 
-    private var options: TextGenerator.Options {
-        TextGenerator.Options(sampling: sampling.parameters, drafts: speculative == .mtp)
+    /// Tokens to write at most: what was asked for, or what the context leaves.
+    private func newTokens(after prompt: [Int], _ context: Int) throws -> Int {
+        guard prompt.count < context else {
+            throw ModelError.request(
+                "\(prompt.count) tokens and one more exceed the context of \(context) "
+                    + "(max_position_embeddings)")
+        }
+        return min(maxNewTokens, context - prompt.count)
     }
 
     private func tokenizer() throws -> Tokenizer {
         try Tokenizer(directory: URL(filePath: arguments.model))
     }
 
-    /// The ids of the prompt; empty in interactive mode.
+    /// The ids of the prompt.
     private func readPrompt() throws -> [Int] {
         if let promptTokens {
             return try promptTokens.split(separator: ",").map { part in
@@ -104,57 +141,35 @@ struct GenerateCommand: ParsableCommand {
     }
 
     /// Writes one text.
-    private func write(_ prompt: [Int], _ loaded: LoadedModel) throws {
+    private func write(
+        _ prompt: [Int], _ count: Int, _ generator: LocalGenerator
+    ) async throws {
         // A model without a tokenizer still runs on token ids.
         let tokenizer = promptTokens == nil ? try tokenizer() : try? tokenizer()
-        let generator = try TextGenerator(
-            loaded.model, cache: loaded.cache(tokens: prompt.count + maxNewTokens + 2),
-            options: options)
         let start = ContinuousClock.now
         var decoder = tokenizer.map { StreamingDecoder(tokenizer: $0) }
-        let written = try stream(generator, prompt, loaded.model) { token in
+        let text = try await generator.generate(prompt, maxNewTokens: count) { token in
             if !json, let text = decoder?.append(token) { try show(text) }
         }
         let elapsed = (ContinuousClock.now - start) / .seconds(1)
         if json {
             let report = GenerationReport(
-                tokens: written, text: tokenizer?.decode(written),
-                promptTokens: prompt.count, seconds: elapsed,
-                acceptance: generator.acceptance.rate)
+                tokens: text.tokens, text: tokenizer?.decode(text.tokens),
+                promptTokens: prompt.count, seconds: elapsed, acceptance: text.acceptance)
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
             print(String(decoding: try encoder.encode(report), as: UTF8.self))
         } else {
             try show((decoder?.finish() ?? "") + "\n")
-            if let rate = generator.acceptance.rate {
+            if let rate = text.acceptance {
                 let line = String(format: "drafts accepted: %.1f%%\n", rate * 100)
                 StandardStream.error.say(line)
             }
         }
     }
 
-    /// Generates until a token ends the text, the limit, or the context.
-    ///
-    /// - Returns: The new tokens, without the one that ended the text.
-    private func stream(
-        _ generator: TextGenerator, _ prompt: [Int], _ model: Model, _ each: (Int) throws -> Void
-    ) throws -> [Int] {
-        var written: [Int] = []
-        var fresh = [try generator.start(prompt)]
-        while true {
-            for token in fresh {
-                if model.configuration.endTokens.contains(token) { return written }
-                written.append(token)
-                try each(token)
-                if written.count == maxNewTokens { return written }
-            }
-            guard generator.room > 0 else { return written }
-            fresh = try generator.next()
-        }
-    }
-
     /// A conversation on the terminal.
-    private func converse(_ loaded: LoadedModel) throws {
+    private func converse(_ generator: LocalGenerator, _ context: Int) async throws {
         var messages: [ChatMessage] = []
         let tokenizer = try tokenizer()
         while true {
@@ -167,16 +182,14 @@ struct GenerateCommand: ParsableCommand {
             default:
                 messages.append(ChatMessage(role: .user, content: line))
                 let prompt = try ids(of: messages)
-                let generator = try TextGenerator(
-                    loaded.model, cache: loaded.cache(tokens: prompt.count + maxNewTokens + 2),
-                    options: options)
+                let count = try newTokens(after: prompt, context)
                 var decoder = StreamingDecoder(tokenizer: tokenizer)
-                let written = try stream(generator, prompt, loaded.model) {
+                let text = try await generator.generate(prompt, maxNewTokens: count) {
                     try show(decoder.append($0))
                 }
                 try show(decoder.finish() + "\n")
                 messages.append(
-                    ChatMessage(role: .assistant, content: tokenizer.decode(written)))
+                    ChatMessage(role: .assistant, content: tokenizer.decode(text.tokens)))
             }
         }
     }

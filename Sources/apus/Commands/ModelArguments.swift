@@ -1,8 +1,8 @@
 import ArgumentParser
 import Checkpoints
-import Collectives
 import Foundation
 import Models
+import Serving
 import Tensors
 
 /// Which model a command runs, and how.
@@ -30,23 +30,27 @@ struct ModelArguments: ParsableArguments {
         threads ?? max(1, ProcessInfo.processInfo.activeProcessorCount / ranks)
     }
 
-    /// Reads the configuration and packs the weights, telling a terminal how far it is.
-    func load(
-        threads: Int? = nil,
-        shared: ((ModelConfiguration, Compute) throws -> SharedExperts)? = nil,
-        isQuiet: Bool = false
-    ) throws -> LoadedModel {
+    /// One of the ranks of this process that serve the model.
+    func rank(ranks: Int) -> ServingRankConfiguration {
+        var rank = ServingRankConfiguration(directory: model)
+        rank.compute = compute?.value
+        rank.cacheFormat = cache?.value
+        rank.threads = threads(ranks: ranks)
+        return rank
+    }
+
+    /// Reads the configuration and packs all weights, telling a terminal how far it is.
+    func load() throws -> LoadedModel {
         let configuration = try ModelConfiguration.load(directory: model)
         let checkpoint = try Checkpoint(directory: model)
-        let pool = ThreadPool(threads: threads ?? self.threads())
+        let pool = ThreadPool(threads: threads())
         let mode = try compute?.value ?? checkpoint.defaultCompute()
-        let shared = try shared.map { try $0(configuration, mode) }
-        let bar = isQuiet ? nil : ProgressBar("loading")
-        defer { bar?.finish() }
+        let bar = ProgressBar("loading")
+        defer { bar.finish() }
         let loaded = try Model(
             checkpoint, configuration: configuration, options: ModelOptions(compute: mode),
-            pool: pool, shared: shared
-        ) { bar?.show($0) }
+            pool: pool
+        ) { bar.show($0) }
         return LoadedModel(
             model: loaded, pool: pool,
             format: cache?.value ?? (mode == .float32 ? .float32 : .bfloat16))

@@ -1,17 +1,18 @@
 import Checkpoints
 import Cluster
 import Foundation
+import Synchronization
 
 /// A line on standard error that shows how far a long piece of work is: bytes, GB/s and time to go.
 ///
 /// Only where a person watches: a file or a pipe gets nothing.
-final class ProgressBar {
+final class ProgressBar: Sendable {
     private static let width = 30
     private static let interval = Duration.milliseconds(100)
 
     private let name: String
     private let isShown = isatty(STDERR_FILENO) == 1
-    private var lastShown: ContinuousClock.Instant?
+    private let lastShown = Mutex<ContinuousClock.Instant?>(nil)
 
     init(_ name: String) { self.name = name }
 
@@ -20,8 +21,12 @@ final class ProgressBar {
         guard isShown else { return }
         let now = ContinuousClock.now
         let isDone = progress.loadedBytes >= progress.totalBytes
-        if let lastShown, now - lastShown < Self.interval, !isDone { return }
-        lastShown = now
+        let isDue = lastShown.withLock { last in
+            if let last, now - last < Self.interval, !isDone { return false }
+            last = now
+            return true
+        }
+        guard isDue else { return }
         let fraction = Double(progress.loadedBytes) / Double(max(1, progress.totalBytes))
         let filled = Int(fraction * Double(Self.width))
         let bar =
@@ -37,6 +42,6 @@ final class ProgressBar {
 
     /// Leaves the line.
     func finish() {
-        if isShown && lastShown != nil { StandardStream.error.say("\n") }
+        if isShown && lastShown.withLock({ $0 != nil }) { StandardStream.error.say("\n") }
     }
 }

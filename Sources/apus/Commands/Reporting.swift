@@ -53,9 +53,11 @@ extension CollectivesError {
 }
 
 extension ServingError {
-    /// 2 for settings, 1 for what a server or its engine did.
+    /// 2 for what the user gave, 1 for what a server or its engine did.
     fileprivate var exitCode: Int32 {
-        if case .configuration = self { return 2 }
-        return 1
+        switch self {
+        case .configuration, .invalidRequest: 2
+        default: 1
+        }
     }
 }

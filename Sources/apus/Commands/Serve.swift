@@ -51,42 +51,37 @@ struct ServeCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let (door, started) = try reporting { try prepare() }
+        let (server, ranks) = try reporting { try prepare() }
         do {
-            try await door.runUntilSignal()
+            try await server.runUntilSignal()
         } catch {
-            started.stop()
+            ranks.stop()
             try reporting { throw error }
         }
-        started.stop()
+        ranks.stop()
     }
 
-    private func prepare() throws -> (FrontDoor, LocalRanks) {
-        let checkpoint = try Checkpoint(directory: arguments.model)
-        var local = LocalRanksConfiguration(
-            directory: arguments.model,
-            compute: try arguments.compute?.value ?? checkpoint.defaultCompute())
-        local.ranks = ranks
-        local.threads = arguments.threads(ranks: ranks)
-        local.cacheTokens = cacheTokens
-        local.cacheFormat = arguments.cache?.value
-        local.engine.speculates = speculative == .mtp
-        local.engine.overlaps = overlap
-        local.engine.runningLimit = batch
-        var configuration = FrontDoorConfiguration()
+    private func prepare() throws -> (OpenAIServer, LocalRanks) {
+        var rank = arguments.rank(ranks: ranks)
+        rank.cacheTokens = cacheTokens
+        rank.engine.speculates = speculative == .mtp
+        rank.engine.overlaps = overlap
+        rank.engine.runningLimit = batch
+        var configuration = OpenAIServerConfiguration()
         configuration.address = address
         configuration.port = port
         configuration.keys = key
         try configuration.validate()
         let text = try ModelText(directory: arguments.model)
-        let started = try LocalRanks(local)
+        let started = try LocalRanks(rank, ranks: ranks)
         let host = address
-        let door = FrontDoor(
-            configuration, text: text, router: started.router, log: Logger(label: "apus")
+        let server = OpenAIServer(
+            configuration, text: text, router: started.router, grammars: rank.grammars,
+            log: Logger(label: "apus")
         ) { port in
             print("serving \(text.name) on http://\(host):\(port)/v1")
             fflush(nil)
         }
-        return (door, started)
+        return (server, started)
     }
 }

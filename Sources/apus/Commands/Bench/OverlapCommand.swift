@@ -80,16 +80,17 @@ struct OverlapCommand: ParsableCommand {
         let loads = try loads()
         let most = loads.map { $0.load.sequences * $0.load.tokens }.max() ?? 1
         let isFirst = fabric.rank == 0
-        let loaded = try arguments.load(
-            sharing: fabric, among: fabric.rankCount, tokens: most, isQuiet: !isFirst)
         let blockTokens = LatentCache.defaultBlockTokens
         let blocks = loads.map { OverlapBenchmark.blocks($0.load, blockTokens: blockTokens) }.max()
-        let network = DeepSeekNetwork(
-            model: loaded.model,
-            cache: LatentCache(
-                configuration: loaded.model.configuration, format: loaded.format,
-                blockCount: blocks ?? 1))
-        let benchmark = OverlapBenchmark(network, fabric: fabric)
+        var configuration = arguments.rank(ranks: fabric.rankCount)
+        configuration.cacheTokens = (blocks ?? 1) * blockTokens
+        configuration.engine.stepTokens = most
+        let bar = isFirst ? ProgressBar("loading") : nil
+        let rank = try ServingRank(configuration, fabric: fabric) { phase in
+            if case .load(let progress?) = phase { bar?.show(progress) }
+        }
+        bar?.finish()
+        let benchmark = OverlapBenchmark(rank.network, fabric: fabric)
         let results = try loads.map { load in
             (load.name, try benchmark.run(load.load, repetitions: repetitions))
         }

@@ -6,21 +6,21 @@ import Transport
 
 @testable import Serving
 
-@Suite struct StepAgreementTests {
+@Suite struct StepBarrierTests {
     /// What each rank's step ended with, on a thread of its own.
     private func endings(
         _ maps: [ExpertMap], limit: Duration = .seconds(10),
-        _ body: @escaping @Sendable (StepAgreement, ExpertMap) throws -> StepWishes
-    ) throws -> [Result<StepWishes, any Error>?] {
+        _ body: @escaping @Sendable (StepBarrier, ExpertMap) throws -> StepRequest
+    ) throws -> [Result<StepRequest, any Error>?] {
         let fabrics = try makeLoopbackFabrics(rankCount: maps.count)
-        let endings = Mutex([Result<StepWishes, any Error>?](repeating: nil, count: maps.count))
+        let endings = Mutex([Result<StepRequest, any Error>?](repeating: nil, count: maps.count))
         let threads = DispatchGroup()
         for fabric in fabrics {
             threads.enter()
             Thread.detachNewThread {
                 let ending = Result {
                     try body(
-                        StepAgreement(fabric: fabric, limit: limit), maps[fabric.rank.rawValue])
+                        StepBarrier(fabric: fabric, limit: limit), maps[fabric.rank.rawValue])
                 }
                 endings.withLock { $0[fabric.rank.rawValue] = ending }
                 threads.leave()

@@ -3,17 +3,17 @@
 /// A step that drafts verifies more rows, which choose more experts, and runs the MTP block: where
 /// reading weights is all a step does, that is cheap; where a step is short, or many streams share
 /// it, it may cost more than the accepted tokens bring. So steps of streams alone are timed both
-/// ways, and the way with more tokens per second is taken, with a look at the other now and then.
+/// ways, and the way with more tokens per second is taken; the other is explored now and then.
 ///
 /// While nobody drafts, the MTP block misses latents: the first drafts after that are worse, which
 /// costs acceptance and never changes a text. They are not measured.
-struct DraftChoice {
+struct DraftTuner {
     /// One way, in means that forget.
     private struct Rate {
         var seconds = 0.0
         var tokens = 0.0
 
-        /// Beside a step that was disturbed by other work on the machine the first is nothing.
+        /// A step that other work on the machine disturbed counts as at most this many usual ones.
         private static let mostTimesMean = 3.0
 
         mutating func add(_ seconds: Double, _ tokens: Int, weight: Double) {
@@ -42,8 +42,8 @@ struct DraftChoice {
 
     /// Steps that draft at first: enough to see how many drafts are accepted.
     private static let trial = 64
-    /// Steps of a look at the other way, and steps between the beginnings of two looks.
-    private static let look = 32
+    /// Steps of exploring the other way, and steps from one exploration to the next.
+    private static let exploration = 32
     private static let period = 1024
     /// Steps after a change that are not measured.
     private static let settling = 4
@@ -58,9 +58,9 @@ struct DraftChoice {
         let size = sizes[Self.size(streams)]
         let place = size.steps % Self.period
         if size.steps < Self.period {
-            return place < Self.trial || (place >= Self.trial + Self.look && size.pays)
+            return place < Self.trial || (place >= Self.trial + Self.exploration && size.pays)
         }
-        return place < Self.look ? !size.pays : size.pays
+        return place < Self.exploration ? !size.pays : size.pays
     }
 
     /// Learns from a step of streams alone.

@@ -1,5 +1,5 @@
 /// What a router knows of a rank's engine before it sends it anything.
-public struct EnginePlace: Codable, Hashable, Sendable {
+public struct EngineCapacity: Codable, Hashable, Sendable {
     /// Whether the ranks before it on its node use every core already.
     ///
     /// Its experts work like any other rank's. Attention of its own would read all other weights
@@ -8,13 +8,13 @@ public struct EnginePlace: Codable, Hashable, Sendable {
     /// Requests of its batch; more would wait.
     public var runningLimit: Int
 
-    /// A place that takes requests like any other.
+    /// A rank that takes requests like any other.
     public init(runningLimit: Int, isSpare: Bool = false) {
         self.runningLimit = runningLimit
         self.isSpare = isSpare
     }
 
-    /// The place of a rank among those of its node.
+    /// The capacity of a rank beside those of its node.
     ///
     /// - Parameters:
     ///   - number: How many ranks of the node come before it.

@@ -2,14 +2,14 @@ import Models
 
 /// Finds the longest prefix of a prompt whose latents are already in blocks.
 ///
-/// A tree in which each edge is the tokens of one whole block, compared in full: two texts share a
-/// block only if every token before its end is the same, and salts have separate roots, so nothing
-/// a caller sends can name another caller's block.
+/// Each edge of the tree is the tokens of one whole block. Edges are compared in full, so two texts
+/// share a block only if every token before its end is the same. Salts have separate roots, so
+/// nothing that a caller sends can name another caller's block.
 ///
 /// 1. A node that a sequence holds is held with all its ancestors.
 /// 2. Only a node that nobody holds and that has no child may be evicted; such nodes form one list,
 ///    least recently used first.
-struct RadixPrefixCache {
+struct PrefixTree {
     /// A node's index; `none` stands for a root.
     struct NodeID: Hashable {
         let index: Int
@@ -28,9 +28,45 @@ struct RadixPrefixCache {
         var isListed = false
     }
 
+    /// The nodes by id; a place whose node is gone is used again.
+    private struct Arena {
+        private var places: [Node?] = []
+        private var vacant: [Int] = []
+
+        var count: Int { places.count - vacant.count }
+
+        subscript(id: NodeID) -> Node {
+            get {
+                guard let node = places[id.index] else { Self.missing(id) }
+                return node
+            }
+            _modify {
+                guard places[id.index] != nil else { Self.missing(id) }
+                yield &places[id.index]!
+            }
+        }
+
+        mutating func insert(_ node: Node) -> NodeID {
+            guard let index = vacant.popLast() else {
+                places.append(node)
+                return NodeID(index: places.count - 1)
+            }
+            places[index] = node
+            return NodeID(index: index)
+        }
+
+        mutating func remove(_ id: NodeID) {
+            places[id.index] = nil
+            vacant.append(id.index)
+        }
+
+        private static func missing(_ id: NodeID) -> Never {
+            preconditionFailure("node \(id.index) is gone")
+        }
+    }
+
     let blockTokens: Int
-    private var nodes: [Node?] = []
-    private var vacant: [Int] = []
+    private var nodes = Arena()
     private var roots: [UInt64: [[Int]: NodeID]] = [:]
     private var oldest = NodeID.none
     private var newest = NodeID.none
@@ -44,7 +80,7 @@ struct RadixPrefixCache {
     }
 
     /// Nodes in the tree.
-    var count: Int { nodes.count - vacant.count }
+    var count: Int { nodes.count }
 
     /// The nodes of the longest cached prefix, root side first, and holds them.
     mutating func acquire(_ tokens: [Int], atMost limit: Int, salt: UInt64) -> [(NodeID, BlockID)] {
@@ -55,7 +91,7 @@ struct RadixPrefixCache {
             let key = Array(tokens[start ..< start + blockTokens])
             guard let next = child(of: parent, key: key, salt: salt) else { break }
             hold(next)
-            path.append((next, nodes[next.index]!.block))
+            path.append((next, nodes[next].block))
             parent = next
             start += blockTokens
         }
@@ -72,22 +108,15 @@ struct RadixPrefixCache {
         precondition(tokens.count == blockTokens, "a node holds \(blockTokens) tokens")
         if let present = child(of: parent, key: tokens, salt: salt) {
             hold(present)
-            return (present, nodes[present.index]!.block)
+            return (present, nodes[present].block)
         }
         let node = Node(block: block, tokens: tokens, parent: parent, salt: salt, holders: 1)
-        let id: NodeID
-        if let index = vacant.popLast() {
-            id = NodeID(index: index)
-            nodes[index] = node
-        } else {
-            id = NodeID(index: nodes.count)
-            nodes.append(node)
-        }
+        let id = nodes.insert(node)
         if parent == .none {
             roots[salt, default: [:]][tokens] = id
         } else {
-            precondition(nodes[parent.index]!.holders > 0, "a parent must be held")  // 1
-            nodes[parent.index]!.children[tokens] = id
+            precondition(nodes[parent].holders > 0, "a parent must be held")  // 1
+            nodes[parent].children[tokens] = id
         }
         return (id, block)
     }
@@ -95,9 +124,9 @@ struct RadixPrefixCache {
     /// Gives up a path that was acquired or inserted, leaf or root first alike.
     mutating func release(_ path: some Sequence<NodeID>) {
         for id in path {
-            nodes[id.index]!.holders -= 1
-            precondition(nodes[id.index]!.holders >= 0, "node \(id.index) is released twice")
-            if nodes[id.index]!.holders == 0 {
+            nodes[id].holders -= 1
+            precondition(nodes[id].holders >= 0, "node \(id.index) is released twice")
+            if nodes[id].holders == 0 {
                 reclaimableCount += 1
                 list(id)
             }
@@ -109,61 +138,60 @@ struct RadixPrefixCache {
         guard oldest != .none else { return nil }
         let id = oldest
         unlist(id)
-        let node = nodes[id.index]!
+        let node = nodes[id]
         if node.parent == .none {
             roots[node.salt]![node.tokens] = nil
             if roots[node.salt]!.isEmpty { roots[node.salt] = nil }
         } else {
-            nodes[node.parent.index]!.children[node.tokens] = nil
+            nodes[node.parent].children[node.tokens] = nil
             list(node.parent, asOldest: true)
         }
-        nodes[id.index] = nil
-        vacant.append(id.index)
+        nodes.remove(id)
         reclaimableCount -= 1
         return node.block
     }
 
     private func child(of parent: NodeID, key: [Int], salt: UInt64) -> NodeID? {
-        parent == .none ? roots[salt]?[key] : nodes[parent.index]!.children[key]
+        parent == .none ? roots[salt]?[key] : nodes[parent].children[key]
     }
 
     private mutating func hold(_ id: NodeID) {
-        if nodes[id.index]!.holders == 0 { reclaimableCount -= 1 }
-        nodes[id.index]!.holders += 1
+        if nodes[id].holders == 0 { reclaimableCount -= 1 }
+        nodes[id].holders += 1
         unlist(id)
     }
 
     /// Puts a node on the list of evictable nodes if it belongs there.
     private mutating func list(_ id: NodeID, asOldest: Bool = false) {
-        let node = nodes[id.index]!
+        let node = nodes[id]
         guard node.holders == 0, node.children.isEmpty, !node.isListed else { return }  // 2
-        nodes[id.index]!.isListed = true
+        nodes[id].isListed = true
         if asOldest {
-            nodes[id.index]!.newer = oldest
-            if oldest != .none { nodes[oldest.index]!.older = id } else { newest = id }
+            nodes[id].newer = oldest
+            if oldest != .none { nodes[oldest].older = id } else { newest = id }
             oldest = id
         } else {
-            nodes[id.index]!.older = newest
-            if newest != .none { nodes[newest.index]!.newer = id } else { oldest = id }
+            nodes[id].older = newest
+            if newest != .none { nodes[newest].newer = id } else { oldest = id }
             newest = id
         }
     }
 
     private mutating func unlist(_ id: NodeID) {
-        let node = nodes[id.index]!
+        let node = nodes[id]
         guard node.isListed else { return }
         if node.older != .none {
-            nodes[node.older.index]!.newer = node.newer
+            nodes[node.older].newer = node.newer
         } else {
             oldest = node.newer
         }
         if node.newer != .none {
-            nodes[node.newer.index]!.older = node.older
+            nodes[node.newer].older = node.older
         } else {
             newest = node.older
         }
-        nodes[id.index]!.older = .none
-        nodes[id.index]!.newer = .none
-        nodes[id.index]!.isListed = false
+        nodes[id].older = .none
+        nodes[id].newer = .none
+        nodes[id].isListed = false
     }
 }

@@ -1,5 +1,6 @@
 import Encoding
 import Foundation
+import Grammar
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
@@ -8,17 +9,19 @@ import Logging
 import NIOCore
 import Synchronization
 
-/// Answers requests: what every endpoint needs, in one place.
-final class Desk: Sendable {
+/// Handles the requests of the OpenAI API: what every endpoint needs, in one place.
+final class OpenAIService: Sendable {
     let text: ModelText
     let router: any RequestRouter
     let limits: ServiceLimits
+    let grammars: CompiledGrammars
     let log: Logger
     let metrics = ServiceMetrics()
     let connections = ConnectionTable()
-    let seats: SeatCounter
+    let permits: PermitPool
     let shapes: RequestShapes
-    let structure: TextStructure
+    /// Special tokens that the parser of answers reads.
+    let structureTokens: Set<Int>
     private let created = Int(Date().timeIntervalSince1970)
     private let ids: Mutex<UInt64>
     private let isDraining = Mutex(false)
@@ -28,14 +31,18 @@ final class Desk: Sendable {
     /// How long a probe may take before the engines count as stuck.
     private static let probeLimit = Duration.seconds(5)
 
-    init(text: ModelText, router: any RequestRouter, limits: ServiceLimits, log: Logger) {
+    init(
+        text: ModelText, router: any RequestRouter, limits: ServiceLimits,
+        grammars: CompiledGrammars, log: Logger
+    ) {
         self.text = text
         self.router = router
         self.limits = limits
+        self.grammars = grammars
         self.log = log
-        seats = SeatCounter(limit: limits.generations)
+        permits = PermitPool(limit: limits.generations)
         shapes = RequestShapes(limits: limits, vocabularySize: text.vocabularySize)
-        structure = text.structure
+        structureTokens = AnswerParser.structureTokens(of: text.tokenizer)
         // Ids of two coordinators in a row differ, so that a late event of the first finds nothing.
         ids = Mutex(UInt64(Date().timeIntervalSince1970) << 24)
     }
@@ -97,10 +104,11 @@ final class Desk: Sendable {
             type: "invalid_request_error")
     }
 
-    /// Sends requests to the engines, after the checks that do not depend on an endpoint.
-    func launch(_ requests: [GenerationRequest]) async throws -> Flight {
+    /// Submits requests to the engines, after the checks that do not depend on an endpoint.
+    func submit(_ requests: [GenerationRequest]) async throws -> RequestStreams {
         if isDraining.withLock({ $0 }) { throw ServingError.draining }
-        return try await Flight(requests, router: router, seat: seats.take(requests.count))
+        return try await RequestStreams(
+            requests, router: router, permit: permits.acquire(requests.count))
     }
 
     /// A salt that keeps the prefixes of different callers' secrets apart.
@@ -111,7 +119,7 @@ final class Desk: Sendable {
     }
 }
 
-extension Desk {
+extension OpenAIService {
     /// 200 if a step advanced lately; else a probe of one token must, in time.
     func health() async -> Response {
         if isDraining.withLock({ $0 }) { return Self.status("draining", .serviceUnavailable) }
@@ -154,11 +162,11 @@ extension Desk {
 
     func version() -> Response { .json(["version": .string(ServingVersion.current)]) }
 
-    func load() -> Response { .json(["server_load": .number(seats.count)]) }
+    func load() -> Response { .json(["server_load": .number(permits.count)]) }
 
     func metricsText() async -> Response {
         let text = metrics.text(
-            await router.statistics(), connections: connections.count, generations: seats.count)
+            await router.statistics(), connections: connections.count, generations: permits.count)
         return Response(
             status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
             body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
@@ -219,6 +227,6 @@ extension Desk {
 
 /// What this build calls itself.
 public enum ServingVersion {
-    /// The version, as `/version` tells it.
+    /// The version that `/version` answers.
     public static let current = "0.1.0"
 }

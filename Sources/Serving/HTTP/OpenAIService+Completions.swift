@@ -17,7 +17,7 @@ struct CompletionPlan: Sendable {
     let texts: [Text]
 }
 
-extension Desk {
+extension OpenAIService {
     /// Tokens generated when a completion does not say: what the API has always done.
     private static let defaultCompletionTokens = 16
 
@@ -79,7 +79,7 @@ extension Desk {
     }
 
     private func answer(
-        _ plan: CompletionPlan, _ reader: FlightReader, _ writer: AnswerWriter
+        _ plan: CompletionPlan, _ reader: RequestStreamReader, _ writer: AnswerWriter
     ) async throws -> Response {
         var reader = reader
         var progress = progress(plan)
@@ -106,7 +106,7 @@ extension Desk {
     }
 
     private func stream(
-        _ plan: CompletionPlan, _ reader: FlightReader, _ writer: AnswerWriter,
+        _ plan: CompletionPlan, _ reader: RequestStreamReader, _ writer: AnswerWriter,
         into stream: inout EventStreamWriter
     ) async throws {
         var reader = reader

@@ -14,7 +14,7 @@ struct ChatPlan: Sendable {
     let requests: [GenerationRequest]
 }
 
-extension Desk {
+extension OpenAIService {
     /// `POST /v1/chat/completions`.
     func chat(_ request: Request, _ caller: Caller) async throws -> Response {
         let body = try await body(request, caller, shapes.chat)
@@ -55,14 +55,15 @@ extension Desk {
         let rendered = text.render(
             body["messages"]?.array?.map { ChatMessage($0) } ?? [], tools: tools, thinks: thinks)
         var prompt = rendered.ids(text.tokenizer)
-        if let named { prompt += beginning(ofCall: named.name) }
+        if let named {
+            prompt += AnswerParser.beginning(ofCall: named.name, text.tokenizer)
+        }
         let requests = try self.requests(fields, prompt: prompt) {
             $0.topLogprobs = chat.topLogprobs
         }
         return ChatPlan(
             fields: fields, chat: chat, form: form, prompt: prompt,
-            beginsThinking: rendered.text.hasSuffix(AnswerParser.beginThinking)
-                || rendered.text.hasSuffix(AnswerParser.beginThinking + "\n"),
+            beginsThinking: AnswerParser.isThinking(atEndOf: rendered.text),
             requests: requests)
     }
 
@@ -72,7 +73,9 @@ extension Desk {
         _ adjust: (inout GenerationRequest) -> Void
     ) throws -> [GenerationRequest] {
         if let constraint = fields.constraint {
-            try ServingError.constraining { () throws(GrammarError) in try constraint.check() }
+            try ServingError.constraining { () throws(GrammarError) in
+                try grammars.check(constraint)
+            }
         }
         let seed = UInt64.random(in: 0 ..< 1 << 53)
         return try (0 ..< fields.choices).map { index in
@@ -94,31 +97,13 @@ extension Desk {
         return #"{"anyOf":["# + options.joined(separator: ",") + "]}"
     }
 
-    /// The tokens with which a model begins a call, so that only its arguments are generated.
-    private func beginning(ofCall name: String) -> [Int] {
-        var ids: [Int] = []
-        let parts = [
-            AnswerParser.beginCalls, AnswerParser.beginCall, "function", AnswerParser.separator,
-            "\(name)\n```json\n",
-        ]
-        for part in parts {
-            if let id = text.tokenizer.id(of: part) {
-                ids.append(id)
-            } else {
-                ids += text.tokenizer.encode(
-                    part, addSpecialTokens: false, recogniseAddedTokens: false)
-            }
-        }
-        return ids
-    }
-
     private func answers(
         _ plan: ChatPlan, _ writer: AnswerWriter
     ) -> [(progress: TextProgress, answer: ChatAnswer)] {
         plan.requests.indices.map { index in
             let assembler = TextAssembler(
                 text.tokenizer, stops: plan.fields.stopStrings,
-                skipsSpecialTokens: plan.fields.skipsSpecialTokens, kept: structure.kept)
+                skipsSpecialTokens: plan.fields.skipsSpecialTokens, kept: structureTokens)
             return (
                 TextProgress(assembler, metrics: metrics),
                 ChatAnswer(
@@ -129,7 +114,7 @@ extension Desk {
     }
 
     private func answer(
-        _ plan: ChatPlan, _ reader: FlightReader, _ writer: AnswerWriter
+        _ plan: ChatPlan, _ reader: RequestStreamReader, _ writer: AnswerWriter
     ) async throws -> Response {
         var reader = reader
         var answers = answers(plan, writer)
@@ -149,7 +134,7 @@ extension Desk {
     }
 
     private func stream(
-        _ plan: ChatPlan, _ reader: FlightReader, _ writer: AnswerWriter,
+        _ plan: ChatPlan, _ reader: RequestStreamReader, _ writer: AnswerWriter,
         into stream: inout EventStreamWriter
     ) async throws {
         var reader = reader

@@ -3,10 +3,10 @@
 ///
 /// A step that is split reads the weights twice: cheap where a step computes for long (prompts,
 /// many streams), dear where reading is all it does (a few streams). So steps of about the same
-/// size are timed both ways, and the faster way is taken, with a look at the other now and then.
-/// The ranks measure the same steps and look at the same step numbers; where they still differ,
-/// all split when any wants to.
-struct OverlapChoice {
+/// size are timed both ways, and the faster way is taken; the other is explored now and then.
+/// The ranks measure the same steps and explore at the same step numbers. Where they still differ,
+/// all ranks split a step when any rank wants to.
+struct OverlapTuner {
     /// What is known of steps with 2^n to 2^(n+1) - 1 tokens.
     private struct Size {
         /// Seconds per token, whole and split.
@@ -20,7 +20,7 @@ struct OverlapChoice {
     let threshold: Double
     private var sizes = [Size](repeating: Size(), count: Int.bitWidth)
 
-    /// Steps between two looks at the way that is not taken.
+    /// Steps between two explorations of the way that is not taken.
     private static let period: UInt64 = 64
     /// How much a new time counts; a step that was disturbed is forgotten after a few more.
     private static let weight = 0.25

@@ -34,14 +34,12 @@ public struct TextEvaluation: Sendable {
         guard tokens.count > 1 else {
             throw ModelError.request("\(tokens.count) tokens; a next one needs at least 2")
         }
-        let window = min(model.contextLimit, cache.freeCount * cache.blockTokens)
+        let window = min(model.contextLimit, cache.blockCount * cache.blockTokens)
         for start in stride(from: 0, to: tokens.count, by: window) {
             let end = min(start + window, tokens.count)
-            var blocks: [BlockID] = []
-            _ = cache.extend(&blocks, tokens: end - start)
-            defer { for block in blocks { cache.release(block) } }
             try show(
-                Array(tokens[start ..< end]), model, cache, blocks, chunk: chunk, observe)
+                Array(tokens[start ..< end]), model, cache, cache.blocks(tokens: end - start),
+                chunk: chunk, observe)
         }
     }
 

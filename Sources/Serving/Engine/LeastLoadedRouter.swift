@@ -2,30 +2,14 @@ import Foundation
 import Synchronization
 public import Topology
 
-/// What travels from the front door to an engine elsewhere.
-enum EngineCommand: Codable, Hashable, Sendable {
-    case submit(GenerationRequest)
-    case cancel(RequestID)
-    /// Say what the engine does now.
-    case askStatistics
-}
-
-/// What travels back.
-enum EngineMessage: Codable, Hashable, Sendable {
-    case reports([EngineReport])
-    case statistics(EngineStatistics)
-    /// What the rank is, before anything else.
-    case place(EnginePlace)
-}
-
 /// Takes requests to the engines of several ranks, through whatever carries bytes to them.
 ///
-/// A request goes to the rank with the fewest under way, the lowest of equals; to a spare rank only
-/// when the others are full.
-public final class RemoteRouter: RequestRouter {
+/// A request goes to the rank with the fewest under way, the lowest of equals. A spare rank gets
+/// requests when the others are full.
+public final class LeastLoadedRouter: RequestRouter {
     private struct State {
         var statistics: [EngineStatistics?]
-        var places: [EnginePlace]
+        var capacities: [EngineCapacity]
         /// Statistics received, all ranks together.
         var received = 0
         var lost: [Int: String] = [:]
@@ -47,7 +31,7 @@ public final class RemoteRouter: RequestRouter {
         state = Mutex(
             State(
                 statistics: Array(repeating: nil, count: rankCount),
-                places: Array(repeating: EnginePlace(runningLimit: .max), count: rankCount)))
+                capacities: Array(repeating: EngineCapacity(runningLimit: .max), count: rankCount)))
     }
 
     public func submit(
@@ -59,7 +43,7 @@ public final class RemoteRouter: RequestRouter {
         let stream = streams.open(request.id, rank: rank) { [send] in
             Self.withdraw(request.id, from: rank, send)
         }
-        // Who came between the look above and the end of the job would wait for nobody.
+        // The job may have ended since the check above: nothing would end this stream.
         if let refusal { streams.fail(rank: rank, refusal) }
         send(Rank(rawValue: rank), Array(payload))
         return stream
@@ -77,8 +61,8 @@ public final class RemoteRouter: RequestRouter {
     private func choose(_ load: [Int]) -> Int {
         let open = state.withLock { state in
             load.indices.filter { rank in
-                let place = state.places[rank]
-                return !place.isSpare && load[rank] < place.runningLimit
+                let capacity = state.capacities[rank]
+                return !capacity.isSpare && load[rank] < capacity.runningLimit
                     && (state.statistics[rank]?.waiting ?? 0) == 0
             }
         }
@@ -117,9 +101,9 @@ public final class RemoteRouter: RequestRouter {
                 $0.statistics[rank.rawValue] = statistics
                 $0.received += 1
             }
-        case .place(let place):
+        case .capacity(let capacity):
             guard (0 ..< rankCount).contains(rank.rawValue) else { return }
-            state.withLock { $0.places[rank.rawValue] = place }
+            state.withLock { $0.capacities[rank.rawValue] = capacity }
         }
     }
 
@@ -132,7 +116,7 @@ public final class RemoteRouter: RequestRouter {
         }
     }
 
-    /// Ends every request with the reason, which whoever comes later is told too.
+    /// Ends every request with the reason, and refuses later ones with it.
     public func close(reason: String) {
         state.withLock { $0.closed = $0.closed ?? reason }
         for rank in 0 ..< rankCount { streams.fail(rank: rank, .unavailable(message: reason)) }
@@ -148,79 +132,5 @@ public final class RemoteRouter: RequestRouter {
         do {
             send(Rank(rawValue: rank), Array(try JSONEncoder().encode(command)))
         } catch { preconditionFailure("a command does not encode: \(error)") }
-    }
-}
-
-/// An engine's end of the way to a front door elsewhere.
-public final class EngineEndpoint: Sendable {
-    private let engine: Engine
-    private let send: @Sendable ([UInt8]) throws -> Void
-    private let lastStatistics = Mutex<ContinuousClock.Instant?>(nil)
-
-    /// How often the front door is told what the engine does, at most.
-    private static let statisticsInterval = Duration.milliseconds(500)
-
-    /// Joins an engine to whatever carries bytes to the front door, which is told its place.
-    ///
-    /// Pass `report` to its `run`.
-    public init(
-        _ engine: Engine, place: EnginePlace,
-        send: @escaping @Sendable ([UInt8]) throws -> Void
-    ) {
-        self.engine = engine
-        self.send = send
-        give(.place(place))
-    }
-
-    /// Takes what the front door sent.
-    ///
-    /// - Throws: `DecodingError` for bytes that no router of this version sends.
-    public func receive(_ payload: [UInt8]) throws {
-        switch try JSONDecoder().decode(EngineCommand.self, from: Data(payload)) {
-        case .submit(let request): engine.submit(request)
-        case .cancel(let id): engine.cancel(id)
-        case .askStatistics: sendStatistics()
-        }
-    }
-
-    /// Sends an engine's reports, and now and then its statistics.
-    public func report(_ reports: [EngineReport]) {
-        deliver(reports)
-        let isDue = lastStatistics.withLock { last in
-            let now = ContinuousClock.now
-            if let last, last + Self.statisticsInterval > now { return false }
-            last = now
-            return true
-        }
-        if isDue { sendStatistics() }
-    }
-
-    /// Sends the engine's statistics now.
-    public func sendStatistics() { give(.statistics(engine.statistics)) }
-
-    /// Sends reports together, else each alone; a request whose report cannot travel fails by it,
-    /// so that nobody waits for what was dropped.
-    private func deliver(_ reports: [EngineReport]) {
-        do {
-            try encodeAndSend(.reports(reports))
-        } catch {
-            guard let only = reports.first, reports.count == 1 else {
-                for report in reports { deliver([report]) }
-                return
-            }
-            engine.cancel(only.id)
-            let failure = ServingError.engine(message: "an answer cannot travel: \(error)")
-            give(.reports([EngineReport(id: only.id, event: .failed(failure))]))
-        }
-    }
-
-    private func encodeAndSend(_ message: EngineMessage) throws {
-        try send(Array(JSONEncoder().encode(message)))
-    }
-
-    private func give(_ message: EngineMessage) {
-        // Whoever waits for the answer learns of a cut connection from the control plane, which
-        // names the rank; here there is nobody to tell.
-        do { try encodeAndSend(message) } catch { return }
     }
 }

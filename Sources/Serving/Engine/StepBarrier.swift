@@ -1,26 +1,26 @@
 public import Topology
 public import Transport
 
-/// What the ranks want of a step.
+/// What a rank wants of a step.
 ///
-/// Each tells the others, and all do what any of them wants.
-struct StepWishes: OptionSet, Hashable, Sendable {
+/// Every rank sends its request to all others, and all ranks do what any rank wants.
+struct StepRequest: OptionSet, Hashable, Sendable {
     let rawValue: UInt8
     /// Two micro-batches, so that one computes while the other's tokens travel.
-    static let overlap = StepWishes(rawValue: 1)
+    static let overlap = StepRequest(rawValue: 1)
     /// A pass of the MTP block.
-    static let draft = StepWishes(rawValue: 2)
+    static let draft = StepRequest(rawValue: 2)
 }
 
 /// Lets all ranks perform the same steps, and lets ranks without work sleep.
 ///
 /// A rank that has work begins a step by telling every rank what it wants; a sleeping rank wakes,
-/// and joins. One signal word per rank holds the epoch, the step's number and the wishes, from the
+/// and joins. One signal word per rank holds the epoch, the step's number and the request, from the
 /// top down, so it only grows.
 ///
 /// 1. A rank begins step s + 1 only after all living ranks have begun step s.
 /// 2. All ranks of a step are in one epoch.
-public final class StepAgreement: @unchecked Sendable {
+public final class StepBarrier: @unchecked Sendable {
     // Safe because: `window` may be signalled from any thread, `wakes` is guarded by the fabric's
     // own atomics through `signal`, and all else is used by the engine's thread alone.
     private let fabric: any Fabric
@@ -99,15 +99,15 @@ public final class StepAgreement: @unchecked Sendable {
     ///
     /// - Returns: What the ranks together want of it.
     /// - Throws: `ServingError.engine` if a rank is in another epoch.
-    func begin(_ wishes: StepWishes, in map: ExpertMap) throws -> StepWishes {
+    func begin(_ request: StepRequest, in map: ExpertMap) throws -> StepRequest {
         step = nextStep(in: map)
         epoch = map.epoch
         let least = word(step, in: map)
         for rank in others(in: map) {
             try window.signal(
-                fabric.rank.rawValue, of: rank, value: least | UInt64(wishes.rawValue))
+                fabric.rank.rawValue, of: rank, value: least | UInt64(request.rawValue))
         }
-        var all = wishes
+        var all = request
         let deadline = Deadline(limit, "step")
         for rank in others(in: map) {
             let theirs = try window.wait(
@@ -117,7 +117,7 @@ public final class StepAgreement: @unchecked Sendable {
                     message: "\(rank) began a step in epoch \(theirs >> 48), this rank began "
                         + "step \(step) in epoch \(map.epoch)")
             }
-            all.formUnion(StepWishes(rawValue: UInt8(theirs & 0xFF)))
+            all.formUnion(StepRequest(rawValue: UInt8(theirs & 0xFF)))
         }
         return all
     }

@@ -1,0 +1,61 @@
+/// What one request, and all of them together, may ask of the server.
+public struct ServiceLimits: Codable, Hashable, Sendable {
+    /// Bytes of a request's body.
+    public var bodyBytes = 8 << 20
+    /// Bytes of all header fields of a request.
+    public var headerBytes = 32 << 10
+    /// Tokens of a prompt; the model's context is a further limit.
+    public var promptTokens = 1 << 20
+    /// Prompts in one completion request.
+    public var prompts = 256
+    /// Texts generated for one prompt (`n`).
+    public var choices = 128
+    /// Messages of a chat.
+    public var messages = 4096
+    /// Tools a chat may name.
+    public var tools = 128
+    /// Strings, or tokens, that end a text.
+    public var stopStrings = 64
+    /// Characters of a stop string.
+    public var stopLength = 256
+    /// Tokens whose logits a request may shift.
+    public var logitBiases = 1024
+    /// Alternatives reported per token.
+    public var topLogprobs = 20
+    /// Open connections; further ones wait in the listen queue.
+    public var connections = 4096
+    /// Generations under way at once, waiting ones included.
+    public var generations = 1024
+    /// Seconds a client may take to send a request, or leave a connection idle.
+    public var idleSeconds = 60
+    /// Seconds a reader may stand still in the middle of a stream.
+    public var writeSeconds = 30
+    /// Seconds that generations under way get to finish after SIGTERM.
+    public var drainSeconds = 30
+
+    /// The defaults.
+    public init() {}
+
+    /// Checks every value against its limit.
+    ///
+    /// - Throws: `ServingError.configuration` naming the setting.
+    func validate() throws(ServingError) {
+        let day = 86400
+        try Setting.check("limits.bodyBytes", bodyBytes, 1, 1 << 30)
+        try Setting.check("limits.headerBytes", headerBytes, 1 << 10, 1 << 20)
+        try Setting.check("limits.promptTokens", promptTokens, 1, 1 << 24)
+        try Setting.check("limits.prompts", prompts, 1, 1 << 16)
+        try Setting.check("limits.choices", choices, 1, 1 << 16)
+        try Setting.check("limits.messages", messages, 1, 1 << 20)
+        try Setting.check("limits.tools", tools, 0, 1 << 16)
+        try Setting.check("limits.stopStrings", stopStrings, 0, 1 << 16)
+        try Setting.check("limits.stopLength", stopLength, 1, 1 << 16)
+        try Setting.check("limits.logitBiases", logitBiases, 0, 1 << 20)
+        try Setting.check("limits.topLogprobs", topLogprobs, 0, 1 << 16)
+        try Setting.check("limits.connections", connections, 1, 1 << 20)
+        try Setting.check("limits.generations", generations, 1, 1 << 20)
+        try Setting.check("limits.idleSeconds", idleSeconds, 1, day)
+        try Setting.check("limits.writeSeconds", writeSeconds, 1, day)
+        try Setting.check("limits.drainSeconds", drainSeconds, 0, day)
+    }
+}

@@ -1,0 +1,146 @@
+import Grammar
+import Models
+
+/// One rank's engine without its thread: requests and steps in, reports out.
+///
+/// A step is `prepare`, then `step` with what the ranks agreed on, then `note` with the time it
+/// took; the plan of the step travels between them as a value.
+///
+/// 1. Every request that was taken ends with exactly one `finished` or `failed`.
+final class BatchingEngine {
+    let configuration: EngineConfiguration
+    let network: any SequenceNetwork
+    private let vocabulary: () -> ConstraintVocabulary?
+    private let grammars: GrammarCache
+    var scheduler: Scheduler
+    var active: [RequestID: ActiveRequest] = [:]
+    var totals = EngineStatistics()
+    private(set) var reports: [EngineReport] = []
+    private(set) var overlapping: OverlapTuner
+    private(set) var drafting = DraftTuner()
+
+    init(
+        _ network: any SequenceNetwork, configuration: EngineConfiguration,
+        compiled: CompiledGrammars = CompiledGrammars(),
+        vocabulary: @escaping () -> ConstraintVocabulary? = { nil }
+    ) {
+        self.network = network
+        self.configuration = configuration
+        self.vocabulary = vocabulary
+        grammars = GrammarCache(compiled: compiled)
+        overlapping = OverlapTuner(threshold: configuration.overlapThreshold)
+        scheduler = Scheduler(
+            limits: Scheduler.Limits(
+                running: min(configuration.runningLimit, configuration.stepTokens),
+                waiting: configuration.waitingLimit, stepTokens: configuration.stepTokens,
+                promptTokensBesideStreams: configuration.promptTokensBesideStreams),
+            blockCount: network.blockCount, blockTokens: network.blockTokens,
+            usesPrefixCache: configuration.usesPrefixCache)
+    }
+
+    // MARK: Requests
+
+    /// Takes a request.
+    ///
+    /// What is wrong with it is reported as its failure.
+    func submit(_ request: GenerationRequest) {
+        do throws(ServingError) {
+            try request.check(for: network)
+            let state = try ActiveRequest(request, grammars: grammars, vocabulary: vocabulary)
+            try scheduler.submit(request)
+            active[request.id] = state
+        } catch {
+            report(request.id, .failed(error))
+        }
+    }
+
+    /// Withdraws a request.
+    func cancel(_ id: RequestID) {
+        guard let state = active[id] else { return }
+        end(id, .finished(.cancelled, state.usage))
+    }
+
+    /// Ends every request with an error.
+    func failAll(_ error: ServingError) {
+        for id in active.keys.sorted() { end(id, .failed(error)) }
+    }
+
+    /// Takes what was reported since the last call.
+    func takeReports() -> [EngineReport] {
+        defer { reports = [] }
+        return reports
+    }
+
+    func report(_ id: RequestID, _ event: GenerationEvent) {
+        reports.append(EngineReport(id: id, event: event))
+    }
+
+    func end(_ id: RequestID, _ event: GenerationEvent) {
+        active[id] = nil
+        scheduler.remove(id)
+        report(id, event)
+    }
+
+    // MARK: Steps
+
+    /// Decides what the next step computes, if there is anything to compute.
+    func prepare() -> NextStep {
+        let planned = scheduler.plan()
+        var plan = StepPlan(entries: constrain(planned))
+        guard !plan.entries.isEmpty else { return planned.isEmpty ? .idle : .planAgain }
+        if configuration.overlaps, network.sharesExperts,
+            overlapping.splits(tokens: plan.tokenCount, step: totals.steps)
+        {
+            plan.request.insert(.overlap)
+        }
+        plan.drafts = canDraft(plan.entries)
+        if plan.drafts, !network.draftsAlone { plan.request.insert(.draft) }
+        return .step(plan)
+    }
+
+    /// Performs one step together with the other ranks.
+    ///
+    /// - Parameter agreed: What the ranks together want of the step.
+    /// - Returns: How many tokens this rank generated.
+    func step(_ plan: StepPlan, _ agreed: StepRequest) throws -> Int {
+        let keepsHidden = plan.drafts || agreed.contains(.draft)
+        var results: [EntryResult] = []
+        if agreed.contains(.overlap) {
+            let (first, second) = StepEntry.halves(of: plan.entries)
+            let (a, b) = try network.forward(
+                chunks(first), chunks(second), keepsHidden: keepsHidden)
+            results = choose(first, a) + choose(second, b)
+        } else {
+            results = choose(
+                plan.entries, try network.forward(chunks(plan.entries), keepsHidden: keepsHidden))
+        }
+        let drafts = keepsHidden ? try draft(results) : [:]
+        for result in results { settle(result, draft: drafts[result.entry.id]) }
+        count(plan)
+        return results.reduce(0) { $0 + $1.newTokens.count }
+    }
+
+    /// Learns how long a step took, with micro-batches or without, with drafts or without.
+    func note(_ plan: StepPlan, _ agreed: StepRequest, _ time: StepTime, newTokens: Int) {
+        let seconds = time.total - time.stepWait
+        overlapping.note(
+            tokens: plan.tokenCount, seconds: seconds, exposed: time.exposed - time.skew,
+            wasSplit: agreed.contains(.overlap))
+        drafting.note(
+            streams: plan.streamCount, seconds: seconds, tokens: newTokens,
+            drafted: plan.drafts || agreed.contains(.draft))
+    }
+
+    /// Records in the scheduler how far a sequence got, and ends it if its text ended.
+    private func settle(_ result: EntryResult, draft: Int?) {
+        let id = result.entry.id
+        guard let state = active[id] else { return }
+        if let failure = result.failure { return end(id, .failed(failure)) }
+        scheduler.advance(
+            id, computed: result.computed, newTokens: result.newTokens,
+            drafts: draft.map { [$0] } ?? [])
+        if result.entry.reachesEnd, let reason = state.finish {
+            end(id, .finished(reason, state.usage))
+        }
+    }
+}

@@ -1,0 +1,90 @@
+import Checkpoints
+import Cluster
+import Foundation
+import Logging
+import Serving
+import Topology
+import Transport
+
+/// One rank of a job that serves: connect, load, warm up, answer.
+final class ServingProcess {
+    private let job: JobConfiguration
+    private let rank: Rank
+    private let link: ControlLink
+    private let log: Logger
+    /// Of this node, as found before anything binds threads to some of them.
+    private let cores = ProcessInfo.processInfo.activeProcessorCount
+
+    init(_ job: JobConfiguration, rank: Rank, link: ControlLink, log: Logger) {
+        self.job = job
+        self.rank = rank
+        self.link = link
+        self.log = log
+    }
+
+    /// Returns when the job is over.
+    func run() throws {
+        let fabric = try connect()
+        defer { fabric.close() }
+        let link = link
+        let serving = try ServingRank(try configuration(), fabric: fabric) { phase in
+            switch phase {
+            case .load(nil): link.enter(.load)
+            case .load(let progress?):
+                link.report(
+                    PhaseProgress(
+                        doneBytes: progress.loadedBytes, totalBytes: progress.totalBytes,
+                        elapsed: progress.elapsed))
+            case .warmUp: link.enter(.warmUp)
+            case .ready: link.enter(.ready)
+            }
+        }
+        log.info("loaded \(serving.weightByteCount) bytes of weights")
+        try answer(serving)
+    }
+
+    private func connect() throws -> any Fabric {
+        var configuration = FabricConfiguration(
+            rank: rank, rankCount: job.ranks,
+            transport: FabricConfiguration.Transport(rawValue: job.transport) ?? .auto,
+            device: job.device.isEmpty ? nil : job.device)
+        configuration.joinLimit = .seconds(job.deadlines.connectSeconds)
+        configuration.silenceLimit = .seconds(job.deadlines.silenceSeconds)
+        configuration.threadsPerRank = job.threads
+        let fabric = try makeFabric(configuration, exchange: ControlExchange(link, rank: rank))
+        for other in fabric.ranks where other != rank {
+            log.info("\(other) is reached by \(fabric.path(to: other))")
+        }
+        return fabric
+    }
+
+    /// What the job says of each of its ranks.
+    private func configuration() throws -> ServingRankConfiguration {
+        var configuration = ServingRankConfiguration(directory: job.model)
+        configuration.engine = try job.engine.applied(to: EngineConfiguration(), section: "engine")
+        configuration.cacheTokens = job.limits.cacheTokens
+        configuration.contextTokens = job.limits.contextTokens > 0 ? job.limits.contextTokens : nil
+        configuration.threads = job.threads
+        configuration.cores = cores
+        configuration.stepLimit = .seconds(job.deadlines.stepSeconds)
+        return configuration
+    }
+
+    private func answer(_ serving: ServingRank) throws {
+        let link = link
+        let log = log
+        let engine = serving.engine
+        let endpoint = EngineEndpoint(engine, capacity: serving.capacity) { try link.send($0) }
+        let rates = StatisticsRates()
+        link.reportStatistics { rates.statistics(engine.statistics) }
+        link.onPayload { payload in
+            do {
+                try endpoint.receive(payload)
+            } catch {
+                log.error("the coordinator sent what is no command: \(error)")
+            }
+        }
+        link.onEnd { _ in engine.stop() }
+        try serving.run { endpoint.report($0) }
+    }
+}
