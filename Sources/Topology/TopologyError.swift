@@ -13,3 +13,8 @@ public enum TopologyError: Error, Equatable, CustomStringConvertible {
         }
     }
 }
+
+extension TopologyError: ProgramError {
+    /// Bad input: files and tables come from the user.
+    public var exitStatus: ExitStatus { .badInput }
+}

@@ -16,7 +16,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
             apus launch starts it. By hand, in any order with the workers:
 
               APUS_TOKEN=... apus-coordinator --job job.yaml
-            """)
+            """,
+        version: "apus-coordinator \(ApusVersion.current)")
 
     @Option(help: "The job file; the same on every rank.") var job: String
     @Option(help: "The job's folder, to write down where we listen.") var folder: String?
@@ -32,7 +33,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
         } catch {
             guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
             StandardStream.error.say(fullMessage(for: error) + "\n")
-            Foundation.exit(2)
+            Foundation.exit(ExitStatus.badInput.code)
         }
     }
 
@@ -41,12 +42,12 @@ struct CoordinatorProgram: AsyncParsableCommand {
         let log = Logger(label: "coordinator")
         do {
             let end = try await served(log)
-            if end.exitCode != 0 { throw ExitCode(end.exitCode) }
+            if end.exitStatus != .done { throw ExitCode(end.exitStatus.code) }
         } catch let error as ExitCode {
             throw error
         } catch {
             log.error("\(error)")
-            throw ExitCode((error as? ClusterError)?.exitCode ?? 1)
+            throw ExitCode(ExitStatus(of: error).code)
         }
     }
 

@@ -37,7 +37,7 @@ final class TrainingProcess: @unchecked Sendable {
         // A step has no place to stop in; what is on disk is a whole checkpoint at any moment.
         link.onEnd { end in
             log.notice("\(end)")
-            _exit(end.exitCode)
+            _exit(end.exitStatus.code)
         }
         let exchange = ControlExchange(link, rank: rank)
         let fabric = try makeFabric(fabricConfiguration(rank, configuration.ranks), exchange)

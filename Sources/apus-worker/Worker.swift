@@ -17,7 +17,8 @@ struct Worker: ParsableCommand {
             apus launch starts workers. By hand, in any order with the coordinator:
 
               APUS_TOKEN=... apus-worker --job job.yaml --rank 2 --coordinator 10.0.0.1:7000
-            """)
+            """,
+        version: "apus-worker \(ApusVersion.current)")
 
     @Option(help: "The job file; the same on every rank.") var job: String
     @Option(help: "The rank, from 0.") var rank: Int
@@ -33,7 +34,7 @@ struct Worker: ParsableCommand {
         } catch {
             guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
             StandardStream.error.say(fullMessage(for: error) + "\n")
-            Foundation.exit(2)
+            Foundation.exit(ExitStatus.badInput.code)
         }
     }
 
@@ -46,14 +47,15 @@ struct Worker: ParsableCommand {
                 // The coordinator hears of it too and ends the job in order; if it is gone as
                 // well, nobody else will.
                 Thread.sleep(forTimeInterval: 5)
-                Glibc.exit(3)
+                Glibc.exit(ExitStatus.lost.code)
             }
         }
         do {
             try joined(log)
         } catch {
             log.error("\(error)")
-            throw ExitCode(exitCode(of: error))
+            // What the coordinator does not judge stopped this rank before it could begin.
+            throw ExitCode(ExitStatus(of: error, otherwise: .badInput).code)
         }
     }
 
@@ -72,7 +74,11 @@ struct Worker: ParsableCommand {
                 joinLimit: .seconds(deadlines.joinSeconds),
                 silenceLimit: .seconds(2 * deadlines.silenceSeconds)))
         defer { link.close() }
-        log.info("joined \(endpoint.text), epoch \(link.welcome.epoch)")
+        log.info(
+            """
+            joined \(endpoint.text), apus-coordinator \(link.welcome.version), \
+            epoch \(link.welcome.epoch)
+            """)
         let rank = Rank(rawValue: rank)
         var training: TrainingProcess?
         defer { training?.close() }
@@ -106,14 +112,5 @@ struct Worker: ParsableCommand {
             throw ClusterError.badInput("APUS_TOKEN is not set: the secret of the job")
         }
         return try ControlToken(text)
-    }
-
-    private func exitCode(of error: any Error) -> Int32 {
-        switch error {
-        case let error as ClusterError: error.exitCode
-        case is TransportError: 3
-        case let error as TrainingError: error.exitCode
-        default: 2
-        }
     }
 }

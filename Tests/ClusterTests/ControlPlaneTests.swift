@@ -136,7 +136,7 @@ import Topology
             }
         }
         #expect("\(error!)".contains("model digest differs: the coordinator has m"))
-        #expect(error?.exitCode == 2)
+        #expect(error?.exitStatus == .badInput)
         await coordinator.close()
     }
 
@@ -170,7 +170,7 @@ import Topology
             }
         }
         #expect("\(error!)".contains("rank 1 was lost in phase connect, epoch 1"))
-        #expect(error?.exitCode == 3)
+        #expect(error?.exitStatus == .lost)
         links[0].close()
         await coordinator.close()
     }
@@ -186,7 +186,7 @@ import Topology
                     silenceLimit: .seconds(3)), handlers: .init(), log: Logger(label: "test"))
         }
         #expect("\(error!)".contains("127.0.0.1:\(port) cannot be listened on"))
-        #expect(error?.exitCode == 2)
+        #expect(error?.exitStatus == .badInput)
         await coordinator.close()
     }
 }

@@ -47,7 +47,7 @@ import Testing
         }
         #expect("\(error!)".hasPrefix("bad.yaml: "))
         #expect("\(error!)".contains(words))
-        #expect(error?.exitCode == 2)
+        #expect(error?.exitStatus == .badInput)
     }
 
     @Test func `the digest ignores where a node keeps the model, and nothing that ranks share`()

@@ -57,6 +57,10 @@ import Topology
             JobIdentity(protocolVersion: 9, build: "b", modelDigest: "m", configDigest: "c"),
             "protocol version"
         ),
+        (
+            JobIdentity(version: "0.0.9", build: "b", modelDigest: "m", configDigest: "c"),
+            "version"
+        ),
         (JobIdentity(build: "x", modelDigest: "y", configDigest: "c"), "build"),
         (JobIdentity(build: "b", modelDigest: "y", configDigest: "z"), "model digest"),
         (JobIdentity(build: "b", modelDigest: "m", configDigest: "z"), "config digest"),
@@ -86,7 +90,7 @@ import Topology
         #expect(
             end.description == "rank 1 did not finish phase join within 10.0 s; its last error:"
                 + " refused: build differs: the coordinator has b, the worker has old")
-        #expect(end.exitCode == 3)
+        #expect(end.exitStatus == .lost)
     }
 
     @Test func `a phase has its own time from when the whole job entered it`() {
@@ -158,8 +162,8 @@ import Topology
     }
 
     @Test func `numbers that go wrong in training are no bad input`() {
-        #expect(JobEnd.failed(rank: 0, phase: .train, reason: "NaN").exitCode == 1)
-        #expect(JobEnd.failed(rank: 0, phase: .load, reason: "no file").exitCode == 2)
+        #expect(JobEnd.failed(rank: 0, phase: .train, reason: "NaN").exitStatus == .failed)
+        #expect(JobEnd.failed(rank: 0, phase: .load, reason: "no file").exitStatus == .badInput)
     }
 
     @Test func `an all-gather is delivered to everybody when the last part comes`() {

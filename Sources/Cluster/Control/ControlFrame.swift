@@ -61,11 +61,14 @@ public struct Welcome: Hashable, Codable, Sendable {
     public var epoch: Int
     /// How many ranks the job has.
     public var rankCount: Int
+    /// The coordinator's release.
+    public var version: String
 
     /// States the job.
-    public init(epoch: Int, rankCount: Int) {
+    public init(epoch: Int, rankCount: Int, version: String = ApusVersion.current) {
         self.epoch = epoch
         self.rankCount = rankCount
+        self.version = version
     }
 }
 

@@ -1,11 +1,14 @@
 import Encoding
 public import Foundation
+public import Topology
 
 /// What coordinator and workers must agree on before they work together.
 public struct JobIdentity: Hashable, Codable, Sendable {
     /// The version of the frames on the control plane.
     public var protocolVersion: Int
-    /// The program: its version and a digest of `apus-worker`.
+    /// The release, as `apus --version` prints it.
+    public var version: String
+    /// The program: a digest of `apus-worker`.
     public var build: String
     /// The model folder: configuration, tokenizer and the headers of its weights.
     public var modelDigest: String
@@ -14,10 +17,11 @@ public struct JobIdentity: Hashable, Codable, Sendable {
 
     /// States what this process is about to run.
     public init(
-        protocolVersion: Int = ControlProtocol.version, build: String, modelDigest: String,
-        configDigest: String
+        protocolVersion: Int = ControlProtocol.version, version: String = ApusVersion.current,
+        build: String, modelDigest: String, configDigest: String
     ) {
         self.protocolVersion = protocolVersion
+        self.version = version
         self.build = build
         self.modelDigest = modelDigest
         self.configDigest = configDigest
@@ -27,6 +31,7 @@ public struct JobIdentity: Hashable, Codable, Sendable {
     public func difference(from worker: JobIdentity) -> String? {
         let fields = [
             ("protocol version", "\(protocolVersion)", "\(worker.protocolVersion)"),
+            ("version", version, worker.version),
             ("build", build, worker.build),
             ("model digest", modelDigest, worker.modelDigest),
             ("config digest", configDigest, worker.configDigest),

@@ -16,12 +16,9 @@ extension JobIdentity {
     ) throws(ClusterError) {
         let worker = programs.appending(path: "apus-worker").path(percentEncoded: false)
         self.init(
-            build: "\(Self.productVersion)+\(try Fingerprint.ofFile(worker))",
-            modelDigest: try job.modelDigest(), configDigest: try job.digest())
+            build: try Fingerprint.ofFile(worker), modelDigest: try job.modelDigest(),
+            configDigest: try job.digest())
     }
-
-    /// The release this source is of.
-    public static let productVersion = "0.1.0"
 
     /// The folder of the running program.
     public static var ownFolder: URL {

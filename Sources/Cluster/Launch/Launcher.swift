@@ -222,7 +222,7 @@ public final class Launcher {
         if let end = link.end {
             // The next look ends the watch.
             if end == .stopped, status == 0 { return }
-            if end.exitCode == 3 { throw .ended(end) }
+            if end.exitStatus == .lost { throw .ended(end) }
         }
         let phase = link.snapshot?.members[rank].phase ?? .join
         if status > 128 {
@@ -239,7 +239,11 @@ public final class Launcher {
         _ who: String, _ status: Int32, phase: Phase? = nil, log: String? = nil
     ) -> ClusterError {
         let line = "\(who) \(fate(log ?? who, status, phase))"
-        return status == 2 ? .badInput(line) : status == 3 ? .deadline(line) : .command(line)
+        switch ExitStatus(code: status) {
+        case .badInput: return .badInput(line)
+        case .lost: return .deadline(line)
+        default: return .command(line)
+        }
     }
 
     /// How a child ended, with the last line of its log and where that is.

@@ -34,12 +34,12 @@ public enum JobEnd: Hashable, Codable, Sendable, CustomStringConvertible {
     }
 
     /// What a program that sees this end exits with.
-    public var exitCode: Int32 {
+    public var exitStatus: ExitStatus {
         switch self {
-        case .stopped: 0
+        case .stopped: .done
         // What stops a rank from starting is what it was given; what stops it later is not.
-        case .failed(_, let phase, _): phase >= .ready ? 1 : 2
-        case .lost, .late, .coordinatorLost: 3
+        case .failed(_, let phase, _): phase >= .ready ? .failed : .badInput
+        case .lost, .late, .coordinatorLost: .lost
         }
     }
 }

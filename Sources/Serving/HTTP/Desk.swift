@@ -7,6 +7,7 @@ import Language
 import Logging
 import NIOCore
 import Synchronization
+import Topology
 
 /// Answers requests: what every endpoint needs, in one place.
 final class Desk: Sendable {
@@ -152,7 +153,7 @@ extension Desk {
         .json(["status": .string(word)], status: code)
     }
 
-    func version() -> Response { .json(["version": .string(ServingVersion.current)]) }
+    func version() -> Response { .json(["version": .string(ApusVersion.current)]) }
 
     func load() -> Response { .json(["server_load": .number(seats.count)]) }
 
@@ -215,10 +216,4 @@ extension Desk {
         let tokens = (body["tokens"]?.array ?? []).compactMap(\.integer)
         return .json(["prompt": .string(text.tokenizer.decode(tokens, skipSpecialTokens: false))])
     }
-}
-
-/// What this build calls itself.
-public enum ServingVersion {
-    /// The version, as `/version` tells it.
-    public static let current = "0.1.0"
 }

@@ -94,3 +94,8 @@ extension PlacementError: CustomStringConvertible {
         }
     }
 }
+
+extension PlacementError: ProgramError {
+    /// Bad input: the user chose ranks and model.
+    public var exitStatus: ExitStatus { .badInput }
+}

@@ -87,7 +87,7 @@ struct LabCommand: ParsableCommand {
                 try LabRun(in: lab, isPerNode: perNode).perform(command, stop: stop)
             }
             if standing == nil { try lab.down() }
-            if let signal = stop.raisedBy { throw ExitCode(128 + signal) }
+            if let signal = stop.raisedBy { throw ExitCode(.signal(signal)) }
             return try result.get()
         }
     }

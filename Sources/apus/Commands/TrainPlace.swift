@@ -74,7 +74,7 @@ struct TrainPlace: ParsableArguments {
             while !stop.isRaised { stop.wait(60) }
             StandardStream.output.say("the job was stopped\n")
             if let hint = Self.hint(job, launch) { StandardStream.output.say(hint + "\n") }
-            _exit(128 + (stop.raisedBy ?? 0))
+            _exit(ExitStatus.signal(stop.raisedBy ?? 0).code)
         }
     }
 
@@ -107,7 +107,7 @@ struct TrainPlace: ParsableArguments {
             return child.status ?? 0
         }
         if standing == nil { try lab.down() }
-        if let signal = stop.raisedBy { throw ExitCode(128 + signal) }
+        if let signal = stop.raisedBy { throw ExitCode(.signal(signal)) }
         let code = try status.get()
         if code != 0 { throw ExitCode(code) }
     }
@@ -150,7 +150,7 @@ struct TrainPlace: ParsableArguments {
         if let signal = stop.raisedBy {
             screen.say("the job was stopped")
             if let hint = Self.hint(job, launch) { screen.say(hint) }
-            throw ExitCode(128 + signal)
+            throw ExitCode(.signal(signal))
         }
     }
 

@@ -167,7 +167,7 @@ struct AllToAllCommand: ParsableCommand {
                 compare.split(separator: ",").map(String.init))
         }
         try show(result, matrices)
-        if result.wrong > 0 { throw ExitCode(1) }
+        if result.wrong > 0 { throw ExitCode(.failed) }
     }
 
     private func show(_ result: AllToAllResult, _ matrices: [TrafficMatrix]) throws {

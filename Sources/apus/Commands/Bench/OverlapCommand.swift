@@ -103,7 +103,7 @@ struct OverlapCommand: ParsableCommand {
         } else {
             print(table(results, fabric))
         }
-        if results.contains(where: { !$0.1.isSame }) { throw ExitCode(1) }
+        if results.contains(where: { !$0.1.isSame }) { throw ExitCode(.failed) }
     }
 
     private func table(

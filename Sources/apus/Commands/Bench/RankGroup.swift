@@ -39,7 +39,7 @@ struct RankOptions: ParsableArguments {
             try body(fabric)
         } catch let error as TransportError {
             StandardStream.error.say("apus: \(error)\n")
-            throw ExitCode(error.exitCode)
+            throw ExitCode(error.exitStatus)
         }
     }
 
@@ -66,16 +66,6 @@ struct RankOptions: ParsableArguments {
 }
 
 extension FabricConfiguration.Transport: ExpressibleByArgument {}
-
-extension TransportError {
-    /// 3 for a lost rank or a missed deadline, 2 for what the user gave.
-    var exitCode: Int32 {
-        switch self {
-        case .rankLost, .deadline: 3
-        default: 2
-        }
-    }
-}
 
 /// Children of this process, each a rank with this program's own arguments.
 struct RankGroup {
@@ -107,7 +97,7 @@ struct RankGroup {
         }
         if let cause = Self.waitForAll(children) {
             StandardStream.error.say("apus: \(cause)\n")
-            throw ExitCode(3)
+            throw ExitCode(.lost)
         }
         if let status = children.map(\.terminationStatus).first(where: { $0 != 0 }) {
             throw ExitCode(status)

@@ -4,6 +4,7 @@ import Cluster
 import Foundation
 import Models
 import Serving
+import Topology
 
 /// `apus bench speculation`: one stream with MTP drafts and without, in one run.
 struct SpeculationCommand: AsyncParsableCommand {
@@ -89,7 +90,7 @@ struct SpeculationCommand: AsyncParsableCommand {
         if json { try printJSON(results, parts, accepted) }
         if results.contains(where: { !$0.result.isSame }) {
             StandardStream.error.say("apus: the answers differ\n")
-            throw ExitCode(1)
+            throw ExitCode(.failed)
         }
     }
 
