@@ -2,6 +2,7 @@ import Checkpoints
 import Foundation
 import Models
 import Testing
+import Topology
 
 @testable import Training
 

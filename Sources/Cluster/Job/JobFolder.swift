@@ -71,8 +71,8 @@ public struct JobFolder: Sendable {
     }
 
     /// The last line of a log that is not empty, for one-line errors.
-    public func lastLine(_ process: String) -> String? {
-        guard let handle = FileHandle(forReadingAtPath: log(process).path(percentEncoded: false)),
+    static func lastLine(of log: URL) -> String? {
+        guard let handle = FileHandle(forReadingAtPath: log.path(percentEncoded: false)),
             let size = try? handle.seekToEnd()
         else { return nil }
         let tail: UInt64 = 8192

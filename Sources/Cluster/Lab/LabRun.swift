@@ -78,50 +78,11 @@ public struct LabRun: Sendable {
         ]
     }
 
-    /// The words that start `command` in the place's namespace.
-    func words(_ command: [String], at place: LabPlace) -> [String] {
-        ["ip", "netns", "exec", plan.namespace(of: place.node)] + command
+    /// `command` in the namespace of its place, told where it is.
+    func command(_ command: Command, at place: LabPlace) -> Command {
+        var placed = command
+        placed.words = ["ip", "netns", "exec", plan.namespace(of: place.node)] + command.words
+        placed.environment = environment(at: place).merging(command.environment) { $1 }
+        return placed
     }
-
-    /// Where the workers of a job run, which a launcher inside the first node starts.
-    public var placement: Launcher.Placement {
-        Launcher.Placement(
-            words: places.map { words([], at: $0) },
-            environment: places.map { environment(at: $0) })
-    }
-
-    /// The words that start `command` in the first node, where a job's coordinator listens.
-    public func words(inFirstNode command: [String]) -> [String] { words(command, at: places[0]) }
-
-    /// Where a coordinator listens for the ranks of this run.
-    public var controlAddress: String { plan.map.address(of: 0, plane: 0) }
-
-    /// Runs `command` everywhere and waits for all of it.
-    ///
-    /// When one process fails, the others have `grace` to notice and to say so themselves; then
-    /// they are ended.
-    ///
-    /// - Returns: The exit status of each process, in order of rank; 128 + signal when killed.
-    public func perform(_ command: [String], stop: StopFlag) throws -> [Int32] {
-        var children: [Child] = []
-        defer { children.forEach { $0.end(within: Lab.patience) } }
-        for place in places {
-            children.append(
-                try Child(
-                    words: words(command, at: place), environment: environment(at: place)))
-        }
-        var firstFailure: ContinuousClock.Instant?
-        while children.contains(where: { $0.status == nil }), !stop.isRaised {
-            if firstFailure == nil, children.contains(where: { ($0.status ?? 0) != 0 }) {
-                firstFailure = .now
-            }
-            if let firstFailure, .now - firstFailure > Self.grace { break }
-            stop.wait(0.02)
-        }
-        children.forEach { $0.end(within: Lab.patience) }
-        return children.map { $0.status ?? 128 + SIGKILL }
-    }
-
-    /// Longer than the deadline in which survivors name a lost rank.
-    static let grace = Duration.seconds(15)
 }

@@ -74,21 +74,25 @@ struct LabCommand: ParsableCommand {
         }
 
         func run() throws {
-            let statuses = try reporting { try performed() }
-            if let failure = statuses.first(where: { $0 != 0 }) { throw ExitCode(failure) }
-        }
-
-        private func performed() throws -> [Int32] {
-            let stop = StopFlag.onSignals()
-            let map = try NodeMap(contentsOf: topology)
-            let standing = try Lab.find(map)
-            let lab = try standing ?? Lab.up(map, isTemporary: true)
-            let result = Result {
-                try LabRun(in: lab, isPerNode: perNode).perform(command, stop: stop)
+            try reporting {
+                try LabSite.run(Command(words: command), in: topology, isPerNode: perNode)
             }
-            if standing == nil { try lab.down() }
-            if let signal = stop.raisedBy { throw ExitCode(.signal(signal)) }
-            return try result.get()
+        }
+    }
+}
+
+extension LabSite {
+    /// Runs a command on every rank of a lab until all have ended, or this process is asked to.
+    ///
+    /// - Parameter file: A file of topology/.
+    /// - Throws: `ExitCode` with the first status that is not 0.
+    static func run(_ command: Command, in file: String, isPerNode: Bool = false) throws {
+        let stop = StopFlag.onSignals()
+        var site = try LabSite(NodeMap(contentsOf: file))
+        let ending = try site.perform(command, isPerNode: isPerNode, stop: stop)
+        if let signal = stop.raisedBy { throw ExitCode(.signal(signal)) }
+        if let failure = ending.ends.first(where: { !$0.isSuccess }) {
+            throw ExitCode(failure.code)
         }
     }
 }

@@ -50,7 +50,7 @@ struct TrainRun: AsyncParsableCommand {
     func run() async throws {
         var launch = TrainingLaunch()
         launch.resumes = resume
-        try await place.run(launch, command: ["run"] + (resume ? ["--resume"] : []))
+        try await place.run(launch)
     }
 }
 
@@ -96,12 +96,7 @@ struct TrainProfile: AsyncParsableCommand {
         launch.profile.matchesTravel = match
         launch.profile.routesEvenly = even
         launch.profile.against = against ?? ""
-        var command = ["profile", "--steps", "\(steps)"]
-        if sleep { command.append("--sleep") }
-        if match { command.append("--match") }
-        if even { command.append("--even") }
-        if let against { command += ["--against", against] }
-        try await place.run(launch, command: command)
+        try await place.run(launch)
     }
 }
 

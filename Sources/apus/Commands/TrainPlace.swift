@@ -17,9 +17,6 @@ struct TrainPlace: ParsableArguments {
     @Option(help: "A file of topology/: run the ranks in network namespaces wired like it.")
     var lab: String?
 
-    @Flag(help: .hidden)
-    var insideLab = false
-
     func validate() throws {
         if inProcess, lab != nil {
             throw ValidationError(
@@ -28,31 +25,19 @@ struct TrainPlace: ParsableArguments {
     }
 
     /// Runs a job to its end.
-    ///
-    /// - Parameter command: The words that say the same to `apus train` inside a lab.
-    func run(_ launch: TrainingLaunch, command: [String]) async throws {
+    func run(_ launch: TrainingLaunch) async throws {
         let job = try reporting { try TrainingJob.load(path: file) }
-        if let teacher = job.teacher, !insideLab {
+        if let teacher = job.teacher {
             do {
                 try TeacherClient(teacher).record(for: job)
             } catch { return try reporting { throw error } }
         }
-        try reporting { try run(job, launch, command) }
+        try reporting { try run(job, launch) }
     }
 
-    private func run(_ job: TrainingJob, _ launch: TrainingLaunch, _ command: [String]) throws {
+    private func run(_ job: TrainingJob, _ launch: TrainingLaunch) throws {
         let shape = try job.options().shape
-        if let lab {
-            let map = try NodeMap(contentsOf: lab)
-            if insideLab {
-                guard let lab = try Lab.find(map) else {
-                    throw ClusterError.badInput("lab \(map.name) is not up")
-                }
-                try start(job, shape, launch, LabRun(in: lab))
-            } else {
-                try enter(map, ranks: shape.rankCount, command)
-            }
-        } else if shape.rankCount == 1 || inProcess {
+        if lab == nil, shape.rankCount == 1 || inProcess {
             watchForStop(job, launch)
             try LocalRanks.run(shape) { place in
                 let observer = TrainingObserver(said: { line in
@@ -62,7 +47,7 @@ struct TrainPlace: ParsableArguments {
                     job, observer: observer, fabric: place.fabric, experts: place.experts)
             }
         } else {
-            try start(job, shape, launch, nil)
+            try start(job, shape, launch)
         }
     }
 
@@ -86,35 +71,9 @@ struct TrainPlace: ParsableArguments {
         return "the newest checkpoint is \(newest): go on with --resume"
     }
 
-    /// Builds the lab unless it is up, and runs this very command inside its first node.
-    private func enter(_ map: NodeMap, ranks: Int, _ command: [String]) throws {
-        guard map.rankCount == ranks else {
-            throw ClusterError.badInput(
-                "the job has \(ranks) ranks: the lab \(map.name) has places for \(map.rankCount)")
-        }
-        let stop = StopFlag.onSignals()
-        let standing = try Lab.find(map)
-        let lab = try standing ?? Lab.up(map, isTemporary: true)
-        let program = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
-            .path(percentEncoded: false)
-        let words =
-            [program, "train"] + command + [file, "--lab", self.lab ?? "", "--inside-lab"]
-        let status = Result {
-            let child = try Child(words: LabRun(in: lab).words(inFirstNode: words))
-            while child.status == nil, !stop.isRaised { stop.wait(0.05) }
-            // A job that is asked to end has a few seconds to do so in order.
-            child.end(within: .seconds(15))
-            return child.status ?? 0
-        }
-        if standing == nil { try lab.down() }
-        if let signal = stop.raisedBy { throw ExitCode(.signal(signal)) }
-        let code = try status.get()
-        if code != 0 { throw ExitCode(code) }
-    }
-
     /// Starts a coordinator and a worker per rank, and stays until the job ends.
     private func start(
-        _ job: TrainingJob, _ shape: ParallelShape, _ launch: TrainingLaunch, _ run: LabRun?
+        _ job: TrainingJob, _ shape: ParallelShape, _ launch: TrainingLaunch
     ) throws {
         let stop = StopFlag.onSignals()
         var configuration = JobConfiguration()
@@ -124,9 +83,9 @@ struct TrainPlace: ParsableArguments {
         configuration.threads = job.threads
         configuration.transport = job.transport
         configuration.training = try settings(launch)
-        if let run { configuration.control.address = run.controlAddress }
+        configuration.lab = lab ?? ""
         try configuration.validate(path: file)
-        let launcher = try Launcher(configuration, placement: run?.placement)
+        let launcher = try Launcher(configuration)
         let screen = JobScreen(isTerminal: isatty(STDOUT_FILENO) == 1, stop: stop)
         screen.say("job folder: \(launcher.folder.url.path(percentEncoded: false))")
         let lines = LogTail(job.logPath)

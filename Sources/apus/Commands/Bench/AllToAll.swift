@@ -1,5 +1,6 @@
 public import ArgumentParser
 import Benchmarks
+import Cluster
 public import Collectives
 import Foundation
 import Tensors
@@ -69,7 +70,7 @@ struct AllToAllCommand: ParsableCommand {
 
     func run() throws {
         try reporting {
-            if let lab { return try LabHost.becomeLab(lab) }
+            if let lab, !LabSite.isInside { return try LabSite.run(.ownCommand, in: lab) }
             let options = try options()
             try options.validate()
             if group.transport == .loopback { return try runInThreads(options) }
