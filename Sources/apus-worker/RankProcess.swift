@@ -13,14 +13,18 @@ import Transport
 /// One rank from the moment it is let in: connect, load, warm up, answer.
 final class RankProcess {
     private let job: JobConfiguration
+    private let work: ServingWork
     private let rank: Rank
     private let link: ControlLink
     private let log: Logger
     /// Of this node, as found before anything binds threads to some of them.
     private let cores = ProcessInfo.processInfo.activeProcessorCount
 
-    init(_ job: JobConfiguration, rank: Rank, link: ControlLink, log: Logger) {
+    init(
+        _ job: JobConfiguration, _ work: ServingWork, rank: Rank, link: ControlLink, log: Logger
+    ) {
         self.job = job
+        self.work = work
         self.rank = rank
         self.link = link
         self.log = log
@@ -28,13 +32,14 @@ final class RankProcess {
 
     /// Returns when the job is over.
     func run() throws {
-        let fabric = try connect()
+        let fabric = try JobFabric(job: job, rank: rank, link: link, log: log)
+            .makeForGroup(threadsPerRank: job.threads)
         defer { fabric.close() }
-        let engineConfiguration = try job.engine.applied(
+        let engineConfiguration = try work.engine.applied(
             to: EngineConfiguration(), section: "engine")
         try engineConfiguration.validate()
-        let checkpoint = try Checkpoint(directory: job.model)
-        let shape = try ModelConfiguration.load(directory: job.model)
+        let checkpoint = try Checkpoint(directory: work.model)
+        let shape = try ModelConfiguration.load(directory: work.model)
         let compute = try defaultCompute(checkpoint)
         let group = try expertGroup(fabric, shape, compute, engineConfiguration)
         var options = ModelOptions(
@@ -53,10 +58,10 @@ final class RankProcess {
         try warmUp(network)
         let agreement = try StepAgreement(
             fabric: fabric, limit: .seconds(job.deadlines.stepSeconds))
-        let tokenizer = try Tokenizer(directory: URL(filePath: job.model))
+        let tokenizer = try Tokenizer(directory: URL(filePath: work.model))
         let place = EnginePlace(
             number: fabric.ranks.count {
-                $0 < rank && fabric.node(of: $0) == fabric.node(of: rank)
+                $0 < fabric.rank && fabric.node(of: $0) == fabric.node(of: fabric.rank)
             },
             threads: job.threads, cores: cores, runningLimit: engineConfiguration.runningLimit)
         try answer(
@@ -64,30 +69,13 @@ final class RankProcess {
             tokenizer)
     }
 
-    // MARK: Connect
-
-    private func connect() throws -> any Fabric {
-        var configuration = FabricConfiguration(
-            rank: rank, rankCount: job.ranks,
-            transport: FabricConfiguration.Transport(rawValue: job.transport) ?? .auto,
-            device: job.device.isEmpty ? nil : job.device)
-        configuration.joinLimit = .seconds(job.deadlines.connectSeconds)
-        configuration.silenceLimit = .seconds(job.deadlines.silenceSeconds)
-        configuration.threadsPerRank = job.threads
-        let fabric = try makeFabric(configuration, exchange: ControlExchange(link, rank: rank))
-        for other in fabric.ranks where other != rank {
-            log.info("\(other) is reached by \(fabric.path(to: other))")
-        }
-        return fabric
-    }
-
     private func expertGroup(
         _ fabric: any Fabric, _ shape: ModelConfiguration, _ compute: Compute,
         _ engine: EngineConfiguration
     ) throws -> ExpertParallelGroup? {
-        guard job.ranks > 1 else { return nil }
+        guard fabric.rankCount > 1 else { return nil }
         let placement = try ExpertPlacement.contiguous(
-            expertCount: shape.routedExpertCount, rankCount: job.ranks)
+            expertCount: shape.routedExpertCount, rankCount: fabric.rankCount)
         return try ExpertParallelGroup(
             fabric: fabric,
             configuration: shape.expertParallel(

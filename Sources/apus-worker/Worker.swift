@@ -62,12 +62,12 @@ struct Worker: ParsableCommand {
     private func joined(_ log: Logger) throws {
         let configuration = try JobConfiguration(contentsOf: job)
         let endpoint =
-            try coordinator.map { try JobConfiguration.Endpoint($0) }
+            try coordinator.map { try Endpoint($0) }
             ?? configuration.control
         let deadlines = configuration.deadlines
         let link = try ControlLink.join(
             ControlLink.Configuration(
-                address: endpoint.address, port: endpoint.port, token: token(),
+                endpoint, token: token(),
                 hello: Hello(
                     rank: Rank(rawValue: rank), identity: JobIdentity(of: configuration),
                     pid: getpid(), node: Launcher.nodeName),
@@ -83,12 +83,14 @@ struct Worker: ParsableCommand {
         var training: TrainingProcess?
         defer { training?.close() }
         do {
-            if configuration.isTraining {
-                let process = TrainingProcess(configuration, rank: rank, link: link, log: log)
+            switch configuration.work {
+            case .serve(let work):
+                try RankProcess(configuration, work, rank: rank, link: link, log: log).run()
+            case .train(let work):
+                let process = TrainingProcess(
+                    configuration, work, rank: rank, link: link, log: log)
                 training = process
                 try process.run()
-            } else {
-                try RankProcess(configuration, rank: rank, link: link, log: log).run()
             }
         } catch {
             // The coordinator decides who is to blame, and tells everybody.
@@ -97,7 +99,7 @@ struct Worker: ParsableCommand {
         }
         let end = link.waitForEnd()
         log.notice("\(end)")
-        if end != .stopped { throw ClusterError.ended(end) }
+        if end.exitStatus != .done { throw ClusterError.ended(end) }
     }
 
     /// What the coordinator says about an error of ours, if it answers in time.

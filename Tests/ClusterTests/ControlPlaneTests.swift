@@ -15,7 +15,7 @@ import Topology
         handlers: Coordinator.Handlers = .init()
     ) throws -> Coordinator {
         try Coordinator(
-            address: "127.0.0.1", port: 0, token: token,
+            Endpoint(address: "127.0.0.1", port: 0), token: token,
             membership: .init(
                 rankCount: ranks, identity: identity,
                 deadlines: [.join: .seconds(10), .connect: .seconds(10)], silenceLimit: silence),
@@ -27,7 +27,7 @@ import Topology
         limit: Duration = .seconds(5)
     ) -> ControlLink.Configuration {
         ControlLink.Configuration(
-            address: "127.0.0.1", port: port, token: token,
+            Endpoint(address: "127.0.0.1", port: port), token: token,
             hello: Hello(rank: rank, identity: identity, pid: getpid(), node: "here"),
             joinLimit: limit, silenceLimit: .seconds(3))
     }
@@ -114,7 +114,7 @@ import Topology
         }
         try await Task.sleep(for: .milliseconds(500))
         let coordinator = try Coordinator(
-            address: "127.0.0.1", port: port, token: token,
+            Endpoint(address: "127.0.0.1", port: port), token: token,
             membership: .init(
                 rankCount: 1, identity: Self.identity, deadlines: [:], silenceLimit: .seconds(3)),
             handlers: .init(), log: Logger(label: "test"))
@@ -180,7 +180,7 @@ import Topology
         let port = coordinator.port
         let error = #expect(throws: ClusterError.self) {
             try Coordinator(
-                address: "127.0.0.1", port: port, token: .random(),
+                Endpoint(address: "127.0.0.1", port: port), token: .random(),
                 membership: .init(
                     rankCount: 1, identity: Self.identity, deadlines: [:],
                     silenceLimit: .seconds(3)), handlers: .init(), log: Logger(label: "test"))

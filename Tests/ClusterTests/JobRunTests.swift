@@ -43,7 +43,7 @@ import Topology
         }
     }
 
-    static let endpoint = JobConfiguration.Endpoint(address: "127.0.0.1", port: 8080)
+    static let endpoint = Endpoint(address: "127.0.0.1", port: 8080)
     static let all: [JobProcess] = [.coordinator, .rank(0), .rank(1)]
 
     static func snapshot(_ phase: Phase) -> JobSnapshot {

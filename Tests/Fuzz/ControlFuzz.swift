@@ -94,7 +94,8 @@ private func event(of frame: ControlFrame, _ id: ConnectionID) -> Membership.Eve
     case .entered(let phase): .entered(id, phase)
     case .progress(let progress): .progressed(id, progress)
     case .heartbeat(let statistics): .beat(id, statistics)
-    case .contribution(let label, let blob): .contributed(id, label: label, blob: blob)
+    case .contribution(let gather, let blob): .contributed(id, gather, blob: blob)
+    case .finished: .finished(id)
     case .failed(let reason, let lost): .failed(id, reason: reason, lost: lost)
     case .stop: .stopped
     case .end: .closed(id, reason: "closed")

@@ -15,11 +15,13 @@ public enum ControlFrame: Equatable, Sendable {
     /// "I live", with a worker's figures.
     case heartbeat(RankStatistics?)
     /// A worker's part of an all-gather.
-    case contribution(label: String, blob: [UInt8])
-    /// All parts of an all-gather, in order of rank.
-    case gathered(label: String, blobs: [[UInt8]])
+    case contribution(Gather, blob: [UInt8])
+    /// All parts of an all-gather, in the order of its members.
+    case gathered(Gather, blobs: [[UInt8]])
     /// Bytes of the application above; not looked into.
     case payload([UInt8])
+    /// A worker did all of its work.
+    case finished
     /// A worker cannot go on. `lost` is the rank it blames, if it is not itself.
     case failed(reason: String, lost: Rank?)
     /// The job as an observer sees it.

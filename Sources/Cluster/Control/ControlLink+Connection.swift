@@ -23,7 +23,7 @@ extension ControlLink {
             Thread.sleep(forTimeInterval: Self.retryPause)
         }
         throw .deadline(
-            "\(name) could not join at \(configuration.address):\(configuration.port) within"
+            "\(name) could not join at \(configuration.endpoint.text) within"
                 + " \(configuration.joinLimit.inSeconds.formatted(digits: 1)) s: \(lastError)")
     }
 
@@ -45,12 +45,12 @@ extension ControlLink {
                         try pipeline.addHandler(LinkHandler(link: self, attempt: attempt))
                     }
                 }
-            let (address, port) = (configuration.address, configuration.port)
+            let endpoint = configuration.endpoint
             channel =
-                ControlChannel.isPath(address)
-                ? try bootstrap.connect(unixDomainSocketPath: address).wait()
+                endpoint.isPath
+                ? try bootstrap.connect(unixDomainSocketPath: endpoint.address).wait()
                 : try bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1)
-                    .connect(host: address, port: port).wait()
+                    .connect(host: endpoint.address, port: endpoint.port).wait()
         } catch {
             throw .command(Self.words(for: error))
         }
@@ -140,7 +140,7 @@ extension ControlLink {
                 // Observers are let in by what they came for.
                 $0.isWelcome = true
             }
-        case .gathered(let label, let blobs): change { $0.gathered[label] = blobs }
+        case .gathered(let gather, let blobs): change { $0.gathered[gather] = blobs }
         case .end(let end): ended(end)
         default: break
         }

@@ -86,13 +86,13 @@ public struct JobFolder: Sendable {
     /// Where the coordinator listens.
     public struct Endpoints: Codable, Sendable {
         /// For workers and observers.
-        public var control: JobConfiguration.Endpoint
+        public var control: Endpoint
         /// For clients; nil until it serves.
-        public var http: JobConfiguration.Endpoint?
+        public var http: Endpoint?
 
         /// States where it listens.
         public init(
-            control: JobConfiguration.Endpoint, http: JobConfiguration.Endpoint? = nil
+            control: Endpoint, http: Endpoint? = nil
         ) {
             self.control = control
             self.http = http

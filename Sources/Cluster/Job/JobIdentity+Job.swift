@@ -3,7 +3,10 @@ public import Foundation
 extension JobConfiguration {
     /// A fingerprint of the model's folder, or of the training file.
     func modelDigest() throws(ClusterError) -> String {
-        try isTraining ? Fingerprint.ofFile(model) : Fingerprint.ofModel(model)
+        switch work {
+        case .serve(let serving): try Fingerprint.ofModel(serving.model)
+        case .train(let training): try Fingerprint.ofFile(training.file)
+        }
     }
 }
 

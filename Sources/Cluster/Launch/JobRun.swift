@@ -54,7 +54,7 @@ struct JobRun: Sendable {
         /// The coordinator listens, and the launcher watches it.
         case listening
         /// The coordinator told how the job is; `http` is where it serves, once it does.
-        case told(JobSnapshot, http: JobConfiguration.Endpoint?)
+        case told(JobSnapshot, http: Endpoint?)
         /// The coordinator said that the job is over, or is lost itself.
         case ended(JobEnd)
         /// A process was started.
@@ -76,7 +76,7 @@ struct JobRun: Sendable {
         /// Show the job.
         case show(JobSnapshot)
         /// Tell that the job serves.
-        case announce(JobConfiguration.Endpoint)
+        case announce(Endpoint)
         /// Ask a process to end.
         case terminate(JobProcess)
         /// End a process that was asked before.
@@ -167,7 +167,7 @@ extension JobRun {
     }
 
     private mutating func told(
-        _ snapshot: JobSnapshot, _ http: JobConfiguration.Endpoint?
+        _ snapshot: JobSnapshot, _ http: Endpoint?
     ) -> [Action] {
         self.snapshot = snapshot
         guard state == .running else { return [] }

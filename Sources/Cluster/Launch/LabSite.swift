@@ -50,10 +50,10 @@ public struct LabSite: Site {
 
     /// A socket that every network namespace of this machine reaches: in the job's folder, or
     /// beside the labs' records where that path is too long for a socket.
-    func control(of folder: JobFolder) -> JobConfiguration.Endpoint? {
+    func control(of folder: JobFolder) -> Endpoint? {
         let path = folder.url.appending(path: "control").path(percentEncoded: false)
-        return JobConfiguration.Endpoint(
-            address: ControlChannel.fits(path) ? path : "/run/apus/control-\(getpid())", port: 0)
+        return Endpoint(
+            address: Endpoint.fits(path) ? path : "/run/apus/control-\(getpid())", port: 0)
     }
 
     /// The worker's command in the namespace of its node.

@@ -16,12 +16,12 @@ public final class Launcher {
         /// The job changed, or time passed.
         public var snapshot: @Sendable (JobSnapshot) -> Void
         /// The job serves at this address.
-        public var ready: @Sendable (JobConfiguration.Endpoint) -> Void
+        public var ready: @Sendable (Endpoint) -> Void
 
         /// A display of both.
         public init(
             snapshot: @escaping @Sendable (JobSnapshot) -> Void,
-            ready: @escaping @Sendable (JobConfiguration.Endpoint) -> Void
+            ready: @escaping @Sendable (Endpoint) -> Void
         ) {
             self.snapshot = snapshot
             self.ready = ready
@@ -69,8 +69,8 @@ public final class Launcher {
             failure = error
         }
         link?.close()
-        if let socket = site.control(of: folder)?.address, ControlChannel.isPath(socket) {
-            try? FileManager.default.removeItem(atPath: socket)
+        if let socket = site.control(of: folder), socket.isPath {
+            try? FileManager.default.removeItem(atPath: socket.address)
         }
         do throws(ClusterError) { try site.leave() } catch { failure = failure ?? error }
         if let failure { throw failure }
@@ -162,11 +162,11 @@ public final class Launcher {
         return events
     }
 
-    private func join(_ control: JobConfiguration.Endpoint) -> JobRun.Event {
+    private func join(_ control: Endpoint) -> JobRun.Event {
         do throws(ClusterError) {
             link = try ControlLink.join(
                 ControlLink.Configuration(
-                    address: control.address, port: control.port, token: token,
+                    control, token: token,
                     hello: Hello(rank: nil, identity: nil, pid: getpid(), node: Self.nodeName),
                     joinLimit: .seconds(job.deadlines.joinSeconds),
                     silenceLimit: .seconds(max(10, job.deadlines.silenceSeconds * 2))))

@@ -12,7 +12,7 @@ protocol Site: Sendable {
     /// Where the coordinator listens so that ranks of this place reach it.
     ///
     /// - Returns: Nil where the address that the job states is right.
-    func control(of folder: JobFolder) -> JobConfiguration.Endpoint?
+    func control(of folder: JobFolder) -> Endpoint?
 
     /// The command that runs `worker` as a rank of this place.
     ///
@@ -33,7 +33,7 @@ protocol Site: Sendable {
 
 extension Site {
     /// The job's own address.
-    func control(of folder: JobFolder) -> JobConfiguration.Endpoint? { nil }
+    func control(of folder: JobFolder) -> Endpoint? { nil }
 
     /// The file that the process writes on this machine.
     func collect(_ process: JobProcess, into folder: JobFolder) -> URL {

@@ -4,6 +4,8 @@ public import Topology
 ///
 /// It is sent to every rank, logged by all, and becomes the exit code.
 public enum JobEnd: Hashable, Codable, Sendable, CustomStringConvertible {
+    /// Every rank did all of its work.
+    case done
     /// Someone asked for it: Ctrl-C, SIGTERM, `apus stop`.
     case stopped
     /// A rank left or fell silent.
@@ -18,6 +20,7 @@ public enum JobEnd: Hashable, Codable, Sendable, CustomStringConvertible {
     /// The fact in one line.
     public var description: String {
         switch self {
+        case .done: return "the job is done"
         case .stopped: return "the job was stopped"
         case .lost(let rank, let phase, let epoch, let reason):
             return "\(rank) was lost in phase \(phase), epoch \(epoch): \(reason)"
@@ -36,7 +39,7 @@ public enum JobEnd: Hashable, Codable, Sendable, CustomStringConvertible {
     /// What a program that sees this end exits with.
     public var exitStatus: ExitStatus {
         switch self {
-        case .stopped: .done
+        case .done, .stopped: .done
         // What stops a rank from starting is what it was given; what stops it later is not.
         case .failed(_, let phase, _): phase >= .ready ? .failed : .badInput
         case .lost, .late, .coordinatorLost: .lost

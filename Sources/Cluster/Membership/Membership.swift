@@ -43,7 +43,9 @@ public struct Membership: Sendable {
         /// A worker lives.
         case beat(ConnectionID, RankStatistics?)
         /// A worker gave its part of an all-gather.
-        case contributed(ConnectionID, label: String, blob: [UInt8])
+        case contributed(ConnectionID, Gather, blob: [UInt8])
+        /// A worker did all of its work.
+        case finished(ConnectionID)
         /// A worker cannot go on.
         case failed(ConnectionID, reason: String, lost: Rank?)
         /// A connection ended.
@@ -61,7 +63,7 @@ public struct Membership: Sendable {
         /// Turn a worker away.
         case refuse(ConnectionID, reason: String)
         /// Give all parts of an all-gather to a worker.
-        case deliver(ConnectionID, label: String, blobs: [[UInt8]])
+        case deliver(ConnectionID, Gather, blobs: [[UInt8]])
         /// Every rank is in this phase or beyond.
         case reached(Phase)
         /// Tell everybody that the job is over.
@@ -77,13 +79,14 @@ public struct Membership: Sendable {
         var lastHeard: Duration?
         var statistics: RankStatistics?
         var lastError: String?
+        var isFinished = false
     }
 
     private let configuration: Configuration
     private var members: [Member]
     private var ranks: [ConnectionID: Rank] = [:]
     private var phaseBegan: Duration
-    private var gathers: [String: [Rank: [UInt8]]] = [:]
+    private var gathers: [Gather: [Rank: [UInt8]]] = [:]
     private var accused: (rank: Rank, reason: String, since: Duration)?
 
     /// The job's phase.
@@ -111,8 +114,11 @@ public struct Membership: Sendable {
             return change(id, now) { $0.progress = progress }
         case .beat(let id, let statistics):
             return change(id, now) { $0.statistics = statistics ?? $0.statistics }
-        case .contributed(let id, let label, let blob):
-            return contributed(id, label, blob, now)
+        case .contributed(let id, let gather, let blob):
+            return contributed(id, gather, blob, now)
+        case .finished(let id):
+            let actions = change(id, now) { $0.isFinished = true }
+            return members.allSatisfy(\.isFinished) ? end(.done) : actions
         case .failed(let id, let reason, let lost): return failed(id, reason, lost, now)
         case .closed(let id, let reason): return closed(id, reason)
         case .tick: return tick(now)
@@ -147,7 +153,7 @@ public struct Membership: Sendable {
 }
 
 extension Membership {
-    /// Outstanding all-gathers; ranks run in step, so more than a few is a fault.
+    /// Outstanding all-gathers of one rank; ranks run in step, so more than a few is a fault.
     static let mostGathers = 64
     /// How long a rank that another one blames has to prove it by closing, before it is believed.
     static let accusationGrace = Duration.seconds(1)
@@ -204,27 +210,36 @@ extension Membership {
     }
 
     private mutating func contributed(
-        _ id: ConnectionID, _ label: String, _ blob: [UInt8], _ now: Duration
+        _ id: ConnectionID, _ gather: Gather, _ blob: [UInt8], _ now: Duration
     ) -> [Action] {
         guard let rank = ranks[id] else { return [] }
         members[rank.rawValue].lastHeard = now
-        var parts = gathers[label] ?? [:]
-        guard parts[rank] == nil, gathers.count < Self.mostGathers,
-            blob.count <= ControlProtocol.largestBlobBytes
+        var parts = gathers[gather] ?? [:]
+        guard parts[rank] == nil, blob.count <= ControlProtocol.largestBlobBytes,
+            isSound(gather, for: rank),
+            gathers.values.count(where: { $0[rank] != nil }) < Self.mostGathers
         else {
+            let reason = "all-gather \"\(gather.label)\" of \(blob.count) bytes is out of turn"
             return end(
-                .failed(
-                    rank: rank, phase: members[rank.rawValue].phase,
-                    reason: "all-gather \"\(label)\" of \(blob.count) bytes is out of turn"))
+                .failed(rank: rank, phase: members[rank.rawValue].phase, reason: reason))
         }
         parts[rank] = blob
-        gathers[label] = parts
-        guard parts.count == members.count else { return [] }
-        gathers[label] = nil
-        let blobs = members.indices.map { parts[Rank(rawValue: $0)] ?? [] }
-        return members.compactMap(\.connection).map {
-            .deliver($0, label: label, blobs: blobs)
-        }
+        gathers[gather] = parts
+        let count = gather.members.isEmpty ? members.count : gather.members.count
+        guard parts.count == count else { return [] }
+        gathers[gather] = nil
+        let takers =
+            gather.members.isEmpty
+            ? members.indices.map { Rank(rawValue: $0) } : gather.members
+        let blobs = takers.map { parts[$0] ?? [] }
+        return takers.compactMap { connection(of: $0) }.map { .deliver($0, gather, blobs: blobs) }
+    }
+
+    /// Whether a rank may take part: the members are ranks of the job, it is one, none is twice.
+    private func isSound(_ gather: Gather, for rank: Rank) -> Bool {
+        gather.members.isEmpty
+            || gather.members.contains(rank) && Set(gather.members).count == gather.members.count
+                && gather.members.allSatisfy { members.indices.contains($0.rawValue) }
     }
 
     private mutating func failed(

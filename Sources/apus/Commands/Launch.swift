@@ -26,7 +26,8 @@ struct LaunchCommand: ParsableCommand {
     @Option(help: "Workers, instead of the job's count.") var ranks: Int?
     @Option(help: "Threads per rank, instead of the job's.") var threads: Int?
     @Option(help: "The model's folder, instead of the job's.") var model: String?
-    @Option(help: "auto, shm, tcp, ucx or rdma, instead of the job's.") var transport: String?
+    @Option(help: "auto, shm, tcp, ucx or rdma, instead of the job's.")
+    var transport: TransportKind?
     @Option(help: "Port of the HTTP API, instead of the job's; 0 takes a free one.")
     var httpPort: Int?
     @Option(help: "Ask this once the job serves, stream the answer, and go on serving.")
@@ -57,19 +58,23 @@ struct LaunchCommand: ParsableCommand {
 
     private func configured() throws -> JobConfiguration {
         var configuration = try JobConfiguration(contentsOf: job)
-        configuration.ranks = ranks ?? configuration.ranks
+        if let ranks { try configuration.resize(ranks: ranks) }
         configuration.threads = threads ?? configuration.threads
         configuration.transport = transport ?? configuration.transport
         configuration.http.port = httpPort ?? configuration.http.port
         if let model {
-            configuration.model = URL(filePath: model).standardizedFileURL.path(
+            configuration.serving?.model = URL(filePath: model).standardizedFileURL.path(
                 percentEncoded: false)
         }
         try configuration.validate(path: job)
         // Known before anything starts, so it is one error and not one per rank.
-        let shape = try ModelConfiguration.load(directory: configuration.model)
-        _ = try ExpertPlacement.contiguous(
-            expertCount: shape.routedExpertCount, rankCount: configuration.ranks)
+        if let serving = configuration.serving {
+            let shape = try ModelConfiguration.load(directory: serving.model)
+            for group in configuration.groups.groups {
+                _ = try ExpertPlacement.contiguous(
+                    expertCount: shape.routedExpertCount, rankCount: group.rankCount)
+            }
+        }
         return configuration
     }
 }

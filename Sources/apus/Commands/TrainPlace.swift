@@ -78,11 +78,13 @@ struct TrainPlace: ParsableArguments {
         let stop = StopFlag.onSignals()
         var configuration = JobConfiguration()
         configuration.name = "train"
-        configuration.model = URL(filePath: file).standardizedFileURL.path(percentEncoded: false)
-        configuration.ranks = shape.rankCount
+        configuration.work = .train(
+            TrainingWork(
+                file: URL(filePath: file).standardizedFileURL.path(percentEncoded: false),
+                settings: try settings(launch)))
+        configuration.groups = .one(.train, rankCount: shape.rankCount)
         configuration.threads = job.threads
-        configuration.transport = job.transport
-        configuration.training = try settings(launch)
+        configuration.transport = TransportKind(rawValue: job.transport) ?? .auto
         configuration.lab = lab ?? ""
         try configuration.validate(path: file)
         let launcher = try Launcher(configuration)
@@ -114,9 +116,9 @@ struct TrainPlace: ParsableArguments {
     }
 
     /// What every rank is told, as the job's configuration carries it.
-    private func settings(_ launch: TrainingLaunch) throws -> [String: JobConfiguration.Setting] {
+    private func settings(_ launch: TrainingLaunch) throws -> [String: SettingValue] {
         try JSONDecoder().decode(
-            [String: JobConfiguration.Setting].self, from: JSONEncoder().encode(launch))
+            [String: SettingValue].self, from: JSONEncoder().encode(launch))
     }
 }
 

@@ -65,7 +65,7 @@ struct RankOptions: ParsableArguments {
     }
 }
 
-extension FabricConfiguration.Transport: ExpressibleByArgument {}
+extension TransportKind: ExpressibleByArgument {}
 
 /// Children of this process, each a rank with this program's own arguments.
 struct RankGroup {
