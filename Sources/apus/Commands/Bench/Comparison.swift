@@ -2,6 +2,7 @@ import Benchmarks
 import Cluster
 import Collectives
 import Foundation
+import Topology
 import Transport
 
 /// Runs Open MPI and raw UCX on the counts of our own run.

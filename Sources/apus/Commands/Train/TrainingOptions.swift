@@ -7,7 +7,7 @@ import Training
 import Transport
 
 /// Where the ranks of a training job run: in this process, on this machine, or in a lab.
-struct TrainPlace: ParsableArguments {
+struct TrainingOptions: ParsableArguments {
     @Argument(help: "A training job, as those in cluster/training.")
     var file: String
 
@@ -119,39 +119,5 @@ struct TrainPlace: ParsableArguments {
     private func settings(_ launch: TrainingLaunch) throws -> [String: SettingValue] {
         try JSONDecoder().decode(
             [String: SettingValue].self, from: JSONEncoder().encode(launch))
-    }
-}
-
-/// The lines that are added to a file while somebody looks.
-///
-/// Safe because only the launcher's watching thread calls it.
-private final class LogTail: @unchecked Sendable {
-    private let path: String
-    private var offset: UInt64
-    private var rest = Data()
-
-    /// Begins at the end of what is there.
-    init(_ path: String) {
-        self.path = path
-        offset = 0
-        if let handle = FileHandle(forReadingAtPath: path) {
-            offset = (try? handle.seekToEnd()) ?? 0
-            try? handle.close()
-        }
-    }
-
-    /// The lines that were finished since the last call.
-    func new() -> [String] {
-        guard let handle = FileHandle(forReadingAtPath: path) else { return [] }
-        defer { try? handle.close() }
-        guard (try? handle.seek(toOffset: offset)) != nil,
-            let bytes = try? handle.readToEnd(), !bytes.isEmpty
-        else { return [] }
-        offset += UInt64(bytes.count)
-        rest += bytes
-        guard let end = rest.lastIndex(of: UInt8(ascii: "\n")) else { return [] }
-        let whole = rest[...end]
-        rest = Data(rest[(end + 1)...])
-        return String(decoding: whole, as: UTF8.self).split(separator: "\n").map(String.init)
     }
 }
