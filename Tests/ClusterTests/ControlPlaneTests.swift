@@ -140,7 +140,7 @@ import Topology
         await coordinator.close()
     }
 
-    @Test func `a wrong token is turned away without an answer`() async throws {
+    @Test func `a wrong token is rejected without an answer`() async throws {
         let coordinator = try Self.coordinator(ranks: 1, token: .random())
         let port = coordinator.port
         let error = await #expect(throws: ClusterError.self) {

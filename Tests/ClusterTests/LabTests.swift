@@ -42,15 +42,15 @@ import Topology
         let state = LabState(
             map: Self.map, mark: "m", owner: .current, isTemporary: true, isComplete: true)
         let run = LabRun(in: Lab(state: state, records: LabRecords()))
-        #expect(run.places.map(\.node.rawValue) == [0, 1, 1])
-        let environment = run.environment(at: run.places[2])
+        #expect(run.processes.map(\.node.rawValue) == [0, 1, 1])
+        let environment = run.environment(of: run.processes[2])
         #expect(environment["RANK"] == "2")
         #expect(environment["LOCAL_RANK"] == "1")
         #expect(environment["WORLD_SIZE"] == "3")
         #expect(environment["MASTER_ADDR"] == "10.100.0.1")
         #expect(environment["APUS_ADDRESSES"] == "10.100.0.2,10.101.0.2")
         #expect(environment["APUS_DEVICES"] == "plane0,plane1")
-        let placed = run.command(Command("true"), at: run.places[2])
+        let placed = run.command(Command("true"), of: run.processes[2])
         #expect(placed.words.dropFirst(3) == ["apus-\(Self.map.name)-b", "true"])
         #expect(placed.environment["APUS_NODE"] == "1")
     }

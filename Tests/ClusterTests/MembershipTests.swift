@@ -97,7 +97,7 @@ import Topology
         var job = Self.joined()
         _ = job.apply(.entered(Self.id(1), .warmUp), now: .seconds(1))
         _ = job.apply(.entered(Self.id(2), .load), now: .seconds(1))
-        // Rank 0 waits for rank 1's load, and is not to blame for its length.
+        // Rank 0 waits for rank 1's load, and is not responsible for its length.
         for second in 2 ... 20 {
             for id in [1, 2] { _ = job.apply(.beat(Self.id(id), nil), now: .seconds(second)) }
             #expect(job.apply(.tick, now: .seconds(second)).isEmpty)
@@ -129,7 +129,7 @@ import Topology
         #expect(job.apply(.closed(Self.id(1), reason: "closed"), now: .seconds(2)).isEmpty)
     }
 
-    @Test func `the rank that is blamed is named, not the one that noticed`() {
+    @Test func `the suspect is named, not the rank that suspects it`() {
         var job = Self.joined()
         _ = job.apply(
             .failed(Self.id(1), reason: "dispatch failed", lost: 1), now: .seconds(2))
@@ -144,7 +144,7 @@ import Topology
             ])
     }
 
-    @Test func `a survivor that is blamed for leaving passes the blame on`() {
+    @Test func `a suspect that reports another rank is replaced by that rank`() {
         var job = Self.job(ranks: 3)
         for rank in 0 ..< 3 {
             _ = job.apply(

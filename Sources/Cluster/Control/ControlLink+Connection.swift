@@ -195,7 +195,7 @@ private final class CallerHandler: ChannelInboundHandler {
             case .prove(let proof):
                 isTrusted = true
                 send(proof, context)
-                // Whoever comes behind learns only now that there is somebody to talk to.
+                // The handlers behind learn only now that the connection is open.
                 context.fireChannelActive()
             case .refused(let reason): link.received(.refusal(reason: reason))
             case .mistrust(let reason): context.fireErrorCaught(FrameError(reason))

@@ -6,6 +6,17 @@ public import Topology
 
 /// A worker's (or observer's) end of the control plane, for threads that block.
 ///
+/// ```
+///               no answer, or an answer that proves nothing: again after 0.2 s
+///                 ┌─────┐
+///                 ▼     │
+///   join ───────► connecting ── proof, hello, welcome ──► joined ── end of the job ──► ended
+///                 │     │                                   │                            ▲
+///   another       │     │ the join limit                    │ the connection closes,     │
+///   identity      ▼     ▼ passes                            │ or silence                 │
+///            refused   deadline                             └─── coordinatorLost ────────┘
+/// ```
+///
 /// Safe because `condition` guards every mutable field and is never held while calling out.
 public final class ControlLink: @unchecked Sendable {
     /// Where and as whom to join.
@@ -77,7 +88,7 @@ public final class ControlLink: @unchecked Sendable {
     /// Tells how far this rank is inside its phase.
     public func report(_ progress: PhaseProgress) { write(.progress(progress)) }
 
-    /// Tells that this rank cannot go on, and which other rank it blames.
+    /// Tells that this rank cannot go on, and which other rank it suspects.
     public func fail(_ reason: String, lost: Rank?) {
         let bytes = reason.utf8.prefix(ControlProtocol.longestReasonBytes)
         write(.failed(reason: String(decoding: bytes, as: UTF8.self), lost: lost))

@@ -61,7 +61,7 @@ public final class Coordinator: Sendable {
                 .childChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try channel.pipeline.syncOperations.addHandler(
-                            DoorHandler(core: core.value, log: log))
+                            AuthenticationHandler(core: core.value, log: log))
                     }
                 }
             server =

@@ -14,7 +14,7 @@ final class CoordinatorCore {
     private var channels: [ConnectionID: any Channel] = [:]
     private var roles: [ConnectionID: Handshake.Role] = [:]
     private var observers: Set<ConnectionID> = []
-    private var strangers = 0
+    private var pending = 0
     private var nextID = 0
     private var finished: [EventLoopPromise<JobEnd>] = []
 
@@ -33,19 +33,19 @@ final class CoordinatorCore {
         .nanoseconds(Int64(clamping: DispatchTime.now().uptimeNanoseconds))
     }
 
-    // MARK: Strangers
+    // MARK: Pending connections
 
-    /// False when as many as may are already at the door.
-    func mayKnock() -> Bool {
-        guard strangers < ControlProtocol.mostStrangers else { return false }
-        strangers += 1
+    /// False when as many connections as may be are unauthenticated already.
+    func mayAuthenticate() -> Bool {
+        guard pending < ControlProtocol.mostPendingConnections else { return false }
+        pending += 1
         return true
     }
 
-    func knockEnded() { strangers -= 1 }
+    func authenticationEnded() { pending -= 1 }
 
-    /// What a stranger must get through.
-    func handshake() -> DoorHandshake { DoorHandshake(token) }
+    /// What an unauthenticated connection must get through.
+    func handshake() -> CoordinatorHandshake { CoordinatorHandshake(token) }
 
     // MARK: Connections
 

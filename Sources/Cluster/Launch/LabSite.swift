@@ -59,7 +59,7 @@ public struct LabSite: Site {
     /// The worker's command in the namespace of its node.
     func place(_ worker: Command, as rank: Rank) -> Command? {
         guard let run else { preconditionFailure("\(rank) is placed in a lab before enter") }
-        return run.command(worker, at: run.places[rank.rawValue])
+        return run.command(worker, of: run.processes[rank.rawValue])
     }
 
     /// Removes the lab that was built here.
@@ -78,7 +78,7 @@ public struct LabSite: Site {
         run.isPerNode = isPerNode
         let result: Result<ChildGroup.Ending, ClusterError>
         do throws(ClusterError) {
-            let group = try ChildGroup(run.places.map { run.command(command, at: $0) })
+            let group = try ChildGroup(run.processes.map { run.command(command, of: $0) })
             result = .success(group.wait(stop: stop))
         } catch {
             result = .failure(error)

@@ -2,6 +2,23 @@ public import Topology
 
 /// Who is in the job, how far each rank is, and when it is over: a value that events change.
 ///
+/// ```
+///   the slowest rank    ... meets         ... reads its    ... runs steps
+///   arrives             the others        weights          nobody sees
+///
+///   join ────────────► connect ────────► load ──────────► warmUp ──────────► ready or train
+///    │                    │                │                 │                    │
+///    │ late               │ late           │ late            │ late               │ every rank
+///    │                    │                │                 │                    │ finished
+///    └────────────────────┴────────────────┴─────────────────┴────────────────────┤
+///                  a rank fails, closes or is silent; somebody stops the job      ▼
+///                                                                               ended
+///
+///   a rank reports a suspect:  suspicion ── its connection closes ──► the suspect is lost
+///                                        ── one second passes ──────► the suspect is lost
+///                                        ── it reports another ─────► that one is the suspect
+/// ```
+///
 /// Invariants:
 /// 1. The job's phase is that of its slowest rank, and never goes back.
 /// 2. A rank is held by at most one connection; a second claim is refused and harms nobody.
@@ -60,7 +77,7 @@ public struct Membership: Sendable {
     public enum Action: Equatable, Sendable {
         /// Let a worker in.
         case welcome(ConnectionID, Rank, Welcome)
-        /// Turn a worker away.
+        /// Reject a worker.
         case refuse(ConnectionID, reason: String)
         /// Give all parts of an all-gather to a worker.
         case deliver(ConnectionID, Gather, blobs: [[UInt8]])
@@ -87,7 +104,7 @@ public struct Membership: Sendable {
     private var ranks: [ConnectionID: Rank] = [:]
     private var phaseBegan: Duration
     private var gathers: [Gather: [Rank: [UInt8]]] = [:]
-    private var accused: (rank: Rank, reason: String, since: Duration)?
+    private var suspect: (rank: Rank, reason: String, since: Duration)?
 
     /// The job's phase.
     public private(set) var phase = Phase.join
@@ -155,8 +172,8 @@ public struct Membership: Sendable {
 extension Membership {
     /// Outstanding all-gathers of one rank; ranks run in step, so more than a few is a fault.
     static let mostGathers = 64
-    /// How long a rank that another one blames has to prove it by closing, before it is believed.
-    static let accusationGrace = Duration.seconds(1)
+    /// How long a suspect has to prove the suspicion by closing, before it counts as lost.
+    static let suspicionGrace = Duration.seconds(1)
 
     private mutating func arrived(
         _ id: ConnectionID, _ hello: Hello, _ now: Duration
@@ -251,9 +268,9 @@ extension Membership {
             return end(
                 .failed(rank: rank, phase: members[rank.rawValue].phase, reason: reason))
         }
-        // Whoever reports is not lost: a survivor that left early was blamed for the one it blames.
-        if accused == nil || accused?.rank == rank {
-            accused = (lost, "\(rank) reports: \(reason)", accused?.since ?? now)
+        // A suspect that reports is alive: it left because of the rank that it suspects itself.
+        if suspect == nil || suspect?.rank == rank {
+            suspect = (lost, "\(rank) reports: \(reason)", suspect?.since ?? now)
         }
         return []
     }
@@ -261,16 +278,16 @@ extension Membership {
     private mutating func closed(_ id: ConnectionID, _ reason: String) -> [Action] {
         guard let rank = ranks.removeValue(forKey: id) else { return [] }
         members[rank.rawValue].connection = nil
-        // A rank that reported another as lost may leave first; the accused is to blame.
-        if let accused, accused.rank != rank, members[rank.rawValue].lastError != nil {
+        // A rank that reported a suspect may leave first, and is not the lost one.
+        if let suspect, suspect.rank != rank, members[rank.rawValue].lastError != nil {
             return []
         }
         return end(lost(rank, reason: reason))
     }
 
     private mutating func tick(_ now: Duration) -> [Action] {
-        if let accused, now - accused.since >= Self.accusationGrace {
-            return end(lost(accused.rank, reason: accused.reason))
+        if let suspect, now - suspect.since >= Self.suspicionGrace {
+            return end(lost(suspect.rank, reason: suspect.reason))
         }
         for (index, member) in members.enumerated() {
             guard member.connection != nil, let heard = member.lastHeard else { continue }

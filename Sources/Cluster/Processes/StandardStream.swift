@@ -2,8 +2,8 @@ import Foundation
 import Glibc
 public import Topology
 
-/// Standard output or standard error, written at once and never buffered: whoever reads a pipe or
-/// a file sees a line when it is said, and what was said outlives a kill.
+/// Standard output or standard error, written at once and never buffered: the
+/// reader of a pipe or a file sees a line when it is written, and the line outlives a kill.
 public enum StandardStream: Sendable {
     /// What a command has to say.
     case output
