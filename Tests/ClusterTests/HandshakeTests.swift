@@ -13,14 +13,14 @@ import Testing
         bytes.map { String(format: "%02x", $0) }.joined()
     }
 
-    /// Golden: Python's `hmac.new(token, bytes([side]) + greeting + door_nonce, "sha256")`.
+    /// Golden: Python's `hmac.new(token, bytes([side]) + greeting + coordinator_nonce, "sha256")`.
     @Test(
         arguments: [
             (
                 Handshake.Side.coordinator,
-                "a0559bb9fb56697ff0f84378cb7e4581981108101d0c29031a3da9c086ff657e"
+                "55858b201a10d049e094fc284f6c3bbdab5ee0efc6c589f144491785aa89ccae"
             ),
-            (.caller, "c958c54b49dac92393e1c6bee9c4a4f167ecc61bfbcd434dbaaf0fa4ecf3253a"),
+            (.caller, "1b9d762f64c1ecfe2da251b97b0700b00602cce5645b4d568122d6aff4e787f8"),
         ])
     func `a proof is HMAC-SHA256 over side, greeting and nonce`(
         side: Handshake.Side, digest: String
