@@ -1,3 +1,4 @@
+import Encoding
 import Foundation
 import NIOCore
 import NIOPosix
@@ -24,7 +25,7 @@ extension ControlLink {
         }
         throw .deadline(
             "\(name) could not join at \(configuration.endpoint.text) within"
-                + " \(configuration.joinLimit.inSeconds.formatted(digits: 1)) s: \(lastError)")
+                + " \(configuration.joinLimit.seconds.formatted(digits: 1)) s: \(lastError)")
     }
 
     private var name: String { configuration.hello.rank.map { "\($0)" } ?? "this observer" }
@@ -90,7 +91,7 @@ extension ControlLink {
             self.write(.heartbeat(self.statistics()))
             let silence = ContinuousClock.now - self.lastHeard
             if silence > self.configuration.silenceLimit {
-                let seconds = silence.inSeconds.formatted(digits: 1)
+                let seconds = silence.seconds.formatted(digits: 1)
                 self.ended(.coordinatorLost(reason: "silent for \(seconds) s"))
             }
         }
@@ -108,7 +109,7 @@ extension ControlLink {
     func wait<Value>(
         _ limit: Duration, _ subject: String, _ read: () -> Value?
     ) throws(ClusterError) -> Value {
-        let date = Date(timeIntervalSinceNow: limit.inSeconds)
+        let date = Date(timeIntervalSinceNow: limit.seconds)
         condition.lock()
         defer { condition.unlock() }
         while true {
@@ -117,7 +118,7 @@ extension ControlLink {
             if let ending { throw .ended(ending) }
             guard condition.wait(until: date) else {
                 throw .deadline(
-                    "\(subject) did not come within \(limit.inSeconds.formatted(digits: 1)) s")
+                    "\(subject) did not come within \(limit.seconds.formatted(digits: 1)) s")
             }
         }
     }

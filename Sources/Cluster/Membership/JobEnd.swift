@@ -1,3 +1,4 @@
+import Encoding
 public import Topology
 
 /// Why a job is over.
@@ -25,11 +26,8 @@ public enum JobEnd: Hashable, Codable, Sendable, CustomStringConvertible {
         case .lost(let rank, let phase, let epoch, let reason):
             return "\(rank) was lost in phase \(phase), epoch \(epoch): \(reason)"
         case .late(let rank, let phase, let deadline, let lastError):
-            let seconds =
-                Double(deadline.components.seconds)
-                + Double(deadline.components.attoseconds) / 1e18
             let error = lastError.map { "; its last error: \($0)" } ?? ""
-            return "\(rank) did not finish phase \(phase) within \(seconds) s\(error)"
+            return "\(rank) did not finish phase \(phase) within \(deadline.seconds) s\(error)"
         case .failed(let rank, let phase, let reason):
             return "\(rank) failed in phase \(phase): \(reason)"
         case .coordinatorLost(let reason): return "the coordinator was lost: \(reason)"

@@ -1,3 +1,4 @@
+import Encoding
 public import Topology
 
 /// Who is in the job, how far each rank is, and when it is over: a value that events change.
@@ -148,13 +149,13 @@ public struct Membership: Sendable {
         JobSnapshot(
             epoch: epoch, phase: phase,
             secondsLeft: configuration.deadlines[phase].map {
-                max(.zero, phaseBegan + $0 - now).inSeconds
+                max(.zero, phaseBegan + $0 - now).seconds
             },
             members: members.enumerated().map { index, member in
                 JobSnapshot.Member(
                     rank: Rank(rawValue: index), phase: member.phase, progress: member.progress,
                     node: member.node, pid: member.pid,
-                    silentSeconds: member.lastHeard.map { (now - $0).inSeconds },
+                    silentSeconds: member.lastHeard.map { (now - $0).seconds },
                     statistics: member.statistics,
                     lastError: member.lastError)
             }, end: ending)
@@ -293,12 +294,12 @@ extension Membership {
             guard member.connection != nil, let heard = member.lastHeard else { continue }
             let silence = now - heard
             if silence > configuration.silenceLimit {
-                let seconds = silence.inSeconds.formatted(digits: 1)
+                let seconds = silence.seconds.formatted(digits: 1)
                 return end(
                     lost(
                         Rank(rawValue: index),
                         reason: "silent for \(seconds) s (the limit is"
-                            + " \(configuration.silenceLimit.inSeconds.formatted(digits: 1)) s)"))
+                            + " \(configuration.silenceLimit.seconds.formatted(digits: 1)) s)"))
             }
         }
         guard let limit = configuration.deadlines[phase], now - phaseBegan > limit,

@@ -1,3 +1,5 @@
+import Encoding
+
 /// How far a rank is inside a phase.
 public struct PhaseProgress: Hashable, Codable, Sendable {
     /// Done so far, in bytes.
@@ -11,7 +13,7 @@ public struct PhaseProgress: Hashable, Codable, Sendable {
     public init(doneBytes: Int, totalBytes: Int, elapsed: Duration) {
         self.doneBytes = doneBytes
         self.totalBytes = totalBytes
-        elapsedSeconds = elapsed.inSeconds
+        elapsedSeconds = elapsed.seconds
     }
 
     /// `1.2 of 6.8 GB, 3.1 GB/s, 2 s left`.

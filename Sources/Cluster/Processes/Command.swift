@@ -1,3 +1,4 @@
+import Encoding
 import Foundation
 
 /// A program with its arguments and its environment, not started yet.
@@ -49,7 +50,7 @@ public struct Command: Hashable, Sendable {
         let child = try Child(self, output: .captured)
         guard let end = child.wait(limit) else {
             child.end(within: Child.patience)
-            let seconds = (limit ?? .zero).inSeconds
+            let seconds = (limit ?? .zero).seconds
             throw .deadline("\(line) did not end within \(seconds) s")
         }
         let (output, errors) = child.captured()
