@@ -1,8 +1,10 @@
+public import Topology
+
 /// What a cluster can be refused or ended for.
 ///
 /// Each case is one line for people.
-public enum ClusterError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// The job file, the topology or an argument cannot be used: exit code 2.
+public enum ClusterError: ProgramError, Equatable, Sendable, CustomStringConvertible {
+    /// The job file, the topology or an argument cannot be used: `ExitStatus.badInput`.
     case badInput(String)
     /// A namespace, device or process that the lab or launcher would have to touch is not its own.
     case notOurs(String)
@@ -25,13 +27,13 @@ public enum ClusterError: Error, Equatable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// What a program that fails with this error exits with: 2 bad input, 3 lost rank or deadline.
-    public var exitCode: Int32 {
+    /// What a program that fails with this error exits with.
+    public var exitStatus: ExitStatus {
         switch self {
-        case .badInput, .notOurs, .refused: 2
-        case .command: 1
-        case .deadline: 3
-        case .ended(let end): end.exitCode
+        case .badInput, .notOurs, .refused: .badInput
+        case .command: .failed
+        case .deadline: .lost
+        case .ended(let end): end.exitStatus
         }
     }
 }

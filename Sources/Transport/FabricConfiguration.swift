@@ -3,20 +3,7 @@ public import Topology
 /// What a fabric is made of, and how patient it is.
 public struct FabricConfiguration: Sendable {
     /// Which way bytes may take.
-    public enum Transport: String, Sendable, CaseIterable {
-        /// Shared memory inside a node; between nodes verbs where all ranks have RDMA, else TCP.
-        case auto
-        /// Shared memory only; all ranks must be on one node.
-        case shm
-        /// TCP by the kernel's sockets between all ranks, also inside a node.
-        case tcp
-        /// UCX between all ranks, also inside a node: over TCP, or over what `UCX_TLS` names.
-        case ucx
-        /// Verbs between all ranks, also inside a node.
-        case rdma
-        /// Ranks are threads of one process.
-        case loopback
-    }
+    public typealias Transport = TransportKind
 
     /// This rank.
     public var rank: Rank
@@ -54,8 +41,8 @@ public struct FabricConfiguration: Sendable {
         self.device = device
     }
 
-    /// Ranks beyond this make every rank's table of peers larger than the memory it describes.
-    public static let maximumRankCount = 1024
+    /// Ranks of one fabric.
+    public static let maximumRankCount = Rank.maximumCount
 
     /// Checks each field against its limit.
     public func validate() throws(TransportError) {

@@ -6,7 +6,7 @@ import Serving
 import Synchronization
 import Topology
 
-/// Runs the control plane and the HTTP front door of a job.
+/// Runs the control plane and the HTTP API of a job.
 @main
 struct CoordinatorProgram: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -16,7 +16,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
             apus launch starts it. By hand, in any order with the workers:
 
               APUS_TOKEN=... apus-coordinator --job job.yaml
-            """)
+            """,
+        version: "apus-coordinator \(ApusVersion.current)")
 
     @Option(help: "The job file; the same on every rank.") var job: String
     @Option(help: "The job's folder, to write down where we listen.") var folder: String?
@@ -32,7 +33,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
         } catch {
             guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
             StandardStream.error.say(fullMessage(for: error) + "\n")
-            Foundation.exit(2)
+            Foundation.exit(ExitStatus.badInput.code)
         }
     }
 
@@ -41,12 +42,12 @@ struct CoordinatorProgram: AsyncParsableCommand {
         let log = Logger(label: "coordinator")
         do {
             let end = try await served(log)
-            if end.exitCode != 0 { throw ExitCode(end.exitCode) }
+            if end.exitStatus != .done { throw ExitCode(end.exitStatus.code) }
         } catch let error as ExitCode {
             throw error
         } catch {
             log.error("\(error)")
-            throw ExitCode((error as? ClusterError)?.exitCode ?? 1)
+            throw ExitCode(ExitStatus(of: error).code)
         }
     }
 
@@ -54,25 +55,24 @@ struct CoordinatorProgram: AsyncParsableCommand {
         let stop = StopFlag.onSignals()
         if lifeline { Lifeline.watch { stop.raise(SIGTERM) } }
         var configuration = try JobConfiguration(contentsOf: job)
-        if let control { configuration.control = try JobConfiguration.Endpoint(control) }
-        // The front door opens last; what is wrong with its settings is said first.
-        _ = try Door.configuration(configuration)
-        try checkPort(configuration)
+        if let control { configuration.control = try Endpoint(control) }
+        // The API opens last; what is wrong with its settings or its port is said first.
+        if let serving = configuration.serving {
+            _ = try APIService.configuration(configuration, serving)
+            if configuration.http.port != 0 { try configuration.http.checkFree() }
+        }
         let outbox = Outbox()
         let router = LeastLoadedRouter(rankCount: configuration.ranks) { outbox.send($1, to: $0) }
         let ready = AsyncStream<Void>.makeStream()
         let coordinator = try Coordinator(
-            address: configuration.control.address, port: configuration.control.port,
-            token: token(),
+            configuration.control, token: token(),
             membership: Membership.Configuration(
                 rankCount: configuration.ranks, identity: JobIdentity(of: configuration),
                 deadlines: configuration.deadlines.byPhase,
                 silenceLimit: .seconds(configuration.deadlines.silenceSeconds)),
             handlers: Coordinator.Handlers(
                 reached: { if $0 == .ready { ready.continuation.yield() } },
-                payload: { [isTraining = configuration.isTraining] rank, bytes in
-                    // A run that trains says only that it is over, after all ranks met.
-                    if isTraining { return outbox.stop() }
+                payload: { rank, bytes in
                     do {
                         try router.receive(bytes, from: rank)
                     } catch {
@@ -87,39 +87,34 @@ struct CoordinatorProgram: AsyncParsableCommand {
                     ready.continuation.finish()
                 }), log: log)
         outbox.open(coordinator)
-        let door = Door(configuration, router: router, log: log)
+        let api = configuration.serving.map {
+            APIService(configuration, $0, router: router, log: log)
+        }
         try announce(coordinator, configuration, http: nil)
         let watcher = Task.detached { [drain = configuration.deadlines.drainSeconds] in
             while !stop.isRaised { try await Task.sleep(for: .milliseconds(50)) }
-            await door.drain(seconds: drain)
+            await api?.drain(seconds: drain)
             coordinator.stop()
         }
         for await _ in ready.stream {
-            let http = configuration.isTraining ? nil : try await door.open()
+            let http = try await api?.open()
             try announce(coordinator, configuration, http: http)
         }
         let end = try await coordinator.end()
         watcher.cancel()
         // Streams that the end cut short still get to know why.
-        await door.drain(seconds: Self.farewellSeconds)
-        await door.close()
+        await api?.drain(seconds: Self.lastEventSeconds)
+        await api?.close()
         await coordinator.close()
         return end
     }
 
-    /// The front door opens last; that its port is taken is said first.
-    private func checkPort(_ configuration: JobConfiguration) throws {
-        if configuration.http.port != 0, !configuration.isTraining {
-            try configuration.http.checkFree()
-        }
-    }
-
     /// For the last events of streams to leave; the workers are gone by then.
-    private static let farewellSeconds = 2.0
+    private static let lastEventSeconds = 2.0
 
     private func announce(
         _ coordinator: Coordinator, _ configuration: JobConfiguration,
-        http: JobConfiguration.Endpoint?
+        http: Endpoint?
     ) throws {
         guard let folder else { return }
         var control = configuration.control
@@ -141,8 +136,6 @@ final class Outbox: Sendable {
     private let coordinator = Mutex<Coordinator?>(nil)
 
     func open(_ coordinator: Coordinator) { self.coordinator.withLock { $0 = coordinator } }
-
-    func stop() { coordinator.withLock { $0 }?.stop() }
 
     func send(_ bytes: [UInt8], to rank: Rank) {
         coordinator.withLock { $0 }?.send(bytes, to: rank)

@@ -2,23 +2,34 @@ import Cluster
 import Topology
 import Transport
 
-/// The control plane as Transport wants it: a way to swap addresses before bytes can move.
+/// The control plane as Transport wants it: a way to swap addresses before bytes can move, among
+/// the ranks of one fabric.
 final class ControlExchange: AddressExchange {
     let rank: Rank
     let rankCount: Int
     private let link: ControlLink
+    private let members: [Rank]
 
-    init(_ link: ControlLink, rank: Rank) {
+    /// - Parameters:
+    ///   - rank: This rank's number in the job.
+    ///   - members: The ranks of the fabric as the job numbers them, in the order of their numbers
+    ///     in the fabric.
+    init(_ link: ControlLink, rank: Rank, members: [Rank]) {
+        guard let place = members.firstIndex(of: rank) else {
+            preconditionFailure("\(rank) is not one of \(members)")
+        }
         self.link = link
-        self.rank = rank
-        rankCount = link.welcome.rankCount
+        self.members = members
+        self.rank = Rank(rawValue: place)
+        rankCount = members.count
     }
 
     func allGather(
         _ blob: [UInt8], label: String, deadline: Deadline
     ) throws(TransportError) -> [[UInt8]] {
         do {
-            return try link.allGather(blob, label: label, limit: deadline.remaining)
+            return try link.allGather(
+                blob, label: label, among: members, limit: deadline.remaining)
         } catch .ended(.lost(let rank, let phase, _, let reason)) {
             throw .rankLost(rank, phase: "\(phase)", cause: reason)
         } catch .deadline {
@@ -29,33 +40,5 @@ final class ControlExchange: AddressExchange {
     }
 
     /// The link outlives the fabric; its owner closes it.
-    func close() {}
-}
-
-/// The part of a control plane that some ranks use among themselves.
-///
-/// Safe to use only while every rank of the job belongs to one such part, all as large, and calls
-/// in the same order: each call crosses all ranks and keeps the answers of the members.
-final class MemberExchange: AddressExchange {
-    let rank: Rank
-    let rankCount: Int
-    private let all: ControlExchange
-    private let members: [Rank]
-
-    /// - Parameter members: The ranks of this part, in the order of their ranks in it.
-    init(_ all: ControlExchange, members: [Rank]) {
-        self.all = all
-        self.members = members
-        rank = Rank(rawValue: members.firstIndex(of: all.rank) ?? 0)
-        rankCount = members.count
-    }
-
-    func allGather(
-        _ blob: [UInt8], label: String, deadline: Deadline
-    ) throws(TransportError) -> [[UInt8]] {
-        let blobs = try all.allGather(blob, label: "part: \(label)", deadline: deadline)
-        return members.map { blobs[$0.rawValue] }
-    }
-
     func close() {}
 }

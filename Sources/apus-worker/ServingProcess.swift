@@ -9,14 +9,18 @@ import Transport
 /// One rank of a job that serves: connect, load, warm up, answer.
 final class ServingProcess {
     private let job: JobConfiguration
+    private let work: ServingWork
     private let rank: Rank
     private let link: ControlLink
     private let log: Logger
     /// Of this node, as found before anything binds threads to some of them.
     private let cores = ProcessInfo.processInfo.activeProcessorCount
 
-    init(_ job: JobConfiguration, rank: Rank, link: ControlLink, log: Logger) {
+    init(
+        _ job: JobConfiguration, _ work: ServingWork, rank: Rank, link: ControlLink, log: Logger
+    ) {
         self.job = job
+        self.work = work
         self.rank = rank
         self.link = link
         self.log = log
@@ -24,7 +28,8 @@ final class ServingProcess {
 
     /// Returns when the job is over.
     func run() throws {
-        let fabric = try connect()
+        let fabric = try JobFabric(job: job, rank: rank, link: link, log: log)
+            .makeForGroup(threadsPerRank: job.threads)
         defer { fabric.close() }
         let link = link
         let serving = try ServingRank(try configuration(), fabric: fabric) { phase in
@@ -43,25 +48,10 @@ final class ServingProcess {
         try answer(serving)
     }
 
-    private func connect() throws -> any Fabric {
-        var configuration = FabricConfiguration(
-            rank: rank, rankCount: job.ranks,
-            transport: FabricConfiguration.Transport(rawValue: job.transport) ?? .auto,
-            device: job.device.isEmpty ? nil : job.device)
-        configuration.joinLimit = .seconds(job.deadlines.connectSeconds)
-        configuration.silenceLimit = .seconds(job.deadlines.silenceSeconds)
-        configuration.threadsPerRank = job.threads
-        let fabric = try makeFabric(configuration, exchange: ControlExchange(link, rank: rank))
-        for other in fabric.ranks where other != rank {
-            log.info("\(other) is reached by \(fabric.path(to: other))")
-        }
-        return fabric
-    }
-
     /// What the job says of each of its ranks.
     private func configuration() throws -> ServingRankConfiguration {
-        var configuration = ServingRankConfiguration(directory: job.model)
-        configuration.engine = try job.engine.applied(to: EngineConfiguration(), section: "engine")
+        var configuration = ServingRankConfiguration(directory: work.model)
+        configuration.engine = try work.engine.applied(to: EngineConfiguration(), section: "engine")
         configuration.cacheTokens = job.limits.cacheTokens
         configuration.contextTokens = job.limits.contextTokens > 0 ? job.limits.contextTokens : nil
         configuration.threads = job.threads

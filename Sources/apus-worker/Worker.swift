@@ -17,7 +17,8 @@ struct Worker: ParsableCommand {
             apus launch starts workers. By hand, in any order with the coordinator:
 
               APUS_TOKEN=... apus-worker --job job.yaml --rank 2 --coordinator 10.0.0.1:7000
-            """)
+            """,
+        version: "apus-worker \(ApusVersion.current)")
 
     @Option(help: "The job file; the same on every rank.") var job: String
     @Option(help: "The rank, from 0.") var rank: Int
@@ -33,7 +34,7 @@ struct Worker: ParsableCommand {
         } catch {
             guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
             StandardStream.error.say(fullMessage(for: error) + "\n")
-            Foundation.exit(2)
+            Foundation.exit(ExitStatus.badInput.code)
         }
     }
 
@@ -46,43 +47,50 @@ struct Worker: ParsableCommand {
                 // The coordinator hears of it too and ends the job in order; if it is gone as
                 // well, nobody else will.
                 Thread.sleep(forTimeInterval: 5)
-                Glibc.exit(3)
+                Glibc.exit(ExitStatus.lost.code)
             }
         }
         do {
             try joined(log)
         } catch {
             log.error("\(error)")
-            throw ExitCode(exitCode(of: error))
+            // What the coordinator does not judge stopped this rank before it could begin.
+            throw ExitCode(ExitStatus(of: error, otherwise: .badInput).code)
         }
     }
 
     private func joined(_ log: Logger) throws {
         let configuration = try JobConfiguration(contentsOf: job)
         let endpoint =
-            try coordinator.map { try JobConfiguration.Endpoint($0) }
+            try coordinator.map { try Endpoint($0) }
             ?? configuration.control
         let deadlines = configuration.deadlines
         let link = try ControlLink.join(
             ControlLink.Configuration(
-                address: endpoint.address, port: endpoint.port, token: token(),
+                endpoint, token: token(),
                 hello: Hello(
                     rank: Rank(rawValue: rank), identity: JobIdentity(of: configuration),
                     pid: getpid(), node: Launcher.nodeName),
                 joinLimit: .seconds(deadlines.joinSeconds),
                 silenceLimit: .seconds(2 * deadlines.silenceSeconds)))
         defer { link.close() }
-        log.info("joined \(endpoint.text), epoch \(link.welcome.epoch)")
+        log.info(
+            """
+            joined \(endpoint.text), apus-coordinator \(link.welcome.version), \
+            epoch \(link.welcome.epoch)
+            """)
         let rank = Rank(rawValue: rank)
         var training: TrainingProcess?
         defer { training?.close() }
         do {
-            if configuration.isTraining {
-                let process = TrainingProcess(configuration, rank: rank, link: link, log: log)
+            switch configuration.work {
+            case .serve(let work):
+                try ServingProcess(configuration, work, rank: rank, link: link, log: log).run()
+            case .train(let work):
+                let process = TrainingProcess(
+                    configuration, work, rank: rank, link: link, log: log)
                 training = process
                 try process.run()
-            } else {
-                try ServingProcess(configuration, rank: rank, link: link, log: log).run()
             }
         } catch {
             // The coordinator decides who is to blame, and tells everybody.
@@ -91,7 +99,7 @@ struct Worker: ParsableCommand {
         }
         let end = link.waitForEnd()
         log.notice("\(end)")
-        if end != .stopped { throw ClusterError.ended(end) }
+        if end.exitStatus != .done { throw ClusterError.ended(end) }
     }
 
     /// What the coordinator says about an error of ours, if it answers in time.
@@ -106,14 +114,5 @@ struct Worker: ParsableCommand {
             throw ClusterError.badInput("APUS_TOKEN is not set: the secret of the job")
         }
         return try ControlToken(text)
-    }
-
-    private func exitCode(of error: any Error) -> Int32 {
-        switch error {
-        case let error as ClusterError: error.exitCode
-        case is TransportError: 3
-        case let error as TrainingError: error.exitCode
-        default: 2
-        }
     }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Cluster
 import Foundation
+import Topology
 
 /// The user's tool. Each subcommand is a file in `Commands`.
 @main
@@ -8,6 +9,7 @@ struct Apus: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "apus",
         abstract: "Launches, serves, trains and measures mixture-of-experts models on a cluster.",
+        version: "apus \(ApusVersion.current)",
         subcommands: [
             BenchCommand.self,
             ConvertCommand.self,
@@ -37,7 +39,7 @@ struct Apus: AsyncParsableCommand {
         } catch {
             guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
             StandardStream.error.say(fullMessage(for: error) + "\n")
-            Foundation.exit(2)
+            Foundation.exit(ExitStatus.badInput.code)
         }
     }
 }

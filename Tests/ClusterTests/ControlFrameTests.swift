@@ -15,9 +15,11 @@ import Topology
         .progress(PhaseProgress(doneBytes: 5, totalBytes: 9, elapsed: .milliseconds(1500))),
         .heartbeat(nil),
         .heartbeat(RankStatistics()),
-        .contribution(label: "a", blob: [1, 2, 3]),
-        .contribution(label: "", blob: []),
-        .gathered(label: "addresses", blobs: [[], [1], [2, 3]]),
+        .contribution(Gather(label: "a"), blob: [1, 2, 3]),
+        .contribution(Gather(label: "", members: [3, 1023]), blob: []),
+        .gathered(Gather(label: "addresses", members: [0, 2]), blobs: [[], [1], [2, 3]]),
+        .finished,
+        .end(.done),
         .payload([0, 255]),
         .failed(reason: "x", lost: 1),
         .stop,
@@ -45,8 +47,11 @@ import Topology
             ([2, 2, 0], "a label of 512 bytes"),
             ([2, 0, 5, 65], "a label of 5 bytes in a frame of 1 more"),
             ([2, 0, 1, 0x85], "a label of 1 bytes is not UTF-8"),
-            ([3, 0, 0, 255, 255, 255, 255], "4294967295 blobs in a frame of 0 more bytes"),
-            ([3, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 1], "longer than its frame"),
+            ([2, 0, 0, 0], "ends inside its count of members"),
+            ([2, 0, 0, 4, 1, 0, 0], "1025 members in a frame of 2 more bytes"),
+            ([2, 0, 0, 0, 2, 0, 0], "2 members in a frame of 2 more bytes"),
+            ([3, 0, 0, 0, 0, 255, 255, 255, 255], "4294967295 blobs in a frame of 0 more bytes"),
+            ([3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 1], "longer than its frame"),
         ] as [([UInt8], String)])
     func `claims that the bytes do not hold are refused`(bytes: [UInt8], words: String) {
         let error = #expect(throws: FrameError.self) {

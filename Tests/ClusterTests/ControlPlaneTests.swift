@@ -15,7 +15,7 @@ import Topology
         handlers: Coordinator.Handlers = .init()
     ) throws -> Coordinator {
         try Coordinator(
-            address: "127.0.0.1", port: 0, token: token,
+            Endpoint(address: "127.0.0.1", port: 0), token: token,
             membership: .init(
                 rankCount: ranks, identity: identity,
                 deadlines: [.join: .seconds(10), .connect: .seconds(10)], silenceLimit: silence),
@@ -27,7 +27,7 @@ import Topology
         limit: Duration = .seconds(5)
     ) -> ControlLink.Configuration {
         ControlLink.Configuration(
-            address: "127.0.0.1", port: port, token: token,
+            Endpoint(address: "127.0.0.1", port: port), token: token,
             hello: Hello(rank: rank, identity: identity, pid: getpid(), node: "here"),
             joinLimit: limit, silenceLimit: .seconds(3))
     }
@@ -114,7 +114,7 @@ import Topology
         }
         try await Task.sleep(for: .milliseconds(500))
         let coordinator = try Coordinator(
-            address: "127.0.0.1", port: port, token: token,
+            Endpoint(address: "127.0.0.1", port: port), token: token,
             membership: .init(
                 rankCount: 1, identity: Self.identity, deadlines: [:], silenceLimit: .seconds(3)),
             handlers: .init(), log: Logger(label: "test"))
@@ -136,11 +136,11 @@ import Topology
             }
         }
         #expect("\(error!)".contains("model digest differs: the coordinator has m"))
-        #expect(error?.exitCode == 2)
+        #expect(error?.exitStatus == .badInput)
         await coordinator.close()
     }
 
-    @Test func `a wrong token is turned away without an answer`() async throws {
+    @Test func `a wrong token is rejected without an answer`() async throws {
         let coordinator = try Self.coordinator(ranks: 1, token: .random())
         let port = coordinator.port
         let error = await #expect(throws: ClusterError.self) {
@@ -170,7 +170,7 @@ import Topology
             }
         }
         #expect("\(error!)".contains("rank 1 was lost in phase connect, epoch 1"))
-        #expect(error?.exitCode == 3)
+        #expect(error?.exitStatus == .lost)
         links[0].close()
         await coordinator.close()
     }
@@ -180,13 +180,13 @@ import Topology
         let port = coordinator.port
         let error = #expect(throws: ClusterError.self) {
             try Coordinator(
-                address: "127.0.0.1", port: port, token: .random(),
+                Endpoint(address: "127.0.0.1", port: port), token: .random(),
                 membership: .init(
                     rankCount: 1, identity: Self.identity, deadlines: [:],
                     silenceLimit: .seconds(3)), handlers: .init(), log: Logger(label: "test"))
         }
         #expect("\(error!)".contains("127.0.0.1:\(port) cannot be listened on"))
-        #expect(error?.exitCode == 2)
+        #expect(error?.exitStatus == .badInput)
         await coordinator.close()
     }
 }

@@ -7,26 +7,27 @@ import Testing
 @Suite struct HandshakeTests {
     static let token = ControlToken(bytes: (0 ..< 32).map { UInt8($0) })
     static let callerNonce = (100 ..< 132).map { UInt8($0) }
-    static let doorNonce = (200 ..< 232).map { UInt8($0) }
+    static let coordinatorNonce = (200 ..< 232).map { UInt8($0) }
 
     static func hex(_ bytes: [UInt8]) -> String {
         bytes.map { String(format: "%02x", $0) }.joined()
     }
 
-    /// Golden: Python's `hmac.new(token, bytes([side]) + greeting + door_nonce, "sha256")`.
+    /// Golden: Python's `hmac.new(token, bytes([side]) + greeting + coordinator_nonce, "sha256")`.
     @Test(
         arguments: [
             (
                 Handshake.Side.coordinator,
-                "a0559bb9fb56697ff0f84378cb7e4581981108101d0c29031a3da9c086ff657e"
+                "55858b201a10d049e094fc284f6c3bbdab5ee0efc6c589f144491785aa89ccae"
             ),
-            (.caller, "c958c54b49dac92393e1c6bee9c4a4f167ecc61bfbcd434dbaaf0fa4ecf3253a"),
+            (.caller, "1b9d762f64c1ecfe2da251b97b0700b00602cce5645b4d568122d6aff4e787f8"),
         ])
     func `a proof is HMAC-SHA256 over side, greeting and nonce`(
         side: Handshake.Side, digest: String
     ) {
         let greeting = Greeting(role: .worker, nonce: Self.callerNonce)
-        let statement = Handshake.statement(of: side, greeting, coordinatorNonce: Self.doorNonce)
+        let statement = Handshake.statement(
+            of: side, greeting, coordinatorNonce: Self.coordinatorNonce)
         let proof = Self.token.proof(of: statement)
         #expect(Self.hex(proof) == digest)
         #expect(Self.token.isProof(proof, of: statement))
@@ -35,40 +36,44 @@ import Testing
 
     /// Lets both ends speak until one is through, in pieces of some bytes.
     static func meet(
-        _ door: inout DoorHandshake, _ caller: inout CallerHandshake, piece: Int = 7
-    ) -> (door: DoorHandshake.Action, caller: CallerHandshake.Action) {
-        var atDoor = door.takeAll(caller.greeting.encoded(), piece: piece)
+        _ coordinator: inout CoordinatorHandshake, _ caller: inout CallerHandshake, piece: Int = 7
+    ) -> (coordinator: CoordinatorHandshake.Action, caller: CallerHandshake.Action) {
+        var atCoordinator = coordinator.takeAll(caller.greeting.encoded(), piece: piece)
         var atCaller = CallerHandshake.Action.wait
-        if case .send(let answer) = atDoor { atCaller = caller.takeAll(answer, piece: piece) }
-        if case .prove(let proof) = atCaller { atDoor = door.takeAll(proof, piece: piece) }
-        return (atDoor, atCaller)
+        if case .send(let answer) = atCoordinator {
+            atCaller = caller.takeAll(answer, piece: piece)
+        }
+        if case .prove(let proof) = atCaller {
+            atCoordinator = coordinator.takeAll(proof, piece: piece)
+        }
+        return (atCoordinator, atCaller)
     }
 
     @Test(arguments: Handshake.Role.allCases, [1, 7, 40, 72])
     func `who has the token is let in, in any pieces`(role: Handshake.Role, piece: Int) {
-        var door = DoorHandshake(Self.token)
+        var coordinator = CoordinatorHandshake(Self.token)
         var caller = CallerHandshake(Self.token, role: role)
-        let (atDoor, atCaller) = Self.meet(&door, &caller, piece: piece)
-        #expect(atDoor == .admit(role))
+        let (atCoordinator, atCaller) = Self.meet(&coordinator, &caller, piece: piece)
+        #expect(atCoordinator == .admit(role))
         guard case .prove(let proof) = atCaller else { return #expect(Bool(false), "\(atCaller)") }
         #expect(proof.count == Handshake.proofBytes)
     }
 
     @Test func `a caller tells a coordinator without the token, and proves nothing to it`() {
-        var door = DoorHandshake(.random())
+        var coordinator = CoordinatorHandshake(.random())
         var caller = CallerHandshake(Self.token, role: .worker)
-        let (_, atCaller) = Self.meet(&door, &caller)
+        let (_, atCaller) = Self.meet(&coordinator, &caller)
         guard case .mistrust(let reason) = atCaller else {
             return #expect(Bool(false), "\(atCaller)")
         }
         #expect(reason.contains("did not prove that it has our token"))
     }
 
-    @Test func `a proof of another connection, role or side is turned away`() {
-        func doorAfterGreeting(_ greeting: Greeting) -> DoorHandshake {
-            var door = DoorHandshake(Self.token, nonce: Self.doorNonce)
-            _ = door.take(greeting.encoded())
-            return door
+    @Test func `a proof of another connection, role or side is rejected`() {
+        func coordinatorAfterGreeting(_ greeting: Greeting) -> CoordinatorHandshake {
+            var coordinator = CoordinatorHandshake(Self.token, nonce: Self.coordinatorNonce)
+            _ = coordinator.take(greeting.encoded())
+            return coordinator
         }
         let greeting = Greeting(role: .worker, nonce: Self.callerNonce)
         func proof(
@@ -77,19 +82,22 @@ import Testing
             Self.token.proof(
                 of: Handshake.statement(of: side, greeting, coordinatorNonce: nonce))
         }
-        let good = proof(.caller, greeting, Self.doorNonce)
-        var open = doorAfterGreeting(greeting)
+        let good = proof(.caller, greeting, Self.coordinatorNonce)
+        var open = coordinatorAfterGreeting(greeting)
         #expect(open.take(good) == .admit(.worker))
         let wrong = [
-            proof(.coordinator, greeting, Self.doorNonce),
-            proof(.caller, Greeting(role: .observer, nonce: Self.callerNonce), Self.doorNonce),
+            proof(.coordinator, greeting, Self.coordinatorNonce),
+            proof(
+                .caller, Greeting(role: .observer, nonce: Self.callerNonce), Self.coordinatorNonce),
             proof(.caller, greeting, Self.callerNonce),
-            proof(.caller, Greeting(role: .worker, nonce: Self.doorNonce), Self.doorNonce),
+            proof(
+                .caller, Greeting(role: .worker, nonce: Self.coordinatorNonce),
+                Self.coordinatorNonce),
             [UInt8](repeating: 0, count: Handshake.proofBytes),
         ]
         for bytes in wrong {
-            var door = doorAfterGreeting(greeting)
-            guard case .turnAway(let answer, _) = door.take(bytes) else {
+            var coordinator = coordinatorAfterGreeting(greeting)
+            guard case .reject(let answer, _) = coordinator.take(bytes) else {
                 #expect(Bool(false), "\(Self.hex(bytes)) was let in")
                 continue
             }
@@ -100,8 +108,8 @@ import Testing
     @Test func `another version is told ours, and nothing that the token would make`() {
         var greeting = Greeting(role: .worker, nonce: Self.callerNonce)
         greeting.version = 1
-        var door = DoorHandshake(Self.token)
-        guard case .turnAway(let answer, let reason) = door.take(greeting.encoded()) else {
+        var coordinator = CoordinatorHandshake(Self.token)
+        guard case .reject(let answer, let reason) = coordinator.take(greeting.encoded()) else {
             return #expect(Bool(false), "another version was let in")
         }
         #expect(reason == "speaks protocol version 1, this is \(ControlProtocol.version)")
@@ -131,7 +139,7 @@ import Testing
     }
 }
 
-extension DoorHandshake {
+extension CoordinatorHandshake {
     fileprivate mutating func takeAll(_ bytes: [UInt8], piece: Int) -> Action {
         var action = Action.wait
         var rest = bytes[...]

@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import Topology
 
 @testable import Cluster
 
@@ -11,7 +12,7 @@ import Testing
         let job = try JobConfiguration(
             contentsOf: Self.folder.appending(path: "local.yaml").path(percentEncoded: false))
         #expect(job.ranks >= 2)
-        #expect(job.model.hasPrefix(Self.folder.path(percentEncoded: false)))
+        #expect(job.serving?.model.hasPrefix(Self.folder.path(percentEncoded: false)) == true)
     }
 
     @Test func `what is left out keeps its default`() throws {
@@ -38,6 +39,35 @@ import Testing
         ("model: m\nname: a/b", "name \"a/b\""),
         ("model: m\nranks: .nan", "a value is neither"),
         ("- a", "not a mapping"),
+        ("model: m\ntransport: loopback", "transport \"loopback\" is unknown: auto, shm"),
+        ("model: m\ngroups: 3", "groups is not a list"),
+        ("model: m\ngroups: [3]", "groups[0] is not a mapping"),
+        ("model: m\ngroups: [{role: serve}]", "groups[0].ranks is missing"),
+        ("model: m\ngroups: [{ranks: 2}]", "groups[0].role is missing"),
+        ("model: m\ngroups: [{role: serve, ranks: 0}]", "groups[0].ranks 0 is not 1 to 1024"),
+        (
+            "model: m\ngroups: [{role: serve, ranks: 1}, {role: serve, ranks: 2}]",
+            "groups[1].name \"serve\" names another group too"
+        ),
+        (
+            "model: m\ngroups: [{role: prefill, ranks: 2}]",
+            "groups[0].role \"prefill\" is not known to this version; known: serve, train"
+        ),
+        (
+            "model: m\ngroups: [{role: train, ranks: 2}]",
+            "groups[0].role train: the ranks of this job serve"
+        ),
+        (
+            "model: m\nranks: 3\ngroups: [{role: serve, ranks: 2}]",
+            "ranks 3 differs from the 2 of its groups"
+        ),
+        (
+            "model: m\ngroups: [{role: serve, ranks: 2, size: 1}]",
+            "unknown key \"groups[0].size\"; known: name, ranks, role"
+        ),
+        ("model: m\ntrain: {file: t}", "model is of a job that serves, train.file of one"),
+        ("train: {settings: {steps: 1}}", "train.file is missing"),
+        ("model: m\ntraining: {steps: 1}", "unknown key \"training\""),
         ("model: [", "bad.yaml: "),
     ])
     func `a bad job is refused with the file, the field and the limit`(yaml: String, words: String)
@@ -47,7 +77,7 @@ import Testing
         }
         #expect("\(error!)".hasPrefix("bad.yaml: "))
         #expect("\(error!)".contains(words))
-        #expect(error?.exitCode == 2)
+        #expect(error?.exitStatus == .badInput)
     }
 
     @Test func `the digest ignores where a node keeps the model, and nothing that ranks share`()
@@ -55,12 +85,41 @@ import Testing
     {
         let job = try JobConfiguration(yaml: "model: m\nranks: 2", path: "a")
         var moved = job
-        moved.model = "/elsewhere"
+        moved.serving?.model = "/elsewhere"
         moved.control.port = 99
         #expect(try moved.digest() == job.digest())
         var other = job
         other.limits.cacheTokens += 1
         #expect(try other.digest() != job.digest())
+    }
+
+    @Test func `ranks is the short form of one group that serves`() throws {
+        let short = try JobConfiguration(yaml: "model: m\nranks: 4", path: "a")
+        let long = try JobConfiguration(
+            yaml: "model: m\ngroups: [{role: serve, ranks: 4}]", path: "a")
+        #expect(short == long)
+        #expect(short.groups == .one(.serve, rankCount: 4))
+    }
+
+    @Test func `groups that serve one model follow each other`() throws {
+        var job = try JobConfiguration(
+            yaml: """
+                model: m
+                groups: [{name: a, role: serve, ranks: 2}, {name: b, role: serve, ranks: 1}]
+                """, path: "a")
+        #expect(job.ranks == 3)
+        #expect(job.groups.group(of: 2).group.name == "b")
+        let error = #expect(throws: ClusterError.self) { try job.resize(ranks: 4) }
+        #expect("\(error!)".contains("groups (a, b)"))
+        #expect(try JobConfiguration(yaml: job.yaml(), path: "b") == job)
+    }
+
+    @Test func `a job that trains reads back as itself`() throws {
+        var job = JobConfiguration()
+        job.work = .train(TrainingWork(file: "/t.yaml", settings: ["resumes": .flag(true)]))
+        job.groups = .one(.train, rankCount: 2)
+        #expect(try JobConfiguration(yaml: job.yaml(), path: "b") == job)
+        #expect(job.serving == nil)
     }
 
     @Test func `the resolved job reads back as itself`() throws {
@@ -84,15 +143,15 @@ import Testing
     }
 
     @Test func `settings of another room are put over its defaults`() throws {
-        let written: [String: JobConfiguration.Setting] = [
+        let written: [String: SettingValue] = [
             "count": .integer(4), "isOn": .flag(false),
         ]
         let settings = try written.applied(to: Settings(), section: "engine")
         #expect(settings == Settings(count: 4, ratio: 0.5, isOn: false))
-        let nested: [String: JobConfiguration.Setting] = ["inner": .mapping(["limit": .integer(9)])]
+        let nested: [String: SettingValue] = ["inner": .mapping(["limit": .integer(9)])]
         #expect(
             try nested.applied(to: Settings(), section: "api").inner == Inner(limit: 9, name: "n"))
-        let whole: [String: JobConfiguration.Setting] = ["ratio": .integer(2)]
+        let whole: [String: SettingValue] = ["ratio": .integer(2)]
         #expect(try whole.applied(to: Settings(), section: "engine").ratio == 2)
     }
 
@@ -107,9 +166,9 @@ import Testing
                 "unknown key \"engine.inner.x\"; known: limit, name"
             ),
             (["count": .text("many")], "engine: count is not a Int"),
-        ] as [([String: JobConfiguration.Setting], String)])
+        ] as [([String: SettingValue], String)])
     func `a setting the room does not have is refused`(
-        written: [String: JobConfiguration.Setting], words: String
+        written: [String: SettingValue], words: String
     ) {
         let error = #expect(throws: ClusterError.self) {
             try written.applied(to: Settings(), section: "engine")
@@ -122,14 +181,14 @@ import Testing
         let schema = try #require(
             try JSONSerialization.jsonObject(with: bytes) as? [String: Any])
         let job = try #require(
-            try JSONSerialization.jsonObject(with: JSONEncoder().encode(JobConfiguration()))
+            try JSONSerialization.jsonObject(with: JSONEncoder().encode(JobFile()))
                 as? [String: Any])
         try compare(schema, job, at: "")
     }
 
     private func compare(_ schema: [String: Any], _ value: [String: Any], at place: String) throws {
         let properties = try #require(schema["properties"] as? [String: [String: Any]])
-        if ["engine.", "api."].contains(place) { return }
+        if ["engine.", "api.", "train.settings."].contains(place) { return }
         #expect(Set(properties.keys) == Set(value.keys), "\(place)")
         for (key, inner) in value {
             let described = try #require(properties[key]?["description"] as? String)

@@ -42,14 +42,17 @@ import Topology
         let state = LabState(
             map: Self.map, mark: "m", owner: .current, isTemporary: true, isComplete: true)
         let run = LabRun(in: Lab(state: state, records: LabRecords()))
-        #expect(run.places.map(\.node.rawValue) == [0, 1, 1])
-        let environment = run.environment(at: run.places[2])
+        #expect(run.processes.map(\.node.rawValue) == [0, 1, 1])
+        let environment = run.environment(of: run.processes[2])
         #expect(environment["RANK"] == "2")
         #expect(environment["LOCAL_RANK"] == "1")
         #expect(environment["WORLD_SIZE"] == "3")
         #expect(environment["MASTER_ADDR"] == "10.100.0.1")
         #expect(environment["APUS_ADDRESSES"] == "10.100.0.2,10.101.0.2")
         #expect(environment["APUS_DEVICES"] == "plane0,plane1")
+        let placed = run.command(Command("true"), of: run.processes[2])
+        #expect(placed.words.dropFirst(3) == ["apus-\(Self.map.name)-b", "true"])
+        #expect(placed.environment["APUS_NODE"] == "1")
     }
 }
 
@@ -65,12 +68,11 @@ struct LabTests {
     static func namespaces() throws -> String { try Command("ip", "netns", "list").run() }
 
     @Test func `a lab comes up, runs a command on every rank, and leaves nothing`() throws {
-        let lab = try Lab.up(LabPlanTests.map, isTemporary: true)
-        let statuses = try LabRun(in: lab).perform(
-            ["sh", "-c", "ip addr show plane1 | grep -q 10.101.0. && exit $RANK"],
+        var site = LabSite(LabPlanTests.map)
+        let ending = try site.perform(
+            Command("sh", "-c", "ip addr show plane1 | grep -q 10.101.0. && exit $RANK"),
             stop: StopFlag())
-        try lab.down()
-        #expect(statuses == [0, 1, 2])
+        #expect(ending.ends == [.exited(0), .exited(1), .exited(2)])
         #expect(try !Self.namespaces().contains(LabPlanTests.map.name))
     }
 
@@ -107,7 +109,7 @@ struct LabTests {
 
     @Test func `what a killed builder left is removed by the next`() throws {
         // A builder that died: written down as incomplete, with one namespace made but not marked.
-        let builder = try Child(words: ["sleep", "60"])
+        let builder = try Child(Command("sleep", "60"))
         let owner = try #require(ProcessIdentity(pid: builder.pid))
         builder.end(within: .seconds(5))
         let state = LabState(

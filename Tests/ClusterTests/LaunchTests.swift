@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Logging
 import Testing
 import Topology
@@ -82,10 +83,55 @@ import Topology
     }
 
     @Test func `a child that ignores SIGTERM is killed`() throws {
-        let child = try Child(words: ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"])
+        let child = try Child(Command("sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"))
         Thread.sleep(forTimeInterval: 0.2)
-        child.end(within: .milliseconds(200))
-        #expect(child.status == Int32(137))
+        #expect(child.end(within: .milliseconds(200)) == .killed(signal: SIGKILL))
+    }
+
+    @Test func `a child that exits with 137 is told from one that a signal killed`() throws {
+        let exits = try Child(Command("sh", "-c", "exit 137"))
+        #expect(exits.wait(.seconds(5)) == .exited(137))
+        let dies = try Child(Command("sh", "-c", "kill -9 $$"))
+        #expect(dies.wait(.seconds(5)) == .killed(signal: 9))
+        #expect(exits.end?.code == dies.end?.code)
+    }
+
+    @Test func `what a child writes beyond the size of a pipe is captured whole`() throws {
+        let child = try Child(
+            Command("sh", "-c", "head -c 300000 /dev/zero >&2; head -c 200000 /dev/zero"),
+            output: .captured)
+        #expect(child.wait(.seconds(10)) == .exited(0))
+        let (output, errors) = child.captured()
+        #expect(output.utf8.count == 200_000)
+        #expect(errors.utf8.count == 300_000)
+    }
+
+    @Test func `what a child started ends with it`() throws {
+        let child = try Child(Command("sh", "-c", "sleep 600 & echo $!; wait"), output: .captured)
+        Thread.sleep(forTimeInterval: 0.3)
+        child.end(within: .seconds(2))
+        let pid = try #require(Int32(child.captured().output.dropLast()))
+        #expect(ProcessIdentity(pid: pid) == nil)
+    }
+
+    @Test func `a command does not see hidden variables and sees its own`() throws {
+        var command = Command("sh", "-c", "echo ${APUS_TEST_OWN}-${HOME}-")
+        command.environment = ["APUS_TEST_OWN": "a"]
+        command.hiddenPrefixes = ["HOM"]
+        #expect(try command.run() == "a--\n")
+    }
+
+    @Test func `when one of a group fails, the others have their time and are named`() throws {
+        let group = try ChildGroup([
+            Command("sh", "-c", "exit 3"), Command("sh", "-c", "sleep 0.1; exit 4"),
+            Command("sleep", "60"),
+        ])
+        let ending = group.wait(stop: StopFlag(), grace: .milliseconds(600))
+        #expect(ending.firstFailure == 0)
+        #expect(ending.late == [2])
+        #expect(ending.ends.prefix(2) == [.exited(3), .exited(4)])
+        // SIGKILL where this process made its children ignore SIGTERM.
+        #expect([SIGTERM, SIGKILL].map(ProcessEnd.killed).contains(ending.ends[2]))
     }
 
     @Test func `a program that does not exist is an error of ours with its name`() throws {
@@ -95,13 +141,13 @@ import Topology
 
     @Test func `a program that does not end in its time is ended, and named`() {
         #expect(throws: ClusterError.deadline("sleep 60 did not end within 0.2 s")) {
-            try Command("sleep", "60").run(limitSeconds: 0.2)
+            try Command("sleep", "60").run(limit: .milliseconds(200))
         }
     }
 
     @Test func `a process is told from a later one with its number`() throws {
         #expect(ProcessIdentity.current.isAlive)
-        let child = try Child(words: ["true"])
+        let child = try Child(Command("true"))
         let identity = ProcessIdentity(pid: child.pid)
         child.end(within: .seconds(5))
         #expect(identity?.isAlive != true)

@@ -57,6 +57,10 @@ import Topology
             JobIdentity(protocolVersion: 9, build: "b", modelDigest: "m", configDigest: "c"),
             "protocol version"
         ),
+        (
+            JobIdentity(version: "0.0.9", build: "b", modelDigest: "m", configDigest: "c"),
+            "version"
+        ),
         (JobIdentity(build: "x", modelDigest: "y", configDigest: "c"), "build"),
         (JobIdentity(build: "b", modelDigest: "y", configDigest: "z"), "model digest"),
         (JobIdentity(build: "b", modelDigest: "m", configDigest: "z"), "config digest"),
@@ -86,14 +90,14 @@ import Topology
         #expect(
             end.description == "rank 1 did not finish phase join within 10.0 s; its last error:"
                 + " refused: build differs: the coordinator has b, the worker has old")
-        #expect(end.exitCode == 3)
+        #expect(end.exitStatus == .lost)
     }
 
     @Test func `a phase has its own time from when the whole job entered it`() {
         var job = Self.joined()
         _ = job.apply(.entered(Self.id(1), .warmUp), now: .seconds(1))
         _ = job.apply(.entered(Self.id(2), .load), now: .seconds(1))
-        // Rank 0 waits for rank 1's load, and is not to blame for its length.
+        // Rank 0 waits for rank 1's load, and is not responsible for its length.
         for second in 2 ... 20 {
             for id in [1, 2] { _ = job.apply(.beat(Self.id(id), nil), now: .seconds(second)) }
             #expect(job.apply(.tick, now: .seconds(second)).isEmpty)
@@ -125,7 +129,7 @@ import Topology
         #expect(job.apply(.closed(Self.id(1), reason: "closed"), now: .seconds(2)).isEmpty)
     }
 
-    @Test func `the rank that is blamed is named, not the one that noticed`() {
+    @Test func `the suspect is named, not the rank that suspects it`() {
         var job = Self.joined()
         _ = job.apply(
             .failed(Self.id(1), reason: "dispatch failed", lost: 1), now: .seconds(2))
@@ -140,7 +144,7 @@ import Topology
             ])
     }
 
-    @Test func `a survivor that is blamed for leaving passes the blame on`() {
+    @Test func `a suspect that reports another rank is replaced by that rank`() {
         var job = Self.job(ranks: 3)
         for rank in 0 ..< 3 {
             _ = job.apply(
@@ -158,32 +162,76 @@ import Topology
     }
 
     @Test func `numbers that go wrong in training are no bad input`() {
-        #expect(JobEnd.failed(rank: 0, phase: .train, reason: "NaN").exitCode == 1)
-        #expect(JobEnd.failed(rank: 0, phase: .load, reason: "no file").exitCode == 2)
+        #expect(JobEnd.failed(rank: 0, phase: .train, reason: "NaN").exitStatus == .failed)
+        #expect(JobEnd.failed(rank: 0, phase: .load, reason: "no file").exitStatus == .badInput)
     }
 
     @Test func `an all-gather is delivered to everybody when the last part comes`() {
         var job = Self.joined()
         #expect(
-            job.apply(.contributed(Self.id(2), label: "a", blob: [2]), now: .seconds(2)).isEmpty)
+            job.apply(.contributed(Self.id(2), Gather(label: "a"), blob: [2]), now: .seconds(2))
+                .isEmpty)
         let actions = job.apply(
-            .contributed(Self.id(1), label: "a", blob: [1]), now: .seconds(2))
+            .contributed(Self.id(1), Gather(label: "a"), blob: [1]), now: .seconds(2))
         #expect(
             actions == [
-                .deliver(Self.id(1), label: "a", blobs: [[1], [2]]),
-                .deliver(Self.id(2), label: "a", blobs: [[1], [2]]),
+                .deliver(Self.id(1), Gather(label: "a"), blobs: [[1], [2]]),
+                .deliver(Self.id(2), Gather(label: "a"), blobs: [[1], [2]]),
             ])
     }
 
     @Test func `a second part of one rank ends the job with its name`() {
         var job = Self.joined()
-        _ = job.apply(.contributed(Self.id(2), label: "a", blob: [2]), now: .seconds(2))
-        let actions = job.apply(.contributed(Self.id(2), label: "a", blob: [2]), now: .seconds(2))
+        _ = job.apply(.contributed(Self.id(2), Gather(label: "a"), blob: [2]), now: .seconds(2))
+        let actions = job.apply(
+            .contributed(Self.id(2), Gather(label: "a"), blob: [2]), now: .seconds(2))
         guard case .end(.failed(let rank, _, _)) = actions.first else {
             Issue.record("\(actions)")
             return
         }
         #expect(rank == 1)
+    }
+
+    @Test func `an all-gather of some ranks waits for them alone, and is theirs alone`() {
+        var job = Self.job(ranks: 3)
+        for rank in 0 ..< 3 {
+            let hello = Self.hello(Rank(rawValue: rank))
+            _ = job.apply(.arrived(Self.id(rank), hello), now: .seconds(1))
+        }
+        let pair = Gather(label: "a", members: [2, 0])
+        #expect(job.apply(.contributed(Self.id(0), pair, blob: [0]), now: .seconds(2)).isEmpty)
+        // Another group may use the same label at the same time.
+        let alone = Gather(label: "a", members: [1])
+        #expect(
+            job.apply(.contributed(Self.id(1), alone, blob: [1]), now: .seconds(2))
+                == [.deliver(Self.id(1), alone, blobs: [[1]])])
+        #expect(
+            job.apply(.contributed(Self.id(2), pair, blob: [2]), now: .seconds(2)) == [
+                .deliver(Self.id(2), pair, blobs: [[2], [0]]),
+                .deliver(Self.id(0), pair, blobs: [[2], [0]]),
+            ])
+    }
+
+    @Test(arguments: [[0], [0, 0, 1], [1, 9]] as [[Rank]])
+    func `an all-gather with members that cannot be ends the job with the rank's name`(
+        members: [Rank]
+    ) {
+        var job = Self.joined()
+        let gather = Gather(label: "a", members: members)
+        let actions = job.apply(.contributed(Self.id(2), gather, blob: []), now: .seconds(2))
+        guard case .end(.failed(let rank, _, _)) = actions.first else {
+            Issue.record("\(actions)")
+            return
+        }
+        #expect(rank == 1)
+    }
+
+    @Test func `a job is done when every rank said that it is finished`() {
+        var job = Self.joined()
+        #expect(job.apply(.finished(Self.id(2)), now: .seconds(2)).isEmpty)
+        #expect(job.apply(.finished(Self.id(2)), now: .seconds(2)).isEmpty)
+        #expect(job.apply(.finished(Self.id(1)), now: .seconds(2)) == [.end(.done)])
+        #expect(JobEnd.done.exitStatus == .done)
     }
 
     @Test(arguments: [UInt64(1), 2, 3, 4, 5])
@@ -206,13 +254,14 @@ import Topology
     private static func event(_ random: inout Sequence64) -> Membership.Event {
         let connection = id(Int.random(in: 1 ... 5, using: &random))
         let rank = Rank(rawValue: Int.random(in: -1 ... 3, using: &random))
-        switch Int.random(in: 0 ..< 12, using: &random) {
+        switch Int.random(in: 0 ..< 13, using: &random) {
         case 0 ..< 4: return .arrived(connection, hello(rank))
         case 4 ..< 7: return .entered(connection, Phase.allCases.randomElement(using: &random)!)
-        case 7: return .contributed(connection, label: "x", blob: [1])
+        case 7: return .contributed(connection, Gather(label: "x"), blob: [1])
         case 8: return .beat(connection, RankStatistics())
         case 9: return .failed(connection, reason: "r", lost: rank)
         case 10: return .tick
+        case 11: return .finished(connection)
         default: return .closed(connection, reason: "c")
         }
     }

@@ -56,6 +56,16 @@ import Testing
         #expect(words.contains(#""tokens":[55,88,"#), "\(output)")
     }
 
+    @Test(arguments: ["apus", "apus-coordinator", "apus-worker"])
+    func `every program tells one version`(program: String) throws {
+        let (status, output) = try RunningJob.run(program, ["--version"])
+        #expect(status == 0)
+        let version = try #require(output.split(separator: " ").last)
+        #expect(output.hasPrefix("\(program) "), "\(output)")
+        #expect(version.split(separator: ".").count == 3, "\(output)")
+        #expect(try RunningJob.run("apus", ["--version"]).output == "apus \(version)")
+    }
+
     @Test func `logits are not written over a folder`() throws {
         let folder = try Folder()
         let tokens = folder.path + "/tokens"

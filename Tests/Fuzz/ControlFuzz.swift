@@ -31,30 +31,30 @@ public func fuzzControl(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {
     return 0
 }
 
-/// The bytes as a stranger's first ones, and as the answer to a caller's.
+/// The bytes as the first ones of a connection, and as the answer to a caller's.
 private func shakeHands(_ bytes: [UInt8]) {
     if let greeting = Greeting(bytes) { precondition(greeting.encoded() == bytes) }
     if let answer = GreetingAnswer(bytes) {
         precondition(answer.encoded() == bytes)
     }
-    var door = DoorHandshake(token, nonce: nonce)
+    var coordinator = CoordinatorHandshake(token, nonce: nonce)
     var caller = CallerHandshake(token, role: .worker, nonce: nonce)
-    var (atDoor, atCaller) = (bytes[...], bytes[...])
-    var doorIsOpen = true
-    while doorIsOpen, !atDoor.isEmpty {
-        let part = atDoor.prefix(min(door.missing, 1 + Int(bytes[0])))
-        atDoor = atDoor.dropFirst(part.count)
-        switch door.take(Array(part)) {
+    var (atCoordinator, atCaller) = (bytes[...], bytes[...])
+    var isPending = true
+    while isPending, !atCoordinator.isEmpty {
+        let part = atCoordinator.prefix(min(coordinator.missing, 1 + Int(bytes[0])))
+        atCoordinator = atCoordinator.dropFirst(part.count)
+        switch coordinator.take(Array(part)) {
         case .wait, .send: break
-        case .admit: preconditionFailure("a stranger proved to have the token")
-        case .turnAway: doorIsOpen = false
+        case .admit: preconditionFailure("random bytes proved to have the token")
+        case .reject: isPending = false
         }
     }
     while caller.missing > 0, !atCaller.isEmpty {
         let part = atCaller.prefix(min(caller.missing, 1 + Int(bytes[0])))
         atCaller = atCaller.dropFirst(part.count)
         if case .prove = caller.take(Array(part)) {
-            preconditionFailure("a stranger proved to be the coordinator")
+            preconditionFailure("random bytes proved to be the coordinator")
         }
     }
 }
@@ -94,7 +94,8 @@ private func event(of frame: ControlFrame, _ id: ConnectionID) -> Membership.Eve
     case .entered(let phase): .entered(id, phase)
     case .progress(let progress): .progressed(id, progress)
     case .heartbeat(let statistics): .beat(id, statistics)
-    case .contribution(let label, let blob): .contributed(id, label: label, blob: blob)
+    case .contribution(let gather, let blob): .contributed(id, gather, blob: blob)
+    case .finished: .finished(id)
     case .failed(let reason, let lost): .failed(id, reason: reason, lost: lost)
     case .stop: .stopped
     case .end: .closed(id, reason: "closed")

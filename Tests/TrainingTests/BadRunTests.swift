@@ -2,6 +2,7 @@ import Checkpoints
 import Foundation
 import Models
 import Testing
+import Topology
 
 @testable import Training
 
@@ -24,7 +25,7 @@ extension RunTests {
         try (text + "\n" + line + "\n").write(toFile: path, atomically: true, encoding: .utf8)
         let error = #expect(throws: TrainingError.self) { try TrainingJob.load(path: path) }
         #expect("\(error!)".contains(key))
-        #expect(error?.exitCode == 2)
+        #expect(error?.exitStatus == .badInput)
     }
 
     @Test func `a model that describes nothing, or lacks the tokenizer's tokens, is refused`()
@@ -92,7 +93,7 @@ extension RunTests {
         try text.write(toFile: path, atomically: true, encoding: .utf8)
         let error = #expect(throws: TrainingError.self) { try Self.run(path) }
         #expect("\(error!)".hasSuffix("cannot be made: \(folder.path)/text.jsonl is no folder"))
-        #expect(error?.exitCode == 2)
+        #expect(error?.exitStatus == .badInput)
     }
 
     @Test func `a run does not begin anew over an earlier one's checkpoints`() throws {

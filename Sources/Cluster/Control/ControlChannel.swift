@@ -60,15 +60,6 @@ final class FrameDecoder: ByteToMessageDecoder {
 
 /// What both ends of a connection put between the socket and their own handler.
 enum ControlChannel {
-    /// Whether an address is the path of a socket, and not an interface.
-    static func isPath(_ address: String) -> Bool { address.hasPrefix("/") }
-
-    /// Bytes of a socket's path: what `sockaddr_un` holds besides the zero at its end.
-    static let longestPath = 107
-
-    /// Whether a socket can have this path.
-    static func fits(_ path: String) -> Bool { path.utf8.count <= longestPath }
-
     /// Adds framing and coding behind `position`; must run on the channel's event loop.
     static func addFraming(
         to pipeline: ChannelPipeline.SynchronousOperations,

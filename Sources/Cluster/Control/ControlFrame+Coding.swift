@@ -14,8 +14,10 @@ public struct FrameError: Error, Equatable, CustomStringConvertible {
 /// The body of a frame (its length is framed outside): a kind byte, then
 /// - kind 0: JSON of one message,
 /// - kind 1: an application payload as it is,
-/// - kind 2: a label (2-byte length) and a blob,
-/// - kind 3: a label, a count (4 bytes), and that many blobs (4-byte lengths).
+/// - kind 2: an all-gather and a blob,
+/// - kind 3: an all-gather, a count (4 bytes), and that many blobs (4-byte lengths).
+///
+/// An all-gather is a label (2-byte length), a count (2 bytes), and that many ranks (2 bytes each).
 extension ControlFrame {
     private enum Kind: UInt8 {
         case message = 0
@@ -38,10 +40,10 @@ extension ControlFrame {
         case .payload:
             self = .payload(reader.rest())
         case .contribution:
-            self = .contribution(label: try Self.readLabel(&reader), blob: reader.rest())
+            self = .contribution(try Self.readGather(&reader), blob: reader.rest())
         case .gathered:
             self = .gathered(
-                label: try Self.readLabel(&reader), blobs: try Self.readBlobs(&reader))
+                try Self.readGather(&reader), blobs: try Self.readBlobs(&reader))
         case nil:
             throw FrameError("frame kind \(number) is unknown: the highest is 3")
         }
@@ -51,10 +53,10 @@ extension ControlFrame {
     public func encoded() throws -> [UInt8] {
         switch self {
         case .payload(let bytes): return [Kind.payload.rawValue] + bytes
-        case .contribution(let label, let blob):
-            return [Kind.contribution.rawValue] + Self.words(label) + blob
-        case .gathered(let label, let blobs):
-            var bytes = [Kind.gathered.rawValue] + Self.words(label)
+        case .contribution(let gather, let blob):
+            return [Kind.contribution.rawValue] + Self.words(gather) + blob
+        case .gathered(let gather, let blobs):
+            var bytes = [Kind.gathered.rawValue] + Self.words(gather)
             bytes += Self.words(UInt32(blobs.count))
             for blob in blobs { bytes += Self.words(UInt32(blob.count)) + blob }
             return bytes
@@ -62,6 +64,13 @@ extension ControlFrame {
             guard let message = Message(self) else { throw FrameError("a frame has no form") }
             return [Kind.message.rawValue] + (try JSONEncoder().encode(message))
         }
+    }
+
+    private static func words(_ gather: Gather) -> [UInt8] {
+        precondition(
+            gather.members.count <= Rank.maximumCount, "\(gather.members.count) members")
+        return words(gather.label) + words(UInt16(gather.members.count))
+            + gather.members.flatMap { words(UInt16($0.rawValue)) }
     }
 
     private static func words(_ label: String) -> [UInt8] {
@@ -73,6 +82,22 @@ extension ControlFrame {
 
     private static func words(_ value: some FixedWidthInteger) -> [UInt8] {
         (0 ..< value.bitWidth / 8).reversed().map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
+    }
+
+    private static func readGather(_ reader: inout FrameReader) throws -> Gather {
+        let label = try readLabel(&reader)
+        guard let count = reader.integer(bytes: 2) else {
+            throw FrameError("a frame ends inside its count of members")
+        }
+        guard count <= Rank.maximumCount, count * 2 <= reader.left else {
+            throw FrameError(
+                "\(count) members in a frame of \(reader.left) more bytes: the limit is"
+                    + " \(Rank.maximumCount)")
+        }
+        let members = (0 ..< count).compactMap { _ in
+            reader.integer(bytes: 2).map { Rank(rawValue: $0) }
+        }
+        return Gather(label: label, members: members)
     }
 
     private static func readLabel(_ reader: inout FrameReader) throws -> String {
@@ -141,6 +166,7 @@ private enum Message: Codable {
     case entered(Phase)
     case progress(PhaseProgress)
     case heartbeat(RankStatistics?)
+    case finished
     case failed(reason: String, lost: Rank?)
     case snapshot(JobSnapshot)
     case stop
@@ -154,6 +180,7 @@ private enum Message: Codable {
         case .entered(let phase): self = .entered(phase)
         case .progress(let progress): self = .progress(progress)
         case .heartbeat(let statistics): self = .heartbeat(statistics)
+        case .finished: self = .finished
         case .failed(let reason, let lost): self = .failed(reason: reason, lost: lost)
         case .snapshot(let snapshot): self = .snapshot(snapshot)
         case .stop: self = .stop
@@ -170,6 +197,7 @@ private enum Message: Codable {
         case .entered(let phase): .entered(phase)
         case .progress(let progress): .progress(progress)
         case .heartbeat(let statistics): .heartbeat(statistics)
+        case .finished: .finished
         case .failed(let reason, let lost): .failed(reason: reason, lost: lost)
         case .snapshot(let snapshot): .snapshot(snapshot)
         case .stop: .stop

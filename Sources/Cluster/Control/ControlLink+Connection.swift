@@ -1,3 +1,4 @@
+import Encoding
 import Foundation
 import NIOCore
 import NIOPosix
@@ -23,8 +24,8 @@ extension ControlLink {
             Thread.sleep(forTimeInterval: Self.retryPause)
         }
         throw .deadline(
-            "\(name) could not join at \(configuration.address):\(configuration.port) within"
-                + " \(configuration.joinLimit.inSeconds.formatted(digits: 1)) s: \(lastError)")
+            "\(name) could not join at \(configuration.endpoint.text) within"
+                + " \(configuration.joinLimit.seconds.formatted(digits: 1)) s: \(lastError)")
     }
 
     private var name: String { configuration.hello.rank.map { "\($0)" } ?? "this observer" }
@@ -45,12 +46,12 @@ extension ControlLink {
                         try pipeline.addHandler(LinkHandler(link: self, attempt: attempt))
                     }
                 }
-            let (address, port) = (configuration.address, configuration.port)
+            let endpoint = configuration.endpoint
             channel =
-                ControlChannel.isPath(address)
-                ? try bootstrap.connect(unixDomainSocketPath: address).wait()
+                endpoint.isPath
+                ? try bootstrap.connect(unixDomainSocketPath: endpoint.address).wait()
                 : try bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1)
-                    .connect(host: address, port: port).wait()
+                    .connect(host: endpoint.address, port: endpoint.port).wait()
         } catch {
             throw .command(Self.words(for: error))
         }
@@ -90,7 +91,7 @@ extension ControlLink {
             self.write(.heartbeat(self.statistics()))
             let silence = ContinuousClock.now - self.lastHeard
             if silence > self.configuration.silenceLimit {
-                let seconds = silence.inSeconds.formatted(digits: 1)
+                let seconds = silence.seconds.formatted(digits: 1)
                 self.ended(.coordinatorLost(reason: "silent for \(seconds) s"))
             }
         }
@@ -108,7 +109,7 @@ extension ControlLink {
     func wait<Value>(
         _ limit: Duration, _ subject: String, _ read: () -> Value?
     ) throws(ClusterError) -> Value {
-        let date = Date(timeIntervalSinceNow: limit.inSeconds)
+        let date = Date(timeIntervalSinceNow: limit.seconds)
         condition.lock()
         defer { condition.unlock() }
         while true {
@@ -117,7 +118,7 @@ extension ControlLink {
             if let ending { throw .ended(ending) }
             guard condition.wait(until: date) else {
                 throw .deadline(
-                    "\(subject) did not come within \(limit.inSeconds.formatted(digits: 1)) s")
+                    "\(subject) did not come within \(limit.seconds.formatted(digits: 1)) s")
             }
         }
     }
@@ -140,7 +141,7 @@ extension ControlLink {
                 // Observers are let in by what they came for.
                 $0.isWelcome = true
             }
-        case .gathered(let label, let blobs): change { $0.gathered[label] = blobs }
+        case .gathered(let gather, let blobs): change { $0.gathered[gather] = blobs }
         case .end(let end): ended(end)
         default: break
         }
@@ -195,7 +196,7 @@ private final class CallerHandler: ChannelInboundHandler {
             case .prove(let proof):
                 isTrusted = true
                 send(proof, context)
-                // Whoever comes behind learns only now that there is somebody to talk to.
+                // The handlers behind learn only now that the connection is open.
                 context.fireChannelActive()
             case .refused(let reason): link.received(.refusal(reason: reason))
             case .mistrust(let reason): context.fireErrorCaught(FrameError(reason))

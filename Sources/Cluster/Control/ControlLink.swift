@@ -6,14 +6,23 @@ public import Topology
 
 /// A worker's (or observer's) end of the control plane, for threads that block.
 ///
+/// ```
+///               no answer, or an answer that proves nothing: again after 0.2 s
+///                 ┌─────┐
+///                 ▼     │
+///   join ───────► connecting ── proof, hello, welcome ──► joined ── end of the job ──► ended
+///                 │     │                                   │                            ▲
+///   another       │     │ the join limit                    │ the connection closes,     │
+///   identity      ▼     ▼ passes                            │ or silence                 │
+///            refused   deadline                             └─── coordinatorLost ────────┘
+/// ```
+///
 /// Safe because `condition` guards every mutable field and is never held while calling out.
 public final class ControlLink: @unchecked Sendable {
     /// Where and as whom to join.
     public struct Configuration: Sendable {
-        /// Numeric address of the coordinator, or the path of its socket.
-        public var address: String
-        /// Its port.
-        public var port: Int
+        /// Where the coordinator listens.
+        public var endpoint: Endpoint
         /// The job's secret.
         public var token: ControlToken
         /// Who we are.
@@ -25,11 +34,10 @@ public final class ControlLink: @unchecked Sendable {
 
         /// A configuration with every field given.
         public init(
-            address: String, port: Int, token: ControlToken, hello: Hello, joinLimit: Duration,
+            _ endpoint: Endpoint, token: ControlToken, hello: Hello, joinLimit: Duration,
             silenceLimit: Duration
         ) {
-            self.address = address
-            self.port = port
+            self.endpoint = endpoint
             self.token = token
             self.hello = hello
             self.joinLimit = joinLimit
@@ -44,7 +52,7 @@ public final class ControlLink: @unchecked Sendable {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let condition = NSCondition()
     var channel: (any Channel)?
-    var gathered: [String: [[UInt8]]] = [:]
+    var gathered: [Gather: [[UInt8]]] = [:]
     var isWelcome = false
     var lastSnapshot: JobSnapshot?
     var attempts = 0
@@ -80,7 +88,7 @@ public final class ControlLink: @unchecked Sendable {
     /// Tells how far this rank is inside its phase.
     public func report(_ progress: PhaseProgress) { write(.progress(progress)) }
 
-    /// Tells that this rank cannot go on, and which other rank it blames.
+    /// Tells that this rank cannot go on, and which other rank it suspects.
     public func fail(_ reason: String, lost: Rank?) {
         let bytes = reason.utf8.prefix(ControlProtocol.longestReasonBytes)
         write(.failed(reason: String(decoding: bytes, as: UTF8.self), lost: lost))
@@ -98,21 +106,30 @@ public final class ControlLink: @unchecked Sendable {
         write(.payload(bytes))
     }
 
-    /// Gives every rank the blobs of all, in order of rank.
+    /// Tells that this rank did all of its work.
     ///
-    /// All ranks call it in the same order.
+    /// The job is done when every rank said so.
+    public func finish() { write(.finished) }
+
+    /// Gives ranks the blobs of each other.
     ///
+    /// The ranks that take part call it in the same order, with the same list.
+    ///
+    /// - Parameter members: The ranks that take part, this one among them; empty is every rank of
+    ///   the job.
+    /// - Returns: The blobs in the order of `members`, or of all ranks.
     /// - Throws: `ended` when the job is over, `deadline` after `limit`.
     public func allGather(
-        _ blob: [UInt8], label: String, limit: Duration
+        _ blob: [UInt8], label: String, among members: [Rank] = [], limit: Duration
     ) throws(ClusterError) -> [[UInt8]] {
+        let gather = Gather(label: label, members: members)
         guard blob.count <= ControlProtocol.largestBlobBytes else {
             throw .badInput(
                 "a blob of \(blob.count) bytes: the limit is \(ControlProtocol.largestBlobBytes)")
         }
-        write(.contribution(label: label, blob: blob))
+        write(.contribution(gather, blob: blob))
         return try wait(limit, "all-gather \"\(label)\"") {
-            self.gathered.removeValue(forKey: label)
+            self.gathered.removeValue(forKey: gather)
         }
     }
 

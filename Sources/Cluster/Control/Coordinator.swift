@@ -41,14 +41,9 @@ public final class Coordinator: Sendable {
 
     /// Listens.
     ///
-    /// - Parameters:
-    ///   - address: The interface, numeric; loopback unless the job says otherwise. What begins
-    ///     with a slash is the path of a socket, which reaches every network namespace of this
-    ///     machine.
-    ///   - port: 0 takes any free one; without meaning for a path.
     /// - Throws: `ClusterError.badInput` when the port is in use or the address is not ours.
     public init(
-        address: String, port: Int, token: ControlToken, membership: Membership.Configuration,
+        _ endpoint: Endpoint, token: ControlToken, membership: Membership.Configuration,
         handlers: Handlers, log: Logger
     ) throws(ClusterError) {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -66,22 +61,21 @@ public final class Coordinator: Sendable {
                 .childChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try channel.pipeline.syncOperations.addHandler(
-                            DoorHandler(core: core.value, log: log))
+                            AuthenticationHandler(core: core.value, log: log))
                     }
                 }
-            let isPath = ControlChannel.isPath(address)
             server =
-                isPath
+                endpoint.isPath
                 ? try bootstrap.bind(
-                    unixDomainSocketPath: address, cleanupExistingSocketFile: true
+                    unixDomainSocketPath: endpoint.address, cleanupExistingSocketFile: true
                 ).wait()
                 : try bootstrap
                     .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
                     .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-                    .bind(host: address, port: port).wait()
+                    .bind(host: endpoint.address, port: endpoint.port).wait()
             self.core = core
             self.group = group
-            self.port = server.localAddress?.port ?? port
+            self.port = server.localAddress?.port ?? endpoint.port
             timers = [
                 loop.scheduleRepeatedTask(initialDelay: .zero, delay: .milliseconds(250)) { _ in
                     core.value.tick()
@@ -92,7 +86,7 @@ public final class Coordinator: Sendable {
             ]
         } catch {
             group.shutdownGracefully { _ in }
-            throw .badInput("control address \(address):\(port) cannot be listened on: \(error)")
+            throw .badInput("control address \(endpoint.text) cannot be listened on: \(error)")
         }
     }
 

@@ -14,7 +14,7 @@ final class CoordinatorCore {
     private var channels: [ConnectionID: any Channel] = [:]
     private var roles: [ConnectionID: Handshake.Role] = [:]
     private var observers: Set<ConnectionID> = []
-    private var strangers = 0
+    private var pending = 0
     private var nextID = 0
     private var finished: [EventLoopPromise<JobEnd>] = []
 
@@ -33,19 +33,19 @@ final class CoordinatorCore {
         .nanoseconds(Int64(clamping: DispatchTime.now().uptimeNanoseconds))
     }
 
-    // MARK: Strangers
+    // MARK: Pending connections
 
-    /// False when as many as may are already at the door.
-    func mayKnock() -> Bool {
-        guard strangers < ControlProtocol.mostStrangers else { return false }
-        strangers += 1
+    /// False when as many connections as may be are unauthenticated already.
+    func mayAuthenticate() -> Bool {
+        guard pending < ControlProtocol.mostPendingConnections else { return false }
+        pending += 1
         return true
     }
 
-    func knockEnded() { strangers -= 1 }
+    func authenticationEnded() { pending -= 1 }
 
-    /// What a stranger must get through.
-    func handshake() -> DoorHandshake { DoorHandshake(token) }
+    /// What an unauthenticated connection must get through.
+    func handshake() -> CoordinatorHandshake { CoordinatorHandshake(token) }
 
     // MARK: Connections
 
@@ -70,8 +70,8 @@ final class CoordinatorCore {
         case .entered(let phase): apply(.entered(id, phase))
         case .progress(let progress): apply(.progressed(id, progress))
         case .heartbeat(let statistics): apply(.beat(id, statistics))
-        case .contribution(let label, let blob):
-            apply(.contributed(id, label: label, blob: blob))
+        case .contribution(let gather, let blob): apply(.contributed(id, gather, blob: blob))
+        case .finished: apply(.finished(id))
         case .failed(let reason, let lost): apply(.failed(id, reason: reason, lost: lost))
         case .payload(let bytes):
             guard let rank = membership.rank(of: id) else { return refuse(id, "no hello yet") }
@@ -144,8 +144,8 @@ final class CoordinatorCore {
             log.info("\(rank) joined")
             send(.welcome(welcome), to: id)
         case .refuse(let id, let reason): refuse(id, reason)
-        case .deliver(let id, let label, let blobs):
-            send(.gathered(label: label, blobs: blobs), to: id)
+        case .deliver(let id, let gather, let blobs):
+            send(.gathered(gather, blobs: blobs), to: id)
         case .reached(let phase):
             log.info("every rank is in phase \(phase)")
             handlers.reached(phase)

@@ -1,12 +1,12 @@
 /// How both ends of a connection show that they know the job's secret, which never travels.
 ///
-/// 1. Who connects greets: its version, its role, and 32 random bytes.
+/// 1. The caller greets: its version, its role, and 32 random bytes.
 /// 2. The coordinator answers: its version, 32 random bytes of its own, and its proof.
-/// 3. Who connects checks the proof and sends its own. Frames follow.
+/// 3. The caller checks the proof and sends its own. Frames follow.
 ///
-/// A proof is HMAC-SHA256 under the token over who proves, the version, the role and both ends'
+/// A proof is HMAC-SHA256 under the token over the side that proves, the version, the role and both ends'
 /// random bytes: one that was overheard fits no other connection, neither end and no other role.
-/// Every message has a fixed size, so a stranger makes nobody allocate.
+/// Every message has a fixed size, so an unauthenticated connection makes neither end allocate.
 ///
 /// Source: HMAC, RFC 2104; challenge and response in both directions, ISO/IEC 9798-4.
 enum Handshake {
@@ -98,106 +98,4 @@ struct GreetingAnswer: Equatable {
     }
 
     func encoded() -> [UInt8] { Handshake.head(version, 0) + nonce + proof }
-}
-
-/// The coordinator's side of a handshake: bytes in, what to do out.
-struct DoorHandshake {
-    enum Action: Equatable {
-        case wait
-        case send([UInt8])
-        case admit(Handshake.Role)
-        /// Send these bytes, which are empty for a stranger, and close.
-        case turnAway([UInt8], reason: String)
-    }
-
-    private let token: ControlToken
-    private let nonce: [UInt8]
-    private var received: [UInt8] = []
-    private var greeting: Greeting?
-
-    init(_ token: ControlToken, nonce: [UInt8] = Handshake.nonce()) {
-        self.token = token
-        self.nonce = nonce
-    }
-
-    /// Bytes of this handshake that have not come yet; what follows them is frames.
-    var missing: Int {
-        (greeting == nil ? Greeting.byteCount : Handshake.proofBytes) - received.count
-    }
-
-    /// Takes in at most `missing` bytes.
-    mutating func take(_ bytes: [UInt8]) -> Action {
-        precondition(bytes.count <= missing, "\(bytes.count) bytes, \(missing) are missing")
-        received += bytes
-        guard missing == 0 else { return .wait }
-        defer { received = [] }
-        if let greeting { return judge(received, greeting) }
-        guard let greeting = Greeting(received) else {
-            return .turnAway([], reason: "did not greet as a rank or an observer does")
-        }
-        var answer = GreetingAnswer()
-        guard greeting.version == answer.version else {
-            return .turnAway(
-                answer.encoded(),
-                reason: "speaks protocol version \(greeting.version), this is \(answer.version)")
-        }
-        self.greeting = greeting
-        answer.nonce = nonce
-        answer.proof = token.proof(
-            of: Handshake.statement(of: .coordinator, greeting, coordinatorNonce: nonce))
-        return .send(answer.encoded())
-    }
-
-    private func judge(_ proof: [UInt8], _ greeting: Greeting) -> Action {
-        let statement = Handshake.statement(of: .caller, greeting, coordinatorNonce: nonce)
-        return token.isProof(proof, of: statement)
-            ? .admit(greeting.role) : .turnAway([], reason: "did not prove that it has the token")
-    }
-}
-
-/// The caller's side of a handshake.
-struct CallerHandshake {
-    enum Action: Equatable {
-        case wait
-        /// The coordinator has the token: send this proof, then frames.
-        case prove([UInt8])
-        /// It never will be: the versions differ.
-        case refused(reason: String)
-        /// Whoever answered is not our coordinator.
-        case mistrust(reason: String)
-    }
-
-    private let token: ControlToken
-    let greeting: Greeting
-    private var received: [UInt8] = []
-
-    init(_ token: ControlToken, role: Handshake.Role, nonce: [UInt8] = Handshake.nonce()) {
-        self.token = token
-        greeting = Greeting(role: role, nonce: nonce)
-    }
-
-    /// Bytes of this handshake that have not come yet; what follows them is frames.
-    var missing: Int { GreetingAnswer.byteCount - received.count }
-
-    /// Takes in at most `missing` bytes.
-    mutating func take(_ bytes: [UInt8]) -> Action {
-        precondition(bytes.count <= missing, "\(bytes.count) bytes, \(missing) are missing")
-        received += bytes
-        guard missing == 0 else { return .wait }
-        guard let answer = GreetingAnswer(received) else {
-            return .mistrust(reason: "what listens there does not answer as a coordinator does")
-        }
-        guard answer.version == greeting.version else {
-            return .refused(
-                reason: "protocol version differs: the coordinator has \(answer.version),"
-                    + " the \(greeting.role) has \(greeting.version)")
-        }
-        func statement(_ side: Handshake.Side) -> [UInt8] {
-            Handshake.statement(of: side, greeting, coordinatorNonce: answer.nonce)
-        }
-        guard token.isProof(answer.proof, of: statement(.coordinator)) else {
-            return .mistrust(reason: "what listens there did not prove that it has our token")
-        }
-        return .prove(token.proof(of: statement(.caller)))
-    }
 }

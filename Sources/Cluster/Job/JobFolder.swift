@@ -71,8 +71,8 @@ public struct JobFolder: Sendable {
     }
 
     /// The last line of a log that is not empty, for one-line errors.
-    public func lastLine(_ process: String) -> String? {
-        guard let handle = FileHandle(forReadingAtPath: log(process).path(percentEncoded: false)),
+    static func lastLine(of log: URL) -> String? {
+        guard let handle = FileHandle(forReadingAtPath: log.path(percentEncoded: false)),
             let size = try? handle.seekToEnd()
         else { return nil }
         let tail: UInt64 = 8192
@@ -86,13 +86,13 @@ public struct JobFolder: Sendable {
     /// Where the coordinator listens.
     public struct Endpoints: Codable, Sendable {
         /// For workers and observers.
-        public var control: JobConfiguration.Endpoint
+        public var control: Endpoint
         /// For clients; nil until it serves.
-        public var http: JobConfiguration.Endpoint?
+        public var http: Endpoint?
 
         /// States where it listens.
         public init(
-            control: JobConfiguration.Endpoint, http: JobConfiguration.Endpoint? = nil
+            control: Endpoint, http: Endpoint? = nil
         ) {
             self.control = control
             self.http = http

@@ -3,7 +3,10 @@ public import Foundation
 extension JobConfiguration {
     /// A fingerprint of the model's folder, or of the training file.
     func modelDigest() throws(ClusterError) -> String {
-        try isTraining ? Fingerprint.ofFile(model) : Fingerprint.ofModel(model)
+        switch work {
+        case .serve(let serving): try Fingerprint.ofModel(serving.model)
+        case .train(let training): try Fingerprint.ofFile(training.file)
+        }
     }
 }
 
@@ -16,12 +19,9 @@ extension JobIdentity {
     ) throws(ClusterError) {
         let worker = programs.appending(path: "apus-worker").path(percentEncoded: false)
         self.init(
-            build: "\(Self.productVersion)+\(try Fingerprint.ofFile(worker))",
-            modelDigest: try job.modelDigest(), configDigest: try job.digest())
+            build: try Fingerprint.ofFile(worker), modelDigest: try job.modelDigest(),
+            configDigest: try job.digest())
     }
-
-    /// The release this source is of.
-    public static let productVersion = "0.1.0"
 
     /// The folder of the running program.
     public static var ownFolder: URL {

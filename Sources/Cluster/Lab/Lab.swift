@@ -39,8 +39,8 @@ public struct Lab: Sendable {
         let state = LabState(
             map: map, mark: mark, owner: .current, isTemporary: isTemporary, isComplete: false)
         let taken = try existing()
-        if let stranger = state.plan.namespaces.first(where: taken.contains) {
-            throw .notOurs("namespace \(stranger) exists and was not made by apus lab")
+        if let other = state.plan.namespaces.first(where: taken.contains) {
+            throw .notOurs("namespace \(other) exists and was not made by apus lab")
         }
         try records.claim(state)
         var lab = Lab(state: state, records: records)
@@ -70,7 +70,7 @@ public struct Lab: Sendable {
         return Lab(state: state, records: records)
     }
 
-    /// Removes what is written down about a lab of this name, whoever built it.
+    /// Removes what is written down about a lab of this name, by any builder.
     ///
     /// - Returns: False when there was nothing to remove.
     @discardableResult

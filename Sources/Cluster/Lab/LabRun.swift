@@ -1,31 +1,31 @@
 import Foundation
-public import Topology
+import Topology
 
-/// Where one process of a lab run belongs.
-public struct LabPlace: Hashable, Sendable {
+/// One process of a lab run, and where it belongs.
+struct LabProcess: Hashable, Sendable {
     /// The process's rank; with one process per node, the node's number.
-    public var rank: Rank
+    var rank: Rank
     /// The node whose namespace it runs in.
-    public var node: NodeID
+    var node: NodeID
     /// Its number among the processes of its node.
-    public var localRank: Int
+    var localRank: Int
     /// How many processes its node has.
-    public var localRankCount: Int
+    var localRankCount: Int
 }
 
 /// One command, run on every rank (or node) of a lab.
-public struct LabRun: Sendable {
+struct LabRun: Sendable {
     /// The lab to run in.
-    public var plan: LabPlan
+    var plan: LabPlan
     /// Once per node, whatever its count of ranks.
-    public var isPerNode: Bool
+    var isPerNode: Bool
     /// Where rank 0 listens for the others, on plane 0 of its node.
-    public var rendezvousPort: Int
+    var rendezvousPort: Int
     /// The secret the processes of this run share.
-    public var token: String
+    var token: String
 
     /// A run in `lab`, with a port and a token of its own.
-    public init(in lab: Lab, isPerNode: Bool = false) {
+    init(in lab: Lab, isPerNode: Bool = false) {
         plan = lab.state.plan
         self.isPerNode = isPerNode
         // Below the ephemeral range; two runs in one lab rarely meet, and one of them is told.
@@ -34,11 +34,11 @@ public struct LabRun: Sendable {
     }
 
     /// The processes, in order of rank.
-    public var places: [LabPlace] {
+    var processes: [LabProcess] {
         let map = plan.map
         if isPerNode {
             return map.nodes.indices.map {
-                LabPlace(
+                LabProcess(
                     rank: Rank(rawValue: $0), node: NodeID(rawValue: $0), localRank: 0,
                     localRankCount: 1)
             }
@@ -46,7 +46,7 @@ public struct LabRun: Sendable {
         return map.nodes.indices.flatMap { node in
             let ranks = map.ranks(on: NodeID(rawValue: node))
             return ranks.map {
-                LabPlace(
+                LabProcess(
                     rank: Rank(rawValue: $0), node: NodeID(rawValue: node),
                     localRank: $0 - ranks.lowerBound, localRankCount: ranks.count)
             }
@@ -57,71 +57,32 @@ public struct LabRun: Sendable {
     ///
     /// `APUS_NODE` says which ranks share a node: namespaces of one machine would otherwise look
     /// like one node, and processes would reach each other through memory instead of the wire.
-    public func environment(at place: LabPlace) -> [String: String] {
+    func environment(of process: LabProcess) -> [String: String] {
         let map = plan.map
         let planes = map.planes.indices
         return [
-            "RANK": "\(place.rank.rawValue)",
-            "WORLD_SIZE": "\(places.count)",
-            "LOCAL_RANK": "\(place.localRank)",
-            "LOCAL_WORLD_SIZE": "\(place.localRankCount)",
+            "RANK": "\(process.rank.rawValue)",
+            "WORLD_SIZE": "\(processes.count)",
+            "LOCAL_RANK": "\(process.localRank)",
+            "LOCAL_WORLD_SIZE": "\(process.localRankCount)",
             "MASTER_ADDR": map.address(of: 0, plane: 0),
             "MASTER_PORT": "\(rendezvousPort)",
             "APUS_LAB": map.name,
-            "APUS_NODE": "\(place.node.rawValue)",
-            "APUS_NODE_NAME": map.nodes[place.node.rawValue].name,
+            "APUS_NODE": "\(process.node.rawValue)",
+            "APUS_NODE_NAME": map.nodes[process.node.rawValue].name,
             "APUS_NODE_COUNT": "\(map.nodes.count)",
-            "APUS_ADDRESSES": planes.map { map.address(of: place.node, plane: $0) }
+            "APUS_ADDRESSES": planes.map { map.address(of: process.node, plane: $0) }
                 .joined(separator: ","),
             "APUS_DEVICES": map.planes.map(\.name).joined(separator: ","),
             "APUS_TOKEN": token,
         ]
     }
 
-    /// The words that start `command` in the place's namespace.
-    func words(_ command: [String], at place: LabPlace) -> [String] {
-        ["ip", "netns", "exec", plan.namespace(of: place.node)] + command
+    /// `command` in the namespace of its process, told where it is.
+    func command(_ command: Command, of process: LabProcess) -> Command {
+        var placed = command
+        placed.words = ["ip", "netns", "exec", plan.namespace(of: process.node)] + command.words
+        placed.environment = environment(of: process).merging(command.environment) { $1 }
+        return placed
     }
-
-    /// Where the workers of a job run, which a launcher inside the first node starts.
-    public var placement: Launcher.Placement {
-        Launcher.Placement(
-            words: places.map { words([], at: $0) },
-            environment: places.map { environment(at: $0) })
-    }
-
-    /// The words that start `command` in the first node, where a job's coordinator listens.
-    public func words(inFirstNode command: [String]) -> [String] { words(command, at: places[0]) }
-
-    /// Where a coordinator listens for the ranks of this run.
-    public var controlAddress: String { plan.map.address(of: 0, plane: 0) }
-
-    /// Runs `command` everywhere and waits for all of it.
-    ///
-    /// When one process fails, the others have `grace` to notice and to say so themselves; then
-    /// they are ended.
-    ///
-    /// - Returns: The exit status of each process, in order of rank; 128 + signal when killed.
-    public func perform(_ command: [String], stop: StopFlag) throws -> [Int32] {
-        var children: [Child] = []
-        defer { children.forEach { $0.end(within: Lab.patience) } }
-        for place in places {
-            children.append(
-                try Child(
-                    words: words(command, at: place), environment: environment(at: place)))
-        }
-        var firstFailure: ContinuousClock.Instant?
-        while children.contains(where: { $0.status == nil }), !stop.isRaised {
-            if firstFailure == nil, children.contains(where: { ($0.status ?? 0) != 0 }) {
-                firstFailure = .now
-            }
-            if let firstFailure, .now - firstFailure > Self.grace { break }
-            stop.wait(0.02)
-        }
-        children.forEach { $0.end(within: Lab.patience) }
-        return children.map { $0.status ?? 128 + SIGKILL }
-    }
-
-    /// Longer than the deadline in which survivors name a lost rank.
-    static let grace = Duration.seconds(15)
 }

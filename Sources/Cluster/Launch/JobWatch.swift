@@ -22,8 +22,7 @@ public enum JobWatch {
         }
         let link = try ControlLink.join(
             ControlLink.Configuration(
-                address: endpoints.control.address, port: endpoints.control.port,
-                token: ControlToken(state.token),
+                endpoints.control, token: ControlToken(state.token),
                 hello: Hello(
                     rank: nil, identity: nil, pid: getpid(), node: Launcher.nodeName),
                 joinLimit: patience, silenceLimit: patience))

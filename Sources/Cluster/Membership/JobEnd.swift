@@ -1,9 +1,12 @@
+import Encoding
 public import Topology
 
 /// Why a job is over.
 ///
 /// It is sent to every rank, logged by all, and becomes the exit code.
 public enum JobEnd: Hashable, Codable, Sendable, CustomStringConvertible {
+    /// Every rank did all of its work.
+    case done
     /// Someone asked for it: Ctrl-C, SIGTERM, `apus stop`.
     case stopped
     /// A rank left or fell silent.
@@ -18,15 +21,13 @@ public enum JobEnd: Hashable, Codable, Sendable, CustomStringConvertible {
     /// The fact in one line.
     public var description: String {
         switch self {
+        case .done: return "the job is done"
         case .stopped: return "the job was stopped"
         case .lost(let rank, let phase, let epoch, let reason):
             return "\(rank) was lost in phase \(phase), epoch \(epoch): \(reason)"
         case .late(let rank, let phase, let deadline, let lastError):
-            let seconds =
-                Double(deadline.components.seconds)
-                + Double(deadline.components.attoseconds) / 1e18
             let error = lastError.map { "; its last error: \($0)" } ?? ""
-            return "\(rank) did not finish phase \(phase) within \(seconds) s\(error)"
+            return "\(rank) did not finish phase \(phase) within \(deadline.seconds) s\(error)"
         case .failed(let rank, let phase, let reason):
             return "\(rank) failed in phase \(phase): \(reason)"
         case .coordinatorLost(let reason): return "the coordinator was lost: \(reason)"
@@ -34,12 +35,12 @@ public enum JobEnd: Hashable, Codable, Sendable, CustomStringConvertible {
     }
 
     /// What a program that sees this end exits with.
-    public var exitCode: Int32 {
+    public var exitStatus: ExitStatus {
         switch self {
-        case .stopped: 0
+        case .done, .stopped: .done
         // What stops a rank from starting is what it was given; what stops it later is not.
-        case .failed(_, let phase, _): phase >= .ready ? 1 : 2
-        case .lost, .late, .coordinatorLost: 3
+        case .failed(_, let phase, _): phase >= .ready ? .failed : .badInput
+        case .lost, .late, .coordinatorLost: .lost
         }
     }
 }

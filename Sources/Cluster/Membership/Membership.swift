@@ -1,6 +1,24 @@
+import Encoding
 public import Topology
 
 /// Who is in the job, how far each rank is, and when it is over: a value that events change.
+///
+/// ```
+///   the slowest rank    ... meets         ... reads its    ... runs steps
+///   arrives             the others        weights          nobody sees
+///
+///   join ────────────► connect ────────► load ──────────► warmUp ──────────► ready or train
+///    │                    │                │                 │                    │
+///    │ late               │ late           │ late            │ late               │ every rank
+///    │                    │                │                 │                    │ finished
+///    └────────────────────┴────────────────┴─────────────────┴────────────────────┤
+///                  a rank fails, closes or is silent; somebody stops the job      ▼
+///                                                                               ended
+///
+///   a rank reports a suspect:  suspicion ── its connection closes ──► the suspect is lost
+///                                        ── one second passes ──────► the suspect is lost
+///                                        ── it reports another ─────► that one is the suspect
+/// ```
 ///
 /// Invariants:
 /// 1. The job's phase is that of its slowest rank, and never goes back.
@@ -43,7 +61,9 @@ public struct Membership: Sendable {
         /// A worker lives.
         case beat(ConnectionID, RankStatistics?)
         /// A worker gave its part of an all-gather.
-        case contributed(ConnectionID, label: String, blob: [UInt8])
+        case contributed(ConnectionID, Gather, blob: [UInt8])
+        /// A worker did all of its work.
+        case finished(ConnectionID)
         /// A worker cannot go on.
         case failed(ConnectionID, reason: String, lost: Rank?)
         /// A connection ended.
@@ -58,10 +78,10 @@ public struct Membership: Sendable {
     public enum Action: Equatable, Sendable {
         /// Let a worker in.
         case welcome(ConnectionID, Rank, Welcome)
-        /// Turn a worker away.
+        /// Reject a worker.
         case refuse(ConnectionID, reason: String)
         /// Give all parts of an all-gather to a worker.
-        case deliver(ConnectionID, label: String, blobs: [[UInt8]])
+        case deliver(ConnectionID, Gather, blobs: [[UInt8]])
         /// Every rank is in this phase or beyond.
         case reached(Phase)
         /// Tell everybody that the job is over.
@@ -77,14 +97,15 @@ public struct Membership: Sendable {
         var lastHeard: Duration?
         var statistics: RankStatistics?
         var lastError: String?
+        var isFinished = false
     }
 
     private let configuration: Configuration
     private var members: [Member]
     private var ranks: [ConnectionID: Rank] = [:]
     private var phaseBegan: Duration
-    private var gathers: [String: [Rank: [UInt8]]] = [:]
-    private var accused: (rank: Rank, reason: String, since: Duration)?
+    private var gathers: [Gather: [Rank: [UInt8]]] = [:]
+    private var suspect: (rank: Rank, reason: String, since: Duration)?
 
     /// The job's phase.
     public private(set) var phase = Phase.join
@@ -111,8 +132,11 @@ public struct Membership: Sendable {
             return change(id, now) { $0.progress = progress }
         case .beat(let id, let statistics):
             return change(id, now) { $0.statistics = statistics ?? $0.statistics }
-        case .contributed(let id, let label, let blob):
-            return contributed(id, label, blob, now)
+        case .contributed(let id, let gather, let blob):
+            return contributed(id, gather, blob, now)
+        case .finished(let id):
+            let actions = change(id, now) { $0.isFinished = true }
+            return members.allSatisfy(\.isFinished) ? end(.done) : actions
         case .failed(let id, let reason, let lost): return failed(id, reason, lost, now)
         case .closed(let id, let reason): return closed(id, reason)
         case .tick: return tick(now)
@@ -125,13 +149,13 @@ public struct Membership: Sendable {
         JobSnapshot(
             epoch: epoch, phase: phase,
             secondsLeft: configuration.deadlines[phase].map {
-                max(.zero, phaseBegan + $0 - now).inSeconds
+                max(.zero, phaseBegan + $0 - now).seconds
             },
             members: members.enumerated().map { index, member in
                 JobSnapshot.Member(
                     rank: Rank(rawValue: index), phase: member.phase, progress: member.progress,
                     node: member.node, pid: member.pid,
-                    silentSeconds: member.lastHeard.map { (now - $0).inSeconds },
+                    silentSeconds: member.lastHeard.map { (now - $0).seconds },
                     statistics: member.statistics,
                     lastError: member.lastError)
             }, end: ending)
@@ -147,10 +171,10 @@ public struct Membership: Sendable {
 }
 
 extension Membership {
-    /// Outstanding all-gathers; ranks run in step, so more than a few is a fault.
+    /// Outstanding all-gathers of one rank; ranks run in step, so more than a few is a fault.
     static let mostGathers = 64
-    /// How long a rank that another one blames has to prove it by closing, before it is believed.
-    static let accusationGrace = Duration.seconds(1)
+    /// How long a suspect has to prove the suspicion by closing, before it counts as lost.
+    static let suspicionGrace = Duration.seconds(1)
 
     private mutating func arrived(
         _ id: ConnectionID, _ hello: Hello, _ now: Duration
@@ -204,27 +228,36 @@ extension Membership {
     }
 
     private mutating func contributed(
-        _ id: ConnectionID, _ label: String, _ blob: [UInt8], _ now: Duration
+        _ id: ConnectionID, _ gather: Gather, _ blob: [UInt8], _ now: Duration
     ) -> [Action] {
         guard let rank = ranks[id] else { return [] }
         members[rank.rawValue].lastHeard = now
-        var parts = gathers[label] ?? [:]
-        guard parts[rank] == nil, gathers.count < Self.mostGathers,
-            blob.count <= ControlProtocol.largestBlobBytes
+        var parts = gathers[gather] ?? [:]
+        guard parts[rank] == nil, blob.count <= ControlProtocol.largestBlobBytes,
+            isSound(gather, for: rank),
+            gathers.values.count(where: { $0[rank] != nil }) < Self.mostGathers
         else {
+            let reason = "all-gather \"\(gather.label)\" of \(blob.count) bytes is out of turn"
             return end(
-                .failed(
-                    rank: rank, phase: members[rank.rawValue].phase,
-                    reason: "all-gather \"\(label)\" of \(blob.count) bytes is out of turn"))
+                .failed(rank: rank, phase: members[rank.rawValue].phase, reason: reason))
         }
         parts[rank] = blob
-        gathers[label] = parts
-        guard parts.count == members.count else { return [] }
-        gathers[label] = nil
-        let blobs = members.indices.map { parts[Rank(rawValue: $0)] ?? [] }
-        return members.compactMap(\.connection).map {
-            .deliver($0, label: label, blobs: blobs)
-        }
+        gathers[gather] = parts
+        let count = gather.members.isEmpty ? members.count : gather.members.count
+        guard parts.count == count else { return [] }
+        gathers[gather] = nil
+        let takers =
+            gather.members.isEmpty
+            ? members.indices.map { Rank(rawValue: $0) } : gather.members
+        let blobs = takers.map { parts[$0] ?? [] }
+        return takers.compactMap { connection(of: $0) }.map { .deliver($0, gather, blobs: blobs) }
+    }
+
+    /// Whether a rank may take part: the members are ranks of the job, it is one, none is twice.
+    private func isSound(_ gather: Gather, for rank: Rank) -> Bool {
+        gather.members.isEmpty
+            || gather.members.contains(rank) && Set(gather.members).count == gather.members.count
+                && gather.members.allSatisfy { members.indices.contains($0.rawValue) }
     }
 
     private mutating func failed(
@@ -236,9 +269,9 @@ extension Membership {
             return end(
                 .failed(rank: rank, phase: members[rank.rawValue].phase, reason: reason))
         }
-        // Whoever reports is not lost: a survivor that left early was blamed for the one it blames.
-        if accused == nil || accused?.rank == rank {
-            accused = (lost, "\(rank) reports: \(reason)", accused?.since ?? now)
+        // A suspect that reports is alive: it left because of the rank that it suspects itself.
+        if suspect == nil || suspect?.rank == rank {
+            suspect = (lost, "\(rank) reports: \(reason)", suspect?.since ?? now)
         }
         return []
     }
@@ -246,27 +279,27 @@ extension Membership {
     private mutating func closed(_ id: ConnectionID, _ reason: String) -> [Action] {
         guard let rank = ranks.removeValue(forKey: id) else { return [] }
         members[rank.rawValue].connection = nil
-        // A rank that reported another as lost may leave first; the accused is to blame.
-        if let accused, accused.rank != rank, members[rank.rawValue].lastError != nil {
+        // A rank that reported a suspect may leave first, and is not the lost one.
+        if let suspect, suspect.rank != rank, members[rank.rawValue].lastError != nil {
             return []
         }
         return end(lost(rank, reason: reason))
     }
 
     private mutating func tick(_ now: Duration) -> [Action] {
-        if let accused, now - accused.since >= Self.accusationGrace {
-            return end(lost(accused.rank, reason: accused.reason))
+        if let suspect, now - suspect.since >= Self.suspicionGrace {
+            return end(lost(suspect.rank, reason: suspect.reason))
         }
         for (index, member) in members.enumerated() {
             guard member.connection != nil, let heard = member.lastHeard else { continue }
             let silence = now - heard
             if silence > configuration.silenceLimit {
-                let seconds = silence.inSeconds.formatted(digits: 1)
+                let seconds = silence.seconds.formatted(digits: 1)
                 return end(
                     lost(
                         Rank(rawValue: index),
                         reason: "silent for \(seconds) s (the limit is"
-                            + " \(configuration.silenceLimit.inSeconds.formatted(digits: 1)) s)"))
+                            + " \(configuration.silenceLimit.seconds.formatted(digits: 1)) s)"))
             }
         }
         guard let limit = configuration.deadlines[phase], now - phaseBegan > limit,

@@ -4,72 +4,141 @@ import Synchronization
 
 /// A process of ours, in a process group of its own, that ends when we say so.
 ///
-/// Foundation starts every child as the leader of a new group, so Ctrl-C in the terminal reaches
-/// us alone, and what the child itself started ends with the group.
+/// It is the only type that starts processes, and `end` is the only rule for ending them: SIGTERM
+/// to the whole group, some patience, then SIGKILL. Foundation starts every child as the leader of
+/// a new group, so Ctrl-C in the terminal reaches us alone, and what the child itself started ends
+/// with the group.
 ///
-/// Safe because `Process` locks its own state, `ended` is a lock, and nothing else changes.
+/// Safe because `Process` locks its own state, `ending` and `drains` are locks, and nothing else
+/// changes.
 public final class Child: @unchecked Sendable {
+    /// Where standard output and standard error of a child go.
+    public enum Output {
+        /// To ours.
+        case inherited
+        /// To a file that is open for writing.
+        case file(FileHandle)
+        /// To `captured`.
+        case captured
+    }
+
+    /// Long enough for a process to write its last line. SIGKILL follows because a program inherits
+    /// that its caller ignores or blocks SIGTERM.
+    public static let patience = Duration.seconds(2)
+
     private let process = Process()
     private let lifeline = Pipe()
-    private let ended = Mutex<Int32?>(nil)
+    private let ending = Mutex<ProcessEnd?>(nil)
+    private let drains: (output: PipeDrain, errors: PipeDrain)?
 
-    /// Starts `words` (looked up in the search path) with `environment` added to ours.
+    /// Starts a command.
     ///
-    /// - Parameters:
-    ///   - output: Where standard output and error go; nil leaves them ours.
-    ///   - hasLifeline: Standard input is a pipe that closes when we are gone, however we went.
+    /// - Parameter hasLifeline: Standard input is a pipe that closes when this process is gone,
+    ///   however it ended.
     public init(
-        words: [String], environment: [String: String] = [:], output: FileHandle? = nil,
-        hasLifeline: Bool = false
+        _ command: Command, output: Output = .inherited, hasLifeline: Bool = false
     ) throws(ClusterError) {
         process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = words
-        process.environment = ProcessInfo.processInfo.environment
-            .merging(environment) { $1 }
+        process.arguments = command.words
+        process.environment = command.wholeEnvironment
         if hasLifeline {
             process.standardInput = lifeline
         } else {
             process.standardInput = FileHandle.nullDevice
         }
-        if let output {
-            process.standardOutput = output
-            process.standardError = output
+        switch output {
+        case .inherited: drains = nil
+        case .file(let file):
+            drains = nil
+            process.standardOutput = file
+            process.standardError = file
+        case .captured:
+            let pipes = (PipeDrain(), PipeDrain())
+            drains = pipes
+            process.standardOutput = pipes.0.pipe
+            process.standardError = pipes.1.pipe
         }
         // `isRunning` turns false before the reason is known; this comes after.
         process.terminationHandler = { [weak self] process in
             let status = process.terminationStatus
-            let code = process.terminationReason == .exit ? status : 128 + status
-            self?.ended.withLock { $0 = code }
+            let end: ProcessEnd =
+                process.terminationReason == .exit ? .exited(status) : .killed(signal: status)
+            self?.ending.withLock { $0 = end }
         }
         do {
             try process.run()
         } catch {
-            throw .command("\(words.joined(separator: " ")): \(error.localizedDescription)")
+            throw .command("\(command.line): \(error.localizedDescription)")
         }
+        drains?.output.start()
+        drains?.errors.start()
     }
 
     /// The process number.
     public var pid: Int32 { process.processIdentifier }
 
-    /// How it ended, or nil while it runs: the exit status, or 128 + the signal that killed it.
-    public var status: Int32? { ended.withLock { $0 } }
+    /// How it ended, or nil while it runs.
+    public var end: ProcessEnd? { ending.withLock { $0 } }
 
     /// Sends a signal to the child and everything it started.
     public func signal(_ number: Int32) {
-        guard status == nil else { return }
+        guard end == nil else { return }
         kill(-pid, number)
+    }
+
+    /// Waits for the child to end by itself.
+    ///
+    /// - Returns: How it ended; nil when it did not within `limit`.
+    public func wait(_ limit: Duration?) -> ProcessEnd? {
+        let begin = ContinuousClock.now
+        while end == nil {
+            if let limit, .now - begin > limit { return nil }
+            usleep(Self.lookMicroseconds)
+        }
+        return end
     }
 
     /// Asks it to end; after `patience` it is killed.
     ///
     /// Returns when it is gone.
-    public func end(within patience: Duration) {
-        guard status == nil else { return }
-        signal(SIGTERM)
+    @discardableResult
+    public func end(within patience: Duration) -> ProcessEnd {
         let begin = ContinuousClock.now
-        while status == nil {
-            if .now - begin > patience { signal(SIGKILL) }
-            usleep(10_000)
+        signal(SIGTERM)
+        while true {
+            if let end { return end }
+            if .now - begin >= patience { signal(SIGKILL) }
+            usleep(Self.lookMicroseconds)
         }
+    }
+
+    /// What a child wrote whose output is captured; waits until it wrote everything.
+    public func captured() -> (output: String, errors: String) {
+        (drains?.output.text() ?? "", drains?.errors.text() ?? "")
+    }
+
+    /// Short beside the start of a process.
+    private static let lookMicroseconds: UInt32 = 5_000
+}
+
+/// Reads a pipe to its end, so that no writer waits for a reader.
+///
+/// Safe because `done` orders the thread that writes `bytes` before those that read it.
+private final class PipeDrain: @unchecked Sendable {
+    let pipe = Pipe()
+    private var bytes = Data()
+    private let done = DispatchGroup()
+
+    func start() {
+        done.enter()
+        Thread.detachNewThread { [self] in
+            bytes = pipe.fileHandleForReading.readDataToEndOfFile()
+            done.leave()
+        }
+    }
+
+    func text() -> String {
+        done.wait()
+        return String(decoding: bytes, as: UTF8.self)
     }
 }

@@ -1,64 +1,68 @@
+import Encoding
 import Foundation
-import Glibc
 
-/// A program that is called for its answer and waited for.
-struct Command: Hashable, Sendable {
-    /// The program and its arguments.
-    ///
-    /// The program is looked up in the search path.
-    var words: [String]
+/// A program with its arguments and its environment, not started yet.
+public struct Command: Hashable, Sendable {
+    /// The program, looked up in the search path, and its arguments.
+    public var words: [String]
+    /// Variables that are added to ours.
+    public var environment: [String: String]
+    /// Variables of ours that it does not get: those whose names begin so.
+    public var hiddenPrefixes: [String] = []
 
-    init(_ words: String...) { self.words = words }
+    /// A command with the stated words and variables.
+    public init(words: [String], environment: [String: String] = [:]) {
+        self.words = words
+        self.environment = environment
+    }
 
-    init(words: [String]) { self.words = words }
+    init(_ words: String...) { self.init(words: words) }
+
+    /// This very program with its own arguments: what the ranks of a benchmark run.
+    public static var ownCommand: Command {
+        let program = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+        return Command(
+            words: [program.path(percentEncoded: false)]
+                + CommandLine.arguments.dropFirst())
+    }
 
     /// Far above what `ip` and `tc` take on a busy machine.
-    static let limitSeconds = 30.0
+    public static let defaultLimit = Duration.seconds(30)
 
     /// As one would type it.
     var line: String { words.joined(separator: " ") }
 
+    /// Ours, less what is hidden, with what is added.
+    var wholeEnvironment: [String: String] {
+        ProcessInfo.processInfo.environment
+            .filter { name, _ in !hiddenPrefixes.contains { name.hasPrefix($0) } }
+            .merging(environment) { $1 }
+    }
+
     /// Runs the program to its end.
     ///
+    /// - Parameter limit: The program is killed after it; nil waits as long as it takes.
     /// - Returns: What it wrote to standard output.
     /// - Throws: `ClusterError.command` with its standard error when it does not exit with 0;
     ///   `deadline` when it does not end in time.
     @discardableResult
-    func run(limitSeconds: Double = Command.limitSeconds) throws(ClusterError) -> String {
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = words
-        let output = Pipe()
-        let complaints = Pipe()
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = output
-        process.standardError = complaints
-        do {
-            try process.run()
-        } catch {
-            throw .command("\(line): \(error.localizedDescription)")
+    public func run(limit: Duration? = Command.defaultLimit) throws(ClusterError) -> String {
+        let child = try Child(self, output: .captured)
+        guard let end = child.wait(limit) else {
+            child.end(within: Child.patience)
+            let seconds = (limit ?? .zero).seconds
+            throw .deadline("\(line) did not end within \(seconds) s")
         }
-        let pid = process.processIdentifier
-        // Not SIGTERM: a program inherits that its caller ignores or blocks it.
-        let limit = DispatchWorkItem { _ = kill(pid, SIGKILL) }
-        DispatchQueue.global().asyncAfter(deadline: .now() + limitSeconds, execute: limit)
-        defer { limit.cancel() }
-        // Answers are short (below a pipe's 64 KiB), so reading one after the other cannot block.
-        let answer = output.fileHandleForReading.readDataToEndOfFile()
-        let complaint = complaints.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        // The signal was ours if the item ran; it may not have returned from `kill` yet.
-        if process.terminationReason == .uncaughtSignal,
-            limit.wait(timeout: .now() + 0.1) == .success
-        {
-            throw .deadline("\(line) did not end within \(limitSeconds) s")
+        let (output, errors) = child.captured()
+        guard end.isSuccess else {
+            let words = errors.split(separator: "\n").joined(separator: "; ")
+            let how =
+                switch end {
+                case .exited(let status): "exit \(status)"
+                case .killed(let signal): "killed by signal \(signal)"
+                }
+            throw .command("\(line): \(how)\(words.isEmpty ? "" : ": \(words)")")
         }
-        guard process.terminationStatus == 0, process.terminationReason == .exit else {
-            let words = String(decoding: complaint, as: UTF8.self)
-                .split(separator: "\n").joined(separator: "; ")
-            throw .command(
-                "\(line): exit \(process.terminationStatus)\(words.isEmpty ? "" : ": \(words)")")
-        }
-        return String(decoding: answer, as: UTF8.self)
+        return output
     }
 }

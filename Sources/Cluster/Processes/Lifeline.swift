@@ -1,7 +1,7 @@
 import Foundation
 
-/// Standard input as a sign of life of whoever started us: it closes when they are gone, however
-/// they went.
+/// Standard input as a sign of life of the process that started us: it closes when that process is
+/// gone, however it ended.
 public enum Lifeline {
     /// Calls `cut` once when standard input closes.
     public static func watch(_ cut: @escaping @Sendable () -> Void) {

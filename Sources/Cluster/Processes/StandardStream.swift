@@ -1,8 +1,9 @@
 import Foundation
 import Glibc
+public import Topology
 
-/// Standard output or standard error, written at once and never buffered: whoever reads a pipe or
-/// a file sees a line when it is said, and what was said outlives a kill.
+/// Standard output or standard error, written at once and never buffered: the
+/// reader of a pipe or a file sees a line when it is written, and the line outlives a kill.
 public enum StandardStream: Sendable {
     /// What a command has to say.
     case output
@@ -35,14 +36,14 @@ public enum StandardStream: Sendable {
 }
 
 /// Standard output does not take what is written to it.
-public struct StreamError: Error, Equatable, Sendable, CustomStringConvertible {
+public struct StreamError: ProgramError, Equatable, Sendable, CustomStringConvertible {
     let code: Int32
 
     /// Whether the other end of a pipe is closed, as `head` does when it has seen enough.
     public var isClosedPipe: Bool { code == EPIPE }
 
-    /// What a program ends with: a closed pipe as if the signal had ended it, else 1.
-    public var exitCode: Int32 { isClosedPipe ? 128 + SIGPIPE : 1 }
+    /// A closed pipe ends a program as the signal would have.
+    public var exitStatus: ExitStatus { isClosedPipe ? .signal(SIGPIPE) : .failed }
 
     private var cause: String {
         NSError(domain: NSPOSIXErrorDomain, code: Int(code)).localizedFailureReason

@@ -2,18 +2,19 @@ import Dispatch
 import Foundation
 import Glibc
 
-/// Raised once when the process is asked to end: Ctrl-C, SIGTERM, or a closed terminal.
+/// Raised when the process is asked to end: Ctrl-C, SIGTERM, or a closed terminal.
 ///
-/// Safe because the condition guards the only mutable field, and the sources are only kept alive.
+/// Safe because the condition guards the mutable fields, and the sources are only kept alive.
 public final class StopFlag: @unchecked Sendable {
     private let condition = NSCondition()
     private var signalNumber: Int32?
+    private var requestCount = 0
     private var sources: [any DispatchSourceSignal] = []
 
     /// A flag nobody has raised.
     public init() {}
 
-    /// A flag that SIGINT, SIGTERM and SIGHUP raise from now on; a second one ends the process.
+    /// A flag that SIGINT, SIGTERM and SIGHUP raise from now on.
     public static func onSignals() -> StopFlag {
         let flag = StopFlag()
         let queue = DispatchQueue(label: "apus.signals")
@@ -27,18 +28,26 @@ public final class StopFlag: @unchecked Sendable {
         return flag
     }
 
-    /// Raises the flag; the first call counts.
+    /// Raises the flag; the number of the first call is kept, and every call is counted.
     public func raise(_ number: Int32) {
         condition.lock()
         defer { condition.unlock() }
         if signalNumber == nil { signalNumber = number }
+        requestCount += 1
         condition.broadcast()
     }
 
     /// True once raised.
     public var isRaised: Bool { raisedBy != nil }
 
-    /// The signal that raised it.
+    /// How often it was raised: who asks again is in a hurry.
+    public var requests: Int {
+        condition.lock()
+        defer { condition.unlock() }
+        return requestCount
+    }
+
+    /// The signal that raised it first.
     public var raisedBy: Int32? {
         condition.lock()
         defer { condition.unlock() }
@@ -46,9 +55,11 @@ public final class StopFlag: @unchecked Sendable {
     }
 
     /// Sleeps for a while, less if the flag is raised meanwhile.
-    public func wait(_ seconds: Double) {
+    ///
+    /// - Parameter seen: Requests that the caller knows of, which do not wake it.
+    public func wait(_ seconds: Double, after seen: Int = 0) {
         condition.lock()
         defer { condition.unlock() }
-        if signalNumber == nil { _ = condition.wait(until: Date(timeIntervalSinceNow: seconds)) }
+        if requestCount <= seen { _ = condition.wait(until: Date(timeIntervalSinceNow: seconds)) }
     }
 }

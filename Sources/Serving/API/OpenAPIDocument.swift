@@ -1,4 +1,5 @@
 import Encoding
+import Topology
 
 /// The API as OpenAPI 3.1 describes it, from the shapes that check requests.
 struct OpenAPIDocument {
@@ -8,7 +9,7 @@ struct OpenAPIDocument {
         [
             "openapi": "3.1.0",
             "info": [
-                "title": "Apus", "version": .string(ServingVersion.current),
+                "title": "Apus", "version": .string(ApusVersion.current),
                 "description": "Serves DeepSeek-V3-style models over the OpenAI API.",
             ],
             "paths": .object(paths),

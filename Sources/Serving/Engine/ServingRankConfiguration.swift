@@ -41,8 +41,7 @@ public struct ServingRankConfiguration: Sendable {
         try engine.validate()
         try Setting.check("threads", threads, 1, 256)
         try Setting.check("cacheTokens", cacheTokens, 1, 1 << 32)
-        let experts = try ModelConfiguration.load(directory: directory).routedExpertCount
-        _ = try ExpertPlacement.contiguous(expertCount: experts, rankCount: ranks)
+        _ = try ModelConfiguration.load(directory: directory).expertMap(rankCount: ranks)
     }
 
     /// Blocks of the latent cache.

@@ -8,6 +8,7 @@ import Language
 import Logging
 import NIOCore
 import Synchronization
+import Topology
 
 /// Handles the requests of the OpenAI API: what every endpoint needs, in one place.
 final class OpenAIService: Sendable {
@@ -160,7 +161,7 @@ extension OpenAIService {
         .json(["status": .string(word)], status: code)
     }
 
-    func version() -> Response { .json(["version": .string(ServingVersion.current)]) }
+    func version() -> Response { .json(["version": .string(ApusVersion.current)]) }
 
     func load() -> Response { .json(["server_load": .number(permits.count)]) }
 
@@ -223,10 +224,4 @@ extension OpenAIService {
         let tokens = (body["tokens"]?.array ?? []).compactMap(\.integer)
         return .json(["prompt": .string(text.tokenizer.decode(tokens, skipSpecialTokens: false))])
     }
-}
-
-/// What this build calls itself.
-public enum ServingVersion {
-    /// The version that `/version` answers.
-    public static let current = "0.1.0"
 }

@@ -3,6 +3,10 @@ public struct Rank: RawRepresentable, Hashable, Comparable, Codable, Sendable {
     /// The number, counted from 0.
     public let rawValue: Int
 
+    /// Ranks of one job: beyond this every rank's table of the others is larger than the memory it
+    /// describes.
+    public static let maximumCount = 1024
+
     /// Names the rank with this number.
     @inlinable
     public init(rawValue: Int) { self.rawValue = rawValue }

@@ -46,3 +46,8 @@ extension PlacementError: CustomStringConvertible {
         }
     }
 }
+
+extension PlacementError: ProgramError {
+    /// Bad input: the user chose ranks and model.
+    public var exitStatus: ExitStatus { .badInput }
+}

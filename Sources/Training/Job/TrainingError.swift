@@ -1,7 +1,7 @@
 public import Topology
 
 /// What stops a training run.
-public enum TrainingError: Error, CustomStringConvertible {
+public enum TrainingError: ProgramError, CustomStringConvertible {
     /// A count below 1.
     case notPositive(String, value: Int)
     /// Layers that do not divide into the schedule's stages.
@@ -23,11 +23,11 @@ public enum TrainingError: Error, CustomStringConvertible {
     /// A key of the job file.
     case job(String, fact: String)
 
-    /// What a program ends with: 1 for numbers that went wrong, 2 for bad input.
-    public var exitCode: Int32 {
+    /// Numbers that went wrong are told from bad input.
+    public var exitStatus: ExitStatus {
         switch self {
-        case .lossNotFinite, .gradientNotFinite: 1
-        default: 2
+        case .lossNotFinite, .gradientNotFinite: .failed
+        default: .badInput
         }
     }
 

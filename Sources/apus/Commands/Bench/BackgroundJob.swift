@@ -5,8 +5,8 @@ import Synchronization
 /// A job that serves while a benchmark asks it, and leaves nothing behind.
 final class BackgroundJob: Sendable {
     private struct State {
-        var outcome: Result<JobConfiguration.Endpoint, any Error>?
-        var waiting: CheckedContinuation<JobConfiguration.Endpoint, any Error>?
+        var outcome: Result<Endpoint, any Error>?
+        var waiting: CheckedContinuation<Endpoint, any Error>?
     }
 
     private let stopFlag = StopFlag()
@@ -32,7 +32,7 @@ final class BackgroundJob: Sendable {
     }
 
     /// Where it serves, once it does.
-    func endpoint() async throws -> JobConfiguration.Endpoint {
+    func endpoint() async throws -> Endpoint {
         try await withCheckedThrowingContinuation { continuation in
             let outcome = state.withLock { state in
                 if state.outcome == nil { state.waiting = continuation }
@@ -49,10 +49,10 @@ final class BackgroundJob: Sendable {
     }
 
     /// The first outcome counts.
-    private func settle(_ outcome: Result<JobConfiguration.Endpoint, any Error>) {
+    private func settle(_ outcome: Result<Endpoint, any Error>) {
         let waiting = state.withLock { state in
             guard state.outcome == nil else {
-                return nil as CheckedContinuation<JobConfiguration.Endpoint, any Error>?
+                return nil as CheckedContinuation<Endpoint, any Error>?
             }
             state.outcome = outcome
             defer { state.waiting = nil }

@@ -3,6 +3,7 @@ import Benchmarks
 import Cluster
 import Foundation
 import Serving
+import Topology
 
 /// `apus bench serve`: random prompts on a server, measured as `vllm bench serve` does.
 struct BenchServe: AsyncParsableCommand {
@@ -73,6 +74,6 @@ struct BenchServe: AsyncParsableCommand {
         for error in report.errors.prefix(5) {
             StandardStream.error.say("apus: \(error)\n")
         }
-        if !report.errors.isEmpty { throw ExitCode(1) }
+        if !report.errors.isEmpty { throw ExitCode(.failed) }
     }
 }

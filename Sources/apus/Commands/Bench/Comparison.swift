@@ -1,6 +1,8 @@
 import Benchmarks
+import Cluster
 import Collectives
 import Foundation
+import Topology
 import Transport
 
 /// Runs Open MPI and raw UCX on the counts of our own run.
@@ -140,7 +142,7 @@ struct Comparison {
         let launch = try LabHost.mpirun(
             on: hosts, folder: URL(filePath: program).deletingLastPathComponent())
         let text = try Self.output(
-            ["timeout", "--kill-after=5", "\(Self.limitSeconds)"] + launch + root
+            launch + root
                 + ["--oversubscribe", "-np", "\(ours.ranks)"]
                 + way.arguments
                 + [program, counts, "\(ours.options.iterationCount)", way.method])
@@ -154,27 +156,17 @@ struct Comparison {
     }
 
     /// For one way of a peer: warm-up and all its exchanges.
-    private static let limitSeconds = 240
+    private static let limit = Duration.seconds(240)
 
     /// Runs a program of the path without a launcher's variables, and returns what it printed.
     @discardableResult
     private static func output(_ command: [String]) throws -> String {
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = command
-        process.environment = ProcessInfo.processInfo.environment.filter { name, _ in
-            !["OMPI_", "PMIX_", "APUS_"].contains { name.hasPrefix($0) }
+        var program = Command(words: command)
+        program.hiddenPrefixes = ["OMPI_", "PMIX_", "APUS_"]
+        do {
+            return try program.run(limit: limit)
+        } catch {
+            throw TransportError.call(command[0], status: "\(error)")
         }
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        let data = output.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else {
-            throw TransportError.call(
-                command.joined(separator: " "), status: "status \(process.terminationStatus)")
-        }
-        return String(decoding: data, as: UTF8.self)
     }
 }

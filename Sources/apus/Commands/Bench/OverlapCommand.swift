@@ -1,5 +1,6 @@
 import ArgumentParser
 import Benchmarks
+import Cluster
 import Foundation
 import Models
 import Serving
@@ -52,7 +53,7 @@ struct OverlapCommand: ParsableCommand {
 
     func run() throws {
         try reporting {
-            if let lab { return try LabHost.becomeLab(lab) }
+            if let lab, !LabSite.isInside { return try LabSite.run(.ownCommand, in: lab) }
             // Known before anything starts, so it is one error and not one per rank.
             _ = try ModelConfiguration.load(directory: arguments.model)
             try group.onEveryRank { try measure($0) }
@@ -104,7 +105,7 @@ struct OverlapCommand: ParsableCommand {
         } else {
             print(table(results, fabric))
         }
-        if results.contains(where: { !$0.1.isSame }) { throw ExitCode(1) }
+        if results.contains(where: { !$0.1.isSame }) { throw ExitCode(.failed) }
     }
 
     private func table(

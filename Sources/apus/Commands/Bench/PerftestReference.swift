@@ -1,3 +1,4 @@
+import Cluster
 import Foundation
 import Topology
 import Transport
@@ -27,6 +28,9 @@ struct PerftestReference {
     private let device: String?
     private let addresses: [String]
     private let isVerbs: Bool
+
+    /// Far above what its iterations take over the slowest link of a lab.
+    private static let limit = Duration.seconds(240)
 
     private static func program(_ test: String) -> String {
         test.hasPrefix("ib_") ? "/usr/bin/\(test)" : "/usr/bin/ucx_perftest"
@@ -69,7 +73,7 @@ struct PerftestReference {
                 let server = try start(
                     run.0, isVerbs ? verbs(device, run.1, iterations) : [], port, isStore)
                 try meet()
-                server.waitUntilExit()
+                _ = server.wait(Self.limit) ?? server.end(within: .zero)
             } else {
                 // The server must listen before the client calls.
                 try meet()
@@ -105,27 +109,23 @@ struct PerftestReference {
 
     private func start(
         _ test: String, _ arguments: [String], _ port: Int, _ isStore: Bool
-    ) throws -> Process {
-        let process = Process()
-        process.executableURL = URL(filePath: Self.program(test))
-        process.arguments = arguments + ["-p", "\(port)"]
-        var environment = ProcessInfo.processInfo.environment
-        environment["UCX_TLS"] = isStore ? "posix,cma" : "tcp"
-        environment["UCX_NET_DEVICES"] = isStore ? nil : device
-        environment["UCX_WARN_UNUSED_ENV_VARS"] = "n"
-        process.environment = environment
-        process.standardOutput = Pipe()
-        process.standardError = Pipe()
-        try process.run()
-        return process
+    ) throws -> Child {
+        var command = Command(words: [Self.program(test)] + arguments + ["-p", "\(port)"])
+        command.hiddenPrefixes = ["UCX_NET_DEVICES"]
+        command.environment = [
+            "UCX_TLS": isStore ? "posix,cma" : "tcp", "UCX_WARN_UNUSED_ENV_VARS": "n",
+        ]
+        if !isStore, let device { command.environment["UCX_NET_DEVICES"] = device }
+        return try Child(command, output: .captured)
     }
 
     /// The last line's overall average: microseconds, or MB/s for bandwidth.
-    private func result(of process: Process, _ test: String) throws -> Double? {
-        guard let pipe = process.standardOutput as? Pipe else { return nil }
-        let data = pipe.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        let lines = String(decoding: data, as: UTF8.self).split(separator: "\n")
+    private func result(of process: Child, _ test: String) throws -> Double? {
+        guard process.wait(Self.limit) != nil else {
+            process.end(within: .zero)
+            throw ClusterError.deadline("\(test) did not end within \(Self.limit)")
+        }
+        let lines = process.captured().output.split(separator: "\n")
         if test.hasPrefix("ib_") { return verbsResult(lines, test) }
         guard let line = lines.last(where: { $0.contains("Final") }) ?? lines.last else {
             return nil

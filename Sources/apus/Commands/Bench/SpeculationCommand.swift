@@ -4,6 +4,7 @@ import Cluster
 import Foundation
 import Models
 import Serving
+import Topology
 
 /// `apus bench speculation`: one stream with MTP drafts and without, in one run.
 struct SpeculationCommand: AsyncParsableCommand {
@@ -71,12 +72,15 @@ struct SpeculationCommand: AsyncParsableCommand {
         var results: [(name: String, result: SpeculationBenchmark.Result)] = []
         if let job {
             let configuration = try JobConfiguration(contentsOf: job)
-            let names = (transport ?? configuration.transport).split(separator: ",").map(
-                String.init)
+            let names = (transport ?? configuration.transport.rawValue).split(separator: ",")
+                .map(String.init)
             for name in names {
                 var one = configuration
-                one.transport = name
-                one.ranks = ranks ?? one.ranks
+                guard let kind = TransportKind(rawValue: name) else {
+                    throw ValidationError("--transport \(name): auto, shm, tcp, ucx or rdma")
+                }
+                one.transport = kind
+                if let ranks { try one.resize(ranks: ranks) }
                 try one.validate(path: job)
                 let result = try await compare(one)
                 results.append((name, result))
@@ -89,7 +93,7 @@ struct SpeculationCommand: AsyncParsableCommand {
         if json { try printJSON(results, parts, accepted) }
         if results.contains(where: { !$0.result.isSame }) {
             StandardStream.error.say("apus: the answers differ\n")
-            throw ExitCode(1)
+            throw ExitCode(.failed)
         }
     }
 
@@ -98,10 +102,10 @@ struct SpeculationCommand: AsyncParsableCommand {
     private func compare(_ job: JobConfiguration) async throws -> SpeculationBenchmark.Result {
         var drafting = job
         drafting.name = "drafting"
-        drafting.engine["speculates"] = .flag(true)
+        drafting.serving?.engine["speculates"] = .flag(true)
         var plain = job
         plain.name = "plain"
-        plain.engine["speculates"] = .flag(false)
+        plain.serving?.engine["speculates"] = .flag(false)
         let with = try BackgroundJob(drafting)
         defer { with.stop() }
         let without = try BackgroundJob(plain)

@@ -1,19 +1,19 @@
 import Logging
 import NIOCore
 
-/// Keeps strangers outside until they prove that they have the token, in a fixed number of bytes
-/// and a fixed time.
-final class DoorHandler: ChannelInboundHandler, RemovableChannelHandler {
+/// Lets no frame through until the connection proved that it has the token, in a fixed number of
+/// bytes and a fixed time.
+final class AuthenticationHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
     private let core: CoordinatorCore
     private let log: Logger
-    private var handshake: DoorHandshake
+    private var handshake: CoordinatorHandshake
     private var timeout: Scheduled<Void>?
     private var isAdmitted = false
-    private var isTurnedAway = false
+    private var isRejected = false
     private var isCounted = false
 
     init(core: CoordinatorCore, log: Logger) {
@@ -23,13 +23,15 @@ final class DoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func channelActive(context: ChannelHandlerContext) {
-        guard core.mayKnock() else {
+        guard core.mayAuthenticate() else {
             context.close(promise: nil)
             return
         }
         isCounted = true
         let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
-        timeout = context.eventLoop.scheduleTask(in: TimeAmount(ControlProtocol.doorLimit)) {
+        timeout = context.eventLoop.scheduleTask(
+            in: TimeAmount(ControlProtocol.authenticationLimit)
+        ) {
             bound.value.close(promise: nil)
         }
         context.fireChannelActive()
@@ -41,13 +43,13 @@ final class DoorHandler: ChannelInboundHandler, RemovableChannelHandler {
             return
         }
         var bytes = unwrapInboundIn(data)
-        while bytes.readableBytes > 0, !isAdmitted, !isTurnedAway {
+        while bytes.readableBytes > 0, !isAdmitted, !isRejected {
             let count = min(handshake.missing, bytes.readableBytes)
             switch handshake.take(bytes.readBytes(length: count) ?? []) {
             case .wait: break
             case .send(let answer): send(answer, context)
             case .admit(let role): admit(as: role, context)
-            case .turnAway(let answer, let reason): turnAway(answer, reason, context)
+            case .reject(let answer, let reason): reject(answer, reason, context)
             }
         }
         if isAdmitted, bytes.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(bytes)) }
@@ -58,10 +60,10 @@ final class DoorHandler: ChannelInboundHandler, RemovableChannelHandler {
         context.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
     }
 
-    private func turnAway(
+    private func reject(
         _ answer: [UInt8], _ reason: String, _ context: ChannelHandlerContext
     ) {
-        isTurnedAway = true
+        isRejected = true
         log.warning(
             "a connection from \(context.remoteAddress?.description ?? "?") \(reason)")
         if !answer.isEmpty { send(answer, context) }
@@ -70,7 +72,7 @@ final class DoorHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     private func admit(as role: Handshake.Role, _ context: ChannelHandlerContext) {
         isAdmitted = true
-        leaveDoor()
+        leavePending()
         do {
             let pipeline = context.pipeline.syncOperations
             try pipeline.addHandler(
@@ -83,7 +85,7 @@ final class DoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        leaveDoor()
+        leavePending()
         context.fireChannelInactive()
     }
 
@@ -92,48 +94,10 @@ final class DoorHandler: ChannelInboundHandler, RemovableChannelHandler {
         if isAdmitted { context.fireErrorCaught(error) }
     }
 
-    private func leaveDoor() {
+    private func leavePending() {
         timeout?.cancel()
         timeout = nil
-        if isCounted { core.knockEnded() }
+        if isCounted { core.authenticationEnded() }
         isCounted = false
-    }
-}
-
-/// One connection that proved to have the token.
-final class ConnectionHandler: ChannelInboundHandler {
-    typealias InboundIn = ControlFrame
-
-    private let core: CoordinatorCore
-    private let role: Handshake.Role
-    private var id: ConnectionID?
-    private var fault: String?
-
-    init(core: CoordinatorCore, role: Handshake.Role) {
-        self.core = core
-        self.role = role
-    }
-
-    func handlerAdded(context: ChannelHandlerContext) {
-        id = core.opened(context.channel, as: role)
-    }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if let id { core.received(unwrapInboundIn(data), from: id) }
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if fault == nil { fault = Self.words(for: error) }
-        context.close(promise: nil)
-    }
-
-    func channelInactive(context: ChannelHandlerContext) {
-        if let id { core.closed(id, reason: fault ?? "its connection closed") }
-        id = nil
-    }
-
-    private static func words(for error: any Error) -> String {
-        if error is DecodingError { return "it sent a frame that is no message" }
-        return "\(error)"
     }
 }

@@ -1,41 +1,6 @@
 import Encoding
 public import Foundation
 
-/// What coordinator and workers must agree on before they work together.
-public struct JobIdentity: Hashable, Codable, Sendable {
-    /// The version of the frames on the control plane.
-    public var protocolVersion: Int
-    /// The program: its version and a digest of `apus-worker`.
-    public var build: String
-    /// The model folder: configuration, tokenizer and the headers of its weights.
-    public var modelDigest: String
-    /// The resolved job, less what may differ from node to node.
-    public var configDigest: String
-
-    /// States what this process is about to run.
-    public init(
-        protocolVersion: Int = ControlProtocol.version, build: String, modelDigest: String,
-        configDigest: String
-    ) {
-        self.protocolVersion = protocolVersion
-        self.build = build
-        self.modelDigest = modelDigest
-        self.configDigest = configDigest
-    }
-
-    /// The first field in which a worker differs from the coordinator, as a sentence; nil if none.
-    public func difference(from worker: JobIdentity) -> String? {
-        let fields = [
-            ("protocol version", "\(protocolVersion)", "\(worker.protocolVersion)"),
-            ("build", build, worker.build),
-            ("model digest", modelDigest, worker.modelDigest),
-            ("config digest", configDigest, worker.configDigest),
-        ]
-        guard let (name, ours, theirs) = fields.first(where: { $0.1 != $0.2 }) else { return nil }
-        return "\(name) differs: the coordinator has \(ours), the worker has \(theirs)"
-    }
-}
-
 /// A 64-bit fingerprint of bytes (FNV-1a).
 ///
 /// It tells files apart that were mixed up by mistake; it keeps no attacker out, the token does

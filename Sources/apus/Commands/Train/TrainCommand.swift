@@ -42,7 +42,7 @@ struct TrainRun: AsyncParsableCommand {
             Ctrl-C ends a run; --resume goes on from its newest checkpoint with the same losses.
             """)
 
-    @OptionGroup var place: TrainPlace
+    @OptionGroup var options: TrainingOptions
 
     @Flag(help: "Go on from the newest checkpoint.")
     var resume = false
@@ -50,7 +50,7 @@ struct TrainRun: AsyncParsableCommand {
     func run() async throws {
         var launch = TrainingLaunch()
         launch.resumes = resume
-        try await place.run(launch, command: ["run"] + (resume ? ["--resume"] : []))
+        try await options.run(launch)
     }
 }
 
@@ -70,7 +70,7 @@ struct TrainProfile: AsyncParsableCommand {
               apus train profile stories.yaml --sleep --match --lab topology/two-nodes-4g.yaml
             """)
 
-    @OptionGroup var place: TrainPlace
+    @OptionGroup var options: TrainingOptions
 
     @Option(help: "Measured steps.") var steps = 5
     @Option(help: "Another schedule to measure as well, as 1f1b.") var against: String?
@@ -96,12 +96,7 @@ struct TrainProfile: AsyncParsableCommand {
         launch.profile.matchesTravel = match
         launch.profile.routesEvenly = even
         launch.profile.against = against ?? ""
-        var command = ["profile", "--steps", "\(steps)"]
-        if sleep { command.append("--sleep") }
-        if match { command.append("--match") }
-        if even { command.append("--even") }
-        if let against { command += ["--against", against] }
-        try await place.run(launch, command: command)
+        try await options.run(launch)
     }
 }
 

@@ -74,21 +74,9 @@ struct LabCommand: ParsableCommand {
         }
 
         func run() throws {
-            let statuses = try reporting { try performed() }
-            if let failure = statuses.first(where: { $0 != 0 }) { throw ExitCode(failure) }
-        }
-
-        private func performed() throws -> [Int32] {
-            let stop = StopFlag.onSignals()
-            let map = try NodeMap(contentsOf: topology)
-            let standing = try Lab.find(map)
-            let lab = try standing ?? Lab.up(map, isTemporary: true)
-            let result = Result {
-                try LabRun(in: lab, isPerNode: perNode).perform(command, stop: stop)
+            try reporting {
+                try LabSite.run(Command(words: command), in: topology, isPerNode: perNode)
             }
-            if standing == nil { try lab.down() }
-            if let signal = stop.raisedBy { throw ExitCode(128 + signal) }
-            return try result.get()
         }
     }
 }

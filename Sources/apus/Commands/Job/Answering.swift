@@ -9,7 +9,7 @@ struct Answering: Sendable {
     private static let maximumTokens = 200
 
     let screen: JobScreen
-    let endpoint: JobConfiguration.Endpoint
+    let endpoint: Endpoint
 
     /// Streams the answer beside the job, which goes on meanwhile.
     func start(_ question: String) {

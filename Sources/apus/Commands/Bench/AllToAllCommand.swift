@@ -1,5 +1,6 @@
 public import ArgumentParser
 import Benchmarks
+import Cluster
 public import Collectives
 import Foundation
 import Tensors
@@ -83,7 +84,7 @@ struct AllToAllCommand: ParsableCommand {
 
     func run() throws {
         try reporting {
-            if let lab { return try LabHost.becomeLab(lab) }
+            if let lab, !LabSite.isInside { return try LabSite.run(.ownCommand, in: lab) }
             let options = try options()
             try options.validate()
             if group.transport == .loopback { return try runInThreads(options) }
@@ -184,7 +185,7 @@ struct AllToAllCommand: ParsableCommand {
                 compare.split(separator: ",").map(String.init))
         }
         try show(result, matrices)
-        if result.wrong > 0 { throw ExitCode(1) }
+        if result.wrong > 0 { throw ExitCode(.failed) }
     }
 
     private func show(_ result: AllToAllResult, _ matrices: [TrafficMatrix]) throws {

@@ -1,7 +1,7 @@
 import NIOCore
 import NIOPosix
 
-extension JobConfiguration.Endpoint {
+extension Endpoint {
     /// Finds out early that a port cannot be listened on, which is to be used much later.
     ///
     /// - Throws: `ClusterError.badInput` with the endpoint and the system's words.

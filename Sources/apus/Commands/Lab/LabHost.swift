@@ -1,4 +1,3 @@
-import ArgumentParser
 import Foundation
 import Topology
 import Transport
@@ -75,21 +74,5 @@ struct LabHost: Codable, Hashable {
             "--mca", "mpi_yield_when_idle", yields, "-x", "UCX_NET_DEVICES=\(first.devices)",
             "-x", "UCX_MAX_RNDV_RAILS=2", "-x", "UCX_MAX_EAGER_RAILS=2",
         ]
-    }
-
-    /// Becomes the same command on every rank of a lab.
-    static func becomeLab(_ file: String) throws {
-        var arguments = Array(CommandLine.arguments.dropFirst())
-        if let place = arguments.firstIndex(of: "--lab") {
-            arguments.removeSubrange(place ... min(place + 1, arguments.count - 1))
-        }
-        arguments.removeAll { $0.hasPrefix("--lab=") }
-        let own = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
-        let process = Process()
-        process.executableURL = own
-        process.arguments = ["lab", "run", file, "--", own.path(percentEncoded: false)] + arguments
-        try process.run()
-        process.waitUntilExit()
-        if process.terminationStatus != 0 { throw ExitCode(process.terminationStatus) }
     }
 }

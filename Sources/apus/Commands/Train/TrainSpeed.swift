@@ -1,5 +1,6 @@
 import ArgumentParser
 import Checkpoints
+import Cluster
 import Foundation
 import Models
 import Training
@@ -82,19 +83,11 @@ struct TrainSpeed: ParsableCommand {
     }
 
     private func measureReference() throws -> Double {
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments =
-            reference + [model] + [sequenceLength, sequences, threads, steps].map { "\($0)" }
-        let output = Pipe()
-        process.standardOutput = output
-        try process.run()
-        let text = String(
-            decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        guard process.terminationStatus == 0,
-            let speed = Double(text.trimmingCharacters(in: .whitespacesAndNewlines))
-        else { throw TrainingError.job("reference", fact: "printed no number") }
+        let counts = [sequenceLength, sequences, threads, steps].map { "\($0)" }
+        let text = try Command(words: reference + [model] + counts).run(limit: nil)
+        guard let speed = Double(text.trimmingCharacters(in: .whitespacesAndNewlines)) else {
+            throw TrainingError.job("reference", fact: "printed no number")
+        }
         return speed
     }
 }

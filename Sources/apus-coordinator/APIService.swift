@@ -5,16 +5,18 @@ import ServiceLifecycle
 import Serving
 import Synchronization
 
-/// The HTTP front door of a job, from the moment every rank is ready until the last answer.
-actor Door {
+/// The HTTP API of a job, from the moment every rank is ready until the last answer.
+actor APIService {
     private let job: JobConfiguration
+    private let work: ServingWork
     private let router: LeastLoadedRouter
     private let log: Logger
     private var group: ServiceGroup?
     private var serving: Task<Void, any Error>?
 
-    init(_ job: JobConfiguration, router: LeastLoadedRouter, log: Logger) {
+    init(_ job: JobConfiguration, _ work: ServingWork, router: LeastLoadedRouter, log: Logger) {
         self.job = job
+        self.work = work
         self.router = router
         self.log = log
     }
@@ -23,9 +25,9 @@ actor Door {
     ///
     /// - Throws: `ClusterError.badInput` with the setting that is not known or beyond its limits.
     static func configuration(
-        _ job: JobConfiguration
+        _ job: JobConfiguration, _ work: ServingWork
     ) throws(ClusterError) -> OpenAIServerConfiguration {
-        var configuration = try job.api.applied(to: OpenAIServerConfiguration(), section: "api")
+        var configuration = try work.api.applied(to: OpenAIServerConfiguration(), section: "api")
         configuration.address = job.http.address
         configuration.port = job.http.port
         do {
@@ -36,19 +38,19 @@ actor Door {
         return configuration
     }
 
-    /// Opens the door and returns where it is.
+    /// Opens the API and returns where it is.
     ///
     /// - Throws: What the API's settings, the model's texts or the port have against it.
-    func open() async throws -> JobConfiguration.Endpoint {
-        let configuration = try Self.configuration(job)
+    func open() async throws -> Endpoint {
+        let configuration = try Self.configuration(job, work)
         let text = try ModelText(
-            directory: job.model,
+            directory: work.model,
             contextTokens: job.limits.contextTokens > 0 ? job.limits.contextTokens : nil)
         let (ports, continuation) = AsyncStream<Int>.makeStream()
-        let door = OpenAIServer(configuration, text: text, router: router, log: log) { port in
+        let server = OpenAIServer(configuration, text: text, router: router, log: log) { port in
             continuation.yield(port)
         }
-        let group = ServiceGroup(services: [door], logger: log)
+        let group = ServiceGroup(services: [server], logger: log)
         self.group = group
         let serving = Task {
             defer { continuation.finish() }
@@ -56,7 +58,7 @@ actor Door {
         }
         self.serving = serving
         for await port in ports {
-            return JobConfiguration.Endpoint(address: job.http.address, port: port)
+            return Endpoint(address: job.http.address, port: port)
         }
         try await serving.value
         throw ClusterError.badInput("the HTTP API closed before it opened")
@@ -74,7 +76,7 @@ actor Door {
         limit.cancel()
     }
 
-    /// Closes the door at once.
+    /// Closes the API at once.
     func close() async {
         serving?.cancel()
         _ = await serving?.result

@@ -1,0 +1,54 @@
+/// The coordinator's side of a handshake: bytes in, what to do out.
+struct CoordinatorHandshake {
+    enum Action: Equatable {
+        case wait
+        case send([UInt8])
+        case admit(Handshake.Role)
+        /// Send these bytes, which are empty unless the caller spoke our protocol, and close.
+        case reject([UInt8], reason: String)
+    }
+
+    private let token: ControlToken
+    private let nonce: [UInt8]
+    private var received: [UInt8] = []
+    private var greeting: Greeting?
+
+    init(_ token: ControlToken, nonce: [UInt8] = Handshake.nonce()) {
+        self.token = token
+        self.nonce = nonce
+    }
+
+    /// Bytes of this handshake that have not come yet; what follows them is frames.
+    var missing: Int {
+        (greeting == nil ? Greeting.byteCount : Handshake.proofBytes) - received.count
+    }
+
+    /// Takes in at most `missing` bytes.
+    mutating func take(_ bytes: [UInt8]) -> Action {
+        precondition(bytes.count <= missing, "\(bytes.count) bytes, \(missing) are missing")
+        received += bytes
+        guard missing == 0 else { return .wait }
+        defer { received = [] }
+        if let greeting { return judge(received, greeting) }
+        guard let greeting = Greeting(received) else {
+            return .reject([], reason: "did not greet as a rank or an observer does")
+        }
+        var answer = GreetingAnswer()
+        guard greeting.version == answer.version else {
+            return .reject(
+                answer.encoded(),
+                reason: "speaks protocol version \(greeting.version), this is \(answer.version)")
+        }
+        self.greeting = greeting
+        answer.nonce = nonce
+        answer.proof = token.proof(
+            of: Handshake.statement(of: .coordinator, greeting, coordinatorNonce: nonce))
+        return .send(answer.encoded())
+    }
+
+    private func judge(_ proof: [UInt8], _ greeting: Greeting) -> Action {
+        let statement = Handshake.statement(of: .caller, greeting, coordinatorNonce: nonce)
+        return token.isProof(proof, of: statement)
+            ? .admit(greeting.role) : .reject([], reason: "did not prove that it has the token")
+    }
+}

@@ -1,0 +1,82 @@
+import Topology
+
+extension JobConfiguration {
+    /// Checks every field against its limit.
+    ///
+    /// - Throws: `ClusterError.badInput` with the file, the field, the value and the limit.
+    public func validate(path: String) throws(ClusterError) {
+        func fail(_ reason: String) -> ClusterError { .badInput("\(path): \(reason)") }
+        guard Self.isPlain(name), name.utf8.count <= 64 else {
+            throw fail("name \"\(name)\" must be 1 to 64 letters, digits or dashes")
+        }
+        try validateWork(fail)
+        guard (1 ... Self.mostThreads).contains(threads) else {
+            throw fail("threads \(threads) is not 1 to \(Self.mostThreads)")
+        }
+        guard TransportKind.betweenProcesses.contains(transport) else {
+            throw fail(Self.unknown(transport: transport.rawValue))
+        }
+        for (field, endpoint) in [("control", control), ("http", http)]
+        where !(0 ... 65535).contains(endpoint.port) {
+            throw fail("\(field).port \(endpoint.port) is not 0 to 65535")
+        }
+        for (field, seconds) in deadlines.all where !(seconds > 0 && seconds <= Self.longestWait) {
+            throw fail("deadlines.\(field) \(seconds) is not above 0 and at most one day")
+        }
+        guard deadlines.silenceSeconds >= 1 else {
+            throw fail(
+                "deadlines.silenceSeconds \(deadlines.silenceSeconds) is below 1:"
+                    + " heartbeats come twice a second")
+        }
+        guard (1 ... 1 << 32).contains(limits.cacheTokens) else {
+            throw fail("limits.cacheTokens \(limits.cacheTokens) is not 1 to \(1 << 32)")
+        }
+        guard (0 ... 1 << 24).contains(limits.contextTokens) else {
+            throw fail("limits.contextTokens \(limits.contextTokens) is not 0 to \(1 << 24)")
+        }
+    }
+
+    /// The fact that ranks of a job cannot be joined by a transport, and what can.
+    static func unknown(transport: String) -> String {
+        let known = TransportKind.betweenProcesses.map(\.rawValue).joined(separator: ", ")
+        return "transport \"\(transport)\" is unknown: \(known)"
+    }
+
+    /// Every group does the job's work, and that work has what it needs.
+    private func validateWork(_ fail: (String) -> ClusterError) throws(ClusterError) {
+        switch work {
+        case .serve(let serving):
+            guard !serving.model.isEmpty else { throw fail("model is missing") }
+        case .train(let training):
+            guard !training.file.isEmpty else { throw fail("train.file is missing") }
+            guard groups.groups.count == 1 else {
+                throw fail("\(groups.groups.count) groups: the ranks of a training job are one")
+            }
+        }
+        for (index, group) in groups.groups.enumerated() where group.role != work.role {
+            throw fail(
+                "groups[\(index)].role \(group.role): the ranks of this job \(work.role)")
+        }
+    }
+
+    /// What a rank's pool of threads is sized for.
+    static let mostThreads = 256
+    /// A deadline beyond a day is a mistake of units.
+    static let longestWait = 86400.0
+
+    private static func isPlain(_ name: String) -> Bool {
+        !name.isEmpty && !name.hasPrefix("-")
+            && name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") }
+    }
+}
+
+extension JobConfiguration.Deadlines {
+    var all: [(String, Double)] {
+        [
+            ("joinSeconds", joinSeconds), ("connectSeconds", connectSeconds),
+            ("loadSeconds", loadSeconds), ("warmUpSeconds", warmUpSeconds),
+            ("silenceSeconds", silenceSeconds), ("stepSeconds", stepSeconds),
+            ("drainSeconds", drainSeconds),
+        ]
+    }
+}

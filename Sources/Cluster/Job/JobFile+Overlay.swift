@@ -1,0 +1,93 @@
+import Foundation
+
+extension JobFile {
+    /// Settings whose keys belong to other rooms.
+    private static let open: Set<String> = ["engine", "api", "train.settings"]
+
+    /// Puts what was written over the defaults, and refuses a key that is no field.
+    static func overlaid(
+        _ defaults: JobFile, with written: [String: Any], path: String
+    ) throws -> JobFile {
+        let bytes = try JSONEncoder().encode(defaults)
+        guard let tree = try JSONSerialization.jsonObject(with: bytes) as? [String: Any] else {
+            return defaults
+        }
+        let merged = try merge(tree, written, at: "", path: path)
+        guard JSONSerialization.isValidJSONObject(merged) else {
+            throw ClusterError.badInput(
+                "\(path): a value is neither text, number, flag, list nor mapping")
+        }
+        let result = try JSONSerialization.data(withJSONObject: merged)
+        do {
+            return try JSONDecoder().decode(JobFile.self, from: result)
+        } catch let error as DecodingError {
+            throw ClusterError.badInput("\(path): \(words(for: error))")
+        }
+    }
+
+    private static func merge(
+        _ defaults: [String: Any], _ written: [String: Any], at place: String, path: String
+    ) throws -> [String: Any] {
+        var merged = defaults
+        for key in written.keys.sorted() {
+            let isOpen = open.contains(String(place.dropLast()))
+            guard isOpen || defaults[key] != nil else {
+                throw unknown("\(place)\(key)", Array(defaults.keys), path)
+            }
+            if let inner = defaults[key] as? [String: Any] {
+                guard let values = written[key] as? [String: Any] else {
+                    throw ClusterError.badInput("\(path): \(place)\(key) is not a mapping")
+                }
+                merged[key] = try merge(inner, values, at: "\(place)\(key).", path: path)
+            } else if !isOpen, key == "groups" {
+                merged[key] = try groups(written[key], path: path)
+            } else {
+                merged[key] = written[key]
+            }
+        }
+        return merged
+    }
+
+    /// Groups with their names filled in: one without a name is called after its role.
+    private static func groups(_ written: Any?, path: String) throws -> [[String: Any]] {
+        guard let list = written as? [Any] else {
+            throw ClusterError.badInput("\(path): groups is not a list")
+        }
+        return try list.enumerated().map { index, item in
+            let known = ["name", "role", "ranks"]
+            guard var group = item as? [String: Any] else {
+                throw ClusterError.badInput("\(path): groups[\(index)] is not a mapping")
+            }
+            if let other = group.keys.sorted().first(where: { !known.contains($0) }) {
+                throw unknown("groups[\(index)].\(other)", known, path)
+            }
+            for key in ["role", "ranks"] where group[key] == nil {
+                throw ClusterError.badInput("\(path): groups[\(index)].\(key) is missing")
+            }
+            if group["name"] == nil { group["name"] = group["role"] }
+            return group
+        }
+    }
+
+    private static func unknown(_ key: String, _ known: [String], _ path: String) -> ClusterError {
+        .badInput(
+            "\(path): unknown key \"\(key)\"; known: \(known.sorted().joined(separator: ", "))")
+    }
+
+    /// What is wrong with a value, and where it stands.
+    static func words(for error: DecodingError) -> String {
+        func place(_ context: DecodingError.Context) -> String {
+            context.codingPath.map(\.stringValue).joined(separator: ".")
+        }
+        switch error {
+        case .typeMismatch(let type, let context): return "\(place(context)) is not a \(type)"
+        case .valueNotFound(let type, let context):
+            return "\(place(context)) is empty: a \(type) is expected"
+        case .keyNotFound(let key, let context):
+            return "\(place(context)).\(key.stringValue) is missing"
+        case .dataCorrupted(let context):
+            return "\(place(context)): \(context.debugDescription)"
+        @unknown default: return "\(error)"
+        }
+    }
+}

@@ -1,0 +1,84 @@
+import Foundation
+
+/// A value of a setting that this room passes on without knowing it.
+public indirect enum SettingValue: Codable, Hashable, Sendable {
+    case flag(Bool)
+    case integer(Int)
+    case number(Double)
+    case text(String)
+    case list([SettingValue])
+    case mapping([String: SettingValue])
+}
+
+extension SettingValue {
+    /// Reads the narrowest kind that fits.
+    public init(from decoder: any Decoder) throws {
+        let value = try decoder.singleValueContainer()
+        if let flag = try? value.decode(Bool.self) {
+            self = .flag(flag)
+        } else if let integer = try? value.decode(Int.self) {
+            self = .integer(integer)
+        } else if let number = try? value.decode(Double.self) {
+            self = .number(number)
+        } else if let list = try? value.decode([Self].self) {
+            self = .list(list)
+        } else if let mapping = try? value.decode([String: Self].self) {
+            self = .mapping(mapping)
+        } else {
+            self = .text(try value.decode(String.self))
+        }
+    }
+
+    /// Writes the value alone.
+    public func encode(to encoder: any Encoder) throws {
+        var value = encoder.singleValueContainer()
+        switch self {
+        case .flag(let flag): try value.encode(flag)
+        case .integer(let integer): try value.encode(integer)
+        case .number(let number): try value.encode(number)
+        case .text(let text): try value.encode(text)
+        case .list(let list): try value.encode(list)
+        case .mapping(let mapping): try value.encode(mapping)
+        }
+    }
+}
+
+extension [String: SettingValue] {
+    /// Puts these settings over the defaults of another room's configuration.
+    ///
+    /// - Parameter section: The job file's section they come from, for messages.
+    /// - Throws: `ClusterError.badInput` for a key the configuration does not have, or a value of
+    ///   another kind.
+    public func applied<Settings: Codable>(
+        to defaults: Settings, section: String
+    ) throws(ClusterError) -> Settings {
+        do {
+            let bytes = try JSONEncoder().encode(defaults)
+            let tree = try JSONDecoder().decode(Self.self, from: bytes)
+            let merged = try merged(over: tree, at: section)
+            return try JSONDecoder().decode(Settings.self, from: JSONEncoder().encode(merged))
+        } catch let error as ClusterError {
+            throw error
+        } catch let error as DecodingError {
+            throw .badInput("\(section): \(JobFile.words(for: error))")
+        } catch {
+            throw .badInput("\(section): \(error)")
+        }
+    }
+
+    private func merged(over defaults: Self, at place: String) throws(ClusterError) -> Self {
+        var result = defaults
+        for key in keys.sorted() {
+            guard let standing = defaults[key] else {
+                let known = defaults.keys.sorted().joined(separator: ", ")
+                throw .badInput("unknown key \"\(place).\(key)\"; known: \(known)")
+            }
+            if case .mapping(let inner) = standing, case .mapping(let written) = self[key] {
+                result[key] = .mapping(try written.merged(over: inner, at: "\(place).\(key)"))
+            } else {
+                result[key] = self[key]
+            }
+        }
+        return result
+    }
+}

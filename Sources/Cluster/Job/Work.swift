@@ -1,0 +1,44 @@
+public import Topology
+
+/// What the ranks of a job do, with the settings of that work alone.
+public enum Work: Hashable, Sendable {
+    /// Answer requests with a model.
+    case serve(ServingWork)
+    /// Train a model.
+    case train(TrainingWork)
+
+    /// The role of the ranks that do it.
+    public var role: RankRole {
+        switch self {
+        case .serve: .serve
+        case .train: .train
+        }
+    }
+}
+
+/// What a job serves.
+public struct ServingWork: Hashable, Sendable {
+    /// The model's folder.
+    public var model: String
+    /// Settings of the engine, by its own names; what is left out keeps the engine's default.
+    public var engine: [String: SettingValue] = [:]
+    /// Settings of the HTTP API, by its own names.
+    public var api: [String: SettingValue] = [:]
+
+    /// Work with every default.
+    public init(model: String) { self.model = model }
+}
+
+/// What a job trains.
+public struct TrainingWork: Hashable, Sendable {
+    /// The training file.
+    public var file: String
+    /// Settings of the run, by their own names; `apus train` fills them in.
+    public var settings: [String: SettingValue]
+
+    /// Work with the stated values.
+    public init(file: String, settings: [String: SettingValue] = [:]) {
+        self.file = file
+        self.settings = settings
+    }
+}

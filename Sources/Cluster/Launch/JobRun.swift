@@ -1,0 +1,274 @@
+import Topology
+
+/// A job from its start to its end, as its launcher sees it: a value that takes events and the
+/// time, and returns what is to be done.
+///
+/// ```
+///            begun                listening                the end is known
+///   ready ──────────► starting ─────────────► running ─────────────────────────┐
+///                        │ │                   │   │                           │
+///                        │ │        asked to   │   │ a process                 │
+///                        │ │          stop     │   │ ended early               │
+///                        │ │                   ▼   ▼                           │
+///                        │ │            draining   asking ─────────────────────┤
+///                        │ │                │      (the coordinator may        │
+///                        │ │    coordinator │       know why)                  │
+///                        │ │           gone ▼                                  ▼
+///                        │ │            leaving ──── every rank gone ──────► ending
+///                        │ └─ asked to stop, too late, coordinator gone ───────▲ │
+///                        └──── a start failed (from any state) ────────────────┘ │
+///                                                        every process gone      ▼
+///                                                                               over
+/// ```
+///
+/// Each state but `running` has a limit. In `ending` every process is asked to end, and killed
+/// after `patience`. A second request to stop cuts `draining` short, a third one `patience`.
+///
+/// Invariants:
+/// 1. `over` comes only when every process that was started is gone.
+/// 2. The outcome is decided once, on the way into `ending`.
+struct JobRun: Sendable {
+    /// What the job consists of and how patient its launcher is.
+    struct Configuration: Sendable {
+        /// The ranks that the launcher starts itself.
+        var ranks: [Rank]
+        /// For the coordinator to listen.
+        var joinLimit: Duration
+        /// For requests under way when the job is asked to end.
+        var drainLimit: Duration
+        /// For a process to write its last line, and for the coordinator to explain an end.
+        var patience = Duration.seconds(3)
+
+        /// A configuration with the stated values.
+        init(ranks: [Rank], joinLimit: Duration, drainLimit: Duration) {
+            self.ranks = ranks
+            self.joinLimit = joinLimit
+            self.drainLimit = drainLimit
+        }
+    }
+
+    /// What happened.
+    enum Event: Sendable {
+        /// The launcher wants the job to begin.
+        case begun
+        /// The coordinator listens, and the launcher watches it.
+        case listening
+        /// The coordinator told how the job is; `http` is where it serves, once it does.
+        case told(JobSnapshot, http: Endpoint?)
+        /// The coordinator said that the job is over, or is lost itself.
+        case ended(JobEnd)
+        /// A process was started.
+        case started(JobProcess)
+        /// A process that was started is gone.
+        case exited(JobProcess, ProcessEnd)
+        /// Somebody asked for the end, for the first time or again.
+        case stopRequested
+        /// Something that was to be done could not be done.
+        case failed(ClusterError)
+        /// Time passed.
+        case tick
+    }
+
+    /// What is to be done about it.
+    enum Action: Equatable, Sendable {
+        /// Start a process.
+        case start(JobProcess)
+        /// Show the job.
+        case show(JobSnapshot)
+        /// Tell that the job serves.
+        case announce(Endpoint)
+        /// Ask a process to end.
+        case terminate(JobProcess)
+        /// End a process that was asked before.
+        case kill(JobProcess)
+    }
+
+    /// How a job ended.
+    enum Outcome: Equatable, Sendable {
+        /// Its work is done, or somebody stopped it.
+        case done
+        /// The coordinator gave the reason.
+        case ended(JobEnd)
+        /// A process ended and nobody gave a reason; the phase is that of a rank.
+        case exited(JobProcess, ProcessEnd, Phase?)
+        /// The launcher could not go on.
+        case failed(ClusterError)
+    }
+
+    /// The states of the diagram.
+    enum State: Equatable, Sendable {
+        case ready
+        case starting
+        case running
+        case asking(JobProcess, ProcessEnd?)
+        case draining
+        case leaving
+        case ending
+        case over
+    }
+
+    private let configuration: Configuration
+    private(set) var state = State.ready
+    private var since = Duration.zero
+    private var living: [JobProcess] = []
+    private var snapshot: JobSnapshot?
+    private var loss: JobEnd?
+    private var isAnnounced = false
+    private var hasKilled = false
+    /// How the job ended; nil until it is known.
+    private(set) var outcome: Outcome?
+
+    /// A job that has not begun.
+    init(_ configuration: Configuration) { self.configuration = configuration }
+
+    /// Whether every process is gone.
+    var isOver: Bool { state == .over }
+
+    /// Whether the job goes on, and is shown.
+    var isRunning: Bool { state == .running }
+
+    /// Whether the launcher waits for the coordinator to listen.
+    var awaitsCoordinator: Bool { state == .starting }
+
+    /// Takes in an event.
+    mutating func apply(_ event: Event, now: Duration) -> [Action] {
+        switch event {
+        case .begun: return begin(now)
+        case .listening: return listening(now)
+        case .told(let snapshot, let http): return told(snapshot, http)
+        case .ended(let end): return ended(end, now)
+        case .started(let process):
+            living.append(process)
+            return []
+        case .exited(let process, let end): return exited(process, end, now)
+        case .stopRequested: return stopRequested(now)
+        case .failed(let error): return conclude(.failed(error), now)
+        case .tick: return tick(now)
+        }
+    }
+}
+
+extension JobRun {
+    private mutating func enter(_ next: State, _ now: Duration) {
+        state = next
+        since = now
+    }
+
+    private mutating func begin(_ now: Duration) -> [Action] {
+        guard state == .ready else { return [] }
+        enter(.starting, now)
+        return [.start(.coordinator)]
+    }
+
+    private mutating func listening(_ now: Duration) -> [Action] {
+        guard state == .starting else { return [] }
+        enter(.running, now)
+        return configuration.ranks.map { .start(.rank($0)) }
+    }
+
+    private mutating func told(
+        _ snapshot: JobSnapshot, _ http: Endpoint?
+    ) -> [Action] {
+        self.snapshot = snapshot
+        guard state == .running else { return [] }
+        guard !isAnnounced, snapshot.phase == .ready, let http else { return [.show(snapshot)] }
+        isAnnounced = true
+        return [.show(snapshot), .announce(http)]
+    }
+
+    private mutating func ended(_ end: JobEnd, _ now: Duration) -> [Action] {
+        switch (state, end) {
+        case (.running, .coordinatorLost):
+            // Its exit says more, if it comes.
+            loss = end
+            enter(.asking(.coordinator, nil), now)
+            return []
+        case (.asking(.coordinator, let exit?), .coordinatorLost):
+            return conclude(.exited(.coordinator, exit, nil), now)
+        case (.asking(.coordinator, nil), .coordinatorLost): return []
+        case (.asking(let process, let exit?), _) where end.exitStatus == .done:
+            // An end in order, to which a process that failed does not belong.
+            return conclude(exit.isSuccess ? .done : unexplained(process, exit), now)
+        case (.running, _), (.asking, _):
+            return conclude(end.exitStatus == .done ? .done : .ended(end), now)
+        default: return []
+        }
+    }
+
+    private mutating func exited(
+        _ process: JobProcess, _ end: ProcessEnd, _ now: Duration
+    ) -> [Action] {
+        living.removeAll { $0 == process }
+        switch (state, process) {
+        case (.starting, .coordinator): return conclude(.exited(.coordinator, end, nil), now)
+        case (.asking(.coordinator, nil), .coordinator):
+            return conclude(.exited(.coordinator, end, nil), now)
+        case (.running, _):
+            enter(.asking(process, end), now)
+            return []
+        case (.draining, .coordinator):
+            enter(.leaving, now)
+            return tick(now)
+        default: return tick(now)
+        }
+    }
+
+    private mutating func stopRequested(_ now: Duration) -> [Action] {
+        switch state {
+        case .ready, .starting: return conclude(.done, now)
+        case .running:
+            enter(.draining, now)
+            return living.contains(.coordinator) ? [.terminate(.coordinator)] : []
+        case .draining, .leaving: return conclude(.done, now)
+        case .ending: return killAll()
+        case .asking, .over: return []
+        }
+    }
+
+    private mutating func tick(_ now: Duration) -> [Action] {
+        let elapsed = now - since
+        switch state {
+        case .ready, .running, .over: return []
+        case .starting:
+            guard elapsed > configuration.joinLimit else { return [] }
+            let reason = "the coordinator did not listen within the time for join"
+            return conclude(.failed(.deadline(reason)), now)
+        case .asking(let process, let exit):
+            guard elapsed > configuration.patience else { return [] }
+            guard let exit else { return conclude(loss.map(Outcome.ended) ?? .done, now) }
+            return conclude(unexplained(process, exit), now)
+        case .draining:
+            guard elapsed > configuration.drainLimit + configuration.patience else { return [] }
+            return conclude(.done, now)
+        case .leaving:
+            // Ranks leave by themselves when they hear of the end.
+            guard living.isEmpty || elapsed > configuration.patience else { return [] }
+            return conclude(.done, now)
+        case .ending:
+            if living.isEmpty { enter(.over, now) }
+            guard elapsed > configuration.patience else { return [] }
+            return killAll()
+        }
+    }
+
+    /// A process ended, and the coordinator did not say why.
+    private func unexplained(_ process: JobProcess, _ end: ProcessEnd) -> Outcome {
+        guard case .rank(let rank) = process else { return .exited(process, end, nil) }
+        let member = snapshot?.members.first { $0.rank == rank }
+        return .exited(process, end, member?.phase ?? .join)
+    }
+
+    /// Invariant 2.
+    private mutating func conclude(_ outcome: Outcome, _ now: Duration) -> [Action] {
+        guard state != .ending, state != .over else { return [] }
+        self.outcome = outcome
+        enter(living.isEmpty ? .over : .ending, now)
+        return living.reversed().map(Action.terminate)
+    }
+
+    private mutating func killAll() -> [Action] {
+        guard !hasKilled else { return [] }
+        hasKilled = true
+        return living.map(Action.kill)
+    }
+}

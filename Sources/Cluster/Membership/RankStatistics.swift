@@ -1,0 +1,20 @@
+/// What a worker reports with every heartbeat.
+public struct RankStatistics: Hashable, Codable, Sendable {
+    /// Steps since the start.
+    public var steps = 0
+    /// Steps per second lately.
+    public var stepsPerSecond = 0.0
+    /// Tokens generated per second lately.
+    public var tokensPerSecond = 0.0
+    /// The part of step time that went into dispatch and combine, 0 to 1.
+    public var allToAllShare = 0.0
+    /// The part of all-to-all time that computation hid, 0 to 1.
+    public var hiddenShare = 0.0
+    /// Requests that hold a place in the batch.
+    public var runningRequests = 0
+    /// Requests that wait for one.
+    public var waitingRequests = 0
+
+    /// Nothing done yet.
+    public init() {}
+}

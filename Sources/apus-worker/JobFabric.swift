@@ -1,0 +1,43 @@
+import Cluster
+import Logging
+import Topology
+import Transport
+
+/// Fabrics of ranks of a job, as its settings say.
+struct JobFabric {
+    let job: JobConfiguration
+    let rank: Rank
+    let link: ControlLink
+    let log: Logger
+
+    /// Joins ranks of the job.
+    ///
+    /// - Parameters:
+    ///   - members: As the job numbers them, this rank among them, in the order of their numbers in
+    ///     the fabric. Errors call them as the job does.
+    ///   - threadsPerRank: Threads that wait for each other in every step; nil where none do.
+    func make(of members: [Rank], threadsPerRank: Int? = nil) throws -> any Fabric {
+        let exchange = ControlExchange(link, rank: rank, members: members)
+        var configuration = FabricConfiguration(
+            rank: exchange.rank, rankCount: exchange.rankCount, transport: job.transport,
+            device: job.device.isEmpty ? nil : job.device)
+        configuration.joinLimit = .seconds(job.deadlines.connectSeconds)
+        configuration.silenceLimit = .seconds(job.deadlines.silenceSeconds)
+        configuration.threadsPerRank = threadsPerRank
+        configuration.names = members
+        return try makeFabric(configuration, exchange: exchange)
+    }
+
+    /// Joins the ranks of this rank's group, and logs how each is reached.
+    func makeForGroup(threadsPerRank: Int? = nil) throws -> any Fabric {
+        let (group, members) = job.groups.group(of: rank)
+        let fabric = try make(of: members, threadsPerRank: threadsPerRank)
+        if job.groups.groups.count > 1 {
+            log.info("group \(group.name) has \(members.count) ranks from \(members[0])")
+        }
+        for (number, member) in members.enumerated() where member != rank {
+            log.info("\(member) is reached by \(fabric.path(to: Rank(rawValue: number)))")
+        }
+        return fabric
+    }
+}

@@ -1,0 +1,79 @@
+import ArgumentParser
+import Cluster
+import Foundation
+import Glibc
+import Models
+import Synchronization
+import Topology
+
+/// Starts a coordinator and the workers of a job, and stays until it ends.
+struct LaunchCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "launch",
+        abstract: "Runs a job on this machine: a coordinator, its workers, and the HTTP API.",
+        discussion: """
+            Shows every rank's way through join, connect, load, warm up and ready, and serves \
+            until Ctrl-C. Logs and the resolved configuration are kept in the job's folder. \
+            Exits with 0 when stopped, 2 for bad input, 3 when a rank was lost or a deadline \
+            passed.
+
+              apus launch cluster/local.yaml
+              apus launch cluster/local.yaml --ranks 4 --model models/other --http-port 0
+              apus launch cluster/local.yaml --ask "Tell me a story about dog and ball."
+            """)
+
+    @Argument(help: "A job file: see cluster/job.schema.json.") var job: String
+    @Option(help: "Workers, instead of the job's count.") var ranks: Int?
+    @Option(help: "Threads per rank, instead of the job's.") var threads: Int?
+    @Option(help: "The model's folder, instead of the job's.") var model: String?
+    @Option(help: "auto, shm, tcp, ucx or rdma, instead of the job's.")
+    var transport: TransportKind?
+    @Option(help: "Port of the HTTP API, instead of the job's; 0 takes a free one.")
+    var httpPort: Int?
+    @Option(help: "Ask this once the job serves, stream the answer, and go on serving.")
+    var ask: String?
+
+    func run() throws {
+        try reporting { try launched() }
+    }
+
+    private func launched() throws {
+        // From here on Ctrl-C is ours: nothing may be started that it could orphan.
+        let stop = StopFlag.onSignals()
+        let launcher = try Launcher(configured())
+        let screen = JobScreen(isTerminal: isatty(STDOUT_FILENO) == 1, stop: stop)
+        screen.say("job folder: \(launcher.folder.url.path(percentEncoded: false))")
+        try launcher.run(
+            stop: stop,
+            display: Launcher.Display(
+                snapshot: { screen.show($0) },
+                ready: { [ask] endpoint in
+                    screen.say("serving on http://\(endpoint.address):\(endpoint.port)/v1")
+                    if let ask { Answering(screen: screen, endpoint: endpoint).start(ask) }
+                }))
+        try screen.check()
+        screen.say("the job was stopped")
+        try screen.check()
+    }
+
+    private func configured() throws -> JobConfiguration {
+        var configuration = try JobConfiguration(contentsOf: job)
+        if let ranks { try configuration.resize(ranks: ranks) }
+        configuration.threads = threads ?? configuration.threads
+        configuration.transport = transport ?? configuration.transport
+        configuration.http.port = httpPort ?? configuration.http.port
+        if let model {
+            configuration.serving?.model = URL(filePath: model).standardizedFileURL.path(
+                percentEncoded: false)
+        }
+        try configuration.validate(path: job)
+        // Known before anything starts, so it is one error and not one per rank.
+        if let serving = configuration.serving {
+            let shape = try ModelConfiguration.load(directory: serving.model)
+            for group in configuration.groups.groups {
+                _ = try shape.expertMap(rankCount: group.rankCount)
+            }
+        }
+        return configuration
+    }
+}
