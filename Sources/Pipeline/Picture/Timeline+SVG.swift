@@ -13,7 +13,7 @@ extension Timeline {
         var painter = TimelinePainter(end: end, width: width)
         for timeline in timelines { painter.draw(timeline) }
         painter.drawAxis(axis)
-        painter.drawLegend()
+        painter.drawLegend(Set(timelines.flatMap(\.entries).map(\.kind)))
         return painter.canvas.file(
             width: width + TimelinePainter.left + 20, height: painter.y,
             title: timelines.map(\.title).joined(separator: "; "))
@@ -112,17 +112,23 @@ private struct TimelinePainter {
         y += 54
     }
 
-    mutating func drawLegend() {
+    /// - Parameter kinds: What was drawn; a pair is a forward and a backward.
+    mutating func drawLegend(_ kinds: Set<TimelineEntry.Kind>) {
+        let drawn = kinds.contains(.overlapped) ? kinds.union([.forward, .backward]) : kinds
         let items: [(TimelineEntry.Kind, String)] = [
             (.forward, "forward"), (.backward, "backward"),
             (.backwardInput, "backward for input"), (.backwardWeight, "backward for weights"),
             (.transfer, "communication"), (.exposed, "exposed communication"),
         ]
         var x = Self.left
-        for (kind, name) in items {
+        for (kind, name) in items where drawn.contains(kind) {
             canvas.box(x: x, y: y, width: 14, height: 12, Self.ink(kind, false), edge: .faint)
             canvas.text(name, x: x + 19, y: y + 10, size: 11, anchor: .start)
             x += 40 + SVGCanvas.width(of: name, size: 11)
+        }
+        guard kinds.contains(.overlapped) else {
+            y += 28
+            return
         }
         canvas.text(
             "darker: the other direction; a split box: an overlapped forward and backward", x: x,

@@ -13,11 +13,13 @@ struct PlotCommand: ParsableCommand {
               apus plot loss.json --svg loss.svg
 
             The file holds the title, the axes and the lines:
+
               {"title": "Loss", "subtitle": "two runs",
                "horizontal": {"title": "training step", "wholeNumbers": true},
                "vertical": {"title": "loss, nats per token"},
                "lines": [{"name": "bf16", "points": [[1, 7.6], [2, 7.1]]},
                          {"name": "FP8", "style": "dotted", "points": [[1, 7.6], [2, 7.2]]}]}
+
             A style is line (the default), dotted, or pale. Lines of one name share a colour and \
             an entry of the legend.
             """)
