@@ -1,3 +1,4 @@
+import HummingbirdCore
 import Benchmarks
 import Encoding
 import Foundation

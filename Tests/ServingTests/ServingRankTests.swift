@@ -1,3 +1,5 @@
+import Tensors
+import Encoding
 import Language
 import Models
 import Synchronization
