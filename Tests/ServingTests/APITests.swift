@@ -3,6 +3,7 @@ import Encoding
 import Foundation
 import Grammar
 import HTTPTypes
+import HummingbirdCore
 import NIOCore
 import NIOHTTP1
 import NIOPosix
