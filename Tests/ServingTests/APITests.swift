@@ -1,9 +1,9 @@
-import HummingbirdCore
 import Benchmarks
 import Encoding
 import Foundation
 import Grammar
 import HTTPTypes
+import HummingbirdCore
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -188,7 +188,8 @@ import Testing
                 #"{"prompt":"a","max_tokens":16,"n":4,"structured_outputs":{"json":{"type":"#
                 + #""integer","minimum":7,"maximum":8}}}"#
             for _ in 0 ..< 2 {
-                #expect(try await server.post("/v1/completions", body).status == 200)
+                let status = try await server.post("/v1/completions", body).status
+                #expect(status == 200)
             }
             #expect(server.grammars.compilationCount == 1)
         }

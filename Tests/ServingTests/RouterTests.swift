@@ -6,13 +6,13 @@ import Topology
 @testable import Serving
 
 @Suite struct RouterTests {
-    /// Routes `count` requests over ranks with these places, and returns where each went.
-    private func ranks(of count: Int, _ places: [EngineCapacity]) async throws -> [Int] {
+    /// Routes `count` requests over ranks with these capacities, and returns where each went.
+    private func ranks(of count: Int, _ capacities: [EngineCapacity]) async throws -> [Int] {
         let sent = Mutex<[Int]>([])
-        let router = LeastLoadedRouter(rankCount: places.count) { rank, _ in
+        let router = LeastLoadedRouter(rankCount: capacities.count) { rank, _ in
             sent.withLock { $0.append(rank.rawValue) }
         }
-        for (rank, place) in places.enumerated() {
+        for (rank, capacity) in capacities.enumerated() {
             let message = try JSONEncoder().encode(EngineMessage.capacity(capacity))
             try router.receive(Array(message), from: Rank(rawValue: rank))
         }
@@ -29,24 +29,24 @@ import Topology
 
     @Test func `requests go to the rank with the fewest`() async throws {
         let capacity = EngineCapacity(runningLimit: 8)
-        #expect(try await ranks(of: 5, [place, place, place]) == [0, 1, 2, 0, 1])
+        #expect(try await ranks(of: 5, [capacity, capacity, capacity]) == [0, 1, 2, 0, 1])
     }
 
     @Test func `a spare rank gets requests when the others are full`() async throws {
-        let places = (0 ..< 4).map {
+        let capacities = (0 ..< 4).map {
             EngineCapacity(number: $0, threads: 1, cores: 2, runningLimit: 2)
         }
-        #expect(places.map(\.isSpare) == [false, false, true, true])
-        #expect(try await ranks(of: 7, places) == [0, 1, 0, 1, 2, 3, 2])
+        #expect(capacities.map(\.isSpare) == [false, false, true, true])
+        #expect(try await ranks(of: 7, capacities) == [0, 1, 0, 1, 2, 3, 2])
     }
 
     @Test(arguments: [(2, 1, 2), (1, 4, 2), (2, 2, 4), (1, 1, 1)])
     func `as many ranks as the cores carry are not spare, and one always`(
         expected: Int, threads: Int, cores: Int
     ) {
-        let places = (0 ..< 4).map {
+        let capacities = (0 ..< 4).map {
             EngineCapacity(number: $0, threads: threads, cores: cores, runningLimit: 2)
         }
-        #expect(places.count { !$0.isSpare } == expected)
+        #expect(capacities.count { !$0.isSpare } == expected)
     }
 }

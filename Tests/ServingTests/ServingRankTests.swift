@@ -1,8 +1,8 @@
-import Tensors
 import Encoding
 import Language
 import Models
 import Synchronization
+import Tensors
 import Testing
 import Topology
 import Transport
@@ -57,9 +57,10 @@ import func TestSupport.onRanks
     }
 
     @Test func `threads of one process and ranks of a job are assembled alike`() async throws {
-        var configuration = ServingRankConfiguration(directory: Golden.tiny)
-        configuration.threads = 1
-        configuration.cores = 2
+        var settings = ServingRankConfiguration(directory: Golden.tiny)
+        settings.threads = 1
+        settings.cores = 2
+        let configuration = settings
         // As a worker does: one rank on each fabric that it joined.
         let places = try onRanks(3) { fabric in
             let rank = try ServingRank(configuration, fabric: fabric)

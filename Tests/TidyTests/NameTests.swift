@@ -58,8 +58,8 @@ private struct Uses {
             let room = file.pathComponents.drop { $0 != "Sources" }.dropFirst().first!
             for (index, line) in try HouseFiles.lines(of: file).enumerated() {
                 let code = line.firstRange(of: "//").map { line[..<$0.lowerBound] } ?? line
-                for word in code.split(whereSeparator: { !$0.isLetter && !$0.isNumber && $0 != "_" })
-                { rooms[String(word), default: []].insert(room) }
+                for word in code.split(whereSeparator: { !$0.isLetter && !$0.isNumber && $0 != "_" }
+                ) { rooms[String(word), default: []].insert(room) }
                 guard code.contains("public "), let match = code.firstMatch(of: declaration),
                     !room.hasPrefix("apus")
                 else { continue }
