@@ -120,7 +120,7 @@ struct GenerateCommand: ParsableCommand {
             let report = GenerationReport(
                 tokens: written, text: tokenizer?.decode(written),
                 promptTokens: prompt.count, seconds: elapsed,
-                acceptance: generator.acceptance.rate)
+                draftAcceptance: generator.acceptance.rate)
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
             print(String(decoding: try encoder.encode(report), as: UTF8.self))
@@ -190,11 +190,5 @@ struct GenerationReport: Encodable {
     let text: String?
     let promptTokens: Int
     let seconds: Double
-    let acceptance: Double?
-
-    enum CodingKeys: String, CodingKey {
-        case tokens, text, seconds
-        case promptTokens = "prompt_tokens"
-        case acceptance = "draft_acceptance"
-    }
+    let draftAcceptance: Double?
 }
