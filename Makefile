@@ -12,7 +12,7 @@ TEXT_PACKAGES = debian-policy
 NEON_PACKAGES = qemu-user libc6-dev-arm64-cross libgcc-12-dev-arm64-cross \
 	binutils-aarch64-linux-gnu
 
-PACKAGING_PACKAGES = dpkg-dev xz-utils
+PACKAGING_PACKAGES = binutils dpkg-dev xz-utils
 PACKAGING_TEST_PACKAGES = debootstrap iproute2
 
 # Seconds of processor time that the first build takes, with the tests' part of it and without

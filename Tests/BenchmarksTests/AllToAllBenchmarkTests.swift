@@ -40,7 +40,7 @@ import Transport
                 options.restCodec = codec == .bfloat16 ? .float32 : nil
                 let result = try Self.run(options, ranks: 3, nodes: nodes)
                 #expect(result.wrong == 0)
-                #expect(result.dispatch.p50_us > 0 && result.combine.p50_us > 0)
+                #expect(result.dispatch.p50Microseconds > 0 && result.combine.p50Microseconds > 0)
                 #expect(result.dispatch.efficiency > 0)
             }
         }
@@ -144,8 +144,9 @@ import Transport
         for half in ["dispatch", "combine"] {
             let values = try #require(root[half] as? [String: Any])
             for key in [
-                "p50_us", "p99_us", "min_us", "max_us", "logical_gbps", "physical_gbps", "skew_us",
-                "wait_us", "efficiency",
+                "p50Microseconds", "p99Microseconds", "leastMicroseconds", "mostMicroseconds",
+                "logicalGigabytesPerSecond", "physicalGigabytesPerSecond", "skewMicroseconds",
+                "waitMicroseconds", "efficiency",
             ] { #expect(values[key] is Double, "\(half).\(key)") }
         }
     }

@@ -137,15 +137,15 @@ import TransportTesting
         let result = AllToAllResult(all[0], options: options)
         #expect(result.wrong == 0)
         let tokens = 8 * 1024.0
-        let crossed = Double(result.dispatch.crossing_rows) / tokens
+        let crossed = Double(result.dispatch.crossingRows) / tokens
         #expect(abs(crossed / (distinctNodes * 3 / 4) - 1) < 0.01, "\(crossed) nodes per token")
         // A row: head word and eight pairs, the bytes, a scale per 128 of them; a head per block.
         let row = 9 * 8 + 128 + 4
         let blocks = 8 * 3 * 64
         #expect(
-            result.dispatch.crossing_bytes == result.dispatch.crossing_rows * ((row + 7) / 8 * 8)
+            result.dispatch.crossingBytes == result.dispatch.crossingRows * ((row + 7) / 8 * 8)
                 + blocks)
         // Rows come home once per node too.
-        #expect(result.combine.crossing_rows == result.dispatch.crossing_rows)
+        #expect(result.combine.crossingRows == result.dispatch.crossingRows)
     }
 }

@@ -98,12 +98,12 @@ def measure_apus(apus, model, threads):
         "-t", threads, "--json", stderr=subprocess.DEVNULL))
     prompt, one, many = report["prefill"][0], *report["decode"]
     return {
-        "prefill": prompt["tokens_per_second"], "decode": one["tokens_per_second"],
-        "batch": many["tokens_per_second"], "share": one["bandwidth_fraction"],
-        "read": one["limit"]["read_bytes_per_second"] / 1e9,
-        "peak": prompt["limit"]["peak_flops"] / 1e9,
-        "prompt share": prompt["peak_fraction"],
-        "prompt products": prompt["inside"]["product_peak_fraction"],
+        "prefill": prompt["tokensPerSecond"], "decode": one["tokensPerSecond"],
+        "batch": many["tokensPerSecond"], "share": one["bandwidthFraction"],
+        "read": one["limit"]["readBytesPerSecond"] / 1e9,
+        "peak": prompt["limit"]["peakOperationsPerSecond"] / 1e9,
+        "prompt share": prompt["peakFraction"],
+        "prompt products": prompt["inside"]["productPeakFraction"],
     }
 
 

@@ -3,36 +3,39 @@ public struct AllToAllResult: Encodable, Sendable {
     /// One half of the exchange.
     public struct Half: Encodable, Sendable {
         /// Over iterations, of the slowest rank of each.
-        public var p50_us: Double, p99_us: Double, min_us: Double, max_us: Double, avg_us: Double
+        public var p50Microseconds: Double, p99Microseconds: Double, leastMicroseconds: Double,
+            mostMicroseconds: Double, meanMicroseconds: Double
         /// Bytes of all ranks over the median: as the model sees them, and as they were moved.
-        public var logical_gbps: Double, physical_gbps: Double
-        public var logical_bytes: Int, physical_bytes: Int
+        public var logicalGigabytesPerSecond: Double, physicalGigabytesPerSecond: Double
+        public var logicalBytes: Int, physicalBytes: Int
         /// What went from node to node: bytes, and rows (tokens, each once per node).
-        public var crossing_bytes: Int, crossing_rows: Int
+        public var crossingBytes: Int, crossingRows: Int
         /// The most that a node sent, or was sent, over the median: what its network carried.
-        public var busiest_node_gbps: Double
+        public var busiestNodeGigabytesPerSecond: Double
         /// Median microseconds between the first and the last start, and of waiting.
-        public var skew_us: Double, wait_us: Double
+        public var skewMicroseconds: Double, waitMicroseconds: Double
         /// The limit's time over the median.
         public var efficiency: Double
 
         init(_ halves: [RankMeasurement.Half], nodes: [Int]) {
             let times = Statistics(halves)
-            p50_us = times.p50
-            p99_us = times.p99
-            min_us = times.minimum
-            max_us = times.maximum
-            avg_us = times.mean
-            skew_us = times.skew
-            wait_us = times.wait
-            logical_bytes = halves.flatMap(\.logicalBytes).reduce(0, +)
-            physical_bytes = halves.flatMap(\.physicalBytes).reduce(0, +)
+            p50Microseconds = times.p50
+            p99Microseconds = times.p99
+            leastMicroseconds = times.minimum
+            mostMicroseconds = times.maximum
+            meanMicroseconds = times.mean
+            skewMicroseconds = times.skew
+            waitMicroseconds = times.wait
+            logicalBytes = halves.flatMap(\.logicalBytes).reduce(0, +)
+            physicalBytes = halves.flatMap(\.physicalBytes).reduce(0, +)
             let crossing = Crossing(halves.map(\.physicalBytes), nodes: nodes)
-            crossing_bytes = crossing.total
-            crossing_rows = halves.reduce(0) { $0 + $1.crossingRows }
-            busiest_node_gbps = times.p50 > 0 ? Double(crossing.busiest) / times.p50 / 1000 : 0
-            logical_gbps = times.p50 > 0 ? Double(logical_bytes) / times.p50 / 1000 : 0
-            physical_gbps = times.p50 > 0 ? Double(physical_bytes) / times.p50 / 1000 : 0
+            crossingBytes = crossing.total
+            crossingRows = halves.reduce(0) { $0 + $1.crossingRows }
+            busiestNodeGigabytesPerSecond =
+                times.p50 > 0 ? Double(crossing.busiest) / times.p50 / 1000 : 0
+            logicalGigabytesPerSecond = times.p50 > 0 ? Double(logicalBytes) / times.p50 / 1000 : 0
+            physicalGigabytesPerSecond =
+                times.p50 > 0 ? Double(physicalBytes) / times.p50 / 1000 : 0
             let limit = Double(halves.map(\.limitNanoseconds).max() ?? 0) / 1000
             efficiency = times.p50 > 0 ? limit / times.p50 : 0
         }
@@ -41,28 +44,35 @@ public struct AllToAllResult: Encodable, Sendable {
     /// What efficiency is measured against.
     public struct Limit: Encodable, Sendable {
         public var kind: String
-        public var dispatch_us: Double, combine_us: Double
-        public var dispatch_gbps: Double, combine_gbps: Double
+        public var dispatchMicroseconds: Double, combineMicroseconds: Double
+        public var dispatchGigabytesPerSecond: Double, combineGigabytesPerSecond: Double
     }
 
     /// What another library needed for the same bytes.
     public struct Comparison: Encodable, Sendable {
         /// Its time over ours, dispatch and combine together.
         public var ratio: Double
-        public var dispatch_us: Double, combine_us: Double
-        public var dispatch_ratio: Double, combine_ratio: Double
+        public var dispatchMicroseconds: Double, combineMicroseconds: Double
+        public var dispatchRatio: Double, combineRatio: Double
         /// Which of its ways was fastest.
         public var method: String
 
         /// Compares a peer's best with ours.
-        public init(dispatch_us: Double, combine_us: Double, method: String, ours: AllToAllResult) {
-            self.dispatch_us = dispatch_us
-            self.combine_us = combine_us
+        public init(
+            dispatchMicroseconds: Double, combineMicroseconds: Double, method: String,
+            ours: AllToAllResult
+        ) {
+            self.dispatchMicroseconds = dispatchMicroseconds
+            self.combineMicroseconds = combineMicroseconds
             self.method = method
-            let sum = ours.dispatch.p50_us + ours.combine.p50_us
-            ratio = sum > 0 ? (dispatch_us + combine_us) / sum : 0
-            dispatch_ratio = ours.dispatch.p50_us > 0 ? dispatch_us / ours.dispatch.p50_us : 0
-            combine_ratio = ours.combine.p50_us > 0 ? combine_us / ours.combine.p50_us : 0
+            let sum = ours.dispatch.p50Microseconds + ours.combine.p50Microseconds
+            ratio = sum > 0 ? (dispatchMicroseconds + combineMicroseconds) / sum : 0
+            dispatchRatio =
+                ours.dispatch.p50Microseconds > 0
+                ? dispatchMicroseconds / ours.dispatch.p50Microseconds : 0
+            combineRatio =
+                ours.combine.p50Microseconds > 0
+                ? combineMicroseconds / ours.combine.p50Microseconds : 0
         }
     }
 
@@ -77,10 +87,10 @@ public struct AllToAllResult: Encodable, Sendable {
     /// Per source rank: how bytes get to each rank.
     public var transports: [[String]]
     /// Largest of any rank: reserved for windows and staging, and resident growth while measuring.
-    public var window_bytes: Int
-    public var resident_growth_bytes: Int
+    public var windowBytes: Int
+    public var residentGrowthBytes: Int
     /// Largest of any rank: the part of its dispatches and combines that it left records in.
-    public var recording_share: Double
+    public var recordingShare: Double
     public var rounds: Int?
     public var options: AllToAllOptions
 
@@ -93,11 +103,11 @@ public struct AllToAllResult: Encodable, Sendable {
         dispatch = Half(measurements.map(\.dispatch), nodes: nodes)
         combine = Half(measurements.map(\.combine), nodes: nodes)
         transports = measurements.map(\.paths)
-        window_bytes = measurements.map(\.memoryBytes).max() ?? 0
-        resident_growth_bytes =
+        windowBytes = measurements.map(\.memoryBytes).max() ?? 0
+        residentGrowthBytes =
             measurements.map { ($0.residentBytes.last ?? 0) - ($0.residentBytes.first ?? 0) }.max()
             ?? 0
-        recording_share =
+        recordingShare =
             measurements.map { rank in
                 let samples = rank.dispatch.samples + rank.combine.samples
                 let time = samples.reduce(0) { $0 + $1.nanoseconds }
@@ -115,9 +125,11 @@ public struct AllToAllResult: Encodable, Sendable {
         }
         limit = Limit(
             kind: crosses ? "put of the bytes that cross, copy of the others" : "memory copy",
-            dispatch_us: times[0], combine_us: times[1],
-            dispatch_gbps: times[0] > 0 ? Double(dispatch.logical_bytes) / times[0] / 1000 : 0,
-            combine_gbps: times[1] > 0 ? Double(combine.logical_bytes) / times[1] / 1000 : 0)
+            dispatchMicroseconds: times[0], combineMicroseconds: times[1],
+            dispatchGigabytesPerSecond: times[0] > 0
+                ? Double(dispatch.logicalBytes) / times[0] / 1000 : 0,
+            combineGigabytesPerSecond: times[1] > 0
+                ? Double(combine.logicalBytes) / times[1] / 1000 : 0)
     }
 }
 

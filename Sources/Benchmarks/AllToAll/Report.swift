@@ -42,33 +42,35 @@ public struct Report: Sendable {
         for (name, half) in [("dispatch", result.dispatch), ("combine", result.combine)] {
             lines.append(
                 Self.row([
-                    name, Self.number(half.p50_us), Self.number(half.p99_us),
-                    Self.number(half.min_us), Self.number(half.max_us),
-                    Self.number(half.logical_gbps, 2), Self.number(half.physical_gbps, 2),
-                    Self.number(half.skew_us), Self.number(half.wait_us),
+                    name, Self.number(half.p50Microseconds), Self.number(half.p99Microseconds),
+                    Self.number(half.leastMicroseconds), Self.number(half.mostMicroseconds),
+                    Self.number(half.logicalGigabytesPerSecond, 2),
+                    Self.number(half.physicalGigabytesPerSecond, 2),
+                    Self.number(half.skewMicroseconds), Self.number(half.waitMicroseconds),
                     Self.number(half.efficiency * 100, 0) + " %",
                 ]))
         }
         let tokens = Double(max(1, result.ranks * result.options.tokenCount))
-        if result.dispatch.crossing_bytes > 0 {
+        if result.dispatch.crossingBytes > 0 {
             lines.append(
                 "between nodes: a token goes to "
-                    + Self.number(Double(result.dispatch.crossing_rows) / tokens, 3)
+                    + Self.number(Double(result.dispatch.crossingRows) / tokens, 3)
                     + " others; busiest node "
-                    + "\(Self.number(result.dispatch.busiest_node_gbps, 3)) GB/s in dispatch, "
-                    + "\(Self.number(result.combine.busiest_node_gbps, 3)) GB/s in combine")
+                    + "\(Self.number(result.dispatch.busiestNodeGigabytesPerSecond, 3)) GB/s in dispatch, "
+                    + "\(Self.number(result.combine.busiestNodeGigabytesPerSecond, 3)) GB/s in combine"
+            )
         }
         let limit = result.limit
         lines.append(
-            "limit: \(limit.kind), dispatch \(Self.number(limit.dispatch_us)) us "
-                + "(\(Self.number(limit.dispatch_gbps, 2)) GB/s), combine "
-                + "\(Self.number(limit.combine_us)) us (\(Self.number(limit.combine_gbps, 2)) GB/s)"
+            "limit: \(limit.kind), dispatch \(Self.number(limit.dispatchMicroseconds)) us "
+                + "(\(Self.number(limit.dispatchGigabytesPerSecond, 2)) GB/s), combine "
+                + "\(Self.number(limit.combineMicroseconds)) us (\(Self.number(limit.combineGigabytesPerSecond, 2)) GB/s)"
         )
         for (name, peer) in (result.compare ?? [:]).sorted(by: { $0.key < $1.key }) {
             lines.append(
-                "\(name): dispatch \(Self.number(peer.dispatch_us)) us "
-                    + "(\(Self.number(peer.dispatch_ratio, 2))x ours), combine "
-                    + "\(Self.number(peer.combine_us)) us (\(Self.number(peer.combine_ratio, 2))x)"
+                "\(name): dispatch \(Self.number(peer.dispatchMicroseconds)) us "
+                    + "(\(Self.number(peer.dispatchRatio, 2))x ours), combine "
+                    + "\(Self.number(peer.combineMicroseconds)) us (\(Self.number(peer.combineRatio, 2))x)"
                     + ", both \(Self.number(peer.ratio, 2))x; best of its ways: \(peer.method)")
         }
         lines.append("#wrong \(result.wrong)   hash \(result.hash)")
@@ -86,15 +88,15 @@ public struct Report: Sendable {
             ("\(result.options.dispatchCodec)", result.dispatch),
             ("\(result.options.combineCodec)", result.combine),
         ] {
-            let size = Double(half.logical_bytes) / ranks
-            let algorithm = half.p50_us > 0 ? size / half.p50_us / 1000 : 0
+            let size = Double(half.logicalBytes) / ranks
+            let algorithm = half.p50Microseconds > 0 ? size / half.p50Microseconds / 1000 : 0
             let bus = algorithm * (ranks - 1) / ranks
             sum += bus
             let elements = result.options.tokenCount * result.options.hiddenSize
             lines.append(
                 String(
                     format: "%12.0f  %12d  %6@ %7.1f %7.2f %7.2f  %6d", size, elements,
-                    type as NSString, half.p50_us, algorithm, bus, result.wrong))
+                    type as NSString, half.p50Microseconds, algorithm, bus, result.wrong))
         }
         lines.append(
             "# Out of bounds values : \(result.wrong) \(result.wrong == 0 ? "OK" : "FAILED")")
@@ -111,8 +113,9 @@ public struct Report: Sendable {
             lines.append(
                 String(
                     format: "%-12d %15.2f %17.2f %17.2f %11d",
-                    half.logical_bytes / max(1, result.ranks), half.avg_us, half.min_us,
-                    half.max_us, result.options.iterationCount))
+                    half.logicalBytes / max(1, result.ranks), half.meanMicroseconds,
+                    half.leastMicroseconds,
+                    half.mostMicroseconds, result.options.iterationCount))
         }
         return lines
     }

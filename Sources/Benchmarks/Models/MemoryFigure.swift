@@ -29,13 +29,6 @@ extension ModelBenchmark {
         /// No figures yet.
         public init() {}
 
-        enum CodingKeys: String, CodingKey {
-            case weights, cache, resident
-            case mappedWeights = "mapped_weights"
-            case largestActivation = "largest_activation"
-            case peakLoading = "peak_loading"
-        }
-
         /// Keeps what the process holds now if that is the most so far.
         mutating func note(_ model: Model, cache: Int) {
             let now = ResidentMemory.now

@@ -39,38 +39,27 @@ public struct ModelBenchmark {
         public var limit: Limit
         /// Where the time went.
         public var inside: TimeFigure
-
-        enum CodingKeys: String, CodingKey {
-            case tokens, batch, deviation, limit, inside
-            case tokensPerSecond = "tokens_per_second"
-            case bandwidthFraction = "bandwidth_fraction"
-            case peakFraction = "peak_fraction"
-        }
     }
 
     /// What the threads can do at best, at one time.
     public struct Limit: Sendable, Codable {
         /// Bytes per second that they read from memory.
-        public var readBandwidth: Double
+        public var readBytesPerSecond: Double
         /// Floating-point operations per second that they reach on registers.
-        public var peakRate: Double
-
-        enum CodingKeys: String, CodingKey {
-            case readBandwidth = "read_bytes_per_second"
-            case peakRate = "peak_flops"
-        }
+        public var peakOperationsPerSecond: Double
 
         fileprivate init(_ model: Model, pool: ThreadPool) {
-            readBandwidth = Limits.readBandwidth(pool: pool, rounds: 3)
-            peakRate = Limits.peakFMA(compute: model.compute, pool: pool, rounds: 3)
+            readBytesPerSecond = Limits.readBandwidth(pool: pool, rounds: 3)
+            peakOperationsPerSecond = Limits.peakFMA(compute: model.compute, pool: pool, rounds: 3)
         }
 
         /// The better of two measurements: a neighbour on the machine may slow one of them, and
         /// nothing makes it too fast.
         fileprivate func better(_ other: Self) -> Self {
             var both = self
-            both.readBandwidth = max(readBandwidth, other.readBandwidth)
-            both.peakRate = max(peakRate, other.peakRate)
+            both.readBytesPerSecond = max(readBytesPerSecond, other.readBytesPerSecond)
+            both.peakOperationsPerSecond = max(
+                peakOperationsPerSecond, other.peakOperationsPerSecond)
             return both
         }
     }
@@ -85,12 +74,6 @@ public struct ModelBenchmark {
         public var attention: Double
         /// Operations per second within that time, over the measured peak rate.
         public var attentionPeakFraction: Double
-
-        enum CodingKeys: String, CodingKey {
-            case products, attention
-            case productPeakFraction = "product_peak_fraction"
-            case attentionPeakFraction = "attention_peak_fraction"
-        }
     }
 
     /// Loading, beside the least that it could take.
@@ -113,12 +96,6 @@ public struct ModelBenchmark {
             self.seconds = seconds
             self.freshReadSeconds = freshReadSeconds
             self.plainReadSeconds = plainReadSeconds
-        }
-
-        enum CodingKeys: String, CodingKey {
-            case bytes, seconds
-            case freshReadSeconds = "fresh_read_seconds"
-            case plainReadSeconds = "plain_read_seconds"
         }
     }
 
@@ -268,15 +245,19 @@ extension ModelBenchmark.Figure {
         let seconds = samples.reduce(0) { $0 + $1.seconds }
         // What could have been read and computed in these times.
         var limit = samples[0].limit
-        limit.readBandwidth = samples.reduce(0) { $0 + $1.seconds * $1.limit.readBandwidth }
-        limit.peakRate = samples.reduce(0) { $0 + $1.seconds * $1.limit.peakRate }
-        limit.readBandwidth /= seconds
-        limit.peakRate /= seconds
+        limit.readBytesPerSecond = samples.reduce(0) {
+            $0 + $1.seconds * $1.limit.readBytesPerSecond
+        }
+        limit.peakOperationsPerSecond = samples.reduce(0) {
+            $0 + $1.seconds * $1.limit.peakOperationsPerSecond
+        }
+        limit.readBytesPerSecond /= seconds
+        limit.peakOperationsPerSecond /= seconds
         let operations = Double(done.matrixOperations + done.attentionOperations)
-        let peak = limit.peakRate
+        let peak = limit.peakOperationsPerSecond
         self.init(
             tokensPerSecond: mean, deviation: variance.squareRoot(),
-            bandwidthFraction: Double(done.readBytes) / seconds / limit.readBandwidth,
+            bandwidthFraction: Double(done.readBytes) / seconds / limit.readBytesPerSecond,
             peakFraction: operations / seconds / peak, limit: limit,
             inside: ModelBenchmark.TimeFigure(
                 products: times.productSeconds / seconds,

@@ -11,7 +11,8 @@ public final class StageWorker: CellWorker {
     private let groups: [ExpertParallelGroup]
     private var microBatches: [MicroBatch] = []
     private var scale = LossScale(main: 1, mtp: 1, balance: 1)
-    private var passes: [Cell: StagePass] = [:]
+    /// What runs forward and backward through a stage, by cell, until it is released.
+    private var running: [Cell: StagePass] = [:]
 
     /// Which half of `count` micro-batches one belongs to. DualPipe sends each half another way.
     static func slice(of microBatch: MicroBatchID, count: Int) -> Int {
@@ -51,7 +52,7 @@ public final class StageWorker: CellWorker {
         self.scale = scale
         losses = LossSums()
         notFiniteLayers = [:]
-        passes = [:]
+        running = [:]
     }
 
     /// Rows of a micro-batch and the hidden size.
@@ -66,24 +67,24 @@ public final class StageWorker: CellWorker {
         return stage
     }
 
-    private func pass(_ cell: Cell) -> StagePass {
-        guard let pass = passes[cell] else { preconditionFailure("\(cell) did not run forward") }
-        return pass
+    private func work(_ cell: Cell) -> StagePass {
+        guard let work = running[cell] else { preconditionFailure("\(cell) did not run forward") }
+        return work
     }
 
     /// The parts of a stage's forward; the last one adds the losses.
     public func forward(_ cell: Cell, input: Tensor?) throws -> [() throws -> Void] {
         let data = microBatches[cell.microBatch.rawValue]
-        let pass = stage(cell).pass(
+        let work = stage(cell).pass(
             StageInput(tokens: data.tokens, targets: data.targets, hidden: input, scale: scale))
-        passes[cell] = pass
-        return pass.forwardParts() + [
+        running[cell] = work
+        return work.forwardParts() + [
             { [self] in
-                losses.main += pass.losses.main
-                losses.mtp += pass.losses.mtp
-                let isFinite = pass.losses.main.isFinite && pass.losses.mtp.isFinite
+                losses.main += work.losses.main
+                losses.mtp += work.losses.mtp
+                let isFinite = work.losses.main.isFinite && work.losses.mtp.isFinite
                 let layers = context.configuration.layerCount
-                if let layer = pass.notFiniteLayer ?? (isFinite ? nil : layers) {
+                if let layer = work.notFiniteLayer ?? (isFinite ? nil : layers) {
                     let earlier = notFiniteLayers[cell.microBatch.rawValue] ?? layers
                     notFiniteLayers[cell.microBatch.rawValue] = min(layer, earlier)
                 }
@@ -92,11 +93,11 @@ public final class StageWorker: CellWorker {
     }
 
     /// The stage's output.
-    public func output(of cell: Cell) -> Tensor { pass(cell).output }
+    public func output(of cell: Cell) -> Tensor { work(cell).output }
 
     /// The parts of a stage's backward for input.
     public func backward(_ cell: Cell, gradient: Tensor?) throws -> [() throws -> Void] {
-        pass(cell).backwardParts(gradient).map { part in
+        work(cell).backwardParts(gradient).map { part in
             { [self] in
                 enter(cell)
                 try part()
@@ -110,7 +111,7 @@ public final class StageWorker: CellWorker {
 
     /// The gradient of the stage's input.
     public func inputGradient(of cell: Cell) -> Tensor {
-        guard let gradient = pass(cell).inputGradient else {
+        guard let gradient = work(cell).inputGradient else {
             preconditionFailure("\(cell) did not run backward")
         }
         return gradient
@@ -127,5 +128,5 @@ public final class StageWorker: CellWorker {
     }
 
     /// Frees the activations of a cell.
-    public func release(_ cell: Cell) { passes[cell] = nil }
+    public func release(_ cell: Cell) { running[cell] = nil }
 }

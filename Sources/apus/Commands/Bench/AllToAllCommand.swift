@@ -150,14 +150,7 @@ struct AllToAllCommand: ParsableCommand {
         _ = try ExpertMap.contiguous(
             expertCount: options.expertCount, rankCount: group.ranks)
         let fabrics = try makeLoopbackFabrics(rankCount: group.ranks)
-        let endings = ThreadEndings(count: group.ranks)
-        for fabric in fabrics {
-            let rank = fabric.rank.rawValue
-            Thread.detachNewThread {
-                endings.end(rank, Result { try measure(fabric, options) })
-            }
-        }
-        try endings.wait()
+        try RankThreads.run(fabrics) { try measure($0, options) }
     }
 
     /// One rank's work; rank 0 prints.
@@ -190,7 +183,7 @@ struct AllToAllCommand: ParsableCommand {
 
     private func show(_ result: AllToAllResult, _ matrices: [TrafficMatrix]) throws {
         let map = HeatMap(
-            matrices[0], seconds: result.dispatch.p50_us * 1e-6, title: "dispatch")
+            matrices[0], seconds: result.dispatch.p50Microseconds * 1e-6, title: "dispatch")
         if let svg { try map.svg().write(toFile: svg, atomically: true, encoding: .utf8) }
         if json {
             let encoder = JSONEncoder()

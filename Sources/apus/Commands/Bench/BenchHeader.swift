@@ -24,10 +24,10 @@ enum BenchHeader {
             "bytes count all ranks' traffic, that of a rank with itself too; 1 GB is 10^9 bytes",
             "times are the slowest rank's, from a barrier on",
             "inside a node a token is stored once, and every rank reads it where it lies",
-            "window and staging at most \((result.window_bytes + 999_999) / 1_000_000) MB "
+            "window and staging at most \((result.windowBytes + 999_999) / 1_000_000) MB "
                 + "per rank, resident growth while measuring "
-                + "\(result.resident_growth_bytes / 1024) KiB; "
-                + String(format: "records took %.3f%% of the time", result.recording_share * 100),
+                + "\(result.residentGrowthBytes / 1024) KiB; "
+                + String(format: "records took %.3f%% of the time", result.recordingShare * 100),
         ]
         if result.compare != nil {
             lines.append(

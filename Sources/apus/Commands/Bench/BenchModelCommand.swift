@@ -132,12 +132,12 @@ extension ModelBenchmark.Report {
             let rate = String(format: "%.2f ± %.2f", figure.tokensPerSecond, figure.deviation)
             let read = String(
                 format: "%.1f of %.1f GB/s (%.0f%%)",
-                figure.bandwidthFraction * figure.limit.readBandwidth / 1e9,
-                figure.limit.readBandwidth / 1e9, figure.bandwidthFraction * 100)
+                figure.bandwidthFraction * figure.limit.readBytesPerSecond / 1e9,
+                figure.limit.readBytesPerSecond / 1e9, figure.bandwidthFraction * 100)
             let operations = String(
                 format: "%.0f of %.0f GFLOP/s (%.0f%%)",
-                figure.peakFraction * figure.limit.peakRate / 1e9,
-                figure.limit.peakRate / 1e9, figure.peakFraction * 100)
+                figure.peakFraction * figure.limit.peakOperationsPerSecond / 1e9,
+                figure.limit.peakOperationsPerSecond / 1e9, figure.peakFraction * 100)
             let isBound = figure.bandwidthFraction > figure.peakFraction
             let limit = isBound ? read : operations
             text += "| " + name.padding(toLength: 12, withPad: " ", startingAt: 0) + " | "

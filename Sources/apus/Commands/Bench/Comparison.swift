@@ -74,7 +74,7 @@ struct Comparison {
                 continue
             }
             found[peer] = AllToAllResult.Comparison(
-                dispatch_us: best.1[0], combine_us: best.1[1],
+                dispatchMicroseconds: best.1[0], combineMicroseconds: best.1[1],
                 method: "\(best.0.method) \(best.0.name), \(try Self.version(of: peer))",
                 ours: ours)
         }

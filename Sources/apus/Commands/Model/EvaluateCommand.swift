@@ -47,7 +47,7 @@ struct EvaluateCommand: ParsableCommand {
         } else {
             print(String(format: "loss        %.4f", report.loss))
             print(String(format: "perplexity  %.4f", report.perplexity))
-            if let agreement = report.agreement {
+            if let agreement = report.mtpAgreement {
                 print(String(format: "mtp agrees  %.1f%%", agreement * 100))
             }
             print("tokens      \(report.tokens)")
@@ -70,7 +70,7 @@ struct EvaluateCommand: ParsableCommand {
         try file?.finish()
         return EvaluationReport(
             tokens: ids.count, loss: evaluation.loss, perplexity: exp(evaluation.loss),
-            agreement: evaluation.draftAgreement)
+            mtpAgreement: evaluation.draftAgreement)
     }
 
     /// The ids to show.
@@ -103,12 +103,7 @@ struct EvaluationReport: Encodable {
     let tokens: Int
     let loss: Double
     let perplexity: Double
-    let agreement: Double?
-
-    enum CodingKeys: String, CodingKey {
-        case tokens, loss, perplexity
-        case agreement = "mtp_agreement"
-    }
+    let mtpAgreement: Double?
 }
 
 /// A safetensors file of one tensor, `logits`, written row by row and named when it is whole.

@@ -155,7 +155,7 @@ struct GenerateCommand: AsyncParsableCommand {
         if json {
             let report = GenerationReport(
                 tokens: text.tokens, text: tokenizer?.decode(text.tokens),
-                promptTokens: prompt.count, seconds: elapsed, acceptance: text.acceptance)
+                promptTokens: prompt.count, seconds: elapsed, draftAcceptance: text.acceptance)
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
             print(String(decoding: try encoder.encode(report), as: UTF8.self))
@@ -203,11 +203,5 @@ struct GenerationReport: Encodable {
     let text: String?
     let promptTokens: Int
     let seconds: Double
-    let acceptance: Double?
-
-    enum CodingKeys: String, CodingKey {
-        case tokens, text, seconds
-        case promptTokens = "prompt_tokens"
-        case acceptance = "draft_acceptance"
-    }
+    let draftAcceptance: Double?
 }
