@@ -1,17 +1,17 @@
 import Glibc
 import Synchronization
-public import Topology
+import Topology
 
 /// Meets ranks through files in a directory that all of them see.
 ///
 /// The directory must be the run's own: each rank leaves a mark, and one that finds its mark there
 /// ends with an error. A rank removes its blob of a round once all have read it; those of the last
 /// round stay.
-public final class FileExchange: AddressExchange {
+final class FileExchange: AddressExchange {
     /// This rank.
-    public let rank: Rank
+    let rank: Rank
     /// How many ranks meet.
-    public let rankCount: Int
+    let rankCount: Int
     private let directory: String
     private let token: String
     private let round = Mutex(0)
@@ -20,7 +20,7 @@ public final class FileExchange: AddressExchange {
     ///   - directory: Used by no other run; made where it does not exist, in one that does.
     ///   - token: Stands in every file; one with another token is refused.
     /// - Throws: `call` where the directory cannot be made; `refused` where this rank was here.
-    public init(
+    init(
         directory: String, rank: Rank, rankCount: Int, token: String
     ) throws(TransportError) {
         self.directory = directory
@@ -40,7 +40,7 @@ public final class FileExchange: AddressExchange {
     }
 
     /// Gives every rank the blobs of all, in rank order.
-    public func allGather(
+    func allGather(
         _ blob: [UInt8], label: String, deadline: Deadline
     ) throws(TransportError) -> [[UInt8]] {
         let number = round.withLock { round in
@@ -110,5 +110,5 @@ public final class FileExchange: AddressExchange {
     }
 
     /// Nothing to close: files are all there is.
-    public func close() {}
+    func close() {}
 }

@@ -1,12 +1,12 @@
 import CFabric
 import Glibc
 import Synchronization
-public import Topology
+import Topology
 
 /// Meets the ranks that are threads of this process.
 ///
 /// Make one `InProcessRendezvous` for all of them, and `member` for each.
-public final class InProcessRendezvous: Sendable {
+final class InProcessRendezvous: Sendable {
     private struct Round {
         var label = ""
         var blobs: [[UInt8]?]
@@ -19,14 +19,14 @@ public final class InProcessRendezvous: Sendable {
     }
 
     /// How many ranks meet.
-    public let rankCount: Int
+    let rankCount: Int
     let clock: FabricClock
     private let state: Mutex<State>
 
     /// A meeting place for ranks `0 ..< rankCount`.
     ///
     /// - Parameter clock: That of the ranks' fabrics.
-    public init(rankCount: Int, clock: FabricClock = .system) {
+    init(rankCount: Int, clock: FabricClock = .system) {
         precondition(rankCount > 0, "\(rankCount) ranks")
         self.rankCount = rankCount
         self.clock = clock
@@ -34,7 +34,7 @@ public final class InProcessRendezvous: Sendable {
     }
 
     /// The exchange of one rank.
-    public func member(_ rank: Rank) -> InProcessExchange {
+    func member(_ rank: Rank) -> InProcessExchange {
         precondition((0 ..< rankCount).contains(rank.rawValue), "\(rank) of \(rankCount)")
         return InProcessExchange(rank: rank, rendezvous: self)
     }
@@ -90,11 +90,11 @@ public final class InProcessRendezvous: Sendable {
 }
 
 /// One rank's side of an `InProcessRendezvous`.
-public final class InProcessExchange: AddressExchange {
+final class InProcessExchange: AddressExchange {
     /// This rank.
-    public let rank: Rank
+    let rank: Rank
     /// How many ranks meet.
-    public var rankCount: Int { rendezvous.rankCount }
+    var rankCount: Int { rendezvous.rankCount }
     private let rendezvous: InProcessRendezvous
     private let round = Mutex(0)
 
@@ -104,7 +104,7 @@ public final class InProcessExchange: AddressExchange {
     }
 
     /// Gives every rank the blobs of all, in rank order.
-    public func allGather(
+    func allGather(
         _ blob: [UInt8], label: String, deadline: Deadline
     ) throws(TransportError) -> [[UInt8]] {
         let round = round.withLock { round in
@@ -130,5 +130,5 @@ public final class InProcessExchange: AddressExchange {
     }
 
     /// Tells the others that this rank will not come again.
-    public func close() { rendezvous.close(rank) }
+    func close() { rendezvous.close(rank) }
 }

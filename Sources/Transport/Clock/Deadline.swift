@@ -29,7 +29,7 @@ public struct Deadline: Sendable {
     }
 
     /// Whether the moment has passed.
-    public var hasPassed: Bool { clock.nanoseconds >= nanoseconds }
+    package var hasPassed: Bool { clock.nanoseconds >= nanoseconds }
 
     /// The time that is left, never negative.
     public var remaining: Duration { .nanoseconds(Int64(clamping: remainingNanoseconds)) }

@@ -16,7 +16,7 @@ public struct FabricClock: Sendable {
     public static let system = FabricClock(time: nil)
 
     /// A clock that shows virtual time.
-    public init(_ time: any VirtualTime) { self.time = time }
+    package init(_ time: any VirtualTime) { self.time = time }
 
     private init(time: (any VirtualTime)?) { self.time = time }
 
@@ -28,7 +28,7 @@ public struct FabricClock: Sendable {
     }
 
     /// Whether time stands while a thread polls, so that polling can only waste it.
-    public var isVirtual: Bool { time != nil }
+    var isVirtual: Bool { time != nil }
 
     /// Whether both clocks show the same time.
     func isSame(as other: FabricClock) -> Bool { time === other.time }

@@ -6,7 +6,7 @@
 ///
 /// A fabric announces its own threads. The owner of the time announces the threads that call the
 /// fabric.
-public protocol VirtualTime: AnyObject, Sendable {
+package protocol VirtualTime: AnyObject, Sendable {
     /// The time in nanoseconds. Never 0.
     var nanoseconds: UInt64 { get }
 

@@ -3,7 +3,7 @@ import Topology
 
 extension RankFabric {
     /// Makes one window per rank that the others may write into.
-    public func makeWindow(
+    func makeWindow(
         name: String, byteCount: Int, signalCount: Int, stagingByteCount: Int, deadline: Deadline
     ) throws(TransportError) -> Window {
         precondition(byteCount >= 0 && signalCount >= 0 && stagingByteCount >= 0)

@@ -1,7 +1,7 @@
 import CFabric
 import Glibc
 import Synchronization
-public import Topology
+import Topology
 
 /// The fabric of one rank: mapped windows inside its node, a remote engine between nodes.
 ///
@@ -10,13 +10,13 @@ public import Topology
 /// 2. Descriptors are closed once every rank has mapped them, so a window lives as long as its
 ///    mappings and leaves nothing behind.
 /// 3. Every wait ends: by its event, by a loss, or by its deadline.
-public final class RankFabric: Fabric {
+final class RankFabric: Fabric {
     /// This rank.
-    public let rank: Rank
+    let rank: Rank
     /// How many ranks there are.
-    public let rankCount: Int
+    let rankCount: Int
     /// The clock of this fabric's deadlines, waits and records.
-    public let clock: FabricClock
+    let clock: FabricClock
     let control: ControlBlock
     let pollNanoseconds: UInt64
     /// How long of that a wait keeps its processor core; then it yields between looks.
@@ -94,10 +94,10 @@ public final class RankFabric: Fabric {
     var barrierWindow: Window? { barrierState.withLock { $0?.window } }
 
     /// The node of a rank, in order of the nodes' lowest ranks.
-    public func node(of rank: Rank) -> Int { table[rank.rawValue].nodeIndex }
+    func node(of rank: Rank) -> Int { table[rank.rawValue].nodeIndex }
 
     /// How bytes of this rank get to another.
-    public func path(to rank: Rank) -> Path {
+    func path(to rank: Rank) -> Path {
         let entry = table[rank.rawValue]
         if entry.storesReach { return entry.storePath }
         return engine?.path(to: rank) ?? entry.storePath
@@ -128,7 +128,7 @@ public final class RankFabric: Fabric {
     }
 
     /// Returns when every rank that is not masked has come here.
-    public func barrier(deadline: Deadline) throws(TransportError) {
+    func barrier(deadline: Deadline) throws(TransportError) {
         let (window, count) = barrierState.withLock { barrierState -> (Window?, UInt64) in
             barrierState?.count += 1
             return (barrierState?.window, barrierState?.count ?? 0)
@@ -145,7 +145,7 @@ public final class RankFabric: Fabric {
     }
 
     /// Gives every rank the blobs of all, in rank order.
-    public func allGather(
+    func allGather(
         _ blob: [UInt8], label: String, deadline: Deadline
     ) throws(TransportError) -> [[UInt8]] {
         do throws(TransportError) {
@@ -160,23 +160,23 @@ public final class RankFabric: Fabric {
     }
 
     /// The ranks known to be lost, in the order in which this rank learned it.
-    public var lostRanks: [Rank] { lost.ranks }
+    var lostRanks: [Rank] { lost.ranks }
 
     /// Declares a rank dead.
-    public func markLost(_ rank: Rank, cause: String) {
+    func markLost(_ rank: Rank, cause: String) {
         guard lost.add(rank, cause: cause) else { return }
         engine?.abandon(rank)
         control.ring()
     }
 
     /// Goes on without a lost rank.
-    public func mask(_ rank: Rank) {
+    func mask(_ rank: Rank) {
         markLost(rank, cause: "it was masked")
         lost.mask(rank)
     }
 
     /// Leaves.
-    public func close() {
+    func close() {
         guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
         let suspect = lost.suspect
         control.set(suspectWord: SuspectWord.encode(suspect))
@@ -189,7 +189,7 @@ public final class RankFabric: Fabric {
     }
 
     /// Stops as a killed process does: says nothing, and its heartbeat ends. For tests of loopback.
-    public func vanish() {
+    func vanish() {
         guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
         engine?.vanish()
         heartbeat.stop()

@@ -65,7 +65,7 @@ public import Topology
     }
 
     /// Whether `withPeerBytes` reaches this rank.
-    public func reachesByStore(_ rank: Rank) -> Bool { fabric.storesReach(rank) }
+    func reachesByStore(_ rank: Rank) -> Bool { fabric.storesReach(rank) }
 
     /// Writes straight into another rank's window, where stores reach it.
     ///

@@ -63,7 +63,7 @@ extension UCXRail {
         unsafe parameters.op_attr_mask =
             UCP_OP_ATTR_FIELD_CALLBACK.rawValue | UCP_OP_ATTR_FIELD_USER_DATA.rawValue
         unsafe parameters.user_data = UnsafeMutableRawPointer(slot)
-        unsafe parameters.cb.recv_am = { unsafe onReceiveCompletion($0, $1, $2, $3) }
+        unsafe parameters.cb.recv_am = { unsafe UCXRail.onReceiveCompletion($0, $1, $2, $3) }
         receivingCount += 1
         let request = unsafe ucp_am_recv_data_nbx(worker.handle, data, target, count, &parameters)
         if unsafe !fabric_request_is_pending(request) {
@@ -80,7 +80,7 @@ extension UCXRail {
         receivingCount -= 1
         guard let core, isConnected(to: sender) else { return }
         core[liveness: sender].heard(on: number, at: core.outside.clock.nanoseconds)
-        guard status == UCS_OK else { return core.end(sender, cause: statusText(status)) }
+        guard status == UCS_OK else { return core.end(sender, cause: UCXStatus.text(status)) }
         core.orders[sender.rawValue].land(sequence, publication) {
             core.windows.publish($0, ringing: core.outside.control)
         }

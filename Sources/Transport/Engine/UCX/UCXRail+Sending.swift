@@ -44,7 +44,7 @@ extension UCXRail {
         unsafe parameters.op_attr_mask =
             UCP_OP_ATTR_FIELD_CALLBACK.rawValue | UCP_OP_ATTR_FIELD_USER_DATA.rawValue
         unsafe parameters.user_data = UnsafeMutableRawPointer(slot)
-        unsafe parameters.cb.send = { unsafe onSendCompletion($0, $1, $2) }
+        unsafe parameters.cb.send = { unsafe UCXRail.onSendCompletion($0, $1, $2) }
         let request = unsafe ucp_am_send_nbx(
             endpoint, Self.messageIdentifier, slot, PutHeader.byteCount, source, count,
             &parameters)
@@ -54,7 +54,7 @@ extension UCXRail {
             return .pending
         }
         unsafe slots?.give(slot)
-        try check("ucp_am_send_nbx to \(remote)", unsafe fabric_request_status(request))
+        try UCXStatus.check("ucp_am_send_nbx to \(remote)", unsafe fabric_request_status(request))
         return .done
     }
 
@@ -65,7 +65,7 @@ extension UCXRail {
         let remote = Rank(rawValue: index)
         guard let core, isConnected(to: remote) else { return }
         outstanding[index] -= 1
-        if status != UCS_OK { core.end(remote, cause: statusText(status)) }
+        if status != UCS_OK { core.end(remote, cause: UCXStatus.text(status)) }
         if outstanding[index] == 0 { core.outside.control.ring() }
     }
 }

@@ -63,8 +63,8 @@ import Topology
             | UInt64(UCP_AM_HANDLER_PARAM_FIELD_ARG.rawValue)
         unsafe parameters.id = Self.messageIdentifier
         unsafe parameters.arg = Unmanaged.passUnretained(self).toOpaque()
-        unsafe parameters.cb = { unsafe onMessage($0, $1, $2, $3, $4, $5) }
-        try check(
+        unsafe parameters.cb = { unsafe UCXRail.onMessage($0, $1, $2, $3, $4, $5) }
+        try UCXStatus.check(
             "ucp_worker_set_am_recv_handler",
             unsafe ucp_worker_set_am_recv_handler(worker.handle, &parameters))
     }
@@ -82,10 +82,10 @@ import Topology
             unsafe parameters.address = OpaquePointer(bytes.baseAddress)
             unsafe parameters.err_mode = UCP_ERR_HANDLING_MODE_PEER
             unsafe parameters.err_handler.arg = Unmanaged.passUnretained(self).toOpaque()
-            unsafe parameters.err_handler.cb = { unsafe onEndpointFailure($0, $1, $2) }
+            unsafe parameters.err_handler.cb = { unsafe UCXRail.onEndpointFailure($0, $1, $2) }
             return unsafe ucp_ep_create(worker.handle, &parameters, &endpoint)
         }
-        try check("ucp_ep_create to \(remote)", status)
+        try UCXStatus.check("ucp_ep_create to \(remote)", status)
         unsafe endpoints[remote.rawValue] = endpoint
     }
 
@@ -133,6 +133,6 @@ extension UCXRail {
         guard let index = unsafe endpoints.firstIndex(where: { unsafe $0 == endpoint }) else {
             return
         }
-        core?.end(Rank(rawValue: index), cause: statusText(status))
+        core?.end(Rank(rawValue: index), cause: UCXStatus.text(status))
     }
 }

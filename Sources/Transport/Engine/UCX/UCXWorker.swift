@@ -10,10 +10,10 @@ import Glibc
     init(settings: [(name: String, value: String)]) throws(TransportError) {
         fabric_ucx_quieten()
         var configuration: OpaquePointer?
-        try check("ucp_config_read", unsafe ucp_config_read(nil, nil, &configuration))
+        try UCXStatus.check("ucp_config_read", unsafe ucp_config_read(nil, nil, &configuration))
         defer { unsafe ucp_config_release(configuration) }
         for setting in settings where unsafe getenv("UCX_\(setting.name)") == nil {
-            try check(
+            try UCXStatus.check(
                 "ucp_config_modify \(setting.name)=\(setting.value)",
                 unsafe ucp_config_modify(configuration, setting.name, setting.value))
         }
@@ -22,7 +22,7 @@ import Glibc
         unsafe parameters.features =
             UInt64(UCP_FEATURE_AM.rawValue) | UInt64(UCP_FEATURE_WAKEUP.rawValue)
         var handle: ucp_context_h?
-        try check(
+        try UCXStatus.check(
             "ucp_init",
             unsafe ucp_init_version(
                 UInt32(UCP_API_MAJOR), UInt32(UCP_API_MINOR), &parameters, configuration, &handle))
@@ -44,7 +44,7 @@ import Glibc
         unsafe parameters.field_mask = UInt64(UCP_WORKER_PARAM_FIELD_THREAD_MODE.rawValue)
         unsafe parameters.thread_mode = UCS_THREAD_MODE_SERIALIZED
         var handle: ucp_worker_h?
-        try check(
+        try UCXStatus.check(
             "ucp_worker_create", unsafe ucp_worker_create(context.handle, &parameters, &handle))
         guard let handle = unsafe handle else {
             throw .call("ucp_worker_create", status: "no worker")
@@ -53,7 +53,7 @@ import Glibc
         let status = unsafe ucp_worker_get_efd(handle, &descriptor)
         guard status == UCS_OK else {
             unsafe ucp_worker_destroy(handle)
-            throw .call("ucp_worker_get_efd", status: statusText(status))
+            throw .call("ucp_worker_get_efd", status: UCXStatus.text(status))
         }
         unsafe self.handle = handle
         eventDescriptor = descriptor
@@ -65,7 +65,7 @@ import Glibc
     borrowing func address() throws(TransportError) -> [UInt8] {
         var address: OpaquePointer?
         var length = 0
-        try check(
+        try UCXStatus.check(
             "ucp_worker_get_address", unsafe ucp_worker_get_address(handle, &address, &length))
         defer { unsafe ucp_worker_release_address(handle, address) }
         return unsafe Array(

@@ -10,13 +10,13 @@ public struct VerbsPort: Codable, Hashable, Sendable {
     /// Whether it can carry bytes now.
     public let isActive: Bool
     /// Ethernet (RoCE) or InfiniBand.
-    public let isEthernet: Bool
+    let isEthernet: Bool
     /// Lanes times their signalling rate.
     public let gigabitsPerSecond: Double
     /// Bytes of the largest packet's payload.
     public let maximumPacketBytes: Int
     /// The port's addresses, as IPv6 is written.
-    public let gids: [String]
+    let gids: [String]
 }
 
 extension VerbsPort: CustomStringConvertible {

@@ -61,7 +61,7 @@ struct PerftestReference {
             ? ("ib_write_lat", "ib_write_bw")
             : isStore ? ("ucp_put_lat", "ucp_put_bw") : ("ucp_am_lat", "ucp_am_bw")
         var device = ""
-        if case .verbs(let name, _) = fabric.path(to: fabric.rank == first ? second : first) {
+        if case Path.verbs(let name, _) = fabric.path(to: fabric.rank == first ? second : first) {
             device = name
         }
         let runs = [(tests.0, 8, 20_000), (tests.0, 7168, 20_000), (tests.1, 1 << 20, 1000)]
