@@ -78,19 +78,19 @@ let package = Package(
             ]),
 
         // Programs: parse, wire, run.
-        program("apus-coordinator", ["Cluster", "Serving", log, arguments, lifecycle]),
+        program("apus-coordinator", ["Cluster", "Serving", "Topology", log, arguments, lifecycle]),
         program(
             "apus-worker",
             [
-                "Cluster", "Training", "Serving", "Models", "Collectives", "Language",
-                "Checkpoints", "Transport", "Tensors", "Encoding", "Topology", log, arguments,
+                "Cluster", "Training", "Serving", "Checkpoints", "Transport", "Topology", log,
+                arguments,
             ]),
         program(
             "apus",
             [
                 "Benchmarks", "Cluster", "Serving", "Training", "Pipeline", "Models",
-                "Collectives", "Language", "Checkpoints", "Transport", "Tensors", "Encoding",
-                "Topology", log, arguments,
+                "Collectives", "Language", "Checkpoints", "Transport", "Tensors", "Topology", log,
+                arguments,
             ],
             resources: [.embedInCode("Comparison/all_to_all.c")]),
 
@@ -121,27 +121,29 @@ let package = Package(
                 "TransportTesting", "TestSupport", "Benchmarks", "Transport", "Tensors", "Encoding",
                 "Topology",
             ]),
-        tests("Language", ["TestSupport", "Encoding"]),
-        tests("Checkpoints", ["TestSupport", "Tensors", "Encoding"]),
+        tests("Language", ["TestSupport"]),
+        tests("Checkpoints", ["Encoding"]),
         tests(
             "Models",
             [
-                "TestSupport", "Collectives", "Language", "Checkpoints", "Transport", "Tensors",
-                "Encoding", "Topology",
+                "TestSupport", "Collectives", "Checkpoints", "Transport", "Tensors", "Encoding",
+                "Topology",
             ]),
         tests("Pipeline", ["Collectives", "Transport", "Tensors", "Topology"]),
         tests("Grammar", ["TestSupport", "Language", "Encoding"]),
         tests(
             "Training",
             [
-                "Models", "Pipeline", "Collectives", "Checkpoints", "Transport", "Tensors",
+                "Models", "Pipeline", "Collectives", "Language", "Checkpoints", "Transport",
+                "Tensors",
                 "Encoding", "Topology",
             ]),
         tests(
             "Serving",
             [
                 "TestSupport", "Benchmarks", "Models", "Grammar", "Language", "Collectives",
-                "Transport", "Tensors", "Encoding", "Topology", nio, nioPosix, nioHTTP1, httpTypes,
+                "Checkpoints", "Transport", "Tensors", "Encoding", "Topology", nio, nioPosix,
+                nioHTTP1, httpTypes,
                 hummingbirdCore, lifecycle, log,
             ]),
         tests("Cluster", ["Topology", log, nio, nioEmbedded]),

@@ -1,6 +1,5 @@
 import Encoding
 import Foundation
-import Models
 import Testing
 
 @testable import Checkpoints
@@ -84,15 +83,15 @@ import Testing
     }
 
     @Test func `a header longer than the format or the file is refused before it is read`() {
-        #expect(throws: ModelError.self) {
+        #expect(throws: CheckpointError.self) {
             try SafetensorsHeader.length(
                 prefix: [UInt8](repeating: 0xFF, count: 8), fileBytes: 1 << 40, file: "a")
         }
-        #expect(throws: ModelError.self) {
+        #expect(throws: CheckpointError.self) {
             try SafetensorsHeader.length(
                 prefix: [9, 0, 0, 0, 0, 0, 0, 0], fileBytes: 16, file: "a")
         }
-        #expect(throws: ModelError.self) {
+        #expect(throws: CheckpointError.self) {
             try SafetensorsHeader.length(prefix: [1, 2], fileBytes: 2, file: "a")
         }
     }

@@ -1,4 +1,3 @@
-import Encoding
 import Testing
 import Topology
 

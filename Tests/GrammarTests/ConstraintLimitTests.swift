@@ -1,6 +1,5 @@
 import Encoding
 import Foundation
-import Serving
 import TestSupport
 import Testing
 

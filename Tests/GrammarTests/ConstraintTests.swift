@@ -1,7 +1,6 @@
 import Encoding
 import Foundation
 import Language
-import Serving
 import TestSupport
 import Testing
 

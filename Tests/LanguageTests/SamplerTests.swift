@@ -1,5 +1,4 @@
 import Foundation
-import Models
 import TestSupport
 import Testing
 
@@ -132,10 +131,10 @@ private struct SamplingCase: Decodable {
 
     @Test func `logits that are NaN or all forbidden are errors`() {
         let sampler = Sampler(SamplingParameters())
-        #expect(throws: ModelError.request("the logit of token 1 is NaN")) {
+        #expect(throws: LanguageError.request("the logit of token 1 is NaN")) {
             try sampler.sample([0, .nan].span)
         }
-        #expect(throws: ModelError.self) { try sampler.sample([0, 1].span, forbidden: [0, 1]) }
+        #expect(throws: LanguageError.self) { try sampler.sample([0, 1].span, forbidden: [0, 1]) }
     }
 
     @Test func `parameters outside their limits are named`() {

@@ -1,4 +1,3 @@
-import Benchmarks
 import Foundation
 import Tensors
 import Testing
@@ -114,18 +113,6 @@ extension TensorsTests {
                 pool.split(37) { range in for i in range { marks[0, i] += 1 } }
                 #expect(marks.values.allSatisfy { $0 == 1 })
             }
-        }
-
-        @Test func `the benchmark measures tiny products of every format`() throws {
-            let benchmark = KernelBenchmark(
-                outputs: 70, inputs: 40, compute: .bfloat16, workingBytes: 1)
-            for format in NumberFormat.allCases {
-                let figures = try benchmark.figures(
-                    format: format, rows: [1, 9], readBandwidth: 1e9, peak: 1e9, pool: pool)
-                #expect(figures.map(\.rows) == [1, 9])
-                #expect(figures.allSatisfy { $0.microseconds > 0 && $0.peakFraction > 0 })
-            }
-            #expect(Limits.peakFMA(pool: pool, rounds: 1) > 0)
         }
     }
 }
