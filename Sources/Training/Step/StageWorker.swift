@@ -12,7 +12,7 @@ public final class StageWorker: CellWorker {
     private var microBatches: [MicroBatch] = []
     private var scale = LossScale(main: 1, mtp: 1, balance: 1)
     /// What runs forward and backward through a stage, by cell, until it is released.
-    private var running: [Cell: StagePass] = [:]
+    private var running: [Cell: StageMicroBatch] = [:]
 
     /// Which half of `count` micro-batches one belongs to. DualPipe sends each half another way.
     static func slice(of microBatch: MicroBatchID, count: Int) -> Int {
@@ -67,7 +67,7 @@ public final class StageWorker: CellWorker {
         return stage
     }
 
-    private func work(_ cell: Cell) -> StagePass {
+    private func work(_ cell: Cell) -> StageMicroBatch {
         guard let work = running[cell] else { preconditionFailure("\(cell) did not run forward") }
         return work
     }
@@ -75,7 +75,7 @@ public final class StageWorker: CellWorker {
     /// The parts of a stage's forward; the last one adds the losses.
     public func forward(_ cell: Cell, input: Tensor?) throws -> [() throws -> Void] {
         let data = microBatches[cell.microBatch.rawValue]
-        let work = stage(cell).pass(
+        let work = stage(cell).begin(
             StageInput(tokens: data.tokens, targets: data.targets, hidden: input, scale: scale))
         running[cell] = work
         return work.forwardParts() + [
