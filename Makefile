@@ -15,8 +15,9 @@ NEON_PACKAGES = qemu-user libc6-dev-arm64-cross libgcc-12-dev-arm64-cross \
 PACKAGING_PACKAGES = binutils dpkg-dev xz-utils
 PACKAGING_TEST_PACKAGES = debootstrap iproute2
 
-# Seconds of processor time that the first build takes, with the tests' part of it and without
-# (docs/benchmarks.md has the measurement).
+# Seconds of processor time of a first `make demo`, and of a first `make test`: an estimate from
+# sampled compiler processes on an EPYC of the Zen 3 generation. `time make build` in a fresh clone
+# tells what it is elsewhere.
 BUILD_SECONDS = 800
 TEST_SECONDS = 1500
 

@@ -37,7 +37,7 @@ final class TrainingProcess: @unchecked Sendable {
         let launch = try work.settings.applied(
             to: TrainingLaunch(), section: "train.settings")
         let job = try TrainingJob.load(path: work.file)
-        let shape = try job.options().shape
+        let shape = try job.shape()
         let log = log
         // A step has no place to stop in; what is on disk is a whole checkpoint at any moment.
         link.onEnd { end in

@@ -11,4 +11,10 @@ import Testing
         let (code, output) = try Documents.run(writer, ["--check"])
         #expect(code == 0, "\(output)")
     }
+
+    @Test func `the page of commands is what the built programs say`() throws {
+        let (code, output) = try Documents.run(
+            "docs/reference/render-commands", ["--check", PageTests.programs])
+        #expect(code == 0, "\(output)")
+    }
 }

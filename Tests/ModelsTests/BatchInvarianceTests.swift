@@ -40,7 +40,7 @@ import Testing
 
     /// Runs all texts: each alone in one piece, or in random pieces of random batches.
     private func run(
-        _ model: Model, _ texts: [[Int]], _ cache: LatentCache, alone: Bool,
+        _ model: Model, _ texts: [[Int]], _ cache: BlockCache, alone: Bool,
         _ random: inout SplitMix64
     ) throws -> [[Float]] {
         var sequences = texts.map { Sequence(tokens: $0) }

@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import Models
 import Tensors
 import TestSupport
 import Testing
@@ -150,8 +151,8 @@ import Testing
                 OutputTensor(name: name, type: .float8e4m3, shape: [128]),
                 OutputTensor(name: name + "_scale_inv", type: .float32, shape: [1]),
             ])
-        try writer.write([UInt8](repeating: 0, count: 128), to: name, at: 0)
-        try writer.write([0, 0, 128, 63], to: name + "_scale_inv", at: 0)
+        try writer.write([UInt8](repeating: 0, count: 128).span.raw, to: name)
+        try writer.write([UInt8]([0, 0, 128, 63]).span.raw, to: name + "_scale_inv")
         try writer.finish()
         let error = #expect(throws: ModelError.self) {
             try FormatConversion.float8ToBFloat16.run(

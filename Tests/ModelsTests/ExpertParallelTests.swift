@@ -37,7 +37,7 @@ import Transport
     }
 
     private static func run(
-        _ model: Model, _ tokens: [Int], _ cache: LatentCache, isIdle: Bool, twoBatches: Bool
+        _ model: Model, _ tokens: [Int], _ cache: BlockCache, isIdle: Bool, twoBatches: Bool
     ) throws -> [Float] {
         let first = cache.blocks(tokens: tokens.count)
         let second = cache.blocks(tokens: tokens.count, from: first.count)

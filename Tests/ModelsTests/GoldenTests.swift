@@ -15,7 +15,7 @@ import Testing
 
     /// Runs a prompt in chunks and returns all logits and final hidden states.
     private func run(
-        _ model: Model, _ tokens: [Int], chunk: Int, cache: LatentCache
+        _ model: Model, _ tokens: [Int], chunk: Int, cache: BlockCache
     ) throws -> (logits: [Float], hidden: [Float], blocks: [BlockID]) {
         let blocks = cache.blocks(tokens: tokens.count + 40)
         var logits: [Float] = []

@@ -7,7 +7,7 @@ import Testing
 /// What rounding of activations and latents does to logits.
 @Suite struct RoundingTests {
     private func logits(
-        _ model: Model, _ tokens: [Int], _ cache: LatentCache
+        _ model: Model, _ tokens: [Int], _ cache: BlockCache
     ) throws -> [Float] {
         try model.forward(
             [

@@ -8,38 +8,42 @@ extension TensorsTests {
 
         /// A cache whose sequences' blocks are shuffled, and the entries as attention sees them.
         struct Cache {
-            let store: LatentStore
+            let entry: LatentEntry
+            let store: BlockStore
             var blocks: [[Int32]] = []
             var entries: [[[Float]]] = []
 
             init(
-                _ format: LatentStore.Format, _ lengths: [Int], blockTokens: Int, latent: Int,
+                _ format: EntryFormat, _ lengths: [Int], blockTokens: Int, latent: Int,
                 rope: Int, _ random: inout Random
             ) {
                 let counts = lengths.map { ($0 + blockTokens - 1) / blockTokens }
                 let total = counts.reduce(0, +)
-                store = LatentStore(
-                    format: format, blockCount: total, blockTokens: blockTokens, latent: latent,
-                    rope: rope)
+                let entry = LatentEntry(format: format, latent: latent, rope: rope)
+                let store = BlockStore(
+                    format: format, entryBytes: entry.byteCount, blockCount: total,
+                    blockTokens: blockTokens)
+                self.entry = entry
+                self.store = store
                 var free = (0 ..< Int32(total)).shuffled(using: &random)
                 for (length, count) in zip(lengths, counts) {
                     blocks.append(Array(free.prefix(count)))
                     free.removeFirst(count)
                     entries.append(
                         (0 ..< length).map { position in
-                            let entry = random.values(latent + rope, in: -2 ... 2)
+                            let values = random.values(latent + rope, in: -2 ... 2)
                             let block = Int(blocks.last![position / blockTokens])
                             let slot = position % blockTokens
-                            store.write(entry.span, block: block, slot: slot)
-                            return store.read(block: block, slot: slot)
+                            entry.write(values.span, to: store, block: block, slot: slot)
+                            return entry.read(from: store, block: block, slot: slot)
                         })
                 }
             }
         }
 
-        @Test(arguments: levels, LatentStore.Format.allCases)
+        @Test(arguments: levels, EntryFormat.allCases)
         func `attention equals softmax in double precision`(
-            level: Processor, format: LatentStore.Format
+            level: Processor, format: EntryFormat
         ) {
             var random = Random(seed: 41)
             for (latent, rope, blockTokens) in [(96, 16, 16), (20, 4, 5), (64, 0, 64)] {
@@ -55,7 +59,7 @@ extension TensorsTests {
                 for compute in Compute.allCases {
                     let out = Tensor(rows: 52, columns: Self.heads * latent)
                     at(level) {
-                        latentAttention(
+                        cache.entry.attend(
                             queries, batch: batch, store: cache.store, heads: Self.heads,
                             scale: 0.3, into: out, compute: compute, pool: ThreadPool(threads: 2))
                     }
@@ -123,7 +127,7 @@ extension TensorsTests {
                     rows.view(rows: 0 ..< count).copy(from: others.view(rows: 0 ..< count))
                     rows.view(rows: count ..< rows.rows).copy(from: queries.view(rows: range))
                     let out = Tensor(rows: rows.rows, columns: Self.heads * latent)
-                    latentAttention(
+                    cache.entry.attend(
                         rows, batch: batch, store: cache.store, heads: Self.heads, scale: 0.2,
                         into: out, compute: compute, pool: ThreadPool(threads: threads))
                     return out.view(rows: count ..< out.rows)

@@ -147,9 +147,12 @@ extension TensorsTests {
                     let up = Tensor(rows: 14, columns: intermediate)
                     let expected = Tensor(rows: 14, columns: hidden)
                     func grouped(_ x: Tensor, _ weights: [Weight], _ y: Tensor) {
-                        groupedLinear(
-                            x, offsets: offsets, weights: weights, into: y, compute: compute,
-                            pool: pool)
+                        linear(
+                            weights.indices.map {
+                                LinearPart(
+                                    x, weights[$0], into: y,
+                                    rows: offsets[$0] ..< offsets[$0 + 1])
+                            }, compute: compute, pool: pool)
                     }
                     grouped(x, experts.map(\.gate), gate)
                     grouped(x, experts.map(\.up), up)

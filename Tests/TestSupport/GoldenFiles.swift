@@ -77,9 +77,9 @@ public struct Golden: Sendable {
     }
 
     public func cache(
-        _ format: LatentStore.Format = .float32, blocks: Int = 12, blockTokens: Int = 16
-    ) -> LatentCache {
-        LatentCache(
+        _ format: EntryFormat = .float32, blocks: Int = 12, blockTokens: Int = 16
+    ) -> BlockCache {
+        BlockCache(
             configuration: configuration, format: format, blockCount: blocks,
             blockTokens: blockTokens)
     }

@@ -92,19 +92,20 @@ import Transport
         try shape.runInThreads { place in
             let trainer = try RankTrainer(options, fabric: place.fabric, experts: place.experts)
             let pool = trainer.context.pool
-            let exchange = try #require(trainer.routedLayers.first).exchange
+            let sharing = try #require(trainer.routedLayers.first).sharing
             let own = tokens(of: place.fabric.rank.rawValue)
             let routing = try Routing(
                 tokenCount: count, topK: 2,
                 expertIDs: (0 ..< count).flatMap { choices($0).map { Int32($0) } })
-            let pass = try exchange.pass(routing, layer: 0, expertCount: 8, pool: pool)
-            try pass.start(own)
-            let arrived = try pass.receive()
+            let exchange = try sharing.exchange(
+                routing, layer: 0, expertCount: 8, pool: pool)
+            try exchange.start(own)
+            let arrived = try exchange.receive { Tensor(rows: $0, columns: hidden) }
             let rounded = (0 ..< 2).map { tokens(of: $0).roundedToFloat8Rows(pool: pool) }
             func row(_ rows: Tensor, _ index: Int) -> [Float] {
                 Array(rows.values[index * hidden ..< (index + 1) * hidden])
             }
-            for (place, expert) in exchange.experts(layer: 0, of: 8).enumerated() {
+            for (place, expert) in sharing.experts(layer: 0, of: 8).enumerated() {
                 let found = (arrived.offsets[place] ..< arrived.offsets[place + 1])
                     .map { row(arrived.rows, $0) }
                 let expected = rounded.flatMap { rows in
@@ -115,8 +116,8 @@ import Transport
                 #expect(found.count == expected.count)
                 #expect(Set(found) == Set(expected), "expert \(expert)")
             }
-            try pass.send(arrived.rows)
-            try pass.finish(addingInto: Tensor(rows: count, columns: hidden))
+            try exchange.send(arrived.rows)
+            try exchange.finish(addingInto: Tensor(rows: count, columns: hidden))
         }
     }
 

@@ -60,7 +60,7 @@ import Testing
     private func compare(directory: String, threads: Int) throws {
         let reference = try AutogradReference(directory: directory)
         let (stage, input) = try reference.makeStage(pool: ThreadPool(threads: threads))
-        let pass = stage.pass(input)
+        let pass = stage.begin(input)
         try pass.forward()
         try pass.backward(nil)
         stage.context.gradients.run()
@@ -130,12 +130,14 @@ struct AutogradReference {
             pool: pool, balanceWeight: Float(run["balance_weight"] ?? 0))
         let stage = TrainedStage(
             layers: 0 ..< configuration.layerCount, isFirst: true, isLast: true, context: context,
-            exchange: .local)
+            sharing: .local)
         for parameter in stage.parameters {
             fill(parameter.value, try floats(parameter.name))
         }
         for layer in stage.routedLayers {
-            if let bias = layer.gate.bias { fill(bias, try floats(layer.gate.biasName)) }
+            if let bias = layer.gate.bias, let name = layer.gate.biasName {
+                fill(bias, try floats(name))
+            }
         }
         let tokens = try integers("tokens")
         let scale = LossScale(

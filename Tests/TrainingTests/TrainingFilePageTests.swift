@@ -30,8 +30,9 @@ import Testing
             } else if line.hasPrefix("///") {
                 comment.text += (comment.text.isEmpty ? "" : " ") + line.dropFirst(4)
             } else {
-                if line.hasPrefix("public var ") {
-                    let name = line.dropFirst(11).prefix { $0.isLetter }
+                let words = line.split(separator: " ").drop { $0 == "public" }
+                if words.first == "var", let name = words.dropFirst().first {
+                    let name = name.prefix { $0.isLetter }
                     found[String(name)] = found[String(name)] ?? comment
                 }
                 comment = Meaning()

@@ -114,11 +114,11 @@ public struct ModelBenchmark {
     private let model: Model
     private let pool: ThreadPool
     private let plan: Plan
-    private let format: LatentStore.Format
+    private let format: EntryFormat
 
     /// Prepares a run.
     public init(
-        _ model: Model, pool: ThreadPool, plan: Plan, format: LatentStore.Format = .bfloat16
+        _ model: Model, pool: ThreadPool, plan: Plan, format: EntryFormat = .bfloat16
     ) throws(ModelError) {
         let longest = max(plan.prefill.max() ?? 0, plan.depth + plan.decodeTokens + 1)
         guard longest <= model.contextLimit else {
@@ -173,7 +173,7 @@ public struct ModelBenchmark {
 
     /// Sequences that are ready to decode.
     private struct DecodeState {
-        let cache: LatentCache
+        let cache: BlockCache
         let tables: [[BlockID]]
 
         var byteCount: Int { cache.blockCount * cache.blockTokens * cache.bytesPerToken }
@@ -186,8 +186,8 @@ public struct ModelBenchmark {
     }
 
     private func makeState(_ batch: Int, tokens: Int) -> DecodeState {
-        let needed = (tokens + LatentCache.defaultBlockTokens - 1) / LatentCache.defaultBlockTokens
-        let cache = LatentCache(
+        let needed = (tokens + BlockCache.defaultBlockTokens - 1) / BlockCache.defaultBlockTokens
+        let cache = BlockCache(
             configuration: model.configuration, format: format, blockCount: needed * batch)
         let tables = (0 ..< batch).map { cache.blocks(tokens: tokens, from: $0 * needed) }
         return DecodeState(cache: cache, tables: tables)

@@ -27,7 +27,7 @@ public struct SpeculationEstimate: Codable, Sendable {
     /// Measures the parts; each is the middle one of `repetitions`.
     ///
     /// - Parameter depth: Tokens that the stream has cached.
-    public init(_ model: Model, cache: LatentCache, depth: Int, repetitions: Int) throws {
+    public init(_ model: Model, cache: BlockCache, depth: Int, repetitions: Int) throws {
         let blocks = cache.blocks(tokens: depth + 2)
         var random = UInt64(1)
         func token() -> Int {

@@ -1,4 +1,4 @@
-// Backward passes, the loss and the optimizer: sums in one fixed order, rows or columns over
+// Backward loops, the loss and the optimizer: sums in one fixed order, rows or columns over
 // threads. Compiled for each level of x86-64 and picked by the loader.
 
 #include "CGradients.h"

@@ -1,6 +1,6 @@
 #pragma once
 
-// The kernels that only training needs: backward passes, the loss, the optimizer.
+// The kernels that only training needs: backward loops, the loss, the optimizer.
 //
 // Invariants
 //  1. A result does not depend on how many threads share the work: every sum over rows, heads or

@@ -4,7 +4,7 @@ public import Tensors
 
 /// A Hugging Face checkpoint folder: shards of safetensors, mapped, and found by tensor name.
 ///
-/// Opening reads the headers alone. A tensor's bytes are read when they are lent, so a rank
+/// Opening reads the headers alone. A tensor's bytes are read when they are used, so a rank
 /// that asks only for its own experts reads only those.
 public final class Checkpoint: Sendable {
     /// A tensor and the shard it lies in.
@@ -89,7 +89,7 @@ public final class Checkpoint: Sendable {
         return located
     }
 
-    /// Lends a tensor's bytes.
+    /// Gives a tensor's bytes to `body`.
     public func withBytes<Result>(
         of located: Located, _ body: (RawSpan) throws -> Result
     ) rethrows -> Result {

@@ -150,7 +150,8 @@ public struct CheckpointWriter {
                     guard index < strips.count else { return }
                     do {
                         for piece in try encode(strips[index].tensor, strips[index].rows) {
-                            try file.write(piece.bytes, to: piece.name, at: piece.offset)
+                            try file.write(
+                                piece.bytes.span.raw, to: piece.name, at: piece.offset)
                             written.wrappingAdd(piece.bytes.count, ordering: .relaxed)
                         }
                     } catch { failure.withLock { $0 = $0 ?? error } }

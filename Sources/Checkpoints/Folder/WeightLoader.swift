@@ -188,7 +188,7 @@ public final class WeightLoader {
 
     /// Reads and checks the block scales of an FP8 matrix.
     private func scales(of name: String, outputs: Int, inputs: Int) throws -> [Float] {
-        let scaleName = name + "_scale_inv"
+        let scaleName = name + OutputTensor.scaleSuffix
         let place = try checkpoint.locate(scaleName)
         try check(place, name: scaleName, shape: [(outputs + 127) / 128, (inputs + 127) / 128])
         guard place.entry.type == .float32 else {

@@ -1,32 +1,6 @@
 import Encoding
-import Foundation
 import Synchronization
-
-/// A tensor of a file to be written.
-public struct OutputTensor: Sendable, Hashable {
-    /// The name it is stored under.
-    public let name: String
-    /// The type of its elements.
-    public let type: StoredType
-    /// Its extents, outermost first.
-    public let shape: [Int]
-
-    /// A tensor of this name, type and shape.
-    public init(name: String, type: StoredType, shape: [Int]) {
-        self.name = name
-        self.type = type
-        self.shape = shape
-    }
-
-    /// Rows: the outermost extent; a vector is one row.
-    public var rows: Int { shape.count > 1 ? shape[0] : 1 }
-    /// Values of one row.
-    public var columns: Int { rows > 0 ? elementCount / rows : 0 }
-    /// Values in all.
-    public var elementCount: Int { shape.reduce(1, *) }
-    /// Bytes in all.
-    public var byteCount: Int { elementCount * type.byteCount }
-}
+import Tensors
 
 /// Writes one safetensors file, its tensors in any order and in parts, from any thread.
 ///
@@ -34,55 +8,59 @@ public struct OutputTensor: Sendable, Hashable {
 /// first, then by name, metadata `format: pt`.
 public final class SafetensorsWriter: Sendable {
     /// Where the file is.
-    public let path: String
+    public var path: String { sink.path }
 
     private struct Place {
-        var offset: Int
-        var byteCount: Int
-        var written = 0
+        let tensor: OutputTensor
+        /// The tensor's first byte in the file.
+        let offset: Int
     }
 
-    private struct State: Sendable {
-        let handle: FileHandle
-        var places: [String: Place]
-    }
-
-    private let state: Mutex<State>
+    private let sink: FileSink
+    private let places: [String: Place]
+    /// Bytes that were written of each tensor.
+    private let written = Mutex<[String: Int]>([:])
 
     /// Creates the file and writes its header.
     ///
     /// - Throws: `CheckpointError.file` if the system refuses.
-    public init(path: String, tensors: [OutputTensor]) throws {
-        self.path = path
+    public init(path: String, tensors: [OutputTensor]) throws(CheckpointError) {
         let order = tensors.sorted {
             let (left, right) = (Self.weight($0.type), Self.weight($1.type))
             return left == right ? $0.name < $1.name : left > right
         }
-        var header = #"{"__metadata__":{"format":"pt"}"#
+        let header = Self.header(order)
         var places: [String: Place] = [:]
+        var offset = header.count
+        for tensor in order {
+            let other = places.updateValue(
+                Place(tensor: tensor, offset: offset), forKey: tensor.name)
+            precondition(other == nil, "tensor \(tensor.name) is to be written twice")
+            offset += tensor.byteCount
+        }
+        self.places = places
+        do { sink = try FileSink(path: path) } catch {
+            throw .file(path, fact: "cannot be created: \(error.call): \(error.reason)")
+        }
+        try refusing { () throws(FileError) in try sink.write(header.span.raw, at: 0) }
+    }
+
+    /// The length of the table and the table, up to where the data begins: a multiple of 8.
+    private static func header(_ order: [OutputTensor]) -> [UInt8] {
+        var table = #"{"__metadata__":{"format":"pt"}"#
         var offset = 0
         for tensor in order {
             let end = offset + tensor.byteCount
             let name = JSONValue.string(tensor.name).encoded()
             let shape = tensor.shape.map(String.init).joined(separator: ",")
-            header += ",\(name):{\"dtype\":\"\(tensor.type.rawValue)\",\"shape\":[\(shape)],"
-            header += "\"data_offsets\":[\(offset),\(end)]}"
-            let other = places.updateValue(
-                Place(offset: offset, byteCount: tensor.byteCount), forKey: tensor.name)
-            precondition(other == nil, "tensor \(tensor.name) is to be written twice")
+            table += ",\(name):{\"dtype\":\"\(tensor.type.rawValue)\",\"shape\":[\(shape)],"
+            table += "\"data_offsets\":[\(offset),\(end)]}"
             offset = end
         }
-        header += "}"
-        while header.utf8.count % 8 != 0 { header += " " }
-        let length = UInt64(header.utf8.count)
-        let prefix = (0 ..< 8).map { UInt8(truncatingIfNeeded: length >> ($0 * 8)) }
-        let base = 8 + header.utf8.count
-        for name in places.keys { places[name]!.offset += base }
-        guard FileManager.default.createFile(atPath: path, contents: nil),
-            let handle = FileHandle(forWritingAtPath: path)
-        else { throw CheckpointError.file(path, fact: "cannot be created") }
-        state = Mutex(State(handle: handle, places: places))
-        try refusing { try handle.write(contentsOf: Data(prefix + Array(header.utf8))) }
+        table += "}"
+        while table.utf8.count % 8 != 0 { table += " " }
+        let length = UInt64(table.utf8.count)
+        return (0 ..< 8).map { UInt8(truncatingIfNeeded: length >> ($0 * 8)) } + Array(table.utf8)
     }
 
     /// The order of types in a file, as safetensors' own enumeration has it.
@@ -94,41 +72,54 @@ public final class SafetensorsWriter: Sendable {
         return order.firstIndex(of: type)!
     }
 
+    /// The tensor of this name, as the header describes it.
+    func tensor(_ name: String) -> OutputTensor { place(name).tensor }
+
+    private func place(_ name: String) -> Place {
+        guard let place = places[name] else {
+            preconditionFailure("tensor \(name) is not in the header of \(path)")
+        }
+        return place
+    }
+
     /// Writes a part of a tensor; every byte is to be written once.
-    public func write(_ bytes: [UInt8], to name: String, at offset: Int) throws {
-        try state.withLock { state in
-            guard var place = state.places[name] else {
-                preconditionFailure("tensor \(name) is not in the header of \(path)")
-            }
-            precondition(
-                offset >= 0 && offset + bytes.count <= place.byteCount,
-                "bytes \(offset)..<\(offset + bytes.count) of \(name), which has "
-                    + "\(place.byteCount)")
-            try refusing {
-                try state.handle.seek(toOffset: UInt64(place.offset + offset))
-                try state.handle.write(contentsOf: bytes)
-            }
-            place.written += bytes.count
-            state.places[name] = place
-        }
-    }
-
-    /// Closes the file.
     ///
-    /// Every tensor must be there.
-    public func finish() throws {
-        try state.withLock { state in
-            for (name, place) in state.places where place.written != place.byteCount {
-                preconditionFailure(
-                    "\(place.written) of \(place.byteCount) bytes of \(name) were written")
-            }
-            try refusing { try state.handle.close() }
+    /// - Throws: `CheckpointError.file` if the system refuses: a full disk is an error here, not a
+    ///   short file later.
+    public func write(
+        _ bytes: RawSpan, to name: String, at offset: Int = 0
+    ) throws(CheckpointError) {
+        let place = place(name)
+        precondition(
+            offset >= 0 && offset + bytes.byteCount <= place.tensor.byteCount,
+            "bytes \(offset)..<\(offset + bytes.byteCount) of \(name), which has "
+                + "\(place.tensor.byteCount)")
+        try refusing { () throws(FileError) in
+            try sink.write(bytes, at: place.offset + offset)
+        }
+        written.withLock { $0[name, default: 0] += bytes.byteCount }
+    }
+
+    /// Ends the file. Every tensor must be there.
+    ///
+    /// - Parameter synchronizing: Whether to wait until the disk has it.
+    public func finish(synchronizing: Bool = false) throws(CheckpointError) {
+        let written = written.withLock { $0 }
+        for (name, place) in places where written[name, default: 0] != place.tensor.byteCount {
+            preconditionFailure(
+                "\(written[name, default: 0]) of \(place.tensor.byteCount) bytes of \(name) were "
+                    + "written")
+        }
+        try refusing { () throws(FileError) in
+            try synchronizing ? sink.synchronize() : sink.flush()
         }
     }
 
-    private func refusing(_ body: () throws -> Void) throws {
+    private func refusing(
+        _ body: () throws(FileError) -> Void
+    ) throws(CheckpointError) {
         do { try body() } catch {
-            throw CheckpointError.file(path, fact: "cannot be written: \("\(error)".printable())")
+            throw .file(path, fact: "cannot be written: \(error.call): \(error.reason)")
         }
     }
 }

@@ -23,13 +23,14 @@ public struct ChatTemplate: Sendable, Hashable {
     /// The rules of `style`.
     public init(style: Style) { self.style = style }
 
-    /// The rules of a checkpoint, known by its `chat_template`; V3's without one.
+    /// The rules of a checkpoint, known by its `chat_template`.
     ///
+    /// - Parameter style: The rules of its family, where the template does not say.
     /// - Throws: `LanguageError.file` for a `tokenizer_config.json` that is not JSON.
-    public init(directory: URL) throws {
+    public init(directory: URL, otherwise style: Style) throws {
         let file = directory.appending(path: "tokenizer_config.json")
         guard let data = FileManager.default.contents(atPath: file.path) else {
-            self.init(style: .v3)
+            self.init(style: style)
             return
         }
         do {
@@ -37,7 +38,7 @@ public struct ChatTemplate: Sendable, Hashable {
             let template = try reader.value()["chat_template"]?.string ?? ""
             let isV31 = template.contains("is_last_user")
             let isR1 = template.contains(#"<think>\n"#) || template.contains("<think>\n")
-            self.init(style: isV31 ? .v31 : isR1 ? .r1 : .v3)
+            self.init(style: isV31 ? .v31 : isR1 ? .r1 : style)
         } catch {
             throw LanguageError.file(file.path, fact: "\(error)")
         }

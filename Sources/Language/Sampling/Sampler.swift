@@ -21,7 +21,7 @@ public struct Sampler: Sendable {
         if parameters.repetitionPenalty != 1 { promptTokens = Set(prompt) }
     }
 
-    /// Tells that a token was taken into the text.
+    /// Notes that a token was taken into the text.
     public mutating func append(_ token: Int) {
         generatedCount += 1
         generatedCounts[token, default: 0] += 1

@@ -144,8 +144,7 @@ public final class Tokenizer: Sendable {
     ///   - addSpecialTokens: Whether to put around the text what the post-processor (or
     ///     `add_bos_token`) says. A chat prompt already has it.
     ///   - recogniseAddedTokens: Whether text that spells an added token, such as
-    ///     `<｜Assistant｜>`, becomes that token. Without it, the text of a stranger cannot forge
-    ///     structure.
+    ///     `<｜Assistant｜>`, becomes that token. Without it, hostile text cannot forge structure.
     public func encode(
         _ text: String, addSpecialTokens: Bool = true, recogniseAddedTokens: Bool = true
     ) -> [Int] {

@@ -29,11 +29,10 @@ extension ModelConfiguration {
     ///
     /// - Parameter file: The name of the file the values came from, for messages.
     public func validate(file: String = "config.json") throws {
-        let known = ["DeepseekV3ForCausalLM", "DeepseekV2ForCausalLM"]
-        guard architectures.contains(where: known.contains) else {
+        guard Architectures.named(architectures) != nil else {
             throw ModelError.configuration(
-                file: file, key: "architectures",
-                fact: "\("\(architectures)".printable()) has none of \(known)")
+                file: file, key: CodingKeys.architectures.rawValue,
+                fact: Architectures.refusal(architectures))
         }
         try validateSizes(file)
         try validateGate(file)

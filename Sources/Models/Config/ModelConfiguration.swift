@@ -1,9 +1,9 @@
 import Foundation
 
-/// The shape of a DeepSeek-V3-style network, as `config.json` gives it.
+/// The shape of a network, as `config.json` gives it.
 ///
-/// Key names are the published ones, kept in `CodingKeys`. `load` checks every value once;
-/// the rest of the room relies on what `validate` promises.
+/// The keys are its family's (`Architectures`). `load` checks every value once; the rest of the
+/// room relies on what `validate` promises.
 public struct ModelConfiguration: Codable, Sendable, Equatable {
     /// How the gate turns logits into scores.
     public enum Scoring: String, Codable, Sendable {
@@ -89,49 +89,6 @@ public struct ModelConfiguration: Codable, Sendable, Equatable {
     public var endTokens: [Int] = []
     /// The published name of the float type of the weights (default `bfloat16`).
     public var storedType = "bfloat16"
-
-    enum CodingKeys: String, CodingKey {
-        case architectures
-        case modelType = "model_type"
-        case hiddenSize = "hidden_size"
-        case intermediateSize = "intermediate_size"
-        case expertIntermediateSize = "moe_intermediate_size"
-        case layerCount = "num_hidden_layers"
-        case denseLayerCount = "first_k_dense_replace"
-        case expertLayerStride = "moe_layer_freq"
-        case headCount = "num_attention_heads"
-        case keyValueHeadCount = "num_key_value_heads"
-        case queryLatentSize = "q_lora_rank"
-        case latentSize = "kv_lora_rank"
-        case ropeHeadSize = "qk_rope_head_dim"
-        case nopeHeadSize = "qk_nope_head_dim"
-        case valueHeadSize = "v_head_dim"
-        case routedExpertCount = "n_routed_experts"
-        case sharedExpertCount = "n_shared_experts"
-        case activeExpertCount = "num_experts_per_tok"
-        case groupCount = "n_group"
-        case keptGroupCount = "topk_group"
-        case scoring = "scoring_func"
-        case topKMethod = "topk_method"
-        case normalizesWeights = "norm_topk_prob"
-        case routedScalingFactor = "routed_scaling_factor"
-        case vocabularySize = "vocab_size"
-        case positionLimit = "max_position_embeddings"
-        case normEpsilon = "rms_norm_eps"
-        case ropeTheta = "rope_theta"
-        case ropeScaling = "rope_scaling"
-        case ropeParameters = "rope_parameters"
-        case mtpLayerCount = "num_nextn_predict_layers"
-        case quantization = "quantization_config"
-        case beginToken = "bos_token_id"
-        case endTokens = "eos_token_id"
-        case storedType = "torch_dtype"
-        case newerStoredType = "dtype"
-        case activation = "hidden_act"
-        case tiesEmbeddings = "tie_word_embeddings"
-        case attentionBias = "attention_bias"
-        case sparseIndexSize = "index_topk"
-    }
 }
 
 /// YaRN's stretch of the rotary frequencies over more positions (arXiv 2309.00071).

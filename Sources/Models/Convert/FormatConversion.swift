@@ -42,24 +42,7 @@ public enum FormatConversion: String, Sendable, CaseIterable {
 
     // MARK: - What is written
 
-    private static let projections: Set<Substring> = [
-        "q_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj",
-        "gate_proj", "up_proj", "down_proj",
-    ]
-
-    /// Whether DeepSeek stores a tensor of this name in FP8.
-    static func isQuantised(_ name: String) -> Bool {
-        let parts = name.split(separator: ".")
-        return parts.count > 2 && parts.last == "weight"
-            && projections.contains(parts[parts.count - 2])
-    }
-
-    private static let scaleSuffix = "_scale_inv"
-
-    private func isScale(_ name: String) -> Bool { name.hasSuffix(Self.scaleSuffix) }
-
-    /// The extents of the scales of a matrix: one per block of 128 by 128, ragged at the edges.
-    static func scaleShape(_ shape: [Int]) -> [Int] { shape.map { ($0 + 127) / 128 } }
+    private func isScale(_ name: String) -> Bool { name.hasSuffix(OutputTensor.scaleSuffix) }
 
     private func outputShards(_ checkpoint: Checkpoint) throws -> [OutputShard] {
         var tensors = [[OutputTensor]](repeating: [], count: checkpoint.shards.count)
@@ -70,7 +53,7 @@ public enum FormatConversion: String, Sendable, CaseIterable {
             switch self {
             case .float8ToBFloat16:
                 if isScale(name) {
-                    let weight = String(name.dropLast(Self.scaleSuffix.count))
+                    let weight = String(name.dropLast(OutputTensor.scaleSuffix.count))
                     if checkpoint.tensors[weight]?.entry.type == .float8e4m3 { continue }
                 } else if type == .float8e4m3 {
                     try checkScales(of: name, located, checkpoint)
@@ -79,13 +62,11 @@ public enum FormatConversion: String, Sendable, CaseIterable {
                 }
             case .bfloat16ToFloat8:
                 let isFloat = type == .bfloat16 || type == .float32
-                if isFloat && Self.isQuantised(name) && entry.shape.count == 2 {
-                    type = .float8e4m3
+                if isFloat && Architectures.isProjection(name) && entry.shape.count == 2 {
                     changed += 1
-                    tensors[located.shardIndex].append(
-                        OutputTensor(
-                            name: name + Self.scaleSuffix, type: .float32,
-                            shape: Self.scaleShape(entry.shape)))
+                    tensors[located.shardIndex] += OutputTensor.float8(
+                        name: name, shape: entry.shape)
+                    continue
                 }
             }
             tensors[located.shardIndex].append(
@@ -108,11 +89,12 @@ public enum FormatConversion: String, Sendable, CaseIterable {
                 file: checkpoint.file(of: weight), name: name.printable(),
                 fact: "F8_E4M3 of shape \(weight.entry.shape); only matrices have block scales")
         }
-        let scales = try checkpoint.locate(name + Self.scaleSuffix)
-        let wanted = Self.scaleShape(weight.entry.shape)
+        let scales = try checkpoint.locate(name + OutputTensor.scaleSuffix)
+        let wanted = OutputTensor.scaleShape(weight.entry.shape)
         guard scales.entry.type == .float32, scales.entry.shape == wanted else {
             throw CheckpointError.tensor(
-                file: checkpoint.file(of: scales), name: (name + Self.scaleSuffix).printable(),
+                file: checkpoint.file(of: scales),
+                name: (name + OutputTensor.scaleSuffix).printable(),
                 fact: "\(scales.entry.type.rawValue) \(scales.entry.shape) is not F32 \(wanted)")
         }
     }
@@ -156,7 +138,7 @@ public enum FormatConversion: String, Sendable, CaseIterable {
     private func scales(
         of tensor: OutputTensor, _ rows: Range<Int>, _ checkpoint: Checkpoint
     ) throws -> [Float] {
-        let located = try checkpoint.locate(tensor.name + Self.scaleSuffix)
+        let located = try checkpoint.locate(tensor.name + OutputTensor.scaleSuffix)
         let width = located.entry.shape[1]
         let values = Tensor(rows: 1, columns: located.entry.shape[0] * width)
         checkpoint.withBytes(of: located) { bytes in
@@ -168,7 +150,7 @@ public enum FormatConversion: String, Sendable, CaseIterable {
         if let wrong = scales.firstIndex(where: { !$0.isFinite }) {
             throw CheckpointError.tensor(
                 file: checkpoint.file(of: located),
-                name: (tensor.name + Self.scaleSuffix).printable(),
+                name: (tensor.name + OutputTensor.scaleSuffix).printable(),
                 fact: "scale \(first + wrong) is \(scales[wrong])")
         }
         return scales
@@ -231,7 +213,8 @@ func float8Pieces(
     return [
         .init(name: tensor.name, offset: rows.lowerBound * tensor.columns, bytes: bytes),
         .init(
-            name: tensor.name + "_scale_inv", offset: rows.lowerBound / 128 * scaleRow,
+            name: tensor.name + OutputTensor.scaleSuffix,
+            offset: rows.lowerBound / 128 * scaleRow,
             bytes: scales.flatMap { scale in
                 (0 ..< 4).map { UInt8(truncatingIfNeeded: scale.bitPattern >> ($0 * 8)) }
             }),

@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import Tensors
 
 /// What a checkpoint is and weighs, from its `config.json` and, where present, its headers.
 public struct ModelSummary: Sendable, Codable, Equatable {
@@ -30,23 +31,18 @@ public struct ModelSummary: Sendable, Codable, Equatable {
     ///
     /// - Throws: `CheckpointError` for a configuration or a header that is wrong.
     public init(directory: String, configuration: ModelConfiguration) throws {
-        let layout = CheckpointLayout(configuration)
+        let tensors = NetworkTensors(configuration)
         (totalParameters, activatedParameters) = configuration.parameterCounts
-        let shared: Set<String> = ["embed_tokens.weight", "shared_head.head.weight"]
-        mtpParameters = layout.tensors.reduce(0) { sum, tensor in
-            guard let layer = tensor.layer, layer >= configuration.layerCount,
-                !shared.contains(where: tensor.name.hasSuffix)
-            else { return sum }
-            return sum + tensor.elementCount
-        }
-        cacheBytesPerToken = configuration.cacheWidth * configuration.layerCount * 2
+        mtpParameters = tensors.ofMTP.reduce(0) { $0 + ($1.original == nil ? $1.elementCount : 0) }
+        cacheBytesPerToken =
+            configuration.entryBytes(format: .bfloat16) * configuration.layerCount
 
         let files = FileManager.default
         isMeasured = ["model.safetensors", "model.safetensors.index.json"].contains {
             files.fileExists(atPath: directory + "/" + $0)
         }
-        var stored = layout.tensors.flatMap { tensor in
-            layout.stored(tensor, isFloat8: configuration.quantization != nil)
+        var stored = tensors.all.flatMap {
+            $0.stored(isFloat8: configuration.quantization != nil)
         }
         if isMeasured {
             stored = try Checkpoint(directory: directory).tensors.values.map {
@@ -55,9 +51,10 @@ public struct ModelSummary: Sendable, Codable, Equatable {
         }
         var bytesByType: [String: Int] = [:]
         var expertTotal = 0
+        let names = configuration.architecture.tensorNames
         for tensor in stored {
             bytesByType[tensor.type.rawValue, default: 0] += tensor.byteCount
-            if tensor.name.contains(".mlp.experts.") { expertTotal += tensor.byteCount }
+            if names.isRoutedExpert(tensor.name) { expertTotal += tensor.byteCount }
         }
         self.bytesByType = bytesByType
         expertBytes = expertTotal / configuration.routedExpertCount

@@ -22,7 +22,7 @@ public struct RandomCheckpoint: Sendable {
     /// Standard deviation of the gate's selection bias: it shifts choices without fixing them.
     private static let biasRange: Float = 0.01
 
-    private let layout: CheckpointLayout
+    private let tensors: [NetworkTensor]
     private let configurationText: String
     private let range: Float
     private let random: CounterRandom
@@ -45,7 +45,7 @@ public struct RandomCheckpoint: Sendable {
             given.map { Float($0) }.flatMap { $0 > 0 && $0 < 10 ? $0 : nil }
             ?? Self.defaultRange
         random = CounterRandom(seed: seed)
-        layout = CheckpointLayout(configuration)
+        tensors = NetworkTensors(configuration).all
     }
 
     /// Bytes of tensors that `write` will write.
@@ -56,8 +56,8 @@ public struct RandomCheckpoint: Sendable {
     private var shards: [OutputShard] {
         var groups: [[OutputTensor]] = [[]]
         var size = 0
-        for tensor in layout.tensors {
-            let stored = layout.stored(tensor, isFloat8: isFloat8)
+        for tensor in tensors {
+            let stored = tensor.stored(isFloat8: isFloat8)
             let bytes = stored.reduce(0) { $0 + $1.byteCount }
             if size + bytes > Self.shardBytes && size > 0 {
                 groups.append([])
@@ -87,7 +87,7 @@ public struct RandomCheckpoint: Sendable {
         do {
             try writer.writeShards(
                 shards, pool: pool, progress: progress,
-                derived: { $0.name.hasSuffix("_scale_inv") }, encode: encode)
+                derived: { $0.name.hasSuffix(OutputTensor.scaleSuffix) }, encode: encode)
             if shards.count > 1 { try writer.writeIndex(shards) }
             try writer.write(configurationText, to: "config.json")
             try writer.commit()

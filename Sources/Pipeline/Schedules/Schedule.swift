@@ -1,7 +1,7 @@
 public import Topology
 
 /// Which rank runs a cell.
-public enum StagePlacement: Hashable, Sendable {
+enum StagePlacement: Hashable, Sendable {
     /// Stage `s` on rank `s`.
     case line
     /// Stages `r` and `2R-1-r` on rank `r`: down and back up the ranks.
@@ -22,7 +22,7 @@ public struct Schedule: Hashable, Sendable {
     /// Slices of the batch.
     public let microBatchCount: Int
     /// Which rank runs what.
-    public let placement: StagePlacement
+    let placement: StagePlacement
     /// Per rank, what it does, in order.
     public let steps: [[Step]]
 
@@ -77,7 +77,7 @@ public struct Schedule: Hashable, Sendable {
     }
 
     /// The largest number of activations that the literature gives for any rank, in cells.
-    public var publishedPeakActivations: Int {
+    var publishedPeakActivations: Int {
         switch kind {
         case .forwardOnly: 0
         case .oneForwardOneBackward, .zeroBubbleOne: min(rankCount, microBatchCount)

@@ -1,7 +1,7 @@
-public import Topology
+import Topology
 
 /// What is wrong with a schedule.
-public enum ScheduleFault: Error, Equatable, CustomStringConvertible {
+enum ScheduleFault: Error, Equatable, CustomStringConvertible {
     /// A cell runs on a rank that does not hold its stage.
     case misplaced(Cell, Rank)
     /// A piece of work is done this many times instead of once.
@@ -36,7 +36,7 @@ extension Schedule {
     /// micro-batch forwards, and unless the schedule is forward-only backwards, once per stage;
     /// inputs are there before they are used; nobody waits for ever; nothing is sent in vain; peak
     /// activations are within the published ones.
-    public func check() throws(ScheduleFault) {
+    public func check() throws {
         var walk = ScheduleWalk(self)
         try walk.run()
         try walk.checkComplete()

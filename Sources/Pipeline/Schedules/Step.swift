@@ -86,7 +86,7 @@ public enum Step: Hashable, Sendable {
     case receive(Transfer)
 
     /// The cell that runs forward in this step.
-    public var forwardCell: Cell? {
+    var forwardCell: Cell? {
         switch self {
         case .forward(let cell), .overlapped(let cell, _): cell
         default: nil
@@ -94,7 +94,7 @@ public enum Step: Hashable, Sendable {
     }
 
     /// The cell whose input gradients are made in this step.
-    public var backwardCell: Cell? {
+    var backwardCell: Cell? {
         switch self {
         case .backward(let cell), .backwardInput(let cell), .overlapped(_, let cell): cell
         default: nil
@@ -111,7 +111,7 @@ public enum Step: Hashable, Sendable {
     }
 
     /// Whether the step occupies the rank's cores.
-    public var isCompute: Bool {
+    var isCompute: Bool {
         switch self {
         case .send, .receive: false
         default: true

@@ -30,7 +30,7 @@ public struct ModelText: Sendable {
         let configuration = try ModelConfiguration.load(directory: directory)
         self.name = name ?? folder.lastPathComponent
         tokenizer = try Tokenizer(directory: folder)
-        template = try ChatTemplate(directory: folder)
+        template = try ChatTemplate(directory: folder, otherwise: configuration.chatStyle)
         vocabularySize = configuration.vocabularySize
         self.contextTokens = min(
             contextTokens ?? configuration.positionLimit, configuration.positionLimit)

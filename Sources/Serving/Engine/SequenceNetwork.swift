@@ -43,7 +43,7 @@ public protocol SequenceNetwork: AnyObject {
 /// DeepSeek-V3 with its latent cache.
 public final class DeepSeekNetwork: SequenceNetwork {
     private let model: Model
-    private let cache: LatentCache
+    private let cache: BlockCache
     public let endTokens: [Int]
     private var lastSequence: UInt64 = 0
     private var lastExpertTime = Duration.zero
@@ -51,7 +51,7 @@ public final class DeepSeekNetwork: SequenceNetwork {
     /// Joins a model and a cache.
     ///
     /// - Parameter endTokens: Tokens that end a text; the configuration's unless said otherwise.
-    public init(model: Model, cache: LatentCache, endTokens: [Int]? = nil) {
+    public init(model: Model, cache: BlockCache, endTokens: [Int]? = nil) {
         self.model = model
         self.cache = cache
         self.endTokens = endTokens ?? model.configuration.endTokens

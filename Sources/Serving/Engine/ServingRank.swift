@@ -56,7 +56,7 @@ public final class ServingRank {
         grammars = configuration.grammars
         let checkpoint = try Checkpoint(directory: configuration.directory)
         let shape = try ModelConfiguration.load(directory: configuration.directory)
-        let compute = try configuration.compute ?? checkpoint.defaultCompute()
+        let compute = try configuration.compute ?? checkpoint.defaultCompute(of: shape)
         options = configuration.modelOptions(of: shape, compute: compute)
         let barrier = try StepBarrier(fabric: fabric, limit: configuration.stepLimit)
         let map = try shape.expertMap(rankCount: fabric.rankCount)
@@ -69,7 +69,7 @@ public final class ServingRank {
         weightByteCount = model.weightByteCount
         network = DeepSeekNetwork(
             model: model,
-            cache: LatentCache(
+            cache: BlockCache(
                 configuration: shape,
                 format: configuration.cacheFormat ?? (compute == .float32 ? .float32 : .bfloat16),
                 blockCount: configuration.blockCount, blockTokens: configuration.blockTokens))

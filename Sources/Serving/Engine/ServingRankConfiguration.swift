@@ -11,11 +11,11 @@ public struct ServingRankConfiguration: Sendable {
     /// How activations enter matrix products; nil follows the checkpoint.
     public var compute: Compute?
     /// How latents are stored; nil follows the compute mode.
-    public var cacheFormat: LatentStore.Format?
+    public var cacheFormat: EntryFormat?
     /// Tokens whose latents fit the cache.
     public var cacheTokens = 32_768
     /// Positions of a block.
-    public var blockTokens = LatentCache.defaultBlockTokens
+    public var blockTokens = BlockCache.defaultBlockTokens
     /// The most positions of a text; nil takes the model's.
     public var contextTokens: Int?
     /// Compute threads.

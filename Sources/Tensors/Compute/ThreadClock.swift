@@ -1,6 +1,6 @@
 import Glibc
 
-/// Processor time of the calling thread: what it computed, whoever else wanted the core meanwhile.
+/// Processor time of the calling thread: what it computed, whatever else ran on its core.
 public enum ThreadClock {
     /// Seconds since the thread began; only differences mean something.
     public static var seconds: Double {

@@ -45,7 +45,7 @@ internal import CKernels
 
     /// Where a pool's time went: seconds of the thread that calls, waiting for the others included.
     public struct Times: Sendable {
-        /// Inside `linear`, `groupedLinear` and `expertLayer`: everything they do.
+        /// Inside `linear` and `expertLayer`: everything they do.
         public let productSeconds: Double
         /// Floating-point operations of those products; a multiply-add counts two.
         public let productOperations: Double
@@ -53,7 +53,7 @@ internal import CKernels
         public let attentionSeconds: Double
     }
 
-    /// Runs `body` and tells where its time went. Not inside another `keepingTimes`.
+    /// Runs `body` and measures where its time went. Not inside another `keepingTimes`.
     public func keepingTimes(_ body: () throws -> Void) rethrows -> Times {
         unsafe ck_pool_keep_times(handle, true)
         defer { unsafe ck_pool_keep_times(handle, false) }

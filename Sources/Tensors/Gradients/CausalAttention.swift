@@ -30,7 +30,7 @@ public struct CausalAttention: Sendable {
     }
 
     /// What forward read and made, which backward needs again.
-    public struct Pass {
+    public struct Operands {
         /// `[tokens, heads * (nope + rope)]`, rotated.
         public let q: Tensor
         /// `[tokens, heads * (nope + value)]`: each head's key part, then its value.
@@ -52,39 +52,41 @@ public struct CausalAttention: Sendable {
         }
     }
 
-    private func check(_ pass: Pass) {
+    private func check(_ operands: Operands) {
         precondition(
-            pass.q.columns == heads * (nope + rope) && pass.kv.columns == heads * (nope + value)
-                && pass.shared.columns >= rope && pass.out.columns == heads * value
-                && pass.logSums.columns == heads && pass.q.rows % sequence == 0,
-            "attention over \(pass.q.rows)x\(pass.q.columns)")
-        for tensor in [pass.kv, pass.shared, pass.out, pass.logSums] {
-            precondition(tensor.rows == pass.q.rows, "\(tensor.rows) of \(pass.q.rows) rows")
+            operands.q.columns == heads * (nope + rope)
+                && operands.kv.columns == heads * (nope + value)
+                && operands.shared.columns >= rope && operands.out.columns == heads * value
+                && operands.logSums.columns == heads && operands.q.rows % sequence == 0,
+            "attention over \(operands.q.rows)x\(operands.q.columns)")
+        for tensor in [operands.kv, operands.shared, operands.out, operands.logSums] {
+            precondition(
+                tensor.rows == operands.q.rows, "\(tensor.rows) of \(operands.q.rows) rows")
         }
     }
 
-    private func job(_ pass: Pass) -> ck_causal_attention {
-        check(pass)
+    private func job(_ operands: Operands) -> ck_causal_attention {
+        check(operands)
         var job = unsafe ck_causal_attention()
-        unsafe job.tokens = Int32(pass.q.rows)
+        unsafe job.tokens = Int32(operands.q.rows)
         unsafe job.sequence = Int32(sequence)
         unsafe job.heads = Int32(heads)
         unsafe job.nope = Int32(nope)
         unsafe job.rope = Int32(rope)
         unsafe job.value = Int32(value)
         unsafe job.scale = scale
-        unsafe job.q = UnsafePointer(pass.q.base)
-        unsafe job.kv = UnsafePointer(pass.kv.base)
-        unsafe job.k_rope = UnsafePointer(pass.shared.base + pass.shared.columns - rope)
-        unsafe job.k_rope_stride = pass.shared.columns
-        unsafe job.out = pass.out.base
-        unsafe job.lse = pass.logSums.base
+        unsafe job.q = UnsafePointer(operands.q.base)
+        unsafe job.kv = UnsafePointer(operands.kv.base)
+        unsafe job.k_rope = UnsafePointer(operands.shared.base + operands.shared.columns - rope)
+        unsafe job.k_rope_stride = operands.shared.columns
+        unsafe job.out = operands.out.base
+        unsafe job.lse = operands.logSums.base
         return unsafe job
     }
 
     /// Fills `out` and `logSums`.
-    public func forward(_ pass: Pass, pool: ThreadPool) {
-        var job = unsafe job(pass)
+    public func forward(_ operands: Operands, pool: ThreadPool) {
+        var job = unsafe job(operands)
         unsafe ck_attention_forward(&job, pool.handle)
     }
 
@@ -94,13 +96,14 @@ public struct CausalAttention: Sendable {
     ///   - gradient: Of `out`.
     ///   - perHead: `[tokens, heads * rope]`; the shared key's gradient is the sum over heads.
     public func backward(
-        _ pass: Pass, gradient: Tensor, q: Tensor, kv: Tensor, perHead: Tensor, pool: ThreadPool
+        _ operands: Operands, gradient: Tensor, q: Tensor, kv: Tensor, perHead: Tensor,
+        pool: ThreadPool
     ) {
         precondition(
-            gradient.count == pass.out.count && q.count == pass.q.count
-                && kv.count == pass.kv.count && perHead.count == pass.q.rows * heads * rope,
-            "gradients of attention over \(pass.q.rows) tokens")
-        var job = unsafe job(pass)
+            gradient.count == operands.out.count && q.count == operands.q.count
+                && kv.count == operands.kv.count && perHead.count == operands.q.rows * heads * rope,
+            "gradients of attention over \(operands.q.rows) tokens")
+        var job = unsafe job(operands)
         unsafe job.d_out = UnsafePointer(gradient.base)
         unsafe job.d_q = q.base
         unsafe job.d_kv = kv.base

@@ -1,7 +1,7 @@
 import Glibc
 
-/// A new file that is written from front to back and reports what the system says.
-@safe public final class FileSink {
+/// A new file that is written from front to back, or in places, and reports what the system says.
+@safe public final class FileSink: Sendable {
     /// As given.
     public let path: String
     private let descriptor: Int32
@@ -17,11 +17,28 @@ import Glibc
 
     /// Appends all bytes, or throws: a full disk is an error here, not a short file later.
     public func append(_ bytes: RawSpan) throws(FileError) {
-        let code: Int32 = unsafe bytes.withUnsafeBytes { bytes in
+        let code = unsafe Self.writeAll(bytes) { from, count, _ in
+            unsafe Glibc.write(descriptor, from, count)
+        }
+        guard code == 0 else { throw FileError(call: "write", path: path, code: code) }
+    }
+
+    /// Writes all bytes at a place, or throws. Threads may write different places at once.
+    public func write(_ bytes: RawSpan, at offset: Int) throws(FileError) {
+        let code = unsafe Self.writeAll(bytes) { from, count, done in
+            unsafe pwrite(descriptor, from, count, offset + done)
+        }
+        guard code == 0 else { throw FileError(call: "pwrite", path: path, code: code) }
+    }
+
+    /// Calls `write` until it has taken all bytes; returns the system's error number or 0.
+    private static func writeAll(
+        _ bytes: RawSpan, _ write: (UnsafeRawPointer, Int, Int) -> Int
+    ) -> Int32 {
+        unsafe bytes.withUnsafeBytes { bytes in
             var done = 0
             while done < bytes.count {
-                let count = unsafe Glibc.write(
-                    descriptor, bytes.baseAddress! + done, bytes.count - done)
+                let count = unsafe write(bytes.baseAddress! + done, bytes.count - done, done)
                 if count < 0 {
                     if errno == EINTR { continue }
                     return errno
@@ -30,7 +47,6 @@ import Glibc
             }
             return 0
         }
-        guard code == 0 else { throw FileError(call: "write", path: path, code: code) }
     }
 
     /// Appends the bytes of values, in the order of this machine (little-endian wherever we run).
@@ -38,22 +54,19 @@ import Glibc
         try unsafe append(values.span.bytes)
     }
 
-    /// Appends all values of a tensor.
-    public func append(_ tensor: Tensor) throws(FileError) { try append(tensor.bytes) }
-
-    /// Appends all values of a tensor, rounded to bf16.
-    public func append(bfloat16 tensor: Tensor) throws(FileError) {
-        var bytes = [UInt8](repeating: 0, count: tensor.count * 2)
-        var span = bytes.mutableSpan
-        var raw = unsafe span.mutableBytes
-        Quantisation.toBFloat16(tensor.span, into: &raw)
-        try append(bytes)
-    }
-
     /// Gives the file a name, whatever had it before; one of both is always there.
     public func publish(as name: String) throws(FileError) {
         guard unsafe rename(path, name) == 0 else {
             throw FileError(call: "rename", path: name, code: errno)
+        }
+    }
+
+    /// Throws what the system says of earlier writes only when a file is closed, as network file
+    /// systems do.
+    public func flush() throws(FileError) {
+        let other = dup(descriptor)
+        guard other >= 0, close(other) == 0 else {
+            throw FileError(call: "close", path: path, code: errno)
         }
     }
 

@@ -65,7 +65,7 @@
         return UnsafeRawPointer(mapped)
     }
 
-    /// Lends the bytes of a range, which must lie inside the file.
+    /// Gives the bytes of a range, which must lie inside the file, to `body`.
     public func withBytes<Result>(
         _ range: Range<Int>, _ body: (RawSpan) throws -> Result
     ) rethrows -> Result {

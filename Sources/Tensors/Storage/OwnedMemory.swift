@@ -1,8 +1,8 @@
 internal import CKernels
 
-/// Memory in huge pages that nobody has touched, given back with its last holder.
+/// Fresh memory in huge pages, given back with its last holder.
 @safe final class OwnedMemory: @unchecked Sendable {
-    // Safe because: whoever hands out parts of it says which thread writes which.
+    // Safe because: the caller that hands out parts of it says which thread writes which.
     let base: UnsafeMutableRawPointer
     private let byteCount: Int
 

@@ -5,8 +5,9 @@ internal import CKernels
 /// The memory is aligned to 64 bytes and begins as zeros. A tensor is a window on memory that its
 /// views share, so a buffer made once for the largest batch serves every smaller one.
 @safe public final class Tensor: @unchecked Sendable {
-    // Safe because: the memory lives as long as `owner`, its size never changes, and whoever hands
-    // a tensor to another thread also orders their reads and writes (a join, a signal, a lock).
+    // Safe because: the memory lives as long as `owner`, its size never changes, and a caller
+    // that gives a tensor to another thread also orders their reads and writes (a join, a signal,
+    // a lock).
     private let owner: TensorMemory
     let base: UnsafeMutablePointer<Float>
     public let rows: Int

@@ -63,7 +63,7 @@ struct CheckpointReader {
         case .float8e4m3:
             let scales = Tensor(
                 rows: (tensor.rows + 127) / 128, columns: (tensor.columns + 127) / 128)
-            try read(name + "_scale_inv", into: scales)
+            try read(name + OutputTensor.scaleSuffix, into: scales)
             file.withBytes(entry.bytes) {
                 Quantisation.fromFloat8($0, scales: scales.values, into: tensor)
             }

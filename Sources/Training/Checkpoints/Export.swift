@@ -23,10 +23,10 @@ public enum Export {
         averaged: Bool = false
     ) throws {
         let reader = try CheckpointReader(directory: checkpoint)
-        if averaged && !reader.hasAverage(of: "lm_head.weight") {
+        var model = try ModelConfiguration.load(directory: checkpoint)
+        if averaged && !reader.hasAverage(of: NetworkTensors(model).head.name) {
             throw TrainingError.checkpoint(checkpoint, fact: "has no averages (emaDecay)")
         }
-        var model = try ModelConfiguration.load(directory: checkpoint)
         let files = FileManager.default
         if let tokenizer, !files.fileExists(atPath: tokenizer + "/tokenizer.json") {
             throw TrainingError.job("--tokenizer", fact: "\(tokenizer) has no tokenizer.json")
@@ -35,21 +35,9 @@ public enum Export {
             throw TrainingError.job("--to", fact: "\(directory) is a run's checkpoint")
         }
         try OutputFolder.make(directory, key: "--to")
-        var writer = SafetensorsWriter()
-        let state = ["first.", "second.", "average."]
-        for name in reader.names where !state.contains(where: name.hasPrefix) {
-            try add(name, from: reader, to: &writer, format, averaged: averaged)
-        }
-        let prefix = "model.layers.\(model.layerCount)."
-        if model.mtpLayerCount > 0 {
-            for (copy, name) in [
-                (prefix + "embed_tokens.weight", "model.embed_tokens.weight"),
-                (prefix + "shared_head.head.weight", "lm_head.weight"),
-            ] {
-                try add(name, from: reader, to: &writer, format, as: copy, averaged: averaged)
-            }
-        }
-        try writer.write(to: directory + "/model.safetensors")
+        try writeTensors(
+            of: model, from: reader, to: directory + "/model.safetensors", format,
+            averaged: averaged)
         model.storedType = "bfloat16"
         model.quantization = format == .float8 ? Quantization() : nil
         try model.encoded().write(to: URL(filePath: directory + "/config.json"))
@@ -62,34 +50,29 @@ public enum Export {
         }
     }
 
-    private static func add(
-        _ name: String, from reader: CheckpointReader, to writer: inout SafetensorsWriter,
-        _ format: Format, as copy: String? = nil, averaged: Bool
+    /// Writes the tensors that the checkpoint holds, one after the other, and waits for the disk.
+    private static func writeTensors(
+        of model: ModelConfiguration, from reader: CheckpointReader, to path: String,
+        _ format: Format, averaged: Bool
     ) throws {
-        guard let shape = reader.shape(name) else { return }
-        let isVector = shape.count == 1
-        let tensor = Tensor(
-            rows: isVector ? 1 : shape[0],
-            columns: isVector ? shape[0] : shape.dropFirst().reduce(1, *))
-        // A gate's bias is moved, not learned, and has no average.
-        if averaged && reader.hasAverage(of: name) {
-            try reader.readAverage(of: name, into: flat(tensor, 0 ..< tensor.count))
-        } else {
-            try reader.read(name, into: tensor)
+        let tensors = NetworkTensors(model).all.filter {
+            reader.shape($0.original ?? $0.name) != nil
         }
-        let target = copy ?? name
-        if name.hasSuffix("e_score_correction_bias") {
-            writer.add(float32: tensor, as: target, isVector: true)
-        } else if format == .float8 && !isVector && isQuantised(name) {
-            writer.add(float8: tensor, as: target)
-        } else {
-            writer.add(bfloat16: tensor, as: target, isVector: isVector)
+        let file = try SafetensorsWriter(
+            path: path, tensors: tensors.flatMap { $0.stored(isFloat8: format == .float8) })
+        for tensor in tensors {
+            let source = tensor.original ?? tensor.name
+            let isVector = tensor.shape.count == 1
+            let values = Tensor(
+                rows: isVector ? 1 : tensor.shape[0], columns: tensor.shape[isVector ? 0 : 1])
+            // A gate's bias is moved, not learned, and has no average.
+            if averaged && reader.hasAverage(of: source) {
+                try reader.readAverage(of: source, into: flat(values, 0 ..< values.count))
+            } else {
+                try reader.read(source, into: values)
+            }
+            try file.write(values, to: tensor.name)
         }
-    }
-
-    /// The matrices that DeepSeek's FP8 releases quantise.
-    private static func isQuantised(_ name: String) -> Bool {
-        let kept = ["embed_tokens", "lm_head", "mlp.gate.weight", "eh_proj", "shared_head"]
-        return !kept.contains { name.contains($0) }
+        try file.finish(synchronizing: true)
     }
 }

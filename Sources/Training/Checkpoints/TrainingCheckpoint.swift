@@ -76,7 +76,7 @@ extension RankTrainer {
         var failure: (any Error)?
         do {
             try files.createDirectory(atPath: partial, withIntermediateDirectories: true)
-            try writer().write(to: partial + "/rank-\(fabric.rank.rawValue).safetensors")
+            try writeState(to: partial + "/rank-\(fabric.rank.rawValue).safetensors")
             if fabric.rank == 0 { try describe(in: partial) }
         } catch { failure = error }
         // Everyone learns whether everyone has written before anything is renamed.
@@ -139,35 +139,67 @@ extension RankTrainer {
         }
     }
 
-    private func writer() -> SafetensorsWriter {
-        var writer = SafetensorsWriter()
+    /// Writes what this rank stores of the state, and waits for the disk.
+    private func writeState(to path: String) throws {
+        let stored = storedState()
+        let file = try SafetensorsWriter(path: path, tensors: stored.map(\.tensor))
+        for item in stored { try item.write(file, item.tensor.name) }
+        try file.finish(synchronizing: true)
+    }
+
+    /// A tensor of this rank's file, and what writes it.
+    private struct StoredState {
+        let tensor: OutputTensor
+        let write: (SafetensorsWriter, String) throws -> Void
+
+        /// Values as they are; a vector is stored without its row.
+        init(_ name: String, _ values: Tensor, isVector: Bool) {
+            tensor = OutputTensor(
+                name: name, type: .float32,
+                shape: isVector ? [values.count] : [values.rows, values.columns])
+            write = { try $0.write(values, to: $1) }
+        }
+
+        /// bf16 patterns of a part of a parameter.
+        init(_ name: String, patterns: [UInt16]) {
+            tensor = OutputTensor(name: name, type: .bfloat16, shape: [patterns.count])
+            write = { try $0.write(patterns, to: $1) }
+        }
+    }
+
+    /// What this rank stores: the values that it holds first, the moments that it owns.
+    private func storedState() -> [StoredState] {
+        var stored: [StoredState] = []
         for item in sync.owned {
             let parameter = item.parameter
             if item.holders.first == fabric.rank {
-                writer.add(
-                    float32: parameter.value, as: parameter.name, isVector: parameter.isVector)
+                stored.append(
+                    StoredState(
+                        parameter.name, parameter.value, isVector: parameter.isVector))
             }
             guard !item.range.isEmpty else { continue }
             let place = "\(item.range.lowerBound).\(parameter.name)"
-            writer.add(patterns: item.moments.first, as: "first.\(place)")
-            writer.add(patterns: item.moments.second, as: "second.\(place)")
+            stored.append(StoredState("first.\(place)", patterns: item.moments.first))
+            stored.append(StoredState("second.\(place)", patterns: item.moments.second))
             if let average = item.average {
-                writer.add(float32: average, as: "average.\(place)", isVector: true)
+                stored.append(StoredState("average.\(place)", average, isVector: true))
             }
         }
         var written: Set<String> = []
         for layer in routedLayers where ownsBias(of: layer) {
-            if let bias = layer.gate.bias, written.insert(layer.gate.biasName).inserted {
-                writer.add(float32: bias, as: layer.gate.biasName, isVector: true)
+            if let bias = layer.gate.bias, let name = layer.gate.biasName,
+                written.insert(name).inserted
+            {
+                stored.append(StoredState(name, bias, isVector: true))
             }
         }
-        return writer
+        return stored
     }
 
     /// A gate's bias is stored by the rank that stores its weight.
     private func ownsBias(of layer: TrainedExperts) -> Bool {
-        let name = layer.gate.biasName.replacing("e_score_correction_bias", with: "weight")
-        return sync.owned.first { $0.parameter.name == name }?.holders.first == fabric.rank
+        sync.owned.first { $0.parameter.name == layer.gate.weight.name }?.holders.first
+            == fabric.rank
     }
 
     /// Takes up where a checkpoint of this run was left, by any number of ranks.
@@ -238,7 +270,9 @@ extension RankTrainer {
             try store.read(item.parameter.name, into: item.parameter.value)
         }
         for layer in routedLayers {
-            if let bias = layer.gate.bias { try store.read(layer.gate.biasName, into: bias) }
+            if let bias = layer.gate.bias, let name = layer.gate.biasName {
+                try store.read(name, into: bias)
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ import Encoding
 ///
 /// Every epoch shuffles the documents anew. A sequence may begin and end inside a document, and
 /// attention is not cut at their borders (DeepSeek-V3 report, §4.1).
-public final class PackedText {
+final class PackedText {
     private let file: TokenFile
     private let length: Int
     private let seed: UInt64
@@ -15,7 +15,7 @@ public final class PackedText {
     private var starts: [Int] = []
 
     /// - Throws: `TrainingError.tokenFile` if the text is shorter than one sequence.
-    public init(_ file: TokenFile, sequenceLength: Int, seed: UInt64) throws {
+    init(_ file: TokenFile, sequenceLength: Int, seed: UInt64) throws {
         guard file.tokenCount > sequenceLength else {
             throw TrainingError.job(
                 "the text",
@@ -29,10 +29,10 @@ public final class PackedText {
     }
 
     /// Sequences of one epoch.
-    public var sequencesPerEpoch: Int { (file.tokenCount - 1) / length }
+    var sequencesPerEpoch: Int { (file.tokenCount - 1) / length }
 
     /// Sequence `number` of the run, counted over epochs: its tokens and what follows each.
-    public func sequence(_ number: Int) -> MicroBatch {
+    func sequence(_ number: Int) -> MicroBatch {
         begin(epoch: number / sequencesPerEpoch)
         let start = number % sequencesPerEpoch * length
         let tokens = stream(start ..< start + length + 1)

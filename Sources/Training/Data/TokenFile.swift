@@ -1,6 +1,6 @@
 import Encoding
 import Foundation
-public import Language
+import Language
 import Tensors
 
 /// Text, tokenized once: a memory-mapped file of documents.
@@ -8,21 +8,21 @@ import Tensors
 /// Layout, little-endian 64-bit words: magic, fingerprint of the tokenizer, documents, tokens, mark
 /// of the sources; then where each document begins, one more than documents; then the tokens, 32
 /// bits each.
-public final class TokenFile: Sendable {
+final class TokenFile: Sendable {
     private static let magic: UInt64 = 0x0032_4e4b_5453_5041
     private static let headWords = 5
 
     private let file: MappedFile
     private let path: String
     /// Documents.
-    public let documentCount: Int
+    let documentCount: Int
     /// Tokens of all documents.
-    public let tokenCount: Int
+    let tokenCount: Int
     /// Of which text it was made: see `mark`.
-    public let sourceMark: UInt64
+    let sourceMark: UInt64
 
     /// Opens a file that `write` made with the same tokenizer; with any for nil.
-    public init(path: String, fingerprint: UInt64?) throws {
+    init(path: String, fingerprint: UInt64?) throws {
         self.path = path
         file = try MappedFile(path: path)
         guard file.byteCount >= 8 * Self.headWords else {
@@ -56,7 +56,7 @@ public final class TokenFile: Sendable {
     }
 
     /// Where every document begins, and the end of the last.
-    public func bounds() -> [Int] {
+    func bounds() -> [Int] {
         let start = 8 * Self.headWords
         return Self.words(file.copyBytes(start ..< start + 8 * (documentCount + 1))).map {
             Int(truncatingIfNeeded: $0)
@@ -64,7 +64,7 @@ public final class TokenFile: Sendable {
     }
 
     /// Tokens of a range.
-    public func tokens(_ range: Range<Int>) -> [Int32] {
+    func tokens(_ range: Range<Int>) -> [Int32] {
         let start = 8 * (Self.headWords + documentCount + 1)
         let bytes = file.copyBytes(start + 4 * range.lowerBound ..< start + 4 * range.upperBound)
         return stride(from: 0, to: bytes.count, by: 4).map { place in
@@ -78,7 +78,7 @@ public final class TokenFile: Sendable {
     /// Tokenizes text files (one document each) and JSONL files (one per line).
     ///
     /// - Parameter field: The key of a JSONL line's text.
-    public static func write(
+    static func write(
         sources: [String], field: String, tokenizer: Tokenizer, fingerprint: UInt64, to path: String
     ) throws {
         var tokens: [UInt8] = []
@@ -134,7 +134,7 @@ public final class TokenFile: Sendable {
 
     /// A number that tells apart which files a text is read from, as they are now, and under which
     /// key.
-    public static func mark(sources: [String], field: String) -> UInt64 {
+    static func mark(sources: [String], field: String) -> UInt64 {
         let words = sources.map { path in
             let found = try? FileManager.default.attributesOfItem(atPath: path)
             let date = (found?[.modificationDate] as? Date)?.timeIntervalSince1970 ?? 0
@@ -144,7 +144,7 @@ public final class TokenFile: Sendable {
     }
 
     /// Looks whether documents follow each other and every token is one of a vocabulary.
-    public func check(vocabularySize: Int) throws {
+    func check(vocabularySize: Int) throws {
         let bounds = bounds()
         let isInOrder = bounds.indices.dropFirst().allSatisfy { bounds[$0 - 1] < bounds[$0] }
         guard isInOrder, bounds.first == 0, bounds.last == tokenCount else {
@@ -160,7 +160,7 @@ public final class TokenFile: Sendable {
     }
 
     /// A number that tells tokenizers apart: a hash of `tokenizer.json`.
-    public static func fingerprint(tokenizer directory: String) throws -> UInt64 {
+    static func fingerprint(tokenizer directory: String) throws -> UInt64 {
         let path = directory + "/tokenizer.json"
         guard let data = FileManager.default.contents(atPath: path) else {
             throw TrainingError.tokenFile(path, fact: "is missing")

@@ -1,20 +1,20 @@
 import Foundation
 
 /// Warm-up, constant, then a cosine down to a floor (DeepSeek-V3 report, §4.2).
-public struct LearningRate: Codable, Hashable, Sendable {
+struct LearningRate: Codable, Hashable, Sendable {
     /// The rate after warm-up.
-    public var peak: Double
+    var peak: Double
     /// The rate at the end.
-    public var floor: Double
+    var floor: Double
     /// Steps of the linear rise from 0.
-    public var warmUpSteps: Int
+    var warmUpSteps: Int
     /// Steps at the peak after warm-up.
-    public var constantSteps: Int
+    var constantSteps: Int
     /// The last step of the cosine.
-    public var totalSteps: Int
+    var totalSteps: Int
 
     /// States a schedule.
-    public init(
+    init(
         peak: Double, floor: Double, warmUpSteps: Int, constantSteps: Int = 0, totalSteps: Int
     ) {
         self.peak = peak
@@ -25,7 +25,7 @@ public struct LearningRate: Codable, Hashable, Sendable {
     }
 
     /// The rate of a step, counted from 1.
-    public func rate(step: Int) -> Double {
+    func rate(step: Int) -> Double {
         if step <= warmUpSteps { return peak * Double(step) / Double(max(warmUpSteps, 1)) }
         let begin = warmUpSteps + constantSteps
         if step <= begin { return peak }

@@ -1,27 +1,27 @@
 /// What changes the weights after each step.
-public struct OptimizerOptions: Codable, Hashable, Sendable {
+struct OptimizerOptions: Codable, Hashable, Sendable {
     /// The rate over the run.
-    public var rate: LearningRate
+    var rate: LearningRate
     /// Decay of the first moment.
-    public var beta1: Float = 0.9
+    var beta1: Float = 0.9
     /// Decay of the second moment.
-    public var beta2: Float = 0.95
+    var beta2: Float = 0.95
     /// Keeps AdamW's quotient finite.
-    public var epsilon: Float = 1e-8
+    var epsilon: Float = 1e-8
     /// Weight decay of matrices; vectors have none.
-    public var decay: Float = 0.1
+    var decay: Float = 0.1
     /// Largest gradient norm.
-    public var clip: Double = 1
+    var clip: Double = 1
     /// Step of the balance bias (gamma).
-    public var biasStep: Float = 0.001
+    var biasStep: Float = 0.001
     /// Steps after which the balance bias stays as it is (report, §4.2: the last 500 of 14,800
     /// billion tokens); nil for none.
-    public var biasSteps: Int?
+    var biasSteps: Int?
     /// Weight of the sequence-wise balance loss (alpha).
-    public var balanceWeight: Float = 0.0001
+    var balanceWeight: Float = 0.0001
     /// Weight of the MTP loss (lambda).
-    public var mtpWeight: Float = 0.3
+    var mtpWeight: Float = 0.3
 
     /// The report's values with the given rate.
-    public init(rate: LearningRate) { self.rate = rate }
+    init(rate: LearningRate) { self.rate = rate }
 }

@@ -39,7 +39,7 @@ public struct ParallelShape: Codable, Hashable, Sendable {
     }
 
     /// Which part of the batch a rank works on.
-    public func dataRank(of rank: Rank) -> Int { rank.rawValue / pipelineRanks }
+    func dataRank(of rank: Rank) -> Int { rank.rawValue / pipelineRanks }
 
     /// Checks the sizes against the schedule and the model, before any work.
     public func validate(for model: ModelConfiguration) throws {

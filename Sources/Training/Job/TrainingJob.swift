@@ -16,7 +16,7 @@ public struct TrainingJob: Codable, Sendable {
     /// list may be empty where there is a teacher.
     public var train: [String] = []
     /// Text and JSONL files to validate on.
-    public var validation: [String] = []
+    var validation: [String] = []
     /// The key of a JSONL line's text.
     public var textField = "text"
     /// The folder for checkpoints, metrics and pictures. Without it, the run writes to
@@ -43,7 +43,7 @@ public struct TrainingJob: Codable, Sendable {
     /// - Unit: ranks
     public var dataRanks = 1
     /// Whether data ranks hold different experts and exchange tokens.
-    public var shareExperts = true
+    var shareExperts = true
     /// Threads of a rank.
     /// - Unit: threads
     public var threads = 1
@@ -52,55 +52,55 @@ public struct TrainingJob: Codable, Sendable {
     /// Seed of the first weights and of the order of texts.
     public var seed: UInt64 = 0
     /// Peak learning rate.
-    public var learningRate = 1e-3
+    var learningRate = 1e-3
     /// The learning rate at the end of the cosine. Without it, a twentieth of the peak.
-    public var finalLearningRate: Double?
+    var finalLearningRate: Double?
     /// Steps in which the learning rate rises from 0 to its peak.
     /// - Unit: steps
-    public var warmUpSteps = 100
+    var warmUpSteps = 100
     /// Steps at the peak before the cosine begins.
     /// - Unit: steps
-    public var constantSteps = 0
+    var constantSteps = 0
     /// Weight decay of matrices; vectors have none.
-    public var weightDecay: Float = 0.1
+    var weightDecay: Float = 0.1
     /// Largest norm of the gradient; a larger gradient is scaled down to it.
-    public var clip = 1.0
+    var clip = 1.0
     /// Step of the gates' balance bias (gamma of the report, section 2.1.2).
-    public var biasStep: Float = 0.001
+    var biasStep: Float = 0.001
     /// Steps after which the balance bias stays as it is. Without it, the bias moves to the end.
     /// - Unit: steps
-    public var biasSteps: Int?
+    var biasSteps: Int?
     /// Weight of the balance loss (alpha of the report).
     public var balanceWeight: Float = 1e-4
     /// Weight of the MTP loss (lambda of the report).
-    public var mtpWeight: Float = 0.3
+    var mtpWeight: Float = 0.3
     /// Standard deviation of the first weights.
-    public var startDeviation = 0.02
+    var startDeviation = 0.02
     /// Steps between two checkpoints.
     /// - Unit: steps
-    public var checkpointEvery = 200
+    var checkpointEvery = 200
     /// Checkpoints that are kept.
     /// - Unit: checkpoints
-    public var keepCheckpoints = 2
+    var keepCheckpoints = 2
     /// Steps between two validations.
     /// - Unit: steps
-    public var validateEvery = 200
+    var validateEvery = 200
     /// Longest part of a document that is validated.
     /// - Unit: tokens
-    public var validationLength = 512
+    var validationLength = 512
     /// Documents that are validated.
     /// - Unit: documents
-    public var validationDocuments = 64
+    var validationDocuments = 64
     /// Fine-tuning: a `step-N` folder, or the folder of a published model, whose weights the run
     /// begins with.
-    public var startFrom: String?
+    var startFrom: String?
     /// Sequences of a micro-batch in the first step, for a batch that grows. Without it, the batch
     /// has its full size from the start.
     /// - Unit: sequences
-    public var firstSequences: Int?
+    var firstSequences: Int?
     /// Steps over which the batch grows evenly to its full size.
     /// - Unit: steps
-    public var rampSteps = 0
+    var rampSteps = 0
     /// Decay of an exponential moving average of the weights, as 0.999, which `apus train export
     /// --ema` writes. Without it, the run keeps no average.
     public var emaDecay: Float?
@@ -108,7 +108,7 @@ public struct TrainingJob: Codable, Sendable {
     public var transport = "auto"
     /// Whether a step whose loss or gradient is not finite is left out, with a line that says so,
     /// instead of ending the run.
-    public var skipBadSteps = false
+    var skipBadSteps = false
     /// A model whose answers are recorded in `teacher.jsonl` of the output folder, and learned.
     public var teacher: Teacher?
 
@@ -139,8 +139,11 @@ extension TrainingJob {
         return try ModelConfiguration.parse(data, file: model)
     }
 
+    /// How the ranks share the work.
+    public func shape() throws -> ParallelShape { try options().shape }
+
     /// The run that the job asks for.
-    public func options() throws -> TrainingOptions {
+    func options() throws -> TrainingOptions {
         var optimizer = OptimizerOptions(
             rate: LearningRate(
                 peak: learningRate, floor: finalLearningRate ?? learningRate / 20,

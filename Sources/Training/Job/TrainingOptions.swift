@@ -1,30 +1,30 @@
-public import Models
+import Models
 
 /// What one rank needs to know of a training run.
-public struct TrainingOptions: Sendable {
+struct TrainingOptions: Sendable {
     /// The model.
-    public var model: ModelConfiguration
+    var model: ModelConfiguration
     /// How ranks share it.
-    public var shape: ParallelShape
+    var shape: ParallelShape
     /// Tokens of a sequence.
-    public var sequenceLength: Int
+    var sequenceLength: Int
     /// Sequences of a micro-batch.
-    public var sequences: Int
+    var sequences: Int
     /// Threads of a rank.
-    public var threads: Int
+    var threads: Int
     /// Numbers of the linear layers.
-    public var precision: TrainingPrecision
+    var precision: TrainingPrecision
     /// What changes the weights.
-    public var optimizer: OptimizerOptions
+    var optimizer: OptimizerOptions
     /// Deviation of the first weights.
-    public var startDeviation: Double
+    var startDeviation: Double
     /// Seed of the first weights and of the order of data.
-    public var seed: UInt64
+    var seed: UInt64
     /// Whether a step without finite gradients is left out instead of stopping the run.
-    public var skipsBadSteps: Bool
+    var skipsBadSteps: Bool
 
     /// States a run; the defaults are a small single-process one.
-    public init(
+    init(
         model: ModelConfiguration, shape: ParallelShape = ParallelShape(), sequenceLength: Int,
         sequences: Int = 1, threads: Int = 1, precision: TrainingPrecision = .float32,
         optimizer: OptimizerOptions, startDeviation: Double = 0.02, seed: UInt64 = 0,
@@ -44,25 +44,25 @@ public struct TrainingOptions: Sendable {
     }
 
     /// How a micro-batch grows to its full size.
-    public var ramp: BatchRamp
+    var ramp: BatchRamp
     /// Decay of the weights' exponential moving average; nil keeps none.
-    public var averageDecay: Float?
+    var averageDecay: Float?
     /// How long a rank waits for another before it gives up, naming it.
-    public var waitLimit: Duration = .seconds(60)
+    var waitLimit: Duration = .seconds(60)
 
     /// Longest document of a validation.
-    public var validationLength = 512
+    var validationLength = 512
 
     /// Rows of the largest micro-batch, of training or validation.
     var maximumRows: Int { max(sequences * sequenceLength, validationLength) }
 
     /// Tokens of one step over all ranks, once the batch has its full size.
-    public var tokensPerStep: Int {
+    var tokensPerStep: Int {
         shape.dataRanks * shape.microBatches * sequences * sequenceLength
     }
 
     /// Tokens of a step, counted from 0, over all ranks.
-    public func tokens(step: Int) -> Int {
+    func tokens(step: Int) -> Int {
         shape.dataRanks * shape.microBatches * ramp.sequences(step: step) * sequenceLength
     }
 

@@ -1,42 +1,42 @@
 import Foundation
-public import Pipeline
+import Pipeline
 
 /// What a profile found, as `profile.json` keeps it and people read it; times in seconds.
-public struct ProfileReport: Codable, Sendable {
+struct ProfileReport: Codable, Sendable {
     /// One rank under one schedule.
-    public struct RankReport: Codable, Sendable {
+    struct RankReport: Codable, Sendable {
         /// Its number among all ranks.
-        public var rank: Int
+        var rank: Int
         /// Mean time per step in which it computes nothing.
-        public var bubble: Double
+        var bubble: Double
         /// The same in the simulation that was fed with the measured step times.
-        public var simulatedBubble: Double
+        var simulatedBubble: Double
         /// Travel of the all-to-all of the overlapped pairs when they are run without overlap.
-        public var allToAll: Double?
+        var allToAll: Double?
         /// Waits for the all-to-all of the same pairs with overlap.
-        public var exposed: Double?
+        var exposed: Double?
 
         /// What overlap hides of the all-to-all in the steady state.
-        public var hiddenShare: Double? {
+        var hiddenShare: Double? {
             guard let allToAll, let exposed, allToAll > 0 else { return nil }
             return 1 - exposed / allToAll
         }
     }
 
     /// One schedule.
-    public struct ScheduleReport: Codable, Sendable {
+    struct ScheduleReport: Codable, Sendable {
         /// Which.
-        public var schedule: ScheduleKind
+        var schedule: ScheduleKind
         /// Mean time from the first to the last computation of any rank.
-        public var makespan: Double
+        var makespan: Double
         /// The same in the simulation that was fed with the measured step times.
-        public var simulatedMakespan: Double
+        var simulatedMakespan: Double
         /// Overlapped pairs of a rank, at most.
-        public var pairs: Int
+        var pairs: Int
         /// The all-to-all without overlap over the computation of the same steps.
-        public var travelRatio: Double?
+        var travelRatio: Double?
         /// Every rank, in order.
-        public var ranks: [RankReport]
+        var ranks: [RankReport]
 
         var bubble: Double { ranks.reduce(0) { $0 + $1.bubble } / Double(max(ranks.count, 1)) }
         var simulatedBubble: Double {
@@ -45,13 +45,13 @@ public struct ProfileReport: Codable, Sendable {
     }
 
     /// Whether computation was sleep of its measured processor time.
-    public var sleeps: Bool
+    var sleeps: Bool
     /// Whether every expert got as many tokens, whatever the gates said.
-    public var routesEvenly: Bool
+    var routesEvenly: Bool
     /// Measured steps.
-    public var steps: Int
+    var steps: Int
     /// The job's schedule, then the one it is set against.
-    public var schedules: [ScheduleReport]
+    var schedules: [ScheduleReport]
 
     func encoded() throws -> Data {
         let encoder = JSONEncoder()
@@ -60,7 +60,7 @@ public struct ProfileReport: Codable, Sendable {
     }
 
     /// The report as people read it.
-    public var lines: [String] {
+    var lines: [String] {
         var lines = [
             "profile of \(steps) steps"
                 + (routesEvenly ? "; every expert gets as many tokens" : "")

@@ -1,19 +1,19 @@
 import Topology
-public import Transport
+import Transport
 
 /// The fabrics of one rank of a run.
-public struct TrainingFabrics: Sendable {
+struct TrainingFabrics: Sendable {
     /// All ranks.
-    public let fabric: any Fabric
+    let fabric: any Fabric
     /// The ranks that share this rank's experts, if any do.
-    public let experts: (any Fabric)?
+    let experts: (any Fabric)?
 }
 
 extension ParallelShape {
     /// Runs all ranks as threads of this process, and returns when all have ended.
     ///
     /// - Throws: The error of the lowest rank whose `body` threw.
-    public func runInThreads(
+    func runInThreads(
         _ body: @escaping @Sendable (TrainingFabrics) throws -> Void
     ) throws {
         let fabrics = try Self.loopback(rankCount)

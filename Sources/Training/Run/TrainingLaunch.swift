@@ -27,4 +27,11 @@ public struct TrainingLaunch: Codable, Hashable, Sendable {
                 .run(fabric: fabric, experts: experts)
         }
     }
+
+    /// Runs all ranks of the job as threads of this process.
+    public func runInThreads(_ job: TrainingJob, observer: TrainingObserver) throws {
+        try job.shape().runInThreads { place in
+            try run(job, observer: observer, fabric: place.fabric, experts: place.experts)
+        }
+    }
 }

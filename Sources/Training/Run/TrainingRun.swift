@@ -4,23 +4,23 @@ import Models
 import Pipeline
 import Tensors
 import Topology
-public import Transport
+import Transport
 
 /// A job, run by one of its ranks from the first or the last saved step to the end.
-public struct TrainingRun {
+struct TrainingRun {
     private let job: TrainingJob
     private let resumes: Bool
     private let observer: TrainingObserver
 
     /// - Parameter resumes: Whether to go on from the newest checkpoint in the output folder.
-    public init(_ job: TrainingJob, resumes: Bool, observer: TrainingObserver) {
+    init(_ job: TrainingJob, resumes: Bool, observer: TrainingObserver) {
         self.job = job
         self.resumes = resumes
         self.observer = observer
     }
 
     /// Trains. Collective over the fabric's ranks.
-    public func run(fabric: any Fabric, experts: (any Fabric)?) throws {
+    func run(fabric: any Fabric, experts: (any Fabric)?) throws {
         let options = try job.options()
         let isFirst = fabric.rank == 0
         let lock = isFirst ? try OutputFolder.take(job.output) : nil

@@ -4,13 +4,13 @@ import Topology
 import Transport
 
 /// What a rank's all-to-all took.
-public struct ExchangeTimes: Codable, Hashable, Sendable {
+struct ExchangeTimes: Codable, Hashable, Sendable {
     /// Seconds from the start of each dispatch and combine until the rank had everything.
-    public var total = 0.0
+    var total = 0.0
     /// Seconds of them in which the rank only waited.
-    public var exposed = 0.0
+    var exposed = 0.0
     /// The part that computation hid; 0 where there was none.
-    public var hiddenShare: Double { total > 0 ? max(0, 1 - exposed / total) : 0 }
+    var hiddenShare: Double { total > 0 ? max(0, 1 - exposed / total) : 0 }
 }
 
 extension RankTrainer {
@@ -20,7 +20,7 @@ extension RankTrainer {
     }
 
     /// What the all-to-all of the last step took.
-    public var exchangeTimes: ExchangeTimes {
+    var exchangeTimes: ExchangeTimes {
         records.reduce(into: ExchangeTimes()) { times, record in
             times.total += record.wireTime / .seconds(1)
             times.exposed += record.exposedTime / .seconds(1)
@@ -34,7 +34,7 @@ extension RankTrainer {
             _ kind: TimelineEntry.Kind, _ label: String, _ start: UInt64, _ end: UInt64
         ) -> TimelineEntry {
             TimelineEntry(
-                rank: own, lane: .communication, kind: kind, label: label,
+                rank: own, lane: TimelineEntry.Lane.communication, kind: kind, label: label,
                 start: Double(start) / 1e9, end: Double(end) / 1e9)
         }
         let work = entries.map { entry in

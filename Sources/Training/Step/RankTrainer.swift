@@ -1,19 +1,19 @@
-public import Collectives
+import Collectives
 import Foundation
-public import Models
-public import Pipeline
+import Models
+import Pipeline
 import Tensors
 import Topology
-public import Transport
+import Transport
 
 /// Trains one rank's part of a model.
-public final class RankTrainer {
+final class RankTrainer {
     /// What was asked for.
-    public let options: TrainingOptions
+    let options: TrainingOptions
     /// Steps done.
-    public internal(set) var step = 0
+    var step = 0
     /// What this rank did in the last step, and when.
-    public internal(set) var entries: [TimelineEntry] = []
+    var entries: [TimelineEntry] = []
     /// When the last step began, on the fabric's clock.
     var stepBegan: UInt64 = 0
     let fabric: any Fabric
@@ -24,11 +24,11 @@ public final class RankTrainer {
     private var balance: LoadBalance
 
     /// The stages of this rank and their micro-batches.
-    public var worker: StageWorker { assembly.worker }
+    var worker: StageWorker { assembly.worker }
     /// The schedule of a step.
-    public var schedule: Schedule { assembly.schedule }
+    var schedule: Schedule { assembly.schedule }
     /// The all-to-all of this rank, if experts are shared.
-    public var groups: [ExpertParallelGroup] { assembly.groups }
+    var groups: [ExpertParallelGroup] { assembly.groups }
     var context: TrainingContext { assembly.context }
     /// Tokens of the last step that chose each expert, `[layers, experts]`, over all ranks.
     var loads: [Float] { balance.loads }
@@ -39,8 +39,7 @@ public final class RankTrainer {
     ///   - fabric: All ranks of the run.
     ///   - experts: The ranks that share this rank's experts, in the order of data ranks; nil if
     ///     they do not.
-    public init(_ options: TrainingOptions, fabric: any Fabric, experts: (any Fabric)? = nil) throws
-    {
+    init(_ options: TrainingOptions, fabric: any Fabric, experts: (any Fabric)? = nil) throws {
         try options.shape.validate(for: options.model)
         Tensor.recycleMemory()
         self.options = options
@@ -57,7 +56,7 @@ public final class RankTrainer {
     }
 
     /// Every trained value that this rank holds, by name.
-    public var parameters: [Parameter] { sync.owned.map(\.parameter) }
+    var parameters: [Parameter] { sync.owned.map(\.parameter) }
 
     /// The routed layers of this rank.
     var routedLayers: [TrainedExperts] { balance.layers }
@@ -77,7 +76,7 @@ extension RankTrainer {
     /// Runs one step: forwards, backwards, and the update.
     ///
     /// - Parameter microBatches: This data rank's, the same on all ranks of its pipeline.
-    public func run(_ microBatches: [MicroBatch]) throws -> StepReport {
+    func run(_ microBatches: [MicroBatch]) throws -> StepReport {
         let report = try gradients(microBatches)
         return try update(report)
     }
@@ -148,7 +147,7 @@ extension RankTrainer {
     /// The mean losses over documents, one micro-batch each. Collective.
     ///
     /// - Parameter documents: This data rank's, padded to one length; as many on every data rank.
-    public func validate(_ documents: [MicroBatch]) throws -> (loss: Double, mtpLoss: Double) {
+    func validate(_ documents: [MicroBatch]) throws -> (loss: Double, mtpLoss: Double) {
         guard let length = documents.first?.tokens.count else { return (0, 0) }
         let forward = schedule.forwardOnly(microBatches: documents.count)
         context.use(sequenceLength: length)

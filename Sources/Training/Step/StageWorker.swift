@@ -1,18 +1,18 @@
-public import Collectives
-public import Models
-public import Pipeline
-public import Tensors
+import Collectives
+import Models
+import Pipeline
+import Tensors
 
 /// The stages of one rank, as the executor calls them.
-public final class StageWorker: CellWorker {
+final class StageWorker: CellWorker {
     /// By number, those that this rank holds.
-    public let stages: [StageID: TrainedStage]
+    let stages: [StageID: TrainedStage]
     private let context: TrainingContext
     private let groups: [ExpertParallelGroup]
     private var microBatches: [MicroBatch] = []
     private var scale = LossScale(main: 1, mtp: 1, balance: 1)
     /// What runs forward and backward through a stage, by cell, until it is released.
-    private var running: [Cell: StagePass] = [:]
+    private var running: [Cell: StageMicroBatch] = [:]
 
     /// Which half of `count` micro-batches one belongs to. DualPipe sends each half another way.
     static func slice(of microBatch: MicroBatchID, count: Int) -> Int {
@@ -20,15 +20,15 @@ public final class StageWorker: CellWorker {
     }
 
     /// The losses of the micro-batches that ran through the last stage here.
-    public private(set) var losses = LossSums()
+    private(set) var losses = LossSums()
     /// By micro-batch, the first layer here whose output was not finite; the number of layers where
     /// only the loss was not.
-    public private(set) var notFiniteLayers: [Int: Int] = [:]
+    private(set) var notFiniteLayers: [Int: Int] = [:]
 
     /// Serves the stages that this rank holds.
     ///
     /// - Parameter groups: The all-to-all of their experts.
-    public init(
+    init(
         stages: [StageID: TrainedStage], context: TrainingContext,
         groups: [ExpertParallelGroup] = []
     ) {
@@ -38,16 +38,16 @@ public final class StageWorker: CellWorker {
     }
 
     /// Lets other ranks' tokens go on that wait here.
-    public func advance() throws { for group in groups { try group.advance() } }
+    func advance() throws { for group in groups { try group.advance() } }
 
     /// Whether an exchange of the forward under way has not arrived.
-    public var forwardTravels: Bool { groups.first?.isTravelling ?? false }
+    var forwardTravels: Bool { groups.first?.isTravelling ?? false }
 
     /// Whether an exchange of the backward under way has not arrived.
-    public var backwardTravels: Bool { groups.last?.isTravelling ?? false }
+    var backwardTravels: Bool { groups.last?.isTravelling ?? false }
 
     /// Sets the step's data.
-    public func begin(_ microBatches: [MicroBatch], scale: LossScale) {
+    func begin(_ microBatches: [MicroBatch], scale: LossScale) {
         self.microBatches = microBatches
         self.scale = scale
         losses = LossSums()
@@ -56,7 +56,7 @@ public final class StageWorker: CellWorker {
     }
 
     /// Rows of a micro-batch and the hidden size.
-    public var boundary: (rows: Int, columns: Int) {
+    var boundary: (rows: Int, columns: Int) {
         (microBatches.first?.tokens.count ?? 0, context.configuration.hiddenSize)
     }
 
@@ -67,15 +67,15 @@ public final class StageWorker: CellWorker {
         return stage
     }
 
-    private func work(_ cell: Cell) -> StagePass {
+    private func work(_ cell: Cell) -> StageMicroBatch {
         guard let work = running[cell] else { preconditionFailure("\(cell) did not run forward") }
         return work
     }
 
     /// The parts of a stage's forward; the last one adds the losses.
-    public func forward(_ cell: Cell, input: Tensor?) throws -> [() throws -> Void] {
+    func forward(_ cell: Cell, input: Tensor?) throws -> [() throws -> Void] {
         let data = microBatches[cell.microBatch.rawValue]
-        let work = stage(cell).pass(
+        let work = stage(cell).begin(
             StageInput(tokens: data.tokens, targets: data.targets, hidden: input, scale: scale))
         running[cell] = work
         return work.forwardParts() + [
@@ -93,10 +93,10 @@ public final class StageWorker: CellWorker {
     }
 
     /// The stage's output.
-    public func output(of cell: Cell) -> Tensor { work(cell).output }
+    func output(of cell: Cell) -> Tensor { work(cell).output }
 
     /// The parts of a stage's backward for input.
-    public func backward(_ cell: Cell, gradient: Tensor?) throws -> [() throws -> Void] {
+    func backward(_ cell: Cell, gradient: Tensor?) throws -> [() throws -> Void] {
         work(cell).backwardParts(gradient).map { part in
             { [self] in
                 enter(cell)
@@ -110,7 +110,7 @@ public final class StageWorker: CellWorker {
     }
 
     /// The gradient of the stage's input.
-    public func inputGradient(of cell: Cell) -> Tensor {
+    func inputGradient(of cell: Cell) -> Tensor {
         guard let gradient = work(cell).inputGradient else {
             preconditionFailure("\(cell) did not run backward")
         }
@@ -118,7 +118,7 @@ public final class StageWorker: CellWorker {
     }
 
     /// Weight gradients that the last parts left.
-    public func takeWeightGradients(of cell: Cell) -> [() -> Void] {
+    func takeWeightGradients(of cell: Cell) -> [() -> Void] {
         context.gradients.take().map { work in
             { [self] in
                 enter(cell)
@@ -128,5 +128,5 @@ public final class StageWorker: CellWorker {
     }
 
     /// Frees the activations of a cell.
-    public func release(_ cell: Cell) { running[cell] = nil }
+    func release(_ cell: Cell) { running[cell] = nil }
 }

@@ -1,17 +1,17 @@
 /// What a step came to; the same on every rank.
-public struct StepReport: Sendable {
+struct StepReport: Sendable {
     /// Mean next-token loss.
-    public var loss: Double
+    var loss: Double
     /// Mean loss of the MTP module.
-    public var mtpLoss: Double
+    var mtpLoss: Double
     /// Before clipping.
-    public var gradientNorm: Double
+    var gradientNorm: Double
     /// Learning rate.
-    public var rate: Double
+    var rate: Double
     /// Largest over layers of (most loaded expert / mean - 1).
-    public var expertViolation: Double
+    var expertViolation: Double
     /// What was not finite, where the weights were therefore left alone.
-    public var trouble: String?
+    var trouble: String?
     /// Whether the weights were left alone.
-    public var wasSkipped: Bool { trouble != nil }
+    var wasSkipped: Bool { trouble != nil }
 }

@@ -33,7 +33,7 @@ struct TrainerAssembly {
             configuration: options.model, sequenceLength: options.sequenceLength,
             pool: ThreadPool(threads: options.threads), precision: options.precision,
             balanceWeight: options.optimizer.balanceWeight)
-        let exchange: ExpertExchange
+        let exchange: ExpertSharing
         (exchange, groups) = try Self.exchange(options, experts)
         let place = shape.pipelineRank(of: fabric.rank)
         worker = StageWorker(
@@ -51,7 +51,7 @@ struct TrainerAssembly {
 
     private static func exchange(
         _ options: TrainingOptions, _ experts: (any Fabric)?
-    ) throws -> (ExpertExchange, [ExpertParallelGroup]) {
+    ) throws -> (ExpertSharing, [ExpertParallelGroup]) {
         guard options.shape.sharesExperts, let experts else { return (.local, []) }
         var configuration = ExpertParallelConfiguration(
             mode: .normal, hiddenSize: options.model.hiddenSize,
@@ -71,7 +71,7 @@ struct TrainerAssembly {
 
     private static func stages(
         _ options: TrainingOptions, _ ids: [StageID], _ context: TrainingContext,
-        _ exchange: ExpertExchange
+        _ sharing: ExpertSharing
     ) -> [StageID: TrainedStage] {
         let count = options.shape.schedule.stageCount(ranks: options.shape.pipelineRanks)
         let layers = options.model.layerCount / count
@@ -81,7 +81,7 @@ struct TrainerAssembly {
             let stage = TrainedStage(
                 layers: id.rawValue * layers ..< (id.rawValue + 1) * layers,
                 isFirst: id.rawValue == 0,
-                isLast: id.rawValue == count - 1, context: context, exchange: exchange,
+                isLast: id.rawValue == count - 1, context: context, sharing: sharing,
                 shared: parameters)
             for parameter in stage.parameters { parameters[parameter.name] = parameter }
             made[id] = stage

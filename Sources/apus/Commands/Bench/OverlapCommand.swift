@@ -81,7 +81,7 @@ struct OverlapCommand: ParsableCommand {
         let loads = try loads()
         let most = loads.map { $0.load.sequences * $0.load.tokens }.max() ?? 1
         let isFirst = fabric.rank == 0
-        let blockTokens = LatentCache.defaultBlockTokens
+        let blockTokens = BlockCache.defaultBlockTokens
         let blocks = loads.map { OverlapBenchmark.blocks($0.load, blockTokens: blockTokens) }.max()
         var configuration = arguments.rank(ranks: fabric.rankCount)
         configuration.cacheTokens = (blocks ?? 1) * blockTokens

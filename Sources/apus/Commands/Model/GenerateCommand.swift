@@ -136,8 +136,9 @@ struct GenerateCommand: AsyncParsableCommand {
     }
 
     private func ids(of messages: [ChatMessage]) throws -> [Int] {
-        try ChatTemplate(directory: URL(filePath: arguments.model)).render(messages)
-            .ids(tokenizer())
+        let family = try ModelConfiguration.load(directory: arguments.model).chatStyle
+        return try ChatTemplate(directory: URL(filePath: arguments.model), otherwise: family)
+            .render(messages).ids(tokenizer())
     }
 
     /// Writes one text.

@@ -44,7 +44,7 @@ struct ModelArguments: ParsableArguments {
         let configuration = try ModelConfiguration.load(directory: model)
         let checkpoint = try Checkpoint(directory: model)
         let pool = ThreadPool(threads: threads())
-        let mode = try compute?.value ?? checkpoint.defaultCompute()
+        let mode = try compute?.value ?? checkpoint.defaultCompute(of: configuration)
         let bar = ProgressBar("loading")
         defer { bar.finish() }
         let loaded = try Model(
@@ -61,13 +61,13 @@ struct ModelArguments: ParsableArguments {
 struct LoadedModel {
     let model: Model
     let pool: ThreadPool
-    let format: LatentStore.Format
+    let format: EntryFormat
 
     /// A cache for one text of at most this many tokens.
-    func cache(tokens: Int) -> LatentCache {
+    func cache(tokens: Int) -> BlockCache {
         let limit = min(tokens, model.contextLimit)
-        let blocks = (limit + LatentCache.defaultBlockTokens) / LatentCache.defaultBlockTokens
-        return LatentCache(
+        let blocks = (limit + BlockCache.defaultBlockTokens) / BlockCache.defaultBlockTokens
+        return BlockCache(
             configuration: model.configuration, format: format, blockCount: blocks)
     }
 }
@@ -83,7 +83,7 @@ enum ComputeMode: String, ExpressibleByArgument, CaseIterable {
 enum CacheFormat: String, ExpressibleByArgument, CaseIterable {
     case fp32, bf16, fp8
 
-    var value: LatentStore.Format {
+    var value: EntryFormat {
         switch self {
         case .fp32: .float32
         case .bf16: .bfloat16

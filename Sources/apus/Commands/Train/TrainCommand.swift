@@ -91,11 +91,13 @@ struct TrainProfile: AsyncParsableCommand {
     func run() async throws {
         var launch = TrainingLaunch()
         launch.profiles = true
-        launch.profile.steps = steps
-        launch.profile.sleeps = sleep
-        launch.profile.matchesTravel = match
-        launch.profile.routesEvenly = even
-        launch.profile.against = against ?? ""
+        var profile = ProfileOptions()
+        profile.steps = steps
+        profile.sleeps = sleep
+        profile.matchesTravel = match
+        profile.routesEvenly = even
+        profile.against = against ?? ""
+        launch.profile = profile
         try await options.run(launch)
     }
 }

@@ -38,16 +38,13 @@ struct TrainingOptions: ParsableArguments {
     }
 
     private func run(_ job: TrainingJob, _ launch: TrainingLaunch) throws {
-        let shape = try job.options().shape
+        let shape = try job.shape()
         if lab == nil, shape.rankCount == 1 || inProcess {
             watchForStop(job, launch)
-            try shape.runInThreads { place in
-                let observer = TrainingObserver(said: { line in
-                    try StandardStream.output.write(line + "\n")
-                })
-                try launch.run(
-                    job, observer: observer, fabric: place.fabric, experts: place.experts)
-            }
+            let observer = TrainingObserver(said: { line in
+                try StandardStream.output.write(line + "\n")
+            })
+            try launch.runInThreads(job, observer: observer)
         } else {
             try start(job, shape, launch)
         }

@@ -1,0 +1,40 @@
+/// A tensor of a file to be written.
+public struct OutputTensor: Sendable, Hashable {
+    /// The name it is stored under.
+    public let name: String
+    /// The type of its elements.
+    public let type: StoredType
+    /// Its extents, outermost first.
+    public let shape: [Int]
+
+    /// A tensor of this name, type and shape.
+    public init(name: String, type: StoredType, shape: [Int]) {
+        self.name = name
+        self.type = type
+        self.shape = shape
+    }
+
+    /// What follows the name of an e4m3 matrix in the name of its scales.
+    public static let scaleSuffix = "_scale_inv"
+
+    /// A matrix in e4m3, and its scales: one per block of 128 by 128, ragged at the edges.
+    public static func float8(name: String, shape: [Int]) -> [OutputTensor] {
+        [
+            OutputTensor(name: name, type: .float8e4m3, shape: shape),
+            OutputTensor(
+                name: name + scaleSuffix, type: .float32, shape: scaleShape(shape)),
+        ]
+    }
+
+    /// The extents of the scales of a matrix in e4m3.
+    public static func scaleShape(_ shape: [Int]) -> [Int] { shape.map { ($0 + 127) / 128 } }
+
+    /// Rows: the outermost extent; a vector is one row.
+    public var rows: Int { shape.count > 1 ? shape[0] : 1 }
+    /// Values of one row.
+    public var columns: Int { rows > 0 ? elementCount / rows : 0 }
+    /// Values in all.
+    public var elementCount: Int { shape.reduce(1, *) }
+    /// Bytes in all.
+    public var byteCount: Int { elementCount * type.byteCount }
+}

@@ -1,0 +1,60 @@
+import Encoding
+public import Language
+import Tensors
+
+/// One family of published models: what its checkpoints say in their own way.
+///
+/// Everything else in this room serves every family.
+protocol Architecture: Sendable {
+    /// The class names that its checkpoints state (`architectures` in `config.json`).
+    static var classNames: [String] { get }
+    /// What its tensors are called.
+    static var tensorNames: TensorNames { get }
+    /// How its blocks attend, and what the tensors of that are called.
+    static var attention: AttentionKind { get }
+    /// The rules of a conversation whose checkpoint states none.
+    static var chatStyle: ChatTemplate.Style { get }
+    /// How tokens choose experts.
+    static func gateRule(_ configuration: ModelConfiguration) -> GateRule
+    /// Reads a `config.json` into the shape of a network.
+    static func configuration(from decoder: any Decoder) throws -> ModelConfiguration
+}
+
+/// The families that this program runs.
+enum Architectures {
+    /// All of them, the default first.
+    static let all: [any Architecture.Type] = [DeepSeekV3.self, DeepSeekV2.self]
+
+    /// The family that one of these class names belongs to.
+    static func named(_ classNames: [String]) -> (any Architecture.Type)? {
+        all.first { architecture in
+            classNames.contains(where: architecture.classNames.contains)
+        }
+    }
+
+    /// Whether a family stores a tensor of this name in FP8 in its FP8 checkpoints.
+    static func isProjection(_ name: String) -> Bool {
+        all.contains { $0.tensorNames.isProjection(name, attention: $0.attention) }
+    }
+
+    /// What is wrong with class names that belong to no family.
+    static func refusal(_ classNames: [String]) -> String {
+        "\("\(classNames)".printable()) has none of \(all.flatMap { $0.classNames })"
+    }
+}
+
+extension ModelConfiguration {
+    /// The family that this network belongs to; `validate` has found one.
+    var architecture: any Architecture.Type {
+        guard let architecture = Architectures.named(architectures) else {
+            preconditionFailure("no architecture is called \(architectures)")
+        }
+        return architecture
+    }
+
+    /// How tokens choose experts.
+    var gateRule: GateRule { architecture.gateRule(self) }
+
+    /// The rules of a conversation whose checkpoint states none.
+    public var chatStyle: ChatTemplate.Style { architecture.chatStyle }
+}

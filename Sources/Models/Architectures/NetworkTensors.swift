@@ -1,0 +1,126 @@
+/// Every tensor of a network: its name by its family's table, its shape by its configuration.
+public struct NetworkTensors: Sendable {
+    private let shape: ModelConfiguration
+    private let names: TensorNames
+    private let attention: AttentionKind
+
+    /// The tensors of a network of this shape.
+    public init(_ configuration: ModelConfiguration) {
+        shape = configuration
+        names = configuration.architecture.tensorNames
+        attention = configuration.architecture.attention
+    }
+
+    /// `[vocabulary, hidden]`.
+    public var embedding: NetworkTensor { table(names.embedding) }
+
+    /// `[hidden]`.
+    var finalNorm: NetworkTensor {
+        NetworkTensor(name: names.finalNorm, shape: [shape.hiddenSize], role: .norm)
+    }
+
+    /// `[vocabulary, hidden]`.
+    public var head: NetworkTensor { table(names.head) }
+
+    private func table(_ name: String) -> NetworkTensor {
+        NetworkTensor(name: name, shape: [shape.vocabularySize, shape.hiddenSize], role: .wide)
+    }
+
+    /// Before every name of a block.
+    func prefix(layer: Int) -> String { TensorNames.numbered(names.block, layer) }
+
+    /// Before a block's attention, `[hidden]`.
+    func inputNorm(layer: Int) -> NetworkTensor { norm(names.inputNorm, layer) }
+
+    /// Before a block's feed-forward network, `[hidden]`.
+    func feedForwardNorm(layer: Int) -> NetworkTensor { norm(names.feedForwardNorm, layer) }
+
+    private func norm(_ name: String, _ layer: Int) -> NetworkTensor {
+        NetworkTensor(
+            name: prefix(layer: layer) + name, shape: [shape.hiddenSize], role: .norm)
+    }
+
+    /// `[experts, hidden]`.
+    func gate(layer: Int) -> NetworkTensor {
+        NetworkTensor(
+            name: prefix(layer: layer) + names.gate,
+            shape: [shape.routedExpertCount, shape.hiddenSize], role: .wide)
+    }
+
+    /// `[experts]`; nil where the gate has none.
+    func gateBias(layer: Int) -> NetworkTensor? {
+        guard shape.topKMethod == .biased else { return nil }
+        return NetworkTensor(
+            name: prefix(layer: layer) + names.gateBias, shape: [shape.routedExpertCount],
+            role: .bias)
+    }
+
+    /// The network of a dense block.
+    func dense(layer: Int) -> FeedForwardTensors {
+        network(names.dense, layer, shape.intermediateSize)
+    }
+
+    /// The fused shared experts; nil without any.
+    func sharedExperts(layer: Int) -> FeedForwardTensors? {
+        let width = shape.sharedIntermediateSize
+        return width > 0 ? network(names.sharedExperts, layer, width) : nil
+    }
+
+    /// One routed expert.
+    func routedExpert(_ expert: Int, layer: Int) -> FeedForwardTensors {
+        network(
+            TensorNames.numbered(names.routedExpert, expert), layer, shape.expertIntermediateSize)
+    }
+
+    private func network(_ name: String, _ layer: Int, _ width: Int) -> FeedForwardTensors {
+        FeedForwardTensors(
+            names.network, prefix: prefix(layer: layer) + name, hidden: shape.hiddenSize,
+            intermediate: width)
+    }
+
+    /// What an MTP block has beside a block's tensors.
+    func mtp(layer: Int) -> MTPTensors {
+        MTPTensors(
+            names, prefix: prefix(layer: layer), hidden: shape.hiddenSize,
+            vocabulary: shape.vocabularySize)
+    }
+}
+
+extension NetworkTensors {
+    /// All of them, in the order of the blocks.
+    public var all: [NetworkTensor] {
+        var tensors = [embedding]
+        for layer in 0 ..< shape.layerCount { tensors += block(layer) }
+        for layer in mtpLayers { tensors += mtpBlock(layer) }
+        return tensors + [finalNorm, head]
+    }
+
+    /// Those of the MTP blocks.
+    var ofMTP: [NetworkTensor] { mtpLayers.flatMap(mtpBlock) }
+
+    private var mtpLayers: Range<Int> {
+        shape.layerCount ..< shape.layerCount + shape.mtpLayerCount
+    }
+
+    private func mtpBlock(_ layer: Int) -> [NetworkTensor] {
+        let own = mtp(layer: layer)
+        return [own.embedding, own.embeddingNorm, own.hiddenNorm, own.projection] + block(layer)
+            + [own.headNorm, own.head]
+    }
+
+    private func block(_ layer: Int) -> [NetworkTensor] {
+        [inputNorm(layer: layer)]
+            + attention.tensors(of: shape, prefix: prefix(layer: layer))
+            + [feedForwardNorm(layer: layer)] + feedForward(layer)
+    }
+
+    private func feedForward(_ layer: Int) -> [NetworkTensor] {
+        guard shape.hasExperts(layer: layer) else { return dense(layer: layer).all }
+        var tensors = [gate(layer: layer)]
+        if let bias = gateBias(layer: layer) { tensors.append(bias) }
+        for expert in 0 ..< shape.routedExpertCount {
+            tensors += routedExpert(expert, layer: layer).all
+        }
+        return tensors + (sharedExperts(layer: layer)?.all ?? [])
+    }
+}

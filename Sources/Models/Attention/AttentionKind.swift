@@ -1,0 +1,62 @@
+import Checkpoints
+import Tensors
+
+/// How the blocks of a family attend, and what it calls the tensors of that.
+///
+/// A new kind is a case here, a conformer of `AttentionLayer`, and its trained counterpart.
+enum AttentionKind: Sendable {
+    /// Multi-head latent attention.
+    case latent(LatentAttentionNames)
+
+    /// The names of the matrices that FP8 checkpoints store in FP8.
+    var projectionNames: [String] {
+        switch self {
+        case .latent(let names): names.projections
+        }
+    }
+
+    /// The tensors of one block's attention.
+    func tensors(of shape: ModelConfiguration, prefix: String) -> [NetworkTensor] {
+        switch self {
+        case .latent(let names): LatentAttentionTensors(names, shape, prefix: prefix).all
+        }
+    }
+
+    /// Bytes that a token takes in the cache of one layer.
+    func entryBytes(of shape: ModelConfiguration, format: EntryFormat) -> Int {
+        switch self {
+        case .latent: LatentAttention.entryBytes(of: shape, format: format)
+        }
+    }
+
+    /// Asks for the weights of one block's attention.
+    ///
+    /// - Returns: Makes the layer, once the loader has loaded.
+    func request(
+        _ context: AttentionContext, prefix: String, from loader: WeightLoader
+    ) throws -> () -> any AttentionLayer {
+        switch self {
+        case .latent(let names):
+            let tensors = LatentAttentionTensors(names, context.configuration, prefix: prefix)
+            let pending = try PendingLatentAttention(tensors, context.configuration, from: loader)
+            return { LatentAttention(pending.weights, context) }
+        }
+    }
+
+    /// One block's attention while it trains.
+    func trained(_ context: TrainingContext, prefix: String) -> any TrainedAttention {
+        switch self {
+        case .latent(let names):
+            TrainedLatentAttention(
+                LatentAttentionTensors(names, context.configuration, prefix: prefix),
+                context: context)
+        }
+    }
+}
+
+extension ModelConfiguration {
+    /// Bytes that a token takes in the cache of one layer.
+    func entryBytes(format: EntryFormat) -> Int {
+        architecture.attention.entryBytes(of: self, format: format)
+    }
+}

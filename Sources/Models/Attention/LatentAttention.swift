@@ -1,0 +1,166 @@
+import Tensors
+
+/// Runs multi-head latent attention in its absorbed form, for prefill and decode alike.
+///
+/// With latent `c`, rotated shared key `k_R`, and a head's query `q = [q_nope | q_rope]`:
+///
+///     score(t, j) = (q_nope W_UK) . c_j  +  q_rope . k_R,j
+///     out(t)      = (sum_j softmax(score)_j c_j) W_UV^T
+///
+/// so that no key or value is ever unfolded from the cache. One form for every batch shape is
+/// also what keeps a token's bits independent of how its prompt was cut.
+///
+/// The absorbed queries are the widest activation by far (73,728 values per token in DeepSeek-V3),
+/// so attention works on tiles of rows.
+///
+/// Source: DeepSeek-V2 report, §2.1.2.
+struct LatentAttention: AttentionLayer {
+    /// Floats that a tile of absorbed queries may take: 32 MiB.
+    private static let tileFloats = 8 << 20
+    /// Fewer rows would starve the matrix kernels.
+    private static let smallestTile = 32
+    /// The norms of queries and latents keep this epsilon whatever `rms_norm_eps` says.
+    static let latentEpsilon: Float = 1e-6
+
+    private let weights: LatentAttentionWeights
+    private let context: AttentionContext
+    private let shape: ModelConfiguration
+    /// Column of each head's query, absorbed query, context and value.
+    private let heads: Range<Int>
+    private let tileRows: Int
+
+    init(_ weights: LatentAttentionWeights, _ context: AttentionContext) {
+        self.weights = weights
+        self.context = context
+        shape = context.configuration
+        heads = 0 ..< shape.headCount
+        tileRows = max(Self.smallestTile, Self.tileFloats / (heads.count * shape.cacheWidth))
+    }
+
+    static func entryBytes(of shape: ModelConfiguration, format: EntryFormat) -> Int {
+        entry(of: shape, format: format).byteCount
+    }
+
+    private static func entry(of shape: ModelConfiguration, format: EntryFormat) -> LatentEntry {
+        LatentEntry(format: format, latent: shape.latentSize, rope: shape.ropeHeadSize)
+    }
+
+    var weightCount: WeightCount { weights.count }
+
+    /// Memory of one call.
+    private enum Scratch: Int {
+        /// `[rows, latent + rope]`.
+        case latents
+        /// `[rows, queryLatent]`.
+        case queryLatents
+        /// `[tile, heads * (nope + rope)]`.
+        case queries
+        /// `[tile, heads * (latent + rope)]`.
+        case absorbed
+        /// `[tile, heads * latent]`.
+        case context
+        /// `[tile, heads * value]`.
+        case values
+    }
+
+    private func scratch(_ kind: Scratch, _ rows: Int, _ columns: Int) -> Tensor {
+        context.scratch.rows(kind.rawValue, rows, columns: columns)
+    }
+
+    func run(_ input: Tensor, _ rows: BatchRows, store: BlockStore, into output: Tensor) {
+        let (compute, pool) = (context.compute, context.pool)
+        let latents = scratch(.latents, input.rows, shape.cacheWidth)
+        // Without compression the queries are projected from the input.
+        var source = input
+        var down = [LinearPart(input, weights.latentDown, into: latents)]
+        if let query = weights.queryDown {
+            source = scratch(.queryLatents, input.rows, query.weight.outputs)
+            down.append(LinearPart(input, query.weight, into: source))
+        }
+        linear(down, compute: compute, pool: pool)
+        if let query = weights.queryDown {
+            rmsNorm(
+                source, weight: query.norm, epsilon: Self.latentEpsilon, into: source, pool: pool)
+        }
+        let entry = Self.entry(of: shape, format: store.format)
+        cache(latents, as: entry, rows, store)
+        var first = 0
+        while first < input.rows {
+            let tile = first ..< min(first + tileRows, input.rows)
+            let values = attend(
+                queriesFrom: source.view(rows: tile), rows, tile, store: store, entry)
+            linear(
+                values, weights.output, into: output.view(rows: tile), compute: compute,
+                pool: pool)
+            first = tile.upperBound
+        }
+    }
+
+    /// Norms and rotates the new latents and stores them, so that a token sees itself.
+    private func cache(
+        _ latents: Tensor, as entry: LatentEntry, _ rows: BatchRows, _ store: BlockStore
+    ) {
+        rmsNorm(
+            latents, weight: weights.latentNorm, epsilon: Self.latentEpsilon,
+            columns: 0 ..< shape.latentSize, into: latents, pool: context.pool)
+        rope(
+            latents, slices: RotarySlices(first: shape.latentSize), positions: rows.positions,
+            cosines: context.rotary.cosines, sines: context.rotary.sines, pool: context.pool)
+        for (row, place) in rows.places.enumerated() {
+            entry.write(latents.row(row), to: store, block: place.block, slot: place.slot)
+        }
+    }
+
+    /// Computes the heads' values of a tile of rows.
+    private func attend(
+        queriesFrom source: Tensor, _ rows: BatchRows, _ tile: Range<Int>, store: BlockStore,
+        _ entry: LatentEntry
+    ) -> Tensor {
+        let (compute, pool) = (context.compute, context.pool)
+        let (nope, width) = (shape.nopeHeadSize, shape.cacheWidth)
+        let (size, latent) = (shape.queryHeadSize, shape.latentSize)
+        let queries = scratch(.queries, tile.count, heads.count * size)
+        let absorbed = scratch(.absorbed, tile.count, heads.count * width)
+        let summed = scratch(.context, tile.count, heads.count * latent)
+        let values = scratch(.values, tile.count, heads.count * shape.valueHeadSize)
+        linear(source, weights.query, into: queries, compute: compute, pool: pool)
+        rope(
+            queries, slices: RotarySlices(first: nope, stride: size, count: heads.count),
+            positions: Array(rows.positions[tile]), cosines: context.rotary.cosines,
+            sines: context.rotary.sines, pool: pool)
+        linear(
+            heads.map { head in
+                LinearPart(
+                    queries, column: head * size, weights.keyUp[head], into: absorbed,
+                    column: head * width)
+            }, compute: compute, pool: pool)
+        copySlices(
+            queries, RotarySlices(first: nope, stride: size, count: heads.count),
+            into: absorbed, RotarySlices(first: latent, stride: width, count: heads.count),
+            width: shape.ropeHeadSize, pool: pool)
+        entry.attend(
+            absorbed, batch: rows.attention.rows(tile), store: store, heads: heads.count,
+            scale: shape.attentionScale, into: summed, compute: compute, pool: pool)
+        linear(
+            heads.map { head in
+                LinearPart(
+                    summed, column: head * latent, weights.valueUp[head], into: values,
+                    column: head * shape.valueHeadSize)
+            }, compute: compute, pool: pool)
+        return values
+    }
+
+    func work(_ rows: BatchRows, store: BlockStore) -> WorkCount {
+        var work = WorkCount()
+        let perEntry = 2 * heads.count * (shape.latentSize + shape.cacheWidth)
+        var last = -1
+        let batch = rows.attention
+        for (sequence, context) in zip(batch.sequences, batch.contexts).reversed() {
+            // The last row of a sequence sees all of its entries, the others some of them.
+            if Int(sequence) != last { work.readBytes += Int(context) * store.entryBytes }
+            last = Int(sequence)
+            work.attentionOperations += Int(context) * perEntry
+        }
+        return work
+    }
+}

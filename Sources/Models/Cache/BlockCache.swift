@@ -1,0 +1,58 @@
+public import Tensors
+
+/// Remembers what attention keeps of every cached token, in blocks.
+///
+/// A block holds the entries of `blockTokens` consecutive positions in every layer, so one block
+/// table serves the whole model. The cache is storage: its user decides which sequence has which
+/// blocks.
+public final class BlockCache {
+    /// How entries are stored.
+    public let format: EntryFormat
+    /// Positions per block.
+    public let blockTokens: Int
+    /// Blocks in all.
+    public let blockCount: Int
+    /// One store per main block, then one per MTP block.
+    let stores: [BlockStore]
+
+    /// Positions per block unless said otherwise: small enough to share prefixes finely, large
+    /// enough that a block's entries of one layer (64 * 1152 bytes for DeepSeek-V3) stream.
+    public static let defaultBlockTokens = 64
+
+    /// Reserves address space for all blocks; the system provides memory as they are written.
+    ///
+    /// - Parameters:
+    ///   - configuration: Of the model; the MTP blocks keep entries too.
+    ///   - format: How entries are stored.
+    public init(
+        configuration: ModelConfiguration, format: EntryFormat, blockCount: Int,
+        blockTokens: Int = BlockCache.defaultBlockTokens
+    ) {
+        self.format = format
+        self.blockTokens = blockTokens
+        self.blockCount = blockCount
+        stores = (0 ..< configuration.layerCount + configuration.mtpLayerCount).map { _ in
+            BlockStore(
+                format: format, entryBytes: configuration.entryBytes(format: format),
+                blockCount: blockCount, blockTokens: blockTokens)
+        }
+    }
+
+    /// Bytes that one token takes in all layers.
+    public var bytesPerToken: Int { stores.reduce(0) { $0 + $1.entryBytes } }
+
+    /// Blocks that a sequence of this many tokens needs.
+    public func blocksNeeded(tokens: Int) -> Int { (tokens + blockTokens - 1) / blockTokens }
+
+    /// A block table of consecutive blocks, for a user with few sequences of known length.
+    ///
+    /// - Parameters:
+    ///   - tokens: Tokens of the sequence.
+    ///   - first: The number of its first block.
+    public func blocks(tokens: Int, from first: Int = 0) -> [BlockID] {
+        let range = first ..< first + blocksNeeded(tokens: tokens)
+        precondition(
+            range.upperBound <= blockCount, "blocks \(range): the cache has \(blockCount)")
+        return range.map { BlockID(rawValue: Int32($0)) }
+    }
+}

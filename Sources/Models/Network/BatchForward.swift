@@ -1,0 +1,172 @@
+import Collectives
+import Tensors
+
+/// One batch's forward through the blocks, in phases that another batch may interleave with.
+///
+/// A block with experts is `attend`, `useRoutedExperts`, `finish`, in this order: after the first
+/// tokens travel, after the second outputs. `useSharedExperts` belongs after either. A batch alone
+/// does so while tokens travel, and waits less for a rank that is late; one of two does so while
+/// outputs travel, which are up to top-k times as many bytes. A dense block does everything in
+/// `attend`.
+final class BatchForward {
+    private let model: Model
+    private let work: Workspace
+    private let cache: BlockCache
+    /// The ranks that share this batch's experts, and where those are; nil where all are here.
+    private let shared: SharedExperts?
+    let rows: BatchRows
+    /// The batch's way to the experts of the block under way.
+    private var exchange: (any ExpertExchange)?
+
+    init(
+        _ model: Model, rows: BatchRows, cache: BlockCache, work: Workspace,
+        shared: SharedExperts?
+    ) {
+        self.model = model
+        self.rows = rows
+        self.cache = cache
+        self.work = work
+        self.shared = shared
+        work.reserve(rows: max(rows.tokens.count, 1))
+    }
+
+    /// Whether other ranks take part.
+    var isCollective: Bool { shared != nil }
+    private var group: ExpertParallelGroup? { shared?.group }
+
+    /// `[rows, hidden]`.
+    var stream: Tensor { work.stream.view(rows: 0 ..< rows.tokens.count) }
+
+    private var configuration: ModelConfiguration { model.configuration }
+    private var pool: ThreadPool { model.pool }
+    private var normed: Tensor { work.normed.view(rows: 0 ..< rows.tokens.count) }
+    private var output: Tensor { work.output.view(rows: 0 ..< rows.tokens.count) }
+
+    /// Fills the residual stream with the tokens' embeddings.
+    func embed() { model.embed(rows.tokens, into: stream) }
+
+    private func norm(_ weight: Tensor) {
+        rmsNorm(
+            stream, weight: weight, epsilon: configuration.normEpsilon, into: normed, pool: pool)
+    }
+
+    /// Attention, then the gate and the departure of tokens; or the whole dense network.
+    func attend(_ weights: LayerWeights, layer: Int) throws {
+        if !rows.tokens.isEmpty {
+            let store = cache.stores[layer]
+            norm(weights.inputNorm)
+            weights.attention.run(normed, rows, store: store, into: output)
+            add(output, into: stream, pool: pool)
+            try group?.advance()
+            model.work.add(weights.attention.weightCount, rows: rows.tokens.count)
+            model.work.add(weights.attention.work(rows, store: store))
+            norm(weights.feedForwardNorm)
+        }
+        switch weights.feedForward {
+        case .dense(let network):
+            useWholly(network)
+            model.probe?(.hidden(layer: layer, stream))
+        case .experts(let experts):
+            let routing = try chooseExperts(experts, layer: layer)
+            let exchange = try exchange(along: routing, layer: layer)
+            try exchange.start(normed)
+            self.exchange = exchange
+        }
+    }
+
+    /// Adds what a network that every row uses makes of the normed rows.
+    private func useWholly(_ network: ExpertWeights) {
+        guard !rows.tokens.isEmpty else { return }
+        expertLayer(normed, network, into: output, compute: model.compute, pool: pool)
+        add(output, into: stream, pool: pool)
+        model.work.add(WeightCount(network), rows: rows.tokens.count)
+    }
+
+    private func exchange(along routing: Routing, layer: Int) throws -> any ExpertExchange {
+        if let shared {
+            let layout = try shared.group.layout(for: routing, in: shared.map, layer: layer)
+            return GroupExchange(layout: layout, forward: shared.group)
+        }
+        return LocalExchange(
+            routing, expertCount: configuration.routedExpertCount, codec: model.compute.codec,
+            isTrained: false, pool: pool)
+    }
+
+    /// The shared experts, while tokens or outputs travel.
+    func useSharedExperts(_ weights: LayerWeights) throws {
+        try group?.advance()
+        guard case .experts(let experts) = weights.feedForward, let shared = experts.shared else {
+            return
+        }
+        useWholly(shared)
+    }
+
+    /// The routed experts of this rank, then the departure of their outputs.
+    func useRoutedExperts(_ weights: LayerWeights) throws {
+        guard case .experts(let experts) = weights.feedForward, let exchange else { return }
+        let arrived = try exchange.receive { count in
+            work.reserveExperts(rows: count)
+            return work.expertInputs
+        }
+        let outputs = work.expertOutputs.view(rows: 0 ..< arrived.rows.rows)
+        run(experts.routed, arrived, into: outputs)
+        try group?.advance()
+        try exchange.send(outputs)
+    }
+
+    /// Runs experts over the rows that are theirs.
+    private func run(_ experts: [ExpertWeights], _ arrived: ArrivedRows, into outputs: Tensor) {
+        guard arrived.rows.rows > 0 else { return }
+        let start = ContinuousClock.now
+        defer { model.expertTime += .now - start }
+        for (index, expert) in experts.enumerated() {
+            model.work.add(
+                WeightCount(expert), rows: arrived.offsets[index + 1] - arrived.offsets[index])
+        }
+        expertLayer(
+            arrived.rows, offsets: arrived.offsets, experts: experts, into: outputs,
+            compute: model.compute, pool: pool)
+    }
+
+    /// Brings the outputs of the routed experts home.
+    func finish(_ weights: LayerWeights, layer: Int) throws {
+        guard case .experts = weights.feedForward else { return }
+        try exchange.take()?.finish(addingInto: stream)
+        model.probe?(.hidden(layer: layer, stream))
+    }
+
+    /// Scores the rows and chooses their experts, always in fp32 (the gate decides, so rounding
+    /// there would change the network).
+    private func chooseExperts(_ experts: ExpertLayerWeights, layer: Int) throws -> Routing {
+        let (count, topK) = (rows.tokens.count, configuration.activeExpertCount)
+        guard count > 0 else { return .empty(topK: topK) }
+        var chosen = [Int32](repeating: 0, count: count * topK)
+        let logits = work.gateLogits.view(rows: 0 ..< count)
+        let weights = work.gateWeights.view(rows: 0 ..< count)
+        linear(normed, experts.gate, into: logits, compute: .float32, pool: pool)
+        let observed = model.probe.map { _ in logits.values }
+        gate(
+            logits, rule: model.gateRule, bias: experts.bias, experts: &chosen, into: weights,
+            pool: pool)
+        model.work.add(WeightCount([experts.gate]), rows: count)
+        if let observed {
+            model.probe?(
+                .gate(layer: layer, logits: observed, experts: chosen, weights: weights.values))
+        }
+        return try Routing(
+            tokenCount: count, topK: topK, expertIDs: chosen, weights: weights.values)
+    }
+}
+
+extension Compute {
+    /// How rows travel to the experts and back: as the experts round them anyway.
+    var codec: RowCodec { self == .float32 ? .float32 : .bfloat16 }
+}
+
+/// What a test may see inside a forward.
+enum ForwardProbe {
+    /// The residual stream after a block (or the embeddings, as block -1).
+    case hidden(layer: Int, Tensor)
+    /// What the gate of a block saw and chose.
+    case gate(layer: Int, logits: [Float], experts: [Int32], weights: [Float])
+}

@@ -1,0 +1,146 @@
+public import Checkpoints
+public import Collectives
+public import Tensors
+import Topology
+
+/// A DeepSeek-V3-style network whose weights are packed and ready.
+///
+/// A row's result depends on its own sequence alone, to the bit: not on the other rows of the
+/// batch, nor on how its prompt was cut into chunks, nor on the number of threads.
+///
+/// A model belongs to one thread at a time; its work spreads over `pool`.
+public final class Model {
+    /// The shape of the network.
+    public let configuration: ModelConfiguration
+    /// How activations enter the matrix products.
+    public let compute: Compute
+    /// The most positions a sequence may have.
+    public let contextLimit: Int
+    /// Bytes of the checkpoint that were packed.
+    public let weightByteCount: Int
+    /// The files that the embedding stays in.
+    public let checkpointPaths: [String]
+    /// The ranks that share the routed experts, and where those are; nil where all are here.
+    public let shared: SharedExperts?
+    /// Time this rank spent computing routed experts since loading.
+    public internal(set) var expertTime = Duration.zero
+    /// What all batches since loading had to read and compute.
+    public internal(set) var work = WorkCount()
+    public let pool: ThreadPool
+    let attention: AttentionContext
+    let gateRule: GateRule
+    let layers: [LayerWeights]
+    let mtp: [MTPWeights]
+    /// Whether `draft` needs no other rank: only those that have something to draft call it.
+    public let draftsAlone: Bool
+    /// Sees the inside of a forward; for tests.
+    var probe: ((ForwardProbe) -> Void)?
+    let embedding: EmbeddingTable
+    let finalNorm: Tensor
+    /// The head, one matrix or the slices of the ranks of this node.
+    let head: [Weight]
+    /// The ranks that compute it together; nil if each does alone.
+    let nodeHead: NodeProduct?
+    let workspaces: [Workspace]
+
+    /// Packs the weights of a checkpoint.
+    ///
+    /// - Parameters:
+    ///   - checkpoint: The opened folder.
+    ///   - configuration: Its `config.json`.
+    ///   - shared: The ranks that share the routed experts: only this rank's are read. Nil reads
+    ///     all.
+    ///   - progress: Called now and then while matrices are packed.
+    /// - Throws: `ModelError` naming the tensor that is missing or wrong, before any is packed.
+    public init(
+        _ checkpoint: Checkpoint, configuration: ModelConfiguration,
+        options: ModelOptions = ModelOptions(), pool: ThreadPool,
+        shared: SharedExperts? = nil, progress: ((LoadProgress) -> Void)? = nil
+    ) throws {
+        let loader = WeightLoader(checkpoint)
+        let tensors = NetworkTensors(configuration)
+        compute = try options.compute ?? checkpoint.defaultCompute(of: configuration)
+        contextLimit = min(
+            options.contextLimit ?? configuration.positionLimit, configuration.positionLimit)
+        let attention = AttentionContext(
+            configuration, positions: contextLimit, compute: compute, pool: pool)
+        self.attention = attention
+        let pendingLayers = try (0 ..< configuration.layerCount).map {
+            try PendingLayer(
+                attention, layer: $0, experts: Self.experts(configuration, shared, layer: $0),
+                from: loader)
+        }
+        let mtpCount = options.loadsMTP ? configuration.mtpLayerCount : 0
+        draftsAlone = mtpCount > 0 && (shared == nil || options.copiesDraftExperts)
+        let drafting = draftsAlone ? nil : shared
+        let mtpLayers = configuration.layerCount ..< configuration.layerCount + mtpCount
+        let pendingMTP = try mtpLayers.map {
+            try PendingMTP(
+                attention, layer: $0, experts: Self.experts(configuration, drafting, layer: $0),
+                from: loader)
+        }
+        embedding = try EmbeddingTable(checkpoint, configuration)
+        finalNorm = try loader.vector(tensors.finalNorm)
+        nodeHead = try Self.nodeHead(configuration, options, shared?.group)
+        let pendingHead = try loader.parts(
+            tensors.head, nodeHead?.slices.map { (rows: $0, transposed: false) } ?? [(nil, false)])
+        weightByteCount = loader.byteCount
+        checkpointPaths = checkpoint.shards.map(\.path)
+        try loader.load(pool: pool, progress: progress)
+
+        self.configuration = configuration
+        self.pool = pool
+        self.shared = shared
+        layers = pendingLayers.map(\.weights)
+        mtp = pendingMTP.map(\.weights)
+        head = pendingHead.map(\.weight)
+        gateRule = configuration.gateRule
+        workspaces = [Workspace(configuration), Workspace(configuration)]
+    }
+
+    /// Bytes of the packed matrices that this rank holds.
+    public var packedByteCount: Int {
+        var count = WeightCount(head + mtp.map(\.projection))
+        for layer in layers + mtp.map(\.layer) { count.add(layer.count) }
+        return count.bytes
+    }
+
+    /// Bytes of the largest activation that a batch needed so far.
+    public var largestActivationBytes: Int {
+        (workspaces.map(\.largestByteCount) + [attention.scratch.largestByteCount]).max() ?? 0
+    }
+
+    /// Whether this model can draft with an MTP block.
+    public var canDraft: Bool { !mtp.isEmpty }
+
+    /// The ranks of this node, if they are to compute the head together.
+    private static func nodeHead(
+        _ configuration: ModelConfiguration, _ options: ModelOptions, _ group: ExpertParallelGroup?
+    ) throws -> NodeProduct? {
+        guard let group, configuration.headByteCount >= options.sharedHeadBytes else { return nil }
+        let product = try NodeProduct(
+            group, inputs: configuration.hiddenSize, outputs: configuration.vocabularySize,
+            sharers: options.headSharers)
+        return product.isShared ? product : nil
+    }
+
+    /// The logical experts of a layer to load, in the order of this rank's copies.
+    private static func experts(
+        _ configuration: ModelConfiguration, _ shared: SharedExperts?, layer: Int
+    ) throws -> [ExpertID] {
+        guard let shared else {
+            return (0 ..< configuration.routedExpertCount).map { ExpertID(rawValue: $0) }
+        }
+        guard shared.map.expertCount == configuration.routedExpertCount else {
+            throw ModelError.request(
+                "the expert map is for \(shared.map.expertCount) experts; the model has "
+                    + "\(configuration.routedExpertCount) (n_routed_experts)")
+        }
+        guard layer < shared.map.layerCount else {
+            throw ModelError.request(
+                "the expert map is for \(shared.map.layerCount) layers; layer \(layer) of the "
+                    + "model is not one of them")
+        }
+        return shared.experts(layer: layer)
+    }
+}
