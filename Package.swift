@@ -18,7 +18,9 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
-        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        // Without its traits Hummingbird needs neither swift-configuration nor all of Foundation.
+        .package(
+            url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(
             url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
@@ -188,6 +190,10 @@ func strict() -> [SwiftSetting] {
     ]
 }
 
+/// Tests reach what a room keeps to itself. Said here and not for the whole build, so that what the
+/// libraries from outside keep to themselves can still be optimised away.
+func testable() -> [SwiftSetting] { [.unsafeFlags(["-enable-testing"])] }
+
 /// C is compiled without contraction, so that a formula gives the same bits in every file.
 func plainC() -> [CSetting] {
     [.treatAllWarnings(as: .error), .unsafeFlags(["-O3", "-Wall", "-ffp-contract=off"])]
@@ -195,7 +201,9 @@ func plainC() -> [CSetting] {
 
 /// A library target, whose README says in one page what it owns and why.
 func room(_ name: String, _ imports: [Target.Dependency] = []) -> Target {
-    .target(name: name, dependencies: imports, exclude: ["README.md"], swiftSettings: strict())
+    .target(
+        name: name, dependencies: imports, exclude: ["README.md"],
+        swiftSettings: strict() + testable())
 }
 
 func program(
