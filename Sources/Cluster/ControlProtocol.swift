@@ -5,25 +5,25 @@ public enum ControlProtocol {
     /// The version this build speaks.
     public static let version = 3
     /// Largest frame either side accepts after both proved that they have the token.
-    public static let largestFrameBytes = 16 << 20
+    package static let largestFrameBytes = 16 << 20
     /// Largest application payload: a frame less its kind.
-    public static let largestPayloadBytes = largestFrameBytes - 64
+    package static let largestPayloadBytes = largestFrameBytes - 64
     /// Longest label of an all-gather.
-    public static let longestLabelBytes = 256
+    package static let longestLabelBytes = 256
     /// Largest blob one rank gives to an all-gather: addresses, not data.
-    public static let largestBlobBytes = 1 << 20
+    package static let largestBlobBytes = 1 << 20
     /// Longest error text that is carried; the rest is cut.
-    public static let longestReasonBytes = 4096
+    package static let longestReasonBytes = 4096
     /// Bytes of the secret that opens a connection.
     public static let tokenBytes = 32
     /// How often each side says that it lives.
-    public static let heartbeatInterval = Duration.milliseconds(500)
+    package static let heartbeatInterval = Duration.milliseconds(500)
     /// How long an unauthenticated connection has to prove that it has the token.
-    public static let authenticationLimit = Duration.seconds(5)
+    package static let authenticationLimit = Duration.seconds(5)
     /// Unauthenticated connections at one time.
     ///
     /// More are closed at once.
-    public static let mostPendingConnections = 64
+    package static let mostPendingConnections = 64
     /// Messages to a peer that does not read; beyond it the peer is lost.
-    public static let mostUnsentBytes = 64 << 20
+    package static let mostUnsentBytes = 64 << 20
 }

@@ -8,7 +8,7 @@ import Transport
 @testable import Benchmarks
 @testable import Collectives
 
-@Suite struct BenchmarkTests {
+@Suite struct AllToAllBenchmarkTests {
     static func options(
         _ mode: ExpertParallelConfiguration.Mode, path: AllToAllPath = .library
     ) -> AllToAllOptions {

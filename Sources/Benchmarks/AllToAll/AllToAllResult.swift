@@ -6,16 +6,16 @@ public struct AllToAllResult: Encodable, Sendable {
         public var p50Microseconds: Double, p99Microseconds: Double, leastMicroseconds: Double,
             mostMicroseconds: Double, meanMicroseconds: Double
         /// Bytes of all ranks over the median: as the model sees them, and as they were moved.
-        public var logicalGigabytesPerSecond: Double, physicalGigabytesPerSecond: Double
+        package var logicalGigabytesPerSecond: Double, physicalGigabytesPerSecond: Double
         public var logicalBytes: Int, physicalBytes: Int
         /// What went from node to node: bytes, and rows (tokens, each once per node).
-        public var crossingBytes: Int, crossingRows: Int
+        package var crossingBytes: Int, crossingRows: Int
         /// The most that a node sent, or was sent, over the median: what its network carried.
-        public var busiestNodeGigabytesPerSecond: Double
+        package var busiestNodeGigabytesPerSecond: Double
         /// Median microseconds between the first and the last start, and of waiting.
-        public var skewMicroseconds: Double, waitMicroseconds: Double
+        package var skewMicroseconds: Double, waitMicroseconds: Double
         /// The limit's time over the median.
-        public var efficiency: Double
+        package var efficiency: Double
 
         init(_ halves: [RankMeasurement.Half], nodes: [Int]) {
             let times = Statistics(halves)
@@ -45,7 +45,7 @@ public struct AllToAllResult: Encodable, Sendable {
     public struct Limit: Encodable, Sendable {
         public var kind: String
         public var dispatchMicroseconds: Double, combineMicroseconds: Double
-        public var dispatchGigabytesPerSecond: Double, combineGigabytesPerSecond: Double
+        package var dispatchGigabytesPerSecond: Double, combineGigabytesPerSecond: Double
     }
 
     /// What another library needed for the same bytes.
@@ -53,7 +53,7 @@ public struct AllToAllResult: Encodable, Sendable {
         /// Its time over ours, dispatch and combine together.
         public var ratio: Double
         public var dispatchMicroseconds: Double, combineMicroseconds: Double
-        public var dispatchRatio: Double, combineRatio: Double
+        package var dispatchRatio: Double, combineRatio: Double
         /// Which of its ways was fastest.
         public var method: String
 

@@ -25,7 +25,7 @@ public struct RoutingGenerator: Sendable {
     private let popularity: [Double]
 
     /// Far above any model's experts in one layer.
-    public static let maximumExpertCount = 1 << 20
+    package static let maximumExpertCount = 1 << 20
 
     /// Prepares to draw.
     ///

@@ -27,7 +27,7 @@ public struct KernelBenchmark: Sendable {
     /// How inputs are treated.
     public let compute: Compute
     /// Bytes of weights to walk through before one comes again: more than the caches hold.
-    public let workingBytes: Int
+    package let workingBytes: Int
 
     /// The product of a weight `[outputs, inputs]`.
     public init(outputs: Int, inputs: Int, compute: Compute, workingBytes: Int = 256 << 20) {

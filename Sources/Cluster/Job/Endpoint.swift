@@ -35,7 +35,7 @@ public struct Endpoint: Codable, Hashable, Sendable {
     public var text: String { isPath ? address : "\(address):\(port)" }
 
     /// Whether it is the path of a socket, which reaches every network namespace of this machine.
-    public var isPath: Bool { Self.isPath(address) }
+    package var isPath: Bool { Self.isPath(address) }
 
     private static func isPath(_ address: String) -> Bool { address.hasPrefix("/") }
 

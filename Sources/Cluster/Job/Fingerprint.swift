@@ -31,7 +31,7 @@ public struct Fingerprint: Sendable {
     }
 
     /// The fingerprint of a file.
-    public static func ofFile(_ path: String) throws(ClusterError) -> String {
+    package static func ofFile(_ path: String) throws(ClusterError) -> String {
         do {
             var fingerprint = Fingerprint()
             fingerprint.add(
@@ -46,7 +46,7 @@ public struct Fingerprint: Sendable {
     /// safetensors file.
     ///
     /// Weights themselves are not read, so it takes milliseconds.
-    public static func ofModel(_ folder: String) throws(ClusterError) -> String {
+    package static func ofModel(_ folder: String) throws(ClusterError) -> String {
         do {
             let root = URL(filePath: folder)
             var fingerprint = Fingerprint()

@@ -58,7 +58,7 @@ extension JobConfiguration {
 
     /// A fingerprint of what all ranks must agree on: all but where this node keeps its files, and
     /// where the coordinator listens.
-    public func digest() throws(ClusterError) -> String {
+    package func digest() throws(ClusterError) -> String {
         var common = JobFile(self)
         common.model = ""
         common.train.file = ""

@@ -84,11 +84,11 @@ public struct JobConfiguration: Hashable, Sendable {
         /// For reading the model.
         ///
         /// Default 1800.
-        public var loadSeconds = 1800.0
+        package var loadSeconds = 1800.0
         /// For the steps whose answers nobody sees.
         ///
         /// Default 120.
-        public var warmUpSeconds = 120.0
+        package var warmUpSeconds = 120.0
         /// Silence after which a rank is lost.
         ///
         /// Default 5; ranks share cores, so not below 1.

@@ -44,7 +44,7 @@ public struct JobFolder: Sendable {
     }
 
     /// The job that began last and still runs, if any.
-    public static func latest(in root: URL = root) -> JobFolder? {
+    package static func latest(in root: URL = root) -> JobFolder? {
         let names =
             (try? FileManager.default.contentsOfDirectory(atPath: root.path(percentEncoded: false)))
             ?? []

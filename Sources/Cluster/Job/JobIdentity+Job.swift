@@ -24,7 +24,7 @@ extension JobIdentity {
     }
 
     /// The folder of the running program.
-    public static var ownFolder: URL {
+    package static var ownFolder: URL {
         URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
     }
 }

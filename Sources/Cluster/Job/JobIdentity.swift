@@ -9,9 +9,9 @@ public struct JobIdentity: Hashable, Codable, Sendable {
     /// The program: a digest of `apus-worker`.
     public var build: String
     /// The model folder: configuration, tokenizer and the headers of its weights.
-    public var modelDigest: String
+    package var modelDigest: String
     /// The resolved job, less what may differ from node to node.
-    public var configDigest: String
+    package var configDigest: String
 
     /// States what this process is about to run.
     public init(

@@ -18,7 +18,7 @@ public struct LabPlan: Sendable {
     }
 
     /// The namespace that holds the bridges.
-    public var switchName: String { "apus-\(map.name)-switch" }
+    package var switchName: String { "apus-\(map.name)-switch" }
 
     /// The namespace of a node.
     public func namespace(of node: NodeID) -> String {

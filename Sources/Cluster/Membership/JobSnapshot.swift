@@ -15,11 +15,11 @@ public struct JobSnapshot: Hashable, Codable, Sendable {
         /// The process, 0 while not heard of.
         public var pid: Int32 = 0
         /// Since it was last heard.
-        public var silentSeconds: Double?
+        package var silentSeconds: Double?
         /// What it last reported.
         public var statistics: RankStatistics?
         /// What last went wrong with it.
-        public var lastError: String?
+        package var lastError: String?
     }
 
     /// Counts changes of membership, from 1.
@@ -27,7 +27,7 @@ public struct JobSnapshot: Hashable, Codable, Sendable {
     /// The phase the job is in: that of its slowest rank.
     public var phase: Phase
     /// Time left for the phase; nil when there is no limit.
-    public var secondsLeft: Double?
+    package var secondsLeft: Double?
     /// Every rank, in order.
     public var members: [Member]
     /// Why the job is over, if it is.

@@ -7,7 +7,7 @@ public struct PhaseProgress: Hashable, Codable, Sendable {
     /// To do in all, in bytes.
     public var totalBytes: Int
     /// Since the phase began.
-    public var elapsedSeconds: Double
+    package var elapsedSeconds: Double
 
     /// States progress.
     public init(doneBytes: Int, totalBytes: Int, elapsed: Duration) {

@@ -6,7 +6,7 @@ public struct ProcessIdentity: Hashable, Codable, Sendable {
     /// The process number.
     public let pid: Int32
     /// When it began, in clock ticks since boot (`/proc/PID/stat`, field 22).
-    public let startTicks: UInt64
+    package let startTicks: UInt64
 
     /// This process.
     public static var current: ProcessIdentity {

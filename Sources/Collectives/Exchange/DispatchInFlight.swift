@@ -11,5 +11,5 @@ public struct DispatchInFlight: ~Copyable {
     }
 
     /// Whether `wait` would return at once.
-    public var hasArrived: Bool { exchange.dispatchHasArrived }
+    package var hasArrived: Bool { exchange.dispatchHasArrived }
 }

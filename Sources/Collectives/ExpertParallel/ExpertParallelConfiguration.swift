@@ -49,7 +49,7 @@ public struct ExpertParallelConfiguration: Hashable, Codable, Sendable {
     }
 
     /// Two results may be alive at a time: while one batch is computed the other travels.
-    public static let bufferCount = 2
+    package static let bufferCount = 2
     /// Far above any model's; keeps every offset within 48 bits.
     static let maximumHiddenSize = 1 << 17
     /// Times the largest top-k, a count of rows still fits the 24 bits that a signal has for it.

@@ -35,7 +35,7 @@ public final class ExpertParallelGroup {
     /// What the ranks agreed on.
     public let configuration: ExpertParallelConfiguration
     /// How many records are kept: a training step of many layers and micro-batches.
-    public static let recordLimit = 4096
+    package static let recordLimit = 4096
 
     let fabric: any Fabric
     let windows: GroupWindows

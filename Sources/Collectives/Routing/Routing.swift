@@ -15,7 +15,7 @@ public struct Routing: Hashable, Sendable {
     public var weights: [Float]
 
     /// Most choices a token may have; a choice's number travels in one byte.
-    public static let maximumTopK = 64
+    package static let maximumTopK = 64
 
     /// Pairs choices with their weights; all weights are 1 if none are given.
     ///

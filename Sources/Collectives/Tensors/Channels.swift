@@ -16,7 +16,7 @@ public final class Channels {
     /// Messages of a channel that may be under way.
     public let slotCount: Int
     /// Largest message, as its values count in f32.
-    public let maximumByteCount: Int
+    package let maximumByteCount: Int
     /// How long a send or a receive may wait.
     public let limit: Duration
 
@@ -94,7 +94,7 @@ public final class Channels {
     }
 
     /// Whether a message is there, so that `receive` would not wait.
-    public func hasArrived(from rank: Rank, channel: Int = 0) -> Bool {
+    package func hasArrived(from rank: Rank, channel: Int = 0) -> Bool {
         window.signalValue(sentSignal(from: rank, channel))
             > taken[lineIndex(rank, channel)]
     }

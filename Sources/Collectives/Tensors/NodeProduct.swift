@@ -21,7 +21,7 @@ public final class NodeProduct {
     /// This rank's place among them.
     public let place: Int
     /// Rows of one rank that fit; with more, each rank multiplies alone.
-    public static let rowLimit = 64
+    package static let rowLimit = 64
     /// Outputs of a slice are a multiple of this, so that no panel of the kernels is cut.
     private static let granule = 128
 

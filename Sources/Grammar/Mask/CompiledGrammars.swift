@@ -19,7 +19,7 @@ public final class CompiledGrammars: Sendable {
     public init() {}
 
     /// How often a grammar was compiled because it was not here.
-    public var compilationCount: Int { compilations.withLock { $0 } }
+    package var compilationCount: Int { compilations.withLock { $0 } }
 
     /// Checks that a constraint can be used.
     ///

@@ -20,10 +20,10 @@ public struct AnswerParser {
     private var hasContent = false
 
     static let endThinking = "</think>"
-    public static let beginThinking = "<think>"
-    public static let beginCalls = "<｜tool▁calls▁begin｜>"
+    package static let beginThinking = "<think>"
+    package static let beginCalls = "<｜tool▁calls▁begin｜>"
     static let endCalls = "<｜tool▁calls▁end｜>"
-    public static let beginCall = "<｜tool▁call▁begin｜>"
+    package static let beginCall = "<｜tool▁call▁begin｜>"
     static let endCall = "<｜tool▁call▁end｜>"
     public static let separator = "<｜tool▁sep｜>"
 

@@ -16,7 +16,7 @@ public struct ChatMessage: Sendable, Hashable {
     /// The calls an assistant makes.
     public var toolCalls: [ToolCall]
     /// Whether the assistant's content is the beginning of the answer that is to be continued.
-    public var isPrefix: Bool
+    package var isPrefix: Bool
 
     /// A turn.
     public init(

@@ -9,7 +9,7 @@ public struct Sampler: Sendable {
     /// The numbers of the text's seed.
     public let random: CounterRandom
     /// How many tokens were appended: the place of the next draw.
-    public private(set) var generatedCount = 0
+    package private(set) var generatedCount = 0
 
     private var promptTokens: Set<Int> = []
     private var generatedCounts: [Int: Int] = [:]
@@ -54,7 +54,7 @@ public struct Sampler: Sendable {
     }
 
     /// The distribution the next token is drawn from; for temperature 0, all of it on one token.
-    public func distribution(
+    package func distribution(
         _ logits: borrowing Span<Float>, allowed: [Bool]? = nil, forbidden: [Int] = []
     ) throws(LanguageError) -> TokenDistribution {
         let adjusted = adjust(logits, allowed, forbidden)

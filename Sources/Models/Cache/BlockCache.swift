@@ -42,7 +42,7 @@ public final class BlockCache {
     public var bytesPerToken: Int { stores.reduce(0) { $0 + $1.entryBytes } }
 
     /// Blocks that a sequence of this many tokens needs.
-    public func blocksNeeded(tokens: Int) -> Int { (tokens + blockTokens - 1) / blockTokens }
+    package func blocksNeeded(tokens: Int) -> Int { (tokens + blockTokens - 1) / blockTokens }
 
     /// A block table of consecutive blocks, for a user with few sequences of known length.
     ///

@@ -1,12 +1,12 @@
 extension ModelConfiguration {
     /// Width of a head's query or key: unrotated part, then rotated part.
-    public var queryHeadSize: Int { nopeHeadSize + ropeHeadSize }
+    package var queryHeadSize: Int { nopeHeadSize + ropeHeadSize }
 
     /// Values kept per token and layer: the latent, then the shared rotated key.
-    public var cacheWidth: Int { latentSize + ropeHeadSize }
+    package var cacheWidth: Int { latentSize + ropeHeadSize }
 
     /// Width of the fused shared experts, 0 without any.
-    public var sharedIntermediateSize: Int { sharedExpertCount * expertIntermediateSize }
+    package var sharedIntermediateSize: Int { sharedExpertCount * expertIntermediateSize }
 
     /// Whether a block has routed experts; MTP blocks, which come after the main ones, do.
     public func hasExperts(layer: Int) -> Bool {
@@ -17,16 +17,16 @@ extension ModelConfiguration {
     public var expertLayerCount: Int { (0 ..< layerCount).count { hasExperts(layer: $0) } }
 
     /// Factor on the attention logits, YaRN's magnitude included (DeepSeek-V3 report, §2.1.1).
-    public var attentionScale: Float {
+    package var attentionScale: Float {
         let magnitude = yarn.map { $0.magnitude($0.mscaleAllDimensions) } ?? 1
         return Float(magnitude * magnitude / Double(queryHeadSize).squareRoot())
     }
 
     /// Parameters of one routed expert.
-    public var expertParameterCount: Int { 3 * hiddenSize * expertIntermediateSize }
+    package var expertParameterCount: Int { 3 * hiddenSize * expertIntermediateSize }
 
     /// Parameters of one block's attention and norms.
-    public var attentionParameterCount: Int {
+    package var attentionParameterCount: Int {
         let queryWidth = headCount * queryHeadSize
         let query =
             queryLatentSize.map { $0 * hiddenSize + $0 + queryWidth * $0 }
@@ -37,7 +37,7 @@ extension ModelConfiguration {
     }
 
     /// Parameters of one block, counting only `experts` of its routed experts.
-    public func parameterCount(layer: Int, experts: Int) -> Int {
+    package func parameterCount(layer: Int, experts: Int) -> Int {
         guard hasExperts(layer: layer) else {
             return attentionParameterCount + 3 * hiddenSize * intermediateSize
         }

@@ -26,31 +26,31 @@ public struct ModelConfiguration: Codable, Sendable, Equatable {
     /// The published class names (default DeepSeek-V3's).
     public var architectures = ["DeepseekV3ForCausalLM"]
     /// The published family name (default `deepseek_v3`).
-    public var modelType = "deepseek_v3"
+    package var modelType = "deepseek_v3"
     /// Width of the residual stream.
     public var hiddenSize: Int
     /// Width of a dense layer's feed-forward network.
-    public var intermediateSize: Int
+    package var intermediateSize: Int
     /// Width of one routed expert.
-    public var expertIntermediateSize: Int
+    package var expertIntermediateSize: Int
     /// Transformer blocks of the main model.
     public var layerCount: Int
     /// How many first blocks are dense (default 0).
-    public var denseLayerCount = 0
+    package var denseLayerCount = 0
     /// Every n-th block after those has experts (default 1).
-    public var expertLayerStride = 1
+    package var expertLayerStride = 1
     /// Attention heads.
     public var headCount: Int
     /// Width of the compressed query, nil where queries are not compressed.
-    public var queryLatentSize: Int?
+    package var queryLatentSize: Int?
     /// Width of the compressed keys and values, `c_KV`.
-    public var latentSize: Int
+    package var latentSize: Int
     /// Width of the rotated part of a query or key, shared by all heads.
-    public var ropeHeadSize: Int
+    package var ropeHeadSize: Int
     /// Width of the unrotated part of a head's query or key.
-    public var nopeHeadSize: Int
+    package var nopeHeadSize: Int
     /// Width of a head's value.
-    public var valueHeadSize: Int
+    package var valueHeadSize: Int
     /// Routed experts per layer.
     public var routedExpertCount: Int
     /// Experts that every token uses, fused into one network of their summed width (default 0).
@@ -62,29 +62,29 @@ public struct ModelConfiguration: Codable, Sendable, Equatable {
     /// Groups a token may choose from (default 1).
     public var keptGroupCount = 1
     /// Default sigmoid.
-    public var scoring = Scoring.sigmoid
+    package var scoring = Scoring.sigmoid
     /// Default `noaux_tc`.
-    public var topKMethod = TopKMethod.biased
+    package var topKMethod = TopKMethod.biased
     /// Whether the chosen weights are divided by their sum (default true).
-    public var normalizesWeights = true
+    package var normalizesWeights = true
     /// Factor on the chosen weights (default 1).
-    public var routedScalingFactor: Float = 1
+    package var routedScalingFactor: Float = 1
     /// Rows of the embedding and of the head.
     public var vocabularySize: Int
     /// Positions the model was made for (default 4096).
     public var positionLimit = 4096
     /// Epsilon of the block norms (default 1e-6).
-    public var normEpsilon: Float = 1e-6
+    package var normEpsilon: Float = 1e-6
     /// Base of the rotary frequencies (default 10000).
-    public var ropeTheta: Double = 10000
+    package var ropeTheta: Double = 10000
     /// Extension of the rotary frequencies, nil without one.
-    public var yarn: YaRN?
+    package var yarn: YaRN?
     /// Multi-token-prediction blocks after the main ones (default 0).
     public var mtpLayerCount = 0
     /// FP8 storage of the weights, nil where they are float.
     public var quantization: Quantization?
     /// Begins a text (default nil).
-    public var beginToken: Int?
+    package var beginToken: Int?
     /// Ends a text; any of these (default none).
     public var endTokens: [Int] = []
     /// The published name of the float type of the weights (default `bfloat16`).
@@ -96,15 +96,15 @@ public struct YaRN: Codable, Sendable, Equatable {
     /// How many times more positions.
     public var factor: Double
     /// Positions before the stretch.
-    public var originalPositionLimit: Int
+    package var originalPositionLimit: Int
     /// Rotations beyond which a frequency is kept (default 32).
-    public var betaFast: Double = 32
+    package var betaFast: Double = 32
     /// Rotations below which a frequency is divided by the factor (default 1).
-    public var betaSlow: Double = 1
+    package var betaSlow: Double = 1
     /// Scale of the rotation's magnitude (default 1).
-    public var mscale: Double = 1
+    package var mscale: Double = 1
     /// Scale of the attention logits, 0 for none (default 0).
-    public var mscaleAllDimensions: Double = 0
+    package var mscaleAllDimensions: Double = 0
 
     enum CodingKeys: String, CodingKey {
         case kind = "type"
@@ -134,9 +134,9 @@ public struct Quantization: Codable, Sendable, Equatable {
     /// The published name of the number format (default `e4m3`).
     public var format = "e4m3"
     /// Rows and columns that share a scale.
-    public var blockSize = Quantization.block
+    package var blockSize = Quantization.block
     /// When activations are quantised (default `dynamic`).
-    public var activationScheme = "dynamic"
+    package var activationScheme = "dynamic"
 
     /// Block-scaled e4m3 as DeepSeek-V3 is released.
     public init() {}

@@ -17,9 +17,9 @@ public struct ModelSummary: Sendable, Codable, Equatable {
     /// Latent cache of one token, all layers, bfloat16.
     public let cacheBytesPerToken: Int
     /// Bytes of everything that every rank holds.
-    public let replicatedBytes: Int
+    package let replicatedBytes: Int
     /// Bytes of one expert number, all its layers.
-    public let expertBytes: Int
+    package let expertBytes: Int
 
     /// Bytes of all stored tensors.
     public var totalBytes: Int { bytesByType.values.reduce(0, +) }

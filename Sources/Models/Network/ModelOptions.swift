@@ -10,7 +10,7 @@ public struct ModelOptions: Sendable {
     /// The most positions a sequence may have; nil takes the model's.
     public var contextLimit: Int?
     /// Whether MTP blocks are loaded (default true).
-    public var loadsMTP = true
+    package var loadsMTP = true
     /// Whether every rank holds all routed experts of the MTP block, so that drafting needs no
     /// other rank (default false).
     public var copiesDraftExperts = false

@@ -4,7 +4,7 @@ public import Tensors
 /// How well a model predicts a text it is shown.
 public struct TextEvaluation: Sendable {
     /// Tokens that were predicted: all but the first of each window.
-    public private(set) var predictedCount = 0
+    package private(set) var predictedCount = 0
     /// Positions where the MTP block's draft was compared.
     public private(set) var draftCount = 0
     private var lossSum = 0.0

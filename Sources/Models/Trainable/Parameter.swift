@@ -20,7 +20,7 @@ public final class Parameter {
     public let isVector: Bool
     /// Whether its products stay in bf16 where the others are in FP8: the head's and the MTP
     /// projection's (§3.3.1).
-    public let staysWide: Bool
+    package let staysWide: Bool
 
     /// Begins as zeros.
     public init(

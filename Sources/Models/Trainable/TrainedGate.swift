@@ -19,7 +19,7 @@ public final class TrainedGate {
     /// Tokens that chose each expert since the last reset: what moves the bias.
     public private(set) var load: [Int]
     /// The balance losses of the micro-batches since the last reset.
-    public private(set) var balanceLoss = 0.0
+    package private(set) var balanceLoss = 0.0
 
     init(layer: Int, context: TrainingContext) {
         let tensors = NetworkTensors(context.configuration)

@@ -1,7 +1,7 @@
 /// What one request, and all of them together, may ask of the server.
 public struct ServiceLimits: Codable, Hashable, Sendable {
     /// Bytes of a request's body.
-    public var bodyBytes = 8 << 20
+    package var bodyBytes = 8 << 20
     /// Bytes of all header fields of a request.
     public var headerBytes = 32 << 10
     /// Tokens of a prompt; the model's context is a further limit.
@@ -15,21 +15,21 @@ public struct ServiceLimits: Codable, Hashable, Sendable {
     /// Tools a chat may name.
     public var tools = 128
     /// Strings, or tokens, that end a text.
-    public var stopStrings = 64
+    package var stopStrings = 64
     /// Characters of a stop string.
-    public var stopLength = 256
+    package var stopLength = 256
     /// Tokens whose logits a request may shift.
-    public var logitBiases = 1024
+    package var logitBiases = 1024
     /// Alternatives reported per token.
-    public var topLogprobs = 20
+    package var topLogprobs = 20
     /// Open connections; further ones wait in the listen queue.
     public var connections = 4096
     /// Generations under way at once, waiting ones included.
-    public var generations = 1024
+    package var generations = 1024
     /// Seconds a client may take to send a request, or leave a connection idle.
-    public var idleSeconds = 60
+    package var idleSeconds = 60
     /// Seconds a reader may stand still in the middle of a stream.
-    public var writeSeconds = 30
+    package var writeSeconds = 30
     /// Seconds that generations under way get to finish after SIGTERM.
     public var drainSeconds = 30
 

@@ -5,20 +5,20 @@ public struct EngineConfiguration: Codable, Hashable, Sendable {
     /// Sequences in the batch at once.
     public var runningLimit = 64
     /// Requests that wait for room.
-    public var waitingLimit = 512
+    package var waitingLimit = 512
     /// Tokens of one step, prompts and streams together.
     public var stepTokens = 512
     /// Prompt tokens of a step that also serves running streams.
-    public var promptTokensBesideStreams = 128
+    package var promptTokensBesideStreams = 128
     /// Whether prefixes are kept for later requests.
-    public var usesPrefixCache = true
+    package var usesPrefixCache = true
     /// Whether MTP drafts tokens, where the checkpoint has it.
     public var speculates = true
     /// Streams on one rank beyond which drafting costs more than it saves.
-    public var speculationStreams = 8
+    package var speculationStreams = 8
     /// Bytes of the MTP block's experts up to which every rank holds them all, so that drafting
     /// takes no exchange; 0 shares them as all others are.
-    public var draftCopyBytes = 64 << 20
+    package var draftCopyBytes = 64 << 20
     /// Bytes of the model's head from which the ranks of a node compute it together.
     public var sharedHeadBytes = 16 << 20
     /// Whether steps are split in two micro-batches that hide each other's all-to-all.
@@ -27,13 +27,13 @@ public struct EngineConfiguration: Codable, Hashable, Sendable {
     ///
     /// Waiting for a rank that still computes is no travel. Steps stay split where that turns out
     /// faster (`OverlapTuner`). 0 always splits.
-    public var overlapThreshold = 0.1
+    package var overlapThreshold = 0.1
 
     /// Steps of walks through the vocabulary, some 10 ns each, that all constrained texts of a rank
     /// may take in one step of the engine; a single walk may go beyond by at most its own limit.
     ///
     /// Texts that come too late wait for a later step, so that no schema holds the other ranks up.
-    public var constraintSteps = 1 << 24
+    package var constraintSteps = 1 << 24
 
     /// The defaults.
     public init() {}

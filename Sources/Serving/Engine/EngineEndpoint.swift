@@ -46,7 +46,7 @@ public final class EngineEndpoint: Sendable {
     }
 
     /// Sends the engine's statistics now.
-    public func sendStatistics() { give(.statistics(engine.statistics)) }
+    package func sendStatistics() { give(.statistics(engine.statistics)) }
 
     /// Sends reports together, else each alone; a request whose report cannot travel fails by it,
     /// so that nobody waits for what was dropped.

@@ -4,7 +4,7 @@ public struct EngineCapacity: Codable, Hashable, Sendable {
     ///
     /// Its experts work like any other rank's. Attention of its own would read all other weights
     /// once more, on cores that are taken, so requests come to it when the others are full.
-    public var isSpare: Bool
+    package var isSpare: Bool
     /// Requests of its batch; more would wait.
     public var runningLimit: Int
 

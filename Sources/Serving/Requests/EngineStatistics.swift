@@ -7,7 +7,7 @@ public struct EngineStatistics: Codable, Hashable, Sendable {
     /// Steps performed, those joined without tokens included.
     public var steps: UInt64 = 0
     /// Seconds since the last step ended; nil before the first.
-    public var secondsSinceStep: Double?
+    package var secondsSinceStep: Double?
     /// Requests in the batch.
     public var running = 0
     /// Requests that wait for room.
@@ -15,25 +15,25 @@ public struct EngineStatistics: Codable, Hashable, Sendable {
     /// Blocks of the latent cache, and how many hold latents some request or prefix needs.
     public var blockCount = 0
     /// Blocks held by running requests.
-    public var blocksInUse = 0
+    package var blocksInUse = 0
     /// Blocks that hold only reusable prefixes.
-    public var blocksCached = 0
+    package var blocksCached = 0
     /// Tokens of one block.
     public var blockTokens = 0
     /// Prompt tokens looked up in the prefix cache.
-    public var prefixQueries: UInt64 = 0
+    package var prefixQueries: UInt64 = 0
     /// Prompt tokens found there.
-    public var prefixHits: UInt64 = 0
+    package var prefixHits: UInt64 = 0
     /// Prompt tokens processed.
     public var promptTokens: UInt64 = 0
     /// Tokens generated.
     public var generatedTokens: UInt64 = 0
     /// Tokens drafted by MTP.
-    public var draftedTokens: UInt64 = 0
+    package var draftedTokens: UInt64 = 0
     /// Drafted tokens accepted.
-    public var acceptedTokens: UInt64 = 0
+    package var acceptedTokens: UInt64 = 0
     /// Times a request gave its blocks back to let an older one go on.
-    public var preemptions: UInt64 = 0
+    package var preemptions: UInt64 = 0
     /// Where the time of steps went.
     public var time = StepTime()
 
@@ -56,9 +56,9 @@ public struct StepTime: Codable, Hashable, Sendable {
     /// The part of that in which another rank had not begun yet, so that nothing could travel.
     public var skew = 0.0
     /// Computing routed experts.
-    public var expertCompute = 0.0
+    package var expertCompute = 0.0
     /// Waiting for every rank to begin the step.
-    public var stepWait = 0.0
+    package var stepWait = 0.0
     /// Choosing tokens from logits.
     public var sampling = 0.0
 

@@ -3,7 +3,7 @@ public struct TokenLogprob: Codable, Hashable, Sendable {
     /// The token.
     public var token: Int
     /// Under the model's own distribution, before temperature and penalties.
-    public var logprob: Float
+    package var logprob: Float
 
     /// Pairs a token with its log-probability.
     public init(token: Int, logprob: Float) {
@@ -19,7 +19,7 @@ public struct ScoredToken: Codable, Hashable, Sendable {
     /// Its log-probability, when asked for.
     ///
     /// The first token of a prompt has none.
-    public var logprob: Float?
+    package var logprob: Float?
     /// The likeliest tokens here, likeliest first, when asked for.
     public var top: [TokenLogprob] = []
 
@@ -46,13 +46,13 @@ public struct GenerationUsage: Codable, Hashable, Sendable {
     /// Tokens of the prompt.
     public var promptTokens = 0
     /// Of those, tokens whose latents were found in the prefix cache.
-    public var cachedTokens = 0
+    package var cachedTokens = 0
     /// Tokens generated, an end token included.
     public var generatedTokens = 0
     /// Tokens that MTP drafted for verification.
-    public var draftedTokens = 0
+    package var draftedTokens = 0
     /// Drafted tokens that were accepted.
-    public var acceptedTokens = 0
+    package var acceptedTokens = 0
 
     /// Nothing spent.
     public init() {}

@@ -24,21 +24,21 @@ public struct GenerationRequest: Codable, Hashable, Sendable {
     /// Tokens to generate at most; 0 only evaluates the prompt.
     public var maxNewTokens: Int
     /// Tokens to generate before an end token may be chosen.
-    public var minNewTokens: Int = 0
+    package var minNewTokens: Int = 0
     /// How each token is chosen.
     public var sampling = SamplingParameters()
     /// Tokens that end the text, beside the model's own.
-    public var stopTokens: [Int] = []
+    package var stopTokens: [Int] = []
     /// Whether the model's own end tokens are generated like any other.
-    public var ignoresEndTokens = false
+    package var ignoresEndTokens = false
     /// Alternatives to report with each generated token; nil reports no log-probabilities.
-    public var topLogprobs: Int?
+    package var topLogprobs: Int?
     /// Alternatives to report with each prompt token; nil reports none.
-    public var promptTopLogprobs: Int?
+    package var promptTopLogprobs: Int?
     /// What the text must be.
     public var constraint: OutputConstraint?
     /// Requests share cached prefixes only with requests of the same salt.
-    public var cacheSalt: UInt64 = 0
+    package var cacheSalt: UInt64 = 0
 
     /// A request that continues a prompt.
     public init(id: RequestID, prompt: [Int], maxNewTokens: Int) {

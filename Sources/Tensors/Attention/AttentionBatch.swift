@@ -5,7 +5,7 @@ public struct AttentionBatch: Sendable {
     /// Block ids of every sequence, one after the other.
     public private(set) var blocks: [Int32] = []
     /// Where each sequence's blocks begin in `blocks`.
-    public private(set) var firstBlock: [Int32] = []
+    package private(set) var firstBlock: [Int32] = []
     /// The sequence of each token.
     public private(set) var sequences: [Int32] = []
     /// How many entries each token sees, its own included.

@@ -27,7 +27,7 @@ public enum Quantisation {
     }
 
     /// Rounds to bf16, nearest even.
-    public static func toBFloat16(_ values: Span<Float>, into target: inout MutableRawSpan) {
+    package static func toBFloat16(_ values: Span<Float>, into target: inout MutableRawSpan) {
         precondition(
             target.byteCount == values.count * 2,
             "\(target.byteCount) bytes for \(values.count) bf16 values")

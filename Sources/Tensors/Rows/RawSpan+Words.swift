@@ -79,7 +79,7 @@ extension Span where Element: FixedWidthInteger & BitwiseCopyable {
 
 extension MutableSpan where Element == UInt8 {
     /// The same bytes as a raw span, to write.
-    public var mutableRaw: MutableRawSpan {
+    package var mutableRaw: MutableRawSpan {
         @_lifetime(&self) mutating get { unsafe mutableBytes }
     }
 }

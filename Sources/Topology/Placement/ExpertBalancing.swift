@@ -8,7 +8,7 @@
 /// Source: EPLB, `rebalance_experts`; DeepSeek-V3 report, §3.4.1.
 public struct ExpertBalancing: Sendable {
     /// Copies over all ranks; a multiple of `rankCount`, at least the number of experts.
-    public var physicalExpertCount: Int
+    package var physicalExpertCount: Int
     /// Expert groups of the gate (`n_group`).
     public var groupCount: Int
     /// Machines the ranks live on, equally many on each.
@@ -42,14 +42,14 @@ public struct ExpertBalancing: Sendable {
     /// Largest rank load over mean rank load of a placement: 1 is perfect.
     ///
     /// An expert's load is shared equally by its copies.
-    public static func imbalance(of placement: ExpertPlacement, loads: [Double]) -> Double {
+    package static func imbalance(of placement: ExpertPlacement, loads: [Double]) -> Double {
         let ranks = rankLoads(of: placement, loads: loads)
         let mean = ranks.reduce(0, +) / Double(ranks.count)
         return mean == 0 ? 1 : (ranks.max() ?? 0) / mean
     }
 
     /// What each rank carries under a placement, in the unit of `loads`.
-    public static func rankLoads(of placement: ExpertPlacement, loads: [Double]) -> [Double] {
+    package static func rankLoads(of placement: ExpertPlacement, loads: [Double]) -> [Double] {
         let physical = PhysicalExperts(placement)
         return placement.expertsByRank.map { experts in
             experts.reduce(0) { sum, expert in

@@ -19,7 +19,7 @@ public struct ExpertMap: Hashable, Sendable {
     public let slotsPerRank: Int
 
     /// Far above what one job goes through; an epoch travels in 16 bits of a signal.
-    public static let maximumEpoch: UInt64 = (1 << 16) - 1
+    package static let maximumEpoch: UInt64 = (1 << 16) - 1
 
     /// Describes an epoch.
     ///

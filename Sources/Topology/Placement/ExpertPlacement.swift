@@ -55,7 +55,7 @@ public struct ExpertPlacement: Hashable, Codable, Sendable {
     public func experts(on rank: Rank) -> [ExpertID] { expertsByRank[rank.rawValue] }
 
     /// The largest number of copies on one rank: what per-rank memory is sized for.
-    public var largestLocalCount: Int { expertsByRank.map(\.count).max() ?? 0 }
+    package var largestLocalCount: Int { expertsByRank.map(\.count).max() ?? 0 }
 
     /// The lowest expert whose copies are all on other ranks than these.
     func firstExpert(without ranks: Set<Rank>) -> ExpertID? {
@@ -67,7 +67,7 @@ public struct ExpertPlacement: Hashable, Codable, Sendable {
     }
 
     /// Physical experts in all.
-    public var physicalExpertCount: Int { expertsByRank.reduce(0) { $0 + $1.count } }
+    package var physicalExpertCount: Int { expertsByRank.reduce(0) { $0 + $1.count } }
 }
 
 extension ExpertPlacement {

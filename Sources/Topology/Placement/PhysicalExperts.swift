@@ -3,15 +3,15 @@
 /// Copies are numbered rank by rank, in the order each rank holds them.
 public struct PhysicalExperts: Hashable, Sendable {
     /// The logical expert behind each copy.
-    public let logicalIndices: [Int]
+    package let logicalIndices: [Int]
     /// The rank that holds each copy.
-    public let rankIndices: [Int]
+    package let rankIndices: [Int]
     /// Where each rank's copies begin, and the total at the end: `rankCount + 1` values.
-    public let rankOffsets: [Int]
+    package let rankOffsets: [Int]
     /// Copies of every logical expert in ascending order, one expert after another.
-    public let copyIndices: [Int]
+    package let copyIndices: [Int]
     /// Where each logical expert's copies begin in `copyIndices`: `expertCount + 1` values.
-    public let copyOffsets: [Int]
+    package let copyOffsets: [Int]
 
     /// Numbers the copies of a placement.
     public init(_ placement: ExpertPlacement) {

@@ -8,7 +8,7 @@ public enum RankThreads {
     /// The fabrics stay open; a body whose rank ends early closes its own.
     ///
     /// - Returns: How each body ended, in the order of the fabrics.
-    public static func endings<Value: Sendable>(
+    package static func endings<Value: Sendable>(
         _ fabrics: [any Fabric], _ body: @escaping @Sendable (any Fabric) throws -> Value
     ) throws(TransportError) -> [Result<Value, any Error>] {
         let endings = Endings<Value>(count: fabrics.count)

@@ -5,7 +5,7 @@ public struct TimedExchange: Codable, Sendable {
     /// When it began, on the node's clock.
     public var began: UInt64
     /// The part in which the rank only waited.
-    public var waited: UInt64
+    package var waited: UInt64
 }
 
 /// What one rank measured, as it tells the others.
@@ -20,7 +20,7 @@ public struct RankMeasurement: Codable, Sendable {
         /// Rows that went to other nodes.
         public var crossingRows = 0
         /// The same bytes without routing and packing, best of a few.
-        public var limitNanoseconds: UInt64 = 0
+        package var limitNanoseconds: UInt64 = 0
 
         /// Takes and touches the memory of that many samples, so that measuring takes none.
         mutating func makeRoom(for count: Int) {
@@ -42,11 +42,11 @@ public struct RankMeasurement: Codable, Sendable {
     /// How bytes get to each rank.
     public var paths: [String] = []
     /// What it cost to leave records of the measured halves.
-    public var recordingNanoseconds: UInt64 = 0
+    package var recordingNanoseconds: UInt64 = 0
     /// Window and staging bytes.
-    public var memoryBytes = 0
+    package var memoryBytes = 0
     /// Resident memory after the warm-up and at the end.
-    public var residentBytes: [Int] = []
+    package var residentBytes: [Int] = []
     /// Iterations that a pressure run made.
     public var rounds = 0
 }
@@ -54,7 +54,7 @@ public struct RankMeasurement: Codable, Sendable {
 /// Order statistics of one half over its iterations.
 public struct Statistics: Codable, Sendable {
     /// Of the slowest rank of each iteration.
-    public let p50: Double, p99: Double, minimum: Double, maximum: Double, mean: Double
+    package let p50: Double, p99: Double, minimum: Double, maximum: Double, mean: Double
     /// Median over iterations: last rank's start after the first's, and mean wait of the ranks.
     public let skew: Double, wait: Double
     /// Microseconds of each iteration.
@@ -85,7 +85,7 @@ public struct Statistics: Codable, Sendable {
     }
 
     /// The smallest value that at least this share of the values does not exceed.
-    public static func percentile(_ values: [Double], _ share: Double) -> Double {
+    package static func percentile(_ values: [Double], _ share: Double) -> Double {
         guard !values.isEmpty else { return 0 }
         let sorted = values.sorted()
         let place = Int((share * Double(sorted.count)).rounded(.up)) - 1
