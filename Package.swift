@@ -124,11 +124,12 @@ let package = Package(
                 "Topology",
             ]),
         tests("Language", ["TestSupport"]),
-        tests("Checkpoints", ["Encoding"]),
+        tests("Checkpoints", ["Tensors", "Encoding"]),
         tests(
             "Models",
             [
-                "TestSupport", "Collectives", "Checkpoints", "Transport", "Tensors", "Encoding",
+                "TestSupport", "Collectives", "Language", "Checkpoints", "Transport", "Tensors",
+                "Encoding",
                 "Topology",
             ]),
         tests("Pipeline", ["Collectives", "Transport", "Tensors", "Topology"]),

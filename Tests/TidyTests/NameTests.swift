@@ -54,6 +54,8 @@ private struct Uses {
     /// Types are not among them: who uses a value need not write its type.
     private(set) var published: [(room: String, name: String, place: String)] = []
     private var rooms: [String: Set<String>] = [:]
+    /// Values of arguments that a caller in another room may leave out.
+    private var defaults: Set<String> = []
 
     init() throws {
         let declaration =
@@ -64,6 +66,9 @@ private struct Uses {
                 let code = line.firstRange(of: "//").map { line[..<$0.lowerBound] } ?? line
                 for word in code.split(whereSeparator: { !$0.isLetter && !$0.isNumber && $0 != "_" }
                 ) { rooms[String(word), default: []].insert(room) }
+                if let value = code.firstMatch(of: /: [\w.<>]+ = (?:Self|[A-Z]\w*)\.(\w+)/) {
+                    defaults.insert(String(value.1))
+                }
                 guard code.contains("public "), let match = code.firstMatch(of: declaration),
                     !room.hasPrefix("apus")
                 else { continue }
@@ -75,7 +80,10 @@ private struct Uses {
 
     func isUsed(_ name: String, outside room: String) -> Bool {
         // What protocols of the standard library ask for is called by the library.
-        let asked = ["description", "hash", "encode", "errorDescription", "next", "rawValue"]
-        return asked.contains(name) || rooms[name]?.contains { $0 != room } == true
+        let asked = [
+            "description", "hash", "encode", "errorDescription", "next", "rawValue", "logLevel",
+        ]
+        return asked.contains(name) || defaults.contains(name)
+            || rooms[name]?.contains { $0 != room } == true
     }
 }

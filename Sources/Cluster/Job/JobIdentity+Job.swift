@@ -24,7 +24,7 @@ extension JobIdentity {
     }
 
     /// The folder of the running program.
-    package static var ownFolder: URL {
+    public static var ownFolder: URL {
         URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
     }
 }

@@ -27,7 +27,7 @@ public struct Command: Hashable, Sendable {
     }
 
     /// Far above what `ip` and `tc` take on a busy machine.
-    package static let defaultLimit = Duration.seconds(30)
+    public static let defaultLimit = Duration.seconds(30)
 
     /// As one would type it.
     var line: String { words.joined(separator: " ") }

@@ -12,7 +12,7 @@ public struct TaggedLog: LogHandler {
     /// Values that go with every line.
     public var metadata: Logger.Metadata = [:]
     /// The least level that is written.
-    package var logLevel = Logger.Level.info
+    public var logLevel = Logger.Level.info
 
     /// Lines that begin with the time and `tag`.
     public init(tag: String) { self.tag = tag }

@@ -28,7 +28,7 @@ public final class Reducer {
     private var sequence: UInt64 = 0
 
     /// 256 Ki values are 1 MiB of f32: a core's second-level cache.
-    package static let defaultChunkCount = 1 << 18
+    public static let defaultChunkCount = 1 << 18
 
     /// Makes the windows. Collective.
     ///
