@@ -66,7 +66,7 @@ import Testing
 
     @Test func `a deep nest is refused without growing the stack`() {
         let nest = #"{"__metadata__":"# + String(repeating: "[", count: 1_000_000)
-        #expect(refusal(nest, data: 0).contains("at most 32 levels"))
+        #expect(refusal(nest, data: 0).contains("at most 64 levels"))
     }
 
     @Test func `overlapping tensors and gaps are refused`() {

@@ -166,7 +166,7 @@ import Testing
     @Test(.enabled(if: ProcessInfo.processInfo.environment["APUS_PYTHON"] != nil))
     func `the character table is the one Hugging Face's tokenizers match with`() throws {
         let file = URL(filePath: #filePath).deletingLastPathComponent()
-            .appending(path: "../../Sources/DeepSeekV3/Tokenizer/CharacterTable.swift")
+            .appending(path: "../../Sources/Language/Tokenizer/CharacterTable.swift")
         #expect(try python("character_table.py", [file.standardized.path]) == "same\n")
     }
 

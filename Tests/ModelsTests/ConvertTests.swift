@@ -110,7 +110,7 @@ import Testing
 
     @Test func `a folder with something in it is not overwritten`() throws {
         try make("a", .bfloat16)
-        #expect(throws: ModelError.self) { try make("a", .bfloat16) }
+        #expect(throws: CheckpointError.self) { try make("a", .bfloat16) }
     }
 
     @Test func `DeepSeek-V3 has 671.03B parameters and 70,272 bytes of cache per token`() throws {
@@ -154,7 +154,7 @@ import Testing
         try writer.write([UInt8](repeating: 0, count: 128).span.raw, to: name)
         try writer.write([UInt8]([0, 0, 128, 63]).span.raw, to: name + "_scale_inv")
         try writer.finish()
-        let error = #expect(throws: ModelError.self) {
+        let error = #expect(throws: CheckpointError.self) {
             try FormatConversion.float8ToBFloat16.run(
                 source: folder, target: path("out"), pool: pool)
         }

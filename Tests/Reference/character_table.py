@@ -1,4 +1,4 @@
-"""Prints the runs of Sources/DeepSeekV3/Tokenizer/CharacterTable.swift, by asking Hugging Face's
+"""Prints the runs of Sources/Language/Tokenizer/CharacterTable.swift, by asking Hugging Face's
 tokenizers (Oniguruma) for the category of every code point.
 
 Usage: character_table.py            the runs, in lines
