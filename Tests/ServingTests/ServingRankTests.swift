@@ -113,7 +113,8 @@ import func TestSupport.onRanks
         let server = try await TestServer(ranks: ranks) { $1.engine.speculates = drafts }
         let answer = try await server.post(
             "/v1/completions",
-            #"{"prompt":[0,436,446,263,407],"max_tokens":48,"temperature":0.9,"seed":42}"#)
+            #"{"prompt":[0,436,446,263,407],"max_tokens":48,"temperature":0.9,"top_p":1,"#
+                + #""seed":42}"#)
         try await server.stop()
         return answer.json["choices"]?.array?.first?["text"]?.string
     }

@@ -66,7 +66,7 @@ private struct Uses {
                 let code = line.firstRange(of: "//").map { line[..<$0.lowerBound] } ?? line
                 for word in code.split(whereSeparator: { !$0.isLetter && !$0.isNumber && $0 != "_" }
                 ) { rooms[String(word), default: []].insert(room) }
-                if let value = code.firstMatch(of: /: [\w.<>]+ = (?:Self|[A-Z]\w*)\.(\w+)/) {
+                if let value = code.firstMatch(of: /: [\w.<>?]+ = (?:Self|[A-Z]\w*)\.(\w+)/) {
                     defaults.insert(String(value.1))
                 }
                 guard code.contains("public "), let match = code.firstMatch(of: declaration),

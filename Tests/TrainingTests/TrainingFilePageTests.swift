@@ -108,7 +108,8 @@ import Testing
         #expect(
             found == wanted,
             """
-            the first row that differs: \(differing.map { "\($0.0)\nmust be\n\($0.1)" } ?? "none"); \
+            the first row that differs: \
+            \(differing.map { "\($0.0)\nmust be\n\($0.1)" } ?? "none"); \
             all rows:\n\(wanted.joined(separator: "\n"))
             """)
     }

@@ -95,8 +95,8 @@ extension ManualClock {
         settle { true }
     }
 
-    /// Runs `body` on threads of this time, with numbers from 0, and moves time whenever all of them
-    /// wait, until all have ended.
+    /// Runs `body` on threads of this time, with numbers from 0, and moves time whenever all of
+    /// them wait, until all have ended.
     public func run(threads count: Int, _ body: @escaping @Sendable (Int) -> Void) {
         let left = Mutex(count)
         for index in 0 ..< count {

@@ -56,21 +56,25 @@ public struct Report: Sendable {
                 "between nodes: a token goes to "
                     + Self.number(Double(result.dispatch.crossingRows) / tokens, 3)
                     + " others; busiest node "
-                    + "\(Self.number(result.dispatch.busiestNodeGigabytesPerSecond, 3)) GB/s in dispatch, "
-                    + "\(Self.number(result.combine.busiestNodeGigabytesPerSecond, 3)) GB/s in combine"
+                    + Self.number(result.dispatch.busiestNodeGigabytesPerSecond, 3)
+                    + " GB/s in dispatch, "
+                    + Self.number(result.combine.busiestNodeGigabytesPerSecond, 3)
+                    + " GB/s in combine"
             )
         }
         let limit = result.limit
         lines.append(
             "limit: \(limit.kind), dispatch \(Self.number(limit.dispatchMicroseconds)) us "
                 + "(\(Self.number(limit.dispatchGigabytesPerSecond, 2)) GB/s), combine "
-                + "\(Self.number(limit.combineMicroseconds)) us (\(Self.number(limit.combineGigabytesPerSecond, 2)) GB/s)"
+                + "\(Self.number(limit.combineMicroseconds)) us "
+                + "(\(Self.number(limit.combineGigabytesPerSecond, 2)) GB/s)"
         )
         for (name, peer) in (result.compare ?? [:]).sorted(by: { $0.key < $1.key }) {
             lines.append(
                 "\(name): dispatch \(Self.number(peer.dispatchMicroseconds)) us "
                     + "(\(Self.number(peer.dispatchRatio, 2))x ours), combine "
-                    + "\(Self.number(peer.combineMicroseconds)) us (\(Self.number(peer.combineRatio, 2))x)"
+                    + "\(Self.number(peer.combineMicroseconds)) us "
+                    + "(\(Self.number(peer.combineRatio, 2))x)"
                     + ", both \(Self.number(peer.ratio, 2))x; best of its ways: \(peer.method)")
         }
         lines.append("#wrong \(result.wrong)   hash \(result.hash)")

@@ -4,9 +4,10 @@
 /// 2. The coordinator answers: its version, 32 random bytes of its own, and its proof.
 /// 3. The caller checks the proof and sends its own. Frames follow.
 ///
-/// A proof is HMAC-SHA256 under the token over the side that proves, the version, the role and both ends'
-/// random bytes: one that was overheard fits no other connection, neither end and no other role.
-/// Every message has a fixed size, so an unauthenticated connection makes neither end allocate.
+/// A proof is HMAC-SHA256 under the token over the side that proves, the version, the role and both
+/// ends' random bytes: one that was overheard fits no other connection, neither end and no other
+/// role. Every message has a fixed size, so an unauthenticated connection makes neither end
+/// allocate.
 ///
 /// Source: HMAC, RFC 2104; challenge and response in both directions, ISO/IEC 9798-4.
 enum Handshake {

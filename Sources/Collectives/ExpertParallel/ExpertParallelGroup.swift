@@ -16,8 +16,8 @@ public import Transport
 /// ```
 ///
 /// All ranks call in the same order with the same map, a rank without tokens too. Each dispatch is
-/// followed by its combine; two such pairs may be open at a time. A group belongs to one thread at a
-/// time.
+/// followed by its combine; two such pairs may be open at a time. A group belongs to one thread at
+/// a time.
 ///
 /// A map of a higher epoch begins that epoch with its first dispatch, which is collective among the
 /// ranks that live in it: exchanges that failed are forgotten, and ranks that are lost are masked.

@@ -6,8 +6,8 @@ internal import Transport
 /// outputs for the rows of all.
 ///
 /// Alone, each would read the whole matrix, and a rank without rows would stand idle meanwhile.
-/// An output has the same bits on every rank that computes it. All ranks of the node call `run` in the same
-/// order, a rank without rows too.
+/// An output has the same bits on every rank that computes it. All ranks of the node call `run` in
+/// the same order, a rank without rows too.
 ///
 /// 1. A rank's rows are read only between its announcement and the last `done` for it, for which it
 ///    waits before it writes rows again.

@@ -27,7 +27,8 @@ public final class Tokenizer: Sendable {
 
     /// Reads `tokenizer.json` and, where present, `tokenizer_config.json` of a checkpoint.
     ///
-    /// - Throws: `LanguageError.file`, which names the file and what in it is wrong or not supported.
+    /// - Throws: `LanguageError.file`, which names the file and what in it is wrong or not
+    ///   supported.
     public convenience init(directory: URL) throws(LanguageError) {
         let file = directory.appending(path: "tokenizer.json")
         let configuration = directory.appending(path: "tokenizer_config.json")

@@ -1,8 +1,8 @@
 import Language
 import Tensors
 
-/// DeepSeek-V2 and V2-Lite, where they differ from V3: class name, and a gate that scores by softmax
-/// unless `config.json` says otherwise.
+/// DeepSeek-V2 and V2-Lite, where they differ from V3: class name, and a gate that scores by
+/// softmax unless `config.json` says otherwise.
 enum DeepSeekV2: Architecture {
     static let classNames = ["DeepseekV2ForCausalLM"]
     static let tensorNames = DeepSeekV3.tensorNames

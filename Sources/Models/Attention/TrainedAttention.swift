@@ -2,8 +2,8 @@ import Tensors
 
 /// The gradient of an attention's input, from the input and the gradient of its output.
 ///
-/// Weight gradients wait in the context's queue and read the output's gradient when they run, so the
-/// caller leaves it unchanged.
+/// Weight gradients wait in the context's queue and read the output's gradient when they run, so
+/// the caller leaves it unchanged.
 typealias AttentionBackward = (_ input: Tensor, _ outputGradient: Tensor) -> Tensor
 
 /// The attention of one block while it trains.

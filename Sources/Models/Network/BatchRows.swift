@@ -1,6 +1,7 @@
 public import Tensors
 
-/// Which rows of a chunk need logits: the head is the largest matrix, so no other row goes through it.
+/// Which rows of a chunk need logits: the head is the largest matrix, so no other row goes through
+/// it.
 public enum WantedLogits: Sendable, Equatable {
     /// None: more of the prompt follows.
     case none

@@ -23,8 +23,8 @@ public struct StageInput {
 
 /// The layers that a rank holds for one position in the pipeline, with their backward.
 ///
-/// A micro-batch goes through as a list of parts, cut where an all-to-all travels. An overlapped pair
-/// of micro-batches takes its parts in turn.
+/// A micro-batch goes through as a list of parts, cut where an all-to-all travels. An overlapped
+/// pair of micro-batches takes its parts in turn.
 public final class TrainedStage {
     /// What the layers share.
     public let context: TrainingContext

@@ -5,9 +5,11 @@ import Language
 ///
 ///     submit --+--> waiting --admit--> reading --last prompt token--> streaming --+--> finished
 ///              |       ^                  |                             |         |
-///              |       +-----preempt------+-----------------------------+         |    (stop, length)
+///              |       +-----preempt------+-----------------------------+         |
 ///              |                                                                  |
 ///              +--> failed (at once, for what is wrong with it)                   +--> failed
+///
+/// A text finishes by a stop or by its length.
 ///
 /// `began` is reported with the first token, `tokens` with every step that brings some, then once
 /// `finished` or `failed`. A cancelled request goes from any state to `finished(.cancelled)`; a

@@ -3,8 +3,9 @@ import Synchronization
 
 /// Knows which connections are open, which clients have disconnected, and which stand still.
 ///
-/// The HTTP library reports a disconnected client to a handler only when the handler writes. A generation must
-/// stop before, so each connection has a handler that watches for the client's end of the stream.
+/// The HTTP library reports a disconnected client to a handler only when the handler writes. A
+/// generation must stop before, so each connection has a handler that watches for the client's end
+/// of the stream.
 final class ConnectionTable: Sendable {
     private struct Connection: Sendable {
         let channel: any Channel

@@ -48,7 +48,8 @@ public struct RowTerm {
         unsafe weights.deallocate()
     }
 
-    /// Calls `body` with the number under which terms name this memory; it holds until `body` returns.
+    /// Calls `body` with the number under which terms name this memory; it holds until `body`
+    /// returns.
     public func withArea<R>(_ bytes: RawSpan, _ body: (Int) throws -> R) rethrows -> R {
         try unsafe bytes.withUnsafeBytes { bytes in
             unsafe areas.append(bytes)

@@ -1,7 +1,7 @@
 import Glibc
 
-/// Owns the only lock of a file. Another request for it, in this process or another, is refused. The
-/// system releases the lock when the process ends, however it does.
+/// Owns the only lock of a file. Another request for it, in this process or another, is refused.
+/// The system releases the lock when the process ends, however it does.
 @safe public final class FileLock {
     private let descriptor: Int32
 

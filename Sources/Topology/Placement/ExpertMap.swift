@@ -1,7 +1,7 @@
 /// Where the routed experts of every layer are: what the ranks of a job agree on for one epoch.
 ///
-/// The map is a value. Each dispatch and each step takes one, so that no step mixes two epochs. When
-/// a rank is lost, or a copy is loaded or dropped, a map with a higher epoch takes its place.
+/// The map is a value. Each dispatch and each step takes one, so that no step mixes two epochs.
+/// When a rank is lost, or a copy is loaded or dropped, a map with a higher epoch takes its place.
 ///
 /// Invariants:
 /// 1. All layers have the same ranks and the same number of experts.

@@ -90,7 +90,8 @@ public func makeLoopbackFabrics(
 }
 
 extension RankFabric {
-    /// Whether `auto` may take RDMA to other nodes: it works here, and no network devices are named.
+    /// Whether `auto` may take RDMA to other nodes: it works here, and no network devices are
+    /// named.
     static func offersRDMA(_ configuration: FabricConfiguration) -> Bool {
         let namesDevices = unsafe configuration.device != nil || getenv("APUS_DEVICES") != nil
         return configuration.transport == .auto && !namesDevices && VerbsDevices.areReady()

@@ -29,8 +29,8 @@ struct AllToAllCommand: ParsableCommand {
     @Option(help: "A file of topology/: run on the nodes of a lab of namespaces.") var lab: String?
     @Option(
         help: """
-            serving: the calls of a step of serving; library: the library's fastest, with rows that \
-            rest in bf16.
+            serving: the calls of a step of serving; library: the library's fastest, with rows \
+            that rest in bf16.
             """)
     var path = AllToAllPath.serving
     @Option(help: "normal or low-latency (default: serving low-latency, library normal).")
