@@ -15,8 +15,8 @@ public enum EntryFormat: String, Sendable, CaseIterable {
     }
 }
 
-/// What latent attention keeps of a token in one layer: `[latent | rope]`, the latent normed and the
-/// rope part rotated.
+/// What latent attention keeps of a token in one layer: `[latent | rope]`, the latent normed and
+/// the rope part rotated.
 public struct LatentEntry: Sendable {
     /// How its values are stored.
     public let format: EntryFormat
