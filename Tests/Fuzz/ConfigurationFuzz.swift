@@ -1,5 +1,5 @@
 import Foundation
-import Models
+@testable import Models
 
 /// Feeds bytes to the reader of `config.json`.
 ///

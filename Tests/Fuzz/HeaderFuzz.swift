@@ -1,4 +1,4 @@
-import Checkpoints
+@testable import Checkpoints
 
 /// Feeds bytes to the readers of a safetensors header and of a checkpoint's index.
 ///

@@ -1,4 +1,4 @@
-import Language
+@testable import Language
 
 /// Feeds bytes to the reader of `tokenizer.json`.
 ///
