@@ -79,7 +79,7 @@ bench-llama: build ## measures prefill and decode beside llama.cpp
 # rank. Needs no RDMA device and no KVM.
 test-rdma: build ## tests RDMA in a virtual machine
 	@.ci/install $(RDMA_PACKAGES)
-	cluster/soft-roce/test.sh .build/soft-roce .build/release/apus
+	Tests/SoftRoCE/test.sh .build/soft-roce .build/release/apus
 
 # Real clients from PyPI against a server: openai, langchain-openai, llm, lm_eval, schemathesis.
 test-clients: build ## tries clients from PyPI against a server

@@ -56,7 +56,7 @@ final class TrainingProcess: @unchecked Sendable {
             let done = figures.withLock { $0.steps }
             throw done > 0 ? error.during("step \(done + 1)") : error
         }
-        try fabric.barrier(deadline: Deadline(.seconds(60), "the end"))
+        try fabric.barrier(deadline: fabric.deadline(.seconds(60), "the end"))
         link.finish()
     }
 

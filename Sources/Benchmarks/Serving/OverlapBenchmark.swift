@@ -87,7 +87,7 @@ public struct OverlapBenchmark {
         var logits: [[Float]] = [[], []]
         for round in 0 ... repetitions {
             for way in 0 ..< 2 {
-                try fabric.barrier(deadline: Deadline(limit, "overlap benchmark"))
+                try fabric.barrier(deadline: fabric.deadline(limit, "overlap benchmark"))
                 let start = ContinuousClock.now
                 if way == 0 {
                     logits[0] = try network.forward(whole, keepsHidden: false).logits.values
@@ -152,7 +152,7 @@ public struct OverlapBenchmark {
         let blob = try JSONEncoder().encode(Report(samples: samples, isSame: isSame))
         let reports = try fabric.allGather(
             Array(blob), label: "overlap benchmark",
-            deadline: Deadline(limit, "overlap benchmark")
+            deadline: fabric.deadline(limit, "overlap benchmark")
         ).map { try JSONDecoder().decode(Report.self, from: Data($0)) }
         func way(_ index: Int) -> Way {
             let all = reports.flatMap { $0.samples[index] }

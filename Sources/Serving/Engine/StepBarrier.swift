@@ -42,7 +42,7 @@ public final class StepBarrier: @unchecked Sendable {
         self.limit = limit
         window = try fabric.makeWindow(
             name: "steps", byteCount: 8, signalCount: fabric.rankCount + 1,
-            deadline: Deadline(limit, "making the window of steps"))
+            deadline: fabric.deadline(limit, "making the window of steps"))
     }
 
     /// The rank whose engine this serves.
@@ -71,7 +71,7 @@ public final class StepBarrier: @unchecked Sendable {
         conditions.append(
             SignalCondition(signal: wakeSignal, atLeast: seenWakes + 1, source: fabric.rank))
         do throws(TransportError) {
-            _ = try window.waitAny(conditions, deadline: Deadline(patience, "idle"))
+            _ = try window.waitAny(conditions, deadline: fabric.deadline(patience, "idle"))
         } catch {
             if case .deadline = error { return }
             throw error
@@ -108,7 +108,7 @@ public final class StepBarrier: @unchecked Sendable {
                 fabric.rank.rawValue, of: rank, value: least | UInt64(request.rawValue))
         }
         var all = request
-        let deadline = Deadline(limit, "step")
+        let deadline = fabric.deadline(limit, "step")
         for rank in others(in: map) {
             let theirs = try window.wait(
                 signal: rank.rawValue, atLeast: least, from: rank, deadline: deadline)

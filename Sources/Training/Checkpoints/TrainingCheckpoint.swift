@@ -82,14 +82,14 @@ extension RankTrainer {
         // Everyone learns whether everyone has written before anything is renamed.
         let words = try fabric.allGather(
             Array((failure.map { "\($0)" } ?? "").utf8), label: "checkpoint \(step)",
-            deadline: Deadline(.seconds(300), "checkpoint"))
+            deadline: fabric.deadline(.seconds(300), "checkpoint"))
         if let rank = words.firstIndex(where: { !$0.isEmpty }) {
             if fabric.rank == 0 { try? files.removeItem(atPath: partial) }
             throw TrainingError.checkpoint(
                 partial, fact: "rank \(rank): " + String(decoding: words[rank], as: UTF8.self))
         }
         if fabric.rank == 0 { try publish(directory, name) }
-        try fabric.barrier(deadline: Deadline(.seconds(60), "checkpoint"))
+        try fabric.barrier(deadline: fabric.deadline(.seconds(60), "checkpoint"))
         if fabric.rank == 0 { prune(directory, through: name, keeping: keeping) }
     }
 

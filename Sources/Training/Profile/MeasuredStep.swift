@@ -14,7 +14,7 @@ struct MeasuredStep {
     static func gather(_ trainer: RankTrainer, _ fabric: any Fabric) throws -> MeasuredStep {
         let all = try fabric.allGather(
             Array(try JSONEncoder().encode(trainer.lanes)), label: "timeline",
-            deadline: Deadline(.seconds(60), "gathering the timeline"))
+            deadline: fabric.deadline(.seconds(60), "gathering the timeline"))
         let entries = try all.flatMap {
             try JSONDecoder().decode([TimelineEntry].self, from: Data($0))
         }

@@ -27,7 +27,7 @@ extension ParallelShape {
                 fabric.close()
             }
             try body(own)
-            try fabric.barrier(deadline: Deadline(.seconds(60), "the end"))
+            try fabric.barrier(deadline: fabric.deadline(.seconds(60), "the end"))
         }
     }
 

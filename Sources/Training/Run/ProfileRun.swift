@@ -31,7 +31,7 @@ struct ProfileRun {
         let isFirst = fabric.rank == 0
         let log = isFirst ? try RunLog(job, observer) : nil
         if isFirst { _ = try JobText(job, makes: true) }
-        try fabric.barrier(deadline: Deadline(.seconds(600), "tokenizing the text"))
+        try fabric.barrier(deadline: fabric.deadline(.seconds(600), "tokenizing the text"))
         let text = try JobText(job, makes: false)
         observer.began()
         var results: [ScheduleProfile] = []
@@ -92,7 +92,7 @@ struct ProfileRun {
         var replayer: StepReplayer?
         if profile.sleeps {
             let recordings = try (0 ..< Self.recordingCount).map { _ in
-                try fabric.barrier(deadline: Deadline(.seconds(120), "a recorded step"))
+                try fabric.barrier(deadline: fabric.deadline(.seconds(120), "a recorded step"))
                 _ = trainer.begin(measured)
                 let recorder = StepRecorder(trainer.worker, groups: trainer.groups)
                 try trainer.perform(recorder, interleaves: true)
@@ -104,7 +104,7 @@ struct ProfileRun {
         }
         func steps(interleaves: Bool) throws -> [MeasuredStep] {
             try (0 ..< profile.steps).map { _ in
-                try fabric.barrier(deadline: Deadline(.seconds(120), "a measured step"))
+                try fabric.barrier(deadline: fabric.deadline(.seconds(120), "a measured step"))
                 if replayer == nil { _ = trainer.begin(measured) }
                 try trainer.perform(replayer ?? trainer.worker, interleaves: interleaves)
                 return try MeasuredStep.gather(trainer, fabric)

@@ -33,7 +33,7 @@ struct TrainingRun {
         }
         let log = isFirst ? try RunLog(job, observer) : nil
         if isFirst { _ = try JobText(job, makes: true) }
-        try fabric.barrier(deadline: Deadline(.seconds(600), "tokenizing the text"))
+        try fabric.barrier(deadline: fabric.deadline(.seconds(600), "tokenizing the text"))
         let text = try JobText(job, makes: false)
         let trainer = try RankTrainer(options, fabric: fabric, experts: experts)
         if resumes {
@@ -112,11 +112,11 @@ struct TrainingRun {
     ) throws -> Double {
         let pool = ThreadPool(threads: options.threads)
         let compute: Compute = options.precision == .float32 ? .float32 : .bfloat16
-        try fabric.barrier(deadline: Deadline(.seconds(60), "measuring the peak rate"))
+        try fabric.barrier(deadline: fabric.deadline(.seconds(60), "measuring the peak rate"))
         let own = Limits.peakFMA(compute: compute, pool: pool, rounds: 3)
         let all = try fabric.allGather(
             Array("\(own)".utf8), label: "peak rate",
-            deadline: Deadline(.seconds(60), "measuring the peak rate"))
+            deadline: fabric.deadline(.seconds(60), "measuring the peak rate"))
         return all.reduce(0) { $0 + (Double(String(decoding: $1, as: UTF8.self)) ?? 0) }
     }
 

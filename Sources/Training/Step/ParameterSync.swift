@@ -53,7 +53,7 @@ final class ParameterSync {
         let own = Dictionary(uniqueKeysWithValues: sorted.map { ($0.name, $0.parts) })
         let lists = try fabric.allGather(
             Array(try JSONEncoder().encode(own)), label: "parameters",
-            deadline: Deadline(.seconds(60), "parameters"))
+            deadline: fabric.deadline(.seconds(60), "parameters"))
         var parts: [String: [(part: GradientPart, holder: Rank)]] = [:]
         var most = 1
         for (rank, list) in lists.enumerated() {

@@ -166,7 +166,7 @@ struct AllToAllCommand: ParsableCommand {
             }
         progress.clear()
         let hosts = compare == nil ? [] : try LabHost.all(fabric)
-        try fabric.barrier(deadline: Deadline(.seconds(limit), "leave"))
+        try fabric.barrier(deadline: fabric.deadline(.seconds(limit), "leave"))
         if !isFirst { return }
         var result = AllToAllResult(measurements, options: options)
         let matrices = [measurements.map(\.dispatch), measurements.map(\.combine)]

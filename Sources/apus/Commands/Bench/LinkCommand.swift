@@ -59,11 +59,11 @@ struct LinkCommand: ParsableCommand {
                     round += 1
                     let all = try fabric.allGather(
                         try encoded(figures, raw, peer), label: "link figures",
-                        deadline: Deadline(.seconds(60), "link figures"))
+                        deadline: fabric.deadline(.seconds(60), "link figures"))
                     try report.append(all[first.rawValue])
                 }
             }
-            try fabric.barrier(deadline: Deadline(.seconds(60), "leave"))
+            try fabric.barrier(deadline: fabric.deadline(.seconds(60), "leave"))
             if fabric.rank == 0 { print(try json ? report.json() : report.text(matrix: matrix)) }
         }
     }

@@ -95,7 +95,7 @@ struct OverlapCommand: ParsableCommand {
         let results = try loads.map { load in
             (load.name, try benchmark.run(load.load, repetitions: repetitions))
         }
-        try fabric.barrier(deadline: Deadline(.seconds(60), "leave"))
+        try fabric.barrier(deadline: fabric.deadline(.seconds(60), "leave"))
         guard isFirst else { return }
         if json {
             let encoder = JSONEncoder()

@@ -47,7 +47,7 @@ struct PerftestReference {
         let address = here ? LocalAddress.first(on: group.device) : ""
         let all = try fabric.allGather(
             Array(address.utf8), label: "perftest addresses",
-            deadline: Deadline(.seconds(60), "perftest addresses"))
+            deadline: fabric.deadline(.seconds(60), "perftest addresses"))
         addresses = all.map { String(decoding: $0, as: UTF8.self) }
         if addresses.contains("") { return nil }
     }
@@ -104,7 +104,7 @@ struct PerftestReference {
     }
 
     private func meet() throws {
-        try fabric.barrier(deadline: Deadline(.seconds(60), "ucx_perftest"))
+        try fabric.barrier(deadline: fabric.deadline(.seconds(60), "ucx_perftest"))
     }
 
     private func start(

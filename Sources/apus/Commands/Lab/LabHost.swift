@@ -25,7 +25,7 @@ struct LabHost: Codable, Hashable {
         }
         let blobs = try fabric.allGather(
             Array(JSONEncoder().encode(own)), label: "hosts",
-            deadline: Deadline(.seconds(60), "hosts"))
+            deadline: fabric.deadline(.seconds(60), "hosts"))
         var hosts: [LabHost] = []
         for blob in blobs {
             for host in try JSONDecoder().decode([LabHost].self, from: Data(blob)) {
