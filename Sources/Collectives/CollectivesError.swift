@@ -26,6 +26,8 @@ public enum CollectivesError: Error, Hashable, Sendable {
     case tooManyInFlight(limit: Int)
     /// A map or a layout is of an epoch before that of the group.
     case staleEpoch(UInt64, current: UInt64)
+    /// Two maps of one epoch differ.
+    case changedMap(epoch: UInt64)
     /// A rank lives in a map after it was lost.
     case rankReturned(Rank)
 }
@@ -58,6 +60,8 @@ extension CollectivesError: CustomStringConvertible {
             "\(limit) exchanges are in flight already: the windows have \(limit) buffers"
         case .staleEpoch(let epoch, let current):
             "the expert map is of epoch \(epoch), and the group is in epoch \(current)"
+        case .changedMap(let epoch):
+            "two expert maps of epoch \(epoch) differ: a map that changed belongs to the next epoch"
         case .rankReturned(let rank):
             "\(rank) lives in the expert map, and was lost in an epoch before"
         }

@@ -23,7 +23,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
     @Option(help: "The job's folder, to write down where we listen.") var folder: String?
     @Option(help: "Where to listen, instead of the job's: address:port, or a socket to make.")
     var control: String?
-    @Flag(help: "End when standard input closes: whoever started this is gone.")
+    @Flag(
+        help: "End when standard input closes: the program that started this one is gone.")
     var lifeline = false
 
     /// Parses, runs, and exits: 2 for a command that makes no sense, as for any other bad input.

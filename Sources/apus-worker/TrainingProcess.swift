@@ -17,8 +17,8 @@ final class TrainingProcess: @unchecked Sendable {
     private let link: ControlLink
     private let log: Logger
     private let figures = Mutex(RankStatistics())
-    /// Closed by `close`, after the coordinator heard of an error: whoever saw this rank leave
-    /// before would blame it.
+    /// Closed by `close`, after the coordinator heard of an error: a rank that saw this one leave
+    /// before would report it as lost.
     private var fabrics: [any Fabric] = []
 
     init(

@@ -24,7 +24,8 @@ struct Worker: ParsableCommand {
     @Option(help: "The rank, from 0.") var rank: Int
     @Option(help: "Where the coordinator listens, address:port or a socket; default the job's.")
     var coordinator: String?
-    @Flag(help: "End when standard input closes: whoever started this is gone.")
+    @Flag(
+        help: "End when standard input closes: the program that started this one is gone.")
     var lifeline = false
 
     /// Parses, runs, and exits: 2 for a command that makes no sense, as for any other bad input.
@@ -93,7 +94,7 @@ struct Worker: ParsableCommand {
                 try process.run()
             }
         } catch {
-            // The coordinator decides who is to blame, and tells everybody.
+            // The coordinator decides which rank was lost, and informs every rank.
             link.fail("\(error)", lost: (error as? TransportError)?.rank)
             throw ending(link) ?? error
         }

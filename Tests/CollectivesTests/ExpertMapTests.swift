@@ -86,6 +86,30 @@ import Transport
         #expect(found[1] == [[0, 1, 102, 103], [100, 1, 102, 103]])
     }
 
+    @Test func `a rank whose epoch is older than another rank's is refused`() throws {
+        let first = try ExpertMap.contiguous(expertCount: 4, rankCount: 2)
+        _ = try onRanks(2) { fabric in
+            let group = try Self.group(fabric, first, .normal)
+            _ = try Self.served(by: first, layer: 0, group)
+            let epoch: UInt64 = fabric.rank == 0 ? 2 : 3
+            let own = try ExpertMap(epoch: epoch, placements: first.placements)
+            if fabric.rank == 0 {
+                let error = #expect(throws: CollectivesError.self) {
+                    _ = try Self.served(by: own, layer: 0, group)
+                }
+                guard case .staleEpoch(2, current: 3)? = error else {
+                    Issue.record("\(String(describing: error))")
+                    return
+                }
+            } else {
+                // It waits for rank 0, which ends.
+                #expect(throws: TransportError.self) {
+                    _ = try Self.served(by: own, layer: 0, group)
+                }
+            }
+        }
+    }
+
     @Test func `more copies than the windows have slots for are refused`() throws {
         _ = try onRanks(1) { fabric in
             let map = try ExpertMap.contiguous(expertCount: 4, rankCount: 1)

@@ -34,7 +34,7 @@ import Testing
         #expect(try JSONValue.parse("1e999").double == nil)
     }
 
-    @Test func `text of a stranger becomes one short line`() {
+    @Test func `text from outside becomes one short line`() {
         #expect("a\nb\u{1b}[2J".printable() == "a?b?[2J")
         #expect(String(repeating: "x", count: 200).printable(limit: 3) == "xxx...")
     }

@@ -40,6 +40,16 @@ import Topology
         #expect(try await ranks(of: 7, capacities) == [0, 1, 0, 1, 2, 3, 2])
     }
 
+    @Test func `statistics bear the job's rank, not the rank's number in its group`() async throws {
+        let router = LeastLoadedRouter(rankCount: 3) { _, _ in }
+        // Rank 2 is rank 0 of a second group.
+        var statistics = EngineStatistics()
+        statistics.rank = 0
+        let message = try JSONEncoder().encode(EngineMessage.statistics(statistics))
+        try router.receive(Array(message), from: 2)
+        #expect(await router.statistics().map(\.rank) == [2])
+    }
+
     @Test(arguments: [(2, 1, 2), (1, 4, 2), (2, 2, 4), (1, 1, 1)])
     func `as many ranks as the cores carry are not spare, and one always`(
         expected: Int, threads: Int, cores: Int

@@ -126,18 +126,18 @@ extension TensorsTests {
                         let written = EncodedRows(.bfloat16, rows: 1, columns: columns)
                         var garbage = written.mutableRow(0)
                         RowCodec.bfloat16.encode(random.values(columns).span, into: &garbage)
-                        func lend(_ row: Int, _ terms: [RowTerm]) {
+                        func borrow(_ row: Int, _ terms: [RowTerm]) {
                             if row < count {
                                 return sum.withArea(rows.row(row)) { area in
                                     let weight = weights[row]
                                     let term = RowTerm(area: area, offset: 0, weight: weight)
-                                    lend(row + 1, terms + [term])
+                                    borrow(row + 1, terms + [term])
                                 }
                             }
                             var target = written.mutableRow(0)
                             sum.write(terms, into: &target, as: .bfloat16, isStreamed: isStreamed)
                         }
-                        lend(0, [])
+                        borrow(0, [])
                         let isSame = written.row(0).holdsSameBytes(
                             at: 0, as: expected.row(0), at: 0, count: 2 * columns)
                         #expect(isSame)

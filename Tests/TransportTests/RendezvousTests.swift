@@ -143,14 +143,14 @@ import Topology
         }
     }
 
-    @Test func `strangers that send garbage neither join nor disturb`() throws {
+    @Test func `intruders that send garbage neither join nor disturb`() throws {
         let server = try TCPRendezvous(address: "127.0.0.1:0", rankCount: 1, token: "secret")
         let endpoint = try NetworkEndpoint(server.address)
-        var strangers: [StreamSocket] = []
+        var intruders: [StreamSocket] = []
         for seed in 0 ..< 40 {
             let socket = try StreamSocket.connect(to: endpoint, deadline: soon)
             _ = socket.send([UInt8](repeating: UInt8(seed), count: seed * 50)[...])
-            strangers.append(socket)
+            intruders.append(socket)
         }
         let exchange = try TCPExchange.connect(
             to: server.address, rank: 0, rankCount: 1, token: "secret", deadline: soon)

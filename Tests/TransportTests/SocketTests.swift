@@ -34,10 +34,10 @@ import Topology
 
     private static let impostorKey: UInt64 = 77
 
-    /// Connects to a core of rank 0 as rank 1 would, after `strangers` had their try.
+    /// Connects to a core of rank 0 as rank 1 would, after `intruders` had their try.
     private func impersonate(
         _ lonely: Lonely,
-        strangers: @escaping @Sendable (NetworkEndpoint) throws(TransportError) -> [StreamSocket] =
+        intruders: @escaping @Sendable (NetworkEndpoint) throws(TransportError) -> [StreamSocket] =
             { _ in [] }
     ) throws -> StreamSocket {
         let addresses = try lonely.addresses
@@ -46,7 +46,7 @@ import Topology
             sockets.store(0) { () throws(TransportError) in
                 let deadline = Deadline(.seconds(20), "test")
                 let endpoint = try NetworkEndpoint(addresses.planes[0][0])
-                let others = try strangers(endpoint)
+                let others = try intruders(endpoint)
                 let socket = try StreamSocket.connect(to: endpoint, deadline: deadline)
                 try socket.sendAll(
                     SocketGreeting(rank: 1, plane: 0, key: addresses.key).encoded(),
@@ -160,7 +160,7 @@ import Topology
         core.closeAll()
     }
 
-    @Test func `strangers at the join are left standing, and the rank is let in`() throws {
+    @Test func `intruders at the join are ignored, and the rank is let in`() throws {
         let lonely = try Lonely(rank: 0, of: 2)
         let key = lonely.core.key
         let listener = try NetworkEndpoint(lonely.addresses.planes[0][0])
@@ -174,13 +174,13 @@ import Topology
                 SocketGreeting(rank: .max, plane: .max, key: key).encoded(),
                 SocketGreeting(rank: 1, plane: 1, key: key).encoded(),
             ]
-            var strangers: [StreamSocket] = []
+            var intruders: [StreamSocket] = []
             for greeting in greetings {
-                let stranger = try StreamSocket.connect(to: endpoint, deadline: deadline)
-                try stranger.sendAll(greeting, deadline: deadline)
-                strangers.append(stranger)
+                let intruder = try StreamSocket.connect(to: endpoint, deadline: deadline)
+                try intruder.sendAll(greeting, deadline: deadline)
+                intruders.append(intruder)
             }
-            return strangers
+            return intruders
         }
         // After the join nobody is listened to.
         #expect(throws: TransportError.self) {

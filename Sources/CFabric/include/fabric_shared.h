@@ -51,7 +51,7 @@ int fabric_pidfd(int32_t pid);
 /// `eventfd`, close-on-exec and non-blocking (its flags are an anonymous enum); -1 on failure.
 int fabric_eventfd(void);
 
-/// Adds one to an eventfd, which wakes whoever polls it.
+/// Adds one to an eventfd, which wakes every thread that polls it.
 void fabric_eventfd_ring(int descriptor);
 
 /// Takes an eventfd's count, so that it can be polled again.

@@ -77,7 +77,7 @@ INLINE __m512 divide_bf16(__m512 x, divisor by) {
     return _mm512_fmadd_ps(x, by.reciprocal, _mm512_mul_ps(x, by.rest));
 }
 
-/// The e4m3 code of each quotient, in the low byte of its lane; `x` lends its sign.
+/// The e4m3 code of each quotient, in the low byte of its lane; the sign is that of `x`.
 INLINE __m512i codes_of(__m512 q, __m512 x) {
     __m512i size = _mm512_and_si512(_mm512_castps_si512(q), _mm512_set1_epi32(0x7fffffff));
     // Normal: keep three fraction bits, ties to even, and move the exponent's bias from 127 to 7.

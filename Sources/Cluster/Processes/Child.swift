@@ -33,15 +33,18 @@ public final class Child: @unchecked Sendable {
 
     /// Starts a command.
     ///
-    /// - Parameter hasLifeline: Standard input is a pipe that closes when this process is gone,
-    ///   however it ended.
+    /// - Parameters:
+    ///   - hasLifeline: Standard input is a pipe that closes when this process is gone, however it
+    ///     ended.
+    ///   - input: What standard input holds; not together with a lifeline.
     public init(
-        _ command: Command, output: Output = .inherited, hasLifeline: Bool = false
+        _ command: Command, output: Output = .inherited, hasLifeline: Bool = false,
+        input: Data? = nil
     ) throws(ClusterError) {
         process.executableURL = URL(filePath: "/usr/bin/env")
         process.arguments = command.words
         process.environment = command.wholeEnvironment
-        if hasLifeline {
+        if hasLifeline || input != nil {
             process.standardInput = lifeline
         } else {
             process.standardInput = FileHandle.nullDevice
@@ -70,8 +73,19 @@ public final class Child: @unchecked Sendable {
         } catch {
             throw .command("\(command.line): \(error.localizedDescription)")
         }
+        if let input { write(input) }
         drains?.output.start()
         drains?.errors.start()
+    }
+
+    /// Fills standard input from a thread, because a pipe holds less than a body may have.
+    private func write(_ input: Data) {
+        let end = lifeline.fileHandleForWriting
+        Thread.detachNewThread {
+            // A child that ended early reads no more: its exit status says why.
+            try? end.write(contentsOf: input)
+            try? end.close()
+        }
     }
 
     /// The process number.

@@ -262,6 +262,7 @@ extension ExpertParallelGroup {
     private func routes(of map: ExpertMap) throws(CollectivesError) -> EpochRoutes {
         try Self.check(map, nodes: nodes)
         guard map.epoch >= epoch else { throw .staleEpoch(map.epoch, current: epoch) }
+        guard map.epoch != routes.map.epoch else { throw .changedMap(epoch: map.epoch) }
         guard map.slotsPerRank <= slotsPerRank else {
             throw .limit(
                 "experts on one rank", value: map.slotsPerRank, range: 1 ... slotsPerRank,
@@ -293,6 +294,10 @@ extension ExpertParallelGroup {
             let word = try window.wait(
                 signal: index(rank), atLeast: ArrivalSignal.epochWord(layout.epoch, sequence: 0),
                 from: rank, deadline: deadline)
+            let theirs = ArrivalSignal.epoch(of: word)
+            guard theirs == layout.epoch else {
+                throw CollectivesError.staleEpoch(layout.epoch, current: theirs)
+            }
             sequence = max(sequence, ArrivalSignal.lastSequence(of: word))
         }
         for exchange in exchanges { exchange.reset() }

@@ -25,6 +25,7 @@ enum ArrivalSignal: Int, CaseIterable {
     }
 
     static func epochWord(_ epoch: UInt64, sequence: UInt64) -> UInt64 { epoch << 40 | sequence }
+    static func epoch(of word: UInt64) -> UInt64 { word >> 40 }
     static func lastSequence(of word: UInt64) -> UInt64 { word & (1 << 40 - 1) }
 
     /// A signal says which exchange, and how many entries or rows.

@@ -1,7 +1,7 @@
 import Tensors
 
 /// The SwiGLU network of a dense layer, of the shared experts, or of one routed expert.
-public final class TrainedMLP {
+package final class TrainedMLP {
     let gate: Parameter
     let up: Parameter
     let down: Parameter

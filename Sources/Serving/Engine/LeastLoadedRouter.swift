@@ -95,8 +95,10 @@ public final class LeastLoadedRouter: RequestRouter {
     public func receive(_ payload: [UInt8], from rank: Rank) throws {
         switch try JSONDecoder().decode(EngineMessage.self, from: Data(payload)) {
         case .reports(let reports): for report in reports { streams.deliver(report) }
-        case .statistics(let statistics):
+        case .statistics(var statistics):
             guard (0 ..< rankCount).contains(rank.rawValue) else { return }
+            // A rank knows its number in its group; the job's number tells ranks of two groups apart.
+            statistics.rank = rank.rawValue
             state.withLock {
                 $0.statistics[rank.rawValue] = statistics
                 $0.received += 1

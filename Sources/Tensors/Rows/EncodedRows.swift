@@ -4,7 +4,7 @@ internal import CKernels
 ///
 /// Rows begin on cache lines; the memory begins as zeros. Views share it, as those of `Tensor`.
 @safe public final class EncodedRows: @unchecked Sendable {
-    // Safe because: the memory lives as long as `owner`, its size never changes, and whoever hands
+    // Safe because: the memory lives as long as `owner`, its size never changes, and the code that hands
     // rows to another thread also orders their reads and writes (a join, a signal, a lock).
     private let owner: OwnedMemory
     private let base: UnsafeMutableRawPointer

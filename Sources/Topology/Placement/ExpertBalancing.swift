@@ -6,7 +6,7 @@
 /// an unstable sort, go to the lowest number here: the result is a function of its arguments.
 ///
 /// Source: EPLB, `rebalance_experts`; DeepSeek-V3 report, §3.4.1.
-public struct ExpertBalancing: Sendable {
+package struct ExpertBalancing: Sendable {
     /// Copies over all ranks; a multiple of `rankCount`, at least the number of experts.
     package var physicalExpertCount: Int
     /// Expert groups of the gate (`n_group`).

@@ -1,7 +1,7 @@
 /// A placement seen copy by copy, as flat tables that a loop over tokens can index.
 ///
 /// Copies are numbered rank by rank, in the order each rank holds them.
-public struct PhysicalExperts: Hashable, Sendable {
+package struct PhysicalExperts: Hashable, Sendable {
     /// The logical expert behind each copy.
     package let logicalIndices: [Int]
     /// The rank that holds each copy.

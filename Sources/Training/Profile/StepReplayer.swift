@@ -14,18 +14,18 @@ final class StepReplayer: CellWorker {
     var scale = 1.0
     let boundary: (rows: Int, columns: Int)
     private let zeros: Tensor
-    private var flights: [FlightID: Flight] = [:]
+    private var open: [ExchangeID: OpenExchange] = [:]
     private var waitingWeights: [Double] = []
     /// What the last sleep took more than it should; the next one takes less.
     private var late = 0.0
 
-    private struct FlightID: Hashable {
+    private struct ExchangeID: Hashable {
         let group: Int
         let sequence: UInt64
     }
 
     /// An exchange under way.
-    private final class Flight {
+    private final class OpenExchange {
         var dispatching: DispatchInFlight?
         var received: ReceivedTokens?
         var combining: CombineInFlight?
@@ -65,37 +65,37 @@ final class StepReplayer: CellWorker {
             case .compute(let seconds): sleep(seconds)
             case .call(let call, let group, let sequence, let layout, let weighting):
                 try perform(
-                    call, FlightID(group: group, sequence: sequence), layout, weighting)
+                    call, ExchangeID(group: group, sequence: sequence), layout, weighting)
             }
         }
     }
 
     private func perform(
-        _ call: ExchangeEvent.Call, _ id: FlightID, _ layout: DispatchLayout,
+        _ call: ExchangeEvent.Call, _ id: ExchangeID, _ layout: DispatchLayout,
         _ weighting: Weighting
     ) throws {
         let group = groups[id.group]
-        let flight = flights[id] ?? Flight()
-        flights[id] = flight
+        let exchange = open[id] ?? OpenExchange()
+        open[id] = exchange
         switch call {
-        case .dispatch: flight.dispatching = try group.dispatch(zeros, layout: layout)
+        case .dispatch: exchange.dispatching = try group.dispatch(zeros, layout: layout)
         case .receive:
-            guard let dispatching = flight.dispatching.take() else { return missing(call, id) }
-            flight.received = try dispatching.wait()
+            guard let dispatching = exchange.dispatching.take() else { return missing(call, id) }
+            exchange.received = try dispatching.wait()
         case .combine:
-            guard let received = flight.received.take() else { return missing(call, id) }
+            guard let received = exchange.received.take() else { return missing(call, id) }
             let count = received.rowCount
-            flight.combining = try group.combine(
+            exchange.combining = try group.combine(
                 Tensor(rows: count, columns: boundary.columns), for: received,
                 weighting: weighting, scalars: Array(repeating: 0, count: count))
         case .finish:
-            guard let combining = flight.combining.take() else { return missing(call, id) }
+            guard let combining = exchange.combining.take() else { return missing(call, id) }
             try combining.wait(addingInto: zeros)
-            flights[id] = nil
+            open[id] = nil
         }
     }
 
-    private func missing(_ call: ExchangeEvent.Call, _ id: FlightID) {
+    private func missing(_ call: ExchangeEvent.Call, _ id: ExchangeID) {
         preconditionFailure("\(call) of exchange \(id) before its start")
     }
 

@@ -1,6 +1,6 @@
 import Foundation
 
-/// The lines for people of a run, kept in `train.log` of its output folder, where whoever launched
+/// The lines for people of a run, kept in `train.log` of its output folder, where the launcher of
 /// the run reads them.
 final class RunLog {
     private let handle: FileHandle

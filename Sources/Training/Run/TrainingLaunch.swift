@@ -1,7 +1,7 @@
 import Foundation
 public import Transport
 
-/// How a training job is to be run, as whoever launches it tells every rank.
+/// How a training job is to be run, as its launcher passes it to every rank.
 public struct TrainingLaunch: Codable, Hashable, Sendable {
     /// Whether to go on from the newest checkpoint in the output folder.
     public var resumes = false

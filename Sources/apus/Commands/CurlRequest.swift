@@ -1,3 +1,4 @@
+import Cluster
 import Foundation
 
 /// A POST of JSON by the program `curl`, which brings TLS and the system's certificates.
@@ -23,45 +24,41 @@ struct CurlRequest {
 
     /// Sends the request and waits for the whole answer.
     ///
-    /// The key travels through a pipe, because other users can read command lines and files.
+    /// `curl` reads the body from a pipe. The key stands in a file that only this user can read,
+    /// because other users can read command lines.
     ///
-    /// - Throws: `Failure` when no answer came in time.
-    func send() throws -> Answer {
+    /// - Parameter stop: `curl` ends when it is raised.
+    /// - Throws: `Failure` when no answer came in time, or when `stop` was raised.
+    func send(stop: StopFlag) throws -> Answer {
         let file = FileManager.default.temporaryDirectory.appending(
-            path: "apus-request-\(UUID().uuidString).json")
-        try body.write(to: file)
-        defer { try? FileManager.default.removeItem(at: file) }
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = ["curl", "--disable", "--config", "-"]
-        let (settings, output, complaints) = (Pipe(), Pipe(), Pipe())
-        process.standardInput = settings
-        process.standardOutput = output
-        process.standardError = complaints
-        // Below a pipe's 64 KiB, and both ends are still open here: the write cannot block or fail.
-        try settings.fileHandleForWriting.write(
-            contentsOf: Data(configuration(bodyPath: file.path(percentEncoded: false)).utf8))
-        try settings.fileHandleForWriting.close()
-        try process.run()
-        let answer = try output.fileHandleForReading.readToEnd() ?? Data()
-        let complaint = try complaints.fileHandleForReading.readToEnd() ?? Data()
-        process.waitUntilExit()
-        // `write-out` ends the output with a line break and the status.
-        guard process.terminationStatus == 0, let end = answer.lastIndex(of: UInt8(ascii: "\n")),
-            let status = Int(String(decoding: answer[(end + 1)...], as: UTF8.self))
-        else {
-            throw Failure(
-                fact: String(decoding: complaint, as: UTF8.self)
-                    .trimmingCharacters(in: .whitespacesAndNewlines))
+            path: "apus-request-\(UUID().uuidString)"
+        ).path(percentEncoded: false)
+        guard
+            FileManager.default.createFile(
+                atPath: file, contents: Data(configuration.utf8),
+                attributes: [.posixPermissions: 0o600])
+        else { throw Failure(fact: "\(file) cannot be written") }
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        let child = try Child(
+            Command(words: ["curl", "--disable", "--config", file]), output: .captured, input: body)
+        while child.wait(.milliseconds(100)) == nil {
+            if stop.isRaised { child.end(within: Child.patience) }
         }
-        return Answer(status: status, body: answer[..<end])
+        let (output, complaint) = child.captured()
+        // `write-out` ends the output with a line break and the status.
+        guard child.end == .exited(0), let end = output.lastIndex(of: "\n"),
+            let status = Int(output[output.index(after: end)...])
+        else {
+            throw Failure(fact: complaint.trimmingCharacters(in: .whitespacesAndNewlines))
+        }
+        return Answer(status: status, body: Data(output[..<end].utf8))
     }
 
-    private func configuration(bodyPath: String) -> String {
+    private var configuration: String {
         var lines = [
-            "silent", "show-error", "max-time = \(limitSeconds)", "url = \(quoted(url))",
-            "header = \"Content-Type: application/json\"",
-            "data-binary = \(quoted("@" + bodyPath))", "write-out = \"\\n%{http_code}\"",
+            "silent", "show-error", "location", "max-redirs = 5", "max-time = \(limitSeconds)",
+            "url = \(quoted(url))", "header = \"Content-Type: application/json\"",
+            "data-binary = \"@-\"", "write-out = \"\\n%{http_code}\"",
         ]
         if let key { lines.append("header = \(quoted("Authorization: Bearer " + key))") }
         return lines.joined(separator: "\n") + "\n"

@@ -8,7 +8,7 @@ struct SocketAddresses: Equatable {
     /// More addresses than a node's networks have; the rest are not offered.
     static let candidateLimit = 16
 
-    /// What whoever connects must show.
+    /// What a connecting rank must show.
     var key: UInt64
     /// The kernel and namespaces of the rank: within one, loopback reaches it.
     var place: String

@@ -38,7 +38,7 @@ final class SocketConnector {
 
     /// Goes on as far as it can without waiting; returns the connection once it is proved.
     ///
-    /// - Throws: `rankLost` when nobody listens at any address: whoever offered them is gone.
+    /// - Throws: `rankLost` when nobody listens at any address: the rank that offered them is gone.
     func step(
         _ listener: SocketListener, key: UInt64, _ deadline: Deadline
     ) throws(TransportError) -> StreamSocket? {

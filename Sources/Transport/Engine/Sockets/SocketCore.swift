@@ -59,8 +59,8 @@ import Topology
             remotes[remote.rawValue].key = address.key
             decoded[remote] = address
         }
-        let barrierState = SocketHandshake(rank: rank, key: key, listeners: listeners, decoded)
-        for connection in try barrierState.run(deadline: deadline) { try adopt(connection) }
+        let handshake = SocketHandshake(rank: rank, key: key, listeners: listeners, decoded)
+        for connection in try handshake.run(deadline: deadline) { try adopt(connection) }
         // Invariant 2.
         listeners.removeAll()
     }

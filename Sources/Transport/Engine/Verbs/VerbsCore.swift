@@ -13,7 +13,7 @@ import Topology
 /// 1. A mailbox slot is written again only after its receive was posted again, which happens after
 ///    the slot was read; a sender that is ahead waits in hardware (receiver not ready).
 /// 2. A record's slot of ours is written again only after its write completed: at most `depth`
-///    writes are outstanding per remote.
+///    writes are outstanding per remote rank.
 /// 3. The device bounds remote writes by the registered window; records are checked here.
 @safe final class VerbsCore: EngineCore {
     let rank: Rank
@@ -33,7 +33,7 @@ import Topology
     var failed: [VerbsRank] = []
     var turnCount = 0
 
-    /// Writes in flight per remote, and receives posted per remote.
+    /// Writes in flight, and receives posted, per remote rank.
     static let depth = 512
 
     init(
@@ -51,7 +51,7 @@ import Topology
             verbs, mail.base, byteCount: 2 * half, name: "mail")
     }
 
-    /// Where a remote's record lies, in the incoming or the outgoing half.
+    /// Where a remote rank's record lies, in the incoming or the outgoing half.
     func record(_ remote: Rank, _ slot: Int, isOutgoing: Bool) -> UnsafeMutableRawPointer {
         let half = isOutgoing ? remotes.count : 0
         let index = (half + remote.rawValue) * Self.depth + slot

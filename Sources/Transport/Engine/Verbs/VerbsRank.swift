@@ -8,7 +8,7 @@ import Topology
     let rank: Rank
     /// nil before the connection begins and after it was closed.
     var connection: UnsafeMutablePointer<rdma_cm_id>?
-    /// Where this rank's records go in the remote's memory.
+    /// Where this rank's records go in the remote rank's memory.
     var mailbox: (address: UInt64, key: UInt32) = (0, 0)
     /// The remote's windows.
     var windows: [Int: (address: UInt64, key: UInt32)] = [:]

@@ -63,6 +63,9 @@ struct LaunchCommand: ParsableCommand {
         configuration.transport = transport ?? configuration.transport
         configuration.http.port = httpPort ?? configuration.http.port
         if let model {
+            guard configuration.serving != nil else {
+                throw ClusterError.badInput("--model \(model): the job trains and serves no model")
+            }
             configuration.serving?.model = URL(filePath: model).standardizedFileURL.path(
                 percentEncoded: false)
         }

@@ -1,15 +1,19 @@
+import ArgumentParser
+import Cluster
 import Foundation
+import Topology
 import Training
 
 /// Asks a teacher over an OpenAI-compatible API, one question after the other.
 struct TeacherClient {
     private let teacher: Teacher
+    private let stop = StopFlag.onSignals()
 
     init(_ teacher: Teacher) { self.teacher = teacher }
 
     /// Asks what is not answered yet, and keeps every answer as it comes.
     ///
-    /// - Throws: `TrainingError.teacher` with what the endpoint said.
+    /// - Throws: `TrainingError.teacher` with what the endpoint said; `ExitCode` after Ctrl-C.
     func record(for job: TrainingJob) throws {
         let recording = try TeacherRecording(teacher, field: job.textField, path: job.recording)
         let count = recording.open.count
@@ -61,8 +65,9 @@ struct TeacherClient {
             answer = try CurlRequest(
                 url: path, body: JSONEncoder().encode(body), key: key == "" ? nil : key,
                 limitSeconds: teacher.timeoutSeconds
-            ).send()
+            ).send(stop: stop)
         } catch let failure as CurlRequest.Failure {
+            if let signal = stop.raisedBy { throw ExitCode(ExitStatus.signal(signal).code) }
             throw TrainingError.teacher(path, fact: failure.fact)
         }
         guard answer.status == 200 else {
