@@ -1,7 +1,7 @@
 internal import CKernels
 
 /// The products of a layer's forward and backward, on tensors that change every step.
-package enum MatrixProduct: Sendable, CaseIterable {
+public enum MatrixProduct: Sendable, CaseIterable {
     /// `y[m, n] = x[m, k] · w[n, k]ᵀ`: the forward.
     case timesTransposed
     /// `dx[m, k] = dy[m, n] · w[n, k]`: the gradient of the input.

@@ -29,14 +29,14 @@ struct AllToAllCommand: ParsableCommand {
     @Option(help: "A file of topology/: run on the nodes of a lab of namespaces.") var lab: String?
     @Option(
         help: """
-            serving: the calls of a step of serving; library: the library's fastest, with rows \
-            that rest in bf16.
+            serving: the calls of a step of serving; library: the fastest calls of Collectives, whose \
+            rows stay in bf16 between calls.
             """)
     var path = AllToAllPath.serving
     @Option(help: "normal or low-latency (default: serving low-latency, library normal).")
     var mode: ExpertParallelConfiguration.Mode?
     @Option(
-        help: "Tokens per rank (default: serving 512, library 4096; low latency 128, at most 256).")
+        help: "Tokens per rank (default: serving 512; library 4096, in low-latency mode 128 and at most 256).")
     var tokens: Int?
     @Option(help: "Values per token.") var hidden = 7168
     @Option(help: "Experts per token.") var topK = 8
@@ -49,9 +49,11 @@ struct AllToAllCommand: ParsableCommand {
         help: "How tokens travel: fp8, fp8-pow2, bf16 or f32 (default: serving bf16, library fp8).")
     var dispatch: String?
     @Option(help: "How outputs travel: bf16 or f32.") var combine = "bf16"
-    @Option(help: "How tokens and sums of the library path rest: bf16, or f32 (where f32 travels).")
+    @Option(help: "How the library path stores tokens and sums: bf16, or f32 (where f32 travels).")
     var values: String?
-    @Flag(inversion: .prefixedNo, help: "Add outputs inside rank and node before they go home.")
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Add outputs inside rank and node before they go home (default: library normal yes).")
     var add: Bool?
     @Option(help: "Also measure peers with the same counts: mpi, ucx or mpi,ucx.")
     var compare: String?
@@ -75,12 +77,17 @@ struct AllToAllCommand: ParsableCommand {
         guard (0 ... 1_000_000).contains(warmUp), (1 ... 1_000_000).contains(iterations ?? 1) else {
             throw ValidationError("--warm-up goes from 0, --iterations from 1, to 1000000")
         }
+        for peer in peers where !Comparison.peers.contains(peer) {
+            throw ValidationError("--compare \(peer): mpi, ucx or mpi,ucx")
+        }
         let day = 86_400.0
         for (name, seconds) in [("--limit", limit), ("--pressure", pressure ?? 1)]
         where !(seconds > 0 && seconds <= day) {
             throw ValidationError("\(name) \(seconds) is not above 0 and at most one day")
         }
     }
+
+    private var peers: [String] { (compare ?? "").split(separator: ",").map(String.init) }
 
     func run() throws {
         try reporting {
@@ -171,11 +178,10 @@ struct AllToAllCommand: ParsableCommand {
         var result = AllToAllResult(measurements, options: options)
         let matrices = [measurements.map(\.dispatch), measurements.map(\.combine)]
             .map { half in TrafficMatrix(half.map(\.logicalBytes)) }
-        if let compare, pressure == nil {
+        if !peers.isEmpty, pressure == nil {
             result.compare = try Comparison(
                 matrices, result, group.transport, hosts: hosts
-            ).run(
-                compare.split(separator: ",").map(String.init))
+            ).run(peers)
         }
         try show(result, matrices)
         if result.wrong > 0 { throw ExitCode(.failed) }

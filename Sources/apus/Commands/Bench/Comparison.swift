@@ -42,6 +42,9 @@ struct Comparison {
         let method: String
     }
 
+    /// What `--compare` can name.
+    static let peers = ["mpi", "ucx"]
+
     func run(_ peers: [String]) throws -> [String: AllToAllResult.Comparison] {
         let folder = FileManager.default.temporaryDirectory.appending(
             path: "apus-compare-\(ProcessInfo.processInfo.processIdentifier)")

@@ -41,6 +41,9 @@ struct LinkCommand: ParsableCommand {
         guard seconds > 0, seconds <= 60 else {
             throw ValidationError("--seconds \(seconds) is outside 0...60")
         }
+        guard group.ranks >= 2 else {
+            throw ValidationError("--ranks \(group.ranks): a link has two ranks")
+        }
     }
 
     func run() throws {

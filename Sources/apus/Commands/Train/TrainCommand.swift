@@ -133,9 +133,14 @@ struct TrainExport: ParsableCommand {
 
     func run() throws {
         try reporting {
+            let files = FileManager.default
+            if files.fileExists(atPath: to), try !files.contentsOfDirectory(atPath: to).isEmpty {
+                throw ValidationError("--to \(to): exists and is not an empty folder")
+            }
             try Export.write(
                 checkpoint: checkpoint, to: to, format: fp8 ? .float8 : .bfloat16,
                 tokenizer: tokenizer, averaged: ema)
+            StandardStream.error.say("wrote \(to)\n")
         }
     }
 }
