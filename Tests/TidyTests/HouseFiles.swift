@@ -22,7 +22,10 @@ enum HouseFiles {
         files(under: "cluster", endings: ["yaml", "json"])
         + files(under: "topology", endings: ["yaml", "json"])
 
-    /// One page for each room, and the front door.
+    /// Pages for people.
+    static let pages = readmes + files(under: "docs", endings: ["md"])
+
+    /// One page for each room, and the README.
     static let readmes =
         files(under: "Sources", endings: ["md"]) + [root.appending(path: "README.md")]
 

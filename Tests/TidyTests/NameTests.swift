@@ -22,6 +22,22 @@ import Testing
             "\(HouseFiles.name(of: file)) declares and extends no \(type)")
     }
 
+    /// Words that only this house understood; docs/explanation/style.md names the field's.
+    @Test(arguments: HouseFiles.code + HouseFiles.pages)
+    func `the field's words are used`(file: URL) throws {
+        let banned =
+            /\b(desks?|shelf|seats?|strangers?|knocks?|wishes|lends?|blamed?|farewells?)\b/
+        // These two name the words in order to ban them.
+        guard !file.path().hasSuffix("/style.md"), !file.path().hasSuffix("/NameTests.swift")
+        else { return }
+        for (index, line) in try HouseFiles.lines(of: file).enumerated() {
+            if let match = line.lowercased().firstMatch(of: banned) {
+                Issue.record(
+                    "\(HouseFiles.name(of: file)):\(index + 1): \(match.1) is banned by style.md")
+            }
+        }
+    }
+
     @Test func `every public function and property is used outside its room`() throws {
         let uses = try Uses()
         for (room, name, place) in uses.published where !uses.isUsed(name, outside: room) {
