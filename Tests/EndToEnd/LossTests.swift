@@ -2,7 +2,8 @@ import Foundation
 import Glibc
 import Testing
 
-/// What clients see of a job that loses a rank, and what unauthenticated connections can do to its ports.
+/// What clients see of a job that loses a rank, and what unauthenticated connections can do to its
+/// ports.
 @Suite(.serialized) struct LossTests {
     @Test func `when a rank is lost every stream gets an error event, every other request a 503`()
         async throws

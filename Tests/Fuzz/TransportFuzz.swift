@@ -1,6 +1,7 @@
 import Glibc
 
-/// Feeds bytes to every decoder of Transport: what ranks, a rendezvous and unauthenticated connections may send.
+/// Feeds bytes to every decoder of Transport: what ranks, a rendezvous and unauthenticated
+/// connections may send.
 ///
 /// Whatever the bytes: no trap, what is taken survives being written and read, and what a put
 /// header promises lies inside its window.

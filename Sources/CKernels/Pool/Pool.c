@@ -15,9 +15,9 @@
 // A fork and join that costs half a microsecond: workers watch a generation counter for a short
 // while, then sleep on it. Ranks may share cores, so nobody watches for long.
 //
-// Work is cut into one share per thread, and the thread that comes first claims the next share: a worker
-// that the system gave no core in time finds its share done by the caller, who waits only for
-// shares that were begun. Beside a busy neighbour that is the difference between one thread's
+// Work is cut into one share per thread, and the thread that comes first claims the next share: a
+// worker that the system gave no core in time finds its share done by the caller, who waits only
+// for shares that were begun. Beside a busy neighbour that is the difference between one thread's
 // speed and a third of it.
 
 /// Turns of the watching loop before sleeping: some 20 us, longer than the gap between the

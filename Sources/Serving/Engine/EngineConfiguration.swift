@@ -16,23 +16,25 @@ public struct EngineConfiguration: Codable, Hashable, Sendable {
     public var speculates = true
     /// Streams on one rank beyond which drafting costs more than it saves.
     package var speculationStreams = 8
-    /// Bytes of the MTP block's experts up to which every rank holds them all, so that drafting
-    /// takes no exchange; 0 shares them as all others are.
+    /// If the experts of the MTP block take at most this many bytes, every rank holds all of them, and
+    /// drafting needs no all-to-all. 0: they are sharded as all other experts.
     package var draftCopyBytes = 64 << 20
     /// Bytes of the model's head from which the ranks of a node compute it together.
     public var sharedHeadBytes = 16 << 20
     /// Whether steps are split in two micro-batches that hide each other's all-to-all.
     public var overlaps = true
-    /// The share of a step in which tokens must travel unhidden before splitting is tried.
+    /// Splitting is tried when dispatch and combine take more than this share of a step without
+    /// computation beside them.
     ///
-    /// Waiting for a rank that still computes is no travel. Steps stay split where that turns out
-    /// faster (`OverlapTuner`). 0 always splits.
+    /// Waiting for a rank that still computes does not count. Steps stay split where that is faster.
+    /// 0 always splits.
     package var overlapThreshold = 0.1
 
-    /// Steps of walks through the vocabulary, some 10 ns each, that all constrained texts of a rank
-    /// may take in one step of the engine; a single walk may go beyond by at most its own limit.
+    /// How much work one step of the engine may do for constrained texts, in visits of a token of the
+    /// vocabulary (about 10 ns each).
     ///
-    /// Texts that come too late wait for a later step, so that no schema holds the other ranks up.
+    /// Texts beyond it wait for a later step, so that a schema does not delay the other ranks. One
+    /// text may exceed it once, by its own limit.
     package var constraintSteps = 1 << 24
 
     /// The defaults.

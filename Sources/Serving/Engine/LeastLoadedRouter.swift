@@ -97,7 +97,7 @@ public final class LeastLoadedRouter: RequestRouter {
         case .reports(let reports): for report in reports { streams.deliver(report) }
         case .statistics(var statistics):
             guard (0 ..< rankCount).contains(rank.rawValue) else { return }
-            // A rank knows its number in its group; the job's number tells ranks of two groups apart.
+            // A rank knows its number in its group; the job's number tells groups apart.
             statistics.rank = rank.rawValue
             state.withLock {
                 $0.statistics[rank.rawValue] = statistics

@@ -4,8 +4,8 @@ internal import CKernels
 ///
 /// Rows begin on cache lines; the memory begins as zeros. Views share it, as those of `Tensor`.
 @safe public final class EncodedRows: @unchecked Sendable {
-    // Safe because: the memory lives as long as `owner`, its size never changes, and the code that hands
-    // rows to another thread also orders their reads and writes (a join, a signal, a lock).
+    // Safe because: the memory lives as long as `owner`, its size never changes, and the code
+    // that hands rows to another thread orders their reads and writes (a join, a signal, a lock).
     private let owner: OwnedMemory
     private let base: UnsafeMutableRawPointer
     /// How the values lie in a row.

@@ -33,7 +33,7 @@ import Glibc
     deinit { unsafe ucp_cleanup(handle) }
 }
 
-/// Owns a UCX worker. Its calls are made by one thread at a time: the one that holds the engine's lock.
+/// Owns a UCX worker. One thread at a time makes its calls: the one with the engine's lock.
 @safe struct UCXWorker: ~Copyable {
     let handle: ucp_worker_h
     /// Readable when the armed worker has something to do.

@@ -29,14 +29,17 @@ struct AllToAllCommand: ParsableCommand {
     @Option(help: "A file of topology/: run on the nodes of a lab of namespaces.") var lab: String?
     @Option(
         help: """
-            serving: the calls of a step of serving; library: the fastest calls of Collectives, whose \
-            rows stay in bf16 between calls.
+            serving: the calls of a step of serving; library: the fastest calls of Collectives, \
+            whose rows stay in bf16 between calls.
             """)
     var path = AllToAllPath.serving
     @Option(help: "normal or low-latency (default: serving low-latency, library normal).")
     var mode: ExpertParallelConfiguration.Mode?
     @Option(
-        help: "Tokens per rank (default: serving 512; library 4096, in low-latency mode 128 and at most 256).")
+        help: """
+            Tokens per rank (default: serving 512; library 4096, in low-latency mode 128, which is \
+            at most 256).
+            """)
     var tokens: Int?
     @Option(help: "Values per token.") var hidden = 7168
     @Option(help: "Experts per token.") var topK = 8
