@@ -4,7 +4,7 @@
 BUILD_PACKAGES = libucx-dev libibverbs-dev librdmacm-dev libssl-dev pkg-config
 RDMA_PACKAGES = qemu-system-x86 kmod cpio zstd busybox-static perftest ibverbs-utils \
 	ibverbs-providers iproute2 ucx-utils
-TEST_PACKAGES = python3-venv iproute2 ucx-utils openmpi-bin libopenmpi-dev
+TEST_PACKAGES = python3-venv curl iproute2 ucx-utils openmpi-bin libopenmpi-dev
 
 DOCUMENT_PACKAGES = nginx-light curl openssl iproute2 python3-venv
 
@@ -63,11 +63,12 @@ test-neon: ## tests the kernels of aarch64
 	Tests/Reference/neon_check.sh
 
 # A million inputs for each reader of a checkpoint's files, and for the decoders of the control plane
-# and of Transport, under the address sanitizer.
+# and of Transport, under the address sanitizer; and a million JSON schemas, with their cost as target.
 fuzz: ## feeds a million hostile inputs to each reader of bytes
 	Tests/Fuzz/run
 	Tests/Fuzz/run-control
 	Tests/Fuzz/run-transport
+	Tests/Fuzz/run-schemas
 
 # Prefill and decode beside llama.cpp (PyPI's llama-cpp-python), same weights, on an idle machine:
 # about an hour the first time, 15 minutes later. Interrupted, it goes on where it was.

@@ -66,8 +66,9 @@ let package = Package(
             "Serving",
             [
                 "Models", "Grammar", "Collectives", "Language", "Checkpoints", "Transport",
-                "Tensors", "Encoding", "Topology", hummingbird, hummingbirdCore, nio, httpTypes,
-                lifecycle, signals, log,
+                "Tensors", "Encoding", "Topology", hummingbird, hummingbirdCore, nio, nioEmbedded,
+                nioHTTP1, nioHTTPTypes, nioHTTPTypesHTTP1, nioCompression, httpTypes, lifecycle,
+                signals, log,
             ]),
         room("Cluster", ["CCrypto", "Encoding", "Topology", log, yams, nio, nioPosix, nioExtras]),
 
@@ -149,10 +150,21 @@ let package = Package(
                 nioHTTP1, httpTypes,
                 hummingbirdCore, lifecycle, log,
             ]),
-        tests("Cluster", ["Topology", log, nio, nioEmbedded]),
+        tests("Cluster", ["Encoding", "Topology", log, nio, nioEmbedded, yams]),
         tests(
             "Benchmarks",
             ["TestSupport", "Serving", "Models", "Collectives", "Transport", "Tensors", "Topology"]),
+        // Harnesses, which Tests/Fuzz/run builds with libFuzzer; without it they change seeds.
+        .target(name: "CFuzzDriver", path: "Tests/Fuzz/CFuzzDriver", cSettings: plainC()),
+        .target(
+            name: "FuzzSupport", dependencies: ["CFuzzDriver"], path: "Tests/Fuzz/FuzzSupport",
+            swiftSettings: strict()),
+        fuzzer("Header", ["FuzzSupport", "Checkpoints"]),
+        fuzzer("Configuration", ["FuzzSupport", "Models"]),
+        fuzzer("Tokenizer", ["FuzzSupport", "Language"]),
+        fuzzer("Control", ["FuzzSupport", "Cluster", "Topology"]),
+        fuzzer("Transport", ["FuzzSupport", "Transport", "Topology"]),
+        fuzzer("Schema", ["TestSupport", "Grammar", "Encoding"]),
         .testTarget(name: "EndToEnd", exclude: ["Clients"], swiftSettings: strict()),
         .testTarget(name: "TidyTests", dependencies: [yams], swiftSettings: strict()),
         .testTarget(name: "DocumentTests", swiftSettings: strict()),
@@ -167,6 +179,11 @@ var nio: Target.Dependency { library("NIOCore", of: "swift-nio") }
 var nioPosix: Target.Dependency { library("NIOPosix", of: "swift-nio") }
 var nioEmbedded: Target.Dependency { library("NIOEmbedded", of: "swift-nio") }
 var nioExtras: Target.Dependency { library("NIOExtras", of: "swift-nio-extras") }
+var nioHTTPTypes: Target.Dependency { library("NIOHTTPTypes", of: "swift-nio-extras") }
+var nioHTTPTypesHTTP1: Target.Dependency {
+    library("NIOHTTPTypesHTTP1", of: "swift-nio-extras")
+}
+var nioCompression: Target.Dependency { library("NIOHTTPCompression", of: "swift-nio-extras") }
 var hummingbird: Target.Dependency { library("Hummingbird", of: "hummingbird") }
 var hummingbirdCore: Target.Dependency { library("HummingbirdCore", of: "hummingbird") }
 var httpTypes: Target.Dependency { library("HTTPTypes", of: "swift-http-types") }
@@ -179,11 +196,10 @@ func library(_ name: String, of package: String) -> Target.Dependency {
     .product(name: name, package: package)
 }
 
-/// Every Swift target is held to the same bar.
-func strict() -> [SwiftSetting] {
-    [
+/// Every Swift target is held to the same bar; but harnesses hand raw memory to what they test.
+func strict(memory: Bool = true) -> [SwiftSetting] {
+    (memory ? [.strictMemorySafety()] : []) + [
         .treatAllWarnings(as: .error),
-        .strictMemorySafety(),
         .enableUpcomingFeature("ExistentialAny"),
         .enableUpcomingFeature("InternalImportsByDefault"),
         .enableUpcomingFeature("MemberImportVisibility"),
@@ -221,4 +237,11 @@ func tests(_ room: String, _ imports: [Target.Dependency] = []) -> Target {
     .testTarget(
         name: room + "Tests", dependencies: [.byName(name: room)] + imports,
         swiftSettings: strict())
+}
+
+/// A program that no product names: it feeds one reader of bytes.
+func fuzzer(_ name: String, _ imports: [Target.Dependency]) -> Target {
+    .executableTarget(
+        name: name + "Fuzz", dependencies: imports, path: "Tests/Fuzz/" + name,
+        swiftSettings: strict(memory: false))
 }

@@ -3,7 +3,7 @@
 /// A change that an older program would misread raises `version`.
 public enum ControlProtocol {
     /// The version this build speaks.
-    public static let version = 3
+    public static let version = 4
     /// Largest frame either side accepts after both proved that they have the token.
     package static let largestFrameBytes = 16 << 20
     /// Largest application payload: a frame less its kind.
@@ -16,14 +16,18 @@ public enum ControlProtocol {
     package static let longestReasonBytes = 4096
     /// Bytes of the secret that opens a connection.
     public static let tokenBytes = 32
-    /// How often each side says that it lives.
+    /// How often each side sends a heartbeat.
     package static let heartbeatInterval = Duration.milliseconds(500)
     /// How long an unauthenticated connection has to prove that it has the token.
     package static let authenticationLimit = Duration.seconds(5)
     /// Unauthenticated connections at one time.
     ///
-    /// More are closed at once.
-    package static let mostPendingConnections = 64
-    /// Messages to a peer that does not read; beyond it the peer is lost.
+    /// One more takes the place of an older one (`PendingConnections`).
+    package static let mostPendingConnections = 128
+    /// Unauthenticated connections of one address at one time.
+    ///
+    /// Half of all, so that an address that fills its share leaves as much to the others.
+    package static let mostPendingPerAddress = 64
+    /// Messages to a connection that does not read; beyond it the connection is closed.
     package static let mostUnsentBytes = 64 << 20
 }

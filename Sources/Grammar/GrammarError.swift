@@ -11,7 +11,7 @@ public enum GrammarError: Error, Equatable, CustomStringConvertible {
         switch self {
         case .invalid(let fact, _): fact
         case .forbidden(let token):
-            "token \(token) was chosen, which the response format forbids here"
+            "token \(token) was chosen, which the constraint forbids here"
         }
     }
 }

@@ -8,23 +8,41 @@ import Synchronization
 /// The HTTP API of a job, from the moment every rank is ready until the last answer.
 actor APIService {
     private let job: JobConfiguration
-    private let work: ServingWork
+    private let serverConfiguration: OpenAIServerConfiguration
+    private let text: ModelText
     private let router: LeastLoadedRouter
     private let log: Logger
+    private var server: OpenAIServer?
     private var group: ServiceGroup?
     private var serving: Task<Void, any Error>?
 
-    init(_ job: JobConfiguration, _ work: ServingWork, router: LeastLoadedRouter, log: Logger) {
+    /// Reads and checks everything that the API needs, before any rank reads weights.
+    ///
+    /// - Throws: What the API's settings, the model's texts or the port have against it.
+    init(
+        _ job: JobConfiguration, _ work: ServingWork, router: LeastLoadedRouter, log: Logger
+    ) throws {
         self.job = job
-        self.work = work
         self.router = router
         self.log = log
+        serverConfiguration = try Self.configuration(job, work)
+        do {
+            text = try ModelText(
+                directory: work.model,
+                contextTokens: job.limits.contextTokens > 0 ? job.limits.contextTokens : nil,
+                chatStyle: work.chatStyle)
+        } catch {
+            throw ClusterError.badInput("\(error)")
+        }
+        if let refusal = text.chatRefusal { log.warning("chats are refused: \(refusal)") }
+        if job.http.port != 0 { try job.http.checkFree() }
+        if let warning = job.http.loopbackWarning { log.warning("http.address: \(warning)") }
     }
 
     /// What the job says of the API.
     ///
     /// - Throws: `ClusterError.badInput` with the setting that is not known or beyond its limits.
-    static func configuration(
+    private static func configuration(
         _ job: JobConfiguration, _ work: ServingWork
     ) throws(ClusterError) -> OpenAIServerConfiguration {
         var configuration = try work.api.applied(to: OpenAIServerConfiguration(), section: "api")
@@ -40,16 +58,13 @@ actor APIService {
 
     /// Opens the API and returns where it is.
     ///
-    /// - Throws: What the API's settings, the model's texts or the port have against it.
+    /// - Throws: What the port has against it.
     func open() async throws -> Endpoint {
-        let configuration = try Self.configuration(job, work)
-        let text = try ModelText(
-            directory: work.model,
-            contextTokens: job.limits.contextTokens > 0 ? job.limits.contextTokens : nil)
         let (ports, continuation) = AsyncStream<Int>.makeStream()
-        let server = OpenAIServer(configuration, text: text, router: router, log: log) { port in
-            continuation.yield(port)
+        let server = OpenAIServer(serverConfiguration, text: text, router: router, log: log) {
+            continuation.yield($0)
         }
+        self.server = server
         let group = ServiceGroup(services: [server], logger: log)
         self.group = group
         let serving = Task {
@@ -65,20 +80,29 @@ actor APIService {
     }
 
     /// Lets requests under way end, for at most `seconds`, and takes nothing new.
-    func drain(seconds: Double) async {
+    ///
+    /// What is left then ends with the reason, before its connection does.
+    func drain(seconds: Double, reason: String) async {
         guard let group, let serving else { return }
         await group.triggerGracefulShutdown()
         let limit = Task {
             try await Task.sleep(for: .seconds(seconds))
-            serving.cancel()
+            await end(reason: reason)
         }
         _ = await serving.result
         limit.cancel()
     }
 
-    /// Closes the API at once.
-    func close() async {
-        serving?.cancel()
-        _ = await serving?.result
+    /// Ends what is under way with the reason, and closes the API once its last events had time to
+    /// leave.
+    func end(reason: String) async {
+        guard let server, let serving else { return }
+        server.end(reason: reason)
+        let limit = Task {
+            try await Task.sleep(for: .seconds(OpenAIServer.lastEventSeconds))
+            serving.cancel()
+        }
+        _ = await serving.result
+        limit.cancel()
     }
 }

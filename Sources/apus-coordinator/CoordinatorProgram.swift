@@ -21,7 +21,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
 
     @Option(help: "The job file; the same on every rank.") var job: String
     @Option(help: "The job's folder, to write down where we listen.") var folder: String?
-    @Option(help: "Where to listen, instead of the job's: address:port, or a socket to make.")
+    @Option(
+        help: "Where to listen, instead of the job's: address:port, [address]:port, or a socket.")
     var control: String?
     @Flag(
         help: "End when standard input closes: the program that started this one is gone.")
@@ -53,75 +54,86 @@ struct CoordinatorProgram: AsyncParsableCommand {
     }
 
     private func served(_ log: Logger) async throws -> JobEnd {
-        let stop = StopFlag.onSignals()
-        if lifeline { Lifeline.watch { stop.raise(SIGTERM) } }
         var configuration = try JobConfiguration(contentsOf: job)
         if let control { configuration.control = try Endpoint(control) }
-        // The API opens last; what is wrong with its settings or its port is said first.
-        if let serving = configuration.serving {
-            _ = try APIService.configuration(configuration, serving)
-            if configuration.http.port != 0 { try configuration.http.checkFree() }
-        }
+        let token = try token()
         let outbox = Outbox()
         let router = LeastLoadedRouter(rankCount: configuration.ranks) { outbox.send($1, to: $0) }
+        // The API opens last; what is wrong with its settings, texts or port is said first.
+        let api = try configuration.serving.map {
+            try APIService(configuration, $0, router: router, log: log)
+        }
         let ready = AsyncStream<Void>.makeStream()
+        // From here on a signal asks for the end; what is read before may hang.
+        let stop = StopFlag.onSignals()
         let coordinator = try Coordinator(
-            configuration.control, token: token(),
+            configuration.control, token: token,
             membership: Membership.Configuration(
                 rankCount: configuration.ranks, identity: JobIdentity(of: configuration),
                 deadlines: configuration.deadlines.byPhase,
                 silenceLimit: .seconds(configuration.deadlines.silenceSeconds)),
-            handlers: Coordinator.Handlers(
-                reached: { if $0 == .ready { ready.continuation.yield() } },
-                payload: { rank, bytes in
-                    do {
-                        try router.receive(bytes, from: rank)
-                    } catch {
-                        log.error("\(rank) sent what is no message: \(error)")
-                    }
-                },
-                ended: { end in
-                    if case .lost(let rank, _, _, let reason) = end {
-                        router.lost(rank, reason: reason)
-                    }
-                    router.close(reason: "\(end)")
-                    ready.continuation.finish()
-                }), log: log)
+            handlers: Self.handlers(router, ready.continuation, log), log: log)
         outbox.open(coordinator)
-        let api = configuration.serving.map {
-            APIService(configuration, $0, router: router, log: log)
+        if lifeline { Lifeline.watch { coordinator.orphan() } }
+        if let warning = configuration.control.loopbackWarning {
+            log.warning("control.address: \(warning)")
         }
-        try announce(coordinator, configuration, http: nil)
+        let registration = Registration(folder, configuration, token: token, log: log)
+        defer { registration.end() }
+        try registration.announce(controlPort: coordinator.port, http: nil)
         let watcher = Task.detached { [drain = configuration.deadlines.drainSeconds] in
-            while !stop.isRaised { try await Task.sleep(for: .milliseconds(50)) }
-            await api?.drain(seconds: drain)
+            try await Self.wait(for: stop, requests: 1)
+            let hurry = Task {
+                try await Self.wait(for: stop, requests: 2)
+                await api?.end(reason: "the job was asked to end twice")
+            }
+            await api?.drain(
+                seconds: drain,
+                reason: "the job was asked to end, and its drain limit of \(drain) s is over "
+                    + "(deadlines.drainSeconds)")
+            hurry.cancel()
             coordinator.stop()
         }
         for await _ in ready.stream {
             let http = try await api?.open()
-            try announce(coordinator, configuration, http: http)
+            try registration.announce(controlPort: coordinator.port, http: http)
         }
         let end = try await coordinator.end()
         watcher.cancel()
         // Streams that the end cut short still get to know why.
-        await api?.drain(seconds: Self.lastEventSeconds)
-        await api?.close()
+        await api?.drain(seconds: 0, reason: "\(end)")
         await coordinator.close()
+        if end == .launcherLost, !configuration.lab.isEmpty {
+            for line in Lab.removeAbandoned() { log.notice("\(line)") }
+        }
         return end
     }
 
-    /// For the last events of streams to leave; the workers are gone by then.
-    private static let lastEventSeconds = 2.0
+    /// What becomes of the control plane's events: bytes go to the router, and so does the end.
+    private static func handlers(
+        _ router: LeastLoadedRouter, _ ready: AsyncStream<Void>.Continuation, _ log: Logger
+    ) -> Coordinator.Handlers {
+        Coordinator.Handlers(
+            reached: { if $0 == .ready { ready.yield() } },
+            payload: { rank, bytes in
+                do {
+                    try router.receive(bytes, from: rank)
+                } catch {
+                    log.error("\(rank) sent what is no message: \(error)")
+                }
+            },
+            ended: { end in
+                if case .lost(let rank, _, _, let reason) = end {
+                    router.lost(rank, reason: reason)
+                }
+                router.close(reason: "\(end)")
+                ready.finish()
+            })
+    }
 
-    private func announce(
-        _ coordinator: Coordinator, _ configuration: JobConfiguration,
-        http: Endpoint?
-    ) throws {
-        guard let folder else { return }
-        var control = configuration.control
-        control.port = coordinator.port
-        try JobFolder(URL(filePath: folder)).write(
-            JobFolder.Endpoints(control: control, http: http))
+    /// Returns once the process was asked to end so many times.
+    private static func wait(for stop: StopFlag, requests: Int) async throws {
+        while stop.requests < requests { try await Task.sleep(for: .milliseconds(50)) }
     }
 
     private func token() throws -> ControlToken {

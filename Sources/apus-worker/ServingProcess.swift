@@ -28,11 +28,17 @@ final class ServingProcess {
 
     /// Returns when the job is over.
     func run() throws {
+        let configuration = try configuration()
+        let group = job.groups.group(of: rank).group
+        try configuration.validate(ranks: group.rankCount, ranksHere: 1)
         let fabric = try JobFabric(job: job, rank: rank, link: link, log: log)
             .makeForGroup(threadsPerRank: job.threads)
         defer { fabric.close() }
         let link = link
-        let serving = try ServingRank(try configuration(), fabric: fabric) { phase in
+        let log = log
+        let serving = try ServingRank(
+            configuration, fabric: fabric, note: { log.warning("\($0)") }
+        ) { phase in
             switch phase {
             case .load(nil): link.enter(.load)
             case .load(let progress?):

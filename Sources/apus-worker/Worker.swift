@@ -22,7 +22,11 @@ struct Worker: ParsableCommand {
 
     @Option(help: "The job file; the same on every rank.") var job: String
     @Option(help: "The rank, from 0.") var rank: Int
-    @Option(help: "Where the coordinator listens, address:port or a socket; default the job's.")
+    @Option(
+        help: """
+            Where the coordinator listens: address:port, [address]:port or a socket; default the \
+            job's.
+            """)
     var coordinator: String?
     @Flag(
         help: "End when standard input closes: the program that started this one is gone.")
@@ -45,9 +49,10 @@ struct Worker: ParsableCommand {
         let log = Logger(label: tag)
         if lifeline {
             Lifeline.watch {
-                // The coordinator hears of it too and ends the job in order; if it is gone as
-                // well, nobody else will.
-                Thread.sleep(forTimeInterval: 5)
+                // The coordinator notices it too and ends the job in order; if it is gone as well,
+                // nobody else will.
+                Thread.sleep(forTimeInterval: Self.orphanSeconds)
+                log.error("\(JobEnd.launcherLost)")
                 Glibc.exit(ExitStatus.lost.code)
             }
         }
@@ -60,6 +65,9 @@ struct Worker: ParsableCommand {
         }
     }
 
+    /// For the coordinator to say that the job is over.
+    private static let orphanSeconds = 2.0
+
     private func joined(_ log: Logger) throws {
         let configuration = try JobConfiguration(contentsOf: job)
         let endpoint =
@@ -71,7 +79,7 @@ struct Worker: ParsableCommand {
                 endpoint, token: token(),
                 hello: Hello(
                     rank: Rank(rawValue: rank), identity: JobIdentity(of: configuration),
-                    pid: getpid(), node: Launcher.nodeName),
+                    pid: getpid(), node: ProcessIdentity.node),
                 joinLimit: .seconds(deadlines.joinSeconds),
                 silenceLimit: .seconds(2 * deadlines.silenceSeconds)))
         defer { link.close() }

@@ -16,6 +16,7 @@ struct Apus: AsyncParsableCommand {
             EvaluateCommand.self,
             GenerateCommand.self,
             InspectCommand.self,
+            JobsCommand.self,
             LabCommand.self,
             LaunchCommand.self,
             MakeModelCommand.self,

@@ -12,10 +12,10 @@ import Topology
 
     static func coordinator(
         ranks: Int, token: ControlToken, silence: Duration = .seconds(3),
-        handlers: Coordinator.Handlers = .init()
+        address: String = "127.0.0.1", handlers: Coordinator.Handlers = .init()
     ) throws -> Coordinator {
         try Coordinator(
-            Endpoint(address: "127.0.0.1", port: 0), token: token,
+            Endpoint(address: address, port: 0), token: token,
             membership: .init(
                 rankCount: ranks, identity: identity,
                 deadlines: [.join: .seconds(10), .connect: .seconds(10)], silenceLimit: silence),
@@ -24,10 +24,10 @@ import Topology
 
     static func configuration(
         _ rank: Rank, port: Int, token: ControlToken, identity: JobIdentity = identity,
-        limit: Duration = .seconds(5)
+        limit: Duration = .seconds(5), address: String = "127.0.0.1"
     ) -> ControlLink.Configuration {
         ControlLink.Configuration(
-            Endpoint(address: "127.0.0.1", port: port), token: token,
+            Endpoint(address: address, port: port), token: token,
             hello: Hello(rank: rank, identity: identity, pid: getpid(), node: "here"),
             joinLimit: limit, silenceLimit: .seconds(3))
     }
@@ -79,6 +79,22 @@ import Topology
         #expect(reached.withLock { $0 } == [.connect, .load, .warmUp, .ready])
     }
 
+    @Test(arguments: ["::1", "[::1]", "localhost"])
+    func `ranks join at an IPv6 address and at a name`(address: String) async throws {
+        let token = ControlToken.random()
+        let coordinator = try Self.coordinator(ranks: 1, token: token, address: address)
+        let port = coordinator.port
+        let link = try await Self.onThreads(1) {
+            try ControlLink.join(
+                Self.configuration($0, port: port, token: token, address: address))
+        }[0]
+        #expect(link.welcome.rankCount == 1)
+        coordinator.orphan()
+        #expect(link.waitForEnd() == .launcherLost)
+        link.close()
+        await coordinator.close()
+    }
+
     @Test func `payloads cross both ways, in order`() async throws {
         let token = ControlToken.random()
         let heard = Mutex<[[UInt8]]>([])
@@ -128,14 +144,14 @@ import Topology
         let token = ControlToken.random()
         let coordinator = try Self.coordinator(ranks: 2, token: token)
         let port = coordinator.port
-        let other = JobIdentity(build: "b", modelDigest: "another", configDigest: "c")
+        let other = MembershipTests.identity { $0.files["config.json"] = "other" }
         let error = await #expect(throws: ClusterError.self) {
             try await Self.onThreads(1) {
                 try ControlLink.join(
                     Self.configuration($0, port: port, token: token, identity: other))
             }
         }
-        #expect("\(error!)".contains("model digest differs: the coordinator has m"))
+        #expect("\(error!)".contains("model file config.json differs: the coordinator has m"))
         #expect(error?.exitStatus == .badInput)
         await coordinator.close()
     }

@@ -18,9 +18,9 @@ import Testing
         arguments: [
             (
                 Handshake.Side.coordinator,
-                "55858b201a10d049e094fc284f6c3bbdab5ee0efc6c589f144491785aa89ccae"
+                "ac94f618eadf77b13e0a1da961aa42d87917d46574f071da7154ba8ba89ba9c7"
             ),
-            (.caller, "1b9d762f64c1ecfe2da251b97b0700b00602cce5645b4d568122d6aff4e787f8"),
+            (.caller, "d095efbf831572eb3b446846e3d03c71a99f084f2fc1e4cb5bb4141ddc81e439"),
         ])
     func `a proof is HMAC-SHA256 over side, greeting and nonce`(
         side: Handshake.Side, digest: String

@@ -67,7 +67,9 @@ import Topology
         ),
         ("model: m\ntrain: {file: t}", "model is of a job that serves, train.file of one"),
         ("train: {settings: {steps: 1}}", "train.file is missing"),
-        ("model: m\ntraining: {steps: 1}", "unknown key \"training\""),
+        ("training: {steps: 1}", "model, the training file of a job with training, is missing"),
+        ("model: m\ntraining: 3", "training is not a mapping"),
+        ("model: m\ntraining: {steps: 1}\ntrain: {file: t}", "train and training: the second"),
         ("model: [", "bad.yaml: "),
     ])
     func `a bad job is refused with the file, the field and the limit`(yaml: String, words: String)
@@ -80,17 +82,45 @@ import Topology
         #expect(error?.exitStatus == .badInput)
     }
 
-    @Test func `the digest ignores where a node keeps the model, and nothing that ranks share`()
-        throws
-    {
-        let job = try JobConfiguration(yaml: "model: m\nranks: 2", path: "a")
-        var moved = job
-        moved.serving?.model = "/elsewhere"
-        moved.control.port = 99
-        #expect(try moved.digest() == job.digest())
-        var other = job
-        other.limits.cacheTokens += 1
-        #expect(try other.digest() != job.digest())
+    @Test func `a training job of the version before is read as one of today`() throws {
+        let former = try JobConfiguration(
+            yaml: "model: /t.yaml\nranks: 2\ntraining: {resumes: true}", path: "a")
+        let today = try JobConfiguration(
+            yaml: "ranks: 2\ntrain: {file: /t.yaml, settings: {resumes: true}}", path: "a")
+        #expect(former == today)
+    }
+
+    @Test func `aliases that stand for few values are read`() throws {
+        let job = try JobConfiguration(
+            yaml: "model: m\ntransport: &t tcp\ndevice: *t", path: "a")
+        #expect(job.device == "tcp")
+    }
+
+    @Test func `aliases that stand for billions of values are refused before they are followed`() {
+        var lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+        for level in 1 ... 9 {
+            let aliases = Array(repeating: "*a\(level - 1)", count: 10).joined(separator: ", ")
+            lines.append("a\(level): &a\(level) [\(aliases)]")
+        }
+        let error = #expect(throws: ClusterError.self) {
+            try JobConfiguration(yaml: lines.joined(separator: "\n"), path: "bomb.yaml")
+        }
+        #expect("\(error!)".hasPrefix("bomb.yaml: its YAML stands for more than 100000 values"))
+    }
+
+    @Test func `a device without end is read up to the limit of a job file`() {
+        let error = #expect(throws: ClusterError.self) {
+            try JobConfiguration(contentsOf: "/dev/zero")
+        }
+        #expect("\(error!)".hasPrefix("/dev/zero: it has more than 1048576 bytes"))
+    }
+
+    @Test func `a job that comes through a pipe is read`() throws {
+        let pipe = Pipe()
+        try pipe.fileHandleForWriting.write(contentsOf: Data("model: /m".utf8))
+        try pipe.fileHandleForWriting.close()
+        let path = "/dev/fd/\(pipe.fileHandleForReading.fileDescriptor)"
+        #expect(try JobConfiguration(contentsOf: path).serving?.model == "/m")
     }
 
     @Test func `ranks is the short form of one group that serves`() throws {

@@ -122,11 +122,41 @@ import Topology
         #expect(story.run.isOver)
     }
 
-    @Test func `a rank that exits early is explained by the coordinator`() {
+    @Test func `a rank that a signal killed is lost for that reason, whichever is seen first`() {
+        let exit = JobRun.Event.exited(.rank(1), .killed(signal: 9))
+        for events in [[exit, .ended(Self.lost)], [.ended(Self.lost), exit]] {
+            var story = Story.serving()
+            #expect(story.apply(events[0]).isEmpty)
+            #expect(
+                story.apply(events[1], after: .milliseconds(100))
+                    == [.terminate(.rank(0)), .terminate(.coordinator)])
+            #expect(story.run.outcome == .killed(1, signal: 9, .ready))
+        }
+    }
+
+    @Test func `a rank that exits by itself is explained by the coordinator`() {
+        let exit = JobRun.Event.exited(.rank(1), .exited(1))
+        for events in [[exit, .ended(Self.lost)], [.ended(Self.lost), exit]] {
+            var story = Story.serving()
+            for event in events { story.apply(event) }
+            story.apply(.tick, after: .seconds(2))
+            #expect(story.run.outcome == .ended(Self.lost))
+        }
+    }
+
+    @Test func `a lost rank whose process goes on is lost for the coordinator's reason`() {
         var story = Story.serving()
-        #expect(story.apply(.exited(.rank(1), .killed(signal: 9))).isEmpty)
-        #expect(
-            story.apply(.ended(Self.lost)) == [.terminate(.rank(0)), .terminate(.coordinator)])
+        #expect(story.apply(.ended(Self.lost)).isEmpty)
+        #expect(story.apply(.tick, after: .milliseconds(900)).isEmpty)
+        #expect(story.apply(.tick, after: .milliseconds(200)).count == 3)
+        #expect(story.run.outcome == .ended(Self.lost))
+    }
+
+    @Test func `another rank's signal is not the lost rank's`() {
+        var story = Story.serving()
+        story.apply(.ended(Self.lost))
+        story.apply(.exited(.rank(0), .killed(signal: 9)))
+        story.apply(.tick, after: .seconds(2))
         #expect(story.run.outcome == .ended(Self.lost))
     }
 
@@ -201,12 +231,29 @@ import Topology
         var story = Story.serving()
         story.apply(.stopRequested)
         #expect(story.apply(.stopRequested).count == 3)
+        #expect(story.apply(.tick, after: .milliseconds(700)).isEmpty)
         #expect(
             story.apply(.stopRequested)
                 == [.kill(.coordinator), .kill(.rank(0)), .kill(.rank(1))])
         #expect(story.apply(.stopRequested).isEmpty)
         story.end(Self.all)
         #expect(story.run.outcome == .done)
+    }
+
+    @Test func `after a second request what does not end is killed within a second`() {
+        var story = Story.serving()
+        story.apply(.stopRequested)
+        story.apply(.stopRequested)
+        #expect(story.apply(.tick, after: .milliseconds(800)).count == 3)
+        story.end(Self.all)
+        #expect(story.run.isOver)
+    }
+
+    @Test func `a request while a lost rank is being named ends the job at once`() {
+        var story = Story.serving()
+        story.apply(.ended(Self.lost))
+        #expect(story.apply(.stopRequested).count == 3)
+        #expect(story.run.outcome == .ended(Self.lost))
     }
 
     @Test func `a request before the coordinator listens ends the job at once`() {
@@ -221,6 +268,7 @@ import Topology
     @Test func `after its end nothing changes the outcome`() {
         var story = Story.serving()
         story.apply(.ended(Self.lost))
+        story.apply(.tick, after: .seconds(2))
         story.apply(.ended(.stopped))
         story.apply(.failed(.command("late")))
         story.apply(.exited(.coordinator, .exited(1)))

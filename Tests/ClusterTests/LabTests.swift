@@ -121,4 +121,24 @@ struct LabTests {
         try lab.down()
         #expect(try !Self.namespaces().contains(LabPlanTests.map.name))
     }
+
+    @Test func `what a killed job left is removed with its processes by whoever comes next`() throws
+    {
+        let builder = try Child(Command("sleep", "60"))
+        let owner = try #require(ProcessIdentity(pid: builder.pid))
+        var lab = try Lab.up(LabPlanTests.map, isTemporary: true)
+        var state = lab.state
+        state.owner = owner
+        try LabRecords().update(state)
+        lab = Lab(state: state, records: LabRecords())
+        let inside = try Child(
+            Command("ip", "netns", "exec", state.plan.namespaces[1], "sleep", "60"))
+        #expect(!Lab.removeAbandoned().contains { $0.contains(LabPlanTests.map.name) })
+        builder.end(within: .seconds(5))
+        let lines = Lab.removeAbandoned().filter { $0.contains(LabPlanTests.map.name) }
+        #expect(lines.count == 1)
+        #expect(lines.first?.hasSuffix(", whose process \(owner.pid) is gone") == true)
+        #expect(try !Self.namespaces().contains(LabPlanTests.map.name))
+        #expect(inside.wait(.seconds(5)) != nil)
+    }
 }

@@ -1,3 +1,4 @@
+import Encoding
 import Foundation
 import Glibc
 import Logging
@@ -28,17 +29,6 @@ import Topology
                 == "demo")
     }
 
-    @Test func `the latest job that runs is found, and ended ones are not`() throws {
-        let root = try Self.temporaryFolder()
-        defer { try? FileManager.default.removeItem(at: root) }
-        let job = try JobConfiguration(yaml: "model: m", path: "a")
-        #expect(JobFolder.latest(in: root) == nil)
-        let folder = try JobFolder.make(for: job, in: root)
-        #expect(JobFolder.latest(in: root) == nil)
-        try folder.write(JobFolder.State(launcher: .current, began: Date(), token: "t"))
-        #expect(JobFolder.latest(in: root)?.url.lastPathComponent == folder.url.lastPathComponent)
-    }
-
     @Test func `the fingerprint of a model changes with its headers and not with its weights`()
         throws
     {
@@ -49,7 +39,7 @@ import Topology
             let length = (0 ..< 8).map { UInt8(truncatingIfNeeded: header.utf8.count >> (8 * $0)) }
             try Data(length + Array(header.utf8) + weights)
                 .write(to: root.appending(path: "model.safetensors"))
-            return try Fingerprint.ofModel(root.path(percentEncoded: false))
+            return try Fingerprint.ofModel(root.path(percentEncoded: false))["model.safetensors"]!
         }
         let first = try write("{\"a\":1}", [1, 2, 3])
         #expect(try write("{\"a\":1}", [1, 2, 4]) == first)
@@ -77,9 +67,15 @@ import Topology
         #expect(table.changes(job.snapshot(now: .seconds(4))).isEmpty)
     }
 
-    @Test func `a log line cannot be forged by what a peer sent`() {
+    @Test func `a log line cannot be forged by what another process sent`() {
         #expect(TaggedLog.plain("a\nb\u{1b}[0m") == "a\\u{a}b\\u{1b}[0m")
         #expect(TaggedLog.plain("plain é") == "plain é")
+    }
+
+    @Test func `a signal is called by its number and its name`() {
+        #expect("\(ProcessEnd.killed(signal: SIGKILL))" == "was killed by signal 9 (SIGKILL)")
+        #expect("\(ProcessEnd.killed(signal: SIGBUS))" == "was killed by signal 7 (SIGBUS)")
+        #expect("\(ProcessEnd.killed(signal: 40))" == "was killed by signal 40")
     }
 
     @Test func `a child that ignores SIGTERM is killed`() throws {

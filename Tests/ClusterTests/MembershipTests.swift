@@ -4,7 +4,15 @@ import Topology
 @testable import Cluster
 
 @Suite struct MembershipTests {
-    static let identity = JobIdentity(build: "b", modelDigest: "m", configDigest: "c")
+    static let identity = JobIdentity(
+        build: "b", files: ["config.json": "m"], settings: ["threads": "1"])
+
+    /// The identity with one field changed.
+    static func identity(_ change: (inout JobIdentity) -> Void) -> JobIdentity {
+        var other = identity
+        change(&other)
+        return other
+    }
 
     static func job(ranks: Int = 2) -> Membership {
         Membership(
@@ -52,17 +60,19 @@ import Topology
     }
 
     @Test(arguments: [
+        (identity { $0.protocolVersion = 9 }, "protocol version"),
+        (identity { $0.version = "0.0.9" }, "version"),
         (
-            JobIdentity(protocolVersion: 9, build: "b", modelDigest: "m", configDigest: "c"),
-            "protocol version"
+            identity {
+                $0.build = "x"; $0.files = [:]
+            }, "build"
         ),
         (
-            JobIdentity(version: "0.0.9", build: "b", modelDigest: "m", configDigest: "c"),
-            "version"
+            identity {
+                $0.files["config.json"] = "y"; $0.settings = [:]
+            }, "model file config.json"
         ),
-        (JobIdentity(build: "x", modelDigest: "y", configDigest: "c"), "build"),
-        (JobIdentity(build: "b", modelDigest: "y", configDigest: "z"), "model digest"),
-        (JobIdentity(build: "b", modelDigest: "m", configDigest: "z"), "config digest"),
+        (identity { $0.settings["threads"] = "2" }, "setting threads"),
     ])
     func `a worker that differs is told the first field that does`(
         identity: JobIdentity, field: String
@@ -79,7 +89,7 @@ import Topology
     @Test func `a rank that never arrives is named with its phase and last error`() {
         var job = Self.job()
         _ = job.apply(.arrived(Self.id(1), Self.hello(0)), now: .seconds(9))
-        let other = JobIdentity(build: "old", modelDigest: "m", configDigest: "c")
+        let other = Self.identity { $0.build = "old" }
         _ = job.apply(.arrived(Self.id(2), Self.hello(1, other)), now: .seconds(9))
         let actions = job.apply(.tick, now: .seconds(11))
         guard case .end(let end) = actions.first else {
@@ -158,6 +168,25 @@ import Topology
                     .lost(
                         rank: 2, phase: .connect, epoch: 1, reason: "rank 1 reports: 2 is silent"))
             ])
+    }
+
+    @Test func `a job whose launcher is gone ends for that reason`() {
+        var job = Self.joined()
+        #expect(job.apply(.orphaned, now: .seconds(2)) == [.end(.launcherLost)])
+        #expect(JobEnd.launcherLost.exitStatus == .lost)
+    }
+
+    @Test func `a job has the epoch of its map of experts`() throws {
+        let map = try ExpertMap(
+            placements: [.contiguous(expertCount: 4, rankCount: 2)])
+        #expect(Self.job().epoch == map.epoch)
+        var configuration = Membership.Configuration(
+            rankCount: 1, identity: Self.identity, deadlines: [:], silenceLimit: .seconds(3))
+        configuration.epoch = 7
+        var job = Membership(configuration: configuration, now: .zero)
+        let welcome = job.apply(.arrived(Self.id(1), Self.hello(0)), now: .zero)
+        #expect(welcome.first == .welcome(Self.id(1), 0, Welcome(epoch: 7, rankCount: 1)))
+        #expect(job.snapshot(now: .zero).epoch == 7)
     }
 
     @Test func `numbers that go wrong in training are no bad input`() {

@@ -17,14 +17,45 @@ import Testing
         #expect(page.subtracting(used).sorted() == [], "on the page and not in the source")
     }
 
+    /// The names of `ExitStatus` and their numbers.
+    private static func exitCodes() throws -> [String: String] {
+        let source = try Self.source(of: "public enum ExitStatus", or: "package enum ExitStatus")
+        let codes = source.matches(of: /\n        case \.(\w+): (\d+)(?=\n)/)
+            .map { (String($0.1), String($0.2)) }
+        return Dictionary(uniqueKeysWithValues: codes)
+    }
+
+    @Test func `the page of exit codes has the numbers of the source, and no other`() throws {
+        let codes = try Self.exitCodes()
+        #expect(codes.count >= 4)
+        let page = try Documents.text("docs/reference/exit-codes.md")
+        let rows = page.matches(of: /\n\| `(\d+)` \|/).map { String($0.1) }
+        #expect(rows == codes.values.sorted())
+        let source = try Self.source(of: "public enum ExitStatus", or: "package enum ExitStatus")
+        let first = try #require(source.firstMatch(of: /firstSignal: Int32 = (\d+)/)).1
+        #expect(page.contains("\n| `\(first) + N` |"))
+    }
+
     @Test func `the page of exit codes says which end of a job has which code`() throws {
         let source = try Self.source(of: "public enum JobEnd", or: "package enum JobEnd")
         let page = try Documents.text("docs/reference/exit-codes.md")
-        let ends = source.matches(of: /\n    case (\w+)/).map { String($0.1) }
+        let ends = Set(source.matches(of: /\n    case (\w+)/).map { String($0.1) })
         #expect(ends.count >= 5)
-        for end in ends {
-            #expect(page.contains("| `\(end)`"), "the end \(end) is not on the page")
+        let codes = try Self.exitCodes()
+        let status = try #require(source.firstMatch(of: /var exitStatus(?:.*\n)+?    }\n/)).0
+        var checked: Set<String> = []
+        for line in status.matches(of: /\n        case (\.\w+(?:, \.\w+)*): \.(\w+)(?=\n)/) {
+            let code = try #require(codes[String(line.2)])
+            for end in line.1.split(separator: ", ").map({ String($0.dropFirst()) }) {
+                #expect(page.contains("\n| `\(end)` | \(code) |"), "\(end) ends with \(code)")
+                checked.insert(end)
+            }
         }
+        // What a rank says itself depends on how far it was.
+        #expect(ends.subtracting(checked) == ["failed"])
+        let (early, late) = (codes["badInput"] ?? "", codes["failed"] ?? "")
+        #expect(page.contains("\n| `failed` before a rank was ready | \(early) |"))
+        #expect(page.contains("\n| `failed` later | \(late) |"))
     }
 
     @Test func `the page of metrics names every metric, and no other`() throws {

@@ -40,7 +40,7 @@ struct Client {
     }
 
     private func send(_ path: String, _ body: Data?) async throws -> (status: Int, body: String) {
-        let url = try #require(URL(string: "http://127.0.0.1:\(address.port)\(path)"))
+        let url = try #require(URL(string: "http://\(address.host):\(address.port)\(path)"))
         var request = URLRequest(url: url, timeoutInterval: 60)
         if let body {
             request.httpMethod = "POST"

@@ -66,6 +66,19 @@ import Testing
         #expect(try RunningJob.run("apus", ["--version"]).output == "apus \(version)")
     }
 
+    @Test func `inspect refuses what cannot be loaded, and summarises a lone configuration`()
+        throws
+    {
+        let folder = try Folder()
+        try FileManager.default.copyItem(
+            atPath: Self.model + "/config.json", toPath: folder.path + "/config.json")
+        let (lone, summary) = try RunningJob.run("apus", ["inspect", folder.path])
+        #expect(lone == 0 && summary.contains("the folder holds no weights"), "\(summary)")
+        try Data([0]).write(to: URL(filePath: folder.path + "/pytorch_model.bin"))
+        let (status, output) = try RunningJob.run("apus", ["inspect", folder.path])
+        #expect(status == 2 && output.contains("holds pytorch_model.bin"), "\(output)")
+    }
+
     @Test func `logits are not written over a folder`() throws {
         let folder = try Folder()
         let tokens = folder.path + "/tokens"

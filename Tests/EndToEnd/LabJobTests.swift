@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Testing
 
 /// A job whose ranks run in the namespaces of a lab, while its clients do not.
@@ -45,6 +46,45 @@ final class LabJobTests {
         #expect(there.stop() == 0, "\(there.errors)")
         there.expectNothingLeft()
         try expectNothingLeft()
+    }
+
+    @Test func `when the launcher is killed, its lab goes with the job`() throws {
+        let job = try RunningJob(
+            ranks: 2, transport: "auto", more: "lab: \(file.path(percentEncoded: false))")
+        _ = try job.waitUntilServing()
+        job.signal(SIGKILL)
+        #expect(job.wait(seconds: 5) == 128 + SIGKILL)
+        let limit = ContinuousClock.now + .seconds(20)
+        while !job.processes().isEmpty, .now < limit { usleep(50_000) }
+        job.expectNothingLeft()
+        try expectNothingLeft()
+    }
+
+    @Test func `a network that drops full packets is named with their size before the load`() throws
+    {
+        let path = file.path(percentEncoded: false)
+        #expect(try RunningJob.run("apus", ["lab", "up", path]).status == 0)
+        defer { _ = try? RunningJob.run("apus", ["lab", "down", path]) }
+        // The bridge passes packets of 1500 bytes, and says nothing of larger ones.
+        try Self.run(
+            "tc", "-n", "apus-\(name)-switch", "qdisc", "replace", "dev", "p0n1", "root", "tbf",
+            "rate", "1gbit", "burst", "1600", "latency", "50ms")
+        let job = try RunningJob(ranks: 2, transport: "auto", more: "lab: \(path)")
+        #expect(job.wait(seconds: 60) == 3)
+        #expect(
+            job.errors.contains("packets of 9000 bytes do not reach it over plane0"),
+            "\(job.errors)")
+        #expect(!job.logs().contains("phase load"))
+        job.expectNothingLeft()
+    }
+
+    private static func run(_ words: String...) throws {
+        let process = Process()
+        process.executableURL = URL(filePath: "/usr/bin/env")
+        process.arguments = words
+        try process.run()
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 0, "\(words)")
     }
 
     @Test func `a lab with another number of ranks is refused before it is built`() throws {

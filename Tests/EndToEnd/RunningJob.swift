@@ -20,8 +20,8 @@ final class RunningJob {
     private let process = Process()
 
     init(
-        ranks: Int, transport: String, httpPort: Int = 0, model: String = RunningJob.model,
-        more: String = ""
+        ranks: Int, transport: String, httpPort: Int = 0, httpAddress: String = "127.0.0.1",
+        model: String = RunningJob.model, more: String = "", shell: String? = nil
     ) throws {
         folder = FileManager.default.temporaryDirectory.appending(
             path: "apus-end-to-end-\(UUID().uuidString)")
@@ -33,13 +33,21 @@ final class RunningJob {
             model: \(model)
             ranks: \(ranks)
             transport: \(transport)
-            http: {port: \(httpPort)}
-            limits: {cacheTokens: 8192}
+            http: {address: "\(httpAddress)", port: \(httpPort)}
+            \(more.contains("limits:") ? "" : "limits: {cacheTokens: 8192}")
             \(more)
             """.utf8
         ).write(to: job)
-        process.executableURL = Self.programs.appending(path: "apus")
-        process.arguments = ["launch", job.path(percentEncoded: false)]
+        let program = Self.programs.appending(path: "apus")
+        let words = ["launch", job.path(percentEncoded: false)]
+        if let shell {
+            process.executableURL = URL(filePath: "/bin/sh")
+            process.arguments =
+                ["-c", shell, program.path(percentEncoded: false)] + words
+        } else {
+            process.executableURL = program
+            process.arguments = words
+        }
         process.environment = environment
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = try open("out")
@@ -52,7 +60,7 @@ final class RunningJob {
         try? FileManager.default.removeItem(at: folder)
     }
 
-    private var environment: [String: String] {
+    var environment: [String: String] {
         ProcessInfo.processInfo.environment.merging(["APUS_JOBS": jobs.path(percentEncoded: false)])
         { $1 }
     }
@@ -76,6 +84,8 @@ final class RunningJob {
 
     struct Address {
         var port: Int
+        /// As it stands in a URL.
+        var host = "127.0.0.1"
     }
 
     /// Blocks until the job says where it serves.
@@ -85,7 +95,9 @@ final class RunningJob {
             if let line = output.split(separator: "\n").first(where: { $0.contains("serving on") }),
                 let port = line.split(separator: ":").last?.split(separator: "/").first
             {
-                return Address(port: try #require(Int(port)))
+                let isIPv6 = line.contains("http://[")
+                return Address(
+                    port: try #require(Int(port)), host: isIPv6 ? "[::1]" : "127.0.0.1")
             }
             usleep(20_000)
         }
@@ -140,7 +152,7 @@ final class RunningJob {
         get throws {
             let names = try FileManager.default.contentsOfDirectory(
                 atPath: jobs.path(percentEncoded: false))
-            return jobs.appending(path: try #require(names.first))
+            return jobs.appending(path: try #require(names.first { $0.hasPrefix("test-") }))
         }
     }
 
@@ -179,7 +191,7 @@ final class RunningJob {
 
     /// Runs one more worker to its end.
     func worker(rank: Int, configuration: String) throws -> (status: Int32, output: String) {
-        let token = try #require(try json("state.json")["token"] as? String)
+        let token = try token()
         return try Self.run(
             "apus-worker",
             [
@@ -187,6 +199,9 @@ final class RunningJob {
                 "127.0.0.1:\(controlPort())",
             ], environment.merging(["APUS_TOKEN": token]) { $1 })
     }
+
+    /// The job's secret, as its folder holds it.
+    func token() throws -> String { try #require(try json("state.json")["token"] as? String) }
 
     static func run(
         _ program: String, _ arguments: [String],

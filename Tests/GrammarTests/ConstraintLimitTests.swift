@@ -72,7 +72,8 @@ import Testing
     }
 
     @Test func `what a walk leaves out does not depend on what others found before`() throws {
-        let grammar = try ConstrainedText.compile(ConstraintExamples.schema(#"^(\w?){300}$"#))
+        let grammar = try ConstraintCompiler.grammar(
+            of: ConstraintExamples.schema(#"^(\w?){300}$"#))
         func walk(
             _ prefix: String, _ automaton: GrammarAutomaton
         ) throws -> (tokens: [Int32], walk: GrammarAutomaton.Walk) {
@@ -98,8 +99,8 @@ import Testing
         pattern: String
     ) throws {
         let schema = ConstraintExamples.schema(pattern)
-        let least = GrammarState(try ConstrainedText.compile(schema))
-            .shortest(in: try ConstrainedText.compile(schema))
+        let least = GrammarState(try ConstraintCompiler.grammar(of: schema))
+            .shortest(in: try ConstraintCompiler.grammar(of: schema))
         for seed in UInt64(0) ..< 3 {
             let document = try ConstraintTests.sample(
                 schema, tokens: least + Int(seed) * 3, seed: seed)
@@ -132,8 +133,8 @@ import Testing
 
     @Test func `an automaton's ways are those of the grammar, whatever it forgets`() throws {
         let schema = ConstraintExamples.schema(#"^(\w?){200}$"#)
-        let limits = GrammarAutomaton.WalkLimits(bytes: 1 << 15)
-        let cache = GrammarCache(limits: limits, byteLimit: 1 << 16)
+        let limits = GrammarAutomaton.WalkLimits(bytes: 1 << 12)
+        let cache = GrammarCache(limits: limits, byteLimit: 1 << 13)
         let automaton = try cache.automaton(of: schema)
         let grammar = automaton.grammar
         var plain = GrammarState(grammar)
@@ -155,7 +156,7 @@ import Testing
     }
 
     @Test func `all automata together stay within the bytes of their cache`() throws {
-        let byteLimit = 1 << 19
+        let byteLimit = 1 << 17
         let cache = GrammarCache(limits: .init(bytes: byteLimit / 4), byteLimit: byteLimit)
         let vocabulary = ConstraintExamples.vocabulary
         var texts = try (90 ..< 100).map {
@@ -183,7 +184,7 @@ import Testing
 
     @Test func `many ways cost a state per byte of a token, and forbid no token`() throws {
         let automaton = GrammarAutomaton(
-            try ConstrainedText.compile(ConstraintExamples.schema(#"^(\w?){200}$"#)))
+            try ConstraintCompiler.grammar(of: ConstraintExamples.schema(#"^(\w?){200}$"#)))
         // Every word of up to three letters of eight.
         let letters = Array("abcdefgh".utf8)
         var words = (0 ... 255).map { [UInt8($0)] }

@@ -66,7 +66,7 @@ import Testing
 
     @Test(arguments: [-1000 ... 1000, 0 ... 0, 1 ... 9, 7 ... 1234, -15 ... -3, 95 ... 1005])
     func `an integer range admits exactly its numbers`(range: ClosedRange<Int>) throws {
-        let grammar = try SchemaCompiler.compile(
+        let grammar = try ConstraintExamples.grammar(
             #"{"type":"integer","minimum":\#(range.lowerBound),"maximum":\#(range.upperBound)}"#)
         for value in -1300 ... 1300 {
             var state = GrammarState(grammar)
@@ -79,30 +79,24 @@ import Testing
         #"{"type":"string","pattern":"(?=a)b"}"#, #"{"type":"string","pattern":"(a"}"#,
         #"{"type":"string","pattern":"(a)\\1"}"#,
         #"{"type":"string","pattern":"[]a]"}"#, #"{"not":{"type":"null"}}"#,
-        #"{"type":"string","pattern":"a","minLength":2}"#, ##"{"$ref":"#"}"##,
+        #"{"type":"string","pattern":"(?<=a)b"}"#, ##"{"$ref":"#"}"##,
         #"{"allOf":[{"type":"string"},{"type":"null"}]}"#,
         #"{"allOf":[{"type":"string","minLength":"x"},{"minLength":3}]}"#,
-        #"{"allOf":[{"pattern":"a"},{"pattern":"b"}],"type":"string"}"#,
+        #"{"allOf":[{"pattern":"^a"},{"pattern":"^b"}],"type":"string"}"#,
         #"{"type":"number","minimum":1.00000001,"maximum":2}"#,
         #"{"type":"number","exclusiveMinimum":1,"maximum":1}"#, #"{"type":"banana"}"#, "[",
         "7",
         ##"{"type":"object","properties":{"a":{"$ref":"#"}},"required":["a"]}"##,
-        #"{"type":"string","maxLength":1000000000}"#, #"{"type":"array","minItems":-1}"#,
+        #"{"type":"string","maxLength":10000000000}"#, #"{"type":"array","minItems":-1}"#,
         #"{"enum":[]}"#, #"{"type":"number","minimum":0,"exclusiveMinimum":true}"#,
-        #"{"$ref":"http://x/y"}"#, #"{"type":"object","required":["a"]}"#,
-        String(repeating: #"{"items":"#, count: 60) + "{}" + String(repeating: "}", count: 60),
-        #"{"type":"array","minItems":30000,"items":{"type":"array","minItems":30000}}"#,
+        #"{"$ref":"http://x/y"}"#,
+        #"{"type":"object","required":["a"],"additionalProperties":false}"#,
+        String(repeating: #"{"items":"#, count: 64) + "{}" + String(repeating: "}", count: 64),
     ])
     func `a schema that cannot be followed is refused`(schema: String) {
         #expect(throws: GrammarError.self) {
-            try ConstrainedText.compile(.jsonSchema(schema))
+            try ConstraintCompiler.grammar(of: .jsonSchema(schema))
         }
-    }
-
-    @Test func `a schema that doubles at every level is refused before it grows`() {
-        var schema = #"{"type":"null"}"#
-        for _ in 0 ..< 12 { schema = #"{"anyOf":[\#(schema),\#(schema)]}"# }
-        #expect(throws: GrammarError.self) { try ConstrainedText.compile(.jsonSchema(schema)) }
     }
 
     @Test func `alternatives that share definitions are followed once each`() throws {
@@ -118,20 +112,18 @@ import Testing
         #expect(try Self.sample(.jsonSchema(schema), tokens: 8, seed: 1) == "null")
     }
 
-    @Test func `a branch that never ends has a length that can be added up`() throws {
+    @Test func `a branch that never ends is no branch`() throws {
         let schema = ##"""
             {"anyOf":[{"type":"null"},{"$ref":"#/$defs/x"}],
              "$defs":{"x":{"type":"array","minItems":2,"items":{"$ref":"#/$defs/x"}}}}
             """##
-        let grammar = try SchemaCompiler.compile(schema)
-        var state = GrammarState(grammar)
-        for _ in 0 ..< 40 { state = state.advanced(by: UInt8(ascii: "["), in: grammar) }
-        #expect(state.shortest(in: grammar) == Grammar.never)
+        let grammar = try ConstraintExamples.grammar(schema)
+        #expect(GrammarState(grammar).advanced(by: UInt8(ascii: "["), in: grammar).isDead)
         #expect(try Self.sample(.jsonSchema(schema), tokens: 64, seed: 2) == "null")
     }
 
     @Test func `the narrower of an inclusive and an exclusive bound counts`() throws {
-        let grammar = try SchemaCompiler.compile(
+        let grammar = try ConstraintExamples.grammar(
             """
             {"type":"integer","minimum":5,"exclusiveMinimum":0,"maximum":7,"exclusiveMaximum":99}
             """)
@@ -145,15 +137,17 @@ import Testing
     @Test(arguments: [
         #"{"type":"integer","minimum":"5"}"#, #"{"type":"integer","exclusiveMinimum":true}"#,
         #"{"anyOf":[{"type":"null"}],"oneOf":[{"type":"integer"}]}"#,
-        #"{"anyOf":[{"type":"object"}],"required":["a"]}"#, #"{"minimum":5}"#,
-        #"{"enum":[1,2],"maximum":1}"#, #"{"enum":[1,2],"type":"string"}"#,
+        #"{"enum":[1,2],"maximum":0}"#, #"{"enum":[1,2],"type":"string"}"#,
+        #"{"enum":[[1]],"minItems":2}"#, #"{"type":"string","minLenght":2}"#,
         #"{"type":"object","properties":[1]}"#, #"{"type":"object","required":true}"#,
-        #"{"type":["string",1]}"#,
-        ##"{"$ref":"#/$defs/a","maxLength":3,"$defs":{"a":{"type":"string"}}}"##,
+        #"{"type":["string",1]}"#, #"{"type":"array","contains":{"const":1}}"#,
+        #"{"type":"array","uniqueItems":true,"items":{"type":"string"}}"#,
+        #"{"if":{"type":"null"},"then":{"const":1}}"#,
+        #"{"type":"object","minProperties":2}"#,
     ])
     func `a keyword that would be passed over is refused`(schema: String) {
         #expect(throws: GrammarError.self) {
-            try ConstrainedText.compile(.jsonSchema(schema))
+            try ConstraintCompiler.grammar(of: .jsonSchema(schema))
         }
     }
 
@@ -268,20 +262,23 @@ import Testing
               {"properties":{"age":{"type":["integer","null"]}},"required":["age"]},
               {"properties":{"age":{"type":"integer","nullable":true}}}]}
             """
-        let texts = try Set(
-            (0 ..< 40).map { seed in
-                try Self.sample(.jsonSchema(schema), tokens: 40, seed: seed).filter { $0 != " " }
-            })
-        #expect(texts == [#"{"age":7}"#, #"{"age":8}"#])
+        for seed in UInt64(0) ..< 40 {
+            let text = try Self.sample(.jsonSchema(schema), tokens: 40, seed: seed)
+            let value = try #require(
+                try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Int])
+            #expect(value["age"] != nil, "seed \(seed): \(text)")
+            #expect(value.values.allSatisfy { $0 == 7 || $0 == 8 }, "seed \(seed): \(text)")
+        }
     }
 
-    @Test func `parts that lead to each other twice at every level are refused in time`() {
+    @Test func `parts that lead to each other twice at every level are one part`() throws {
         let levels = (0 ..< 30).map { level in
             let way = ##"{"$ref":"#/$defs/a\##(level + 1)"}"##
             return #""a\#(level)":{"allOf":[\#(way),\#(way)]}"#
         }
         let schema =
             ##"{"$ref":"#/$defs/a0","$defs":{"a30":{},"## + levels.joined(separator: ",") + "}}"
-        #expect(throws: GrammarError.self) { try ConstrainedText.compile(.jsonSchema(schema)) }
+        let grammar = try ConstraintCompiler.grammar(of: .jsonSchema(schema))
+        #expect(grammar.positionCount < 1000)
     }
 }

@@ -38,7 +38,7 @@ import Testing
             "type": "Split", "pattern": ["Regex": "a|b"], "behavior": "Isolated", "invert": false,
         ]
         let cases: [([UInt8], String)] = [
-            (try Self.edited { $0["normalizer"] = ["type": "NFC"] }, "normalizer NFC is not"),
+            (try Self.edited { $0["normalizer"] = ["type": "NFKC"] }, "normalizer NFKC is not"),
             (try Self.edited { $0["pre_tokenizer"] = ["type": "Whitespace"] }, "Whitespace is not"),
             (try Self.edited { $0["pre_tokenizer"] = split }, "Split pattern a|b has no scanner"),
             (try Self.edited { $0["decoder"] = ["type": "Metaspace"] }, "decoder is not ByteLevel"),
@@ -84,7 +84,7 @@ import Testing
         let whole = try Self.edited { _ in }
         #expect(
             message(whole, #"{"bos_token": "<none>"}"#)
-                == "tokenizer_config.json: bos_token \"<none>\" is not a token of tokenizer.json")
+                == "tokenizer_config.json: bos_token \"<none>\" is not a token of the vocabulary")
         #expect(message(whole, "[").hasPrefix("tokenizer_config.json: not JSON"))
         #expect(message(whole, "{}").isEmpty)
     }
@@ -115,13 +115,35 @@ import Testing
             "[\r\n]", #"\s?["# + v2Letters + "]+", #"\s?[!-/:-~！-／：-～‘-‟　-。]+"#, #"\s+$"#,
             "[一-龥ࠀ-一가-\u{d7ff}]+",
         ]
-        return patterns.map {
+        return stages(patterns)
+    }
+
+    private static func stages(_ patterns: [String]) -> [[String: Any]] {
+        patterns.map {
             [
                 "type": "Split", "pattern": ["Regex": $0], "behavior": "Isolated",
                 "invert": false,
             ]
         }
     }
+
+    /// The split patterns of Llama-3 (and GLM), Qwen and Kimi, as their files spell them.
+    private static let splits: [String: String] = {
+        let signs = #"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
+        let ending = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+        let word = ending + #"|[^\r\n\p{L}\p{N}]?\p{L}+|"#
+        let upper = #"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]"#
+        let lower = #"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]"#
+        let begin = #"[^\r\n\p{L}\p{N}]?"#
+        let kimi = [
+            #"[\p{Han}]+"#, begin + upper + "*" + lower + "+" + ending + "?",
+            begin + upper + "+" + lower + "*" + ending + "?", #"\p{N}{1,3}"#,
+        ]
+        return [
+            "llama3": word + #"\p{N}{1,3}"# + signs, "qwen": word + #"\p{N}"# + signs,
+            "kimi": kimi.joined(separator: "|") + signs,
+        ]
+    }()
 
     /// The letters of its words.
     private static let v2Letters =
@@ -135,7 +157,7 @@ import Testing
     /// Pre-tokenizers of other published byte-level models, with the committed vocabulary.
     @Test(
         .enabled(if: ProcessInfo.processInfo.environment["APUS_PYTHON"] != nil),
-        arguments: ["gpt2", "digits", "deepseek-v2"])
+        arguments: ["gpt2", "digits", "deepseek-v2", "llama3", "qwen", "kimi"])
     func `other pre-tokenizers cut where Hugging Face's do`(kind: String) throws {
         let json = try Self.edited { values in
             values["post_processor"] = NSNull()
@@ -144,8 +166,17 @@ import Testing
                 "trim_offsets": false,
             ]
             let digits: [String: Any] = ["type": "Digits", "individual_digits": true]
+            let split = Self.splits[kind].map { Self.stages([$0]) } ?? []
+            if kind == "qwen" { values["normalizer"] = ["type": "NFC"] }
+            if kind == "llama3" {
+                var model = try #require(values["model"] as? [String: Any])
+                model["ignore_merges"] = true
+                values["model"] = model
+            }
             let stages =
                 switch kind {
+                case "llama3", "qwen", "kimi":
+                    split + [bytes.merging(["use_regex": false]) { $1 }]
                 case "gpt2": [bytes]
                 case "digits": [digits, bytes]
                 default: Self.deepSeekV2 + [digits, bytes.merging(["use_regex": false]) { $1 }]
@@ -158,9 +189,47 @@ import Testing
         let file = folder.appending(path: "tokenizer.json")
         defer { try? FileManager.default.removeItem(at: folder) }
         try Data(json).write(to: file)
-        let output = try python("tokenizer_cases.py", [file.path, "2000", "11"])
+        let count = ProcessInfo.processInfo.environment["APUS_TOKENIZER_CASES"] ?? "2000"
+        let output = try python("tokenizer_cases.py", [file.path, count, "11"])
         try checkTokenizer(
             output.split(separator: "\n").dropFirst(), Tokenizer(directory: folder))
+    }
+
+    /// `APUS_TIKTOKEN` may name a folder of tiktoken_cases.py, its output in cases.jsonl.
+    @Test func `a tiktoken.model gives the ids that tiktoken gives`() throws {
+        let small = TokenizerTests.golden.appending(path: "../tokenizer-kimi").standardized
+        let other = ProcessInfo.processInfo.environment["APUS_TIKTOKEN"]
+        let folder = other.map { URL(filePath: $0) } ?? small
+        let lines = try String(
+            contentsOf: folder.appending(path: "cases.jsonl"), encoding: .utf8)
+        let tokenizer = try Tokenizer(directory: folder)
+        try checkTokenizer(lines.split(separator: "\n")[...], tokenizer)
+        #expect(tokenizer.beginningOfSequenceID == tokenizer.id(of: "[BOS]"))
+        #expect(tokenizer.id(of: "<|reserved_token_\(tokenizer.vocabularySize - 1)|>") != nil)
+    }
+
+    @Test func `a tiktoken.model that cannot be read is refused where the fault is`() throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "apus-\(UUID())")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        func message(_ model: String, _ configuration: String) throws -> String {
+            try Data(model.utf8).write(to: folder.appending(path: "tiktoken.model"))
+            try Data(configuration.utf8).write(to: folder.appending(path: "tokenizer_config.json"))
+            do {
+                _ = try Tokenizer(directory: folder)
+                return ""
+            } catch { return error.description }
+        }
+        let kimi = #"{"tokenizer_class": "TikTokenTokenizer"}"#
+        #expect(try message("YQ== 0", "{}").contains("of without tokenizer_class is not known"))
+        #expect(
+            try message("", #"{"tokenizer_class": "QWenTokenizer"}"#).contains("of QWenTokenizer"))
+        #expect(try message("YQ== 0\n?? 1", kimi).contains("line 2 is no token in base 64"))
+        #expect(try message("YQ== 0\nYg==", kimi).contains("line 2 is no token in base 64"))
+        #expect(try message("YQ== 0\nYg== 0", kimi).contains("id 0 belongs to"))
+        #expect(try message("YQ== 0\nYg== 7", kimi).contains("2 tokens have ranks up to 7"))
+        #expect(try message("YQ== 0\nYg== 1", kimi).contains("no token for the byte 0"))
+        #expect(try message("", "[").contains("tokenizer_config.json: not JSON"))
     }
 
     @Test(.enabled(if: ProcessInfo.processInfo.environment["APUS_PYTHON"] != nil))

@@ -55,8 +55,10 @@ import Testing
         }
         #expect(
             error?.description == """
-                c.json: architectures: ["LlamaForCausalLM"] has none of \
-                ["DeepseekV3ForCausalLM", "DeepseekV2ForCausalLM"]
+                c.json: architectures: ["LlamaForCausalLM"] is not run. Taken is one of \
+                DeepseekV3ForCausalLM, DeepseekV2ForCausalLM, DeepseekV32ForCausalLM, \
+                Glm4MoeLiteForCausalLM, GlmMoeDsaForCausalLM, KimiK25ForConditionalGeneration, \
+                KimiVLForConditionalGeneration
                 """)
     }
 

@@ -92,6 +92,12 @@ import Testing
         configuration.quantization = Quantization()
         configuration.yarn = YaRN(factor: 40, originalPositionLimit: 64)
         configuration.mtpLayerCount = 1
+        configuration.rotatesNeighbours = false
+        configuration.sparseIndexCount = 64
+        configuration.yarn?.attentionFactor = 0.9
+        configuration.yarn?.truncates = false
+        configuration.expertLayers = [true, false, true]
+        configuration.denseLayerCount = 0
         let again = try ModelConfiguration.parse(configuration.encoded(), file: "c")
         #expect(again == configuration)
     }
@@ -122,9 +128,10 @@ import Testing
         #expect(try refusal(["hidden_size": "big"]).contains("hidden_size"))
         #expect(try refusal(["hidden_size": NSNull()]).contains("hidden_size"))
         #expect(try refusal(["scoring_func": "tanh"]).contains("neither sigmoid nor softmax"))
-        #expect(try refusal(["hidden_act": "gelu"]).contains("gelu is not silu"))
+        #expect(
+            try refusal(["hidden_act": "gelu"]).contains("\"gelu\" is not run; taken is \"silu\""))
         #expect(try refusal(["architectures": ["LlamaForCausalLM"]]).contains("architectures"))
-        #expect(try refusal(["index_topk": 2048]).contains("sparse attention"))
+        #expect(try refusal(["index_topk": 0]).contains("index_topk: 0 is outside 1..."))
         #expect(try refusal(["rope_scaling": ["type": "linear"]]).contains("linear"))
         #expect(try refusal(["quantization_config": ["quant_method": "awq"]]).contains("awq"))
         #expect(throws: ModelError.self) { try ModelConfiguration.parse(Data(), file: "c") }
@@ -158,6 +165,32 @@ import Testing
         let line = error?.description ?? ""
         #expect(line.hasPrefix("config.json: ") && line.contains(fact), "\(line)")
         #expect(!line.contains("\n"))
+    }
+
+    @Test func `the tokens of both files end a text`() throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "apus-\(UUID())")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try json(["eos_token_id": [1, 7]]).write(to: folder.appending(path: "config.json"))
+        func endTokens(_ generation: String?) throws -> [Int] {
+            let file = folder.appending(path: "generation_config.json")
+            if let generation { try Data(generation.utf8).write(to: file) }
+            return try ModelConfiguration.load(directory: folder.path).endTokens
+        }
+        #expect(try endTokens(nil) == [1, 7])
+        #expect(try endTokens("{}") == [1, 7])
+        #expect(try endTokens(#"{"eos_token_id": null}"#) == [1, 7])
+        #expect(try endTokens(#"{"eos_token_id": 9}"#) == [1, 7, 9])
+        #expect(try endTokens(#"{"eos_token_id": [7, 8, 8]}"#) == [1, 7, 8])
+        for (wrong, fact) in [
+            (#"{"eos_token_id": 100}"#, "eos_token_id: 100 is no token id: they go from 0 to 99"),
+            (#"{"eos_token_id": [1, "x"]}"#, #"eos_token_id: "x" is no token id"#),
+            ("{", "generation_config.json: not JSON"),
+        ] {
+            var message = ""
+            do { _ = try endTokens(wrong) } catch { message = "\(error)" }
+            #expect(message.contains(fact) && message.contains("generation_config.json"))
+        }
     }
 
     @Test func `a whole number may be written with a point`() throws {

@@ -39,6 +39,9 @@ def runs():
     for name in "LMNPS":
         for point in matching(r"\p{%s}" % name):
             letter[point] = name
+    for name, pattern in [("U", r"[\p{Lu}\p{Lt}]"), ("D", r"\p{Ll}")]:
+        for point in matching(pattern):
+            letter[point] = name
     words, point, end = [], 0, 0
     while point < 0x110000:
         start, name = point, letter.get(point)
@@ -51,17 +54,32 @@ def runs():
     return words
 
 
+def ranges(pattern):
+    words, end = [], 0
+    points = sorted(matching(pattern))
+    for point, before in zip(points, [-2] + points):
+        if point != before + 1:
+            words.append([point, point])
+        words[-1][1] = point
+    result = []
+    for low, high in words:
+        result.append(base36(low - end) + "H" + (base36(high - low + 1) if high > low else ""))
+        end = high + 1
+    return result
+
+
 def main():
-    words = runs()
+    words, han = runs(), ranges(r"\p{Han}")
     if len(sys.argv) < 2:
-        print("\n".join(textwrap.wrap(" ".join(words), 92, break_on_hyphens=False)))
+        for table in words, han:
+            print("\n".join(textwrap.wrap(" ".join(table), 92, break_on_hyphens=False)) + "\n")
         return
     text = open(sys.argv[1], encoding="utf-8").read()
-    committed = re.search(r'"""(.*?)"""', text, re.S).group(1).split()
+    committed, ideographs = (part.split() for part in re.findall(r'"""(.*?)"""', text, re.S))
     spaces = set()
     for low, high in re.findall(r"0x(\w+) ?\.\.\. ?0x(\w+)", text):
         spaces.update(range(int(low, 16), int(high, 16) + 1))
-    same = committed == words and spaces == matching(r"\s")
+    same = committed == words and ideographs == han and spaces == matching(r"\s")
     print("same" if same else "differs")
     sys.exit(0 if same else 1)
 

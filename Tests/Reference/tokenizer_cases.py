@@ -21,6 +21,9 @@ EMOJI = ["😀", "👩‍👩‍👧‍👦", "🏳️‍🌈", "🇩🇪🇯�
 MARKS = "\u0300\u0301\u0323\u034f\u0489\u064b\u0e31\u20dd\ufe0f\u3099\u309a\u1dc4\U000e0100"
 CONTROL = "".join(map(chr, range(32))) + "\x7f\x80\x85\x9f\xad\u200b\u200d\u2028\u2029\ufeff\ufffe"
 SPACES = " \t\n\r\v\f\x85\xa0\u1680\u2000\u2003\u2009\u202f\u205f\u3000\u180e"
+# Upper, title, lower and no case, modifiers, marks, and what is Han without being a letter.
+CASES = "aBcDéÉßſǅǄǆªºʰˇ々〇〡⺀⼀漢あアㄱ한ϓ𝒜𝒶ⅧA\u0301ЖжաԱ!' "
+CONTRACTIONS = ["'s", "'S", "'ſ", "'t", "'T", "'re", "'RE", "'Ve", "'m", "'M", "'ll", "'lL", "'d", "'x", "'l"]
 CODE = [
     "for (int i = 0; i < n; ++i) { a[i] += b[i] * 3.14f; }",
     "def f(x: int) -> str:\n    return f\"{x!r}\"\n\n\n",
@@ -57,6 +60,8 @@ def fragment(random, added):
         lambda: "".join(random.choices(SPACES, k=random.randrange(1, 6))),
         lambda: random.choice([" ", "\n", "\t", "\r\n"]) * random.randrange(1, 9),
         lambda: random.choice(CODE),
+        lambda: "".join(random.choices(CASES, k=random.randrange(1, 9))),
+        lambda: random.choice(["I", "é", "漢", "1", "ª"]) + random.choice(CONTRACTIONS),
         lambda: str(random.randrange(10 ** random.randrange(1, 12))),
         lambda: "".join(random.choices("0123456789٠١٢Ⅷ½²๓𝟘", k=random.randrange(1, 7))),
         lambda: "".join(any_scalar(random) for _ in range(random.randrange(1, 6))),
@@ -102,4 +107,5 @@ def main():
             "verbatim": tokenizer.decode(plain, skip_special_tokens=False)}))
 
 
-main()
+if __name__ == "__main__":
+    main()

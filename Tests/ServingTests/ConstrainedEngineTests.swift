@@ -128,7 +128,9 @@ private final class IndifferentNetwork: SequenceNetwork {
         request.constraint = .choice(["a", "abcdefghijklm"])
         request.ignoresEndTokens = true
         request.sampling = .greedy
-        var active = try ActiveRequest(request, vocabulary: { ConstraintExamples.vocabulary })
+        var active = try ActiveRequest(
+            request, constraint: CompiledGrammars().compiled(.choice(["a", "abcdefghijklm"])),
+            vocabulary: { ConstraintExamples.vocabulary })
         let logits = [Float](repeating: 0, count: 269)
         let first = try active.choose(from: logits.span, endTokens: [268])
         #expect(first?.token == Int(UInt8(ascii: "a")))

@@ -38,7 +38,7 @@ import func TestSupport.onRanks
         let phases = Mutex<[String]>([])
         var configuration = ServingRankConfiguration(directory: Golden.stories)
         configuration.contextTokens = 128
-        let rank = try ServingRank(configuration, fabric: fabric) { phase in
+        let rank = try ServingRank(configuration, fabric: fabric, note: { _ in }) { phase in
             let name =
                 switch phase {
                 case .load: "load"

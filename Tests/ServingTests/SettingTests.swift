@@ -49,11 +49,29 @@ import Transport
         server { $0.prompts = 0 }, server { $0.messages = 0 }, server { $0.promptTokens = 0 },
         server { $0.stopLength = 0 }, server { $0.connections = 0 }, server { $0.idleSeconds = -1 },
         server { $0.generations = 0 }, server { $0.writeSeconds = .max },
+        server { $0.connectionsPerAddress = 0 }, server { $0.commentSeconds = 0 },
+        server { $0.bodyBytesOfAll = $0.bodyBytes - 1 }, server { $0.bodyBytesPerAddress = 1 },
+        server { $0.bodyBytesPerAddress = $0.bodyBytesOfAll + 1 },
     ])
     func `limits that would refuse every request are refused before it`(
         configuration: OpenAIServerConfiguration
     ) {
         #expect(throws: ServingError.self) { try configuration.validate() }
+    }
+
+    @Test(arguments: ["https://a.example", "http://localhost:3000", "*", "null://x"])
+    func `an origin is a scheme and a host`(origin: String) throws {
+        var configuration = OpenAIServerConfiguration()
+        configuration.cors = [origin]
+        try configuration.validate()
+    }
+
+    @Test(arguments: ["", "a.example", "https://", "https://a.example/", "://x", "https://a b"])
+    func `what no browser sends as an origin is refused`(origin: String) {
+        var configuration = OpenAIServerConfiguration()
+        configuration.cors = [origin]
+        let error = #expect(throws: ServingError.self) { try configuration.validate() }
+        #expect(error?.message.contains("cors names \(origin)") == true)
     }
 
     @Test func `a request beyond the permits is told when to come again`() throws {

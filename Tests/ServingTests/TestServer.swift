@@ -17,6 +17,7 @@ final class TestServer: Sendable {
     let ranks: LocalRanks
     let grammars: CompiledGrammars
     let port: Int
+    private let server: OpenAIServer
     private let serving: Task<Void, any Error>
     private let group: ServiceGroup
 
@@ -40,6 +41,7 @@ final class TestServer: Sendable {
             grammars: rank.grammars,
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         ) { continuation.yield($0) }
+        self.server = server
         let group = ServiceGroup(
             services: [server], logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         self.group = group
@@ -61,6 +63,9 @@ final class TestServer: Sendable {
         try await serving.value
         ranks.stop()
     }
+
+    /// Ends what is under way, as a drain limit does.
+    func end(_ reason: String) { server.end(reason: reason) }
 
     func drain() async { await group.triggerGracefulShutdown() }
 

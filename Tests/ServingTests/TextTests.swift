@@ -1,5 +1,4 @@
 import Encoding
-import Language
 import Testing
 
 @testable import Serving
@@ -19,39 +18,6 @@ import Testing
         var scanner = StopScanner(["abc"])
         #expect(scanner.append("xab") == "x")
         #expect(scanner.finish() == "ab")
-    }
-
-    @Test func `thought, content and calls are told apart, however the text is cut`() {
-        let text =
-            "<think>hm\nwell</think>\n\nSure.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function"
-            + "<｜tool▁sep｜>add\n```json\n{\"a\": 1}\n```<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>sub"
-            + "<｜tool▁sep｜>{\"b\": 2}<｜tool▁call▁end｜><｜tool▁calls▁end｜>"
-        for size in [1, 2, 3, 7, 1000] {
-            var parser = AnswerParser(beginsThinking: false, findsCalls: true)
-            var pieces: [AnswerParser.Piece] = []
-            var rest = Substring(text)
-            while !rest.isEmpty {
-                pieces += parser.append(String(rest.prefix(size)))
-                rest = rest.dropFirst(size)
-            }
-            pieces += parser.finish()
-            var reasoning = ""
-            var content = ""
-            var calls: [AnswerParser.Piece] = []
-            for piece in pieces {
-                switch piece {
-                case .reasoning(let text): reasoning += text
-                case .content(let text): content += text
-                case .call: calls.append(piece)
-                }
-            }
-            #expect(reasoning == "hm\nwell" && content == "Sure.", "pieces of \(size)")
-            #expect(
-                calls == [
-                    .call(name: "add", arguments: "{\"a\": 1}"),
-                    .call(name: "sub", arguments: "{\"b\": 2}"),
-                ])
-        }
     }
 
     @Test(arguments: [

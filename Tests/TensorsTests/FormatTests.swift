@@ -28,6 +28,15 @@ extension TensorsTests {
             #expect(Quantisation.float8(0x7f).isNaN && Quantisation.float8(0xff).isNaN)
         }
 
+        @Test func `every half-precision pattern widens to its value`() {
+            let patterns = (0 ... UInt16.max).map { $0 }
+            let values = Quantisation.widened(patterns.flatMap(littleEndian), as: .float16)
+            for (pattern, value) in zip(patterns, values) {
+                let expected = Float(Float16(bitPattern: pattern))
+                #expect(value.isNaN ? expected.isNaN : value.bitPattern == expected.bitPattern)
+            }
+        }
+
         @Test(arguments: levels)
         func `floats round to e4m3 as in PyTorch, ties and subnormals included`(
             level: Processor

@@ -5,7 +5,7 @@ extension TensorsTests {
     @Suite struct LinearTests {
         let pool = ThreadPool(threads: 2)
 
-        @Test(arguments: levels, NumberFormat.allCases)
+        @Test(arguments: levels, NumberFormat.packed)
         func `a product equals the sum in double precision`(
             level: Processor, format: NumberFormat
         ) throws {
@@ -43,6 +43,33 @@ extension TensorsTests {
                         Issue.record("[\(row), \(output)] is \(y[row, output]), not \(sum)")
                         return
                     }
+                }
+            }
+        }
+
+        /// Output o is code o at every input, and a row takes one input alone. Rows enough for
+        /// every way of cutting them.
+        @Test(arguments: levels)
+        func `every e4m3 code meets its input as its value`(level: Processor) throws {
+            let (outputs, inputs) = (256, 131)
+            let bytes = (0 ..< outputs * inputs).map { UInt8($0 / inputs) }
+            let format = NumberFormat.float8e4m3
+            let scales = (0 ..< format.scaleCount(outputs: outputs, inputs: inputs))
+                .flatMap { _ in littleEndian(Float(1).bitPattern) }
+            let weight = try Weight(
+                format: format, outputs: outputs, inputs: inputs, bytes: bytes.span.raw,
+                scales: scales.span.raw)
+            for rows in [1, 2, 3, 4, 5, 6, 8, 13] {
+                let x = Tensor(rows: rows, columns: inputs)
+                for row in 0 ..< rows { x[row, (row * 37 + 130) % inputs] = 1 }
+                let y = Tensor(rows: rows, columns: outputs)
+                at(level) { linear(x, weight, into: y, compute: .bfloat16, pool: pool) }
+                for row in 0 ..< rows {
+                    let wrong = (0 ..< outputs).first { code in
+                        let value = Quantisation.float8(UInt8(code))
+                        return value.isNaN ? !y[row, code].isNaN : y[row, code] != value
+                    }
+                    #expect(wrong == nil, "\(rows) rows, row \(row)")
                 }
             }
         }
@@ -89,7 +116,7 @@ extension TensorsTests {
         }
 
         /// One row alone, then in random batches, chunks and pools: the same bits.
-        @Test(arguments: levels, NumberFormat.allCases)
+        @Test(arguments: levels, NumberFormat.packed)
         func `a row's bits do not depend on its batch or the threads`(
             level: Processor, format: NumberFormat
         ) throws {
@@ -123,7 +150,7 @@ extension TensorsTests {
             }
         }
 
-        @Test(arguments: levels, NumberFormat.allCases)
+        @Test(arguments: levels, NumberFormat.packed)
         func `an expert layer is gate, up, swiglu and down`(
             level: Processor, format: NumberFormat
         ) throws {

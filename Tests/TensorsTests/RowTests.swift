@@ -52,6 +52,35 @@ extension TensorsTests {
             for i in 0 ..< 120 { #expect(abs(x.values[i] - original[i]) < 1e-6) }
         }
 
+        @Test func `rope of halves turns what rope of neighbours turns, in another order`() {
+            var random = Random(seed: 23)
+            let x = random.tensor(2, 20)
+            let angles = (0 ..< 10).flatMap { p in (0 ..< 3).map { Float(p) / Float(1 + $0) } }
+            let cosines = Tensor(rows: 10, columns: 3, values: angles.map { cos($0) })
+            let sines = Tensor(rows: 10, columns: 3, values: angles.map { sin($0) })
+            let slices = RotarySlices(first: 3, stride: 8, count: 2)
+            let order = [0, 2, 4, 1, 3, 5]
+            let mixed = Tensor(rows: 2, columns: 20, values: x.values)
+            func each(_ body: (Int, Int, Int) -> Void) {
+                for row in 0 ..< 2 {
+                    for first in [3, 11] {
+                        for i in 0 ..< 6 { body(row, first + i, first + order[i]) }
+                    }
+                }
+            }
+            each { row, place, source in mixed[row, place] = x[row, source] }
+            for inverse in [false, true] {
+                for (tensor, kind) in [(x, RotaryPairs.neighbours), (mixed, .halves)] {
+                    rope(
+                        tensor, slices: slices, positions: [2, 9], cosines: cosines, sines: sines,
+                        inverse: inverse, of: kind, pool: pool)
+                }
+                each { row, place, source in
+                    #expect(abs(mixed[row, place] - x[row, source]) < 1e-6)
+                }
+            }
+        }
+
         @Test(arguments: levels)
         func `swiglu and softmax follow the exponential function`(level: Processor) {
             let values = (-400 ... 400).map { Float($0) / 4 }

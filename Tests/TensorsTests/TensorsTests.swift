@@ -59,6 +59,7 @@ struct Matrix {
             case .bfloat16: littleEndian(Quantisation.bfloat16(nearest: value))
             case .float8e4m3: [Quantisation.float8(nearest: value * 448)]
             case .int8: [UInt8(bitPattern: Int8((value * 127).rounded()))]
+            case .float16: littleEndian(Float16(value).bitPattern)
             }
         }
         let count = format.scaleCount(outputs: outputs, inputs: inputs)
@@ -87,6 +88,9 @@ struct Matrix {
         case .int8:
             let scale = Float(bitPattern: word(scales, output))
             return Double(Float(Int8(bitPattern: bytes[index])) * scale)
+        case .float16:
+            let pattern = UInt16(bytes[2 * index]) | UInt16(bytes[2 * index + 1]) << 8
+            return Double(Float16(bitPattern: pattern))
         }
     }
 

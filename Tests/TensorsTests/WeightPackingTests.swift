@@ -23,7 +23,7 @@ extension TensorsTests {
                 rows: rows, transposed: transposed)
         }
 
-        @Test(arguments: levels, [NumberFormat.float32, .bfloat16, .float8e4m3])
+        @Test(arguments: levels, [NumberFormat.float32, .bfloat16, .float16, .float8e4m3])
         func `pieces packed by several threads hold the file's values`(
             level: Processor, format: NumberFormat
         ) throws {
@@ -43,7 +43,7 @@ extension TensorsTests {
             }
         }
 
-        @Test(arguments: [NumberFormat.float32, .bfloat16, .float8e4m3], [false, true])
+        @Test(arguments: [NumberFormat.float32, .bfloat16, .float16, .float8e4m3], [false, true])
         func `a cut holds the values of its rows, transposed or not`(
             format: NumberFormat, transposed: Bool
         ) throws {

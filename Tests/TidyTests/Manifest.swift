@@ -25,7 +25,7 @@ struct Manifest {
                 of: /var (\w+): Target\.Dependency \{ library\("(\w+)"/
             ).map { (String($0.1), String($0.2)) })
         let body = text.prefix(upTo: text.firstRange(of: "// Libraries from outside")!.lowerBound)
-        let line = /\b(room|program|tests|target|testTarget)\(\s*(?:name: )?"([\w-]+)"/
+        let line = /\b(room|program|tests|fuzzer|target|testTarget)\(\s*(?:name: )?"([\w-]+)"/
         let starts = body.matches(of: line)
         targets = starts.indices.map { index in
             let start = starts[index]
@@ -40,11 +40,13 @@ struct Manifest {
                 switch kind {
                 case "tests": "Tests/\(name)Tests"
                 case "testTarget": "Tests/\(name)"
+                case "fuzzer": "Tests/Fuzz/\(name)"
                 case "room", "program": "Sources/\(name)"
                 default: Self.path(of: name, in: body[start.range.upperBound ..< end])
                 }
             return Target(
-                name: kind == "tests" ? name + "Tests" : name, folder: folder, rooms: rooms,
+                name: name + (["tests": "Tests", "fuzzer": "Fuzz"][kind] ?? ""), folder: folder,
+                rooms: rooms,
                 libraries: libraries)
         }
     }

@@ -104,7 +104,7 @@ struct AutogradReference {
         checkpoint = try Checkpoint(directory: directory)
         let data = try Data(contentsOf: URL(filePath: directory + "/config.json"))
         let object = try JSONSerialization.jsonObject(with: data) as? [String: Any]
-        run = object?["run"] as? [String: Double] ?? [:]
+        run = object?["_run"] as? [String: Double] ?? [:]
     }
 
     var sequences: Int { Int(run["sequences"] ?? 0) }

@@ -241,6 +241,46 @@ import Topology
                     token: "x"))
     }
 
+    @Test(arguments: [
+        (["MASTER_ADDR": "fd77::1", "MASTER_PORT": "29500"], "[fd77::1]:29500"),
+        (["MASTER_ADDR": "[fd77::1]", "MASTER_PORT": "29500"], "[fd77::1]:29500"),
+        (["APUS_RENDEZVOUS": "[::1]:7"], "[::1]:7"), (["APUS_RENDEZVOUS": "node1:7"], "node1:7"),
+    ])
+    func `an IPv6 address stands in brackets before a port`(
+        variables: [String: String], rendezvous: String
+    ) throws {
+        let all = variables.merging(["RANK": "0", "WORLD_SIZE": "2"]) { $1 }
+        #expect(try LaunchEnvironment.detect(in: all)?.rendezvous == rendezvous)
+    }
+
+    @Test(arguments: ["::1", "[::1]"])
+    func `an IPv6 address without a port gets the job's`(address: String) throws {
+        let found = try LaunchEnvironment.detect(in: [
+            "APUS_RENDEZVOUS": address, "RANK": "0", "WORLD_SIZE": "2",
+        ])
+        let text = try #require(found?.rendezvous)
+        #expect(text.hasPrefix("[::1]:"))
+        #expect(try NetworkEndpoint(text).family == AF_INET6)
+    }
+
+    @Test func `a bare IPv6 address with a port is refused with the way to write it`() {
+        let error = #expect(throws: TransportError.self) { try NetworkEndpoint("::1:29500") }
+        #expect("\(error!)".contains("stands in brackets, as [::1]:29500"))
+    }
+
+    @Test func `ranks gather over IPv6`() throws {
+        let rendezvous = try TCPRendezvous(address: "[::1]:0", rankCount: 1, token: "t")
+        defer { rendezvous.close() }
+        #expect(rendezvous.address.hasPrefix("[::1]:"))
+        #expect(rendezvous.loopbackHint == nil)
+        let exchange = try TCPExchange.connect(
+            to: rendezvous.address, rank: 0, rankCount: 1, token: "t",
+            deadline: Deadline(.seconds(10), "test"))
+        let deadline = Deadline(.seconds(10), "test")
+        #expect(try exchange.allGather([7], label: "a", deadline: deadline) == [[7]])
+        exchange.close()
+    }
+
     @Test func `ranks of torchrun do not meet where its own store listens`() throws {
         let environment = try #require(
             try LaunchEnvironment.detect(in: [

@@ -58,7 +58,9 @@ struct HTTPConnection {
     ) async throws {
         try await channel.executeThenClose { inbound, outbound in
             var head = HTTPRequestHead(version: .http1_1, method: method, uri: path)
-            head.headers.add(name: "host", value: "\(address.host):\(address.port)")
+            // RFC 3986: brackets around an IPv6 address.
+            let host = address.host.contains(":") ? "[\(address.host)]" : address.host
+            head.headers.add(name: "host", value: "\(host):\(address.port)")
             head.headers.add(name: "connection", value: "close")
             for (name, value) in headers { head.headers.add(name: name, value: value) }
             let bytes = body.map { ByteBuffer(string: $0) }

@@ -3,6 +3,7 @@
 // Swift's `Atomic` owns its storage and cannot be laid over a shared mapping; `syscall` is variadic
 // and is not imported.
 #pragma once
+#include <malloc.h>
 #include <stdint.h>
 
 static inline uint64_t fabric_load(const uint64_t *word) {
@@ -69,3 +70,9 @@ void fabric_die_with_parent(void);
 /// Binds the calling thread, and those it starts, to one of the cores that it may use: number
 /// `place` modulo how many they are. Returns how many, or -1 and errno.
 int fabric_bind(int place);
+
+/// Gives memory that the heap holds and nobody uses back to the system; `malloc.h` is not in
+/// Swift's map of glibc.
+static inline void fabric_trim_heap(void) {
+    (void)malloc_trim(0);
+}

@@ -71,8 +71,10 @@ static void prepare_queries(workspace *w, bool rounds) {
         }
         float *floats = (float *)(void *)to;
         memset(floats, 0, (size_t)w->query_stride * w->element);
-        for (int i = 0; i < width; i++) {
-            floats[i] = rounds ? ck_from_bf16(ck_to_bf16(from[i])) : from[i];
+        if (rounds) {
+            ck_round_to_bf16(w->kernels, from, floats, (size_t)width);
+        } else {
+            memcpy(floats, from, (size_t)width * sizeof(float));
         }
     }
 }

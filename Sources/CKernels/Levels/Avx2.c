@@ -1,4 +1,4 @@
-// AVX2 and FMA: 8 lanes. 6 rows x 16 outputs are 12 of the 16 registers.
+// AVX2 and FMA: 8 lanes, 16 registers.
 
 #if defined(__x86_64__)
 
@@ -12,7 +12,7 @@
 #include <string.h>
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #include "Levels/RowLoops.h"
-#include "Levels/PanelLoops.h"
+#include "Levels/Avx2Panels.h"
 
 /// Even and odd bytes as words of 16 bits, whose products vpmaddwd adds by two without saturation.
 #define INT8_BIAS 128
@@ -39,7 +39,8 @@ INLINE dots avx2_vnni_dot(dots sum, dots codes, int32_t inputs) {
 
 #define TABLE                                                                                      \
     ROW_LOOPS, PANEL_LOOPS, .round = avx2_bf16_encode, .transpose = ck_transpose_plain,            \
-    .multiply_add_bf16 = avx2_multiply_add
+    .multiply_add_bf16 = avx2_multiply_add, .e4m3_encode_row = ck_e4m3_encode_f32_avx2,            \
+    .e4m3_encode_bf16_row = ck_e4m3_encode_bf16_avx2
 
 const ck_kernels ck_kernels_avx2 = {TABLE, .int8 = avx2_int8_panel};
 const ck_kernels ck_kernels_avxvnni = {TABLE, .int8 = avx2_vnni_panel};

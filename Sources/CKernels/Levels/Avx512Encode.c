@@ -141,28 +141,7 @@ INLINE void encode_block_bf16(const uint16_t *from, uint8_t *target, divisor by)
     }
 }
 
-/// A row of any source: `largest_of` and `encode_block` for whole blocks, `plain` for the rest.
-#define ENCODE_ROW(largest_of, encode_block, plain)                                                \
-    size_t blocks = count / CK_SCALE_BLOCK;                                                        \
-    for (size_t first = 0; first < blocks; first += GROUP) {                                       \
-        int here = blocks - first < GROUP ? (int)(blocks - first) : GROUP;                         \
-        size_t start = first * CK_SCALE_BLOCK;                                                     \
-        uint32_t largest[GROUP] = {0};                                                             \
-        for (int i = 0; i < here; i++)                                                             \
-            largest[i] = largest_of(source + start + i * CK_SCALE_BLOCK);                          \
-        divisors all;                                                                              \
-        if (!find_divisors(largest, pow2, &all)) {                                                 \
-            plain(source + start, target + start, scales + first, here * CK_SCALE_BLOCK, pow2);    \
-            continue;                                                                              \
-        }                                                                                          \
-        for (int i = 0; i < here; i++) {                                                           \
-            scales[first + i] = all.scale[i];                                                      \
-            size_t place = start + i * CK_SCALE_BLOCK;                                             \
-            encode_block(source + place, target + place, divisor_of(&all, i));                     \
-        }                                                                                          \
-    }                                                                                              \
-    size_t whole = blocks * CK_SCALE_BLOCK;                                                        \
-    plain(source + whole, target + whole, scales + blocks, count - whole, pow2)
+#include "Levels/EncodeRow.h"
 
 void ck_e4m3_encode_f32_avx512(
     const float *source, uint8_t *target, float *scales, size_t count, bool pow2) {

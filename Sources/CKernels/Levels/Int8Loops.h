@@ -64,6 +64,10 @@ static void INT8(panel)(
         if (first + count == k) ahead = next ? next : (const char *)panel;
         // Two lines per step of two tiles, or one of four, are the next block.
         const char *last = ahead + count * (CK_PANEL / 2);
+        // Four tiles of 8 lanes walk a block one after the other: what comes next is asked for in
+        // the order of its addresses, not in each tile's.
+        enum { LINES_ALONE = VECTOR_LANES == 8 ? 1 : 0 };
+        if (LINES_ALONE && rows <= TILE_ROWS) last = ahead + count * CK_PANEL;
         for (int o = 0; o < CK_PANEL; o += SLICE) {
 #define TILE(n, lines)                                                                             \
     INT8(tile)(                                                                              \
@@ -71,7 +75,7 @@ static void INT8(panel)(
         (const ck_int8_block *)(const void *)((const char *)block + row * a_stride),               \
         codes + o * 4, count, c + row * c_stride + o, c_stride, first > 0, ahead, lines, n);       \
     ahead += ahead < last ? count / 4 * 64 * lines : 0
-#define TILE_ALONE(n) TILE(n, 0)
+#define TILE_ALONE(n) TILE(n, LINES_ALONE)
 #define TILE_OF_MANY(n) TILE(n, 2)
             if (rows <= TILE_ROWS) {
                 FOR_EACH_TILE(rows, TILE_ALONE)

@@ -144,6 +144,12 @@ void ck_transpose_plain(
     const uint32_t *source, ptrdiff_t source_stride, int rows, int columns, uint32_t *target,
     ptrdiff_t target_stride);
 #if defined(__x86_64__)
+/// Rows to e4m3 without a division per value; see Avx2Encode.c.
+void ck_e4m3_encode_f32_avx2(
+    const float *source, uint8_t *target, float *scales, size_t count, bool pow2);
+void ck_e4m3_encode_bf16_avx2(
+    const uint16_t *source, uint8_t *target, float *scales, size_t count, bool pow2);
+
 extern const ck_kernels ck_kernels_avx2;
 extern const ck_kernels ck_kernels_avxvnni;
 extern const ck_kernels ck_kernels_avx512;

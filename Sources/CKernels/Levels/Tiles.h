@@ -12,6 +12,7 @@ enum {
 
 typedef float vector __attribute__((vector_size(VECTOR_LANES * 4), aligned(4)));
 typedef int32_t dots __attribute__((vector_size(VECTOR_LANES * 4), aligned(4)));
+typedef uint32_t words __attribute__((vector_size(VECTOR_LANES * 4), aligned(4)));
 
 /// How far ahead of the multiplications a stream of weights is asked for. The CPU's own reading
 /// ahead starts anew at every page of 4 KiB; asking beyond that makes one core read as fast as it
@@ -22,6 +23,13 @@ enum { STREAM_AHEAD = 6 << 10 };
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("clang loop unroll(full)")
+
+/// What becomes of a tile's sums: they replace c or continue it; or, times a scale, they replace it
+/// or are added to it.
+typedef enum { OVERWRITE, CONTINUE, SCALED, SCALED_ONTO } ending;
+
+// Taking zero away, unlike adding it, changes no x, so nothing is computed.
+INLINE vector splat(float x) { return x - (vector){0}; }
 
 /// Calls `tile` with the number of rows as a constant, for tiles of nearly equal height: 8 rows are
 /// 4 + 4, which keeps both tiles busy, not 6 + 2.

@@ -30,10 +30,11 @@ static void store_hidden(
         run->kernels->round(values, target, CK_PANEL);
         return;
     }
-    for (int i = 0; run->rounds && i < CK_PANEL; i++) {
-        values[i] = ck_from_bf16(ck_to_bf16(values[i]));
+    if (run->rounds) {
+        ck_round_to_bf16(run->kernels, values, target, CK_PANEL);
+    } else {
+        memcpy(target, values, CK_PANEL * sizeof(float));
     }
-    memcpy(target, values, CK_PANEL * sizeof(float));
 }
 
 /// The gate's panel of a unit, counted from the first of `plan`; NULL beyond the last.

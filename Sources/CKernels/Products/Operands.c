@@ -16,6 +16,16 @@ typedef struct {
     bool rounds;
 } prepare_run;
 
+void ck_round_to_bf16(
+    const ck_kernels *kernels, const float *source, float *target, size_t count) {
+    uint16_t rounded[256];
+    for (size_t first = 0; first < count; first += 256) {
+        size_t length = count - first < 256 ? count - first : 256;
+        kernels->bf16_encode(source + first, rounded, length);
+        kernels->bf16_decode(rounded, target + first, length);
+    }
+}
+
 /// One row of contiguous f32 becomes a row of the operand.
 static void prepare_row(const prepare_run *run, int index, int row, const float *from) {
     const ck_operand *operand = &run->operands[index];
@@ -34,9 +44,10 @@ static void prepare_row(const prepare_run *run, int index, int row, const float 
         memset((uint16_t *)target + columns, 0, 4 * sizeof(uint16_t));
         return;
     }
-    float *floats = target;
-    for (int i = 0; i < columns; i++) {
-        floats[i] = run->rounds ? ck_from_bf16(ck_to_bf16(from[i])) : from[i];
+    if (run->rounds) {
+        ck_round_to_bf16(run->kernels, from, target, (size_t)columns);
+    } else {
+        memcpy(target, from, (size_t)columns * sizeof(float));
     }
 }
 

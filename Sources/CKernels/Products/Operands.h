@@ -32,6 +32,10 @@ void ck_prepare(
     const ck_input *inputs, int count, int compute, const ck_kernels *kernels, ck_pool *pool,
     ck_operand *operands);
 
+/// target[i] = source[i] rounded to bf16, as f32; both may be the same.
+void ck_round_to_bf16(
+    const ck_kernels *kernels, const float *source, float *target, size_t count);
+
 /// Floats or bf16 values from one row of an operand to the next. The extra line keeps rows of
 /// 4 KiB from falling into the same set of the cache.
 static inline ptrdiff_t ck_operand_stride(int columns) { return (columns + 31) / 32 * 32 + 32; }

@@ -4,7 +4,8 @@
 #include "Levels/Kernels.h"
 
 // bf16: the upper half of an f32. e4m3fn: sign, 4 exponent bits of bias 7, 3 fraction bits, no
-// infinity, 0x7f and 0xff are NaN, largest 448.
+// infinity, 0x7f and 0xff are NaN, largest 448. f16: sign, 5 exponent bits of bias 15, 10 fraction
+// bits.
 
 static uint32_t bits_of(float value) {
     uint32_t bits;
@@ -48,6 +49,21 @@ float ck_from_e4m3(uint8_t value) {
     if (magnitude == 0x7f) return float_of(sign | 0x7fc00000);
     if (magnitude < 8) return float_of(sign | bits_of((float)magnitude * 0x1p-9f));
     return float_of(sign | ((magnitude << 20) + ((127u - 7) << 23)));
+}
+
+static float from_f16(uint16_t value) {
+    uint32_t sign = (uint32_t)(value & 0x8000) << 16, magnitude = value & 0x7fff;
+    if (magnitude < 0x400) return float_of(sign | bits_of((float)magnitude * 0x1p-24f));
+    uint32_t bias = magnitude < 0x7c00 ? 127 - 15 : 255 - 31;
+    return float_of(sign | ((magnitude << 13) + (bias << 23)));
+}
+
+static void decode_f16(const uint8_t *source, float *target, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        uint16_t value;
+        memcpy(&value, source + i * sizeof value, sizeof value);
+        target[i] = from_f16(value);
+    }
 }
 
 void ck_bf16_encode(const float *source, uint16_t *target, size_t count) {
@@ -182,6 +198,7 @@ void ck_decode(int format, const void *source, float *target, size_t count) {
     switch (format) {
     case CK_F32: memcpy(target, source, count * sizeof(float)); break;
     case CK_BF16: ck_bf16_decode(source, target, count); break;
+    case CK_F16: decode_f16(source, target, count); break;
     case CK_E4M3:
         ck_kernels_in_use()->e4m3_decode(source, 1, target, count);
         break;

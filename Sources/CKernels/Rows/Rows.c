@@ -12,6 +12,14 @@ void ck_rope(float *x, const float *cosines, const float *sines, int pairs, floa
     ck_kernels_in_use()->rope(x, cosines, sines, pairs, sign);
 }
 
+void ck_rope_halves(float *x, const float *cosines, const float *sines, int pairs, float sign) {
+    for (int i = 0; i < pairs; i++) {
+        float first = x[i], second = x[pairs + i], sine = sign * sines[i];
+        x[i] = first * cosines[i] - second * sine;
+        x[pairs + i] = second * cosines[i] + first * sine;
+    }
+}
+
 void ck_swiglu(const float *gate, const float *up, float *y, size_t count) {
     ck_kernels_in_use()->swiglu(gate, up, y, count);
 }

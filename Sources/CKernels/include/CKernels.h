@@ -77,7 +77,8 @@ void *ck_pool_scratch(ck_pool *pool, int thread, size_t bytes);
 
 // ---- Weights: packed in panels of 64 outputs -----------------------------------------------
 
-typedef enum { CK_F32 = 0, CK_BF16 = 1, CK_E4M3 = 2, CK_INT8 = 3 } ck_format;
+/// CK_F16 is a format of files: `ck_decode` widens it, no weight is packed in it.
+typedef enum { CK_F32 = 0, CK_BF16 = 1, CK_E4M3 = 2, CK_INT8 = 3, CK_F16 = 4 } ck_format;
 
 /// Outputs side by side in one panel: four 512-bit accumulators per row of the input.
 #define CK_PANEL 64
@@ -212,6 +213,8 @@ void ck_decode(int format, const void *source, float *target, size_t count);
 void ck_rms_norm(const float *x, const float *weight, float epsilon, float *y, int columns);
 /// Rotates pairs (2i, 2i+1) by the angle whose cosine and sine are given; `sign` -1 rotates back.
 void ck_rope(float *x, const float *cosines, const float *sines, int pairs, float sign);
+/// The same for pairs (i, pairs + i).
+void ck_rope_halves(float *x, const float *cosines, const float *sines, int pairs, float sign);
 void ck_swiglu(const float *gate, const float *up, float *y, size_t count);
 void ck_softmax(float *x, int columns);
 void ck_log_softmax(float *x, int columns);

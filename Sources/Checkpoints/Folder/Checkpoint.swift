@@ -32,6 +32,8 @@ public final class Checkpoint: Sendable {
             let map = try Self.readIndex(indexPath)
             names = Set(map.values).sorted()
             promised = map
+        } else if !FileManager.default.fileExists(atPath: directory + "/" + names[0]) {
+            throw Self.noWeights(directory)
         }
         shards = try names.map { name in
             do { return try MappedFile(path: directory + "/" + name) } catch {
@@ -83,9 +85,7 @@ public final class Checkpoint: Sendable {
 
     /// Finds a tensor, or says that the checkpoint lacks it.
     public func locate(_ name: String) throws -> Located {
-        guard let located = tensors[name] else {
-            throw CheckpointError.tensor(file: directory, name: name, fact: "is missing")
-        }
+        guard let located = tensors[name] else { throw missing(name) }
         return located
     }
 

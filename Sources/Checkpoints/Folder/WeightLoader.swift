@@ -82,18 +82,13 @@ public final class WeightLoader {
         _ name: String, outputs: Int, inputs: Int, _ cuts: [(rows: Range<Int>?, transposed: Bool)]
     ) throws -> [Slot] {
         let place = try checkpoint.locate(name)
-        try check(place, name: name, shape: [outputs, inputs])
-        let format: NumberFormat
-        switch place.entry.type {
-        case .float32: format = .float32
-        case .bfloat16: format = .bfloat16
-        case .float8e4m3: format = .float8e4m3
-        default:
-            throw fault(place, "dtype \(place.entry.type.rawValue) is none of F32, BF16, F8_E4M3")
+        let shape = [outputs, inputs]
+        guard let format = WeightTypes.matrix(place.entry.type) else {
+            throw fault(place, WeightTypes.fault(place.entry, wanted: shape))
         }
+        try check(place, shape: shape)
         let scales =
-            format == .float8e4m3
-            ? try self.scales(of: name, outputs: outputs, inputs: inputs) : []
+            format == .float8e4m3 ? try BlockScales(of: place, in: checkpoint).values : []
         let parts = cuts.map { Part(rows: $0.rows, transposed: $0.transposed, slot: Slot()) }
         matrices.append(
             Matrix(place: place, scales: scales, format: format, parts: parts))
@@ -103,14 +98,11 @@ public final class WeightLoader {
     /// Reads a small tensor now, widened to `[1, count]`.
     public func vector(_ name: String, count: Int) throws -> Tensor {
         let place = try checkpoint.locate(name)
-        try check(place, name: name, shape: [count])
-        let format: NumberFormat
-        switch place.entry.type {
-        case .float32: format = .float32
-        case .bfloat16: format = .bfloat16
-        default:
-            throw fault(place, "dtype \(place.entry.type.rawValue) is neither F32 nor BF16")
+        guard let format = WeightTypes.vector(place.entry.type) else {
+            throw fault(
+                place, "dtype \(place.entry.type.rawValue) is none of F32, F16, BF16")
         }
+        try check(place, shape: [count])
         let values = Quantisation.widened(try checkpoint.readBytes(of: place), as: format)
         guard values.allSatisfy(\.isFinite) else {
             throw fault(place, "holds a value that is not finite")
@@ -186,26 +178,7 @@ public final class WeightLoader {
 
     // MARK: - Checking
 
-    /// Reads and checks the block scales of an FP8 matrix.
-    private func scales(of name: String, outputs: Int, inputs: Int) throws -> [Float] {
-        let scaleName = name + OutputTensor.scaleSuffix
-        let place = try checkpoint.locate(scaleName)
-        try check(place, name: scaleName, shape: [(outputs + 127) / 128, (inputs + 127) / 128])
-        guard place.entry.type == .float32 else {
-            throw fault(place, "dtype \(place.entry.type.rawValue) is not F32")
-        }
-        let columns = place.entry.shape[1]
-        let values = Quantisation.widened(try checkpoint.readBytes(of: place), as: .float32)
-        for (index, value) in values.enumerated() where !value.isFinite {
-            throw fault(
-                place,
-                "block [\(index / columns), \(index % columns)] has scale \(value); a scale is "
-                    + "finite")
-        }
-        return values
-    }
-
-    private func check(_ place: Checkpoint.Located, name: String, shape: [Int]) throws {
+    private func check(_ place: Checkpoint.Located, shape: [Int]) throws {
         guard place.entry.shape == shape else {
             throw fault(place, "shape \(place.entry.shape); config.json makes it \(shape)")
         }

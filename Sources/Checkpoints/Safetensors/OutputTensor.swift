@@ -27,7 +27,7 @@ public struct OutputTensor: Sendable, Hashable {
     }
 
     /// The extents of the scales of a matrix in e4m3.
-    public static func scaleShape(_ shape: [Int]) -> [Int] { shape.map { ($0 + 127) / 128 } }
+    package static func scaleShape(_ shape: [Int]) -> [Int] { shape.map { ($0 + 127) / 128 } }
 
     /// Rows: the outermost extent; a vector is one row.
     public var rows: Int { shape.count > 1 ? shape[0] : 1 }

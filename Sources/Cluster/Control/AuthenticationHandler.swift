@@ -1,4 +1,4 @@
-import Logging
+import Encoding
 import NIOCore
 
 /// Lets no frame through until the connection proved that it has the token, in a fixed number of
@@ -9,30 +9,25 @@ final class AuthenticationHandler: ChannelInboundHandler, RemovableChannelHandle
     typealias OutboundOut = ByteBuffer
 
     private let core: CoordinatorCore
-    private let log: Logger
     private var handshake: CoordinatorHandshake
     private var timeout: Scheduled<Void>?
     private var isAdmitted = false
     private var isRejected = false
-    private var isCounted = false
 
-    init(core: CoordinatorCore, log: Logger) {
+    init(core: CoordinatorCore) {
         self.core = core
-        self.log = log
         handshake = core.handshake()
     }
 
     func channelActive(context: ChannelHandlerContext) {
-        guard core.mayAuthenticate() else {
-            context.close(promise: nil)
-            return
-        }
-        isCounted = true
-        let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
+        core.beganAuthentication(context.channel)
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         timeout = context.eventLoop.scheduleTask(
             in: TimeAmount(ControlProtocol.authenticationLimit)
         ) {
-            bound.value.close(promise: nil)
+            let (handler, context) = bound.value
+            let limit = ControlProtocol.authenticationLimit.seconds
+            handler.reject([], "did not prove that it has the token within \(limit) s", context)
         }
         context.fireChannelActive()
     }
@@ -47,7 +42,9 @@ final class AuthenticationHandler: ChannelInboundHandler, RemovableChannelHandle
             let count = min(handshake.missing, bytes.readableBytes)
             switch handshake.take(bytes.readBytes(length: count) ?? []) {
             case .wait: break
-            case .send(let answer): send(answer, context)
+            case .send(let answer):
+                core.greeted(context.channel)
+                send(answer, context)
             case .admit(let role): admit(as: role, context)
             case .reject(let answer, let reason): reject(answer, reason, context)
             }
@@ -64,15 +61,14 @@ final class AuthenticationHandler: ChannelInboundHandler, RemovableChannelHandle
         _ answer: [UInt8], _ reason: String, _ context: ChannelHandlerContext
     ) {
         isRejected = true
-        log.warning(
-            "a connection from \(context.remoteAddress?.description ?? "?") \(reason)")
+        core.rejected(context.channel, reason)
         if !answer.isEmpty { send(answer, context) }
         context.close(promise: nil)
     }
 
     private func admit(as role: Handshake.Role, _ context: ChannelHandlerContext) {
         isAdmitted = true
-        leavePending()
+        leavePending(context.channel)
         do {
             let pipeline = context.pipeline.syncOperations
             try pipeline.addHandler(
@@ -85,7 +81,7 @@ final class AuthenticationHandler: ChannelInboundHandler, RemovableChannelHandle
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        leavePending()
+        leavePending(context.channel)
         context.fireChannelInactive()
     }
 
@@ -94,10 +90,9 @@ final class AuthenticationHandler: ChannelInboundHandler, RemovableChannelHandle
         if isAdmitted { context.fireErrorCaught(error) }
     }
 
-    private func leavePending() {
+    private func leavePending(_ channel: any Channel) {
+        core.endedAuthentication(channel)
         timeout?.cancel()
         timeout = nil
-        if isCounted { core.authenticationEnded() }
-        isCounted = false
     }
 }

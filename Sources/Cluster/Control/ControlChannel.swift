@@ -77,8 +77,8 @@ enum ControlChannel {
         }
     }
 
-    /// Options of every control connection: small frames go out at once, and a peer that does not
-    /// read is noticed before it costs memory.
+    /// Options of every control connection: small frames go out at once, and a process that does
+    /// not read is noticed before it costs memory.
     static let waterMark = ChannelOptions.Types.WriteBufferWaterMark(
         low: ControlProtocol.mostUnsentBytes / 2, high: ControlProtocol.mostUnsentBytes)
 }

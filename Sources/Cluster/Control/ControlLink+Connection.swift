@@ -1,5 +1,6 @@
 import Encoding
 import Foundation
+import Glibc
 import NIOCore
 import NIOPosix
 import Topology
@@ -53,13 +54,22 @@ extension ControlLink {
                 : try bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1)
                     .connect(host: endpoint.address, port: endpoint.port).wait()
         } catch {
-            throw .command(Self.words(for: error))
+            let words = Endpoint.words(for: error)
+            let isRefused = (error as? NIOConnectionError)?.isRefusal ?? false
+            throw .command(words + (isRefused ? configuration.endpoint.refusalHint : ""))
         }
         condition.lock()
         self.channel = channel
         condition.unlock()
         do {
             try wait(left, "an answer of the coordinator") { self.isWelcome ? true : nil }
+        } catch .deadline(let words) where isProved {
+            channel.close(promise: nil)
+            let bytes = (try? ControlFrame.hello(configuration.hello).encoded().count) ?? 0
+            throw .deadline(
+                "\(words): it took the proof of \(Handshake.proofBytes) bytes and gave no answer to"
+                    + " the hello of \(bytes) bytes. Where only short packets pass, the MTU of a"
+                    + " device is above what the network carries (ip link show)")
         } catch {
             channel.close(promise: nil)
             throw error
@@ -72,16 +82,12 @@ extension ControlLink {
         defer { condition.unlock() }
         attempts += 1
         ending = nil
+        isProved = false
         return attempts
     }
 
-    private static func words(for error: any Error) -> String {
-        if let error = error as? IOError { return error.description }
-        guard let error = error as? NIOConnectionError,
-            let first = error.connectionErrors.first
-        else { return "\(error)" }
-        return (first.error as? IOError)?.description ?? "\(first.error)"
-    }
+    /// Both ends proved that they have the token.
+    fileprivate func proved() { change { $0.isProved = true } }
 
     /// Says that we live, and notices when the coordinator does not.
     private func startBeating() {
@@ -167,6 +173,14 @@ extension ControlLink {
     }
 }
 
+extension NIOConnectionError {
+    /// Whether every address that answered refused the connection.
+    fileprivate var isRefusal: Bool {
+        !connectionErrors.isEmpty
+            && connectionErrors.allSatisfy { ($0.error as? IOError)?.errnoCode == ECONNREFUSED }
+    }
+}
+
 /// Lets both ends prove that they have the token before anything else is said.
 private final class CallerHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
@@ -195,6 +209,7 @@ private final class CallerHandler: ChannelInboundHandler {
             case .wait: return
             case .prove(let proof):
                 isTrusted = true
+                link.proved()
                 send(proof, context)
                 // The handlers behind learn only now that the connection is open.
                 context.fireChannelActive()

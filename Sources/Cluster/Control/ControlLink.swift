@@ -54,6 +54,7 @@ public final class ControlLink: @unchecked Sendable {
     var channel: (any Channel)?
     var gathered: [Gather: [[UInt8]]] = [:]
     var isWelcome = false
+    var isProved = false
     var lastSnapshot: JobSnapshot?
     var attempts = 0
     var refusal: String?

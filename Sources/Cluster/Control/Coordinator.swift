@@ -61,7 +61,7 @@ public final class Coordinator: Sendable {
                 .childChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try channel.pipeline.syncOperations.addHandler(
-                            AuthenticationHandler(core: core.value, log: log))
+                            AuthenticationHandler(core: core.value))
                     }
                 }
             server =
@@ -86,7 +86,9 @@ public final class Coordinator: Sendable {
             ]
         } catch {
             group.shutdownGracefully { _ in }
-            throw .badInput("control address \(endpoint.text) cannot be listened on: \(error)")
+            throw .badInput(
+                "control address \(endpoint.text) cannot be listened on:"
+                    + " \(Endpoint.words(for: error))")
         }
     }
 
@@ -106,6 +108,9 @@ public final class Coordinator: Sendable {
 
     /// Ends the job for the reason that someone asked for it.
     public func stop() { core.eventLoop.execute { self.core.value.stop() } }
+
+    /// Ends the job because the process that started this one is gone.
+    public func orphan() { core.eventLoop.execute { self.core.value.orphan() } }
 
     /// Returns when the job is over, with the reason.
     public func end() async throws -> JobEnd {

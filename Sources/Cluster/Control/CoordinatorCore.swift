@@ -14,7 +14,9 @@ final class CoordinatorCore {
     private var channels: [ConnectionID: any Channel] = [:]
     private var roles: [ConnectionID: Handshake.Role] = [:]
     private var observers: Set<ConnectionID> = []
-    private var pending = 0
+    private var pending = PendingConnections<ObjectIdentifier>()
+    private var pendingChannels: [ObjectIdentifier: any Channel] = [:]
+    private var rejections = RejectionLog()
     private var nextID = 0
     private var finished: [EventLoopPromise<JobEnd>] = []
 
@@ -35,14 +37,35 @@ final class CoordinatorCore {
 
     // MARK: Pending connections
 
-    /// False when as many connections as may be are unauthenticated already.
-    func mayAuthenticate() -> Bool {
-        guard pending < ControlProtocol.mostPendingConnections else { return false }
-        pending += 1
-        return true
+    /// A connection opened; another one may have to go.
+    func beganAuthentication(_ channel: any Channel) {
+        let id = ObjectIdentifier(channel)
+        pendingChannels[id] = channel
+        guard let evicted = pending.add(id, from: Self.host(of: channel)),
+            let other = pendingChannels.removeValue(forKey: evicted)
+        else { return }
+        rejected(other, "was closed for a newer one: too many have not proved the token")
+        other.close(promise: nil)
     }
 
-    func authenticationEnded() { pending -= 1 }
+    /// A connection greeted as a rank or an observer does.
+    func greeted(_ channel: any Channel) { pending.greeted(ObjectIdentifier(channel)) }
+
+    /// A connection proved that it has the token, or is gone.
+    func endedAuthentication(_ channel: any Channel) {
+        pending.remove(ObjectIdentifier(channel))
+        pendingChannels[ObjectIdentifier(channel)] = nil
+    }
+
+    /// Logs a rejected connection, unless there are too many.
+    func rejected(_ channel: any Channel, _ reason: String) {
+        let address = Self.host(of: channel)
+        for line in rejections.rejected(address, reason, now: Self.now) { log.warning("\(line)") }
+    }
+
+    private static func host(of channel: any Channel) -> String {
+        channel.remoteAddress?.ipAddress ?? "this machine"
+    }
 
     /// What an unauthenticated connection must get through.
     func handshake() -> CoordinatorHandshake { CoordinatorHandshake(token) }
@@ -108,6 +131,7 @@ final class CoordinatorCore {
 
     func tick() {
         apply(.tick)
+        for line in rejections.passed(Self.now) { log.warning("\(line)") }
         let snapshot = membership.snapshot(now: Self.now)
         for id in observers.sorted(by: { $0.rawValue < $1.rawValue }) {
             send(.snapshot(snapshot), to: id)
@@ -122,6 +146,8 @@ final class CoordinatorCore {
     }
 
     func stop() { apply(.stopped) }
+
+    func orphan() { apply(.orphaned) }
 
     func snapshot() -> JobSnapshot { membership.snapshot(now: Self.now) }
 

@@ -1,4 +1,5 @@
 import Foundation
+import Topology
 import Yams
 
 extension JobConfiguration {
@@ -10,17 +11,10 @@ extension JobConfiguration {
     public init(contentsOf path: String) throws(ClusterError) {
         let file = URL(filePath: path)
         let text: String
-        do {
-            let bytes = try Data(contentsOf: file)
-            guard bytes.count <= JobFile.largestBytes else {
-                throw ClusterError.badInput(
-                    "\(path): \(bytes.count) bytes: a job has at most \(JobFile.largestBytes)")
-            }
-            text = String(decoding: bytes, as: UTF8.self)
-        } catch let error as ClusterError {
-            throw error
+        do throws(InputError) {
+            text = try InputFile.text(of: path)
         } catch {
-            throw .badInput("\(path): \(error.localizedDescription)")
+            throw .badInput("\(path): \(error)")
         }
         try self.init(yaml: text, path: path)
         switch work {
@@ -53,26 +47,6 @@ extension JobConfiguration {
             return try YAMLEncoder().encode(JobFile(self))
         } catch {
             throw .badInput("the job \(name) cannot be written as YAML: \(error)")
-        }
-    }
-
-    /// A fingerprint of what all ranks must agree on: all but where this node keeps its files, and
-    /// where the coordinator listens.
-    package func digest() throws(ClusterError) -> String {
-        var common = JobFile(self)
-        common.model = ""
-        common.train.file = ""
-        common.lab = ""
-        common.control = JobFile().control
-        common.http = JobFile().http
-        do {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = .sortedKeys
-            var fingerprint = Fingerprint()
-            fingerprint.add(try encoder.encode(common))
-            return fingerprint.text
-        } catch {
-            throw .badInput("the job \(name) cannot be encoded: \(error)")
         }
     }
 }

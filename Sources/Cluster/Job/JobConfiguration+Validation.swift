@@ -20,6 +20,15 @@ extension JobConfiguration {
         where !(0 ... 65535).contains(endpoint.port) {
             throw fail("\(field).port \(endpoint.port) is not 0 to 65535")
         }
+        for (field, endpoint) in [("control", control), ("http", http)] {
+            guard !endpoint.address.isEmpty,
+                !endpoint.address.contains(where: { $0.isWhitespace || "[]/".contains($0) })
+                    || (field == "control" && endpoint.isPath)
+            else {
+                throw fail(
+                    "\(field).address \"\(endpoint.address)\" is neither an address nor a name")
+            }
+        }
         for (field, seconds) in deadlines.all where !(seconds > 0 && seconds <= Self.longestWait) {
             throw fail("deadlines.\(field) \(seconds) is not above 0 and at most one day")
         }

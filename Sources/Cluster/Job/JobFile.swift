@@ -28,6 +28,7 @@ struct JobFile: Codable {
     var transport = TransportKind.auto.rawValue
     var device = ""
     var lab = ""
+    var chatStyle = ""
     var control = JobConfiguration().control
     var http = JobConfiguration().http
     var deadlines = JobConfiguration.Deadlines()
@@ -35,8 +36,6 @@ struct JobFile: Codable {
     var engine: [String: SettingValue] = [:]
     var api: [String: SettingValue] = [:]
     var train = Train()
-
-    static let largestBytes = 1 << 20
 
     /// Every default.
     init() {}
@@ -59,6 +58,7 @@ struct JobFile: Codable {
         switch job.work {
         case .serve(let serving):
             model = serving.model
+            chatStyle = serving.chatStyle
             engine = serving.engine
             api = serving.api
         case .train(let training):
@@ -69,10 +69,10 @@ struct JobFile: Codable {
     /// Reads the text of a job file; `path` is only for messages.
     init(yaml: String, path: String) throws(ClusterError) {
         do {
-            let written = try Yams.load(yaml: yaml)
-            guard let written = written as? [String: Any] else {
+            guard var written = try InputFile.compose(yaml)?.any as? [String: Any] else {
                 throw ClusterError.badInput("\(path): the file is not a mapping of keys to values")
             }
+            try Self.readFormerKeys(&written, path: path)
             self = try Self.overlaid(JobFile(), with: written, path: path)
             if !groups.isEmpty, written["ranks"] != nil, ranks != groupRanks {
                 throw ClusterError.badInput(
@@ -108,8 +108,8 @@ extension JobFile {
         job.transport = transport
         job.device = device
         job.lab = lab
-        job.control = control
-        job.http = http
+        job.control = Endpoint(address: control.address, port: control.port)
+        job.http = Endpoint(address: http.address, port: http.port)
         job.deadlines = deadlines
         job.limits = limits
         try job.validate(path: path)
@@ -120,12 +120,14 @@ extension JobFile {
         guard !train.file.isEmpty else {
             guard train.settings.isEmpty else { throw .badInput("\(path): train.file is missing") }
             var serving = ServingWork(model: model)
+            serving.chatStyle = chatStyle
             serving.engine = engine
             serving.api = api
             return .serve(serving)
         }
         let others = [
-            ("model", model.isEmpty), ("engine", engine.isEmpty), ("api", api.isEmpty),
+            ("model", model.isEmpty), ("chatStyle", chatStyle.isEmpty),
+            ("engine", engine.isEmpty), ("api", api.isEmpty),
         ]
         if let other = others.first(where: { !$0.1 }) {
             throw .badInput(

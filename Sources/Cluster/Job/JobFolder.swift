@@ -43,17 +43,6 @@ public struct JobFolder: Sendable {
         return folder
     }
 
-    /// The job that began last and still runs, if any.
-    package static func latest(in root: URL = root) -> JobFolder? {
-        let names =
-            (try? FileManager.default.contentsOfDirectory(atPath: root.path(percentEncoded: false)))
-            ?? []
-        let running = names.map { JobFolder(root.appending(path: $0)) }
-            .compactMap { folder in (try? folder.state()).map { (folder, $0) } }
-            .filter { $0.1.launcher.isAlive }
-        return running.max { $0.1.began < $1.1.began }?.0
-    }
-
     /// The configuration with every default filled in.
     public var configuration: URL { url.appending(path: "job.yaml") }
 
@@ -101,10 +90,48 @@ public struct JobFolder: Sendable {
 
     /// Who runs the job, and how to talk to it.
     struct State: Codable, Sendable {
-        var launcher: ProcessIdentity
+        /// The launcher, or a coordinator that was started by hand.
+        var owner: ProcessIdentity
+        /// The machine of that process: machines may share the folder of jobs.
+        var node: String
         var began: Date
         var token: String
+        var name: String
+        /// The model's folder, or the training file.
+        var subject: String
+
+        /// A job that this process runs.
+        init(of job: JobConfiguration, token: ControlToken, began: Date = Date()) {
+            owner = .current
+            node = ProcessIdentity.node
+            self.began = began
+            self.token = token.text
+            name = job.name
+            switch job.work {
+            case .serve(let serving): subject = serving.model
+            case .train(let training): subject = training.file
+            }
+        }
     }
+
+    /// Makes the folder of a job whose coordinator was started by hand, so that it is seen.
+    ///
+    /// - Returns: The folder; `remove` takes it away when the coordinator ends.
+    public static func adopt(
+        _ job: JobConfiguration, token: ControlToken
+    ) throws(ClusterError) -> JobFolder {
+        let folder = try make(for: job)
+        do {
+            try folder.write(State(of: job, token: token))
+        } catch {
+            throw .badInput(
+                "\(folder.url.path(percentEncoded: false)): \(error.localizedDescription)")
+        }
+        return folder
+    }
+
+    /// Takes the folder away, with all that is in it.
+    public func remove() { try? FileManager.default.removeItem(at: url) }
 
     /// Tells where the coordinator listens.
     public func write(_ endpoints: Endpoints) throws { try write(endpoints, "endpoints.json") }

@@ -1,11 +1,53 @@
+import Encoding
 public import Foundation
 
 extension JobConfiguration {
-    /// A fingerprint of the model's folder, or of the training file.
-    func modelDigest() throws(ClusterError) -> String {
+    /// Fingerprints of the files of the model's folder, or of the training file.
+    func fileFingerprints() throws(ClusterError) -> [String: String] {
         switch work {
         case .serve(let serving): try Fingerprint.ofModel(serving.model)
-        case .train(let training): try Fingerprint.ofFile(training.file)
+        case .train(let training): ["train.file": try Fingerprint.ofFile(training.file)]
+        }
+    }
+
+    /// What all ranks must agree on, by its place in the job file: all but where this node keeps
+    /// its files, where the coordinator listens, and the settings of the coordinator's API, whose
+    /// keys are secrets.
+    func commonSettings() throws(ClusterError) -> [String: String] {
+        var common = JobFile(self)
+        common.model = ""
+        common.train.file = ""
+        common.lab = ""
+        common.control = JobFile().control
+        common.http = JobFile().http
+        common.api = [:]
+        do {
+            let bytes = try JSONEncoder().encode(common)
+            let tree = try JSONDecoder().decode(SettingValue.self, from: bytes)
+            var settings: [String: String] = [:]
+            tree.flatten(at: "", into: &settings)
+            return settings
+        } catch {
+            throw .badInput("the job \(name) cannot be encoded: \(error)")
+        }
+    }
+}
+
+extension SettingValue {
+    /// Lists the values that are neither mappings nor lists, each by its place.
+    fileprivate func flatten(at place: String, into settings: inout [String: String]) {
+        func below(_ name: String) -> String { place.isEmpty ? name : "\(place).\(name)" }
+        switch self {
+        case .mapping(let mapping):
+            for (key, value) in mapping { value.flatten(at: below(key), into: &settings) }
+        case .list(let list):
+            for (index, value) in list.enumerated() {
+                value.flatten(at: "\(place)[\(index)]", into: &settings)
+            }
+        case .flag(let flag): settings[place] = "\(flag)"
+        case .integer(let integer): settings[place] = "\(integer)"
+        case .number(let number): settings[place] = "\(number)"
+        case .text(let text): settings[place] = "\"\(text)\""
         }
     }
 }
@@ -19,8 +61,8 @@ extension JobIdentity {
     ) throws(ClusterError) {
         let worker = programs.appending(path: "apus-worker").path(percentEncoded: false)
         self.init(
-            build: try Fingerprint.ofFile(worker), modelDigest: try job.modelDigest(),
-            configDigest: try job.digest())
+            build: try Fingerprint.ofFile(worker), files: try job.fileFingerprints(),
+            settings: try job.commonSettings())
     }
 
     /// The folder of the running program.

@@ -22,6 +22,8 @@ public struct ServingWork: Hashable, Sendable {
     public var model: String
     /// Settings of the engine, by its own names; what is left out keeps the engine's default.
     public var engine: [String: SettingValue] = [:]
+    /// Whose rules chats follow; empty takes those of the model's own template.
+    public var chatStyle = ""
     /// Settings of the HTTP API, by its own names.
     public var api: [String: SettingValue] = [:]
 

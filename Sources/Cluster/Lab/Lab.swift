@@ -20,7 +20,7 @@ public struct Lab: Sendable {
 
     /// Builds a lab.
     ///
-    /// What an earlier process left of the same lab when it was killed is removed first.
+    /// What earlier processes left of this and other labs when they were killed is removed first.
     ///
     /// - Parameter isTemporary: The lab goes with this process; `apus lab up` says false.
     /// - Throws: `ClusterError.notOurs` when the lab is up, or a namespace of its names exists.
@@ -35,6 +35,7 @@ public struct Lab: Sendable {
             }
             try Lab(state: old, records: records).down()
         }
+        removeAbandoned()
         let mark = "apus-lab-" + randomWord()
         let state = LabState(
             map: map, mark: mark, owner: .current, isTemporary: isTemporary, isComplete: false)

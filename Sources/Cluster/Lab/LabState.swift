@@ -29,6 +29,14 @@ struct LabRecords: Sendable {
 
     private func file(_ name: String) -> URL { folder.appending(path: name + ".json") }
 
+    /// The labs that are written down, in order.
+    func names() -> [String] {
+        let files =
+            (try? FileManager.default.contentsOfDirectory(
+                atPath: folder.path(percentEncoded: false))) ?? []
+        return files.filter { $0.hasSuffix(".json") }.map { String($0.dropLast(5)) }.sorted()
+    }
+
     /// The state of a lab, or nil if none is written down.
     func read(_ name: String) throws(ClusterError) -> LabState? {
         guard FileManager.default.fileExists(atPath: file(name).path(percentEncoded: false)) else {

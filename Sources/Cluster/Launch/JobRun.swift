@@ -7,12 +7,12 @@ import Topology
 ///            begun                listening                the end is known
 ///   ready ──────────► starting ─────────────► running ─────────────────────────┐
 ///                        │ │                   │   │                           │
-///                        │ │        asked to   │   │ a process                 │
-///                        │ │          stop     │   │ ended early               │
+///                        │ │        asked to   │   │ a process ended early,    │
+///                        │ │          stop     │   │ or a rank is lost         │
 ///                        │ │                   ▼   ▼                           │
-///                        │ │            draining   asking ─────────────────────┤
-///                        │ │                │      (the coordinator may        │
-///                        │ │    coordinator │       know why)                  │
+///                        │ │            draining   asking, naming ─────────────┤
+///                        │ │                │      (the coordinator, or the    │
+///                        │ │    coordinator │       exit, may say why)         │
 ///                        │ │           gone ▼                                  ▼
 ///                        │ │            leaving ──── every rank gone ──────► ending
 ///                        │ └─ asked to stop, too late, coordinator gone ───────▲ │
@@ -22,7 +22,8 @@ import Topology
 /// ```
 ///
 /// Each state but `running` has a limit. In `ending` every process is asked to end, and killed
-/// after `patience`. A second request to stop cuts `draining` short, a third one `patience`.
+/// after `patience`. A second request to stop ends the job at once: it cuts `draining` short, and
+/// `patience` to `hurriedPatience`. A third one kills.
 ///
 /// Invariants:
 /// 1. `over` comes only when every process that was started is gone.
@@ -38,6 +39,10 @@ struct JobRun: Sendable {
         var drainLimit: Duration
         /// For a process to write its last line, and for the coordinator to explain an end.
         var patience = Duration.seconds(3)
+        /// The same when somebody asked twice: for a stream to end with its reason.
+        var hurriedPatience = Duration.milliseconds(750)
+        /// For the exit of a rank that the coordinator lost, which says how it ended.
+        var exitLimit = Duration.seconds(1)
 
         /// A configuration with the stated values.
         init(ranks: [Rank], joinLimit: Duration, drainLimit: Duration) {
@@ -89,6 +94,8 @@ struct JobRun: Sendable {
         case done
         /// The coordinator gave the reason.
         case ended(JobEnd)
+        /// A rank was lost because a signal that nobody of ours sent killed it.
+        case killed(Rank, signal: Int32, Phase)
         /// A process ended and nobody gave a reason; the phase is that of a rank.
         case exited(JobProcess, ProcessEnd, Phase?)
         /// The launcher could not go on.
@@ -101,6 +108,7 @@ struct JobRun: Sendable {
         case starting
         case running
         case asking(JobProcess, ProcessEnd?)
+        case naming(Rank, JobEnd)
         case draining
         case leaving
         case ending
@@ -115,6 +123,7 @@ struct JobRun: Sendable {
     private var loss: JobEnd?
     private var isAnnounced = false
     private var hasKilled = false
+    private var isHurried = false
     /// How the job ended; nil until it is known.
     private(set) var outcome: Outcome?
 
@@ -186,6 +195,12 @@ extension JobRun {
         case (.asking(.coordinator, let exit?), .coordinatorLost):
             return conclude(.exited(.coordinator, exit, nil), now)
         case (.asking(.coordinator, nil), .coordinatorLost): return []
+        case (.running, .lost(let rank, _, _, _)) where living.contains(.rank(rank)):
+            enter(.naming(rank, end), now)
+            return []
+        case (.asking(.rank(let rank), .killed(let signal)), .lost(let lost, let phase, _, _))
+        where lost == rank:
+            return conclude(.killed(rank, signal: signal, phase), now)
         case (.asking(let process, let exit?), _) where end.exitStatus == .done:
             // An end in order, to which a process that failed does not belong.
             return conclude(exit.isSuccess ? .done : unexplained(process, exit), now)
@@ -206,6 +221,9 @@ extension JobRun {
         case (.running, _):
             enter(.asking(process, end), now)
             return []
+        case (.naming(let lost, .lost(_, let phase, _, _)), .rank(let rank)) where lost == rank:
+            guard case .killed(let signal) = end else { return tick(now) }
+            return conclude(.killed(rank, signal: signal, phase), now)
         case (.draining, .coordinator):
             enter(.leaving, now)
             return tick(now)
@@ -219,8 +237,14 @@ extension JobRun {
         case .running:
             enter(.draining, now)
             return living.contains(.coordinator) ? [.terminate(.coordinator)] : []
-        case .draining, .leaving: return conclude(.done, now)
-        case .ending: return killAll()
+        case .draining, .leaving:
+            isHurried = true
+            return conclude(.done, now)
+        case .ending:
+            // The first request after an end of another reason does not cut last words short.
+            defer { isHurried = true }
+            return isHurried ? killAll() : []
+        case .naming(_, let end): return conclude(.ended(end), now)
         case .asking, .over: return []
         }
     }
@@ -237,6 +261,9 @@ extension JobRun {
             guard elapsed > configuration.patience else { return [] }
             guard let exit else { return conclude(loss.map(Outcome.ended) ?? .done, now) }
             return conclude(unexplained(process, exit), now)
+        case .naming(_, let end):
+            guard elapsed > configuration.exitLimit else { return [] }
+            return conclude(.ended(end), now)
         case .draining:
             guard elapsed > configuration.drainLimit + configuration.patience else { return [] }
             return conclude(.done, now)
@@ -246,7 +273,9 @@ extension JobRun {
             return conclude(.done, now)
         case .ending:
             if living.isEmpty { enter(.over, now) }
-            guard elapsed > configuration.patience else { return [] }
+            let patience =
+                isHurried ? configuration.hurriedPatience : configuration.patience
+            guard elapsed > patience else { return [] }
             return killAll()
         }
     }

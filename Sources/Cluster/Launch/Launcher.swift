@@ -36,6 +36,7 @@ public final class Launcher {
     private var site: any Site
     private var children: [JobProcess: Child] = [:]
     private var link: ControlLink?
+    private let killsBefore = OutOfMemoryKills.now()
 
     /// Prepares a job.
     ///
@@ -51,9 +52,10 @@ public final class Launcher {
             }
         }
         // Read before anything starts, so that a wrong folder is one error and not one per rank.
-        _ = try job.modelDigest()
+        _ = try job.fileFingerprints()
         site = job.lab.isEmpty ? LocalSite() : try LabSite(of: job)
         folder = try JobFolder.make(for: job)
+        JobFolder.prune()
     }
 
     /// Runs the job until it ends by itself or `stop` is raised.
@@ -78,8 +80,7 @@ public final class Launcher {
 
     private func writeState() throws(ClusterError) {
         do {
-            try folder.write(
-                JobFolder.State(launcher: .current, began: Date(), token: token.text))
+            try folder.write(JobFolder.State(of: job, token: token))
         } catch {
             throw .badInput(
                 "\(folder.url.path(percentEncoded: false)): \(error.localizedDescription)")
@@ -167,7 +168,8 @@ public final class Launcher {
             link = try ControlLink.join(
                 ControlLink.Configuration(
                     control, token: token,
-                    hello: Hello(rank: nil, identity: nil, pid: getpid(), node: Self.nodeName),
+                    hello: Hello(
+                        rank: nil, identity: nil, pid: getpid(), node: ProcessIdentity.node),
                     joinLimit: .seconds(job.deadlines.joinSeconds),
                     silenceLimit: .seconds(max(10, job.deadlines.silenceSeconds * 2))))
             return .listening
@@ -221,6 +223,11 @@ public final class Launcher {
         switch outcome {
         case nil, .done: return
         case .ended(let end): throw .ended(end)
+        case .killed(let rank, let signal, let phase):
+            throw .ended(
+                .lost(
+                    rank: rank, phase: phase, epoch: link?.welcome.epoch ?? 0,
+                    reason: fate(.rank(rank), .killed(signal: signal))))
         case .failed(let error): throw error
         case .exited(.rank(let rank), .killed(let signal), let phase):
             // The coordinator cannot miss a rank that was not in yet.
@@ -243,11 +250,13 @@ public final class Launcher {
         let log = site.collect(process, into: folder)
         let words = JobFolder.lastLine(of: log).map { "; its last words: \($0)" } ?? ""
         let during = phase.map { " in phase \($0)" } ?? ""
-        return "\(end)\(during)\(words) (\(log.path(percentEncoded: false)))"
+        let killer = end == .killed(signal: SIGKILL) ? memoryKiller() : ""
+        return "\(end)\(killer)\(during)\(words) (\(log.path(percentEncoded: false)))"
     }
 
-    /// This machine, for messages.
-    public static var nodeName: String {
-        ProcessInfo.processInfo.environment["APUS_NODE_NAME"] ?? ProcessInfo.processInfo.hostName
+    /// What says that the kernel killed a process for want of memory, or nothing.
+    private func memoryKiller() -> String {
+        guard let rise = killsBefore.rise(to: .now()) else { return "" }
+        return ", probably by the kernel's out-of-memory killer (\(rise))"
     }
 }

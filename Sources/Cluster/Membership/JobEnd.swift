@@ -10,13 +10,15 @@ public enum JobEnd: Hashable, Codable, Sendable, CustomStringConvertible {
     /// Someone asked for it: Ctrl-C, SIGTERM, `apus stop`.
     case stopped
     /// A rank left or fell silent.
-    case lost(rank: Rank, phase: Phase, epoch: Int, reason: String)
+    case lost(rank: Rank, phase: Phase, epoch: UInt64, reason: String)
     /// A rank was not through a phase when its time was up.
     case late(rank: Rank, phase: Phase, deadline: Duration, lastError: String?)
     /// A rank said itself that it cannot go on.
     case failed(rank: Rank, phase: Phase, reason: String)
     /// The coordinator fell silent or closed the connection.
     case coordinatorLost(reason: String)
+    /// The process that started the job ended without asking for the job's end.
+    case launcherLost
 
     /// The fact in one line.
     public var description: String {
@@ -31,6 +33,8 @@ public enum JobEnd: Hashable, Codable, Sendable, CustomStringConvertible {
         case .failed(let rank, let phase, let reason):
             return "\(rank) failed in phase \(phase): \(reason)"
         case .coordinatorLost(let reason): return "the coordinator was lost: \(reason)"
+        case .launcherLost:
+            return "the launcher was lost: the process that started the job is gone"
         }
     }
 
@@ -40,7 +44,7 @@ public enum JobEnd: Hashable, Codable, Sendable, CustomStringConvertible {
         case .done, .stopped: .done
         // What stops a rank from starting is what it was given; what stops it later is not.
         case .failed(_, let phase, _): phase >= .ready ? .failed : .badInput
-        case .lost, .late, .coordinatorLost: .lost
+        case .lost, .late, .coordinatorLost, .launcherLost: .lost
         }
     }
 }

@@ -22,8 +22,8 @@ public struct JobSnapshot: Hashable, Codable, Sendable {
         package var lastError: String?
     }
 
-    /// Counts changes of membership, from 1.
-    public var epoch: Int
+    /// The epoch of the job's map of experts.
+    public var epoch: UInt64
     /// The phase the job is in: that of its slowest rank.
     public var phase: Phase
     /// Time left for the phase; nil when there is no limit.

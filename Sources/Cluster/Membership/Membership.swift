@@ -12,7 +12,8 @@ public import Topology
 ///    │ late               │ late           │ late            │ late               │ every rank
 ///    │                    │                │                 │                    │ finished
 ///    └────────────────────┴────────────────┴─────────────────┴────────────────────┤
-///                  a rank fails, closes or is silent; somebody stops the job      ▼
+///      a rank fails, closes or is silent; somebody stops the job; the launcher    │
+///      is gone                                                                    ▼
 ///                                                                               ended
 ///
 ///   a rank reports a suspect:  suspicion ── its connection closes ──► the suspect is lost
@@ -37,6 +38,8 @@ public struct Membership: Sendable {
         ///
         /// Far above a time slice: ranks share cores.
         public var silenceLimit: Duration
+        /// The epoch of the map of experts with which the ranks begin.
+        package var epoch = ExpertMap.firstEpoch
 
         /// A configuration with the stated values.
         public init(
@@ -72,6 +75,8 @@ public struct Membership: Sendable {
         case tick
         /// Someone asked for the end.
         case stopped
+        /// The process that started the coordinator is gone.
+        case orphaned
     }
 
     /// What is to be done about it.
@@ -109,8 +114,8 @@ public struct Membership: Sendable {
 
     /// The job's phase.
     public private(set) var phase = Phase.join
-    /// Counts changes of membership, from 1.
-    public let epoch = 1
+    /// The epoch of the job's map of experts (`ExpertMap.epoch`).
+    public var epoch: UInt64 { configuration.epoch }
     /// Why the job is over.
     public private(set) var ending: JobEnd?
 
@@ -141,6 +146,7 @@ public struct Membership: Sendable {
         case .closed(let id, let reason): return closed(id, reason)
         case .tick: return tick(now)
         case .stopped: return end(.stopped)
+        case .orphaned: return end(.launcherLost)
         }
     }
 

@@ -1,3 +1,4 @@
+import Glibc
 import Topology
 
 /// How a process ended: an exit of its own is told from a signal.
@@ -18,11 +19,20 @@ public enum ProcessEnd: Hashable, Sendable, CustomStringConvertible {
     /// Whether it exited with 0.
     public var isSuccess: Bool { self == .exited(0) }
 
-    /// `exited with 2` or `was killed by signal 9`.
+    /// `exited with 2` or `was killed by signal 9 (SIGKILL)`.
     public var description: String {
         switch self {
         case .exited(let status): "exited with \(status)"
-        case .killed(let signal): "was killed by signal \(signal)"
+        case .killed(let signal):
+            "was killed by signal \(signal)\(Self.names[signal].map { " (\($0))" } ?? "")"
         }
     }
+
+    /// Signals that end workers in practice.
+    private static let names: [Int32: String] = [
+        SIGHUP: "SIGHUP", SIGINT: "SIGINT", SIGQUIT: "SIGQUIT", SIGILL: "SIGILL",
+        SIGTRAP: "SIGTRAP", SIGABRT: "SIGABRT", SIGBUS: "SIGBUS", SIGFPE: "SIGFPE",
+        SIGKILL: "SIGKILL", SIGSEGV: "SIGSEGV", SIGPIPE: "SIGPIPE", SIGALRM: "SIGALRM",
+        SIGTERM: "SIGTERM", SIGXCPU: "SIGXCPU", SIGSYS: "SIGSYS",
+    ]
 }

@@ -13,6 +13,12 @@ public struct ProcessIdentity: Hashable, Codable, Sendable {
         ProcessIdentity(pid: getpid(), startTicks: startTicks(of: getpid()) ?? 0)
     }
 
+    /// The machine of this process, or its node of a lab, for messages and for folders that
+    /// machines share.
+    public static var node: String {
+        ProcessInfo.processInfo.environment["APUS_NODE_NAME"] ?? ProcessInfo.processInfo.hostName
+    }
+
     /// A process that lives now, or nil.
     public init?(pid: Int32) {
         guard let ticks = Self.startTicks(of: pid) else { return nil }

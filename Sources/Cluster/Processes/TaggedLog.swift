@@ -5,7 +5,7 @@ import Synchronization
 /// Log lines of a process of a job: time, who, level, message; one line each.
 ///
 /// They go to standard error, which the launcher turns into one file per rank. Control characters
-/// are escaped, so that what a peer sent cannot forge a line.
+/// are escaped, so that what another process sent cannot forge a line.
 public struct TaggedLog: LogHandler {
     /// Who speaks: `rank 3` or `coordinator`.
     public let tag: String

@@ -170,7 +170,7 @@ final class GrammarAutomaton {
     ) -> (classes: [UInt8], count: Int) {
         var sets: Set<ByteSet> = []
         for top in state.tops {
-            if case .bytes(let set) = grammar.symbols[top] { sets.insert(set) }
+            if case .bytes(let set) = grammar[top] { sets.insert(set) }
         }
         var classes = [UInt8](repeating: 0, count: 256)
         var count = 1

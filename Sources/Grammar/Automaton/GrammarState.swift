@@ -28,9 +28,9 @@ struct GrammarState: Hashable, Sendable {
     static let depthLimit = 128
 
     init(_ grammar: Grammar) {
-        let starts = grammar.alternatives[grammar.start.index].map { [Int32($0)] }
+        let starts = grammar.alternatives(of: grammar.start).map { [$0] }
         var ways = Ways(grammar)
-        ways.followShortest([Int32(grammar.quickest[grammar.start.index])])
+        ways.followShortest([grammar.quickest(of: grammar.start)])
         for start in starts { ways.follow(start) }
         self.init(ways)
     }
@@ -84,7 +84,7 @@ struct GrammarState: Hashable, Sendable {
         var moved: [[Int32]] = []
         for index in ends.indices {
             var stack = stack(index)
-            guard let top = stack.popLast(), case .bytes(let set) = grammar.symbols[Int(top)],
+            guard let top = stack.popLast(), case .bytes(let set) = grammar[Int(top)],
                 set.contains(byte)
             else { continue }
             moved.append(stack + [top + 1])
@@ -131,14 +131,14 @@ struct GrammarState: Hashable, Sendable {
             var stack = first
             while let top = stack.last {
                 count(stack)
-                switch grammar.symbols[Int(top)] {
+                switch grammar[Int(top)] {
                 case .bytes:
                     found.insert(stack)
                     return
                 case .end: stack.removeLast()
                 case .rule(let rule):
                     leave(&stack)
-                    stack.append(Int32(grammar.quickest[rule.index]))
+                    stack.append(grammar.quickest(of: rule))
                 }
             }
             found.insert(stack)
@@ -158,15 +158,15 @@ struct GrammarState: Hashable, Sendable {
                     found.insert(stack)
                     continue
                 }
-                switch grammar.symbols[Int(top)] {
+                switch grammar[Int(top)] {
                 case .bytes: found.insert(stack)
                 case .end:
                     stack.removeLast()
                     open.append(stack)
                 case .rule(let rule):
                     leave(&stack)
-                    for start in grammar.alternatives[rule.index] {
-                        open.append(stack + [Int32(start)])
+                    for start in grammar.alternatives(of: rule) {
+                        open.append(stack + [start])
                     }
                 }
             }
@@ -178,7 +178,7 @@ struct GrammarState: Hashable, Sendable {
         /// written as right recursion keeps the stack flat.
         private func leave(_ stack: inout [Int32]) {
             let top = stack[stack.count - 1]
-            if case .end = grammar.symbols[Int(top) + 1] {
+            if case .end = grammar[Int(top) + 1] {
                 stack.removeLast()
             } else {
                 stack[stack.count - 1] = top + 1

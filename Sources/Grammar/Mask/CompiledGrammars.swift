@@ -1,19 +1,30 @@
+import Dispatch
 import Synchronization
+
+/// A constraint with its grammar.
+public struct CompiledConstraint: Sendable {
+    /// What was compiled.
+    let constraint: OutputConstraint
+    let grammar: Grammar
+}
 
 /// The grammars that were compiled last, shared by everybody in a process who needs them: the HTTP
 /// API, which refuses what cannot be compiled, and the ranks, which follow it.
+///
+/// Constraints are compiled one after another on threads of their own, never on one that writes
+/// streams or computes steps. Short ones do not wait for long ones.
 public final class CompiledGrammars: Sendable {
     /// Grammars that are kept: as many as a rank keeps automata.
     private static let limit = GrammarCache.limit
 
-    private struct Entry {
-        var constraint: OutputConstraint
-        var grammar: Grammar
-    }
+    /// Bytes of text from which a constraint waits among the long ones.
+    private static let longBytes = 16 << 10
 
     /// Latest last.
-    private let entries = Mutex<[Entry]>([])
+    private let entries = Mutex<[CompiledConstraint]>([])
     private let compilations = Mutex(0)
+    private let short = DispatchQueue(label: "apus.grammars", qos: .utility)
+    private let long = DispatchQueue(label: "apus.grammars.long", qos: .utility)
 
     /// Nothing compiled.
     public init() {}
@@ -21,33 +32,63 @@ public final class CompiledGrammars: Sendable {
     /// How often a grammar was compiled because it was not here.
     package var compilationCount: Int { compilations.withLock { $0 } }
 
-    /// Checks that a constraint can be used.
+    /// Has a constraint compiled on a thread of its own, and waits for it.
     ///
-    /// - Throws: `GrammarError.invalid` for a schema that cannot.
-    public func check(_ constraint: OutputConstraint) throws(GrammarError) {
-        _ = try grammar(of: constraint)
+    /// - Throws: `GrammarError.invalid` for one that cannot be used.
+    public func prepare(_ constraint: OutputConstraint) async throws(GrammarError) {
+        if known(constraint) != nil { return }
+        let error: GrammarError? = await withCheckedContinuation { continuation in
+            compile(constraint) { result in
+                if case .failure(let error) = result {
+                    continuation.resume(returning: error)
+                } else {
+                    continuation.resume(returning: nil)
+                }
+            }
+        }
+        if let error { throw error }
     }
 
-    /// The grammar of a constraint.
-    ///
-    /// - Throws: `GrammarError.invalid` for a schema that cannot be used.
-    func grammar(of constraint: OutputConstraint) throws(GrammarError) -> Grammar {
-        let known = entries.withLock { entries -> Grammar? in
-            guard let place = entries.firstIndex(where: { $0.constraint == constraint }) else {
-                return nil
-            }
-            entries.append(entries.remove(at: place))
-            return entries[entries.count - 1].grammar
+    /// Compiles a constraint, unless it was compiled lately, and hands it on from a thread of its
+    /// own.
+    public func compile(
+        _ constraint: OutputConstraint,
+        then: @escaping @Sendable (Result<CompiledConstraint, GrammarError>) -> Void
+    ) {
+        let queue = constraint.textBytes < Self.longBytes ? short : long
+        queue.async {
+            do throws(GrammarError) {
+                then(.success(try self.compiled(constraint)))
+            } catch { then(.failure(error)) }
         }
-        if let known { return known }
+    }
+
+    /// The grammar of a constraint, compiled here and now unless it was lately.
+    ///
+    /// - Throws: `GrammarError.invalid` for one that cannot be used.
+    public func compiled(
+        _ constraint: OutputConstraint
+    ) throws(GrammarError) -> CompiledConstraint {
+        if let known = known(constraint) { return known }
         // Outside the lock: a large schema takes long, and others need theirs meanwhile.
-        let grammar = try ConstrainedText.compile(constraint)
+        let made = CompiledConstraint(
+            constraint: constraint, grammar: try ConstraintCompiler.grammar(of: constraint))
         compilations.withLock { $0 += 1 }
         entries.withLock { entries in
             entries.removeAll { $0.constraint == constraint }
             if entries.count == Self.limit { entries.removeFirst() }
-            entries.append(Entry(constraint: constraint, grammar: grammar))
+            entries.append(made)
         }
-        return grammar
+        return made
+    }
+
+    private func known(_ constraint: OutputConstraint) -> CompiledConstraint? {
+        entries.withLock { entries in
+            guard let place = entries.firstIndex(where: { $0.constraint == constraint }) else {
+                return nil
+            }
+            entries.append(entries.remove(at: place))
+            return entries[entries.count - 1]
+        }
     }
 }

@@ -7,40 +7,29 @@ public struct ConstrainedText {
     private let automaton: GrammarAutomaton
     private let cache: GrammarCache
     private let vocabulary: ConstraintVocabulary
+    /// The parameter of the request that errors name.
+    private let parameter: String
     private var state: GrammarState
     /// Steps that `append` took since the last mask.
     private var owed = 0
 
-    /// - Parameter cache: Where automata of schemas are kept, if not for this text alone.
-    /// - Throws: `GrammarError.invalid` for a schema that cannot be used, or for fewer
-    ///   tokens than the shortest document has bytes.
+    /// - Parameter cache: Where automata are kept, if not for this text alone.
+    /// - Throws: `GrammarError.invalid` for fewer tokens than the shortest document has bytes.
     public init(
-        _ constraint: OutputConstraint, vocabulary: ConstraintVocabulary, maxNewTokens: Int,
+        _ compiled: CompiledConstraint, vocabulary: ConstraintVocabulary, maxNewTokens: Int,
         cache: GrammarCache = GrammarCache()
     ) throws(GrammarError) {
         self.cache = cache
-        automaton = try cache.automaton(of: constraint)
+        automaton = cache.automaton(of: compiled)
+        parameter = compiled.constraint.parameter
         let grammar = automaton.grammar
         self.vocabulary = vocabulary
         state = GrammarState(grammar)
         let shortest = grammar.shortest(of: grammar.start)
         guard shortest <= maxNewTokens else {
             throw .invalid(
-                "max_tokens is \(maxNewTokens): the shortest document that the response "
-                    + "format allows may need \(shortest)", parameter: "max_tokens")
-        }
-    }
-
-    /// The grammar of a constraint.
-    static func compile(_ constraint: OutputConstraint) throws(GrammarError) -> Grammar {
-        do {
-            switch constraint {
-            case .jsonObject: return try SchemaCompiler.anyObject()
-            case .jsonSchema(let text): return try SchemaCompiler.compile(text)
-            case .choice(let texts): return try SchemaCompiler.choice(texts)
-            }
-        } catch {
-            throw .invalid("\(error)", parameter: "response_format")
+                "max_tokens is \(maxNewTokens): the shortest text that the request's "
+                    + "constraint allows may need \(shortest)", parameter: "max_tokens")
         }
     }
 
@@ -69,8 +58,8 @@ public struct ConstrainedText {
             }
         } else if isEmpty {
             throw .invalid(
-                "no token of the vocabulary continues what the response format allows "
-                    + "within the \(remaining) that are left", parameter: "response_format")
+                "no token of the vocabulary continues what the request's constraint "
+                    + "allows within the \(remaining) that are left", parameter: parameter)
         }
         return mask
     }
@@ -88,9 +77,9 @@ public struct ConstrainedText {
         spent += walk.spent
         guard let choices else {
             throw .invalid(
-                "the response format is too expensive: to see which single bytes may come "
+                "the constraint is too expensive: to see which single bytes may come "
                     + "next takes more than \(walk.reached ?? "") (GrammarAutomaton.WalkLimits)",
-                parameter: "response_format")
+                parameter: parameter)
         }
         automaton.keep(choices, of: id)
         return choices
@@ -121,7 +110,23 @@ public struct ConstraintVocabulary: Sendable {
     let endTokens: [Int]
     let trie: TokenTrie
 
-    public init(bytes: [[UInt8]], endTokens: [Int]) {
+    /// - Parameters:
+    ///   - bytes: The bytes of each token; none for those that no constrained text contains.
+    ///   - endTokens: Tokens that end a text.
+    ///   - markers: Tokens of a chat format, which a constraint names by their places here
+    ///     (`OutputConstraint.marker`); at most `OutputConstraint.markerLimit`.
+    public init(bytes: [[UInt8]], endTokens: [Int], markers: [Int] = []) {
+        var bytes = bytes
+        if !markers.isEmpty {
+            // Each marker is one byte that no text holds; tokens of such bytes are no text either.
+            let reserved = Set(ByteSet.markers)
+            for token in bytes.indices where bytes[token].contains(where: reserved.contains) {
+                bytes[token] = []
+            }
+            for (token, byte) in zip(markers, ByteSet.markers) where bytes.indices.contains(token) {
+                bytes[token] = [byte]
+            }
+        }
         self.bytes = bytes
         self.endTokens = endTokens
         trie = TokenTrie(bytes)

@@ -1,5 +1,5 @@
-/// The automata of one rank: keeps those of the schemas that were asked for last, so that a schema
-/// is compiled once, however many texts it constrains, and bounds what all of them hold.
+/// The automata of one rank: keeps those of the constraints that were asked for last, so that texts
+/// share what they find, and bounds what all of them hold.
 public final class GrammarCache {
     /// Schemas that are kept while no text uses them.
     static let limit = 4
@@ -14,38 +14,32 @@ public final class GrammarCache {
 
     private let limits: GrammarAutomaton.WalkLimits
     private let byteLimit: Int
-    private let compiled: CompiledGrammars
     /// Latest last.
     private var held: [(constraint: OutputConstraint, automaton: GrammarAutomaton)] = []
     /// All automata that this cache or a text still uses.
     private var alive: [Weak] = []
 
     /// A cache that holds nothing yet.
-    public convenience init(compiled: CompiledGrammars = CompiledGrammars()) {
-        self.init(byteLimit: Self.byteLimit, compiled: compiled)
-    }
+    public convenience init() { self.init(byteLimit: Self.byteLimit) }
 
     init(
         limits: GrammarAutomaton.WalkLimits = GrammarAutomaton.WalkLimits(),
-        byteLimit: Int = GrammarCache.byteLimit, compiled: CompiledGrammars = CompiledGrammars()
+        byteLimit: Int = GrammarCache.byteLimit
     ) {
         self.limits = limits
         self.byteLimit = byteLimit
-        self.compiled = compiled
     }
 
     /// Bytes that all automata hold now.
     var byteCount: Int { alive.reduce(0) { $0 + ($1.automaton?.byteCount ?? 0) } }
 
     /// The automaton of a constraint.
-    ///
-    /// - Throws: `GrammarError.invalid` for a schema that cannot be used.
-    func automaton(of constraint: OutputConstraint) throws(GrammarError) -> GrammarAutomaton {
+    func automaton(of compiled: CompiledConstraint) -> GrammarAutomaton {
+        let constraint = compiled.constraint
         if let place = held.firstIndex(where: { $0.constraint == constraint }) {
             held.append(held.remove(at: place))
         } else {
-            let grammar = try compiled.grammar(of: constraint)
-            let automaton = GrammarAutomaton(grammar, limits: limits)
+            let automaton = GrammarAutomaton(compiled.grammar, limits: limits)
             if held.count == Self.limit { held.removeFirst() }
             held.append((constraint, automaton))
             alive.removeAll { $0.automaton == nil }

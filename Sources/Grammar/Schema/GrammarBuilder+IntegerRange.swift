@@ -1,6 +1,6 @@
 extension GrammarBuilder {
     /// Whole numbers of a range, written without leading zeros.
-    mutating func integer(in range: ClosedRange<Int>) throws(Grammar.Fault) -> Rule {
+    mutating func integer(in range: ClosedRange<Int>) throws -> Rule {
         var alternatives: [[Symbol]] = []
         if range.lowerBound < 0 {
             let largest = -range.lowerBound
@@ -15,7 +15,12 @@ extension GrammarBuilder {
 
     /// Numbers of a range as patterns of digits: a fixed head, one digit from a range, free tails.
     private func digits(_ range: ClosedRange<Int>) -> [[Symbol]] {
-        var patterns: [[Symbol]] = []
+        Self.digitRanges(range).map { $0.map { .bytes(ByteSet($0)) } }
+    }
+
+    /// The same; each digit as a range of characters.
+    static func digitRanges(_ range: ClosedRange<Int>) -> [[ClosedRange<UInt8>]] {
+        var patterns: [[ClosedRange<UInt8>]] = []
         var low = range.lowerBound
         while low <= range.upperBound {
             // The widest block of numbers that starts at `low` and differs only in its tail.
@@ -34,8 +39,8 @@ extension GrammarBuilder {
             let nine = UInt8(ascii: "9")
             let blocks = min(Int(nine - digit), (range.upperBound - low + 1) / width - 1)
             patterns.append(
-                Self.literal(String(head)) + [.bytes(ByteSet(digit ... digit + UInt8(blocks)))]
-                    + Array(repeating: .bytes(ByteSet("0123456789")), count: tail))
+                head.utf8.map { $0 ... $0 } + [digit ... digit + UInt8(blocks)]
+                    + Array(repeating: UInt8(ascii: "0") ... nine, count: tail))
             low += width * (blocks + 1)
         }
         return patterns

@@ -1,13 +1,47 @@
 import Foundation
 
 /// Bounds of a number, as a schema states them.
-struct NumberRange {
+struct NumberRange: Hashable {
     /// The least number; with `excludesLow` numbers above it.
     var low: Double?
     var excludesLow = false
     /// The greatest number; with `excludesHigh` numbers below it.
     var high: Double?
     var excludesHigh = false
+
+    /// Asks for both ranges.
+    mutating func narrow(_ other: NumberRange) {
+        if let theirs = other.low {
+            if theirs == low {
+                excludesLow = excludesLow || other.excludesLow
+            } else if theirs > low ?? -.infinity {
+                (low, excludesLow) = (theirs, other.excludesLow)
+            }
+        }
+        if let theirs = other.high {
+            if theirs == high {
+                excludesHigh = excludesHigh || other.excludesHigh
+            } else if theirs < high ?? .infinity {
+                (high, excludesHigh) = (theirs, other.excludesHigh)
+            }
+        }
+    }
+
+    /// Whether a number lies in it.
+    func contains(_ value: Double) -> Bool {
+        let isAbove = low.map { excludesLow ? value > $0 : value >= $0 } ?? true
+        let isBelow = high.map { excludesHigh ? value < $0 : value <= $0 } ?? true
+        return isAbove && isBelow
+    }
+
+    /// The integers in it, as far as readers hold them exactly; nil if there is none.
+    var integers: ClosedRange<Int>? {
+        var least = max(-Self.magnitude, (low ?? -Self.magnitude).rounded(.up))
+        var most = min(Self.magnitude, (high ?? Self.magnitude).rounded(.down))
+        if excludesLow, least == low { least += 1 }
+        if excludesHigh, most == high { most -= 1 }
+        return least <= most ? Int(least) ... Int(most) : nil
+    }
 
     /// Decimals that a bound may have.
     static let decimalLimit = 6
@@ -47,7 +81,7 @@ struct NumberRange {
 
 extension GrammarBuilder {
     /// Numbers of a range, without exponents; nil if none lies in it.
-    mutating func number(in grid: NumberRange.Grid) throws(Grammar.Fault) -> Rule? {
+    mutating func number(in grid: NumberRange.Grid) throws -> Rule? {
         var alternatives: [[Symbol]] = []
         if grid.high >= 0 {
             let low = max(0, grid.low)
@@ -70,9 +104,9 @@ extension GrammarBuilder {
     /// Numbers from `low` to `high`, both not negative and in units of `10^-decimals`.
     private mutating func positive(
         _ low: Int, _ high: Int, decimals: Int, excludesLow: Bool, excludesHigh: Bool
-    ) throws(Grammar.Fault) -> [[Symbol]] {
+    ) throws -> [[Symbol]] {
         let unit = Int(pow(10, Double(decimals)))
-        let digit = Symbol.bytes(ByteSet("0123456789"))
+        let digit = Symbol.bytes(.digits)
         let tail = Symbol.rule(try rule([try repeated([digit], 0, 9)]))
         let fraction = Symbol.rule(
             try rule([Self.literal(".") + (try repeated([digit], 1, 9)), []]))
@@ -130,7 +164,7 @@ extension GrammarBuilder {
         let count = lowRest.utf8.count
         var patterns = headed(a, fixed(lowRest, String(repeating: "9", count: count)))
         if a + 1 < b {
-            let any = Symbol.bytes(ByteSet("0123456789"))
+            let any = Symbol.bytes(.digits)
             patterns.append(
                 [.bytes(ByteSet(a + 1 ... b - 1))] + Array(repeating: any, count: count))
         }

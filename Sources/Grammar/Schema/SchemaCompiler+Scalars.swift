@@ -1,106 +1,186 @@
 import Encoding
 
+/// What decides about a string or a number: rules of one key are one rule.
+struct ScalarKey: Hashable {
+    let type: SchemaType
+    var range = NumberRange()
+    var multiples: [SchemaNumber] = []
+    var lengths = PlainSchema.CountRange()
+    var patterns: [String] = []
+}
+
 extension SchemaCompiler {
-    mutating func string(
-        _ schema: JSONValue, path: String
-    ) throws(Fault) -> Grammar.Rule {
-        let (least, most) = try bounds(schema, "minLength", "maxLength", path: path)
-        if let pattern = schema["pattern"] {
-            guard least == 0, most == nil else {
-                throw Fault(
-                    path: path, reason: "pattern beside minLength or maxLength is not supported")
+    /// Steps for an automaton of a pattern that a grammar could follow without one.
+    private static let automatonSteps = 1 << 18
+
+    mutating func string(_ plain: PlainSchema, _ path: SchemaPath) throws -> Rule {
+        let key = ScalarKey(
+            type: .string, lengths: plain.lengths, patterns: Self.patterns(of: plain))
+        if let known = scalars[key] { return known }
+        guard !plain.lengths.isEmpty else { return try rule([], path) }
+        let rule: Rule
+        if key.patterns.isEmpty {
+            let (least, most) = (plain.lengths.least, plain.lengths.most)
+            rule = try at(path) {
+                try least == 0 && most == nil ? $0.anyString() : $0.string(least, most)
             }
-            return try matching(pattern, path: path)
+        } else {
+            let lengths = plain.lengths
+            rule = try at(path) { builder in
+                let content = try Self.content(key.patterns, lengths, &builder)
+                let quote = GrammarBuilder.literal("\"")
+                return try builder.rule([quote + [.rule(content)] + quote])
+            }
         }
-        return try build(path) { builder throws(Grammar.Fault) in
-            try least == 0 && most == nil
-                ? builder.anyString() : builder.string(least, most)
+        scalars[key] = rule
+        return rule
+    }
+
+    /// The patterns of a schema, and those of its formats.
+    private static func patterns(of plain: PlainSchema) -> [String] {
+        plain.patterns
+            + plain.formats.compactMap {
+                StringFormat.pattern($0, isPatterned: !plain.patterns.isEmpty)
+            }
+    }
+
+    /// The texts in which all patterns occur, of so many characters.
+    private static func content(
+        _ texts: [String], _ lengths: PlainSchema.CountRange, _ builder: inout GrammarBuilder
+    ) throws -> Rule {
+        let budget = builder.budget
+        var patterns: [Pattern] = []
+        for text in texts { patterns.append(try PatternParser.parse(text, budget)) }
+        var lengths = lengths
+        for case .some(let body) in patterns.map(\.anchored) where body.start && body.end {
+            let own = body.body.lengths
+            if own.least >= lengths.least { lengths.least = 0 }
+            if let most = own.most, most <= lengths.most ?? 0 { lengths.most = nil }
+        }
+        let isAlone = patterns.count == 1 && lengths == PlainSchema.CountRange()
+        let direct = isAlone ? patterns[0].anchored : nil
+        let steps = direct == nil ? Int.max : automatonSteps
+        let automaton = try budget.attempt(steps: steps) {
+            try Self.automaton(patterns, lengths, budget)
+        }
+        if let automaton { return try builder.rule(automaton, quoted: true) }
+        guard let direct else {
+            throw PatternParser.Fault(
+                reason: "it takes too many states, with what stands beside it "
+                    + "(a quarter of CompilationBudget's steps)")
+        }
+        let some = Pattern.repeated(.characters(.printable), 0, nil)
+        let whole = Pattern.sequence(
+            (direct.start ? [] : [some]) + [direct.body] + (direct.end ? [] : [some]))
+        return try builder.rule([try builder.symbols(whole, quoted: true)])
+    }
+
+    private static func automaton(
+        _ patterns: [Pattern], _ lengths: PlainSchema.CountRange, _ budget: CompilationBudget
+    ) throws -> TextAutomaton {
+        var pool = try ExpressionPool(budget)
+        var all: [ExpressionPool.ID] = []
+        for pattern in patterns { all.append(try pool.texts(pattern)) }
+        if lengths != PlainSchema.CountRange() {
+            all.append(
+                try pool.repeated(pool.characters(.all), lengths.least, lengths.most))
+        }
+        return try TextAutomaton(pool.both(all), &pool)
+    }
+
+    /// Whether a text is one that a string schema admits.
+    mutating func admits(_ text: String, _ plain: PlainSchema, _ path: SchemaPath) throws -> Bool {
+        let count = text.unicodeScalars.count
+        guard count >= plain.lengths.least, count <= plain.lengths.most ?? .max else {
+            return false
+        }
+        let patterns = Self.patterns(of: plain)
+        return try at(path) { builder in
+            var pool = try ExpressionPool(builder.budget)
+            for pattern in patterns {
+                var state = try pool.texts(PatternParser.parse(pattern, builder.budget))
+                for scalar in text.unicodeScalars {
+                    var known: [ExpressionPool.ID: ExpressionPool.ID] = [:]
+                    state = try pool.derivative(state, by: scalar.value, &known)
+                }
+                if !pool.isNullable(state) { return false }
+            }
+            return true
         }
     }
 
     mutating func numeric(
-        _ type: String, _ schema: JSONValue, path: String
-    ) throws(Fault) -> Grammar.Rule {
-        if type == "number" { return try number(schema, path: path) }
-        var range = (
-            low: try bound("minimum", of: schema, path: path),
-            high: try bound("maximum", of: schema, path: path)
-        )
-        if let low = try bound("exclusiveMinimum", of: schema, path: path) {
-            range.low = max(range.low ?? -.infinity, low.rounded(.down) + 1)
+        _ type: SchemaType, _ plain: PlainSchema, _ path: SchemaPath
+    ) throws -> Rule {
+        let key = ScalarKey(type: type, range: plain.range, multiples: plain.multiples)
+        if let known = scalars[key] { return known }
+        let rule: Rule
+        if !plain.multiples.isEmpty {
+            rule = try multiple(type, plain, path)
+        } else if plain.range == NumberRange() {
+            rule = try at(path) { try type == .integer ? $0.integer() : $0.number() }
+        } else if type == .integer {
+            guard let range = plain.range.integers else {
+                throw Fault(path, "no integer lies in its bounds")
+            }
+            rule = try at(path) { try $0.integer(in: range) }
+        } else {
+            rule = try number(plain.range, path)
         }
-        if let high = try bound("exclusiveMaximum", of: schema, path: path) {
-            range.high = min(range.high ?? .infinity, high.rounded(.up) - 1)
-        }
-        guard range.low != nil || range.high != nil else {
-            return try build(path) { builder throws(Grammar.Fault) in try builder.integer() }
-        }
-        let limit = 1e15 - 1
-        let low = max(-limit, (range.low ?? -limit).rounded(.up))
-        let high = min(limit, (range.high ?? limit).rounded(.down))
-        guard low <= high else { throw Fault(path: path, reason: "no integer lies in its bounds") }
-        return try build(path) { builder throws(Grammar.Fault) in
-            try builder.integer(in: Int(low) ... Int(high))
-        }
-    }
-
-    private mutating func number(
-        _ schema: JSONValue, path: String
-    ) throws(Fault) -> Grammar.Rule {
-        var range = NumberRange()
-        range.low = try bound("minimum", of: schema, path: path)
-        range.high = try bound("maximum", of: schema, path: path)
-        if let low = try bound("exclusiveMinimum", of: schema, path: path), low >= range.low ?? low
-        {
-            (range.low, range.excludesLow) = (low, true)
-        }
-        if let high = try bound("exclusiveMaximum", of: schema, path: path),
-            high <= range.high ?? high
-        {
-            (range.high, range.excludesHigh) = (high, true)
-        }
-        guard range.low != nil || range.high != nil else {
-            return try build(path) { builder throws(Grammar.Fault) in try builder.number() }
-        }
-        guard let grid = range.grid else {
-            throw Fault(
-                path: path,
-                reason: "bounds of a number with more than \(NumberRange.decimalLimit) decimals, "
-                    + "or above 1e15, are not supported")
-        }
-        let rule: Grammar.Rule? =
-            grid.low > grid.high
-            ? nil
-            : try build(path) { builder throws(Grammar.Fault) in try builder.number(in: grid) }
-        guard let rule else { throw Fault(path: path, reason: "no number lies in its bounds") }
+        scalars[key] = rule
         return rule
     }
 
-    private mutating func matching(
-        _ pattern: JSONValue, path: String
-    ) throws(Fault) -> Grammar.Rule {
-        guard let text = pattern.string else {
-            throw Fault(path: path, reason: "pattern must be a string")
+    private mutating func number(_ range: NumberRange, _ path: SchemaPath) throws -> Rule {
+        guard let grid = range.grid else {
+            throw Fault(
+                path,
+                "bounds of a number with more than \(NumberRange.decimalLimit) decimals, "
+                    + "or above 1e15, are not supported")
         }
-        do {
-            return try PatternCompiler.rule(text, &builder)
-        } catch let fault as PatternCompiler.Fault {
-            throw Fault(path: path, reason: "pattern: \(fault.reason)")
-        } catch let fault as Grammar.Fault {
-            throw Fault(path: path, reason: Self.explain(fault))
-        } catch {
-            throw Fault(path: path, reason: "pattern: \(error)")
+        let rule =
+            try grid.low > grid.high ? nil : at(path) { try $0.number(in: grid) }
+        guard let rule else { throw Fault(path, "no number lies in its bounds") }
+        return rule
+    }
+}
+
+extension SchemaCompiler {
+    /// The values of `const` and `enum` that satisfy what stands beside them.
+    mutating func fitting(_ plain: PlainSchema, _ path: SchemaPath) throws -> [JSONValue] {
+        let values = (plain.literals ?? []).map(\.value)
+        try budget.spend(values.count * 4)
+        let isStructured = plain.spokenTypes.contains(.object) || plain.spokenTypes.contains(.array)
+        return try values.filter { value in
+            if let types = plain.types, !types.contains(where: { value.isOfType($0) }) {
+                return false
+            }
+            switch value {
+            case .string(let text): return try admits(text, plain, path)
+            case .number(let text):
+                guard plain.range.contains(Double(text) ?? .nan) else { return false }
+                return plain.multiples.allSatisfy { multiple in
+                    SchemaNumber(text).map { Self.isMultiple($0, of: multiple) } ?? false
+                }
+            case .object, .array:
+                guard !isStructured else {
+                    throw Fault(
+                        path,
+                        "objects and arrays as values beside keywords about them are not "
+                            + "supported")
+                }
+                return true
+            case .null, .bool: return true
+            }
         }
     }
 
-    /// A bound of a number, nil if the schema has none.
-    private func bound(
-        _ key: String, of schema: JSONValue, path: String
-    ) throws(Fault) -> Double? {
-        guard let value = schema[key] else { return nil }
-        guard let number = value.double else {
-            throw Fault(path: path, reason: "\(key) must be a number, not \(value.kind)")
+    mutating func literals(_ plain: PlainSchema, _ path: SchemaPath) throws -> Rule {
+        let values = try fitting(plain, path)
+        if values.isEmpty, let types = plain.types, plain.literals?.isEmpty == false {
+            let names = types.map(\.rawValue).sorted().joined(separator: ", ")
+            throw Fault(path, "none of its values satisfies what stands beside it (\(names))")
         }
-        return number
+        return try literals(values.map(\.text), path)
     }
 }

@@ -4,343 +4,270 @@ import Encoding
 ///
 /// Documents come out with properties in the schema's order and at most one space after a colon or
 /// comma. A keyword that would restrict documents in a way the grammar cannot is refused by name:
-/// nothing is silently weaker than asked. `oneOf` is read as `anyOf`.
+/// nothing is silently weaker than asked.
+///
+/// 1. Every document of the grammar satisfies the schema; some that satisfy it are not in it.
+/// 2. Whatever a schema can multiply is counted in the builder's budget before it is done.
 struct SchemaCompiler {
     /// Why a schema cannot be used.
     struct Fault: Error, CustomStringConvertible {
-        let path: String
+        let path: SchemaPath
         let reason: String
         var description: String { "schema at \(path): \(reason)" }
+
+        init(_ path: SchemaPath, _ reason: String) { (self.path, self.reason) = (path, reason) }
     }
 
-    /// Bytes of schema text; a page of JSON is a tenth of it.
-    static let byteLimit = 64 << 10
-    /// Nesting of a schema.
-    static let depthLimit = 32
-    /// Alternatives (`enum`, `anyOf`, types) in a whole schema, well under the parse states kept.
+    /// Nesting of a schema; references do not count.
+    static let depthLimit = 64
+    /// The largest count in a keyword.
+    static let countLimit = 1 << 30
+    /// Alternatives of one `anyOf`, well under the parse states kept; values of an `enum` are
+    /// limited by the budget alone.
     static let alternativeLimit = 512
 
-    private let root: JSONValue
-    var builder = GrammarBuilder()
-    private var references: [String: Grammar.Rule] = [:]
-    private var alternatives = 0
+    typealias Symbol = Grammar.Symbol
+    typealias Rule = Grammar.Rule
 
-    private init(root: JSONValue) { self.root = root }
+    let document: SchemaDocument
+    var builder: GrammarBuilder
+    private var references: [String: Rule] = [:]
+    private var conjunctions: [String: Rule] = [:]
+    /// Rules of strings and numbers by what they ask for.
+    var scalars: [ScalarKey: Rule] = [:]
+    /// What is still to be compiled; so that a chain of references needs no stack.
+    private var open: [(rule: Rule, schemas: [JSONValue], path: SchemaPath)] = []
 
-    /// Compiles schema text.
-    static func compile(_ text: String) throws -> Grammar {
-        guard text.utf8.count <= byteLimit else {
-            throw Fault(
-                path: "#", reason: "\(text.utf8.count) bytes: the limit is \(byteLimit)")
-        }
+    var budget: CompilationBudget { builder.budget }
+
+    private init(_ document: SchemaDocument, _ builder: GrammarBuilder) {
+        self.document = document
+        self.builder = builder
+    }
+
+    /// The rule of a schema, which is its own root.
+    static func rule(_ text: String, _ builder: inout GrammarBuilder) throws -> Rule {
+        let path = SchemaPath.root("#")
         let root: JSONValue
-        do { root = try JSONValue.parse(text) } catch {
-            throw Fault(path: "#", reason: "\(error)")
+        try builder.budget.spend(text.utf8.count, bytes: text.utf8.count * 4)
+        do { root = try JSONValue.parse(text) } catch { throw Fault(path, "\(error)") }
+        var compiler = SchemaCompiler(SchemaDocument(root), builder)
+        let start = try compiler.resolve("#", at: path)
+        while let next = compiler.open.popLast() {
+            let inner =
+                next.schemas.count == 1
+                ? try compiler.rule(for: next.schemas[0], next.path, 0)
+                : try compiler.compile(next.schemas, next.path, 0)
+            try compiler.at(next.path) { try $0.define(next.rule, [[.rule(inner)]]) }
         }
-        var compiler = SchemaCompiler(root: root)
-        return try compiler.grammar { compiler throws(Fault) in
-            try compiler.rule(for: compiler.root, path: "#", depth: 0)
-        }
+        builder = compiler.builder
+        return start
     }
 
-    /// A grammar of any JSON object.
-    static func anyObject() throws -> Grammar {
-        var compiler = SchemaCompiler(root: .object([]))
-        return try compiler.grammar { compiler throws(Fault) in
-            try compiler.build("#") { builder throws(Grammar.Fault) in try builder.anyObject() }
+    /// Whether a schema of a tool's parameters names none, and allows none.
+    static func declaresNothing(_ text: String) -> Bool {
+        guard text.utf8.count < 4096, let members = try? JSONValue.parse(text).object else {
+            return false
         }
-    }
-
-    /// A grammar of a few literal texts.
-    static func choice(_ texts: [String]) throws -> Grammar {
-        var compiler = SchemaCompiler(root: .object([]))
-        return try compiler.grammar { compiler throws(Fault) in
-            try compiler.count(texts.count, path: "#")
-            return try compiler.rule(texts.map { GrammarBuilder.literal($0) }, path: "#")
-        }
-    }
-
-    private mutating func grammar(
-        _ make: (inout SchemaCompiler) throws(Fault) -> Grammar.Rule
-    ) throws(Fault) -> Grammar {
-        let start = try make(&self)
-        do { return try Grammar(start: start, rules: builder.rules) } catch {
-            throw Fault(path: "#", reason: Self.explain(error))
-        }
-    }
-
-    static func explain(_ fault: Grammar.Fault) -> String {
-        switch fault {
-        case .tooLarge(let limit): "more than \(limit) positions when compiled"
-        case .neverEnds: "no finite document satisfies it"
-        case .leftRecursive: "a reference leads to itself without anything between"
+        return members.allSatisfy { key, value in
+            switch key {
+            case "type": value == "object"
+            case "properties", "patternProperties": value.object?.isEmpty == true
+            case "required": value.array?.isEmpty == true
+            case "additionalProperties", "unevaluatedProperties": value.bool == false
+            default: SchemaKeywords.annotations.contains(key)
+            }
         }
     }
 }
 
 extension SchemaCompiler {
-    typealias Symbol = Grammar.Symbol
-
-    private mutating func rule(
-        for schema: JSONValue, path: String, depth: Int
-    ) throws(Fault) -> Grammar.Rule {
+    /// The rule of one schema.
+    mutating func rule(for schema: JSONValue, _ path: SchemaPath, _ depth: Int) throws -> Rule {
         guard depth <= Self.depthLimit else {
-            throw Fault(path: path, reason: "nested deeper than \(Self.depthLimit)")
+            throw Fault(path, "nested deeper than \(Self.depthLimit)")
         }
-        if schema.bool == true { return try anyValue(path) }
+        try budget.spend(8)
+        if let bool = schema.bool { return try bool ? anyValue(path) : rule([], path) }
         guard let members = schema.object else {
-            throw Fault(path: path, reason: "\(schema.kind) where a schema should be")
+            throw Fault(path, "\(schema.kind) where a schema should be")
         }
-        let use = try SchemaKeywords(members.map(\.key), path: path).use
-        switch use {
-        case .reference:
-            return try resolve(schema["$ref"] ?? .null, path: path, depth: depth)
-        case .all:
-            // Pydantic v1 writes every reference so; merged, one that leads back would not end.
-            if let reference = Self.onlyReference(members) {
-                return try resolve(reference, path: path, depth: depth)
-            }
-            let merged = try allOf(schema, path: path)
-            return try rule(for: merged, path: path, depth: depth + 1)
-        case .combination(let key):
-            return try combination(schema[key] ?? .null, path, depth)
-        case .constant: return try literals([schema["const"] ?? .null], of: schema, path: path)
-        case .enumeration:
-            guard let values = schema["enum"]?.array, !values.isEmpty else {
-                throw Fault(path: path, reason: "enum must be an array with at least one value")
-            }
-            return try literals(values, of: schema, path: path)
-        case .types: return try typed(schema, path: path, depth: depth)
-        case .anything: return try anyValue(path)
+        let spoken = try SchemaKeywords.spoken(members, at: path)
+        guard let only = spoken.first else { return try anyValue(path) }
+        guard spoken.count == 1 else { return try compile([schema], path, depth) }
+        switch only.key {
+        case "$ref": return try resolve(only.value, at: path)
+        case "anyOf", "oneOf":
+            let options = try self.options(only.key, of: schema, path)
+            return try combination(only.key, options, path / only.key, depth)
+        // Pydantic v1 writes every reference so.
+        case "allOf":
+            return try rule(all: parts(only.value, "allOf", path), path / "allOf", depth + 1)
+        default: return try compile([schema], path, depth)
         }
+    }
+
+    /// The rule of what satisfies all of some schemas.
+    ///
+    /// That of several is kept by their text, so that schemas that lead to each other end.
+    mutating func rule(
+        all schemas: [JSONValue], _ path: SchemaPath, _ depth: Int
+    ) throws -> Rule {
+        var keys: [String] = []
+        var parts: [JSONValue] = []
+        var seen: Set<String> = []
+        if schemas.count == 1 { return try rule(for: schemas[0], path, depth) }
+        for schema in schemas where schema.bool != true && schema.object?.isEmpty != true {
+            let key = try schema.canonical(budget)
+            guard seen.insert(key).inserted else { continue }
+            keys.append(key)
+            parts.append(schema)
+        }
+        if parts.isEmpty { return try anyValue(path) }
+        if parts.count == 1 { return try rule(for: parts[0], path, depth) }
+        let key = keys.joined(separator: ",")
+        try budget.spend(key.utf8.count / 4, bytes: key.utf8.count)
+        if let known = conjunctions[key] { return known }
+        let reserved = builder.reserve()
+        conjunctions[key] = reserved
+        open.append((reserved, parts, path))
+        return reserved
+    }
+
+    private mutating func compile(
+        _ schemas: [JSONValue], _ path: SchemaPath, _ depth: Int
+    ) throws -> Rule {
+        guard depth <= Self.depthLimit else {
+            throw Fault(path, "nested deeper than \(Self.depthLimit)")
+        }
+        var found = [PlainSchema()]
+        for schema in schemas {
+            found = try product(found, plains(schema, path, 0), path)
+        }
+        var choices: [[Symbol]] = []
+        for plain in found {
+            // Of several alternatives, one whose values all fall away is none.
+            if found.count > 1, plain.literals != nil, try fitting(plain, path).isEmpty { continue }
+            choices.append([.rule(try rule(of: plain, path, depth))])
+        }
+        return try rule(choices, path)
+    }
+
+    /// The rule of a plain schema: that of its values, or one for each of its types.
+    mutating func rule(
+        of plain: PlainSchema, _ path: SchemaPath, _ depth: Int
+    ) throws -> Rule {
+        if plain.isNever { return try rule([], path) }
+        if plain.literals != nil { return try literals(plain, path) }
+        guard let types = plain.documentTypes else { return try anyValue(path) }
+        var choices: [[Symbol]] = []
+        for type in types {
+            let rule: Rule
+            switch type {
+            case .null: rule = try literals(["null"], path)
+            case .boolean: rule = try literals(["true", "false"], path)
+            case .string: rule = try string(plain, path)
+            case .integer, .number: rule = try numeric(type, plain, path)
+            case .array: rule = try array(plain, path, depth)
+            case .object: rule = try object(plain, path, depth)
+            }
+            choices.append([.rule(rule)])
+        }
+        return try rule(choices, path)
     }
 
     private mutating func combination(
-        _ options: JSONValue, _ path: String, _ depth: Int
-    ) throws(Fault) -> Grammar.Rule {
-        guard let options = options.array, !options.isEmpty else {
-            throw Fault(path: path, reason: "anyOf and oneOf need a non-empty array")
-        }
-        try count(options.count, path: path)
+        _ key: String, _ options: [JSONValue], _ path: SchemaPath, _ depth: Int
+    ) throws -> Rule {
+        if key == "oneOf" { try checkExclusive(options, path) }
         var choices: [[Symbol]] = []
+        var values: [PlainSchema] = []
         for (index, option) in options.enumerated() {
-            choices.append([
-                .rule(try rule(for: option, path: "\(path)/\(index)", depth: depth + 1))
-            ])
+            // Values of all options are one tree.
+            let place = path / "\(index)"
+            if option["const"] != nil || option["enum"] != nil {
+                values += try plains(option, place, 0)
+            } else {
+                choices.append([.rule(try rule(for: option, place, depth + 1))])
+            }
         }
-        return try rule(choices, path: path)
+        var texts: [String] = []
+        for plain in values where !plain.isNever { texts += try fitting(plain, path).map(\.text) }
+        if !texts.isEmpty { choices.append([.rule(try literals(texts, path))]) }
+        guard choices.count <= Self.alternativeLimit else {
+            throw Fault(
+                path,
+                "\(key) has \(choices.count) alternatives that are no single values: the limit is "
+                    + "\(Self.alternativeLimit)")
+        }
+        return try rule(choices, path)
     }
 
-    private mutating func typed(
-        _ schema: JSONValue, path: String, depth: Int
-    ) throws(Fault) -> Grammar.Rule {
-        let types = try types(of: schema, path: path)
-        try count(types.count, path: path)
-        var choices: [[Symbol]] = []
-        for type in types {
-            choices.append([.rule(try rule(ofType: type, schema, path: path, depth: depth))])
-        }
-        return try rule(choices, path: path)
+    /// The options of `anyOf` or `oneOf`.
+    ///
+    /// A discriminator's property is required by all: OpenAPI says so, and Pydantic relies on it
+    /// where the property has a default.
+    func options(
+        _ key: String, of schema: JSONValue, _ path: SchemaPath
+    ) throws -> [JSONValue] {
+        let options = try parts(schema[key] ?? .null, key, path)
+        guard let name = schema["discriminator"]?["propertyName"]?.string else { return options }
+        return options.map { ["allOf": [$0, ["required": [.string(name)]]]] }
     }
 
-    private mutating func rule(
-        ofType type: String, _ schema: JSONValue, path: String, depth: Int
-    ) throws(Fault) -> Grammar.Rule {
-        switch type {
-        case "object": return try object(schema, path: path, depth: depth)
-        case "array": return try array(schema, path: path, depth: depth)
-        case "string": return try string(schema, path: path)
-        case "integer", "number": return try numeric(type, schema, path: path)
-        case "boolean": return try literals([true, false], path: path)
-        case "null": return try literals([.null], path: path)
-        default: throw Fault(path: path, reason: "there is no type \(type)")
+    /// The schemas of a keyword that has several.
+    func parts(_ value: JSONValue, _ key: String, _ path: SchemaPath) throws -> [JSONValue] {
+        guard let parts = value.array, !parts.isEmpty else {
+            throw Fault(path, "\(key) needs a non-empty array")
         }
+        try budget.spend(parts.count)
+        return parts
     }
 
-    /// The names of the types that a schema allows.
-    private func types(of schema: JSONValue, path: String) throws(Fault) -> [String] {
-        var types: [String] = []
-        switch schema["type"] {
-        case nil: types = [schema["properties"] != nil ? "object" : "array"]
-        case .string(let name): types = [name]
-        case .array(let names) where names.allSatisfy({ $0.string != nil }):
-            types = names.compactMap(\.string)
-        default: throw Fault(path: path, reason: "type must be a string or an array of strings")
-        }
-        if schema["nullable"]?.bool == true { types.append("null") }
-        guard !types.isEmpty else { throw Fault(path: path, reason: "type names no type") }
-        return types
-    }
-
-    private mutating func array(
-        _ schema: JSONValue, path: String, depth: Int
-    ) throws(Fault) -> Grammar.Rule {
-        let (least, most) = try bounds(schema, "minItems", "maxItems", path: path)
-        let item = try value(schema["items"], path: path + "/items", depth: depth)
-        return try build(path) { builder throws(Grammar.Fault) in
-            try builder.rule(try builder.list(of: item, least, most))
-        }
-    }
-
-    private mutating func object(
-        _ schema: JSONValue, path: String, depth: Int
-    ) throws(Fault) -> Grammar.Rule {
-        guard let properties = (schema["properties"] ?? .object([])).object else {
-            throw Fault(path: path, reason: "properties must be an object")
-        }
-        guard let names = (schema["required"] ?? .array([])).array,
-            names.allSatisfy({ $0.string != nil })
-        else { throw Fault(path: path, reason: "required must be an array of strings") }
-        let required = Set(names.compactMap(\.string))
-        for name in required.sorted() where !properties.contains(where: { $0.key == name }) {
-            throw Fault(path: path, reason: "\(name) is required but not among the properties")
-        }
-        if properties.isEmpty {
-            return try map(schema["additionalProperties"], path: path, depth: depth)
-        }
-        try count(properties.count, path: path)
-        let space = try build(path) { builder throws(Grammar.Fault) in
-            try builder.rule([[try builder.space()]])
-        }
-        // From the last property to the first: what may follow when some property came before,
-        // and when none did.
-        var later = try rule([[]], path: path)
-        var first = later
-        for property in properties.reversed() {
-            let value = try rule(
-                for: property.value, path: "\(path)/properties/\(property.key)", depth: depth + 1)
-            let key = GrammarBuilder.literal(JSONValue.quoted(property.key) + ":")
-            let member = key + [.rule(space), .rule(value), .rule(later)]
-            let comma = GrammarBuilder.literal(",") + [.rule(space)]
-            let optional = !required.contains(property.key)
-            let previous = (later, first)
-            later = try rule(
-                [comma + member] + (optional ? [[.rule(previous.0)]] : []), path: path)
-            first = try rule([member] + (optional ? [[.rule(previous.1)]] : []), path: path)
-        }
-        return try rule(
-            [GrammarBuilder.literal("{") + [.rule(first)] + GrammarBuilder.literal("}")], path: path
-        )
-    }
-
-    /// The rule of a schema that may be left out.
-    private mutating func value(
-        _ schema: JSONValue?, path: String, depth: Int
-    ) throws(Fault) -> Grammar.Rule {
-        guard let schema else { return try anyValue(path) }
-        return try rule(for: schema, path: path, depth: depth + 1)
-    }
-
-    private mutating func map(
-        _ values: JSONValue?, path: String, depth: Int
-    ) throws(Fault) -> Grammar.Rule {
-        if values?.bool == false { return try rule([GrammarBuilder.literal("{}")], path: path) }
-        let value = try value(values, path: path + "/additionalProperties", depth: depth)
-        return try build(path) { builder throws(Grammar.Fault) in
-            try builder.rule(try builder.map(of: value))
-        }
+    /// Follows a reference; each target is compiled once.
+    private mutating func resolve(_ reference: JSONValue, at path: SchemaPath) throws -> Rule {
+        let (name, target) = try document.target(of: reference, at: path, budget)
+        if let rule = references[name] { return rule }
+        let rule = builder.reserve()
+        references[name] = rule
+        open.append((rule, [target], .root(name)))
+        return rule
     }
 }
 
 extension SchemaCompiler {
-    /// What a reference inside the same document leads to.
-    func target(
-        of reference: JSONValue, path: String
-    ) throws(Fault) -> (name: String, schema: JSONValue) {
-        guard let name = reference.string, name.hasPrefix("#") else {
-            throw Fault(path: path, reason: "only references that begin with # are followed")
-        }
-        var target = root
-        for part in name.dropFirst().split(separator: "/") {
-            let key = String(part).replacing("~1", with: "/").replacing("~0", with: "~")
-            let index = Int(key)
-            let element = index.flatMap { index in
-                target.array.flatMap { $0.indices.contains(index) ? $0[index] : nil }
-            }
-            guard let next = target[key] ?? element else {
-                throw Fault(path: path, reason: "\(name) leads nowhere")
-            }
-            target = next
-        }
-        return (name, target)
+    mutating func anyValue(_ path: SchemaPath) throws -> Rule { try at(path) { try $0.anyValue() } }
+
+    mutating func rule(_ alternatives: [[Symbol]], _ path: SchemaPath) throws -> Rule {
+        try at(path) { try $0.rule(alternatives) }
     }
 
-    /// Follows a reference; each target is compiled once.
-    private mutating func resolve(
-        _ reference: JSONValue, path: String, depth: Int
-    ) throws(Fault) -> Grammar.Rule {
-        let (name, target) = try target(of: reference, path: path)
-        if let rule = references[name] { return rule }
-        let rule = builder.reserve()
-        references[name] = rule
-        let inner = try self.rule(for: target, path: name, depth: depth + 1)
-        try build(path) { builder throws(Grammar.Fault) in
-            try builder.define(rule, [[.rule(inner)]])
-        }
-        return rule
+    mutating func literals(_ texts: [String], _ path: SchemaPath) throws -> Rule {
+        try at(path) { try $0.choice(of: texts.map { Array($0.utf8) }) }
     }
 
-    /// Literals, those of them that are of the types that stand beside them.
-    private mutating func literals(
-        _ values: [JSONValue], of schema: JSONValue, path: String
-    ) throws(Fault) -> Grammar.Rule {
-        guard schema["type"] != nil else { return try literals(values, path: path) }
-        let types = try types(of: schema, path: path)
-        let fitting = values.filter { value in types.contains { value.isOfType($0) } }
-        guard !fitting.isEmpty else {
-            throw Fault(path: path, reason: "none of its values is of type \(types)")
-        }
-        return try literals(fitting, path: path)
-    }
-
-    private mutating func literals(
-        _ values: [JSONValue], path: String
-    ) throws(Fault) -> Grammar.Rule {
-        try count(values.count, path: path)
-        return try rule(values.map { GrammarBuilder.literal($0.text) }, path: path)
-    }
-
-    private mutating func anyValue(_ path: String) throws(Fault) -> Grammar.Rule {
-        try build(path) { builder throws(Grammar.Fault) in try builder.anyValue() }
-    }
-
-    private mutating func rule(
-        _ alternatives: [[Symbol]], path: String
-    ) throws(Fault) -> Grammar.Rule {
-        try build(path) { builder throws(Grammar.Fault) in try builder.rule(alternatives) }
-    }
-
-    mutating func build<Value>(
-        _ path: String, _ make: (inout GrammarBuilder) throws(Grammar.Fault) -> Value
-    ) throws(Fault) -> Value {
-        do { return try make(&builder) } catch {
-            throw Fault(path: path, reason: Self.explain(error))
+    /// Builds, and says of what fails where it stands.
+    mutating func at<Value>(
+        _ path: SchemaPath, _ make: (inout GrammarBuilder) throws -> Value
+    ) throws -> Value {
+        do { return try make(&builder) } catch let fault as PatternParser.Fault {
+            throw Fault(path, "pattern: \(fault.reason)")
+        } catch let fault as Grammar.Fault {
+            throw Fault(path, fault.description)
         }
     }
+}
 
-    mutating func count(_ count: Int, path: String) throws(Fault) {
-        alternatives += count
-        guard alternatives <= Self.alternativeLimit else {
-            throw Fault(
-                path: path, reason: "more than \(Self.alternativeLimit) alternatives in all")
+extension Grammar.Fault: CustomStringConvertible {
+    var description: String {
+        switch self {
+        case .tooLarge(let limit):
+            "it has more than \(limit) positions when compiled (Grammar.sizeLimit)"
+        case .tooExpensive(let limit, let unit):
+            "compiling it takes more than \(limit) \(unit), the limit for its length "
+                + "(CompilationBudget)"
+        case .neverEnds: "no finite document satisfies it"
+        case .leftRecursive: "a reference leads to itself without anything between"
         }
-    }
-
-    func bounds(
-        _ schema: JSONValue, _ low: String, _ high: String, path: String
-    ) throws(Fault) -> (Int, Int?) {
-        var limits: [String: Int] = [:]
-        for key in [low, high] where schema[key] != nil {
-            guard let value = schema[key]?.integer, (0 ... Grammar.sizeLimit).contains(value) else {
-                throw Fault(
-                    path: path, reason: "\(key) must be an integer from 0 to \(Grammar.sizeLimit)")
-            }
-            limits[key] = value
-        }
-        let least = limits[low] ?? 0
-        guard limits[high] ?? least >= least else {
-            throw Fault(path: path, reason: "\(low) is greater than \(high)")
-        }
-        return (least, limits[high])
     }
 }

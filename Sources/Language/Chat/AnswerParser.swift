@@ -1,43 +1,62 @@
-import Foundation
-
 /// Splits an answer, as it arrives, into thought, content and tool calls.
 ///
-/// Understands both forms of a call that DeepSeek's models write: `function`, separator, name, then
-/// JSON in a code fence; and name, separator, bare JSON.
+/// A call shows with its name as soon as its arguments begin, and the arguments as they come. What
+/// is not a call in the model's own form stays content: another family's form is never guessed.
 public struct AnswerParser {
     /// A piece of an answer.
     public enum Piece: Hashable, Sendable {
         case reasoning(String)
         case content(String)
-        case call(name: String, arguments: String)
+        /// A call of the function `name`; its arguments follow.
+        case call(name: String)
+        /// More of the arguments of the call that began last: an object of JSON, in pieces.
+        case arguments(String)
+        /// The call that began last is whole.
+        case callEnds
     }
 
-    private enum Place { case reasoning, content, calls }
+    private enum Place { case reasoning, content, betweenCalls, head, arguments, done }
 
     private var place: Place
-    private let findsCalls: Bool
-    private var held = ""
+    private let form: CallForm?
+    private var callsLeft: Int
+    private var held = HeldText()
     private var hasContent = false
+    /// What the model wrote of the section and the call at hand, as long as it is not returned.
+    private var written = ""
+    private var isFenced = false
+    private var hasArguments = false
 
-    static let endThinking = "</think>"
-    package static let beginThinking = "<think>"
-    package static let beginCalls = "<｜tool▁calls▁begin｜>"
-    static let endCalls = "<｜tool▁calls▁end｜>"
-    package static let beginCall = "<｜tool▁call▁begin｜>"
-    static let endCall = "<｜tool▁call▁end｜>"
-    public static let separator = "<｜tool▁sep｜>"
+    private static let beginThinking = ChatToken.beginThinking.rawValue
+    private static let endThinking = ChatToken.endThinking.rawValue
+    private static let beginCalls = ChatToken.beginCalls.rawValue
+    private static let endCalls = ChatToken.endCalls.rawValue
+    private static let beginCall = ChatToken.beginCall.rawValue
+    private static let endCall = ChatToken.endCall.rawValue
 
     /// - Parameters:
     ///   - beginsThinking: Whether the prompt ends inside a thought.
-    ///   - findsCalls: Whether the request has tools; without them calls stay text.
-    public init(beginsThinking: Bool, findsCalls: Bool) {
+    ///   - calls: The form of the model's calls; nil for a request without tools, whose calls stay
+    ///     text.
+    ///   - callLimit: Calls after which the answer is over.
+    public init(beginsThinking: Bool, calls: CallForm?, callLimit: Int = .max) {
         place = beginsThinking ? .reasoning : .content
-        self.findsCalls = findsCalls
+        form = calls
+        callsLeft = callLimit
     }
+
+    /// Whether as many calls as the limit allows are whole: nothing comes after them.
+    public var isDone: Bool { place == .done }
+
+    /// Whether a call has begun and is not whole.
+    public var isInCall: Bool { place == .head || place == .arguments }
+
+    /// What the model wrote of a call that is not whole, once its arguments have begun.
+    public var openCall: String? { place == .arguments ? written + held.text : nil }
 
     /// The pieces that became certain with more text.
     public mutating func append(_ text: String) -> [Piece] {
-        held += text
+        held.append(text)
         var pieces: [Piece] = []
         while let piece = next() { pieces += piece }
         return pieces
@@ -45,13 +64,15 @@ public struct AnswerParser {
 
     /// The rest, when no more text comes.
     ///
-    /// A call that was cut short stays text.
+    /// A call that was cut before its arguments began is content; one that was cut in them is
+    /// `openCall`, and nothing of it comes out that could make it look whole.
     public mutating func finish() -> [Piece] {
-        defer { held = "" }
         switch place {
-        case .reasoning: return held.isEmpty ? [] : [.reasoning(held)]
-        case .content: return content(held)
-        case .calls: return call(held).map { [$0] } ?? (held.isEmpty ? [] : [.content(held)])
+        case .reasoning:
+            let rest = held.takeAll()
+            return rest.isEmpty ? [] : [.reasoning(rest)]
+        case .content, .head, .betweenCalls: return content(written + held.takeAll())
+        case .arguments, .done: return []
         }
     }
 
@@ -59,37 +80,101 @@ public struct AnswerParser {
     private mutating func next() -> [Piece]? {
         guard !held.isEmpty else { return nil }
         switch place {
-        case .reasoning:
-            guard let (before, after) = cut(held, at: Self.endThinking) else {
-                return release([Self.endThinking]).map { [.reasoning($0)] }
-            }
-            place = .content
-            held = String(after)
-            return before.isEmpty ? [] : [.reasoning(String(before))]
-        case .content:
-            if !hasContent, held.hasPrefix(Self.beginThinking) {
-                held.removeFirst(Self.beginThinking.count)
-                place = .reasoning
-                return []
-            }
-            if findsCalls, let (before, after) = cut(held, at: Self.beginCalls) {
-                place = .calls
-                held = String(after)
-                return content(String(before))
-            }
-            var marks = findsCalls ? [Self.beginCalls] : []
-            if !hasContent { marks.append(Self.beginThinking) }
-            return release(marks).map { content($0) }
-        case .calls:
-            if let (body, after) = cut(held, at: Self.endCall) {
-                held = String(after)
-                return [call(String(body)) ?? .content(String(body))]
-            }
-            guard let (_, after) = cut(held, at: Self.endCalls) else { return nil }
-            place = .content
-            held = String(after)
+        case .reasoning: return readReasoning()
+        case .content: return readContent()
+        case .betweenCalls: return readBetweenCalls()
+        case .head: return readHead()
+        case .arguments: return readArguments()
+        case .done:
+            _ = held.takeAll()
+            return nil
+        }
+    }
+
+    private mutating func readReasoning() -> [Piece]? {
+        guard let before = held.take(through: Self.endThinking) else {
+            return held.release(before: [Self.endThinking]).map { [.reasoning($0)] }
+        }
+        place = .content
+        return before.isEmpty ? [] : [.reasoning(before)]
+    }
+
+    private mutating func readContent() -> [Piece]? {
+        if !hasContent, held.takePrefix(Self.beginThinking) {
+            place = .reasoning
             return []
         }
+        if form != nil, let before = held.take(through: Self.beginCalls) {
+            place = .betweenCalls
+            written = Self.beginCalls
+            return content(before)
+        }
+        var marks = form == nil ? [] : [Self.beginCalls]
+        if !hasContent { marks.append(Self.beginThinking) }
+        return held.release(before: marks).map { content($0) }
+    }
+
+    private mutating func readBetweenCalls() -> [Piece]? {
+        held.dropSpace()
+        if held.takePrefix(Self.beginCall) {
+            written += Self.beginCall
+            hasArguments = false
+            place = .head
+            return []
+        }
+        if held.takePrefix(Self.endCalls) {
+            place = .content
+            written = ""
+            return []
+        }
+        guard !held.begins([Self.beginCall, Self.endCalls]) else { return nil }
+        // Words where a call should stand: this is no section of calls.
+        place = .content
+        defer { written = "" }
+        return content(written)
+    }
+
+    /// Reads what stands before the arguments, and decides whether this is a call.
+    private mutating func readHead() -> [Piece]? {
+        let end = held.index(of: Self.endCall)
+        switch form?.head(of: held.bytes.prefix(end ?? held.bytes.count), isWhole: end != nil) {
+        case .unfinished: return nil
+        case .call(let name, let count, let isFenced):
+            written += held.take(count)
+            place = .arguments
+            self.isFenced = isFenced
+            return [.call(name: name)]
+        case .other, nil:
+            guard let body = held.take(through: Self.endCall) else { return nil }
+            place = .betweenCalls
+            defer { written = "" }
+            return content(written + body + Self.endCall)
+        }
+    }
+
+    private mutating func readArguments() -> [Piece]? {
+        guard let rest = held.take(through: Self.endCall) else {
+            // The last character waits, so that arguments without their end are no whole object.
+            guard let text = held.release(before: [Self.endCall], keepsEnd: true) else {
+                return nil
+            }
+            written += text
+            hasArguments = true
+            return [.arguments(text)]
+        }
+        var arguments = Self.trimmed(rest[...])
+        if isFenced, arguments.hasSuffix("```") { arguments = Self.trimmed(arguments.dropLast(3)) }
+        callsLeft -= 1
+        place = callsLeft > 0 ? .betweenCalls : .done
+        written = ""
+        if arguments.isEmpty, !hasArguments { arguments = "{}" }
+        return (arguments.isEmpty ? [] : [.arguments(String(arguments))]) + [.callEnds]
+    }
+
+    private static func trimmed(_ text: Substring) -> Substring {
+        var text = text
+        while text.last?.isWhitespace == true { text.removeLast() }
+        return text
     }
 
     /// Content, without the blank lines that separate it from a thought.
@@ -98,40 +183,5 @@ public struct AnswerParser {
         guard !text.isEmpty else { return [] }
         hasContent = true
         return [.content(String(text))]
-    }
-
-    /// Text that cannot be the beginning of a mark.
-    private mutating func release(_ marks: [String]) -> String? {
-        var count = 0
-        for mark in marks {
-            for length in stride(from: min(mark.count - 1, held.count), to: count, by: -1)
-            where mark.hasPrefix(held.suffix(length)) {
-                count = length
-                break
-            }
-        }
-        let text = String(held.dropLast(count))
-        held = String(held.suffix(count))
-        return text.isEmpty ? nil : text
-    }
-
-    private func cut(_ text: String, at mark: String) -> (Substring, Substring)? {
-        text.firstRange(of: mark).map { (text[..<$0.lowerBound], text[$0.upperBound...]) }
-    }
-
-    private func call(_ body: String) -> Piece? {
-        guard let (_, written) = cut(body + Self.endCall, at: Self.beginCall),
-            let (head, tail) = cut(String(written), at: Self.separator)
-        else { return nil }
-        var rest = String(tail)
-        if rest.hasSuffix(Self.endCall) { rest.removeLast(Self.endCall.count) }
-        guard head == "function", let (name, fenced) = cut(rest, at: "\n```json\n") else {
-            return .call(name: String(head), arguments: rest)
-        }
-        var arguments = String(fenced)
-        if let fence = arguments.range(of: "\n```", options: .backwards) {
-            arguments = String(arguments[..<fence.lowerBound])
-        }
-        return .call(name: String(name), arguments: arguments)
     }
 }

@@ -9,6 +9,12 @@ public struct ChatPrompt: Sendable, Hashable {
         case token(String)
         /// Words, not empty.
         case text(String)
+
+        fileprivate var words: String {
+            switch self {
+            case .token(let text), .text(let text): text
+            }
+        }
     }
 
     /// The stretches; no two texts are neighbours.
@@ -27,13 +33,30 @@ public struct ChatPrompt: Sendable, Hashable {
         }
     }
 
+    mutating func append(_ other: ChatPrompt) {
+        for part in other.parts {
+            switch part {
+            case .token: parts.append(part)
+            case .text(let text): append(text)
+            }
+        }
+    }
+
+    /// Whether the answer goes on inside a thought: the last turn opens one and does not end it.
+    ///
+    /// After the token that begins an answer stands only what the model or the caller puts there.
+    public var endsInThought: Bool {
+        let begin = parts.lastIndex(of: .token(ChatToken.assistant.rawValue)) ?? parts.endIndex
+        let answer = parts[begin...].map(\.words).joined()
+        guard let mark = answer.ranges(of: ChatToken.beginThinking.rawValue).last else {
+            return false
+        }
+        return !answer[mark.upperBound...].contains(ChatToken.endThinking.rawValue)
+    }
+
     /// The prompt as one string, as a template of Hugging Face renders it.
     public var text: String {
-        parts.map { part in
-            switch part {
-            case .token(let text), .text(let text): text
-            }
-        }.joined()
+        parts.map(\.words).joined()
     }
 
     /// The prompt's ids.
@@ -64,7 +87,7 @@ public struct ChatPrompt: Sendable, Hashable {
 }
 
 /// The structural tokens of DeepSeek's models.
-enum ChatToken: String {
+package enum ChatToken: String {
     case beginningOfSequence = "<｜begin▁of▁sentence｜>"
     case endOfSequence = "<｜end▁of▁sentence｜>"
     case user = "<｜User｜>"

@@ -13,20 +13,39 @@ struct AddedTokens: Sendable {
     private let exact: Trie
     private let normalized: Trie
 
-    init(_ tokens: [Token]) {
+    private let normalizer: Normalizer
+
+    init(_ tokens: [Token], normalizer: Normalizer = .none) {
+        self.normalizer = normalizer
         exact = Trie(tokens.filter { !$0.normalized })
-        normalized = Trie(tokens.filter(\.normalized))
+        normalized = Trie(
+            tokens.filter(\.normalized).map { token in
+                var token = token
+                let bytes = normalizer.normalize(Array(token.content.utf8)[...])
+                token.content = String(decoding: bytes, as: UTF8.self)
+                return token
+            })
     }
 
-    /// A stretch of text: one added token, or text to be encoded.
-    struct Part: Equatable {
+    /// A stretch of text: one added token, or normalised text to be encoded.
+    enum Piece: Equatable {
+        case token(Int)
+        case text([UInt8])
+    }
+
+    /// A stretch of text: one added token, or text between them.
+    private struct Part {
         var range: Range<Int>
         var token: Int?
     }
 
-    func parts(of text: [UInt8]) -> [Part] {
-        exact.parts(of: text, 0 ..< text.count).flatMap { part in
-            part.token == nil ? normalized.parts(of: text, part.range) : [part]
+    func pieces(of text: [UInt8]) -> [Piece] {
+        exact.parts(of: text, 0 ..< text.count).flatMap { part -> [Piece] in
+            if let token = part.token { return [.token(token)] }
+            let words = normalizer.normalize(text[part.range])
+            return normalized.parts(of: words, 0 ..< words.count).map { part in
+                part.token.map { .token($0) } ?? .text(Array(words[part.range]))
+            }
         }
     }
 

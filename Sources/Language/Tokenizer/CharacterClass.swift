@@ -1,6 +1,6 @@
 /// What the split patterns ask of a character, one bit each.
 struct CharacterClass: OptionSet, Sendable {
-    let rawValue: UInt8
+    let rawValue: UInt16
 
     static let letter = CharacterClass(rawValue: 1)
     static let mark = CharacterClass(rawValue: 2)
@@ -12,20 +12,25 @@ struct CharacterClass: OptionSet, Sendable {
     static let newline = CharacterClass(rawValue: 64)
     /// The range `[一-龥぀-ゟ゠-ヿ]`: ideographs and kana.
     static let ideograph = CharacterClass(rawValue: 128)
+    /// `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]`: what begins a word of Kimi's.
+    static let beginsWord = CharacterClass(rawValue: 256)
+    /// `[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]`: what a word of Kimi's goes on with.
+    static let continuesWord = CharacterClass(rawValue: 512)
+    /// `\p{Han}`
+    static let han = CharacterClass(rawValue: 1024)
 
     /// The class of each code point.
-    private static let table: [UInt8] = {
-        var table = [UInt8](repeating: 0, count: 0x110000)
+    private static let table: [UInt16] = {
+        var table = [UInt16](repeating: 0, count: 0x110000)
         func mark(_ range: some Sequence<Int>, _ classes: CharacterClass) {
             for point in range { table[point] |= classes.rawValue }
         }
-        var point = 0
-        for run in CharacterTable.categories.description.split(whereSeparator: \.isWhitespace) {
-            let letter = run.firstIndex { $0.isUppercase }!
-            point += Int(run[..<letter], radix: 36) ?? 0
-            let length = Int(run[run.index(after: letter)...], radix: 36) ?? 1
-            mark(point ..< point + length, category(run[letter]))
-            point += length
+        for (points, letter) in runs(CharacterTable.categories) { mark(points, category(letter)) }
+        for (points, _) in runs(CharacterTable.han) {
+            for point in points {
+                table[point] |= han.rawValue
+                table[point] &= ~(beginsWord.rawValue | continuesWord.rawValue)
+            }
         }
         for range in CharacterTable.whiteSpace { mark(range, .space) }
         mark([0x0A, 0x0D], .newline)
@@ -34,10 +39,23 @@ struct CharacterClass: OptionSet, Sendable {
         return table
     }()
 
+    private static func runs(_ text: StaticString) -> [(Range<Int>, Character)] {
+        var point = 0
+        return text.description.split(whereSeparator: \.isWhitespace).map { run in
+            let letter = run.firstIndex { $0.isUppercase }!
+            point += Int(run[..<letter], radix: 36) ?? 0
+            let length = Int(run[run.index(after: letter)...], radix: 36) ?? 1
+            defer { point += length }
+            return (point ..< point + length, run[letter])
+        }
+    }
+
     private static func category(_ letter: Character) -> CharacterClass {
         switch letter {
-        case "L": .letter
-        case "M": .mark
+        case "U": [.letter, .beginsWord]
+        case "D": [.letter, .continuesWord]
+        case "L": [.letter, .beginsWord, .continuesWord]
+        case "M": [.mark, .beginsWord, .continuesWord]
         case "N": .number
         case "P": .punctuation
         default: .symbol
@@ -46,9 +64,9 @@ struct CharacterClass: OptionSet, Sendable {
 
     /// For each byte of UTF-8 text, the class of the character it belongs to: so patterns step
     /// over bytes and never decode.
-    static func classes(ofUTF8 text: [UInt8]) -> [UInt8] {
+    static func classes(ofUTF8 text: [UInt8]) -> [UInt16] {
         let table = table
-        var classes: [UInt8] = []
+        var classes: [UInt16] = []
         classes.reserveCapacity(text.count)
         var index = 0
         while index < text.count {

@@ -19,6 +19,10 @@ struct PreTokenizer: Sendable {
         case deepSeekWords
         /// The pattern GPT-2's byte-level pre-tokenizer uses by itself.
         case gpt2Words
+        /// Llama-3's pattern and GLM's (three digits at a time), Qwen's (one).
+        case llamaWords(digits: Int)
+        /// Kimi's pattern.
+        case kimiWords
         /// `[...]+` or `\s?[...]+`, as in DeepSeek-V2.
         case run(CharacterRanges, afterSpace: Bool)
         /// `[...]`.
@@ -103,6 +107,9 @@ extension PreTokenizer {
         case "[一-龥\u{3040}-ゟ゠-ヿ]+": return .ideographs
         case deepSeekPattern: return .deepSeekWords
         case gpt2Pattern: return .gpt2Words
+        case llamaPattern(#"\p{N}{1,3}"#): return .llamaWords(digits: 3)
+        case llamaPattern(#"\p{N}"#): return .llamaWords(digits: 1)
+        case kimiPattern: return .kimiWords
         case #"\s+$"#: return .trailingSpace
         case let other:
             guard let split = characters(other) else {
@@ -145,6 +152,23 @@ extension PreTokenizer {
         ##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"##
         + #"|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+"#
         + #"|\s+(?!\S)|\s+"#
+
+    private static let contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+    private static let signsAndSpace =
+        #"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
+
+    private static func llamaPattern(_ numbers: String) -> String {
+        contractions + #"|[^\r\n\p{L}\p{N}]?\p{L}+|"# + numbers + signsAndSpace
+    }
+
+    private static let kimiPattern: String = {
+        let upper = #"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]"#
+        let lower = #"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]"#
+        let begin = #"|[^\r\n\p{L}\p{N}]?"#
+        return #"[\p{Han}]+"# + begin + upper + "*" + lower + "+" + contractions + "?" + begin
+            + upper
+            + "+" + lower + "*" + contractions + #"?|\p{N}{1,3}"# + signsAndSpace
+    }()
 
     static let gpt2Pattern =
         #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#

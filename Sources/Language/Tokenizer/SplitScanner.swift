@@ -4,7 +4,7 @@
 /// run of bytes. A match never ends inside a character, because all its bytes share a class.
 struct SplitScanner {
     let split: PreTokenizer.Split
-    let classes: [UInt8]
+    let classes: [UInt16]
 
     private typealias Kind = CharacterClass
 
@@ -35,6 +35,8 @@ struct SplitScanner {
         case .ideographs: nonEmptyRun(.ideograph, start, limit)
         case .deepSeekWords: deepSeekWord(text, start, limit)
         case .gpt2Words: gpt2Word(text, start, limit)
+        case .llamaWords(let digits): llamaWord(text, start, limit, digits: digits)
+        case .kimiWords: kimiWord(text, start, limit)
         case .run(let set, let afterSpace):
             members(of: set, afterSpace: afterSpace, text, start, limit)
         case .single(let set):
@@ -57,7 +59,7 @@ struct SplitScanner {
         return index
     }
 
-    private func nonEmptyRun(_ kinds: CharacterClass, _ start: Int, _ limit: Int) -> Int? {
+    func nonEmptyRun(_ kinds: CharacterClass, _ start: Int, _ limit: Int) -> Int? {
         let end = run(kinds, start, limit)
         return end > start ? end : nil
     }
@@ -68,13 +70,13 @@ struct SplitScanner {
         return next
     }
 
-    private func previousCharacter(_ text: [UInt8], _ index: Int) -> Int {
+    func previousCharacter(_ text: [UInt8], _ index: Int) -> Int {
         var previous = index - 1
         while text[previous] & 0xC0 == 0x80 { previous -= 1 }
         return previous
     }
 
-    private func numbers(_ text: [UInt8], _ start: Int, _ limit: Int, atMost count: Int) -> Int? {
+    func numbers(_ text: [UInt8], _ start: Int, _ limit: Int, atMost count: Int) -> Int? {
         var index = start
         for _ in 0 ..< count {
             guard index < limit, isKind(index, .number) else { break }
@@ -132,7 +134,7 @@ struct SplitScanner {
     ///
     /// A run of white space is matched up to its last newline; else whole at the end of the text;
     /// else all but its last character, which goes to the word after it.
-    private func whiteSpace(
+    func whiteSpace(
         _ text: [UInt8], _ start: Int, _ limit: Int, newlinesFirst: Bool
     ) -> Int? {
         guard let end = nonEmptyRun(.space, start, limit) else { return nil }

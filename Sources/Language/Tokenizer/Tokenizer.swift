@@ -11,6 +11,7 @@ public final class Tokenizer: Sendable {
 
     private let vocabulary: Vocabulary
     private let added: AddedTokens
+    private let normalizer: Normalizer
     private let preTokenizer: PreTokenizer
     private let encoder: BytePairEncoder
     private let specialIDs: Set<Int>
@@ -25,7 +26,8 @@ public final class Tokenizer: Sendable {
     /// The token that ends a text, `eos_token` of `tokenizer_config.json`.
     public let endOfSequenceID: Int?
 
-    /// Reads `tokenizer.json` and, where present, `tokenizer_config.json` of a checkpoint.
+    /// Reads `tokenizer.json` (or else `tiktoken.model`) and, where present,
+    /// `tokenizer_config.json` of a checkpoint.
     ///
     /// - Throws: `LanguageError.file`, which names the file and what in it is wrong or not
     ///   supported.
@@ -33,10 +35,25 @@ public final class Tokenizer: Sendable {
         let file = directory.appending(path: "tokenizer.json")
         let configuration = directory.appending(path: "tokenizer_config.json")
         let hasConfiguration = FileManager.default.fileExists(atPath: configuration.path)
+        let settings = hasConfiguration ? try Self.read(configuration) : nil
+        let ranks = directory.appending(path: "tiktoken.model")
+        guard
+            FileManager.default.fileExists(atPath: file.path)
+                || !FileManager.default.fileExists(atPath: ranks.path)
+        else {
+            let bytes = try Self.read(ranks)
+            let values = try Self.naming(configuration.path) {
+                try JSONValue.parse(settings ?? Array("{}".utf8))
+            }
+            let contents = try Self.naming(ranks.path) {
+                try TokenizerFile(tiktoken: bytes, configuration: values)
+            }
+            try self.init(contents, settings, configurationFile: configuration.path)
+            return
+        }
         try self.init(
-            tokenizerJSON: Self.read(file),
-            configurationJSON: hasConfiguration ? Self.read(configuration) : nil,
-            file: file.path, configurationFile: configuration.path)
+            tokenizerJSON: Self.read(file), configurationJSON: settings, file: file.path,
+            configurationFile: configuration.path)
     }
 
     /// Reads the contents of `tokenizer.json` and `tokenizer_config.json`.
@@ -44,16 +61,23 @@ public final class Tokenizer: Sendable {
     /// - Parameters:
     ///   - file: What errors call the first.
     ///   - configurationFile: What errors call the second.
-    public init(
+    public convenience init(
         tokenizerJSON: [UInt8], configurationJSON: [UInt8]? = nil,
         file: String = "tokenizer.json", configurationFile: String = "tokenizer_config.json"
     ) throws(LanguageError) {
         let contents = try Self.naming(file) { try TokenizerFile(tokenizerJSON) }
+        try self.init(contents, configurationJSON, configurationFile: configurationFile)
+    }
+
+    private init(
+        _ contents: TokenizerFile, _ configurationJSON: [UInt8]?, configurationFile: String
+    ) throws(LanguageError) {
         let configuration = try Self.naming(configurationFile) {
             try TokenizerConfiguration(configurationJSON, contents.vocabulary)
         }
         vocabulary = contents.vocabulary
-        added = AddedTokens(contents.added)
+        added = AddedTokens(contents.added, normalizer: contents.normalizer)
+        normalizer = contents.normalizer
         preTokenizer = contents.preTokenizer
         encoder = contents.encoder
         specialIDs = Set(contents.added.filter(\.special).map(\.id))
@@ -85,12 +109,7 @@ public final class Tokenizer: Sendable {
         do {
             data = try Data(contentsOf: file, options: .mappedIfSafe)
         } catch {
-            // Kimi K2 comes with a vocabulary of another kind.
-            let other = file.deletingLastPathComponent().appending(path: "tiktoken.model").path
-            let hint =
-                FileManager.default.fileExists(atPath: other)
-                ? "; tiktoken.model beside it is not supported" : ""
-            throw LanguageError.file(file.path, fact: "cannot be read\(hint)")
+            throw LanguageError.file(file.path, fact: "cannot be read")
         }
         guard data.count <= maximumFileBytes else {
             throw LanguageError.file(
@@ -152,12 +171,13 @@ public final class Tokenizer: Sendable {
         let bytes = Array(text.utf8)
         var ids = addSpecialTokens ? prefix : []
         var scratch = BytePairEncoder.Scratch()
-        let whole = AddedTokens.Part(range: 0 ..< bytes.count)
-        for part in recogniseAddedTokens ? added.parts(of: bytes) : [whole] {
-            if let token = part.token {
-                ids.append(token)
-            } else {
-                encode(Array(bytes[part.range]), into: &ids, &scratch)
+        let pieces =
+            recogniseAddedTokens
+            ? added.pieces(of: bytes) : [.text(normalizer.normalize(bytes[...]))]
+        for piece in pieces {
+            switch piece {
+            case .token(let id): ids.append(id)
+            case .text(let words): encode(words, into: &ids, &scratch)
             }
         }
         if addSpecialTokens { ids.append(contentsOf: suffix) }
@@ -207,7 +227,7 @@ private struct TokenizerConfiguration {
             }
             guard let id = vocabulary.id(of: Array(name.utf8)) else {
                 throw TokenizerFault(
-                    "\(key) \"\(name.printable())\" is not a token of tokenizer.json")
+                    "\(key) \"\(name.printable())\" is not a token of the vocabulary")
             }
             return id
         }

@@ -2,12 +2,14 @@ import Encoding
 
 /// What a `tokenizer.json` says, read and checked.
 ///
-/// Supported: byte-level BPE with Split pre-tokenizers that have a scanner, no normaliser, added
-/// tokens without stripping, and ByteLevel or TemplateProcessing post-processors. Anything else
-/// is named and refused: a tokenizer that nearly works gives a model text it was not trained on.
+/// Supported: byte-level BPE with Split pre-tokenizers that have a scanner, NFC or no normaliser,
+/// added tokens without stripping, and ByteLevel or TemplateProcessing post-processors. Anything
+/// else is named and refused, because a tokenizer that nearly works gives a model text that it was
+/// not trained on.
 struct TokenizerFile {
     var vocabulary = Vocabulary()
     var added: [AddedTokens.Token] = []
+    var normalizer = Normalizer.none
     var preTokenizer = PreTokenizer(splits: [])
     var encoder: BytePairEncoder
     /// Ids that the post-processor puts before and after a text.
@@ -17,7 +19,7 @@ struct TokenizerFile {
     /// - Throws: `TokenizerFault` or `JSONError`.
     init(_ bytes: [UInt8]) throws {
         let top = try TopLevel(bytes)
-        try Self.checkNormalizer(top.values["normalizer"])
+        normalizer = try Self.normalizer(top.values["normalizer"])
         guard top.model["type"]?.string ?? "BPE" == "BPE" else {
             throw TokenizerFault("model.type is not BPE")
         }
@@ -90,13 +92,17 @@ struct TokenizerFile {
         }
     }
 
-    private static func checkNormalizer(_ value: JSONValue?) throws {
-        guard let value, !value.isNull else { return }
-        let isEmpty = value["type"]?.string == "Sequence" && value["normalizers"]?.array == []
-        guard isEmpty else {
-            let type = value["type"]?.string ?? "without type"
+    private static func normalizer(_ value: JSONValue?) throws -> Normalizer {
+        guard let value, !value.isNull else { return .none }
+        var stages = [value]
+        if value["type"]?.string == "Sequence", let list = value["normalizers"]?.array {
+            stages = list
+        }
+        for stage in stages where stage["type"]?.string != "NFC" {
+            let type = stage["type"]?.string ?? "without type"
             throw TokenizerFault("normalizer \(type.printable()) is not supported")
         }
+        return stages.isEmpty ? .none : .nfc
     }
 
     private static func readVocabulary(
@@ -111,7 +117,7 @@ struct TokenizerFile {
         }
     }
 
-    private static func byteTokens(_ vocabulary: Vocabulary) throws -> [UInt32] {
+    static func byteTokens(_ vocabulary: Vocabulary) throws -> [UInt32] {
         try ByteAlphabet.points.enumerated().map { byte, point in
             let text = String(Unicode.Scalar(point)!)
             guard let id = vocabulary.id(of: Array(text.utf8)) else {

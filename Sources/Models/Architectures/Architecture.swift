@@ -1,5 +1,4 @@
 import Encoding
-public import Language
 import Tensors
 
 /// One family of published models: what its checkpoints say in their own way.
@@ -12,18 +11,31 @@ protocol Architecture: Sendable {
     static var tensorNames: TensorNames { get }
     /// How its blocks attend, and what the tensors of that are called.
     static var attention: AttentionKind { get }
-    /// The rules of a conversation whose checkpoint states none.
-    static var chatStyle: ChatTemplate.Style { get }
     /// How tokens choose experts.
     static func gateRule(_ configuration: ModelConfiguration) -> GateRule
     /// Reads a `config.json` into the shape of a network.
     static func configuration(from decoder: any Decoder) throws -> ModelConfiguration
+    /// The key whose value has the keys of the network; nil where they stand alone.
+    static var textKey: ModelConfiguration.CodingKeys? { get }
+    /// Tensors that its checkpoints hold and that this program does not need.
+    static var leftAside: [LeftAside] { get }
+    /// Whether this program trains it as its makers do.
+    static var trains: Bool { get }
+}
+
+extension Architecture {
+    static var textKey: ModelConfiguration.CodingKeys? { nil }
+    static var leftAside: [LeftAside] { [] }
+    static var trains: Bool { true }
 }
 
 /// The families that this program runs.
 enum Architectures {
     /// All of them, the default first.
-    static let all: [any Architecture.Type] = [DeepSeekV3.self, DeepSeekV2.self]
+    static let all: [any Architecture.Type] = [
+        DeepSeekV3.self, DeepSeekV2.self, DeepSeekV32.self, Glm4MoeLite.self, GlmMoeDsa.self,
+        KimiK25.self, KimiVL.self,
+    ]
 
     /// The family that one of these class names belongs to.
     static func named(_ classNames: [String]) -> (any Architecture.Type)? {
@@ -39,8 +51,11 @@ enum Architectures {
 
     /// What is wrong with class names that belong to no family.
     static func refusal(_ classNames: [String]) -> String {
-        "\("\(classNames)".printable()) has none of \(all.flatMap { $0.classNames })"
+        "\("\(classNames)".printable()) is not run. \(taken)"
     }
+
+    /// The class names that are run, as a sentence.
+    static let taken = "Taken is one of " + all.flatMap { $0.classNames }.joined(separator: ", ")
 }
 
 extension ModelConfiguration {
@@ -55,6 +70,6 @@ extension ModelConfiguration {
     /// How tokens choose experts.
     var gateRule: GateRule { architecture.gateRule(self) }
 
-    /// The rules of a conversation whose checkpoint states none.
-    public var chatStyle: ChatTemplate.Style { architecture.chatStyle }
+    /// Whether this program trains such a network as its makers do.
+    public var trains: Bool { architecture.trains }
 }

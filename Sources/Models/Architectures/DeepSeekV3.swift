@@ -1,10 +1,8 @@
-import Language
 import Tensors
 
 /// DeepSeek-V3, R1 and V3.1.
 enum DeepSeekV3: Architecture {
     static let classNames = ["DeepseekV3ForCausalLM"]
-    static let chatStyle = ChatTemplate.Style.v3
 
     static let tensorNames = TensorNames(
         embedding: "model.embed_tokens.weight", finalNorm: "model.norm.weight",
@@ -41,13 +39,13 @@ enum DeepSeekV3: Architecture {
     }
 
     static func configuration(from decoder: any Decoder) throws -> ModelConfiguration {
-        try ModelConfiguration(from: decoder, scoring: .sigmoid, topKMethod: .biased)
+        try ModelConfiguration(from: decoder, FamilyDefaults())
     }
 }
 
 extension ModelConfiguration {
     /// The keys of a `config.json`, as DeepSeek publishes them.
-    enum CodingKeys: String, CodingKey {
+    enum CodingKeys: String, CodingKey, CaseIterable {
         case architectures
         case modelType = "model_type"
         case hiddenSize = "hidden_size"
@@ -56,6 +54,7 @@ extension ModelConfiguration {
         case layerCount = "num_hidden_layers"
         case denseLayerCount = "first_k_dense_replace"
         case expertLayerStride = "moe_layer_freq"
+        case expertLayers = "mlp_layer_types"
         case headCount = "num_attention_heads"
         case keyValueHeadCount = "num_key_value_heads"
         case queryLatentSize = "q_lora_rank"
@@ -63,7 +62,9 @@ extension ModelConfiguration {
         case ropeHeadSize = "qk_rope_head_dim"
         case nopeHeadSize = "qk_nope_head_dim"
         case valueHeadSize = "v_head_dim"
+        case queryHeadSize = "qk_head_dim"
         case routedExpertCount = "n_routed_experts"
+        case newerRoutedExpertCount = "num_local_experts"
         case sharedExpertCount = "n_shared_experts"
         case activeExpertCount = "num_experts_per_tok"
         case groupCount = "n_group"
@@ -78,7 +79,9 @@ extension ModelConfiguration {
         case ropeTheta = "rope_theta"
         case ropeScaling = "rope_scaling"
         case ropeParameters = "rope_parameters"
+        case rotatesNeighbours = "rope_interleave"
         case mtpLayerCount = "num_nextn_predict_layers"
+        case newerMTPLayerCount = "num_mtp_layers"
         case quantization = "quantization_config"
         case beginToken = "bos_token_id"
         case endTokens = "eos_token_id"
@@ -87,6 +90,7 @@ extension ModelConfiguration {
         case activation = "hidden_act"
         case tiesEmbeddings = "tie_word_embeddings"
         case attentionBias = "attention_bias"
-        case sparseIndexSize = "index_topk"
+        case sparseIndexCount = "index_topk"
+        case text = "text_config"
     }
 }

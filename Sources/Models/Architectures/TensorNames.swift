@@ -44,6 +44,15 @@ struct TensorNames: Sendable {
         }
     }
 
+    /// The same names behind a prefix.
+    func prefixed(_ prefix: String) -> TensorNames {
+        TensorNames(
+            embedding: prefix + embedding, finalNorm: prefix + finalNorm, head: prefix + head,
+            block: prefix + block, inputNorm: inputNorm, feedForwardNorm: feedForwardNorm,
+            gate: gate, gateBias: gateBias, dense: dense, sharedExperts: sharedExperts,
+            routedExpert: routedExpert, network: network, mtp: mtp)
+    }
+
     /// Puts a number in its place.
     static func numbered(_ name: String, _ number: Int) -> String {
         name.replacing("#", with: "\(number)")

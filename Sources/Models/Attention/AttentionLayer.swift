@@ -23,7 +23,7 @@ protocol AttentionLayer {
 /// What the attention layers of a model share.
 final class AttentionContext {
     let configuration: ModelConfiguration
-    let rotary: RotaryTables
+    var rotary: RotaryTables
     let compute: Compute
     let pool: ThreadPool
     /// Activations of one call, none of which is needed after it.

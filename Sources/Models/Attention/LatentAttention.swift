@@ -83,6 +83,7 @@ struct LatentAttention: AttentionLayer {
                 source, weight: query.norm, epsilon: Self.latentEpsilon, into: source, pool: pool)
         }
         let entry = Self.entry(of: shape, format: store.format)
+        context.rotary.cover(rows.positions)
         cache(latents, as: entry, rows, store)
         var first = 0
         while first < input.rows {
@@ -105,7 +106,8 @@ struct LatentAttention: AttentionLayer {
             columns: 0 ..< shape.latentSize, into: latents, pool: context.pool)
         rope(
             latents, slices: RotarySlices(first: shape.latentSize), positions: rows.positions,
-            cosines: context.rotary.cosines, sines: context.rotary.sines, pool: context.pool)
+            cosines: context.rotary.cosines, sines: context.rotary.sines, of: shape.rotaryPairs,
+            pool: context.pool)
         for (row, place) in rows.places.enumerated() {
             entry.write(latents.row(row), to: store, block: place.block, slot: place.slot)
         }
@@ -127,7 +129,7 @@ struct LatentAttention: AttentionLayer {
         rope(
             queries, slices: RotarySlices(first: nope, stride: size, count: heads.count),
             positions: Array(rows.positions[tile]), cosines: context.rotary.cosines,
-            sines: context.rotary.sines, pool: pool)
+            sines: context.rotary.sines, of: shape.rotaryPairs, pool: pool)
         linear(
             heads.map { head in
                 LinearPart(

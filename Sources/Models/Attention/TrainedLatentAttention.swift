@@ -53,7 +53,7 @@ final class TrainedLatentAttention: TrainedAttention {
         rope(
             x, slices: slices, positions: context.positions(rows: x.rows),
             cosines: context.rotary.cosines, sines: context.rotary.sines, inverse: inverse,
-            pool: context.pool)
+            of: context.configuration.rotaryPairs, pool: context.pool)
     }
 
     private var querySlices: RotarySlices {

@@ -38,6 +38,11 @@ public final class BlockCache {
         }
     }
 
+    /// Bytes that one token takes in all layers of a model.
+    package static func bytesPerToken(of model: ModelConfiguration, format: EntryFormat) -> Int {
+        (model.layerCount + model.mtpLayerCount) * model.entryBytes(format: format)
+    }
+
     /// Bytes that one token takes in all layers.
     public var bytesPerToken: Int { stores.reduce(0) { $0 + $1.entryBytes } }
 

@@ -4,7 +4,7 @@ import Foundation
 /// What the text of a `config.json` says, for messages: Foundation's decoder knows neither the key
 /// of a number that does not fit nor the value that has the wrong type.
 struct ConfigurationText {
-    private let root: JSONValue
+    let root: JSONValue
 
     /// Reads the whole text.
     ///
@@ -69,9 +69,12 @@ struct ConfigurationText {
         [
             ModelConfiguration.CodingKeys.hiddenSize, .intermediateSize, .expertIntermediateSize,
             .layerCount, .denseLayerCount, .expertLayerStride, .headCount, .keyValueHeadCount,
-            .queryLatentSize, .latentSize, .ropeHeadSize, .nopeHeadSize, .valueHeadSize,
-            .routedExpertCount, .sharedExpertCount, .activeExpertCount, .groupCount,
-            .keptGroupCount, .vocabularySize, .positionLimit, .mtpLayerCount, .beginToken,
+            .queryLatentSize, .queryHeadSize, .latentSize, .ropeHeadSize, .nopeHeadSize,
+            .valueHeadSize,
+            .routedExpertCount, .newerRoutedExpertCount, .sharedExpertCount, .activeExpertCount,
+            .groupCount,
+            .keptGroupCount, .vocabularySize, .positionLimit, .mtpLayerCount, .newerMTPLayerCount,
+            .sparseIndexCount, .beginToken,
             .endTokens,
         ].map(\.rawValue)
             + [

@@ -12,6 +12,7 @@ extension ModelConfiguration {
         try text.checkNumbers(file: file)
         let configuration: ModelConfiguration
         do {
+            try ConfigurationKeys.check(text.root)
             configuration = try JSONDecoder().decode(ModelConfiguration.self, from: json)
         } catch let error as DecodingError {
             throw fault(error, in: text, file: file)
@@ -72,6 +73,25 @@ extension ModelConfiguration {
         }
         self = try family.configuration(from: decoder)
     }
+
+    /// Reads the keys of a network that stand in `text_config`, beside those of a vision tower.
+    init(textIn decoder: any Decoder, _ defaults: FamilyDefaults) throws {
+        let box = try decoder.container(keyedBy: CodingKeys.self)
+        try self.init(from: box.superDecoder(forKey: .text), defaults)
+        architectures = try box.decode([String].self, forKey: .architectures)
+        if let outer = try box.decodeIfPresent(Quantization.self, forKey: .quantization) {
+            quantization = outer
+        }
+        for token in try Self.endTokens(in: box) where !endTokens.contains(token) {
+            endTokens.append(token)
+        }
+    }
+
+    /// What `eos_token_id` says: none, one or several.
+    static func endTokens(in box: KeyedDecodingContainer<CodingKeys>) throws -> [Int] {
+        if let one = try? box.decode(Int.self, forKey: .endTokens) { return [one] }
+        return try box.decodeIfPresent([Int].self, forKey: .endTokens) ?? []
+    }
 }
 
 extension YaRN {
@@ -86,6 +106,8 @@ extension YaRN {
         mscaleAllDimensions =
             try box.decodeIfPresent(Double.self, forKey: .mscaleAllDimensions)
             ?? mscaleAllDimensions
+        attentionFactor = try box.decodeIfPresent(Double.self, forKey: .attentionFactor)
+        truncates = try box.decodeIfPresent(Bool.self, forKey: .truncates) ?? truncates
     }
 
     /// Writes the classic keys.
@@ -98,17 +120,7 @@ extension YaRN {
         try box.encode(betaSlow, forKey: .betaSlow)
         try box.encode(mscale, forKey: .mscale)
         try box.encode(mscaleAllDimensions, forKey: .mscaleAllDimensions)
-    }
-}
-
-extension Quantization {
-    /// Reads the published keys; what is absent is as DeepSeek-V3 is released.
-    public init(from decoder: any Decoder) throws {
-        let box = try decoder.container(keyedBy: CodingKeys.self)
-        method = try box.decode(String.self, forKey: .method)
-        format = try box.decodeIfPresent(String.self, forKey: .format) ?? format
-        blockSize = try box.decodeIfPresent([Int].self, forKey: .blockSize) ?? blockSize
-        activationScheme =
-            try box.decodeIfPresent(String.self, forKey: .activationScheme) ?? activationScheme
+        try box.encodeIfPresent(attentionFactor, forKey: .attentionFactor)
+        if !truncates { try box.encode(false, forKey: .truncates) }
     }
 }

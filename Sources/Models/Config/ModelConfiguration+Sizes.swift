@@ -1,3 +1,5 @@
+import Tensors
+
 extension ModelConfiguration {
     /// Width of a head's query or key: unrotated part, then rotated part.
     package var queryHeadSize: Int { nopeHeadSize + ropeHeadSize }
@@ -10,8 +12,25 @@ extension ModelConfiguration {
 
     /// Whether a block has routed experts; MTP blocks, which come after the main ones, do.
     public func hasExperts(layer: Int) -> Bool {
-        layer >= layerCount || layer >= denseLayerCount && layer.isMultiple(of: expertLayerStride)
+        guard layer < layerCount else { return true }
+        return expertLayers?[layer] ?? isExpertLayerByCounts(layer)
     }
+
+    /// What `first_k_dense_replace` and `moe_layer_freq` say of a main block.
+    func isExpertLayerByCounts(_ layer: Int) -> Bool {
+        layer >= denseLayerCount && layer.isMultiple(of: expertLayerStride)
+    }
+
+    /// Positions that a text may have: of sparse attention, no more than it chooses.
+    public var contextLimit: Int { min(positionLimit, sparseIndexCount ?? positionLimit) }
+
+    /// The key that says so.
+    public var contextLimitKey: String {
+        (contextLimit < positionLimit ? CodingKeys.sparseIndexCount : .positionLimit).rawValue
+    }
+
+    /// Which values of a query or key turn together.
+    var rotaryPairs: RotaryPairs { rotatesNeighbours ? .neighbours : .halves }
 
     /// Main blocks that have routed experts.
     public var expertLayerCount: Int { (0 ..< layerCount).count { hasExperts(layer: $0) } }

@@ -92,6 +92,7 @@ extension ModelConfiguration {
         try check(vocabularySize, 1 ... Limit.vocabulary, .vocabularySize, file)
         try check(positionLimit, 1 ... Limit.positions, .positionLimit, file)
         try check(mtpLayerCount, 0 ... Limit.mtpLayers, .mtpLayerCount, file)
+        try check(sparseIndexCount ?? 1, 1 ... Limit.positions, .sparseIndexCount, file)
         guard ropeHeadSize.isMultiple(of: 2) else {
             throw ModelError.configuration(
                 file: file, key: "qk_rope_head_dim",
@@ -155,16 +156,7 @@ extension ModelConfiguration {
             try check(yarn.betaSlow, 1e-3 ... 1e6, "rope_scaling.beta_slow")
             try check(yarn.mscale, 0 ... 1e3, "rope_scaling.mscale")
             try check(yarn.mscaleAllDimensions, 0 ... 1e3, "rope_scaling.mscale_all_dim")
-        }
-        if let quantization {
-            guard quantization.method == "fp8", quantization.format == "e4m3",
-                quantization.blockSize == Quantization.block
-            else {
-                throw ModelError.configuration(
-                    file: file, key: "quantization_config",
-                    fact: "\(quantization.method.printable()) \(quantization.format.printable()) "
-                        + "\(quantization.blockSize) is not fp8 e4m3 \(Quantization.block)")
-            }
+            try check(yarn.attentionFactor ?? 1, 1e-3 ... 1e3, "rope_scaling.attention_factor")
         }
     }
 }

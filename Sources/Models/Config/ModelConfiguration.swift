@@ -39,6 +39,8 @@ public struct ModelConfiguration: Codable, Sendable, Equatable {
     package var denseLayerCount = 0
     /// Every n-th block after those has experts (default 1).
     package var expertLayerStride = 1
+    /// Which blocks have experts, one by one; nil where the two counts above say it.
+    var expertLayers: [Bool]?
     /// Attention heads.
     public var headCount: Int
     /// Width of the compressed query, nil where queries are not compressed.
@@ -77,6 +79,12 @@ public struct ModelConfiguration: Codable, Sendable, Equatable {
     package var normEpsilon: Float = 1e-6
     /// Base of the rotary frequencies (default 10000).
     package var ropeTheta: Double = 10000
+    /// Whether neighbouring values turn together, and not those of two halves (default true).
+    var rotatesNeighbours = true
+    /// Tokens among which sparse attention chooses all, nil for dense attention.
+    ///
+    /// The indexer that would choose is not run, so this is the most that a text may have.
+    var sparseIndexCount: Int?
     /// Extension of the rotary frequencies, nil without one.
     package var yarn: YaRN?
     /// Multi-token-prediction blocks after the main ones (default 0).
@@ -105,8 +113,13 @@ public struct YaRN: Codable, Sendable, Equatable {
     package var mscale: Double = 1
     /// Scale of the attention logits, 0 for none (default 0).
     package var mscaleAllDimensions: Double = 0
+    /// The rotation's magnitude itself, nil where the scales above give it.
+    var attentionFactor: Double?
+    /// Whether the ramp between the two kinds of frequency begins and ends at whole dimensions
+    /// (default true).
+    var truncates = true
 
-    enum CodingKeys: String, CodingKey {
+    enum CodingKeys: String, CodingKey, CaseIterable {
         case kind = "type"
         case newerKind = "rope_type"
         case ropeTheta = "rope_theta"
@@ -116,35 +129,23 @@ public struct YaRN: Codable, Sendable, Equatable {
         case betaSlow = "beta_slow"
         case mscale
         case mscaleAllDimensions = "mscale_all_dim"
+        case attentionFactor = "attention_factor"
+        case truncates = "truncate"
+
+        /// Those that describe the stretch itself.
+        static let ofStretch: [CodingKeys] = [
+            .factor, .originalPositionLimit, .betaFast, .betaSlow, .mscale, .mscaleAllDimensions,
+            .attentionFactor, .truncates,
+        ]
+    }
+
+    /// Factor on cosines and sines.
+    var rotationMagnitude: Double {
+        attentionFactor ?? magnitude(mscale) / magnitude(mscaleAllDimensions)
     }
 
     /// `0.1 m ln(factor) + 1`: the magnitude that YaRN's section 3.4 prescribes.
     func magnitude(_ mscale: Double) -> Double {
         factor <= 1 ? 1 : 0.1 * mscale * Foundation.log(factor) + 1
-    }
-}
-
-/// How FP8 weights are stored: e4m3 with one `weight_scale_inv` per block.
-public struct Quantization: Codable, Sendable, Equatable {
-    /// Rows and columns that share a scale; 128 by 128 in every release.
-    public static let block = [128, 128]
-
-    /// The published name of the method.
-    public var method = "fp8"
-    /// The published name of the number format (default `e4m3`).
-    public var format = "e4m3"
-    /// Rows and columns that share a scale.
-    package var blockSize = Quantization.block
-    /// When activations are quantised (default `dynamic`).
-    package var activationScheme = "dynamic"
-
-    /// Block-scaled e4m3 as DeepSeek-V3 is released.
-    public init() {}
-
-    enum CodingKeys: String, CodingKey {
-        case method = "quant_method"
-        case format = "fmt"
-        case blockSize = "weight_block_size"
-        case activationScheme = "activation_scheme"
     }
 }

@@ -5,7 +5,7 @@ public import Tensors
 
 /// Rewrites a checkpoint in another number format, keeping its shards' names.
 public enum FormatConversion: String, Sendable, CaseIterable {
-    /// e4m3 with block scales becomes bfloat16: `bf16(e4m3 * weight_scale_inv)`, in Float32.
+    /// e4m3 with block scales becomes bfloat16: `bf16(e4m3 * scale)`, in Float32.
     case float8ToBFloat16 = "fp8-to-bf16"
     /// The projections DeepSeek stores as e4m3 (not embedding, head, norms, gate, `eh_proj`)
     /// become that: scale max|block| / 448, round to nearest even.
@@ -21,6 +21,7 @@ public enum FormatConversion: String, Sendable, CaseIterable {
         progress: ((LoadProgress) -> Void)? = nil
     ) throws {
         let configuration = try editedConfiguration(source + "/config.json")
+        try ModelConfiguration.checkQuantization(directory: source)
         let checkpoint = try Checkpoint(directory: source)
         let shards = try outputShards(checkpoint)
         let writer = try CheckpointWriter(directory: target)
@@ -44,6 +45,15 @@ public enum FormatConversion: String, Sendable, CaseIterable {
 
     private func isScale(_ name: String) -> Bool { name.hasSuffix(OutputTensor.scaleSuffix) }
 
+    /// Whether a tensor holds the scales of a matrix that is e4m3.
+    private func belongsToFloat8(_ name: String, _ checkpoint: Checkpoint) -> Bool {
+        BlockScales.suffixes.contains { suffix in
+            name.hasSuffix(suffix)
+                && checkpoint.tensors[String(name.dropLast(suffix.count))]?.entry.type
+                    == .float8e4m3
+        }
+    }
+
     private func outputShards(_ checkpoint: Checkpoint) throws -> [OutputShard] {
         var tensors = [[OutputTensor]](repeating: [], count: checkpoint.shards.count)
         var changed = 0
@@ -52,16 +62,14 @@ public enum FormatConversion: String, Sendable, CaseIterable {
             var type = entry.type
             switch self {
             case .float8ToBFloat16:
-                if isScale(name) {
-                    let weight = String(name.dropLast(OutputTensor.scaleSuffix.count))
-                    if checkpoint.tensors[weight]?.entry.type == .float8e4m3 { continue }
-                } else if type == .float8e4m3 {
-                    try checkScales(of: name, located, checkpoint)
+                if belongsToFloat8(name, checkpoint) { continue }
+                if type == .float8e4m3 {
+                    try BlockScales.locate(located, in: checkpoint)
                     type = .bfloat16
                     changed += 1
                 }
             case .bfloat16ToFloat8:
-                let isFloat = type == .bfloat16 || type == .float32
+                let isFloat = WeightTypes.vector(type) != nil
                 if isFloat && Architectures.isProjection(name) && entry.shape.count == 2 {
                     changed += 1
                     tensors[located.shardIndex] += OutputTensor.float8(
@@ -73,29 +81,12 @@ public enum FormatConversion: String, Sendable, CaseIterable {
                 OutputTensor(name: name, type: type, shape: entry.shape))
         }
         guard changed > 0 else {
-            let wanted = self == .float8ToBFloat16 ? "F8_E4M3 tensor" : "BF16 or F32 projection"
+            let wanted =
+                self == .float8ToBFloat16 ? "F8_E4M3 tensor" : "BF16, F16 or F32 projection"
             throw CheckpointError.file(checkpoint.directory, fact: "holds no \(wanted)")
         }
         return zip(checkpoint.shards, tensors).map { file, tensors in
             OutputShard(file: (file.path as NSString).lastPathComponent, tensors: tensors)
-        }
-    }
-
-    private func checkScales(
-        of name: String, _ weight: Checkpoint.Located, _ checkpoint: Checkpoint
-    ) throws {
-        guard weight.entry.shape.count == 2 else {
-            throw CheckpointError.tensor(
-                file: checkpoint.file(of: weight), name: name.printable(),
-                fact: "F8_E4M3 of shape \(weight.entry.shape); only matrices have block scales")
-        }
-        let scales = try checkpoint.locate(name + OutputTensor.scaleSuffix)
-        let wanted = OutputTensor.scaleShape(weight.entry.shape)
-        guard scales.entry.type == .float32, scales.entry.shape == wanted else {
-            throw CheckpointError.tensor(
-                file: checkpoint.file(of: scales),
-                name: (name + OutputTensor.scaleSuffix).printable(),
-                fact: "\(scales.entry.type.rawValue) \(scales.entry.shape) is not F32 \(wanted)")
         }
     }
 
@@ -126,7 +117,8 @@ public enum FormatConversion: String, Sendable, CaseIterable {
                     bytes: Quantisation.bfloat16Bytes(values.span))
             ]
         case .bfloat16ToFloat8:
-            let format: NumberFormat = located.entry.type == .float32 ? .float32 : .bfloat16
+            // `outputShards` chose the tensor by this.
+            let format = WeightTypes.vector(located.entry.type) ?? .bfloat16
             file.withBytes(range) { bytes in
                 var span = values.mutableSpan
                 Quantisation.widen(bytes, as: format, into: &span)
@@ -138,22 +130,11 @@ public enum FormatConversion: String, Sendable, CaseIterable {
     private func scales(
         of tensor: OutputTensor, _ rows: Range<Int>, _ checkpoint: Checkpoint
     ) throws -> [Float] {
-        let located = try checkpoint.locate(tensor.name + OutputTensor.scaleSuffix)
-        let width = located.entry.shape[1]
-        let values = Tensor(rows: 1, columns: located.entry.shape[0] * width)
-        checkpoint.withBytes(of: located) { bytes in
-            var span = values.mutableSpan
-            Quantisation.widen(bytes, as: .float32, into: &span)
-        }
-        let first = rows.lowerBound / 128 * width
-        let scales = Array(values.values[first ..< (rows.upperBound + 127) / 128 * width])
-        if let wrong = scales.firstIndex(where: { !$0.isFinite }) {
-            throw CheckpointError.tensor(
-                file: checkpoint.file(of: located),
-                name: (tensor.name + OutputTensor.scaleSuffix).printable(),
-                fact: "scale \(first + wrong) is \(scales[wrong])")
-        }
-        return scales
+        let scales = try BlockScales(of: checkpoint.locate(tensor.name), in: checkpoint)
+        let blocks = rows.lowerBound / 128 ..< (rows.upperBound + 127) / 128
+        return Array(
+            scales.values[blocks.lowerBound * scales.columns ..< blocks.upperBound * scales.columns]
+        )
     }
 
     // MARK: - Beside the tensors
@@ -168,28 +149,36 @@ public enum FormatConversion: String, Sendable, CaseIterable {
     }
 
     static func configuration(_ json: [UInt8], isFloat8: Bool, file: String) throws -> String {
-        var members: [(key: String, value: JSONValue)]
+        let root: JSONValue
         do {
             var reader = JSONReader(json)
-            guard case .object(let read) = try reader.value() else {
-                throw reader.malformed("an object")
-            }
+            root = try reader.value()
+            guard root.object != nil else { throw reader.malformed("an object") }
             try reader.end()
-            members = read
         } catch { throw CheckpointError.file(file, fact: "\(error)") }
-        members.removeAll { $0.key == "quantization_config" }
-        if isFloat8 {
-            let block = Quantization.block.map { JSONValue.number("\($0)") }
-            members.append(
-                (
-                    "quantization_config",
-                    .object([
-                        ("activation_scheme", .string("dynamic")), ("fmt", .string("e4m3")),
-                        ("quant_method", .string("fp8")), ("weight_block_size", .array(block)),
-                    ])
-                ))
+        // Where the keys of the network stand apart, its quantisation stands with them.
+        let textKey = ModelConfiguration.CodingKeys.text.rawValue
+        let isNested = root[textKey]?.object != nil
+        for (prefix, part) in [("", root), (textKey + ".", root[textKey] ?? .null)] {
+            do { try QuantizationKeys.check(besides: part, prefix: prefix) } catch let error
+                as ModelConfiguration.Refusal
+            {
+                throw ModelError.configuration(file: file, key: error.key, fact: error.fact)
+            }
+        }
+        var members = edited(root, isFloat8: isFloat8 && !isNested)
+        for index in members.indices where isNested && members[index].key == textKey {
+            members[index].value = .object(edited(members[index].value, isFloat8: isFloat8))
         }
         return JSONValue.object(members).encoded(indent: 2) + "\n"
+    }
+
+    /// The members of an object with the description of FP8, or without any.
+    private static func edited(
+        _ object: JSONValue, isFloat8: Bool
+    ) -> [(key: String, value: JSONValue)] {
+        let members = (object.object ?? []).filter { !QuantizationKeys.keys.contains($0.key) }
+        return members + (isFloat8 ? [("quantization_config", Quantization.published)] : [])
     }
 
     /// The tokenizer and whatever else lies beside the shards.

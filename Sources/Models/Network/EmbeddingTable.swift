@@ -11,19 +11,17 @@ struct EmbeddingTable {
         self.checkpoint = checkpoint
         let tensor = NetworkTensors(configuration).embedding
         place = try checkpoint.locate(tensor.name)
+        guard let format = WeightTypes.vector(place.entry.type) else {
+            throw CheckpointError.tensor(
+                file: checkpoint.file(of: place), name: place.entry.name,
+                fact: "dtype \(place.entry.type.rawValue) is none of F32, F16, BF16")
+        }
         guard place.entry.shape == tensor.shape else {
             throw CheckpointError.tensor(
                 file: checkpoint.file(of: place), name: place.entry.name,
                 fact: "shape \(place.entry.shape); config.json makes it \(tensor.shape)")
         }
-        switch place.entry.type {
-        case .float32: format = .float32
-        case .bfloat16: format = .bfloat16
-        default:
-            throw CheckpointError.tensor(
-                file: checkpoint.file(of: place), name: place.entry.name,
-                fact: "dtype \(place.entry.type.rawValue) is neither F32 nor BF16")
-        }
+        self.format = format
     }
 
     /// Widens the rows of some tokens, whose range was checked.

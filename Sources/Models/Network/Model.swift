@@ -61,26 +61,19 @@ public final class Model {
         let tensors = NetworkTensors(configuration)
         compute = try options.compute ?? checkpoint.defaultCompute(of: configuration)
         contextLimit = min(
-            options.contextLimit ?? configuration.positionLimit, configuration.positionLimit)
+            options.contextLimit ?? configuration.contextLimit, configuration.contextLimit)
         let attention = AttentionContext(
             configuration, positions: contextLimit, compute: compute, pool: pool)
         self.attention = attention
-        let pendingLayers = try (0 ..< configuration.layerCount).map {
-            try PendingLayer(
-                attention, layer: $0, experts: Self.experts(configuration, shared, layer: $0),
-                from: loader)
-        }
         let mtpCount = options.loadsMTP ? configuration.mtpLayerCount : 0
         draftsAlone = mtpCount > 0 && (shared == nil || options.copiesDraftExperts)
         let drafting = draftsAlone ? nil : shared
-        let mtpLayers = configuration.layerCount ..< configuration.layerCount + mtpCount
-        let pendingMTP = try mtpLayers.map {
-            try PendingMTP(
-                attention, layer: $0, experts: Self.experts(configuration, drafting, layer: $0),
-                from: loader)
+        let pending = try PendingModel(attention, checkpoint, mtpCount: mtpCount, from: loader) {
+            let isMTP = $0 >= configuration.layerCount
+            return try Self.experts(configuration, isMTP ? drafting : shared, layer: $0)
         }
-        embedding = try EmbeddingTable(checkpoint, configuration)
-        finalNorm = try loader.vector(tensors.finalNorm)
+        embedding = pending.embedding
+        finalNorm = pending.finalNorm
         nodeHead = try Self.nodeHead(configuration, options, shared?.group)
         let pendingHead = try loader.parts(
             tensors.head, nodeHead?.slices.map { (rows: $0, transposed: false) } ?? [(nil, false)])
@@ -91,8 +84,8 @@ public final class Model {
         self.configuration = configuration
         self.pool = pool
         self.shared = shared
-        layers = pendingLayers.map(\.weights)
-        mtp = pendingMTP.map(\.weights)
+        layers = pending.layers.map(\.weights)
+        mtp = pending.mtp.map(\.weights)
         head = pendingHead.map(\.weight)
         gateRule = configuration.gateRule
         workspaces = [Workspace(configuration), Workspace(configuration)]
@@ -125,7 +118,7 @@ public final class Model {
     }
 
     /// The logical experts of a layer to load, in the order of this rank's copies.
-    private static func experts(
+    static func experts(
         _ configuration: ModelConfiguration, _ shared: SharedExperts?, layer: Int
     ) throws -> [ExpertID] {
         guard let shared else {

@@ -43,7 +43,8 @@ public final class TrainingContext {
         self.pool = pool
         self.precision = precision
         self.balanceWeight = balanceWeight
-        rotary = RotaryTables(configuration, positions: sequenceLength)
+        rotary = RotaryTables(
+            configuration, positions: sequenceLength, filled: sequenceLength)
     }
 
     /// Changes the length, as between training and validation; not while a micro-batch is under
@@ -51,7 +52,7 @@ public final class TrainingContext {
     public func use(sequenceLength length: Int) {
         guard length != sequenceLength else { return }
         sequenceLength = length
-        rotary = RotaryTables(configuration, positions: length)
+        rotary = RotaryTables(configuration, positions: length, filled: length)
     }
 
     func positions(rows: Int) -> [Int32] { (0 ..< rows).map { Int32($0 % sequenceLength) } }

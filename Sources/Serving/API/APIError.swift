@@ -11,6 +11,8 @@ struct APIError: Error, Equatable {
     var retryAfterSeconds: Int?
     /// The methods that a path takes, for an answer to another one.
     var allow: [String] = []
+    /// The encodings that a body may have, for an answer to another one.
+    var acceptEncoding: [String] = []
 
     static func invalid(_ message: String, parameter: String? = nil, code: String? = nil) -> Self {
         APIError(
@@ -24,7 +26,7 @@ struct APIError: Error, Equatable {
 
     init(
         status: Int, message: String, type: String, parameter: String? = nil, code: String? = nil,
-        retryAfterSeconds: Int? = nil, allow: [String] = []
+        retryAfterSeconds: Int? = nil, allow: [String] = [], acceptEncoding: [String] = []
     ) {
         self.status = status
         self.message = message
@@ -33,15 +35,19 @@ struct APIError: Error, Equatable {
         self.code = code
         self.retryAfterSeconds = retryAfterSeconds
         self.allow = allow
+        self.acceptEncoding = acceptEncoding
     }
+
+    /// A client that left before its answer: counted by itself, and read by nobody.
+    static let clientLeft = APIError(
+        status: 499, message: "the client went away", type: "cancelled")
 
     /// The answer for whatever a router or an engine threw.
     init(_ error: any Error) {
         switch error {
         case let error as APIError: self = error
         case let error as ServingError: self.init(error)
-        case is CancellationError:
-            self.init(status: 499, message: "the client went away", type: "cancelled")
+        case is CancellationError: self = .clientLeft
         default:
             self.init(status: 500, message: "\(error)", type: "server_error")
         }
@@ -59,7 +65,7 @@ struct APIError: Error, Equatable {
             self.init(
                 status: 503, message: error.message, type: "server_error", code: "draining",
                 retryAfterSeconds: 5)
-        case .unavailable(let message):
+        case .unavailable(let message), .rankLost(let message):
             self.init(
                 status: 503, message: message, type: "server_error", code: "unavailable",
                 retryAfterSeconds: 5)

@@ -17,6 +17,11 @@ struct AnswerWriter: Sendable {
         var calls: [AnsweredCall] = []
         var scores: [ScoredToken]?
         var finish: FinishReason = .stop
+        /// Whether the text ended inside a call.
+        var isCut = false
+
+        /// Why the choice ended, as the API names it.
+        var finishReason: String { AnswerWriter.reason(finish, isCut ? [] : calls) }
     }
 
     /// A call in an answer.
@@ -50,7 +55,7 @@ struct AnswerWriter: Sendable {
                 return .object([
                     ("index", .number(choice.index)), ("message", .object(message)),
                     ("logprobs", choice.scores.map { chatScores($0) } ?? .null),
-                    ("finish_reason", .string(Self.reason(choice.finish, choice.calls))),
+                    ("finish_reason", .string(choice.finishReason)),
                 ])
             }, usage: usage)
     }
@@ -116,16 +121,26 @@ struct AnswerWriter: Sendable {
         return finish == .length ? "length" : "stop"
     }
 
-    /// What a request cost, all its texts together; the prompt counts once per prompt.
+    /// What a request cost, all its texts together; a prompt counts once, however many texts
+    /// continue it.
+    ///
+    /// Of a prompt's tokens those count as cached that none of its texts had to compute.
+    ///
+    /// - Parameters:
+    ///   - usages: Of every text, those of one prompt together.
+    ///   - prompts: Tokens of each prompt.
     static func usage(_ usages: [GenerationUsage], prompts: [Int]) -> JSONValue {
         let prompt = prompts.reduce(0, +)
         let generated = usages.reduce(0) { $0 + $1.generatedTokens }
+        let choices = prompts.isEmpty ? 0 : usages.count / prompts.count
+        let cached = prompts.enumerated().map { index, tokens in
+            let texts = usages[index * choices ..< (index + 1) * choices]
+            return min(tokens, texts.map(\.cachedTokens).min() ?? 0)
+        }
         return [
             "prompt_tokens": .number(prompt), "completion_tokens": .number(generated),
             "total_tokens": .number(prompt + generated),
-            "prompt_tokens_details": [
-                "cached_tokens": .number(usages.reduce(0) { $0 + $1.cachedTokens })
-            ],
+            "prompt_tokens_details": ["cached_tokens": .number(cached.reduce(0, +))],
             "completion_tokens_details": [
                 "accepted_prediction_tokens": .number(usages.reduce(0) { $0 + $1.acceptedTokens }),
                 "rejected_prediction_tokens": .number(
@@ -161,13 +176,12 @@ extension AnswerWriter {
     }
 
     /// The log-probabilities of completion tokens, in the older form.
-    func completionScores(_ scores: [ScoredToken], firstOffset: Int = 0) -> JSONValue {
-        var offset = firstOffset
-        var offsets: [JSONValue] = []
-        for score in scores {
-            offsets.append(.number(offset))
-            offset += spelling(score.token).unicodeScalars.count
-        }
+    ///
+    /// - Parameter offsets: Of the choice's text, which goes on from call to call.
+    func completionScores(
+        _ scores: [ScoredToken], _ offsets: inout TextOffsets
+    ) -> JSONValue {
+        let places = scores.map { JSONValue.number(offsets.append($0.token)) }
         return [
             "tokens": .array(scores.map { .string(spelling($0.token)) }),
             "token_logprobs": .array(scores.map { Self.number($0.logprob) }),
@@ -185,7 +199,7 @@ extension AnswerWriter {
                     }
                     return .object(members)
                 }),
-            "text_offset": .array(offsets),
+            "text_offset": .array(places),
         ]
     }
 

@@ -1,4 +1,5 @@
 import Encoding
+import Grammar
 import Language
 
 extension ChatMessage {
@@ -42,8 +43,17 @@ struct Tool: Hashable, Sendable {
         declaration = function?.text ?? "{}"
     }
 
-    /// The schema that a call's arguments must satisfy.
-    var argumentSchema: String { parameters ?? #"{"type":"object"}"# }
+    /// What a call's arguments must be. The tool's schema keeps its own root.
+    var arguments: OutputConstraint {
+        .named("the parameters of tool \(name)", parameter: "tools", .arguments(parameters))
+    }
+
+    /// A call of this tool as JSON: its name and its arguments.
+    var call: OutputConstraint {
+        .sequence([
+            .text(#"{"name": \#(JSONValue.quoted(name)), "arguments": "#), arguments, .text("}"),
+        ])
+    }
 }
 
 /// What only a chat request has.
@@ -54,7 +64,9 @@ struct ChatFields: Sendable {
         case named(String)
     }
 
+    /// The turns; the last one is a prefix where the answer continues it.
     var messages: [ChatMessage]
+    /// The tools that may be called.
     var tools: [Tool]
     var toolChoice: ToolChoice
     var allowsParallelCalls: Bool
@@ -64,7 +76,7 @@ struct ChatFields: Sendable {
     var thinks: Bool?
 
     init(_ body: JSONValue) throws(APIError) {
-        messages = (body["messages"]?.array ?? []).map { ChatMessage($0) }
+        messages = try Self.messages(body)
         tools = (body["tools"]?.array ?? []).map { Tool($0) }
         for (index, tool) in tools.enumerated()
         where tools[..<index].contains(where: { $0.name == tool.name }) {
@@ -75,20 +87,110 @@ struct ChatFields: Sendable {
         if body["logprobs"]?.bool != true, body["top_logprobs"]?.integer ?? 0 > 0 {
             throw .invalid("top_logprobs needs logprobs to be true", parameter: "top_logprobs")
         }
-        switch body["tool_choice"] {
-        case .string("none"): toolChoice = .none
-        case .string("required"): toolChoice = .required
-        case .object: toolChoice = .named(body["tool_choice"]?["function"]?["name"]?.string ?? "")
-        default: toolChoice = tools.isEmpty ? .none : .auto
-        }
-        if case .named(let name) = toolChoice, !tools.contains(where: { $0.name == name }) {
+        toolChoice = try Self.toolChoice(body["tool_choice"], &tools)
+        thinks = try Self.thinks(body)
+        if messages.last?.isPrefix == true, toolChoice != .none, toolChoice != .auto {
             throw .invalid(
-                "tool_choice names \(name), which is not in tools", parameter: "tool_choice")
+                "tool_choice forces a call, but the last message is to be continued",
+                parameter: "tool_choice")
         }
-        if toolChoice == .required, tools.isEmpty {
-            throw .invalid("tool_choice is required but there are no tools", parameter: "tools")
+    }
+
+    /// The turns of a request.
+    ///
+    /// - Throws: 400 for a turn that cannot be continued, and where members contradict each other.
+    private static func messages(_ body: JSONValue) throws(APIError) -> [ChatMessage] {
+        let values = body["messages"]?.array ?? []
+        var messages = values.map { ChatMessage($0) }
+        for (index, value) in values.dropLast().enumerated()
+        where value["prefix"]?.bool == true {
+            throw .invalid(
+                "messages[\(index)].prefix is true: only the last message can be continued",
+                parameter: "messages[\(index)].prefix")
         }
+        let place = "messages[\(values.count - 1)]"
+        let (prefix, continues) = (
+            values.last?["prefix"]?.bool, body["continue_final_message"]?.bool
+        )
+        if let prefix, let continues, prefix != continues {
+            throw .invalid(
+                "continue_final_message is \(continues), but \(place).prefix is \(prefix)",
+                parameter: "continue_final_message")
+        }
+        let generates = body["add_generation_prompt"]?.bool
+        guard prefix ?? continues ?? false else {
+            guard generates != false else {
+                throw .invalid(
+                    "add_generation_prompt is false: an answer begins where the prompt says so, "
+                        + "unless continue_final_message is true",
+                    parameter: "add_generation_prompt")
+            }
+            return messages
+        }
+        guard generates != true else {
+            throw .invalid(
+                "add_generation_prompt is true, but the last message is to be continued",
+                parameter: "add_generation_prompt")
+        }
+        guard let last = messages.last, last.role == .assistant, last.toolCalls.isEmpty,
+            last.content != nil
+        else {
+            throw .invalid(
+                "\(place) is to be continued: it must be the assistant's, with content and "
+                    + "without tool_calls",
+                parameter: place)
+        }
+        messages[messages.count - 1].isPrefix = true
+        return messages
+    }
+
+    private static func toolChoice(
+        _ choice: JSONValue?, _ tools: inout [Tool]
+    ) throws(APIError) -> ToolChoice {
+        func tool(_ value: JSONValue?) throws(APIError) -> Tool {
+            let name = value?["function"]?["name"]?.string ?? ""
+            guard let tool = tools.first(where: { $0.name == name }) else {
+                throw .invalid(
+                    "tool_choice names \(JSONValue.quoted(name)), which is not in tools",
+                    parameter: "tool_choice")
+            }
+            return tool
+        }
+        var mode = choice?.string
+        if choice?["type"]?.string == "function" { return .named(try tool(choice).name) }
+        if let allowed = choice?["allowed_tools"] {
+            var some: [Tool] = []
+            for value in allowed["tools"]?.array ?? [] { some.append(try tool(value)) }
+            tools = some
+            mode = allowed["mode"]?.string
+        }
+        switch mode {
+        case "none": return .none
+        case "required":
+            guard !tools.isEmpty else {
+                throw .invalid(
+                    "tool_choice is required but there are no tools", parameter: "tools")
+            }
+            return .required
+        default: return tools.isEmpty ? .none : .auto
+        }
+    }
+
+    /// Whether an answer begins with a thought, by whichever of its names a client says it.
+    private static func thinks(_ body: JSONValue) throws(APIError) -> Bool? {
         let keywords = body["chat_template_kwargs"]
-        thinks = keywords?["thinking"]?.bool ?? keywords?["enable_thinking"]?.bool
+        let effort = body["reasoning_effort"]?.string.map { $0 != "none" }
+        let switches = [
+            ("chat_template_kwargs.thinking", keywords?["thinking"]?.bool),
+            ("chat_template_kwargs.enable_thinking", keywords?["enable_thinking"]?.bool),
+            ("reasoning_effort", effort),
+        ].compactMap { name, value in value.map { (name, $0) } }
+        guard let first = switches.first else { return nil }
+        for other in switches where other.1 != first.1 {
+            throw .invalid(
+                "\(first.0) and \(other.0) contradict each other: one switches thinking on",
+                parameter: other.0)
+        }
+        return first.1
     }
 }

@@ -6,6 +6,8 @@ import Language
 struct GenerationFields: Sendable {
     var model: String?
     var maxTokens: Int?
+    /// What the request calls that limit.
+    var maxTokensName: String
     var minTokens: Int
     var sampling: SamplingParameters
     /// Without a seed of the caller's, each text gets one of its own.
@@ -19,15 +21,18 @@ struct GenerationFields: Sendable {
     var includesUsage: Bool
     var includesContinuousUsage: Bool
     var constraint: OutputConstraint?
+    /// Whether the constraint is that of `response_format`, beside which a call is another answer.
+    var isResponseFormat: Bool
     var cacheSalt: String?
 
     init(_ body: JSONValue, defaults: SamplingParameters) throws(APIError) {
         model = body["model"]?.string
-        maxTokens = (body["max_completion_tokens"]?.integer) ?? body["max_tokens"]?.integer
+        (maxTokens, maxTokensName) = try Self.maxTokens(body)
         minTokens = body["min_tokens"]?.integer ?? 0
         choices = body["n"]?.integer ?? 1
         if let best = body["best_of"]?.integer, best != choices {
-            throw .invalid("best_of is \(best): only best_of equal to n (\(choices)) is supported")
+            throw .invalid(
+                "best_of is \(best): it must be n, which is \(choices)", parameter: "best_of")
         }
         switch body["stop"] {
         case .string(let text): stopStrings = [text]
@@ -38,12 +43,28 @@ struct GenerationFields: Sendable {
         ignoresEndTokens = body["ignore_eos"]?.bool ?? false
         skipsSpecialTokens = body["skip_special_tokens"]?.bool ?? true
         streams = body["stream"]?.bool ?? false
+        if !streams, body["stream_options"]?.object != nil {
+            throw .invalid(
+                "stream_options is given, but stream is not true", parameter: "stream_options")
+        }
         includesUsage = body["stream_options"]?["include_usage"]?.bool ?? false
         includesContinuousUsage = body["stream_options"]?["continuous_usage_stats"]?.bool ?? false
         cacheSalt = body["cache_salt"]?.string
         seed = body["seed"]?.integer.map { UInt64(bitPattern: Int64($0)) }
         sampling = try Self.sampling(body, defaults: defaults)
-        constraint = try Self.constraint(body)
+        let placed = try PlacedConstraint.read(body)
+        constraint = placed.map { .named($0.place, parameter: $0.place, $0.constraint) }
+        isResponseFormat = placed?.place.hasPrefix("response_format") == true
+    }
+
+    private static func maxTokens(_ body: JSONValue) throws(APIError) -> (Int?, String) {
+        let (old, new) = (body["max_tokens"]?.integer, body["max_completion_tokens"]?.integer)
+        if let old, let new, old != new {
+            throw .invalid(
+                "max_tokens is \(old) and max_completion_tokens is \(new): they are one limit",
+                parameter: "max_tokens")
+        }
+        return new.map { ($0, "max_completion_tokens") } ?? (old, "max_tokens")
     }
 
     private static func sampling(
@@ -68,46 +89,32 @@ struct GenerationFields: Sendable {
         return options
     }
 
-    private static func constraint(_ body: JSONValue) throws(APIError) -> OutputConstraint? {
-        if let structured = body["structured_outputs"], !structured.isNull {
-            if let json = structured["json"], !json.isNull {
-                return .jsonSchema(json.string ?? json.text)
-            }
-            if let choices = structured["choice"]?.array {
-                return .choice(choices.compactMap(\.string))
-            }
-        }
-        let format = body["response_format"]
-        switch format?["type"]?.string {
-        case "json_object": return .jsonObject
-        case "json_schema":
-            return .jsonSchema(format?["json_schema"]?["schema"]?.text ?? "{}")
-        default: return nil
-        }
-    }
-
     /// The request for one of the texts of a prompt.
+    ///
+    /// - Parameter promptName: What the request calls its prompt.
     func request(
-        id: RequestID, prompt: [Int], index: Int, fallbackSeed: UInt64, contextTokens: Int,
-        defaultTokens: Int?
+        id: RequestID, prompt: [Int], promptName: String, index: Int, fallbackSeed: UInt64,
+        contextTokens: Int, defaultTokens: Int?
     ) throws(APIError) -> GenerationRequest {
+        // Clients look for these words, and for the code, to shorten a prompt or to go elsewhere.
+        let limit = "this model's maximum context length is \(contextTokens) tokens"
         let room = contextTokens - prompt.count
         guard room >= 0 else {
             throw .invalid(
-                "the prompt has \(prompt.count) tokens: the context holds \(contextTokens)",
-                parameter: "prompt", code: "context_length_exceeded")
+                "\(promptName) has \(prompt.count) tokens: \(limit)", parameter: promptName,
+                code: "context_length_exceeded")
         }
         let wanted = maxTokens ?? defaultTokens ?? room
         guard wanted <= room else {
             throw .invalid(
-                "max_tokens is \(wanted): a prompt of \(prompt.count) tokens leaves \(room) of "
-                    + "the context's \(contextTokens)",
-                parameter: "max_tokens", code: "context_length_exceeded")
+                "\(maxTokensName) is \(wanted) and \(promptName) has \(prompt.count) tokens: "
+                    + "\(limit), which leaves \(room)",
+                parameter: maxTokensName, code: "context_length_exceeded")
         }
         guard minTokens <= wanted else {
             throw .invalid(
-                "min_tokens \(minTokens) is more than max_tokens \(wanted)", parameter: "min_tokens"
-            )
+                "min_tokens is \(minTokens): \(maxTokensName) is \(wanted)",
+                parameter: "min_tokens")
         }
         var request = GenerationRequest(id: id, prompt: prompt, maxNewTokens: wanted)
         request.minNewTokens = minTokens

@@ -9,12 +9,12 @@ public struct ModelText: Sendable {
     public let name: String
     /// Tokens to text and back.
     public let tokenizer: Tokenizer
-    let template: ChatTemplate
+    /// How chats are written, or why they cannot be.
+    private let chats: Result<ChatTemplate, LanguageError>
     /// Rows of the embedding: every id below it may be sent.
     let vocabularySize: Int
     /// Tokens a prompt and its answer may have.
     let contextTokens: Int
-    let endTokens: [Int]
     /// What `generation_config.json` says, where it says something.
     let defaults: SamplingParameters
     /// `tokenizer_config.json`, which tools read to tokenize as the server does.
@@ -25,16 +25,20 @@ public struct ModelText: Sendable {
     /// - Parameters:
     ///   - name: What clients call the model; nil takes the folder's name.
     ///   - contextTokens: A limit below the model's own, such as the latent cache's.
-    public init(directory: String, name: String? = nil, contextTokens: Int? = nil) throws {
+    ///   - chatStyle: The name of the rules of chats; nil or empty takes those of the checkpoint's
+    ///     own template, without which chats are refused.
+    public init(
+        directory: String, name: String? = nil, contextTokens: Int? = nil,
+        chatStyle: String? = nil
+    ) throws {
         let folder = URL(filePath: directory)
         let configuration = try ModelConfiguration.load(directory: directory)
         self.name = name ?? folder.lastPathComponent
         tokenizer = try Tokenizer(directory: folder)
-        template = try ChatTemplate(directory: folder, otherwise: configuration.chatStyle)
+        chats = try Self.chats(in: folder, chatStyle)
         vocabularySize = configuration.vocabularySize
         self.contextTokens = min(
-            contextTokens ?? configuration.positionLimit, configuration.positionLimit)
-        endTokens = configuration.endTokens
+            contextTokens ?? configuration.contextLimit, configuration.contextLimit)
         var defaults = SamplingParameters()
         if let values = try Self.read("generation_config.json", in: folder) {
             defaults.temperature = values["temperature"]?.double ?? 1
@@ -54,11 +58,69 @@ public struct ModelText: Sendable {
         }
     }
 
-    /// The ids of a chat, up to where its answer begins.
-    func render(_ messages: [ChatMessage], tools: [Tool], thinks: Bool?) -> ChatPrompt {
-        template.render(
+    private static func chats(
+        in folder: URL, _ name: String?
+    ) throws(LanguageError) -> Result<ChatTemplate, LanguageError> {
+        var style: ChatTemplate.Style?
+        if let name, !name.isEmpty { style = try ChatTemplate.Style(named: name) }
+        do throws(LanguageError) {
+            return .success(try ChatTemplate(directory: folder, named: style))
+        } catch {
+            guard case .chat = error else { throw error }
+            return .failure(error)
+        }
+    }
+
+    /// Why chats are refused, in one line; nil where they are not.
+    public var chatRefusal: String? {
+        if case .failure(let error) = chats { return error.description }
+        return nil
+    }
+
+    private func rules() throws(APIError) -> ChatTemplate {
+        guard case .success(let rules) = chats else {
+            throw .invalid(
+                "chats of this model are refused, completions are not: \(chatRefusal ?? "")",
+                parameter: "messages", code: "chat_template_unknown")
+        }
+        return rules
+    }
+
+    /// How the model writes calls; nil of one that has none.
+    ///
+    /// - Parameter thinks: What the request set the template's switch for thoughts to.
+    /// - Throws: What the rules of chats have no words for: nothing that was asked for is left out.
+    func callForm(
+        for messages: [ChatMessage], tools: [Tool], thinks: Bool?
+    ) throws(APIError) -> CallForm? {
+        let rules = try rules()
+        let style = rules.style.rawValue
+        if rules.callForm == nil {
+            guard tools.isEmpty else {
+                throw .invalid("chats of style \(style) have no tools", parameter: "tools")
+            }
+            guard messages.allSatisfy({ $0.role != .tool && $0.toolCalls.isEmpty }) else {
+                throw .invalid(
+                    "chats of style \(style) have no tool calls and no tool results",
+                    parameter: "messages")
+            }
+        }
+        if let thinks, !rules.canThink(thinks) {
+            throw .invalid(
+                "answers in chats of style \(style) \(thinks ? "never" : "always") begin with a "
+                    + "thought: chat_template_kwargs cannot change it",
+                parameter: "chat_template_kwargs")
+        }
+        return rules.callForm
+    }
+
+    /// A chat as a prompt, up to where its answer begins.
+    func render(
+        _ messages: [ChatMessage], tools: [Tool], thinks: Bool?, addGenerationPrompt: Bool = true
+    ) throws(APIError) -> ChatPrompt {
+        try rules().render(
             messages,
             tools: tools.map { ToolDeclaration(name: $0.name, declaration: $0.declaration) },
-            thinking: thinks)
+            thinking: thinks, addGenerationPrompt: addGenerationPrompt)
     }
 }

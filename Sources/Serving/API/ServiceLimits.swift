@@ -2,6 +2,10 @@
 public struct ServiceLimits: Codable, Hashable, Sendable {
     /// Bytes of a request's body.
     package var bodyBytes = 8 << 20
+    /// Bytes of all request bodies that are held at once.
+    package var bodyBytesOfAll = 256 << 20
+    /// Of those, bytes for one client address.
+    package var bodyBytesPerAddress = 64 << 20
     /// Bytes of all header fields of a request.
     public var headerBytes = 32 << 10
     /// Tokens of a prompt; the model's context is a further limit.
@@ -22,14 +26,21 @@ public struct ServiceLimits: Codable, Hashable, Sendable {
     package var logitBiases = 1024
     /// Alternatives reported per token.
     package var topLogprobs = 20
-    /// Open connections; further ones wait in the listen queue.
+    /// Open connections, fewer where the process has few descriptors.
+    ///
+    /// Beyond it the longest idle one is closed for a new one; without an idle one the answer is
+    /// 503.
     public var connections = 4096
+    /// Open connections of one client address.
+    package var connectionsPerAddress = 1024
     /// Generations under way at once, waiting ones included.
     package var generations = 1024
     /// Seconds a client may take to send a request, or leave a connection idle.
     package var idleSeconds = 60
     /// Seconds a reader may stand still in the middle of a stream.
     package var writeSeconds = 30
+    /// Seconds of silence after which a stream that waits gets its headers, and a comment.
+    package var commentSeconds = 5
     /// Seconds that generations under way get to finish after SIGTERM.
     public var drainSeconds = 30
 
@@ -42,6 +53,9 @@ public struct ServiceLimits: Codable, Hashable, Sendable {
     func validate() throws(ServingError) {
         let day = 86400
         try Setting.check("limits.bodyBytes", bodyBytes, 1, 1 << 30)
+        try Setting.check("limits.bodyBytesOfAll", bodyBytesOfAll, bodyBytes, 1 << 40)
+        try Setting.check(
+            "limits.bodyBytesPerAddress", bodyBytesPerAddress, bodyBytes, bodyBytesOfAll)
         try Setting.check("limits.headerBytes", headerBytes, 1 << 10, 1 << 20)
         try Setting.check("limits.promptTokens", promptTokens, 1, 1 << 24)
         try Setting.check("limits.prompts", prompts, 1, 1 << 16)
@@ -53,9 +67,11 @@ public struct ServiceLimits: Codable, Hashable, Sendable {
         try Setting.check("limits.logitBiases", logitBiases, 0, 1 << 20)
         try Setting.check("limits.topLogprobs", topLogprobs, 0, 1 << 16)
         try Setting.check("limits.connections", connections, 1, 1 << 20)
+        try Setting.check("limits.connectionsPerAddress", connectionsPerAddress, 1, 1 << 20)
         try Setting.check("limits.generations", generations, 1, 1 << 20)
         try Setting.check("limits.idleSeconds", idleSeconds, 1, day)
         try Setting.check("limits.writeSeconds", writeSeconds, 1, day)
+        try Setting.check("limits.commentSeconds", commentSeconds, 1, day)
         try Setting.check("limits.drainSeconds", drainSeconds, 0, day)
     }
 }

@@ -12,8 +12,14 @@ indirect enum Shape: Sendable {
     case string(ClosedRange<Int>)
     case enumeration([String])
     case array(Shape, ClosedRange<Int>)
-    /// Members not named here are allowed and ignored: clients send extensions of other servers.
+    /// Other members than these are refused by their names.
     case object([Field])
+    /// Other members than these go to the model as they are.
+    case open([Field])
+    /// One member, an enumeration, decides which others there are.
+    case tagged(String, [(tag: String, fields: [Field])])
+    /// What is accepted because it asks for nothing; other values are refused with the reason.
+    case only([JSONValue], String)
     /// Any keys, values of one shape, a limited number of them.
     case map(Shape, limit: Int)
     case either([Shape])
@@ -69,7 +75,15 @@ indirect enum Shape: Sendable {
                 try element.check(value, at: "\(path)[\(index)]")
             }
             return
-        case (.object(let fields), .object): return try Self.check(fields, value, at: path)
+        case (.object(let fields), .object(let members)):
+            try Self.refuseOthers(members, fields, at: path)
+            return try Self.check(fields, value, at: path)
+        case (.open(let fields), .object): return try Self.check(fields, value, at: path)
+        case (.tagged(let name, let options), .object):
+            return try Self.check(name, options, value, at: path)
+        case (.only(let values, let reason), _):
+            guard !values.contains(value) else { return }
+            throw .invalid("\(path) is \(value.brief): \(reason)", parameter: path)
         case (.map(let element, let limit), .object(let members)):
             guard members.count <= limit else {
                 throw Self.outside(path, "\(members.count) members", "0", "\(limit)")
@@ -82,11 +96,37 @@ indirect enum Shape: Sendable {
         throw .invalid("\(path) must be \(description), not \(value.brief)", parameter: path)
     }
 
+    private static func place(_ name: String, in path: String) -> String {
+        path.isEmpty ? name : "\(path).\(name)"
+    }
+
+    /// Refuses members that nobody would read: their sender expects something of them.
+    private static func refuseOthers(
+        _ members: [(key: String, value: JSONValue)], _ fields: [Field], at path: String
+    ) throws(APIError) {
+        let names = Set(fields.map(\.name))
+        guard let other = members.first(where: { !names.contains($0.key) }) else { return }
+        let place = place(String(other.key.prefix(64)), in: path)
+        throw .invalid(
+            "\(JSONValue.quoted(place)) is no member that this server knows", parameter: place,
+            code: "unknown_parameter")
+    }
+
+    private static func check(
+        _ name: String, _ options: [(tag: String, fields: [Field])], _ value: JSONValue,
+        at path: String
+    ) throws(APIError) {
+        let tag = Shape.enumeration(options.map(\.tag))
+        try check([Field(name, tag, required: true)], value, at: path)
+        guard let option = options.first(where: { $0.tag == value[name]?.string }) else { return }
+        try Shape.object([Field(name, tag)] + option.fields).check(value, at: path)
+    }
+
     private static func check(
         _ fields: [Field], _ value: JSONValue, at path: String
     ) throws(APIError) {
         for field in fields {
-            let place = path.isEmpty ? field.name : "\(path).\(field.name)"
+            let place = place(field.name, in: path)
             if let member = value[field.name] {
                 try field.shape.check(member, at: place)
             } else if field.isRequired {
@@ -129,7 +169,8 @@ indirect enum Shape: Sendable {
         case .integer, .number: "a number"
         case .string, .enumeration: "a string"
         case .array: "an array"
-        case .object, .map: "an object"
+        case .object, .open, .tagged, .map: "an object"
+        case .only: "a fixed value"
         case .either: "one of several"
         }
     }
@@ -137,6 +178,7 @@ indirect enum Shape: Sendable {
     private var description: String {
         switch self {
         case .integer: "an integer"
+        case .only(let values, _): values.map(\.text).joined(separator: " or ")
         case .enumeration(let names): "one of " + names.joined(separator: ", ")
         case .either(let shapes): shapes.map(\.description).joined(separator: " or ")
         case .array(let element, _): "an array of " + element.kind
@@ -150,64 +192,5 @@ extension JSONValue {
     fileprivate var brief: String {
         let text = text
         return text.utf8.count <= 40 ? text : kind
-    }
-}
-
-extension Shape {
-    /// Strings that may be longer than this are bounded by the body, and the schema does not say.
-    private static let longestStated = 1 << 16
-
-    /// The shape as JSON Schema, 2020-12.
-    var schema: JSONValue {
-        switch self {
-        case .any: return [:]
-        case .null: return ["type": "null"]
-        case .boolean: return ["type": "boolean"]
-        case .integer(let range):
-            return [
-                "type": "integer", "minimum": .number(range.lowerBound),
-                "maximum": .number(range.upperBound),
-            ]
-        case .number(let range):
-            return [
-                "type": "number", "minimum": .number(range.lowerBound),
-                "maximum": .number(range.upperBound),
-            ]
-        case .string(let range):
-            var members: [(key: String, value: JSONValue)] = [("type", "string")]
-            if range.lowerBound > 0 { members.append(("minLength", .number(range.lowerBound))) }
-            if range.upperBound <= Self.longestStated {
-                members.append(("maxLength", .number(range.upperBound)))
-            }
-            return .object(members)
-        case .enumeration(let names):
-            return ["type": "string", "enum": .array(names.map { .string($0) })]
-        case .array(let element, let range):
-            return [
-                "type": "array", "items": element.schema, "minItems": .number(range.lowerBound),
-                "maxItems": .number(range.upperBound),
-            ]
-        case .object(let fields):
-            var members: [(key: String, value: JSONValue)] = [
-                ("type", "object"),
-                ("properties", .object(fields.map { ($0.name, $0.schema) })),
-            ]
-            let required = fields.filter(\.isRequired).map { JSONValue.string($0.name) }
-            if !required.isEmpty { members.append(("required", .array(required))) }
-            return .object(members)
-        case .map(let element, let limit):
-            return [
-                "type": "object", "additionalProperties": element.schema,
-                "maxProperties": .number(limit),
-            ]
-        case .either(let shapes): return ["anyOf": .array(shapes.map(\.schema))]
-        }
-    }
-}
-
-extension Shape.Field {
-    fileprivate var schema: JSONValue {
-        guard let note, case .object(let members) = shape.schema else { return shape.schema }
-        return .object(members + [("description", .string(note))])
     }
 }

@@ -2,6 +2,8 @@
 struct StopScanner {
     private let stops: [[UInt8]]
     private var held: [UInt8] = []
+    /// Bytes at the beginning of `held` in which a stop string must not end.
+    private var quietCount = 0
     /// Whether a stop string was found.
     ///
     /// Nothing comes out after it.
@@ -12,10 +14,13 @@ struct StopScanner {
     }
 
     /// Text that is certain to precede any stop string, once `piece` is known.
-    mutating func append(_ piece: String) -> String {
+    ///
+    /// - Parameter mayStop: Whether a stop string that ends in this piece counts.
+    mutating func append(_ piece: String, mayStop: Bool = true) -> String {
         guard !hasStopped else { return "" }
         guard !stops.isEmpty else { return piece }
         held += Array(piece.utf8)
+        if !mayStop { quietCount = held.count }
         if let end = firstStop() {
             hasStopped = true
             return take(end)
@@ -29,12 +34,17 @@ struct StopScanner {
     private mutating func take(_ count: Int) -> String {
         let text = String(decoding: held[..<count], as: UTF8.self)
         held.removeFirst(count)
+        quietCount = max(0, quietCount - count)
         if hasStopped { held = [] }
         return text
     }
 
     private func firstStop() -> Int? {
-        held.indices.first { start in stops.contains { held[start...].starts(with: $0) } }
+        held.indices.first { start in
+            stops.contains { stop in
+                start + stop.count > quietCount && held[start...].starts(with: stop)
+            }
+        }
     }
 
     /// Bytes at the end that begin some stop string.

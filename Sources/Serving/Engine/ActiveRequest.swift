@@ -32,13 +32,13 @@ struct ActiveRequest {
     private(set) var finish: FinishReason?
 
     init(
-        _ request: GenerationRequest, grammars: GrammarCache = GrammarCache(),
-        vocabulary: () -> ConstraintVocabulary?
+        _ request: GenerationRequest, constraint compiled: CompiledConstraint? = nil,
+        grammars: GrammarCache = GrammarCache(), vocabulary: () -> ConstraintVocabulary?
     ) throws(ServingError) {
         self.request = request
         sampler = Sampler(request.sampling, prompt: request.prompt)
         usage.promptTokens = request.prompt.count
-        if let wanted = request.constraint {
+        if let compiled {
             guard let vocabulary = vocabulary() else {
                 throw .invalidRequest(
                     message: "this model has no tokenizer to constrain text with",
@@ -46,7 +46,7 @@ struct ActiveRequest {
             }
             constraint = try ServingError.constraining { () throws(GrammarError) in
                 try ConstrainedText(
-                    wanted, vocabulary: vocabulary, maxNewTokens: request.maxNewTokens,
+                    compiled, vocabulary: vocabulary, maxNewTokens: request.maxNewTokens,
                     cache: grammars)
             }
         }

@@ -11,7 +11,10 @@ final class BatchingEngine {
     let configuration: EngineConfiguration
     let network: any SequenceNetwork
     private let vocabulary: () -> ConstraintVocabulary?
-    private let grammars: GrammarCache
+    private let compiled: CompiledGrammars
+    private let grammars = GrammarCache()
+    /// Requests whose constraints are being compiled elsewhere.
+    private var compiling: Set<RequestID> = []
     var scheduler: Scheduler
     var active: [RequestID: ActiveRequest] = [:]
     var totals = EngineStatistics()
@@ -27,7 +30,7 @@ final class BatchingEngine {
         self.network = network
         self.configuration = configuration
         self.vocabulary = vocabulary
-        grammars = GrammarCache(compiled: compiled)
+        self.compiled = compiled
         overlapping = OverlapTuner(threshold: configuration.overlapThreshold)
         scheduler = Scheduler(
             limits: Scheduler.Limits(
@@ -40,13 +43,35 @@ final class BatchingEngine {
 
     // MARK: Requests
 
+    /// Takes a request whose constraint is being compiled elsewhere; `submit(_:_:)` follows, unless
+    /// the request is cancelled first.
+    func expect(_ id: RequestID) { compiling.insert(id) }
+
+    /// Takes an expected request with its compiled constraint, or with what is wrong with that.
+    func submit(_ request: GenerationRequest, _ result: Result<CompiledConstraint, GrammarError>) {
+        guard compiling.remove(request.id) != nil else { return }
+        switch result {
+        case .success(let constraint): submit(request, constraint: constraint)
+        case .failure(let error): report(request.id, .failed(ServingError(error)))
+        }
+    }
+
     /// Takes a request.
     ///
     /// What is wrong with it is reported as its failure.
-    func submit(_ request: GenerationRequest) {
+    ///
+    /// - Parameter constraint: Its constraint; one that is not given is compiled here.
+    func submit(_ request: GenerationRequest, constraint: CompiledConstraint? = nil) {
         do throws(ServingError) {
             try request.check(for: network)
-            let state = try ActiveRequest(request, grammars: grammars, vocabulary: vocabulary)
+            var constraint = constraint
+            if constraint == nil, let wanted = request.constraint {
+                constraint = try ServingError.constraining { () throws(GrammarError) in
+                    try compiled.compiled(wanted)
+                }
+            }
+            let state = try ActiveRequest(
+                request, constraint: constraint, grammars: grammars, vocabulary: vocabulary)
             try scheduler.submit(request)
             active[request.id] = state
         } catch {
@@ -56,6 +81,9 @@ final class BatchingEngine {
 
     /// Withdraws a request.
     func cancel(_ id: RequestID) {
+        if compiling.remove(id) != nil {
+            return report(id, .finished(.cancelled, GenerationUsage()))
+        }
         guard let state = active[id] else { return }
         end(id, .finished(.cancelled, state.usage))
     }
@@ -63,6 +91,8 @@ final class BatchingEngine {
     /// Ends every request with an error.
     func failAll(_ error: ServingError) {
         for id in active.keys.sorted() { end(id, .failed(error)) }
+        for id in compiling.sorted() { report(id, .failed(error)) }
+        compiling = []
     }
 
     /// Takes what was reported since the last call.

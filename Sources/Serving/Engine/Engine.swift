@@ -14,6 +14,7 @@ public final class Engine: Sendable {
     /// What comes in from other threads.
     private enum Command: Sendable {
         case submit(GenerationRequest)
+        case compiled(GenerationRequest, Result<CompiledConstraint, GrammarError>)
         case cancel(RequestID)
     }
 
@@ -89,17 +90,26 @@ public final class Engine: Sendable {
         grammars: CompiledGrammars = CompiledGrammars(),
         report: @Sendable ([EngineReport]) -> Void
     ) throws {
-        let lazyVocabulary = LazyVocabulary(tokenizer, endTokens: network.endTokens)
+        let vocabulary = LazyVocabulary(tokenizer, endTokens: network.endTokens)
         let core = BatchingEngine(
             network, configuration: configuration, compiled: grammars,
-            vocabulary: { lazyVocabulary.value })
+            vocabulary: { vocabulary.value })
         publish(core, StepTime())
         // Every step makes its logits anew: mapped and cleared each time, they are 3% of a step.
         Tensor.recycleMemory()
         do {
-            while try turn(core, report: report) {}
+            while try turn(
+                core, report: report,
+                compile: { [self] request, constraint in
+                    grammars.compile(constraint) { result in
+                        // The tree, too, is made before the engine's thread needs it.
+                        _ = vocabulary.value
+                        self.give(.compiled(request, result))
+                    }
+                })
+            {}
         } catch {
-            core.failAll(.unavailable(message: "\(error)"))
+            core.failAll(.rankLost(message: "\(error)"))
             report(core.takeReports())
             throw error
         }
@@ -108,14 +118,26 @@ public final class Engine: Sendable {
     }
 
     /// One turn of the loop: take commands, then a step or sleep.
-    private func turn(_ core: BatchingEngine, report: ([EngineReport]) -> Void) throws -> Bool {
+    ///
+    /// - Parameter compile: Has a constraint compiled on another thread.
+    private func turn(
+        _ core: BatchingEngine, report: ([EngineReport]) -> Void,
+        compile: (GenerationRequest, OutputConstraint) -> Void
+    ) throws -> Bool {
         let (commands, isStopping) = state.withLock { state in
             defer { state.commands = [] }
             return (state.commands, state.isStopping)
         }
         for command in commands {
             switch command {
-            case .submit(let request): core.submit(request)
+            case .submit(let request):
+                if let constraint = request.constraint {
+                    core.expect(request.id)
+                    compile(request, constraint)
+                } else {
+                    core.submit(request)
+                }
+            case .compiled(let request, let result): core.submit(request, result)
             case .cancel(let id): core.cancel(id)
             }
         }

@@ -16,8 +16,8 @@ public struct EngineConfiguration: Codable, Hashable, Sendable {
     public var speculates = true
     /// Streams on one rank beyond which drafting costs more than it saves.
     package var speculationStreams = 8
-    /// If the experts of the MTP block take at most this many bytes, every rank holds all of them, and
-    /// drafting needs no all-to-all. 0: they are sharded as all other experts.
+    /// If the experts of the MTP block take at most this many bytes, every rank holds all of them,
+    /// and drafting needs no all-to-all. 0: they are sharded as all other experts.
     package var draftCopyBytes = 64 << 20
     /// Bytes of the model's head from which the ranks of a node compute it together.
     public var sharedHeadBytes = 16 << 20
@@ -26,12 +26,12 @@ public struct EngineConfiguration: Codable, Hashable, Sendable {
     /// Splitting is tried when dispatch and combine take more than this share of a step without
     /// computation beside them.
     ///
-    /// Waiting for a rank that still computes does not count. Steps stay split where that is faster.
-    /// 0 always splits.
+    /// Waiting for a rank that still computes does not count. Steps stay split where that is
+    /// faster. 0 always splits.
     package var overlapThreshold = 0.1
 
-    /// How much work one step of the engine may do for constrained texts, in visits of a token of the
-    /// vocabulary (about 10 ns each).
+    /// How much work one step of the engine may do for constrained texts, in visits of a token of
+    /// the vocabulary (about 10 ns each).
     ///
     /// Texts beyond it wait for a later step, so that a schema does not delay the other ranks. One
     /// text may exceed it once, by its own limit.

@@ -53,7 +53,7 @@ public final class LeastLoadedRouter: RequestRouter {
     private var refusal: ServingError? {
         let (lost, closed) = state.withLock { ($0.lost, $0.closed) }
         if let (rank, reason) = lost.min(by: { $0.key < $1.key }) {
-            return .unavailable(message: "rank \(rank) left: \(reason)")
+            return .rankLost(message: "rank \(rank) left: \(reason)")
         }
         return closed.map { .unavailable(message: $0) }
     }
@@ -114,7 +114,7 @@ public final class LeastLoadedRouter: RequestRouter {
         state.withLock { $0.lost[rank.rawValue] = reason }
         for other in 0 ..< rankCount {
             streams.fail(
-                rank: other, .unavailable(message: "\(rank) left: \(reason)"))
+                rank: other, .rankLost(message: "\(rank) left: \(reason)"))
         }
     }
 

@@ -17,9 +17,11 @@ public final class LocalRanks: Sendable {
     ///
     /// - Parameters:
     ///   - ranks: How many ranks share the experts.
+    ///   - note: Told what of the folder is not run, line by line.
     ///   - enter: Told what each rank does, on that rank's thread.
     public init(
         _ configuration: ServingRankConfiguration, ranks: Int,
+        note: @escaping @Sendable (String) -> Void = { _ in },
         enter: @escaping @Sendable (Rank, ServingRank.Phase) -> Void = { _, _ in }
     ) throws {
         try configuration.validate(ranks: ranks)
@@ -38,7 +40,7 @@ public final class LocalRanks: Sendable {
             let thread = Thread {
                 defer { threads.leave() }
                 do {
-                    let rank = try ServingRank(configuration, fabric: fabric) {
+                    let rank = try ServingRank(configuration, fabric: fabric, note: note) {
                         enter(fabric.rank, $0)
                     }
                     let endpoint = EngineEndpoint(rank.engine, capacity: rank.capacity) {

@@ -44,18 +44,23 @@ public final class ServingRank {
     ///
     /// Collective: all ranks of the fabric call it.
     ///
-    /// - Parameter enter: Told each phase when it begins, on the calling thread.
+    /// - Parameters:
+    ///   - note: Told what the folder holds or announces and this program does not run, line by
+    ///     line, before the load; on the first rank alone.
+    ///   - enter: Told each phase when it begins, on the calling thread.
     /// - Throws: What is wrong with the settings or the checkpoint, or `TransportError` naming the
     ///   rank that was lost.
     public init(
         _ configuration: ServingRankConfiguration, fabric: any Fabric,
+        note: (String) -> Void = { _ in },
         enter: @escaping (Phase) -> Void = { _ in }
     ) throws {
         try configuration.engine.validate()
         self.enter = enter
         grammars = configuration.grammars
-        let checkpoint = try Checkpoint(directory: configuration.directory)
-        let shape = try ModelConfiguration.load(directory: configuration.directory)
+        let folder = try ModelFolder(directory: configuration.directory)
+        let (checkpoint, shape) = (folder.checkpoint, folder.configuration)
+        if fabric.rank == 0 { folder.notes.forEach(note) }
         let compute = try configuration.compute ?? checkpoint.defaultCompute(of: shape)
         options = configuration.modelOptions(of: shape, compute: compute)
         let barrier = try StepBarrier(fabric: fabric, limit: configuration.stepLimit)

@@ -36,12 +36,37 @@ public struct ServingRankConfiguration: Sendable {
 
     /// Checks what can be known before anything starts.
     ///
-    /// - Parameter ranks: How many ranks share the experts.
-    public func validate(ranks: Int) throws {
+    /// - Parameters:
+    ///   - ranks: How many ranks share the experts.
+    ///   - ranksHere: How many of these settings share the memory of this machine; nil for all.
+    public func validate(ranks: Int, ranksHere: Int? = nil) throws {
         try engine.validate()
         try Setting.check("threads", threads, 1, 256)
         try Setting.check("cacheTokens", cacheTokens, 1, 1 << 32)
-        _ = try ModelConfiguration.load(directory: directory).expertMap(rankCount: ranks)
+        let shape = try ModelConfiguration.load(directory: directory)
+        _ = try shape.expertMap(rankCount: ranks)
+        if let contextTokens, contextTokens > shape.positionLimit {
+            throw ServingError.configuration(
+                message: "contextTokens is \(contextTokens): the model has \(shape.positionLimit)"
+                    + " positions (max_position_embeddings)")
+        }
+        try checkMemory(shape, ranks: ranksHere ?? ranks)
+    }
+
+    /// The latent cache may not be larger than the machine's memory.
+    ///
+    /// It is reserved at the start and filled later, so that the system would refuse it too late.
+    private func checkMemory(_ shape: ModelConfiguration, ranks: Int) throws {
+        let tokenBytes = BlockCache.bytesPerToken(of: shape, format: cacheFormat ?? .bfloat16)
+        let bytes = blockCount * blockTokens * tokenBytes * ranks
+        let memory = MachineMemory.byteCount()
+        guard bytes <= memory else {
+            let each = ranks == 1 ? "" : " on each of \(ranks) ranks"
+            throw ServingError.configuration(
+                message: "cacheTokens is \(cacheTokens): at \(tokenBytes) bytes a token\(each) they"
+                    + " need \(bytes) bytes, and this machine has \(memory)"
+                    + " (MemTotal, or its control group's limit)")
+        }
     }
 
     /// Blocks of the latent cache.

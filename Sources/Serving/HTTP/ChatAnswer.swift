@@ -3,8 +3,9 @@ import Language
 
 /// How a chat's answer is to be read.
 enum AnswerForm: Hashable, Sendable {
-    /// Text, in which the model may call tools if it has some.
-    case free(findsCalls: Bool)
+    /// Text, in which the model may call tools in this form, as often as the limit says; without a
+    /// form it has none.
+    case free(calls: CallForm?, limit: Int)
     /// The arguments of a call of this function: the prompt already begins the call.
     case arguments(of: String)
     /// A JSON object that names a function and its arguments.
@@ -12,6 +13,9 @@ enum AnswerForm: Hashable, Sendable {
 }
 
 /// One choice of a chat as its text arrives.
+///
+/// A call that was cut, by the limit of tokens or a stop string, is none: whole answers hold what
+/// the model wrote of it as content, and the reason says what cut it.
 struct ChatAnswer {
     /// What a client gets next.
     enum Delta: Hashable {
@@ -24,84 +28,96 @@ struct ChatAnswer {
     private let form: AnswerForm
     private let callPrefix: String
     private var parser: AnswerParser
-    private var document = ""
+    private var forced = ForcedCallReader()
     private(set) var choice: AnswerWriter.ChatChoice
 
     init(index: Int, form: AnswerForm, beginsThinking: Bool, wantsScores: Bool, callPrefix: String)
     {
         self.form = form
         self.callPrefix = callPrefix
-        var findsCalls = false
-        if case .free(let finds) = form { findsCalls = finds }
-        parser = AnswerParser(beginsThinking: beginsThinking, findsCalls: findsCalls)
+        var calls: CallForm?
+        var limit = Int.max
+        if case .free(let form, let most) = form { (calls, limit) = (form, most) }
+        parser = AnswerParser(beginsThinking: beginsThinking, calls: calls, callLimit: limit)
         choice = AnswerWriter.ChatChoice(index: index)
         if wantsScores { choice.scores = [] }
     }
 
+    /// Whether further text would change nothing.
+    var isDone: Bool { parser.isDone }
+
     mutating func append(_ addition: TextProgress.Addition) -> [Delta] {
         choice.scores?.append(contentsOf: addition.tokens)
         switch form {
-        case .free: return parser.append(addition.text).map { take($0) }
-        case .arguments(let name): return append(arguments: addition.text, of: name)
-        case .call:
-            document += addition.text
-            return []
+        case .free: return take(parser.append(addition.text))
+        case .arguments(let name):
+            guard !addition.text.isEmpty else { return [] }
+            return take(
+                (choice.calls.isEmpty ? [.call(name: name)] : []) + [
+                    .arguments(addition.text)
+                ])
+        case .call: return take(forced.append(addition.text))
         }
     }
 
     mutating func finish(_ reason: FinishReason) -> [Delta] {
         choice.finish = reason
         switch form {
-        case .free: return parser.finish().map { take($0) }
-        case .arguments(let name):
-            return choice.calls.isEmpty ? append(arguments: "{}", of: name) : []
+        case .free:
+            choice.isCut = parser.isInCall
+            let deltas = take(parser.finish())
+            if let open = parser.openCall { drop(open) }
+            return deltas
+        case .arguments:
+            if let call = choice.calls.last, !Self.isObject(call.arguments) {
+                drop(call.arguments)
+            }
+            choice.isCut = choice.calls.isEmpty
+            return []
         case .call:
-            do {
-                let value = try JSONValue.parse(document)
-                return [
-                    take(
-                        .call(
-                            name: value["name"]?.string ?? "",
-                            arguments: value["arguments"]?.text ?? "{}"))
-                ]
-            } catch { return [take(.content(document))] }
+            choice.isCut = !forced.isWhole
+            if choice.isCut, !choice.calls.isEmpty {
+                drop(forced.text)
+                return []
+            }
+            return choice.isCut ? take([.content(forced.text)]) : []
         }
     }
 
-    private mutating func append(arguments text: String, of name: String) -> [Delta] {
-        guard !text.isEmpty else { return [] }
-        if choice.calls.isEmpty {
-            choice.calls = [call(name, "")]
-            return [
-                .callBegins(index: 0, choice.calls[0]), append(arguments: text),
-            ]
-        }
-        return [append(arguments: text)]
+    /// Takes the last call, which was cut, out of a whole answer.
+    private mutating func drop(_ written: String) {
+        choice.calls.removeLast()
+        choice.content += written
     }
 
-    private mutating func append(arguments text: String) -> Delta {
-        choice.calls[0].arguments += text
-        return .arguments(index: 0, text)
+    private static func isObject(_ text: String) -> Bool {
+        do { return try JSONValue.parse(text).object != nil } catch { return false }
     }
 
-    private mutating func take(_ piece: AnswerParser.Piece) -> Delta {
+    private mutating func take(_ pieces: [AnswerParser.Piece]) -> [Delta] {
+        pieces.compactMap { take($0) }
+    }
+
+    private mutating func take(_ piece: AnswerParser.Piece) -> Delta? {
         switch piece {
         case .reasoning(let text):
             choice.reasoning += text
             return .reasoning(text)
         case .content(let text):
+            guard !text.isEmpty else { return nil }
             choice.content += text
             return .content(text)
-        case .call(let name, let arguments):
-            choice.calls.append(call(name, arguments))
-            return .callBegins(index: choice.calls.count - 1, choice.calls.last!)
+        case .call(let name):
+            let call = AnswerWriter.AnsweredCall(
+                id: "\(callPrefix)-\(choice.index)-\(choice.calls.count)", name: name,
+                arguments: "")
+            choice.calls.append(call)
+            return .callBegins(index: choice.calls.count - 1, call)
+        case .arguments(let text):
+            choice.calls[choice.calls.count - 1].arguments += text
+            return .arguments(index: choice.calls.count - 1, text)
+        case .callEnds: return nil
         }
-    }
-
-    private func call(_ name: String, _ arguments: String) -> AnswerWriter.AnsweredCall {
-        AnswerWriter.AnsweredCall(
-            id: "\(callPrefix)-\(choice.index)-\(choice.calls.count)", name: name,
-            arguments: arguments)
     }
 }
 

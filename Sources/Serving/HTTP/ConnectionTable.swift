@@ -1,7 +1,8 @@
 import NIOCore
 import Synchronization
 
-/// Knows which connections are open, which clients have disconnected, and which stand still.
+/// Knows which connections are open, what each is doing, which clients have disconnected, and which
+/// stand still.
 ///
 /// The HTTP library reports a disconnected client to a handler only when the handler writes. A
 /// generation must stop before, so each connection has a handler that watches for the client's end
@@ -12,52 +13,113 @@ final class ConnectionTable: Sendable {
         var disconnect: (@Sendable () -> Void)?
         /// When the client must have moved, while we wait for it to read or write.
         var deadline: ContinuousClock.Instant?
+        /// The request that is answered now.
+        var record: RequestRecord?
     }
 
-    private let connections = Mutex<[ObjectIdentifier: Connection]>([:])
+    private struct State {
+        var connections: [ObjectIdentifier: Connection] = [:]
+        var ledger: ConnectionLedger<ObjectIdentifier>
+        var refusals: UInt64 = 0
+        var closedEarly: UInt64 = 0
+    }
 
-    var count: Int { connections.withLock { $0.count } }
+    private let state: Mutex<State>
 
-    func opened(_ channel: any Channel) {
-        connections.withLock { $0[ObjectIdentifier(channel)] = Connection(channel: channel) }
+    init(_ limits: ConnectionLedger<ObjectIdentifier>.Limits) {
+        state = Mutex(State(ledger: ConnectionLedger(limits)))
+    }
+
+    /// Takes other limits, before the first connection.
+    func limit(_ limits: ConnectionLedger<ObjectIdentifier>.Limits) {
+        state.withLock { $0.ledger = ConnectionLedger(limits) }
+    }
+
+    var count: Int { state.withLock { $0.connections.count } }
+    /// Connections that were refused, and idle ones that were closed for others.
+    var turnedAway: (refused: UInt64, closedEarly: UInt64) {
+        state.withLock { ($0.refusals, $0.closedEarly) }
+    }
+
+    /// Adds a connection.
+    ///
+    /// - Returns: Why it must be refused, if it must.
+    func opened(_ channel: any Channel, from address: String) -> String? {
+        let id = ObjectIdentifier(channel)
+        let (refusal, closing) = state.withLock { state -> (String?, (any Channel)?) in
+            switch state.ledger.open(id, from: address, now: .now) {
+            case .refused(let reason):
+                state.refusals += 1
+                return (reason, nil)
+            case .admitted(let closing):
+                state.connections[id] = Connection(channel: channel)
+                if closing != nil { state.closedEarly += 1 }
+                return (nil, closing.flatMap { state.connections[$0]?.channel })
+            }
+        }
+        closing?.close(promise: nil)
+        return refusal
     }
 
     func closed(_ channel: any Channel) {
         disconnected(channel)
-        connections.withLock { $0[ObjectIdentifier(channel)] = nil }
+        state.withLock { state in
+            state.connections[ObjectIdentifier(channel)] = nil
+            state.ledger.close(ObjectIdentifier(channel))
+        }
+    }
+
+    func requestBegan(_ channel: any Channel) {
+        state.withLock { $0.ledger.requestBegan(ObjectIdentifier(channel)) }
+    }
+
+    func requestEnded(_ channel: any Channel) {
+        state.withLock { state in
+            state.ledger.requestEnded(ObjectIdentifier(channel), now: .now)
+            state.connections[ObjectIdentifier(channel)]?.record = nil
+        }
+    }
+
+    /// Keeps what is known of the request that the connection answers now.
+    func keep(_ record: RequestRecord, of channel: any Channel) {
+        state.withLock { $0.connections[ObjectIdentifier(channel)]?.record = record }
+    }
+
+    func record(of channel: any Channel) -> RequestRecord? {
+        state.withLock { $0.connections[ObjectIdentifier(channel)]?.record }
     }
 
     func disconnected(_ channel: any Channel) {
-        let disconnect = connections.withLock { connections in
-            defer { connections[ObjectIdentifier(channel)]?.disconnect = nil }
-            return connections[ObjectIdentifier(channel)]?.disconnect
+        let disconnect = state.withLock { state in
+            defer { state.connections[ObjectIdentifier(channel)]?.disconnect = nil }
+            return state.connections[ObjectIdentifier(channel)]?.disconnect
         }
         disconnect?()
     }
 
     /// Calls `body` once if the client goes away before `forget`.
     func onDisconnect(of channel: any Channel, _ body: @escaping @Sendable () -> Void) {
-        let isHere = connections.withLock { connections in
-            guard connections[ObjectIdentifier(channel)] != nil else { return false }
-            connections[ObjectIdentifier(channel)]?.disconnect = body
+        let isHere = state.withLock { state in
+            guard state.connections[ObjectIdentifier(channel)] != nil else { return false }
+            state.connections[ObjectIdentifier(channel)]?.disconnect = body
             return true
         }
         if !isHere { body() }
     }
 
     func forget(_ channel: any Channel) {
-        connections.withLock { $0[ObjectIdentifier(channel)]?.disconnect = nil }
+        state.withLock { $0.connections[ObjectIdentifier(channel)]?.disconnect = nil }
     }
 
     /// Closes the connection unless the client moves within this time.
     func expect(_ channel: any Channel, within seconds: Int) {
-        connections.withLock {
-            $0[ObjectIdentifier(channel)]?.deadline = .now + .seconds(seconds)
+        state.withLock {
+            $0.connections[ObjectIdentifier(channel)]?.deadline = .now + .seconds(seconds)
         }
     }
 
     func moved(_ channel: any Channel) {
-        connections.withLock { $0[ObjectIdentifier(channel)]?.deadline = nil }
+        state.withLock { $0.connections[ObjectIdentifier(channel)]?.deadline = nil }
     }
 
     /// Closes connections whose client has stood still too long.
@@ -65,39 +127,10 @@ final class ConnectionTable: Sendable {
     /// Called about once a second.
     func closeStalled() {
         let now = ContinuousClock.now
-        let stalled = connections.withLock { connections in
-            connections.values.filter { $0.deadline.map { $0 < now } ?? false }.map(\.channel)
+        let stalled = state.withLock { state in
+            state.connections.values.filter { $0.deadline.map { $0 < now } ?? false }
+                .map(\.channel)
         }
         for channel in stalled { channel.close(promise: nil) }
-    }
-}
-
-/// Reports one connection's beginning and end to the table.
-final class DisconnectHandler: ChannelInboundHandler, RemovableChannelHandler {
-    typealias InboundIn = NIOAny
-
-    private let table: ConnectionTable
-
-    init(_ table: ConnectionTable) { self.table = table }
-
-    func handlerAdded(context: ChannelHandlerContext) {
-        if context.channel.isActive { table.opened(context.channel) }
-    }
-
-    func channelActive(context: ChannelHandlerContext) {
-        table.opened(context.channel)
-        context.fireChannelActive()
-    }
-
-    func channelInactive(context: ChannelHandlerContext) {
-        table.closed(context.channel)
-        context.fireChannelInactive()
-    }
-
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case ChannelEvent.inputClosed? = event as? ChannelEvent {
-            table.disconnected(context.channel)
-        }
-        context.fireUserInboundEventTriggered(event)
     }
 }

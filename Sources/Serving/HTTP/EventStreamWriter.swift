@@ -18,23 +18,28 @@ struct EventStreamWriter {
         self.caller = caller
     }
 
-    mutating func write(_ value: JSONValue) async throws { try await write(line: value.text) }
+    mutating func write(_ value: JSONValue) async throws {
+        try await send("data: \(value.text)\n\n")
+    }
+
+    /// Writes a line that clients pass over, and that keeps the connection alive.
+    mutating func comment(_ text: String) async throws { try await send(": \(text)\n\n") }
 
     /// Ends the stream as clients expect of one that ended well.
     mutating func finish() async throws {
-        try await write(line: "[DONE]")
+        try await send("data: [DONE]\n\n")
         try await writer.finish(nil)
     }
 
     /// Ends the stream with an error: never a clean end after a failure.
     mutating func fail(_ error: APIError) async throws {
-        try await write(line: error.body.text)
+        try await write(error.body)
         try await writer.finish(nil)
     }
 
-    private mutating func write(line: String) async throws {
+    private mutating func send(_ event: String) async throws {
         service.connections.expect(caller.channel, within: service.limits.writeSeconds)
         defer { service.connections.moved(caller.channel) }
-        try await writer.write(ByteBuffer(string: "data: \(line)\n\n"))
+        try await writer.write(ByteBuffer(string: event))
     }
 }

@@ -8,6 +8,8 @@ import NIOCore
 struct Caller: InitializableFromSource, Sendable {
     typealias Source = ApplicationRequestContextSource
     let channel: any Channel
+    /// Whom the request counts for.
+    var address: String { ClientAddress.name(of: channel.remoteAddress) }
     init(source: Source) { channel = source.channel }
 }
 
@@ -18,6 +20,7 @@ struct OpenAIResponder: HTTPResponder {
 
     let service: OpenAIService
     let keys: [String]
+    let crossOrigin: CrossOrigin
 
     /// Paths that say nothing about requests or models: open to probes without a key.
     private static let openPaths: Set<String> = ["/health", "/ping", "/version"]
@@ -38,39 +41,61 @@ struct OpenAIResponder: HTTPResponder {
     ]
 
     func respond(to request: Request, context: Caller) async throws -> Response {
-        let path = request.uri.path
+        let path = Self.plain(request.uri.path)
+        var response: Response
         do {
-            let response = try await answer(request, path, context)
-            service.metrics.answered(known(path), status: response.status.code)
-            return response
+            response = try await answer(request, path, context)
         } catch {
-            let error = APIError(error)
-            service.metrics.answered(known(path), status: error.status)
-            return Self.response(error)
+            response = Self.response(APIError(error))
         }
+        service.metrics.answered(known(path), status: response.status.code)
+        for header in crossOrigin.headers(for: request) { response.headers.append(header) }
+        return request.method == .head ? response.createHeadResponse() : response
+    }
+
+    /// A path without the slashes that clients double, or append.
+    static func plain(_ path: String) -> String {
+        "/" + path.split(separator: "/").joined(separator: "/")
     }
 
     private func answer(
         _ request: Request, _ path: String, _ caller: Caller
     ) async throws -> Response {
+        let handlers = handlers(of: path)
+        if request.method == .options, let handlers {
+            return crossOrigin.options(request, methods: Self.names(handlers))
+        }
         if !keys.isEmpty, !Self.openPaths.contains(path) { try authorise(request) }
-        if path.hasPrefix("/v1/models/") {
-            guard request.method == .get else { throw Self.wrongMethod(path, [.get]) }
-            return try service.model(named: String(path.dropFirst("/v1/models/".count)))
+        guard let handlers else {
+            throw APIError.notFound("there is no \(request.method) \(AccessLog.escaped(path))")
         }
-        guard let methods = Self.handlers[path] else {
-            throw APIError.notFound("there is no \(request.method) \(path)")
-        }
-        guard let handler = methods[request.method] else {
-            throw Self.wrongMethod(path, Array(methods.keys))
-        }
+        // An answer to HEAD is that to GET, without its body.
+        let method = request.method == .head ? .get : request.method
+        guard let handler = handlers[method] else { throw Self.wrongMethod(path, handlers) }
         return try await handler(service, request, caller)
     }
 
-    static func wrongMethod(_ path: String, _ methods: [HTTPRequest.Method]) -> APIError {
-        let names = methods.map(\.rawValue).sorted()
-        return APIError(
-            status: 405, message: "\(path) takes \(names.joined(separator: ", "))",
+    private func handlers(of path: String) -> [HTTPRequest.Method: Handler]? {
+        guard path.hasPrefix("/v1/models/") else { return Self.handlers[path] }
+        let name = String(path.dropFirst("/v1/models/".count))
+        return [.get: { service, _, _ in try service.model(named: name) }]
+    }
+
+    private static func names(_ handlers: [HTTPRequest.Method: Handler]) -> [String] {
+        let heads = handlers[.get] == nil ? [] : ["HEAD"]
+        return (handlers.keys.map(\.rawValue) + heads + ["OPTIONS"]).sorted()
+    }
+
+    private static func wrongMethod(
+        _ path: String, _ handlers: [HTTPRequest.Method: Handler]
+    ) -> APIError {
+        wrongMethod(path, names(handlers))
+    }
+
+    static func wrongMethod(_ path: String, _ names: [String]) -> APIError {
+        APIError(
+            status: 405,
+            message: "\(AccessLog.escaped(path)) takes \(names.joined(separator: ", "))",
             type: "invalid_request_error", allow: names)
     }
 
@@ -105,6 +130,9 @@ struct OpenAIResponder: HTTPResponder {
         if error.status == 401 { response.headers[.wwwAuthenticate] = "Bearer" }
         if !error.allow.isEmpty {
             response.headers[.allow] = error.allow.joined(separator: ", ")
+        }
+        if !error.acceptEncoding.isEmpty {
+            response.headers[.acceptEncoding] = error.acceptEncoding.joined(separator: ", ")
         }
         return response
     }

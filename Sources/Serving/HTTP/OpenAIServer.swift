@@ -1,4 +1,5 @@
 import Encoding
+import Foundation
 public import Grammar
 import HTTPTypes
 import Hummingbird
@@ -6,17 +7,26 @@ import HummingbirdCore
 public import Logging
 import NIOCore
 public import ServiceLifecycle
+import Transport
 import UnixSignals
 
 /// The HTTP server of the OpenAI API, over whatever routes requests to engines.
 ///
 /// A service: it runs until it is asked to shut down, then answers what is under way and takes
-/// nothing new.
+/// nothing new. Who asks decides how long that may take, and calls `end` before it cancels the
+/// service, because a stream must end with a reason.
 public struct OpenAIServer: Service {
     private let configuration: OpenAIServerConfiguration
     private let service: OpenAIService
     private let log: Logger
     private let onListening: @Sendable (Int) async -> Void
+
+    /// For the last events of streams to leave, once `end` was called.
+    public static let lastEventSeconds = 2.0
+
+    /// Descriptors that connections never take: files, control connections, and those that are
+    /// about to be refused.
+    private static let reservedDescriptors = 64
 
     /// Prepares the server.
     ///
@@ -35,41 +45,65 @@ public struct OpenAIServer: Service {
             text: text, router: router, limits: configuration.limits, grammars: grammars, log: log)
     }
 
-    /// Runs until SIGTERM or SIGINT, then answers what is under way, for at most the drain limit.
+    /// Ends every text under way with an error that gives the reason, and refuses later ones.
+    public func end(reason: String) { service.end(.unavailable(message: reason)) }
+
+    /// Runs until SIGTERM or SIGINT, then answers what is under way: for at most the drain limit,
+    /// or until a second signal.
     public func runUntilSignal() async throws {
-        var configuration = ServiceGroupConfiguration(
-            services: [self], gracefulShutdownSignals: [.sigterm, .sigint], logger: log)
-        configuration.maximumGracefulShutdownDuration = .seconds(
-            Int64(self.configuration.limits.drainSeconds))
-        try await ServiceGroup(configuration: configuration).run()
+        let group = ServiceGroup(services: [self], logger: log)
+        let serving = Task { try await group.run() }
+        let limit = configuration.limits.drainSeconds
+        let ending = Task {
+            var signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
+                .makeAsyncIterator()
+            guard await signals.next() != nil else { return }
+            await group.triggerGracefulShutdown()
+            let timer = Task {
+                try await Task.sleep(for: .seconds(limit))
+                end(
+                    reason: "the server was asked to end, and its drain limit of \(limit) s is over"
+                )
+                try await Task.sleep(for: .seconds(Self.lastEventSeconds))
+                serving.cancel()
+            }
+            guard await signals.next() != nil else { return timer.cancel() }
+            timer.cancel()
+            end(reason: "the server was asked to end twice")
+            do { try await Task.sleep(for: .seconds(Self.lastEventSeconds)) } catch { return }
+            serving.cancel()
+        }
+        defer { ending.cancel() }
+        do { try await serving.value } catch is CancellationError {
+            // Cancelled above, when its time was over.
+        }
     }
 
     public func run() async throws {
-        let limits = configuration.limits
-        let connections = service.connections
-        let server = HTTPServerBuilder.http1(
-            configuration: .init(
-                additionalChannelHandlers: [DisconnectHandler(connections)],
-                idleTimeout: .seconds(Int64(limits.idleSeconds)),
-                httpDecoderConfiguration: .init(
-                    maxHeaderFieldSize: limits.headerBytes, maxHeaderListSize: limits.headerBytes,
-                    maxHeaderFieldCount: 100)))
-        let listening = onListening
-        let application = Application(
-            responder: OpenAIResponder(service: service, keys: configuration.keys),
-            server: server,
-            configuration: ApplicationConfiguration(
-                address: .hostname(configuration.address, port: configuration.port),
-                serverName: "apus", backlog: 1024,
-                availableConnectionsDelegate: MaximumAvailableConnections(limits.connections)),
-            onServerRunning: { channel in await listening(channel.localAddress?.port ?? 0) },
-            logger: log)
+        let descriptors = DescriptorLimit.raise()
+        let free = descriptors - Self.openDescriptors - Self.reservedDescriptors
+        let places = ConnectionLedger<ObjectIdentifier>.Limits(
+            configuration.limits, descriptors: free)
+        if places.all < configuration.limits.connections {
+            log.info(
+                """
+                \(places.all) connections at once, not \(configuration.limits.connections): \
+                the process may open \(descriptors) files (ulimit -n)
+                """)
+        }
+        service.connections.limit(places)
+        let accessLog =
+            configuration.accessLog.file.isEmpty
+            ? nil : try AccessLog(configuration.accessLog, log: log)
+        defer { accessLog?.close() }
+        let application = application(places, accessLog)
         let service = service
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 while !Task.isCancelled {
                     try await Task.sleep(for: .seconds(1))
-                    connections.closeStalled()
+                    service.connections.closeStalled()
+                    if service.bodies.hasShrunk() { HeapMemory.giveBack() }
                 }
             }
             try await withGracefulShutdownHandler {
@@ -79,5 +113,37 @@ public struct OpenAIServer: Service {
             }
             group.cancelAll()
         }
+    }
+
+    private func application(
+        _ places: ConnectionLedger<ObjectIdentifier>.Limits, _ accessLog: AccessLog?
+    ) -> Application<OpenAIResponder> {
+        let (limits, connections) = (configuration.limits, service.connections)
+        let server = HTTPServerBuilder { responder in
+            APIChannel(
+                responder: responder, limits: limits, table: connections, accessLog: accessLog)
+        }
+        let listening = onListening
+        return Application(
+            responder: OpenAIResponder(
+                service: service, keys: configuration.keys,
+                crossOrigin: CrossOrigin(origins: configuration.cors)),
+            server: server,
+            configuration: ApplicationConfiguration(
+                address: .hostname(configuration.address, port: configuration.port),
+                serverName: "apus", backlog: 1024,
+                // Beyond the places, connections are taken to be refused with a reason, and no
+                // more of them than descriptors are kept for.
+                availableConnectionsDelegate: MaximumAvailableConnections(
+                    places.all + Self.reservedDescriptors / 2)),
+            onServerRunning: { channel in await listening(channel.localAddress?.port ?? 0) },
+            logger: log)
+    }
+
+    /// Descriptors that this process has open.
+    private static var openDescriptors: Int {
+        do {
+            return try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
+        } catch { return reservedDescriptors }
     }
 }

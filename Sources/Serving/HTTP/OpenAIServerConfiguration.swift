@@ -8,6 +8,11 @@ public struct OpenAIServerConfiguration: Codable, Hashable, Sendable {
     public var port = 8000
     /// Keys of which a client must send one; none lets everybody in.
     public var keys: [String] = []
+    /// Origins whose pages may use the API in a browser, as `https://chat.example`; `*` is every
+    /// one, and none is the default.
+    public var cors: [String] = []
+    /// A file with one line per request.
+    public var accessLog = AccessLogSettings()
     /// What requests may ask.
     public var limits = ServiceLimits()
 
@@ -19,6 +24,20 @@ public struct OpenAIServerConfiguration: Codable, Hashable, Sendable {
     /// - Throws: `ServingError.configuration` naming the setting.
     public func validate() throws(ServingError) {
         try Setting.check("port", port, 0, 65535)
+        for origin in cors where origin != "*" && !Self.isOrigin(origin) {
+            throw .configuration(
+                message: "cors names \(origin): it must be * or an origin as "
+                    + "https://chat.example:8443, without a path")
+        }
+        try accessLog.validate()
         try limits.validate()
+    }
+
+    /// Whether a browser could send this word as `Origin`.
+    private static func isOrigin(_ text: String) -> Bool {
+        guard let scheme = text.firstRange(of: "://") else { return false }
+        let host = text[scheme.upperBound...]
+        return scheme.lowerBound > text.startIndex && !host.isEmpty && !host.contains("/")
+            && !text.contains(where: \.isWhitespace)
     }
 }

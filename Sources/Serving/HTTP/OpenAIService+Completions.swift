@@ -15,6 +15,8 @@ struct CompletionPlan: Sendable {
     let completion: CompletionFields
     let prompts: [[Int]]
     let texts: [Text]
+    /// When the request was understood.
+    let start = ContinuousClock.now
 }
 
 extension OpenAIService {
@@ -23,14 +25,16 @@ extension OpenAIService {
 
     /// `POST /v1/completions`.
     func complete(_ request: Request, _ caller: Caller) async throws -> Response {
-        let body = try await body(request, caller, shapes.completion)
-        let plan = try completionPlan(body)
+        let plan = try await understood(request, caller, shapes.completion) {
+            try self.completionPlan($0)
+        }
         let writer = writer("cmpl")
         let requests = plan.texts.map(\.request)
+        let record = connections.record(of: caller.channel)
         return try await answer(requests, streams: plan.fields.streams, caller) {
-            try await self.answer(plan, $0, writer)
+            try await self.answer(plan, $0, writer, record)
         } parts: {
-            try await self.stream(plan, $0, writer, into: &$1)
+            try await self.stream(plan, $0, writer, record, into: &$1)
         }
     }
 
@@ -51,8 +55,8 @@ extension OpenAIService {
             prompts.append(tokens)
             let room = max(0, text.contextTokens - tokens.count)
             let requests = try self.requests(
-                fields, prompt: tokens, defaultTokens: min(room, Self.defaultCompletionTokens),
-                offset: texts.count
+                fields, prompt: tokens, promptName: "prompt",
+                defaultTokens: min(room, Self.defaultCompletionTokens), offset: texts.count
             ) {
                 $0.topLogprobs = completion.topLogprobs
                 if completion.echoes { $0.promptTopLogprobs = completion.topLogprobs }
@@ -68,7 +72,14 @@ extension OpenAIService {
             TextProgress(
                 TextAssembler(
                     text.tokenizer, stops: plan.fields.stopStrings,
-                    skipsSpecialTokens: plan.fields.skipsSpecialTokens), metrics: metrics)
+                    skipsSpecialTokens: plan.fields.skipsSpecialTokens),
+                minTokens: plan.fields.minTokens, metrics: metrics, start: plan.start)
+        }
+    }
+
+    private func offsets(_ plan: CompletionPlan) -> [TextOffsets] {
+        plan.texts.map { _ in
+            TextOffsets(text.tokenizer, skipsSpecialTokens: plan.fields.skipsSpecialTokens)
         }
     }
 
@@ -79,10 +90,14 @@ extension OpenAIService {
     }
 
     private func answer(
-        _ plan: CompletionPlan, _ reader: RequestStreamReader, _ writer: AnswerWriter
+        _ plan: CompletionPlan, _ reader: RequestStreamReader, _ writer: AnswerWriter,
+        _ record: RequestRecord?
     ) async throws -> Response {
         var reader = reader
         var progress = progress(plan)
+        var offsets = offsets(plan)
+        let prompts = plan.prompts.map(\.count)
+        defer { record?.cost(prompts: prompts, progress.map(\.usage)) }
         var texts = plan.texts.indices.map { echo(plan, $0) }
         var scores = plan.texts.map { _ in [ScoredToken]() }
         while let event = try await reader.next() {
@@ -98,27 +113,31 @@ extension OpenAIService {
             return writer.completionChoice(
                 index, text: texts[index],
                 logprobs: plan.completion.topLogprobs == nil
-                    ? .null : writer.completionScores(all),
+                    ? .null : writer.completionScores(all, &offsets[index]),
                 finish: AnswerWriter.reason(progress[index].finish ?? .stop, []))
         }
-        let usage = AnswerWriter.usage(progress.map(\.usage), prompts: plan.prompts.map(\.count))
+        let usage = AnswerWriter.usage(progress.map(\.usage), prompts: prompts)
         return .json(writer.completion(choices, usage: usage))
     }
 
     private func stream(
         _ plan: CompletionPlan, _ reader: RequestStreamReader, _ writer: AnswerWriter,
-        into stream: inout EventStreamWriter
+        _ record: RequestRecord?, into stream: inout EventStreamWriter
     ) async throws {
         var reader = reader
+        try await reader.begin(&stream)
         var progress = progress(plan)
-        for index in progress.indices where plan.completion.echoes {
-            let choice = writer.completionChoice(
-                index, text: echo(plan, index), logprobs: .null, finish: nil)
-            try await stream.write(writer.completion([choice], usage: nil))
-        }
-        while let event = try await reader.next() {
+        var offsets = offsets(plan)
+        let prompts = plan.prompts.map(\.count)
+        defer { record?.cost(prompts: prompts, progress.map(\.usage)) }
+        while let event = try await reader.next(&stream) {
             let index = event.index
-            let addition = progress[index].take(event.event)
+            var addition = progress[index].take(event.event)
+            if case .began(let promptScores) = event.event, plan.completion.echoes {
+                // The prompt goes first, with its scores where they were asked for.
+                addition.text = echo(plan, index)
+                addition.tokens = promptScores
+            }
             if progress[index].hasStopped {
                 await router.cancel(plan.texts[index].request.id)
             }
@@ -129,13 +148,15 @@ extension OpenAIService {
             let choice = writer.completionChoice(
                 index, text: addition.text,
                 logprobs: plan.completion.topLogprobs == nil || addition.tokens.isEmpty
-                    ? .null : writer.completionScores(addition.tokens),
+                    ? .null : writer.completionScores(addition.tokens, &offsets[index]),
                 finish: finish.map { AnswerWriter.reason($0, []) })
-            try await stream.write(writer.completion([choice], usage: nil))
+            let usage =
+                plan.fields.includesContinuousUsage
+                ? AnswerWriter.usage(progress.map(\.usage), prompts: prompts) : nil
+            try await stream.write(writer.completion([choice], usage: usage))
         }
         if plan.fields.includesUsage {
-            let usage = AnswerWriter.usage(
-                progress.map(\.usage), prompts: plan.prompts.map(\.count))
+            let usage = AnswerWriter.usage(progress.map(\.usage), prompts: prompts)
             try await stream.write(writer.usageChunk("text_completion", usage))
         }
     }

@@ -18,14 +18,20 @@ final class OpenAIService: Sendable {
     let grammars: CompiledGrammars
     let log: Logger
     let metrics = ServiceMetrics()
-    let connections = ConnectionTable()
+    let connections: ConnectionTable
     let permits: PermitPool
+    let bodies: BodyBudget
+    /// Where requests are understood: JSON, schemas, templates and tokens.
+    let lane = WorkLane("apus-requests", niceness: 0)
+    /// The same for large bodies, one at a time and behind everything else that computes.
+    let slowLane = WorkLane("apus-bodies", niceness: 10)
     let shapes: RequestShapes
     /// Special tokens that the parser of answers reads.
     let structureTokens: Set<Int>
     private let created = Int(Date().timeIntervalSince1970)
     private let ids: Mutex<UInt64>
     private let isDraining = Mutex(false)
+    private let underWay = StreamTable()
 
     /// A step within this long says that the engines are alive.
     private static let freshStep = Duration.seconds(10)
@@ -41,7 +47,10 @@ final class OpenAIService: Sendable {
         self.limits = limits
         self.grammars = grammars
         self.log = log
+        connections = ConnectionTable(
+            ConnectionLedger.Limits(limits, descriptors: limits.connections))
         permits = PermitPool(limit: limits.generations)
+        bodies = BodyBudget(limits)
         shapes = RequestShapes(limits: limits, vocabularySize: text.vocabularySize)
         structureTokens = AnswerParser.structureTokens(of: text.tokenizer)
         // Ids of two coordinators in a row differ, so that a late event of the first finds nothing.
@@ -49,6 +58,9 @@ final class OpenAIService: Sendable {
     }
 
     func beginDraining() { isDraining.withLock { $0 = true } }
+
+    /// Ends every request under way with this error, and refuses later ones.
+    func end(_ error: ServingError) { underWay.end(error) }
 
     func nextID() -> RequestID {
         ids.withLock { id in
@@ -63,53 +75,33 @@ final class OpenAIService: Sendable {
             created: Int(Date().timeIntervalSince1970), tokenizer: text.tokenizer)
     }
 
-    /// Reads a request's JSON body and checks its shape.
-    func body(_ request: Request, _ caller: Caller, _ shape: Shape) async throws -> JSONValue {
-        connections.expect(caller.channel, within: limits.idleSeconds)
-        defer { connections.moved(caller.channel) }
-        if let length = request.headers[.contentLength].flatMap({ Int($0) }),
-            length > limits.bodyBytes
-        {
-            throw tooLarge(length)
-        }
-        var bytes: [UInt8] = []
-        for try await part in request.body {
-            bytes += part.readableBytesView
-            guard bytes.count <= limits.bodyBytes else { throw tooLarge(bytes.count) }
-        }
-        let type = request.headers[.contentType] ?? "application/json"
-        guard type.lowercased().hasPrefix("application/json") else {
-            throw APIError(
-                status: 415, message: "the body must be application/json, not \(type)",
-                type: "invalid_request_error")
-        }
-        let value: JSONValue
-        do { value = try JSONValue.parse(bytes) } catch {
-            throw APIError.invalid("the body is \(error)")
-        }
-        guard value.object != nil else {
-            throw APIError.invalid("the body must be a JSON object, not \(value.kind)")
-        }
-        try shape.check(value, at: "")
-        if let model = value["model"]?.string, !model.isEmpty, model != text.name {
-            throw APIError.notFound(
-                "there is no model \(JSONValue.quoted(model)): this server has \(text.name)",
-                code: "model_not_found")
-        }
-        return value
-    }
-
-    private func tooLarge(_ count: Int) -> APIError {
-        APIError(
-            status: 413, message: "the body has \(count) bytes: the limit is \(limits.bodyBytes)",
-            type: "invalid_request_error")
-    }
-
     /// Submits requests to the engines, after the checks that do not depend on an endpoint.
     func submit(_ requests: [GenerationRequest]) async throws -> RequestStreams {
         if isDraining.withLock({ $0 }) { throw ServingError.draining }
-        return try await RequestStreams(
-            requests, router: router, permit: permits.acquire(requests.count))
+        let permit = try permits.acquire(requests.count)
+        // All texts of a request have one constraint: it is compiled once, on a thread of its own.
+        if let constraint = requests.first?.constraint {
+            try Self.checkAmount(constraint, texts: requests.count)
+            do throws(GrammarError) { try await grammars.prepare(constraint) } catch {
+                throw ServingError(error)
+            }
+        }
+        let streams = try await RequestStreams(
+            requests, router: router, permit: permit, silence: .seconds(limits.commentSeconds))
+        underWay.add(streams)
+        return streams
+    }
+
+    /// Bytes of a constraint's texts that one HTTP request may send to the ranks: each of its texts
+    /// takes the constraint along.
+    private static let constraintBytes = 32 << 20
+
+    private static func checkAmount(_ constraint: OutputConstraint, texts: Int) throws {
+        let bytes = constraint.textBytes
+        guard bytes * texts > constraintBytes else { return }
+        throw APIError.invalid(
+            "a constraint of \(bytes) bytes for \(texts) texts: the limit is "
+                + "\(constraintBytes) bytes in all (OpenAIService.constraintBytes)")
     }
 
     /// A salt that keeps the prefixes of different callers' secrets apart.
@@ -167,7 +159,10 @@ extension OpenAIService {
 
     func metricsText() async -> Response {
         let text = metrics.text(
-            await router.statistics(), connections: connections.count, generations: permits.count)
+            await router.statistics(),
+            now: ServiceMetrics.Now(
+                connections: connections.count, turnedAway: connections.turnedAway,
+                generations: permits.count, bodyBytes: bodies.count))
         return Response(
             status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
             body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
@@ -195,33 +190,4 @@ extension OpenAIService {
     }
 
     func tokenizerInfo() -> Response { .json(text.tokenizerInfo) }
-
-    func tokenize(_ request: Request, _ caller: Caller) async throws -> Response {
-        let body = try await body(request, caller, shapes.tokenize)
-        let tokens: [Int]
-        if let prompt = body["prompt"]?.string {
-            tokens = text.tokenizer.encode(
-                prompt, addSpecialTokens: body["add_special_tokens"]?.bool ?? true)
-        } else if let messages = body["messages"]?.array {
-            tokens = text.render(messages.map { ChatMessage($0) }, tools: [], thinks: nil)
-                .ids(text.tokenizer)
-        } else {
-            throw APIError.invalid("prompt or messages is missing", parameter: "prompt")
-        }
-        var members: [(key: String, value: JSONValue)] = [
-            ("count", .number(tokens.count)), ("max_model_len", .number(text.contextTokens)),
-            ("tokens", .array(tokens.map { .number($0) })),
-        ]
-        if body["return_token_strs"]?.bool == true {
-            let names = tokens.map { JSONValue.string(text.tokenizer.token($0) ?? "") }
-            members.append(("token_strs", .array(names)))
-        }
-        return .json(.object(members))
-    }
-
-    func detokenize(_ request: Request, _ caller: Caller) async throws -> Response {
-        let body = try await body(request, caller, shapes.detokenize)
-        let tokens = (body["tokens"]?.array ?? []).compactMap(\.integer)
-        return .json(["prompt": .string(text.tokenizer.decode(tokens, skipSpecialTokens: false))])
-    }
 }

@@ -3,62 +3,136 @@ import Synchronization
 /// The events of one HTTP request's texts: one engine request each, merged into one stream.
 ///
 /// 1. When the streams end, however they end, every engine request has ended or was withdrawn.
-struct RequestStreams: Sendable {
-    /// Which of the texts, and what happened to it.
-    struct Event: Sendable {
-        let index: Int
-        let event: GenerationEvent
+final class RequestStreams: Sendable {
+    /// What a reader is told.
+    enum Event: Sendable {
+        /// What happened to one of the texts.
+        case text(index: Int, GenerationEvent)
+        /// Nothing happened for a while.
+        case waiting
     }
 
     let events: AsyncThrowingStream<Event, any Error>
     private let continuation: AsyncThrowingStream<Event, any Error>.Continuation
+    private let progress: Progress
 
     /// Submits all requests.
     ///
-    /// - Parameter permit: Held until the last text has ended.
+    /// - Parameters:
+    ///   - permit: Held until the last text has ended.
+    ///   - silence: After this long without an event the reader is told that it waits.
     /// - Throws: What the router says about the first request that it does not take.
     init(
-        _ requests: [GenerationRequest], router: any RequestRouter, permit: Permit
+        _ requests: [GenerationRequest], router: any RequestRouter, permit: Permit,
+        silence: Duration
     ) async throws {
         (events, continuation) = AsyncThrowingStream<Event, any Error>.makeStream()
         var streams: [AsyncThrowingStream<GenerationEvent, any Error>] = []
         do {
-            for request in requests { streams.append(try await router.submit(request)) }
+            for request in requests {
+                streams.append(try await router.submit(request))
+                // Each is written as JSON: other streams' writers have their turns between.
+                await Task.yield()
+            }
         } catch {
             for request in requests.prefix(streams.count) { await router.cancel(request.id) }
             throw error
         }
-        let continuation = continuation
-        let left = Countdown(streams.count)
-        let tasks = streams.enumerated().map { index, stream in
+        // The tasks hold no reference to the streams: who drops those ends them (1).
+        let (progress, continuation) = (Progress(texts: streams.count), continuation)
+        self.progress = progress
+        // Cancelling a reader withdraws its request (1).
+        continuation.onTermination = { _ in progress.end() }
+        var tasks = streams.enumerated().map { index, stream in
             Task {
                 do {
                     for try await event in stream {
-                        continuation.yield(Event(index: index, event: event))
+                        progress.moved()
+                        continuation.yield(.text(index: index, event))
                     }
-                    if left.decrement() { continuation.finish() }
+                    if progress.textEnded() { continuation.finish() }
                 } catch {
                     continuation.finish(throwing: error)
                 }
                 _ = permit
             }
         }
-        // Cancelling a reader withdraws its request (1).
-        continuation.onTermination = { _ in for task in tasks { task.cancel() } }
+        tasks.append(
+            Task {
+                while let (next, isSilent) = progress.look(silence) {
+                    if isSilent { continuation.yield(.waiting) }
+                    do { try await Task.sleep(until: next, clock: .continuous) } catch { return }
+                }
+            })
+        progress.keep(tasks)
     }
 
-    /// Withdraws every request that has not ended.
-    func cancel() { continuation.finish(throwing: CancellationError()) }
+    /// Calls `body` once when the streams have ended, at once if they have.
+    func onEnd(_ body: @escaping @Sendable () -> Void) { progress.onEnd(body) }
 
-    private final class Countdown: Sendable {
-        private let count: Mutex<Int>
-        init(_ count: Int) { self.count = Mutex(count) }
+    /// Ends the streams with an error, and withdraws every request that has not ended.
+    func end(_ error: any Error) { continuation.finish(throwing: error) }
+
+    /// How far the texts are.
+    private final class Progress: Sendable {
+        private struct State {
+            var textsLeft: Int
+            var lastEvent = ContinuousClock.now
+            var hasEnded = false
+            var tasks: [Task<Void, Never>] = []
+            var onEnd: (@Sendable () -> Void)?
+        }
+
+        private let state: Mutex<State>
+
+        init(texts: Int) { state = Mutex(State(textsLeft: texts)) }
+
+        func moved() { state.withLock { $0.lastEvent = .now } }
+
         /// Whether this was the last.
-        func decrement() -> Bool {
-            count.withLock {
-                $0 -= 1
-                return $0 == 0
+        func textEnded() -> Bool {
+            state.withLock { state in
+                state.textsLeft -= 1
+                return state.textsLeft == 0
             }
+        }
+
+        /// When to look again, and whether nothing happened for so long; nil after the end.
+        func look(_ silence: Duration) -> (next: ContinuousClock.Instant, isSilent: Bool)? {
+            state.withLock { state in
+                guard !state.hasEnded else { return nil }
+                let now = ContinuousClock.now
+                let isSilent = state.lastEvent + silence <= now
+                if isSilent { state.lastEvent = now }
+                return (state.lastEvent + silence, isSilent)
+            }
+        }
+
+        /// Keeps what `end` cancels.
+        func keep(_ tasks: [Task<Void, Never>]) {
+            let hasEnded = state.withLock { state in
+                if !state.hasEnded { state.tasks = tasks }
+                return state.hasEnded
+            }
+            if hasEnded { for task in tasks { task.cancel() } }
+        }
+
+        func end() {
+            let (tasks, body) = state.withLock { state in
+                state.hasEnded = true
+                defer { (state.tasks, state.onEnd) = ([], nil) }
+                return (state.tasks, state.onEnd)
+            }
+            for task in tasks { task.cancel() }
+            body?()
+        }
+
+        func onEnd(_ body: @escaping @Sendable () -> Void) {
+            let hasEnded = state.withLock { state in
+                if !state.hasEnded { state.onEnd = body }
+                return state.hasEnded
+            }
+            if hasEnded { body() }
         }
     }
 }

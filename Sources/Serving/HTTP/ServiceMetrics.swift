@@ -63,8 +63,16 @@ final class ServiceMetrics: Sendable {
     /// How long ago that was.
     var sinceStep: Duration? { state.withLock { $0.lastStep?.duration(to: .now) } }
 
+    /// What is open and held at one moment.
+    struct Now {
+        var connections: Int
+        var turnedAway: (refused: UInt64, closedEarly: UInt64)
+        var generations: Int
+        var bodyBytes: Int
+    }
+
     /// Everything, in Prometheus' text format 0.0.4.
-    func text(_ engines: [EngineStatistics], connections: Int, generations: Int) -> String {
+    func text(_ engines: [EngineStatistics], now: Now) -> String {
         var text = PrometheusText()
         let state = state.withLock { $0 }
         text.add(
@@ -75,8 +83,15 @@ final class ServiceMetrics: Sendable {
             state.finishes.sorted { $0.key.rawValue < $1.key.rawValue }.map {
                 ("finished_reason=\"\($0.key.rawValue)\"", Double($0.value))
             })
-        text.add("http_connections", "gauge", "Open connections.", [("", Double(connections))])
-        text.add("generations", "gauge", "Texts under way.", [("", Double(generations))])
+        text.add("http_connections", "gauge", "Open connections.", [("", Double(now.connections))])
+        text.add(
+            "http_connections_refused_total", "counter", "Connections answered with 503.",
+            [("", Double(now.turnedAway.refused))])
+        text.add(
+            "http_connections_closed_early_total", "counter", "Idle ones closed for new ones.",
+            [("", Double(now.turnedAway.closedEarly))])
+        text.add("http_body_bytes", "gauge", "Request bodies held.", [("", Double(now.bodyBytes))])
+        text.add("generations", "gauge", "Texts under way.", [("", Double(now.generations))])
         text.add("time_to_first_token_seconds", "Until a text's first token.", state.firstToken)
         text.add("time_per_output_token_seconds", "Between tokens of a text.", state.perToken)
         text.add("e2e_request_latency_seconds", "From request to last token.", state.whole)

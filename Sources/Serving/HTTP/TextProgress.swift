@@ -8,22 +8,34 @@ struct TextProgress {
 
     private var assembler: TextAssembler
     private let metrics: ServiceMetrics
+    /// Tokens before which no stop string ends the text.
+    private let minTokens: Int
     private let start: ContinuousClock.Instant
     private var lastToken: ContinuousClock.Instant?
     private var tokenCount = 0
     /// Scores of the prompt, when asked for.
     private(set) var promptScores: [ScoredToken] = []
+    /// What the text has cost so far.
     private(set) var usage = GenerationUsage()
     /// Why the text ended, once it has.
     private(set) var finish: FinishReason?
-    /// Whether a stop string was met, so that the engine need not go on.
-    var hasStopped: Bool { assembler.hasStopped }
+    private var isEnough = false
+    /// Whether a stop string was met or no more is wanted, so that the engine need not go on.
+    var hasStopped: Bool { assembler.hasStopped || isEnough }
 
-    init(_ assembler: TextAssembler, metrics: ServiceMetrics) {
+    /// - Parameter start: When the request was understood: before it waited for a place.
+    init(
+        _ assembler: TextAssembler, minTokens: Int = 0, metrics: ServiceMetrics,
+        start: ContinuousClock.Instant
+    ) {
         self.assembler = assembler
+        self.minTokens = minTokens
         self.metrics = metrics
-        start = .now
+        self.start = start
     }
+
+    /// Ends the text here, as a stop string does.
+    mutating func stop() { isEnough = true }
 
     /// Takes the next event of this text.
     mutating func take(_ event: GenerationEvent) -> Addition {
@@ -34,10 +46,11 @@ struct TextProgress {
         case .tokens(let tokens):
             guard !hasStopped else { return addition }
             for token in tokens where !hasStopped {
-                addition.text += assembler.append(token.token)
+                tokenCount += 1
+                addition.text += assembler.append(token.token, mayStop: tokenCount > minTokens)
                 addition.tokens.append(token)
             }
-            tokenCount += addition.tokens.count
+            if finish == nil { usage.generatedTokens = tokenCount }
             measure(addition.tokens.count)
         case .finished(let reason, var cost):
             if hasStopped { cost.generatedTokens = tokenCount }

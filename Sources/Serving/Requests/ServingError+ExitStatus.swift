@@ -5,6 +5,7 @@ extension ServingError: ProgramError {
     public var exitStatus: ExitStatus {
         switch self {
         case .configuration, .invalidRequest: .badInput
+        case .rankLost: .lost
         default: .failed
         }
     }

@@ -8,8 +8,10 @@ public enum ServingError: Error, Codable, Hashable, Sendable {
     case overloaded(message: String, retryAfterSeconds: Int)
     /// The server is going down and takes nothing new.
     case draining
-    /// A rank left, or a step did not finish in time.
+    /// A server cannot be asked, or ended before it answered.
     case unavailable(message: String)
+    /// A rank was lost, or a step did not finish in time.
+    case rankLost(message: String)
     /// Something in the engine failed.
     case engine(message: String)
     /// A setting of the engine or of the API lies outside its limits; nothing was started.
@@ -19,7 +21,7 @@ public enum ServingError: Error, Codable, Hashable, Sendable {
     public var message: String {
         switch self {
         case .invalidRequest(let message, _), .overloaded(let message, _),
-            .unavailable(let message),
+            .unavailable(let message), .rankLost(let message),
             .engine(let message), .configuration(let message):
             message
         case .draining: "the server is shutting down and takes no new requests"

@@ -30,7 +30,7 @@ struct MatrixSource {
 
     func scale(_ scales: [Float], row: Int, column: Int) -> Float {
         switch format {
-        case .float32, .bfloat16: 1
+        case .float32, .bfloat16, .float16: 1
         case .float8e4m3: scales[row / 128 * ((inputs + 127) / 128) + column / 128]
         case .int8: scales[row]
         }
@@ -46,17 +46,19 @@ struct MatrixPart {
     var outputs: Int { transposed ? source.inputs : rows.count }
     var inputs: Int { transposed ? rows.count : source.inputs }
 
-    /// Whether the cut keeps scale blocks whole, so that the packed blocks are the source's.
-    private var keepsBlocks: Bool {
+    /// Whether a kernel multiplies the format and the cut keeps scale blocks whole, so that the
+    /// packed numbers are the source's.
+    private var keepsFormat: Bool {
         switch source.format {
         case .float32, .bfloat16: true
+        case .float16: false
         case .int8: !transposed
         case .float8e4m3:
             rows.lowerBound % 128 == 0 || rows.lowerBound / 128 == (rows.upperBound - 1) / 128
         }
     }
 
-    var packedFormat: NumberFormat { keepsBlocks ? source.format : .float32 }
+    var packedFormat: NumberFormat { keepsFormat ? source.format : .float32 }
 
     /// Memory for the packed part, its scales in place, its numbers zeros that were not touched.
     func reserve(_ scales: [Float]) -> ck_weight {
@@ -72,7 +74,9 @@ struct MatrixPart {
     var rowBytes: Int { source.inputs * source.format.size }
 
     /// Whether `fill` may be called for some outputs at a time.
-    var packsByOutputs: Bool { !transposed && packedFormat == source.format }
+    var packsByOutputs: Bool {
+        !transposed && (packedFormat == source.format || source.format == .float16)
+    }
 
     /// Packs outputs `range` from the source's rows that hold them; without `packsByOutputs` only
     /// all of them.
@@ -84,7 +88,9 @@ struct MatrixPart {
         if packedFormat == source.format {
             unsafe pack(weight, range, values)
         } else {
-            let wide = unsafe widened(values, scales)
+            let first = rows.lowerBound
+            let kept = transposed ? rows : first + range.lowerBound ..< first + range.upperBound
+            let wide = unsafe widened(values, scales, rows: kept)
             unsafe wide.withUnsafeBytes { unsafe pack(weight, range, $0.baseAddress!) }
         }
     }
@@ -97,11 +103,14 @@ struct MatrixPart {
             Int32(inputs), UnsafeMutableRawPointer(mutating: weight.data))
     }
 
-    private func widened(_ values: UnsafeRawPointer, _ scales: [Float]) -> [Float] {
+    private func widened(
+        _ values: UnsafeRawPointer, _ scales: [Float], rows: Range<Int>
+    ) -> [Float] {
         var wide = [Float](repeating: 0, count: rows.count * source.inputs)
         unsafe wide.withUnsafeMutableBufferPointer {
             unsafe ck_decode(source.format.code, values, $0.baseAddress!, $0.count)
         }
+        guard !scales.isEmpty else { return wide }
         for row in rows {
             for column in 0 ..< source.inputs {
                 wide[(row - rows.lowerBound) * source.inputs + column] *= source.scale(

@@ -7,12 +7,17 @@ public enum NumberFormat: String, Sendable, CaseIterable, Codable {
     case float8e4m3
     /// Symmetric int8 (-127...127) with one Float32 scale per output.
     case int8
+    /// IEEE half precision, of files alone: packing widens it to float32, exactly.
+    case float16
+
+    /// The formats that packed weights have.
+    public static let packed: [NumberFormat] = [.float32, .bfloat16, .float8e4m3, .int8]
 
     /// Bytes of one number, scales not counted.
     public var size: Int {
         switch self {
         case .float32: 4
-        case .bfloat16: 2
+        case .bfloat16, .float16: 2
         case .float8e4m3, .int8: 1
         }
     }
@@ -23,13 +28,14 @@ public enum NumberFormat: String, Sendable, CaseIterable, Codable {
         case .bfloat16: Int32(CK_BF16.rawValue)
         case .float8e4m3: Int32(CK_E4M3.rawValue)
         case .int8: Int32(CK_INT8.rawValue)
+        case .float16: Int32(CK_F16.rawValue)
         }
     }
 
     /// Scales that come with a matrix in a checkpoint.
     public func scaleCount(outputs: Int, inputs: Int) -> Int {
         switch self {
-        case .float32, .bfloat16: 0
+        case .float32, .bfloat16, .float16: 0
         case .float8e4m3: (outputs + 127) / 128 * ((inputs + 127) / 128)
         case .int8: outputs
         }
@@ -45,8 +51,8 @@ public enum NumberFormat: String, Sendable, CaseIterable, Codable {
     public let inputs: Int
     /// How the packed numbers are stored.
     ///
-    /// Differs from the source's only where a cut falls inside
-    /// a scale block, which widens to float32 (see `init(format:outputs:inputs:...)`).
+    /// Differs from the source's only for float16, and where a cut falls inside a scale block: both
+    /// widen to float32 (see `init(format:outputs:inputs:...)`).
     public let format: NumberFormat
     /// Memory that the packed matrix takes, padding and scales included.
     public let byteCount: Int

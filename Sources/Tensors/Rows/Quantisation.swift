@@ -3,7 +3,8 @@ internal import CKernels
 /// Conversion of whole matrices between Float32 and the formats of a checkpoint, bit for bit what
 /// PyTorch's casts give.
 public enum Quantisation {
-    /// Widens numbers that carry no scale (float32, bfloat16, or e4m3 and int8 taken raw).
+    /// Widens numbers that carry no scale (float32, bfloat16, float16, or e4m3 and int8 taken
+    /// raw).
     public static func widen(
         _ bytes: RawSpan, as format: NumberFormat, into target: inout MutableSpan<Float>
     ) {

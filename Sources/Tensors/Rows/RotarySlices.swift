@@ -16,15 +16,24 @@ public struct RotarySlices: Sendable {
     }
 }
 
-/// Rotates the pairs (2i, 2i+1) of every slice by the angles of its row's position, in place.
+/// Which two values of a slice turn together.
+public enum RotaryPairs: Sendable {
+    /// Values 2i and 2i + 1, as DeepSeek's weights have them.
+    case neighbours
+    /// Values i and width / 2 + i.
+    case halves
+}
+
+/// Rotates the pairs of every slice by the angles of its row's position, in place.
 ///
 /// - Parameters:
 ///   - positions: One per row of x.
 ///   - cosines, sines: `[positions, width / 2]`, YaRN already in them.
 ///   - inverse: Rotates back, which is the gradient.
+///   - kind: Which values are a pair.
 public func rope(
     _ x: Tensor, slices: RotarySlices, positions: [Int32], cosines: Tensor, sines: Tensor,
-    inverse: Bool = false, pool: ThreadPool
+    inverse: Bool = false, of kind: RotaryPairs = .neighbours, pool: ThreadPool
 ) {
     let pairs = cosines.columns
     precondition(positions.count == x.rows, "\(positions.count) positions for \(x.rows) rows")
@@ -41,9 +50,11 @@ public func rope(
         for row in rows {
             let angle = Int(positions[row]) * pairs
             for slice in 0 ..< slices.count {
-                unsafe ck_rope(
-                    x.base + row * x.columns + slices.first + slice * slices.stride,
-                    cosines.base + angle, sines.base + angle, Int32(pairs), inverse ? -1 : 1)
+                let values = unsafe x.base + row * x.columns + slices.first + slice * slices.stride
+                let turn = unsafe kind == .neighbours ? ck_rope : ck_rope_halves
+                unsafe turn(
+                    values, cosines.base + angle, sines.base + angle, Int32(pairs), inverse ? -1 : 1
+                )
             }
         }
     }

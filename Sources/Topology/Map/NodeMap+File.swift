@@ -1,4 +1,3 @@
-import Foundation
 import Yams
 
 extension NodeMap {
@@ -7,19 +6,10 @@ extension NodeMap {
     /// - Throws: `TopologyError.file` when it is not YAML, has an unknown key, or fails `validate`.
     public init(contentsOf path: String) throws(TopologyError) {
         let text: String
-        do {
-            let bytes = try Data(contentsOf: URL(filePath: path))
-            guard bytes.count <= Self.largestFileBytes else {
-                throw TopologyError.file(
-                    path: path,
-                    reason: "\(bytes.count) bytes: a topology has at most \(Self.largestFileBytes)")
-            }
-            text = String(decoding: bytes, as: UTF8.self)
-        } catch let error as TopologyError {
-            throw error
+        do throws(InputError) {
+            text = try InputFile.text(of: path)
         } catch {
-            let isThere = FileManager.default.fileExists(atPath: path)
-            throw .file(path: path, reason: isThere ? "cannot be read" : "there is no such file")
+            throw .file(path: path, reason: "\(error)")
         }
         try self.init(yaml: text, path: path)
     }
@@ -28,8 +18,9 @@ extension NodeMap {
     public init(yaml: String, path: String) throws(TopologyError) {
         let written: WrittenMap
         do {
-            try Self.checkKeys(Yams.load(yaml: yaml))
-            written = try YAMLDecoder().decode(WrittenMap.self, from: yaml)
+            let tree = try InputFile.compose(yaml)
+            try Self.checkKeys(tree?.any)
+            written = try YAMLDecoder().decode(WrittenMap.self, from: tree ?? [:])
         } catch let error as TopologyError {
             throw error.at(path)
         } catch {
@@ -38,8 +29,6 @@ extension NodeMap {
         self = written.map
         try validate(path: path)
     }
-
-    static let largestFileBytes = 1 << 20
 
     /// What a file's keys may be, by the list they stand in.
     static let knownKeys: [String: Set<String>] = [

@@ -18,6 +18,8 @@ public struct ExpertMap: Hashable, Sendable {
     /// Copies of one layer that a rank has room for.
     public let slotsPerRank: Int
 
+    /// The epoch in which a job begins.
+    public static let firstEpoch: UInt64 = 1
     /// Far above what one job goes through; an epoch travels in 16 bits of a signal.
     package static let maximumEpoch: UInt64 = (1 << 16) - 1
 
@@ -30,10 +32,10 @@ public struct ExpertMap: Hashable, Sendable {
     ///     layer: what later epochs may load without making windows anew.
     /// - Throws: `PlacementError` naming the layer and what is wrong with it.
     public init(
-        epoch: UInt64 = 1, livingRanks: [Rank]? = nil, placements: [ExpertPlacement],
+        epoch: UInt64 = firstEpoch, livingRanks: [Rank]? = nil, placements: [ExpertPlacement],
         spareSlotsPerRank: Int = 0
     ) throws(PlacementError) {
-        guard (1 ... Self.maximumEpoch).contains(epoch) else { throw .epoch(epoch) }
+        guard (Self.firstEpoch ... Self.maximumEpoch).contains(epoch) else { throw .epoch(epoch) }
         guard let first = placements.first else { throw .noLayers }
         let largest = placements.map(\.largestLocalCount).max() ?? 0
         let living = Set(livingRanks ?? (0 ..< first.rankCount).map { Rank(rawValue: $0) })

@@ -54,8 +54,8 @@ struct CheckpointReader {
             )
         }
         switch entry.type {
-        case .float32, .bfloat16:
-            let format: NumberFormat = entry.type == .float32 ? .float32 : .bfloat16
+        case .float32, .float16, .bfloat16:
+            let format = WeightTypes.vector(entry.type) ?? .float32
             file.withBytes(entry.bytes) { bytes in
                 var span = tensor.mutableSpan
                 Quantisation.widen(bytes, as: format, into: &span)

@@ -1,4 +1,5 @@
 import Foundation
+import Topology
 import Yams
 
 extension TrainingJob {
@@ -9,10 +10,13 @@ extension TrainingJob {
     public static func load(
         path: String, warn: (String) -> Void = { _ in }
     ) throws -> TrainingJob {
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw TrainingError.job(path, fact: "cannot be read")
+        let text: String
+        do throws(InputError) {
+            text = try InputFile.text(of: path)
+        } catch {
+            throw TrainingError.job(path, fact: "cannot be read: \(error)")
         }
-        var job = try parse(String(decoding: data, as: UTF8.self), path: path, warn: warn)
+        var job = try parse(text, path: path, warn: warn)
         let file = URL(filePath: path)
         let folder = file.deletingLastPathComponent()
         func resolve(_ file: String) -> String {
@@ -41,7 +45,7 @@ extension TrainingJob {
     ) throws -> TrainingJob {
         var written = Node.Mapping([])
         do {
-            written = try Yams.compose(yaml: text)?.mapping ?? written
+            written = try InputFile.compose(text)?.mapping ?? written
             guard !written.isEmpty else {
                 throw TrainingError.job(path, fact: "holds no keys of a training job")
             }

@@ -63,6 +63,11 @@ extension TrainingJob {
                 fact: "has \(model.mtpLayerCount) MTP modules (num_nextn_predict_layers): training "
                     + "has at most 1")
         }
+        guard model.trains else {
+            throw TrainingError.job(
+                "model",
+                fact: "is a \(model.architectures[0]), which is served and not trained")
+        }
         guard sequenceLength <= model.positionLimit else {
             throw TrainingError.job(
                 "sequenceLength",

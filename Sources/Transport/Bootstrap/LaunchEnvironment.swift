@@ -80,8 +80,10 @@ public struct LaunchEnvironment: Equatable, Sendable {
             guard !address.hasPrefix(filePrefix) else {
                 return "\(address)/apus-\(job.replacing("/", with: "-"))"
             }
-            let hasPort = address.contains(":") && !address.hasSuffix("]")
-            return hasPort ? address : "\(address):\(port(of: job))"
+            // Several colons without brackets are an IPv6 address, and no port.
+            let isBareIPv6 = address.count(where: { $0 == ":" }) > 1 && !address.contains("[")
+            let hasPort = address.contains(":") && !address.hasSuffix("]") && !isBareIPv6
+            return hasPort ? address : "\(written(address)):\(port(of: job))"
         }
 
         private func number(
@@ -102,6 +104,11 @@ public struct LaunchEnvironment: Equatable, Sendable {
         }
     }
 
+    /// A host as it stands before a port.
+    private static func written(_ host: String) -> String {
+        host.contains(":") && !host.hasPrefix("[") ? "[\(host)]" : host
+    }
+
     private static let sources = [
         Source(
             launcher: "apus", rank: "APUS_RANK", rankCount: "APUS_RANK_COUNT", job: [],
@@ -113,7 +120,7 @@ public struct LaunchEnvironment: Equatable, Sendable {
                 guard let host = variables["MASTER_ADDR"] else { return nil }
                 // torchrun's own store listens at the port then: ranks meet at another.
                 if variables["TORCHELASTIC_USE_AGENT_STORE"] == "True" { return host }
-                return variables["MASTER_PORT"].map { "\(host):\($0)" } ?? host
+                return variables["MASTER_PORT"].map { "\(written(host)):\($0)" } ?? host
             }),
         Source(
             launcher: "Open MPI", rank: "OMPI_COMM_WORLD_RANK",

@@ -11,19 +11,30 @@ final class StreamSocket: @unchecked Sendable {
 
     deinit { Glibc.close(descriptor) }
 
-    /// Connects, again and again while the other side is not up yet.
+    /// Connects to one address, again and again while the other side is not up yet.
     static func connect(
         to endpoint: NetworkEndpoint, deadline: Deadline
     ) throws(TransportError) -> StreamSocket {
+        try connect(toAny: [endpoint], deadline: deadline)
+    }
+
+    /// Connects, again and again while the other side is not up yet.
+    ///
+    /// - Parameter endpoints: Any of which may be the one where the other side listens.
+    static func connect(
+        toAny endpoints: [NetworkEndpoint], deadline: Deadline
+    ) throws(TransportError) -> StreamSocket {
         while true {
-            let socket = try StreamSocket(endpoint)
-            do throws(TransportError) {
-                try socket.connectOnce(endpoint, deadline: deadline)
-                return socket
-            } catch {
-                if deadline.hasPassed { throw error }
-                deadline.clock.pause(20_000_000)
+            for endpoint in endpoints {
+                do throws(TransportError) {
+                    let socket = try StreamSocket(endpoint)
+                    try socket.connectOnce(endpoint, deadline: deadline)
+                    return socket
+                } catch {
+                    if deadline.hasPassed { throw error }
+                }
             }
+            deadline.clock.pause(20_000_000)
         }
     }
 

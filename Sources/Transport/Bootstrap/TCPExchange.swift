@@ -54,8 +54,16 @@ public final class TCPExchange: AddressExchange {
     ) throws(TransportError) -> TCPExchange {
         let request = JoinRequest(
             rank: rank, rankCount: rankCount, token: try RendezvousToken(token))
-        let socket = try StreamSocket.connect(
-            to: try NetworkEndpoint(address), deadline: deadline)
+        let endpoints = try NetworkEndpoint.resolve(address)
+        let socket: StreamSocket
+        do throws(TransportError) {
+            socket = try StreamSocket.connect(toAny: endpoints, deadline: deadline)
+        } catch {
+            throw error.advising(
+                "rank 0 listens at \(endpoints[0].number), as \(address) is called here; where"
+                    + " its own /etc/hosts says 127.0.1.1 for that name, APUS_RENDEZVOUS names an"
+                    + " address of the network")
+        }
         let exchange = TCPExchange(
             rank: rank, rankCount: rankCount, socket: socket, rendezvous: rendezvous,
             server: server)
@@ -67,8 +75,8 @@ public final class TCPExchange: AddressExchange {
         }
     }
 
-    /// A connection that ends, or says nothing, is the rank's that serves the meeting.
-    private func blaming<Value>(
+    /// Names the rank that serves the rendezvous where the connection to it ends or is silent.
+    private func namingServer<Value>(
         _ deadline: Deadline, _ work: () throws(TransportError) -> Value
     ) throws(TransportError) -> Value {
         do throws(TransportError) {
@@ -85,13 +93,13 @@ public final class TCPExchange: AddressExchange {
     }
 
     private func send(_ bytes: [UInt8], deadline: Deadline) throws(TransportError) {
-        try blaming(deadline) { () throws(TransportError) in
+        try namingServer(deadline) { () throws(TransportError) in
             try socket.sendAll(bytes, deadline: deadline)
         }
     }
 
     private func receive(deadline: Deadline) throws(TransportError) -> RendezvousFrame {
-        try blaming(deadline) { () throws(TransportError) in
+        try namingServer(deadline) { () throws(TransportError) in
             try receiveFrame(deadline: deadline)
         }
     }
@@ -134,7 +142,8 @@ public final class TCPExchange: AddressExchange {
                     Rank(rawValue: Int(rank)), phase: deadline.description,
                     cause: "its connection to the rendezvous ended")
             case .missing(let rank, left: false):
-                throw deadline.missed(by: Rank(rawValue: Int(rank)))
+                let error = deadline.missed(by: Rank(rawValue: Int(rank)))
+                throw rendezvous?.loopbackHint.map(error.advising) ?? error
             case .disagreement(let rank, let theirs, let ours):
                 throw .disagreement(
                     Rank(rawValue: Int(rank)), subject: "an exchange of", theirs: theirs,

@@ -12,6 +12,8 @@ import Topology
 public final class TCPRendezvous: Sendable {
     /// `host:port` for the ranks, with the port that was really taken.
     public let address: String
+    /// Why other nodes do not come, if the name of the address is the reason.
+    let loopbackHint: String?
     private let thread: FabricThread
     private let wake: Int32
     private let isStopped = Atomic<Bool>(false)
@@ -24,6 +26,7 @@ public final class TCPRendezvous: Sendable {
         let endpoint = try NetworkEndpoint(address)
         let listener = try StreamSocket.listen(on: endpoint)
         self.address = endpoint.text(port: try listener.localPort())
+        loopbackHint = endpoint.loopbackHint
         let wake = fabric_eventfd()
         guard wake >= 0 else { throw .system("eventfd") }
         self.wake = wake

@@ -190,7 +190,7 @@ def main():
     os.makedirs(directory, exist_ok=True)
     save_file(tensors, os.path.join(directory, "model.safetensors"))
     with open(os.path.join(directory, "config.json"), "w") as file:
-        json.dump(config | {"run": run | {"seed": seed}}, file, indent=1)
+        json.dump(config | {"_run": run | {"seed": seed}}, file, indent=1)
 
 
 main()

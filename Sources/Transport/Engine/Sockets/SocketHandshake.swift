@@ -53,7 +53,7 @@ final class SocketHandshake {
     }
 
     /// Returns when there is a connection to each rank for each plane that both have, in the order
-    /// of ranks and planes.
+    /// of ranks and planes, and full packets pass on it.
     func run(deadline: Deadline) throws(TransportError) -> [Connection] {
         let ours = NetworkAddress.all() + NetworkAddress.all(family: AF_INET6)
         for (remote, theirs) in addresses.sorted(by: { $0.key < $1.key }) {
@@ -78,6 +78,9 @@ final class SocketHandshake {
             if deadline.hasPassed { throw missing(deadline) }
             waitForEvents()
         }
+        try PathProbe.run(
+            made.filter { addresses[$0.remote]?.place != NodeIdentity.current() },
+            deadline: deadline)
         return made.sorted { ($0.remote, $0.plane) < ($1.remote, $1.plane) }
     }
 

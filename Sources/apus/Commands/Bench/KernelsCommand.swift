@@ -67,7 +67,7 @@ struct KernelsCommand: ParsableCommand {
                 readBytesPerSecond: Limits.readBandwidth(pool: pool),
                 peakOperationsPerSecond: peak)
             let benchmark = KernelBenchmark(outputs: outputs, inputs: inputs, compute: compute)
-            for format in NumberFormat.allCases {
+            for format in NumberFormat.packed {
                 report.figures += try benchmark.figures(
                     format: format, rows: rowCounts, readBandwidth: report.readBytesPerSecond,
                     peak: format == .float32 ? widePeak : peak, pool: pool)

@@ -87,7 +87,8 @@ struct OverlapCommand: ParsableCommand {
         configuration.cacheTokens = (blocks ?? 1) * blockTokens
         configuration.engine.stepTokens = most
         let bar = isFirst ? ProgressBar("loading") : nil
-        let rank = try ServingRank(configuration, fabric: fabric) { phase in
+        let note: (String) -> Void = { if isFirst { ModelArguments.note($0) } }
+        let rank = try ServingRank(configuration, fabric: fabric, note: note) { phase in
             if case .load(let progress?) = phase { bar?.show(progress) }
         }
         bar?.finish()

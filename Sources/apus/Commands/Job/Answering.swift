@@ -23,8 +23,7 @@ struct Answering: Sendable {
             } catch {
                 screen.stream("\napus: \(error)\n")
             }
-            let address = "http://\(endpoint.address):\(endpoint.port)/v1"
-            screen.stream("serving on \(address) until Ctrl-C\n\n")
+            screen.stream("serving on \(endpoint.url("/v1")) until Ctrl-C\n\n")
             screen.release()
         }
     }

@@ -2,7 +2,8 @@ import ArgumentParser
 import Cluster
 import Foundation
 import Glibc
-import Models
+import Language
+import Serving
 import Synchronization
 import Topology
 
@@ -13,9 +14,9 @@ struct LaunchCommand: ParsableCommand {
         abstract: "Runs a job on this machine: a coordinator, its workers, and the HTTP API.",
         discussion: """
             Shows every rank's way through join, connect, load, warm up and ready, and serves \
-            until Ctrl-C. Logs and the resolved configuration are kept in the job's folder. \
-            Exits with 0 when stopped, 2 for bad input, 3 when a rank was lost or a deadline \
-            passed.
+            until Ctrl-C; a second Ctrl-C does not wait for requests under way. Logs and the \
+            resolved configuration are kept in the job's folder (apus jobs). Exits with 0 when \
+            stopped, 2 for bad input, 3 when a rank was lost or a deadline passed.
 
               apus launch cluster/local.yaml
               apus launch cluster/local.yaml --ranks 4 --model models/other --http-port 0
@@ -26,6 +27,8 @@ struct LaunchCommand: ParsableCommand {
     @Option(help: "Workers, instead of the job's count.") var ranks: Int?
     @Option(help: "Threads per rank, instead of the job's.") var threads: Int?
     @Option(help: "The model's folder, instead of the job's.") var model: String?
+    @Option(help: "Whose rules chats follow, instead of the job's.")
+    var chatStyle: ChatTemplate.Style?
     @Option(help: "auto, shm, tcp, ucx or rdma, instead of the job's.")
     var transport: TransportKind?
     @Option(help: "Port of the HTTP API, instead of the job's; 0 takes a free one.")
@@ -38,9 +41,10 @@ struct LaunchCommand: ParsableCommand {
     }
 
     private func launched() throws {
-        // From here on Ctrl-C is ours: nothing may be started that it could orphan.
-        let stop = StopFlag.onSignals()
+        // Input is read before signals are ours, so that Ctrl-C ends a read that hangs. From then
+        // on Ctrl-C is ours: nothing may be started that it could orphan.
         let launcher = try Launcher(configured())
+        let stop = StopFlag.onSignals()
         let screen = JobScreen(isTerminal: isatty(STDOUT_FILENO) == 1, stop: stop)
         screen.say("job folder: \(launcher.folder.url.path(percentEncoded: false))")
         try launcher.run(
@@ -48,7 +52,7 @@ struct LaunchCommand: ParsableCommand {
             display: Launcher.Display(
                 snapshot: { screen.show($0) },
                 ready: { [ask] endpoint in
-                    screen.say("serving on http://\(endpoint.address):\(endpoint.port)/v1")
+                    screen.say("serving on \(endpoint.url("/v1"))")
                     if let ask { Answering(screen: screen, endpoint: endpoint).start(ask) }
                 }))
         try screen.check()
@@ -69,12 +73,25 @@ struct LaunchCommand: ParsableCommand {
             configuration.serving?.model = URL(filePath: model).standardizedFileURL.path(
                 percentEncoded: false)
         }
+        if let chatStyle {
+            guard configuration.serving != nil else {
+                throw ClusterError.badInput(
+                    "--chat-style \(chatStyle.rawValue): the job trains and serves no model")
+            }
+            configuration.serving?.chatStyle = chatStyle.rawValue
+        }
         try configuration.validate(path: job)
         // Known before anything starts, so it is one error and not one per rank.
         if let serving = configuration.serving {
-            let shape = try ModelConfiguration.load(directory: serving.model)
+            if !serving.chatStyle.isEmpty { _ = try ChatTemplate.Style(named: serving.chatStyle) }
+            var rank = ServingRankConfiguration(directory: serving.model)
+            rank.engine = try serving.engine.applied(to: rank.engine, section: "engine")
+            rank.cacheTokens = configuration.limits.cacheTokens
+            rank.contextTokens =
+                configuration.limits.contextTokens > 0 ? configuration.limits.contextTokens : nil
+            rank.threads = configuration.threads
             for group in configuration.groups.groups {
-                _ = try shape.expertMap(rankCount: group.rankCount)
+                try rank.validate(ranks: group.rankCount, ranksHere: configuration.ranks)
             }
         }
         return configuration

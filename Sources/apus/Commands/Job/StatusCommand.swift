@@ -1,33 +1,69 @@
 import ArgumentParser
 import Cluster
 import Foundation
+import Topology
 
-/// Looks at a job that runs.
+/// Looks at the jobs that run.
 struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Shows a running job: every rank's phase, step rate, tokens/s, all-to-all share.",
+        abstract: "Shows running jobs: every rank's phase, step rate, tokens/s, all-to-all share.",
         discussion: """
-            Without a folder it shows the job of this user that began last.
+            Without a folder it shows every job of this user, also one whose coordinator was \
+            started by hand. Exits with 2 when none runs, with 3 when one does not answer.
 
               apus status
               apus status --json
             """)
 
     @Argument(help: "A job's folder.") var folder: String?
-    @Flag(help: "Print one JSON object.") var json = false
+    @Flag(help: "Print one JSON object: the jobs, or the job of the folder.") var json = false
 
     func run() throws {
         try reporting {
-            let snapshot = try JobWatch.snapshot(
-                of: folder.map { JobFolder(URL(filePath: $0)) })
-            if json {
-                let encoder = JSONEncoder()
-                encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-                print(String(decoding: try encoder.encode(snapshot), as: UTF8.self))
+            if let folder {
+                let report = try JobWatch.report(of: JobFolder(URL(filePath: folder)))
+                if json { try printJSON(report) } else { show([report]) }
+                try check([report])
             } else {
-                JobTable.lines(snapshot).forEach { print($0) }
+                let reports = JobWatch.running()
+                if json {
+                    try printJSON(["jobs": reports])
+                } else if reports.isEmpty {
+                    let root = JobFolder.root.path(percentEncoded: false)
+                    throw ClusterError.badInput("no job runs (looked in \(root))")
+                } else {
+                    show(reports)
+                }
+                if reports.isEmpty { throw ExitCode(.badInput) }
+                try check(reports)
             }
         }
+    }
+
+    private func show(_ reports: [JobReport]) {
+        for (index, report) in reports.enumerated() {
+            if index > 0 { print() }
+            report.lines.forEach { print($0) }
+            if let snapshot = report.snapshot { JobTable.lines(snapshot).forEach { print($0) } }
+        }
+    }
+
+    private func printJSON(_ value: some Encodable) throws {
+        print(String(decoding: try JSONEncoder.forPeople.encode(value), as: UTF8.self))
+    }
+
+    private func check(_ reports: [JobReport]) throws {
+        if reports.contains(where: { $0.error != nil }) { throw ExitCode(.lost) }
+    }
+}
+
+extension JSONEncoder {
+    /// What `--json` prints about jobs: keys in order, times as RFC 3339 says.
+    static var forPeople: JSONEncoder {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        encoder.dateEncodingStrategy = .iso8601
+        return encoder
     }
 }

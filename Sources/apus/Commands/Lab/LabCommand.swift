@@ -50,6 +50,7 @@ struct LabCommand: ParsableCommand {
             try reporting {
                 let map = try NodeMap(contentsOf: topology)
                 if try !Lab.remove(named: map.name) { print("lab \(map.name) is not up") }
+                Lab.removeAbandoned().forEach { print($0) }
             }
         }
     }

@@ -9,8 +9,8 @@ extension LabSite {
     /// - Parameter file: A file of topology/.
     /// - Throws: `ExitCode` with the first status that is not 0.
     static func run(_ command: Command, in file: String, isPerNode: Bool = false) throws {
-        let stop = StopFlag.onSignals()
         var site = try LabSite(NodeMap(contentsOf: file))
+        let stop = StopFlag.onSignals()
         let ending = try site.perform(command, isPerNode: isPerNode, stop: stop)
         if let signal = stop.raisedBy { throw ExitCode(.signal(signal)) }
         if let failure = ending.ends.first(where: { !$0.isSuccess }) {

@@ -38,6 +38,8 @@ struct GenerateCommand: AsyncParsableCommand {
     @Flag(help: "Treat the prompt as a user's message and write the assistant's answer.")
     var chat = false
 
+    @OptionGroup var style: ChatArguments
+
     @Option(help: "Most tokens to write.")
     var maxNewTokens = 256
 
@@ -74,13 +76,20 @@ struct GenerateCommand: AsyncParsableCommand {
 
     private func generate() async throws {
         let shape = try ModelConfiguration.load(directory: arguments.model)
-        guard speculative == .off || shape.mtpLayerCount > 0 else {
-            throw ModelError.request(
-                "drafts need an MTP block; the model has none (num_nextn_predict_layers)")
+        if speculative == .mtp {
+            let folder = try ModelFolder(directory: arguments.model)
+            guard folder.configuration.mtpLayerCount > 0 else {
+                throw ModelError.request(
+                    "drafts need an MTP block; "
+                        + (shape.mtpLayerCount > 0
+                            ? "the folder holds none, though num_nextn_predict_layers is "
+                                + "\(shape.mtpLayerCount)"
+                            : "the model has none (num_nextn_predict_layers)"))
+            }
         }
-        let context = shape.positionLimit
+        let context = (tokens: shape.contextLimit, key: shape.contextLimitKey)
         guard !interactive else {
-            let ranks = try start(cacheTokens: context)
+            let ranks = try start(cacheTokens: context.tokens)
             defer { ranks.stop() }
             return try await converse(LocalGenerator(ranks, sampling.parameters), context)
         }
@@ -101,19 +110,21 @@ struct GenerateCommand: AsyncParsableCommand {
         rank.engine.speculates = speculative == .mtp
         let bar = ProgressBar("loading")
         defer { bar.finish() }
-        return try LocalRanks(rank, ranks: ranks) { rank, phase in
+        return try LocalRanks(rank, ranks: ranks, note: ModelArguments.note) { rank, phase in
             if rank == 0, case .load(let progress?) = phase { bar.show(progress) }
         }
     }
 
     /// Tokens to write at most: what was asked for, or what the context leaves.
-    private func newTokens(after prompt: [Int], _ context: Int) throws -> Int {
-        guard prompt.count < context else {
+    private func newTokens(
+        after prompt: [Int], _ context: (tokens: Int, key: String)
+    ) throws -> Int {
+        guard prompt.count < context.tokens else {
             throw ModelError.request(
-                "\(prompt.count) tokens and one more exceed the context of \(context) "
-                    + "(max_position_embeddings)")
+                "\(prompt.count) tokens and one more exceed the context of \(context.tokens) "
+                    + "(\(context.key))")
         }
-        return min(maxNewTokens, context - prompt.count)
+        return min(maxNewTokens, context.tokens - prompt.count)
     }
 
     private func tokenizer() throws -> Tokenizer {
@@ -136,8 +147,7 @@ struct GenerateCommand: AsyncParsableCommand {
     }
 
     private func ids(of messages: [ChatMessage]) throws -> [Int] {
-        let family = try ModelConfiguration.load(directory: arguments.model).chatStyle
-        return try ChatTemplate(directory: URL(filePath: arguments.model), otherwise: family)
+        try ChatTemplate(directory: URL(filePath: arguments.model), named: style.chatStyle)
             .render(messages).ids(tokenizer())
     }
 
@@ -170,7 +180,9 @@ struct GenerateCommand: AsyncParsableCommand {
     }
 
     /// A conversation on the terminal.
-    private func converse(_ generator: LocalGenerator, _ context: Int) async throws {
+    private func converse(
+        _ generator: LocalGenerator, _ context: (tokens: Int, key: String)
+    ) async throws {
         var messages: [ChatMessage] = []
         let tokenizer = try tokenizer()
         while true {

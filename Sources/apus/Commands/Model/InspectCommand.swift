@@ -1,5 +1,7 @@
 import ArgumentParser
+import Checkpoints
 import Foundation
+import Language
 import Models
 import Topology
 
@@ -7,10 +9,11 @@ import Topology
 struct InspectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "inspect",
-        abstract: "Prints a checkpoint's architecture, parameters, bytes and shares per rank.",
+        abstract: "Checks a checkpoint, and prints its shape, its bytes and the shares of ranks.",
         discussion: """
-            Needs a folder with config.json; where the shards are there too, bytes are read from \
-            their headers.
+            Makes every check of loading: keys, names, types, shapes and scales of all tensors, \
+            and the tokenizer. A folder that cannot be run is an error; what is not used of one \
+            that can is named. A folder with config.json and no weights is summarised from its keys.
 
             Examples:
               apus inspect DeepSeek-V3
@@ -28,15 +31,32 @@ struct InspectCommand: ParsableCommand {
 
     func run() throws {
         try reporting {
-            let model = try ModelConfiguration.load(directory: directory)
+            let (model, notes) = try checked()
             let summary = try ModelSummary(directory: directory, configuration: model)
             let map = try model.expertMap(rankCount: ranks)
             let experts = map.placements[0].expertsByRank.map(\.count)
             let report = Report(
                 architecture: model.architectures[0], model: model, summary: summary,
-                experts: experts)
+                experts: experts, notes: notes)
             json ? try printJSON(report) : report.printText()
         }
+    }
+
+    /// The shape that is run and what is said of the folder, once every check was passed.
+    private func checked() throws -> (ModelConfiguration, notes: [String]) {
+        let announced = try ModelConfiguration.load(directory: directory)
+        guard Checkpoint.holdsWeights(directory: directory) else {
+            return (announced, ["the folder holds no weights: the figures follow from config.json"])
+        }
+        let folder = try ModelFolder(directory: directory)
+        try folder.check()
+        var notes = folder.notes
+        if FileManager.default.fileExists(atPath: directory + "/tokenizer.json") {
+            _ = try Tokenizer(directory: URL(filePath: directory))
+        } else {
+            notes.append("no tokenizer.json: the model runs on token ids alone")
+        }
+        return (folder.configuration, notes)
     }
 
     private func printJSON(_ report: Report) throws {
@@ -75,8 +95,15 @@ private struct Report: Encodable {
     let bytesMeasured: Bool
     let cacheBytesPerToken: Int
     let ranks: [Share]
+    let contextTokens: Int
+    let notes: [String]
 
-    init(architecture: String, model: ModelConfiguration, summary: ModelSummary, experts: [Int]) {
+    init(
+        architecture: String, model: ModelConfiguration, summary: ModelSummary, experts: [Int],
+        notes: [String]
+    ) {
+        self.notes = notes
+        contextTokens = model.contextLimit
         self.architecture = architecture
         layers = model.layerCount
         denseLayers = model.layerCount - model.expertLayerCount
@@ -112,7 +139,8 @@ private struct Report: Encodable {
             \(heads) heads
             experts       \(experts) routed, top-\(expertsPerToken), \(groups) groups keep \
             \(keptGroups), \(sharedExperts) shared
-            vocabulary    \(vocabulary), \(positions) positions
+            vocabulary    \(vocabulary), \(positions) positions\
+            \(contextTokens < positions ? ", \(contextTokens) tokens of context" : "")
             parameters    \(billions(parametersTotal)) total, \(billions(parametersActivated)) \
             activated per token, MTP \(billions(parametersMTP))
             weights       \(gigabytes(bytesTotal)): \(types)\
@@ -124,6 +152,7 @@ private struct Report: Encodable {
                 "rank \(share.rank)".padding(toLength: 14, withPad: " ", startingAt: 0)
                     + "\(share.experts) experts per layer, \(gigabytes(share.bytes))")
         }
+        for note in notes { print("note          \(note)") }
     }
 
     private func billions(_ count: Int) -> String {

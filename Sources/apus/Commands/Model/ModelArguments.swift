@@ -1,5 +1,6 @@
 import ArgumentParser
 import Checkpoints
+import Cluster
 import Foundation
 import Models
 import Serving
@@ -39,10 +40,14 @@ struct ModelArguments: ParsableArguments {
         return rank
     }
 
+    /// Tells people what of a folder is not run.
+    @Sendable static func note(_ text: String) { StandardStream.error.say("note: \(text)\n") }
+
     /// Reads the configuration and packs all weights, telling a terminal how far it is.
     func load() throws -> LoadedModel {
-        let configuration = try ModelConfiguration.load(directory: model)
-        let checkpoint = try Checkpoint(directory: model)
+        let folder = try ModelFolder(directory: model)
+        folder.notes.forEach(Self.note)
+        let (checkpoint, configuration) = (folder.checkpoint, folder.configuration)
         let pool = ThreadPool(threads: threads())
         let mode = try compute?.value ?? checkpoint.defaultCompute(of: configuration)
         let bar = ProgressBar("loading")

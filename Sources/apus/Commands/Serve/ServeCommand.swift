@@ -1,6 +1,8 @@
 import ArgumentParser
 import Checkpoints
+import Cluster
 import Foundation
+import Language
 import Logging
 import Models
 import Serving
@@ -29,8 +31,16 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "Port to listen on; 0 takes a free one.")
     var port = 8000
 
+    @OptionGroup var chat: ChatArguments
+
     @Option(help: "A key that clients must send.")
     var key: [String] = []
+
+    @Option(help: "An origin whose pages may use the API in a browser; * is every one.")
+    var cors: [String] = []
+
+    @Option(help: "A file with one line per request.")
+    var accessLog: String?
 
     @Option(help: "Tokens whose latents each rank keeps.")
     var cacheTokens = 65_536
@@ -68,18 +78,25 @@ struct ServeCommand: AsyncParsableCommand {
         rank.engine.overlaps = overlap
         rank.engine.runningLimit = batch
         var configuration = OpenAIServerConfiguration()
-        configuration.address = address
+        configuration.address = Endpoint(address: address, port: port).address
         configuration.port = port
         configuration.keys = key
+        configuration.cors = cors
+        configuration.accessLog.file = accessLog ?? ""
         try configuration.validate()
-        let text = try ModelText(directory: arguments.model)
-        let started = try LocalRanks(rank, ranks: ranks)
+        let text = try ModelText(
+            directory: arguments.model, chatStyle: chat.chatStyle?.rawValue)
+        if let refusal = text.chatRefusal {
+            StandardStream.error.say("chats are refused: \(refusal)\n")
+        }
+        let started = try LocalRanks(rank, ranks: ranks, note: ModelArguments.note)
         let host = address
         let server = OpenAIServer(
             configuration, text: text, router: started.router, grammars: rank.grammars,
             log: Logger(label: "apus")
         ) { port in
-            print("serving \(text.name) on http://\(host):\(port)/v1")
+            let endpoint = Endpoint(address: host, port: port)
+            print("serving \(text.name) on \(endpoint.url("/v1"))")
             fflush(nil)
         }
         return (server, started)

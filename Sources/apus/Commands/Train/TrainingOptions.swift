@@ -74,7 +74,6 @@ struct TrainingOptions: ParsableArguments {
     private func start(
         _ job: TrainingJob, _ shape: ParallelShape, _ launch: TrainingLaunch
     ) throws {
-        let stop = StopFlag.onSignals()
         var configuration = JobConfiguration()
         configuration.name = "train"
         configuration.work = .train(
@@ -87,6 +86,7 @@ struct TrainingOptions: ParsableArguments {
         configuration.lab = lab ?? ""
         try configuration.validate(path: file)
         let launcher = try Launcher(configuration)
+        let stop = StopFlag.onSignals()
         let screen = JobScreen(isTerminal: isatty(STDOUT_FILENO) == 1, stop: stop)
         screen.say("job folder: \(launcher.folder.url.path(percentEncoded: false))")
         let lines = LogTail(job.logPath)

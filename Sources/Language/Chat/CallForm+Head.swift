@@ -1,0 +1,77 @@
+extension CallForm {
+    /// What stands before the arguments of a call.
+    enum Head: Hashable {
+        /// More text decides.
+        case unfinished
+        /// Not a call in this form.
+        case other
+        /// A call whose arguments begin after `count` bytes, in a code fence or not.
+        case call(name: String, count: Int, isFenced: Bool)
+    }
+
+    /// Reads the beginning of a call, after the mark that begins it.
+    ///
+    /// Any white space may stand between the parts, and the fence may be left out or stand beside
+    /// them: models write all of it. The order of the parts is the form's own.
+    ///
+    /// - Parameter isWhole: Whether the call ends with these bytes.
+    func head(of bytes: ArraySlice<UInt8>, isWhole: Bool) -> Head {
+        let separator = Array(ChatToken.separator.rawValue.utf8)
+        guard let cut = bytes.indices.first(where: { bytes[$0...].starts(with: separator) }) else {
+            return isWhole ? .other : .unfinished
+        }
+        let first = Self.trimmed(bytes[..<cut])
+        var cursor = cut + separator.count
+        var name = first
+        if self == .fenced {
+            guard first.elementsEqual("function".utf8) else { return .other }
+            Self.skip(bytes, &cursor, while: Self.isSpace)
+            let start = cursor
+            Self.skip(bytes, &cursor) { !Self.isSpace($0) && $0 != 0x60 && $0 != 0x7B }
+            guard cursor < bytes.endIndex || isWhole else { return .unfinished }
+            name = bytes[start ..< cursor]
+        }
+        guard !name.isEmpty, !name.contains(where: Self.isSpace) else { return .other }
+        Self.skip(bytes, &cursor, while: Self.isSpace)
+        var isFenced = false
+        let fence = Array("```".utf8)
+        if bytes[cursor...].starts(with: fence) {
+            isFenced = true
+            cursor += fence.count
+            Self.skip(bytes, &cursor, while: Self.isWord)
+            Self.skip(bytes, &cursor, while: Self.isSpace)
+        } else if fence.starts(with: bytes[cursor...]), !isWhole {
+            return .unfinished
+        }
+        let rest = bytes[cursor...]
+        let isEmpty = isWhole && (rest.isEmpty || Self.trimmed(rest).elementsEqual(fence))
+        guard isEmpty || rest.first == UInt8(ascii: "{") else {
+            let mayClose = isFenced && fence.starts(with: rest)
+            return !isWhole && (rest.isEmpty || mayClose) ? .unfinished : .other
+        }
+        return .call(
+            name: String(decoding: name, as: UTF8.self), count: cursor - bytes.startIndex,
+            isFenced: isFenced)
+    }
+
+    static func isSpace(_ byte: UInt8) -> Bool {
+        byte == UInt8(ascii: " ") || (0x09 ... 0x0D).contains(byte)
+    }
+
+    private static func isWord(_ byte: UInt8) -> Bool {
+        (0x30 ... 0x39).contains(byte) || (0x41 ... 0x5A).contains(byte)
+            || (0x61 ... 0x7A).contains(byte)
+    }
+
+    private static func skip(
+        _ bytes: ArraySlice<UInt8>, _ cursor: inout Int, while condition: (UInt8) -> Bool
+    ) {
+        while cursor < bytes.endIndex, condition(bytes[cursor]) { cursor += 1 }
+    }
+
+    private static func trimmed(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        var bytes = bytes.drop(while: isSpace)
+        while let last = bytes.last, isSpace(last) { bytes.removeLast() }
+        return bytes
+    }
+}

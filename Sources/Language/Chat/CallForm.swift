@@ -1,0 +1,90 @@
+import Encoding
+
+/// How a model writes the call of a function.
+public enum CallForm: Sendable, Hashable {
+    /// DeepSeek-V3's: `function`, separator, name, and JSON in a code fence.
+    case fenced
+    /// DeepSeek-V3.1's: name, separator, bare JSON.
+    case bare
+
+    /// The part of the system prompt that declares functions.
+    ///
+    /// V3's template has none: this one shows the form of a call as the template writes it into a
+    /// conversation. V3.1's is that of its model card.
+    func section(_ tools: [ToolDeclaration]) -> ChatPrompt {
+        var prompt = ChatPrompt()
+        switch self {
+        case .fenced:
+            prompt.append("## Tools\n\nThese functions can be called:\n\n")
+            for tool in tools {
+                prompt.append("### \(tool.name)\n```json\n\(tool.declaration)\n```\n\n")
+            }
+            prompt.append(
+                "To call them, answer with their names and JSON arguments in this form, one call "
+                    + "after another:\n")
+            prompt.append(.beginCalls)
+            prompt.append(ToolCall(name: "NAME", arguments: "ARGUMENTS"), in: self)
+            prompt.append(.endCalls)
+        case .bare:
+            prompt.append("## Tools\nYou have access to the following tools:\n")
+            for tool in tools {
+                prompt.append(
+                    "\n### \(tool.name)\nDescription: \(tool.description)\n\n"
+                        + "Parameters: \(tool.parameters)\n")
+            }
+            prompt.append("\nIMPORTANT: ALWAYS adhere to this exact format for tool use:\n")
+            prompt.append(.beginCalls)
+            prompt.append(
+                ToolCall(name: "tool_call_name", arguments: "tool_call_arguments"), in: self)
+            prompt.append("{additional_tool_calls}")
+            prompt.append(.endCalls)
+            prompt.append(
+                "\n\nWhere:\n"
+                    + "- `tool_call_name` must be an exact match to one of the available tools\n"
+                    + "- `tool_call_arguments` must be valid JSON that strictly follows the tool's "
+                    + "Parameters Schema\n"
+                    + "- For multiple tool calls, chain them directly without separators or spaces")
+        }
+        return prompt
+    }
+}
+
+extension ChatPrompt {
+    mutating func append(_ call: ToolCall, in form: CallForm) {
+        append(.beginCall)
+        switch form {
+        case .fenced:
+            append(call.type)
+            append(.separator)
+            append("\(call.name)\n```json\n\(call.arguments)\n```")
+        case .bare:
+            append(call.name)
+            append(.separator)
+            append(call.arguments)
+        }
+        append(.endCall)
+    }
+}
+
+extension ToolDeclaration {
+    fileprivate var description: String { value["description"]?.string ?? "" }
+
+    /// The schema as Python's `json.dumps` writes it.
+    fileprivate var parameters: String { value["parameters"]?.spacedText ?? "{}" }
+
+    private var value: JSONValue { (try? JSONValue.parse(declaration)) ?? .null }
+}
+
+extension JSONValue {
+    /// JSON text with a space after each comma and colon, as Python writes it.
+    var spacedText: String {
+        switch self {
+        case .array(let values): "[" + values.map(\.spacedText).joined(separator: ", ") + "]"
+        case .object(let members):
+            "{"
+                + members.map { Self.quoted($0.key) + ": " + $0.value.spacedText }
+                .joined(separator: ", ") + "}"
+        default: text
+        }
+    }
+}

@@ -1,0 +1,17 @@
+/// What a family's code takes where `config.json` has no such key.
+struct FamilyDefaults {
+    /// `scoring_func`.
+    var scoring = ModelConfiguration.Scoring.sigmoid
+    /// `topk_method`.
+    var topKMethod = ModelConfiguration.TopKMethod.biased
+    /// `first_k_dense_replace`.
+    var denseLayerCount = 0
+    /// `n_shared_experts`, where the key is absent and not null.
+    var sharedExpertCount = 0
+    /// `routed_scaling_factor`.
+    var routedScalingFactor: Float = 1
+    /// `rms_norm_eps`.
+    var normEpsilon: Float = 1e-6
+    /// `index_topk`; nil for dense attention.
+    var sparseIndexCount: Int?
+}

@@ -1,0 +1,114 @@
+public import Checkpoints
+import Encoding
+import Tensors
+
+/// A checkpoint folder as this program runs it: its shape, its shards, and what people should know
+/// of the difference between the folder and what is run.
+public struct ModelFolder: Sendable {
+    /// The shape, less the MTP blocks that the folder does not hold.
+    public let configuration: ModelConfiguration
+    /// The opened shards.
+    public let checkpoint: Checkpoint
+    /// What is in the folder and not used, or announced and not there; one line each.
+    public let notes: [String]
+
+    /// Names that a note lists before it counts the others.
+    private static let listedNames = 4
+
+    /// Reads `config.json`, then the headers of the shards.
+    ///
+    /// - Throws: `ModelError` or `CheckpointError` for what cannot be run, the architecture first.
+    public init(directory: String) throws {
+        let announced = try ModelConfiguration.load(directory: directory)
+        checkpoint = try Checkpoint(directory: directory)
+        configuration = announced.fitted(to: checkpoint)
+        notes =
+            Self.absentMTP(announced, configuration) + Self.cappedContext(configuration)
+            + Self.unused(configuration, checkpoint)
+    }
+
+    private static func counted(_ count: Int, _ noun: String) -> String {
+        "\(count) \(noun)\(count == 1 ? "" : "s")"
+    }
+
+    /// Makes every check of loading, without packing a matrix.
+    public func check() throws {
+        let loader = WeightLoader(checkpoint)
+        let context = AttentionContext(
+            configuration, positions: 1, compute: .float32, pool: ThreadPool(threads: 1))
+        let shape = configuration
+        _ = try PendingModel(
+            context, checkpoint, mtpCount: shape.mtpLayerCount, from: loader
+        ) { try Model.experts(shape, nil, layer: $0) }
+        _ = try loader.matrix(NetworkTensors(shape).head)
+    }
+
+    private static func absentMTP(
+        _ announced: ModelConfiguration, _ found: ModelConfiguration
+    ) -> [String] {
+        guard found.mtpLayerCount < announced.mtpLayerCount else { return [] }
+        let prefix = NetworkTensors(found).prefix(layer: found.layerCount + found.mtpLayerCount)
+        return [
+            "config.json announces \(counted(announced.mtpLayerCount, "MTP block")) "
+                + "(num_nextn_predict_layers); the folder holds no tensor \(prefix)*: "
+                + (found.mtpLayerCount == 0
+                    ? "nothing is drafted" : "\(found.mtpLayerCount) are used")
+        ]
+    }
+
+    private static func cappedContext(_ shape: ModelConfiguration) -> [String] {
+        guard let count = shape.sparseIndexCount, count < shape.positionLimit else { return [] }
+        return [
+            "a text has at most \(count) tokens (index_topk) of \(shape.positionLimit) "
+                + "(max_position_embeddings): among these sparse attention chooses all, and its "
+                + "indexer is not run"
+        ]
+    }
+
+    /// Names the tensors that nothing asks for, those that the family leaves aside by their part.
+    private static func unused(
+        _ shape: ModelConfiguration, _ checkpoint: Checkpoint
+    ) -> [String] {
+        var left = Set(checkpoint.tensors.keys)
+        for tensor in NetworkTensors(shape).all {
+            left.remove(tensor.name)
+            guard checkpoint.tensors[tensor.name]?.entry.type == .float8e4m3,
+                let scales = BlockScales.name(of: tensor.name, in: checkpoint)
+            else { continue }
+            left.remove(scales)
+        }
+        var notes: [String] = []
+        for aside in shape.architecture.leftAside {
+            let names = left.filter(aside.includes)
+            guard !names.isEmpty else { continue }
+            left.subtract(names)
+            notes.append(
+                "\(aside.part) (\(aside.mark)*, \(counted(names.count, "tensor"))) is left aside")
+        }
+        guard !left.isEmpty else { return notes }
+        // A bias that is left out changes the numbers, so it is named first.
+        let names = left.sorted { a, b in
+            (a.hasSuffix(".bias") ? 0 : 1, a) < (b.hasSuffix(".bias") ? 0 : 1, b)
+        }
+        let more = names.count - listedNames
+        return notes + [
+            "\(counted(names.count, "tensor")) not used: "
+                + names.prefix(listedNames).map { $0.printable() }.joined(separator: ", ")
+                + (more > 0 ? " and \(more) more" : "")
+        ]
+    }
+}
+
+extension ModelConfiguration {
+    /// The same without the MTP blocks of which a folder holds no tensor.
+    func fitted(to checkpoint: Checkpoint) -> ModelConfiguration {
+        var fitted = self
+        let tensors = NetworkTensors(self)
+        fitted.mtpLayerCount =
+            (0 ..< mtpLayerCount).first { number in
+                let prefix = tensors.prefix(layer: layerCount + number)
+                return !checkpoint.tensors.keys.contains { $0.hasPrefix(prefix) }
+            } ?? mtpLayerCount
+        return fitted
+    }
+}

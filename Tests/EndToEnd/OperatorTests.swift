@@ -1,0 +1,186 @@
+import Foundation
+import Glibc
+import Testing
+
+/// What somebody who runs a job meets: signals, input that hangs, a control port that others find.
+@Suite(.serialized) struct OperatorTests {
+    @Test func `a closed terminal ends a job in order`() throws {
+        let job = try RunningJob(ranks: 1, transport: "auto")
+        _ = try job.waitUntilServing()
+        job.signal(SIGHUP)
+        #expect(job.wait(seconds: 20) == 0)
+        job.expectNothingLeft()
+    }
+
+    @Test func `a second Ctrl-C ends a job at once, and its streams with an error`() async throws {
+        let job = try RunningJob(
+            ranks: 2, transport: "auto", more: "deadlines: {drainSeconds: 600}")
+        let client = Client(try job.waitUntilServing())
+        let stream = Task {
+            try await client.ask(
+                ServingJobTests.prompt, tokens: 1900, more: ["stream": true, "ignore_eos": true])
+        }
+        while try await client.metric("num_requests_running") < 1 {
+            try await Task.sleep(for: .milliseconds(10))
+        }
+        job.signal(SIGINT)
+        #expect(job.wait(seconds: 0.3) == nil, "the first one waits for the stream")
+        job.signal(SIGINT)
+        #expect(job.wait(seconds: 20) == 0, "\(job.errors)")
+        job.expectNothingLeft()
+        let end = try await stream.value.body.suffix(400)
+        #expect(end.contains(#""error""#) && end.contains("asked to end twice"), "\(end)")
+        #expect(!end.contains("[DONE]"))
+    }
+
+    /// Programs that read a file of a person: none may be held up where Ctrl-C does nothing.
+    @Test(arguments: [
+        ["apus", "launch"], ["apus", "lab", "run"], ["apus", "train"],
+        ["apus-coordinator", "--job"], ["apus-worker", "--rank", "0", "--job"],
+    ])
+    func `Ctrl-C ends a program while its input hangs`(words: [String]) throws {
+        let folder = try CommandTests.Folder()
+        let pipe = folder.path + "/pipe.yaml"
+        let maker = try Process.run(URL(filePath: "/usr/bin/mkfifo"), arguments: [pipe])
+        maker.waitUntilExit()
+        let process = Process()
+        // Tests may run where SIGINT is ignored, and a program inherits that.
+        process.executableURL = URL(filePath: "/usr/bin/env")
+        let program = RunningJob.programs.appending(path: words[0]).path(percentEncoded: false)
+        process.arguments =
+            ["--default-signal=INT", program] + words.dropFirst() + [pipe]
+            + (words.contains("lab") ? ["--", "true"] : [])
+        process.standardInput = FileHandle.nullDevice
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        usleep(500_000)
+        #expect(process.isRunning)
+        process.interrupt()
+        #expect(process.exitStatus(within: 5) == 128 + SIGINT)
+    }
+
+    @Test func `a file whose aliases never end is given up, whatever they stand for`() throws {
+        let folder = try CommandTests.Folder()
+        let bomb = folder.path + "/bomb.yaml"
+        // The key of a mapping is compared with the others: Yams follows its aliases by itself.
+        var lines = ["- &a0 [x, x]"]
+        for level in 1 ... 40 { lines.append("- &a\(level) [*a\(level - 1), *a\(level - 1)]") }
+        try (lines.joined(separator: "\n") + "\n- {? *a40 : 1, ? *a39 : 2}\n").write(
+            toFile: bomb, atomically: true, encoding: .utf8)
+        let (status, output) = try RunningJob.run("apus", ["launch", bomb])
+        #expect(status == 2)
+        #expect(output.contains("its YAML was not read within 10"), "\(output)")
+    }
+
+    @Test func `a cache that no machine holds is refused with its bytes`() throws {
+        let job = try RunningJob(
+            ranks: 2, transport: "auto", more: "limits: {cacheTokens: 4294967296}")
+        #expect(job.wait(seconds: 20) == 2)
+        #expect(
+            job.errors.contains("cacheTokens is 4294967296: at ")
+                && job.errors.contains(" bytes, and this machine has "), "\(job.errors)")
+        job.expectNothingLeft()
+    }
+
+    @Test func `a context beyond the model's is refused with both numbers`() throws {
+        let job = try RunningJob(
+            ranks: 1, transport: "auto", more: "limits: {cacheTokens: 8192, contextTokens: 99999}")
+        #expect(job.wait(seconds: 20) == 2)
+        #expect(
+            job.errors.contains("contextTokens is 99999: the model has 2048 positions"),
+            "\(job.errors)")
+    }
+
+    @Test(arguments: ["tokenizer.json", "tokenizer_config.json"])
+    func `a model that cannot write texts is refused before its weights are read`(
+        name: String
+    ) throws {
+        let folder = try CommandTests.Folder()
+        let copy = folder.path + "/model"
+        try FileManager.default.copyItem(atPath: RunningJob.model, toPath: copy)
+        try Data("{".utf8).write(to: URL(filePath: copy + "/" + name))
+        let job = try RunningJob(ranks: 2, transport: "auto", model: copy)
+        #expect(job.wait(seconds: 20) == 2)
+        #expect(job.errors.contains(name), "\(job.errors)")
+        #expect(!job.logs().contains("phase load"))
+        job.expectNothingLeft()
+    }
+
+    private static func curl(_ url: String) throws -> String {
+        let process = Process()
+        let pipe = Pipe()
+        process.executableURL = URL(filePath: "/usr/bin/env")
+        process.arguments = ["curl", "--silent", "--globoff", "--max-time", "20", url]
+        process.standardOutput = pipe
+        try process.run()
+        let bytes = try pipe.fileHandleForReading.readToEnd() ?? Data()
+        process.waitUntilExit()
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    @Test func `a job on IPv6 addresses serves, and its URL has brackets`() async throws {
+        let job = try RunningJob(
+            ranks: 2, transport: "auto", httpAddress: "::1", more: "control: {address: \"::1\"}")
+        let address = try job.waitUntilServing()
+        #expect(job.output.contains("serving on http://[::1]:\(address.port)/v1"))
+        // URLSession takes no numeric IPv6 address.
+        #expect(try Self.curl("http://[::1]:\(address.port)/v1/models").contains("max_model_len"))
+        let (status, output) = try job.apus(["status"])
+        #expect(status == 0)
+        #expect(output.contains("http://[::1]:\(address.port)/v1"), "\(output)")
+        #expect(job.stop() == 0)
+        job.expectNothingLeft()
+    }
+
+    @Test func `a name stands for an address wherever one does`() async throws {
+        let job = try RunningJob(
+            ranks: 2, transport: "auto", httpAddress: "localhost",
+            more: "control: {address: localhost}")
+        let address = try job.waitUntilServing()
+        #expect(job.output.contains("serving on http://localhost:\(address.port)/v1"))
+        #expect(job.stop() == 0)
+        job.expectNothingLeft()
+    }
+}
+
+/// What `apus status` and `apus jobs` see.
+@Suite(.serialized) struct StatusTests {
+    private func jobs(_ job: RunningJob, _ command: String) throws -> [[String: Any]] {
+        let (status, output) = try job.apus([command, "--json"])
+        #expect(status == 0, "\(output)")
+        let all = try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any]
+        return try #require(all?["jobs"] as? [[String: Any]])
+    }
+
+    @Test func `status shows every job, also one that was started by hand`() throws {
+        let job = try RunningJob(ranks: 2, transport: "auto")
+        let http = try job.waitUntilServing()
+        let file = try job.write("hand.yaml", "name: hand\nmodel: \(RunningJob.model)\n")
+        let coordinator = Process()
+        coordinator.executableURL = RunningJob.programs.appending(path: "apus-coordinator")
+        coordinator.arguments = ["--job", file]
+        coordinator.environment = job.environment.merging(["APUS_TOKEN": try job.token()]) { $1 }
+        coordinator.standardError = FileHandle.nullDevice
+        try coordinator.run()
+        defer { coordinator.terminate() }
+        let limit = ContinuousClock.now + .seconds(20)
+        while try jobs(job, "status").count < 2, .now < limit { usleep(100_000) }
+        let found = try jobs(job, "status")
+        #expect(found.map { $0["name"] as? String } == ["hand", "test"])
+        #expect(found.map { $0["state"] as? String } == ["join", "ready"])
+        #expect(found[0]["pid"] as? Int == Int(coordinator.processIdentifier))
+        #expect(found[1]["http"] as? String == "http://127.0.0.1:\(http.port)/v1")
+        #expect((found[1]["subject"] as? String)?.hasSuffix("stories-fp8") == true)
+        let members = (found[1]["snapshot"] as? [String: Any])?["members"] as? [Any]
+        #expect(members?.count == 2)
+        coordinator.interrupt()
+        #expect(coordinator.exitStatus(within: 10) == 0)
+        #expect(try jobs(job, "status").count == 1, "it takes its folder away")
+        #expect(job.stop() == 0)
+        #expect(try job.apus(["status"]).status == 2)
+        #expect(try jobs(job, "jobs").map { $0["state"] as? String } == ["ended"])
+        #expect(try job.apus(["jobs", "prune", "--keep", "0"]).output.contains("removed "))
+        #expect(try jobs(job, "jobs").isEmpty)
+    }
+}

@@ -1,0 +1,120 @@
+import Encoding
+import Grammar
+import Testing
+
+@testable import Serving
+
+/// Constraints as requests ask for them.
+@Suite(.serialized) struct ConstraintAPITests {
+    private static let story = #""messages":[{"role":"user","content":"Tell me a story."}]"#
+
+    private static func tool(_ name: String, _ parameters: String?) -> String {
+        let schema = parameters.map { #","parameters":\#($0)"# } ?? ""
+        return #"{"type":"function","function":{"name":"\#(name)"\#(schema)}}"#
+    }
+
+    private static func call(of answer: JSONValue) throws -> (name: String, arguments: JSONValue) {
+        let calls = answer["choices"]?.array?.first?["message"]?["tool_calls"]?.array
+        let function = try #require(calls?.first?["function"], "\(answer.text)")
+        let arguments = try #require(function["arguments"]?.string, "\(answer.text)")
+        return (function["name"]?.string ?? "", try JSONValue.parse(arguments))
+    }
+
+    @Test func `a forced call of several tools keeps the root of each schema`() async throws {
+        let recursive =
+            ##"{"type":"object","properties":{"v":{"type":"integer","maximum":3},"next":{"##
+            + ##""anyOf":[{"$ref":"#"},{"type":"null"}]}},"required":["v","next"]}"##
+        let defined =
+            ##"{"$defs":{"U":{"const":7}},"type":"object","properties":{"u":{"##
+            + ##""$ref":"#/$defs/U"}},"required":["u"]}"##
+        let tools = "[\(Self.tool("list", recursive)),\(Self.tool("use", defined))]"
+        try await APITests.withServer(ranks: 1) { server in
+            for seed in 1 ... 6 {
+                let (status, answer) = try await server.post(
+                    "/v1/chat/completions",
+                    #"{\#(Self.story),"max_tokens":90,"temperature":1.5,"seed":\#(seed),"#
+                        + #""tools":\#(tools),"tool_choice":"required"}"#)
+                #expect(status == 200, "\(answer.text)")
+                let call = try Self.call(of: answer)
+                if call.name == "use" {
+                    #expect(call.arguments["u"]?.integer == 7)
+                    continue
+                }
+                var node = call.arguments
+                while !node.isNull {
+                    #expect(node["v"]?.integer != nil && node["name"] == nil, "\(answer.text)")
+                    node = node["next"] ?? .null
+                }
+            }
+        }
+    }
+
+    @Test(arguments: [nil, #"{"type":"object","properties":{}}"#, "{}"])
+    func `a forced call of a tool without parameters has an empty object`(
+        parameters: String?
+    ) async throws {
+        try await APITests.withServer(ranks: 1) { server in
+            let (status, answer) = try await server.post(
+                "/v1/chat/completions",
+                #"{\#(Self.story),"max_tokens":30,"tool_choice":"required","#
+                    + #""tools":[\#(Self.tool("now", parameters))]}"#)
+            #expect(status == 200)
+            #expect(try Self.call(of: answer).arguments.object?.isEmpty == true)
+        }
+    }
+
+    @Test func `a fault in a tool's schema names the tool`() async throws {
+        try await APITests.withServer(ranks: 1) { server in
+            let (status, answer) = try await server.post(
+                "/v1/chat/completions",
+                #"{\#(Self.story),"max_tokens":30,"tool_choice":"required","#
+                    + #""tools":[\#(Self.tool("f", #"{"type":"banana"}"#))]}"#)
+            #expect(status == 400)
+            let message = answer["error"]?["message"]?.string ?? ""
+            #expect(message.contains("tool f") && message.contains("banana"), "\(message)")
+            #expect(answer["error"]?["param"]?.string?.contains("tools") == true)
+        }
+    }
+
+    @Test func `a constraint of many texts is compiled once, and its limits are named`()
+        async throws
+    {
+        try await APITests.withServer(ranks: 2) { server in
+            let prompts = (0 ..< 20).map { "\"\($0)\"" }.joined(separator: ",")
+            let (status, _) = try await server.post(
+                "/v1/completions",
+                #"{"prompt":[\#(prompts)],"max_tokens":8,"structured_outputs":{"json":{"#
+                    + #""type":"integer","minimum":7,"maximum":9}}}"#)
+            #expect(status == 200)
+            #expect(server.grammars.compilationCount == 1)
+            let many = String(repeating: "x", count: 600_000)
+            let (refused, answer) = try await server.post(
+                "/v1/completions",
+                #"{"prompt":"a","structured_outputs":{"json":{"const":"\#(many)"}}}"#)
+            #expect(refused == 400)
+            #expect(answer["error"]?["message"]?.string?.contains("524288") == true)
+        }
+    }
+
+    @Test func `beside tools a response format allows a call or the response`() async throws {
+        try await APITests.withServer(ranks: 1) { server in
+            for seed in 1 ... 4 {
+                let (status, answer) = try await server.post(
+                    "/v1/chat/completions",
+                    #"{\#(Self.story),"max_tokens":60,"temperature":1.5,"seed":\#(seed),"#
+                        + #""tools":[\#(Self.tool("now", nil))],"response_format":{"#
+                        + #""type":"json_schema","json_schema":{"name":"x","schema":{"#
+                        + #""type":"object","properties":{"a":{"type":"integer"}},"#
+                        + #""required":["a"],"additionalProperties":false}}}}"#)
+                #expect(status == 200)
+                let choice = answer["choices"]?.array?.first
+                if choice?["finish_reason"]?.string == "tool_calls" {
+                    #expect(try Self.call(of: answer).name == "now")
+                } else {
+                    let text = choice?["message"]?["content"]?.string ?? ""
+                    #expect(try JSONValue.parse(text)["a"]?.integer != nil, "\(answer.text)")
+                }
+            }
+        }
+    }
+}
