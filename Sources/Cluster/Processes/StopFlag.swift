@@ -16,10 +16,9 @@ public final class StopFlag: @unchecked Sendable {
 
     /// A flag that SIGINT, SIGTERM and SIGHUP raise from now on.
     ///
-    /// `nohup` does not help: UCX's library takes SIGHUP before a program begins, so that nobody can
-    /// tell whether it was ignored.
-    ///
-    /// Before this call a signal ends the program, so that input is read before it.
+    /// `nohup` does not help: UCX's library takes SIGHUP before a program begins, so the program
+    /// cannot know whether it was ignored. Before this call a signal ends the program, so that
+    /// input is read before it.
     public static func onSignals() -> StopFlag {
         let flag = StopFlag()
         let queue = DispatchQueue(label: "apus.signals")
