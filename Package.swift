@@ -55,6 +55,9 @@ let package = Package(
         room("Pipeline", ["Collectives", "Transport", "Tensors", "Topology"]),
         room("Grammar", ["Encoding"]),
 
+        // What a cluster would bring, computed before it is bought.
+        room("Planner", ["Pipeline", "Topology"]),
+
         // Top: what people ask for.
         room(
             "Training",
@@ -91,7 +94,7 @@ let package = Package(
         program(
             "apus",
             [
-                "Benchmarks", "Cluster", "Serving", "Training", "Pipeline", "Models",
+                "Benchmarks", "Cluster", "Serving", "Training", "Planner", "Pipeline", "Models",
                 "Collectives", "Language", "Checkpoints", "Transport", "Tensors", "Topology", log,
                 arguments,
             ],
@@ -135,6 +138,7 @@ let package = Package(
             ]),
         tests("Pipeline", ["Collectives", "Transport", "Tensors", "Topology"]),
         tests("Grammar", ["TestSupport", "Language", "Encoding"]),
+        tests("Planner", ["Pipeline", "Topology"]),
         tests(
             "Training",
             [

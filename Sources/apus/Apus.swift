@@ -20,10 +20,12 @@ struct Apus: AsyncParsableCommand {
             LabCommand.self,
             LaunchCommand.self,
             MakeModelCommand.self,
+            PlanCommand.self,
             PlotCommand.self,
             ScheduleCommand.self,
             ServeCommand.self,
             StatusCommand.self,
+            TopologyCommand.self,
             TrainCommand.self,
         ])
 

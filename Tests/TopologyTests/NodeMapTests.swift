@@ -44,9 +44,14 @@ import Topology
         ("name: x/y\nnodes: [{name: a}]\nplanes: [{name: p}]", "x/y"),
         ("name: x\nnodes: [{name: a, rank: 3}]\nplanes: [{name: p}]", "unknown key \"rank\""),
         ("name: x\nnodes: [{name: a}]\nplanes: [{name: p, gigabitsPerSecond: fast}]", "planes"),
-        ("name: x\nnodes: [{name: a, ranks: -1}]\nplanes: [{name: p}]", "-1 ranks"),
+        ("name: x\nnodes: [{name: a, ranks: -1}]\nplanes: [{name: p}]", "ranks -1"),
         ("name: x\nnodes: [{name: a}]\nplanes: [{name: a-very-long-nic-name}]", "15 letters"),
         ("nodes: [{name: a}]\nplanes: [{name: p}]", "name is missing"),
+        (
+            "name: x\nnodes: [{name: a}]\nplanes:\n  - {name: p, gigabitsPerSecond: 0}",
+            "line 4: planes[0].gigabitsPerSecond 0 is not 0.0001 to 10000"
+        ),
+        ("name: x\nnodes: [{name: a, count: 65537}]\nplanes: [{name: p}]", "count 65537"),
         ("just text", "not a mapping"),
         ("a: [", "2:1"),
     ])

@@ -23,7 +23,7 @@ public struct LabSite: Site {
     init(of job: JobConfiguration) throws(ClusterError) {
         let map: NodeMap
         do {
-            map = try NodeMap(contentsOf: job.lab)
+            map = try NodeMap(lab: job.lab)
         } catch {
             throw .badInput("\(error)")
         }

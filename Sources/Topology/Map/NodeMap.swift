@@ -15,6 +15,10 @@ public struct NodeMap: Hashable, Codable, Sendable {
     public var nodes: [Node]
     /// The separate networks, numbered in this order.
     public var planes: [Plane]
+    /// What the planner must know beyond that.
+    ///
+    /// Optional.
+    package var hardware: Hardware?
 
     /// One machine.
     public struct Node: Hashable, Codable, Sendable {
@@ -46,6 +50,14 @@ public struct NodeMap: Hashable, Codable, Sendable {
         ///
         /// Default 9000.
         public var maximumPacketBytes: Int
+        /// Share of the rate that an exchange reaches.
+        ///
+        /// Nil is all of it.
+        package var efficiency: Double?
+        /// Latency of one message.
+        ///
+        /// Nil is not known.
+        package var latencySeconds: Double?
 
         /// Describes a network.
         public init(
@@ -103,7 +115,7 @@ extension NodeMap {
                 "name \"\(name)\" must be 1 to \(Self.longestName) letters, digits or dashes")
         }
         guard (1 ... Self.mostNodes).contains(nodes.count) else {
-            throw fail("\(nodes.count) nodes: from 1 to \(Self.mostNodes) can be addressed")
+            throw fail("\(nodes.count) nodes: from 1 to \(Self.mostNodes) can be described")
         }
         guard (1 ... Self.mostPlanes).contains(planes.count) else {
             throw fail("\(planes.count) planes: from 1 to \(Self.mostPlanes) can be addressed")
@@ -125,10 +137,23 @@ extension NodeMap {
         guard rankCount > 0 else { throw fail("no node has a rank") }
     }
 
+    /// Checks what a lab needs beyond `validate`: an address for every node.
+    ///
+    /// - Throws: `TopologyError.file` with the value and the limit.
+    func validateAsLab(path: String) throws(TopologyError) {
+        guard nodes.count <= Self.mostLabNodes else {
+            throw .file(
+                path: path,
+                reason: "\(nodes.count) nodes: a lab has addresses for \(Self.mostLabNodes)")
+        }
+    }
+
     /// Namespace names are built from it; long ones make unreadable tables.
     static let longestName = 32
+    /// More than the largest published fabric connects.
+    static let mostNodes = 65536
     /// Hosts of a /24 network.
-    static let mostNodes = 254
+    static let mostLabNodes = 254
     /// Second bytes of an address above 100.
     static let mostPlanes = 64
     /// Far above any machine's cores; catches a slip of the keyboard.

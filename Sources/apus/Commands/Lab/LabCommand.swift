@@ -26,7 +26,7 @@ struct LabCommand: ParsableCommand {
 
         func run() throws {
             try reporting {
-                let lab = try Lab.up(NodeMap(contentsOf: topology), isTemporary: false)
+                let lab = try Lab.up(NodeMap(lab: topology), isTemporary: false)
                 let map = lab.state.map
                 for index in map.nodes.indices {
                     let node = NodeID(rawValue: index)
@@ -48,7 +48,7 @@ struct LabCommand: ParsableCommand {
 
         func run() throws {
             try reporting {
-                let map = try NodeMap(contentsOf: topology)
+                let map = try NodeMap(lab: topology)
                 if try !Lab.remove(named: map.name) { print("lab \(map.name) is not up") }
                 Lab.removeAbandoned().forEach { print($0) }
             }

@@ -9,7 +9,7 @@ extension LabSite {
     /// - Parameter file: A file of topology/.
     /// - Throws: `ExitCode` with the first status that is not 0.
     static func run(_ command: Command, in file: String, isPerNode: Bool = false) throws {
-        var site = try LabSite(NodeMap(contentsOf: file))
+        var site = try LabSite(NodeMap(lab: file))
         let stop = StopFlag.onSignals()
         let ending = try site.perform(command, isPerNode: isPerNode, stop: stop)
         if let signal = stop.raisedBy { throw ExitCode(.signal(signal)) }

@@ -1,0 +1,117 @@
+import Foundation
+
+extension ModelShape {
+    /// A published model by its name, or the `config.json` of a folder.
+    ///
+    /// - Throws: `PlanError.model` naming the key, its value and the limit.
+    package init(named name: String) throws(PlanError) {
+        if let shape = Self.published.first(where: { $0.name == name.lowercased() }) {
+            self = shape
+            return
+        }
+        let file = name.hasSuffix(".json") ? name : name + "/config.json"
+        guard let data = FileManager.default.contents(atPath: file) else {
+            let known = Self.published.map(\.name).joined(separator: ", ")
+            throw .model(
+                file: file, key: "the file",
+                fact: "cannot be read; models known by name: \(known)")
+        }
+        guard data.count <= Self.largestFileBytes else {
+            throw .model(
+                file: file, key: "the file",
+                fact: "\(data.count) bytes; the limit is \(Self.largestFileBytes)")
+        }
+        let keys: ConfigurationKeys
+        do { keys = try JSONDecoder().decode(ConfigurationKeys.self, from: data) } catch {
+            throw .model(file: file, key: "the text", fact: Self.words(for: error))
+        }
+        let folder = URL(filePath: file).deletingLastPathComponent().lastPathComponent
+        self = try keys.shape(name: folder, file: file)
+    }
+
+    private static let largestFileBytes = 1_000_000
+
+    private static func words(for error: any Error) -> String {
+        switch error as? DecodingError {
+        case .keyNotFound(let key, _): "\(key.stringValue) is missing"
+        case .typeMismatch(let type, let context), .valueNotFound(let type, let context):
+            "\(context.codingPath.map(\.stringValue).joined(separator: ".")) is not of type \(type)"
+        default: "is not a JSON object"
+        }
+    }
+}
+
+/// The keys of a published `config.json` that decide sizes.
+private struct ConfigurationKeys: Decodable {
+    var hidden_size: Int
+    var num_hidden_layers: Int
+    var num_attention_heads: Int
+    var num_key_value_heads: Int?
+    var head_dim: Int?
+    var intermediate_size: Int
+    var vocab_size: Int
+    var q_lora_rank: Int?
+    var kv_lora_rank: Int?
+    var qk_rope_head_dim: Int?
+    var qk_nope_head_dim: Int?
+    var v_head_dim: Int?
+    var first_k_dense_replace: Int?
+    var moe_intermediate_size: Int?
+    var n_routed_experts: Int?
+    var n_shared_experts: Int?
+    var num_experts_per_tok: Int?
+    var n_group: Int?
+    var topk_group: Int?
+    var topk_method: String?
+
+    func shape(name: String, file: String) throws(PlanError) -> ModelShape {
+        for (key, value, limit) in [
+            ("hidden_size", hidden_size, 1 << 20), ("num_hidden_layers", num_hidden_layers, 4096),
+            ("num_attention_heads", num_attention_heads, 65536),
+            ("intermediate_size", intermediate_size, 1 << 24),
+            ("vocab_size", vocab_size, 1 << 28),
+            ("moe_intermediate_size", moe_intermediate_size ?? 1, 1 << 24),
+            ("n_routed_experts", n_routed_experts ?? 1, 65536),
+            ("num_experts_per_tok", num_experts_per_tok ?? 1, n_routed_experts ?? 65536),
+            ("n_group", n_group ?? 1, n_routed_experts ?? 65536),
+            ("topk_group", topk_group ?? 1, n_group ?? 1),
+            ("kv_lora_rank", kv_lora_rank ?? 1, 1 << 20),
+        ] where !(1 ... limit).contains(value) {
+            throw .model(file: file, key: key, fact: "\(value) is not 1 to \(limit)")
+        }
+        var shape = ModelShape(
+            name: name, hidden: hidden_size, layers: num_hidden_layers,
+            denseLayers: n_routed_experts == nil
+                ? num_hidden_layers : min(num_hidden_layers, first_k_dense_replace ?? 0),
+            heads: num_attention_heads, attention: try attention(file),
+            denseWidth: intermediate_size, vocabulary: vocab_size)
+        guard let n_routed_experts else { return shape }
+        guard let moe_intermediate_size else {
+            throw .model(file: file, key: "moe_intermediate_size", fact: "is missing")
+        }
+        shape.expertWidth = moe_intermediate_size
+        shape.routedExperts = n_routed_experts
+        shape.sharedExperts = n_shared_experts ?? 0
+        shape.activeExperts = num_experts_per_tok ?? 1
+        shape.expertGroups = n_group ?? 1
+        shape.keptGroups = topk_group ?? 1
+        shape.hasGateBias = topk_method == "noaux_tc"
+        return shape
+    }
+
+    private func attention(_ file: String) throws(PlanError) -> ModelShape.Attention {
+        guard let kv_lora_rank else {
+            return .grouped(
+                keyValueHeads: num_key_value_heads ?? num_attention_heads,
+                headSize: head_dim ?? hidden_size / max(1, num_attention_heads), hasBias: false)
+        }
+        guard let qk_rope_head_dim, let qk_nope_head_dim, let v_head_dim else {
+            throw .model(
+                file: file, key: "qk_rope_head_dim",
+                fact: "and qk_nope_head_dim and v_head_dim are needed beside kv_lora_rank")
+        }
+        return .latent(
+            query: q_lora_rank, latent: kv_lora_rank, rope: qk_rope_head_dim,
+            nope: qk_nope_head_dim, value: v_head_dim)
+    }
+}

@@ -1,0 +1,78 @@
+import ArgumentParser
+import Foundation
+import Planner
+import Topology
+
+/// `apus plan`: what a model costs on a cluster, before it is bought.
+struct PlanCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "plan",
+        abstract: "Computes memory, bytes, times and costs of a model on a described cluster.",
+        discussion: """
+            Examples:
+              apus plan --topology topology/h800-2048-mpft.yaml --model deepseek-v3 \
+            --phase decode --ep 144 --redundant-experts 32 --batch 88 --context 4989
+              apus plan --topology topology/h800-2048-mpft.yaml --model deepseek-v3 \
+            --phase train --pp 16 --ep 64 --batch 120 --explain
+              apus plan recommend --topology topology/epyc-8-nodes-100g-roce.yaml \
+            --model deepseek-v3 --phase decode --svg plans.svg
+              apus plan published
+
+            What the model leaves out stands at the end of every plan.
+            """,
+        subcommands: [Show.self, RecommendCommand.self, PublishedCommand.self],
+        defaultSubcommand: Show.self)
+
+    /// One plan.
+    struct Show: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "show", abstract: "Computes one plan. The default.")
+
+        @OptionGroup var options: PlanOptions
+
+        @Option(help: "Requests (decode), prompts or sequences (train) of a data-parallel copy.")
+        var batch = 1
+
+        @Option(help: "Ranks that share the routed experts (default: DP x TP).")
+        var ep: Int?
+
+        @Option(help: "Stages of the pipeline.")
+        var pp = 1
+
+        @Option(help: "Copies of what is not an expert (default: what EP or the cluster gives).")
+        var dp: Int?
+
+        @Option(help: "Ranks that share attention.")
+        var tp = 1
+
+        @Option(help: "Copies of experts beyond one of each.")
+        var redundantExperts = 0
+
+        @Flag(help: "Print every number's formula and source.")
+        var explain = false
+
+        @Flag(help: "Print one JSON object: the figures with their formulas and sources.")
+        var json = false
+
+        func run() throws {
+            try reporting {
+                var request = try options.request()
+                (request.ep, request.pp, request.dp, request.tp) = (ep, pp, dp, tp)
+                (request.redundantExperts, request.batch) = (redundantExperts, batch)
+                let report = try Plan(request).report
+                if json {
+                    try printObject(report)
+                } else {
+                    print(report.text(explained: explain), terminator: "")
+                }
+            }
+        }
+    }
+}
+
+/// Prints one JSON object with sorted keys.
+func printObject(_ value: some Encodable) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    print(String(decoding: try encoder.encode(value), as: UTF8.self))
+}
