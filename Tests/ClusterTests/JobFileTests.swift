@@ -28,7 +28,7 @@ import Topology
         ("ranks: 2", "model is missing"),
         ("model: m\nranks: 0", "ranks 0 is not 1 to 1024"),
         ("model: m\nthreads: 257", "threads 257 is not 1 to 256"),
-        ("model: m\nranks: two", "ranks is not a Int"),
+        ("model: m\nranks: two", "ranks is not a whole number"),
         ("model: m\nrank: 2", "unknown key \"rank\""),
         ("model: m\ndeadlines: {join: 2}", "unknown key \"deadlines.join\""),
         ("model: m\ndeadlines: 5", "deadlines is not a mapping"),
@@ -195,7 +195,7 @@ import Topology
                 ["inner": .mapping(["x": .integer(1)])],
                 "unknown key \"engine.inner.x\"; known: limit, name"
             ),
-            (["count": .text("many")], "engine: count is not a Int"),
+            (["count": .text("many")], "engine: count is not a whole number"),
         ] as [([String: SettingValue], String)])
     func `a setting the room does not have is refused`(
         written: [String: SettingValue], words: String

@@ -80,14 +80,27 @@ extension JobFile {
             context.codingPath.map(\.stringValue).joined(separator: ".")
         }
         switch error {
-        case .typeMismatch(let type, let context): return "\(place(context)) is not a \(type)"
+        case .typeMismatch(let type, let context):
+            return "\(place(context)) is not \(noun(type))"
         case .valueNotFound(let type, let context):
-            return "\(place(context)) is empty: a \(type) is expected"
+            return "\(place(context)) is empty: \(noun(type)) is expected"
         case .keyNotFound(let key, let context):
             return "\(place(context)).\(key.stringValue) is missing"
         case .dataCorrupted(let context):
             return "\(place(context)): \(context.debugDescription)"
         @unknown default: return "\(error)"
+        }
+    }
+
+    /// What people call a value of this type.
+    private static func noun(_ type: any Any.Type) -> String {
+        switch type {
+        case is Int.Type: "a whole number"
+        case is Double.Type: "a number"
+        case is Bool.Type: "true or false"
+        case is String.Type: "a text"
+        case is [Any].Type: "a list"
+        default: "a mapping"
         }
     }
 }
