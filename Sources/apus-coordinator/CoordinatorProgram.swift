@@ -56,7 +56,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
     private func served(_ log: Logger) async throws -> JobEnd {
         var configuration = try JobConfiguration(contentsOf: job)
         if let control { configuration.control = try Endpoint(control) }
-        let token = try token()
+        let token = try ControlToken(for: configuration)
         let outbox = Outbox()
         let router = LeastLoadedRouter(rankCount: configuration.ranks) { outbox.send($1, to: $0) }
         // The API opens last; what is wrong with its settings, texts or port is said first.
@@ -134,13 +134,6 @@ struct CoordinatorProgram: AsyncParsableCommand {
     /// Returns once the process was asked to end so many times.
     private static func wait(for stop: StopFlag, requests: Int) async throws {
         while stop.requests < requests { try await Task.sleep(for: .milliseconds(50)) }
-    }
-
-    private func token() throws -> ControlToken {
-        guard let text = ProcessInfo.processInfo.environment["APUS_TOKEN"] else {
-            throw ClusterError.badInput("APUS_TOKEN is not set: the secret of the job")
-        }
-        return try ControlToken(text)
     }
 }
 

@@ -14,18 +14,27 @@ struct Worker: ParsableCommand {
         commandName: "apus-worker",
         abstract: "Runs one rank: joins the coordinator, loads its experts, and answers.",
         discussion: """
-            apus launch starts workers. By hand, in any order with the coordinator:
+            apus launch starts workers. Under Slurm, Open MPI, MPICH, torchrun, LeaderWorkerSet \
+            and whatever sets RANK, WORLD_SIZE and MASTER_ADDR, the environment tells the rank, \
+            and rank 0 starts the coordinator:
+
+              srun apus-worker job.yaml
+              mpirun -n 4 apus-worker job.yaml
+
+            By hand, in any order with the coordinator:
 
               APUS_TOKEN=... apus-worker --job job.yaml --rank 2 --coordinator 10.0.0.1:7000
             """,
         version: "apus-worker \(ApusVersion.current)")
 
-    @Option(help: "The job file; the same on every rank.") var job: String
-    @Option(help: "The rank, from 0.") var rank: Int
+    @Argument(help: "The job file; the same on every rank.") var file: String?
+    @Option(help: "The job file, as an option.") var job: String?
+    @Option(help: "The rank, from 0; default what the program that started this one says.")
+    var rank: Int?
     @Option(
         help: """
-            Where the coordinator listens: address:port, [address]:port or a socket; default the \
-            job's.
+            Where the coordinator listens: address:port, [address]:port or a socket; default \
+            beside rank 0 where the environment tells the ranks, else the job's.
             """)
     var coordinator: String?
     @Flag(
@@ -44,9 +53,23 @@ struct Worker: ParsableCommand {
     }
 
     func run() throws {
-        let tag = "rank \(rank)"
-        LoggingSystem.bootstrap { _ in TaggedLog(tag: tag) }
-        let log = Logger(label: tag)
+        let log: Logger
+        let start: RankStart
+        do {
+            let place = try rank == nil ? RankPlace(environment: Self.environment) : nil
+            guard let number = rank ?? place?.rank else {
+                throw ClusterError.badInput(
+                    "--rank is missing, and no program that starts ranks says which one this is")
+            }
+            let tag = "rank \(number)"
+            LoggingSystem.bootstrap { _ in TaggedLog(tag: tag) }
+            log = Logger(label: tag)
+            start = try RankStart(
+                file: jobFile(), rank: number, place: place, coordinator: coordinator, log: log)
+        } catch {
+            StandardStream.error.say("apus-worker: \(error)\n")
+            throw ExitCode(ExitStatus(of: error, otherwise: .badInput).code)
+        }
         if lifeline {
             Lifeline.watch {
                 // The coordinator notices it too and ends the job in order; if it is gone as well,
@@ -57,28 +80,39 @@ struct Worker: ParsableCommand {
             }
         }
         do {
-            try joined(log)
+            try joined(start, log)
         } catch {
             log.error("\(error)")
             // What the coordinator does not judge stopped this rank before it could begin.
             throw ExitCode(ExitStatus(of: error, otherwise: .badInput).code)
+        }
+        if let status = start.beside?.status(), status != 0 { throw ExitCode(status) }
+    }
+
+    private static var environment: [String: String] { ProcessInfo.processInfo.environment }
+
+    private func jobFile() throws -> String {
+        switch (file, job) {
+        case (let file?, nil), (nil, let file?): return file
+        case (nil, nil): throw ClusterError.badInput("the job file is missing: apus-worker JOB")
+        case (let file?, let job?):
+            throw ClusterError.badInput("two job files: \(file) and --job \(job)")
         }
     }
 
     /// For the coordinator to say that the job is over.
     private static let orphanSeconds = 2.0
 
-    private func joined(_ log: Logger) throws {
-        let configuration = try JobConfiguration(contentsOf: job)
-        let endpoint =
-            try coordinator.map { try Endpoint($0) }
-            ?? configuration.control
+    private func joined(_ start: RankStart, _ log: Logger) throws {
+        let configuration = start.configuration
+        let endpoint = start.endpoint
+        let rank = Rank(rawValue: start.rank)
         let deadlines = configuration.deadlines
         let link = try ControlLink.join(
             ControlLink.Configuration(
-                endpoint, token: token(),
+                endpoint, token: start.token,
                 hello: Hello(
-                    rank: Rank(rawValue: rank), identity: JobIdentity(of: configuration),
+                    rank: rank, identity: JobIdentity(of: configuration),
                     pid: getpid(), node: ProcessIdentity.node),
                 joinLimit: .seconds(deadlines.joinSeconds),
                 silenceLimit: .seconds(2 * deadlines.silenceSeconds)))
@@ -88,7 +122,6 @@ struct Worker: ParsableCommand {
             joined \(endpoint.text), apus-coordinator \(link.welcome.version), \
             epoch \(link.welcome.epoch)
             """)
-        let rank = Rank(rawValue: rank)
         var training: TrainingProcess?
         defer { training?.close() }
         do {
@@ -116,12 +149,5 @@ struct Worker: ParsableCommand {
         let limit = ContinuousClock.now + .seconds(3)
         while link.end == nil, .now < limit { usleep(10_000) }
         return link.end.map(ClusterError.ended)
-    }
-
-    private func token() throws -> ControlToken {
-        guard let text = ProcessInfo.processInfo.environment["APUS_TOKEN"] else {
-            throw ClusterError.badInput("APUS_TOKEN is not set: the secret of the job")
-        }
-        return try ControlToken(text)
     }
 }

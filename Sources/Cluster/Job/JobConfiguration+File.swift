@@ -29,6 +29,7 @@ extension JobConfiguration {
             work = .train(training)
         }
         if !lab.isEmpty { lab = Self.absolute(lab, beside: file) }
+        if !tokenFile.isEmpty { tokenFile = Self.absolute(tokenFile, beside: file) }
     }
 
     private static func absolute(_ path: String, beside file: URL) -> String {

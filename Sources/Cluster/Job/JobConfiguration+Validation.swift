@@ -10,6 +10,7 @@ extension JobConfiguration {
             throw fail("name \"\(name)\" must be 1 to 64 letters, digits or dashes")
         }
         try validateWork(fail)
+        try validateHosts(path: path)
         guard (1 ... Self.mostThreads).contains(threads) else {
             throw fail("threads \(threads) is not 1 to \(Self.mostThreads)")
         }
@@ -65,6 +66,30 @@ extension JobConfiguration {
         for (index, group) in groups.groups.enumerated() where group.role != work.role {
             throw fail(
                 "groups[\(index)].role \(group.role): the ranks of this job \(work.role)")
+        }
+    }
+
+    /// Hosts are told apart by name and by where ssh connects, and have the job's ranks.
+    private func validateHosts(path: String) throws(ClusterError) {
+        guard !hosts.isEmpty else { return }
+        for host in hosts { try host.validate(path: path) }
+        for key in [\JobHost.name, \JobHost.destination] {
+            let names = hosts.map { $0[keyPath: key] }
+            if let twice = names.first(where: { name in names.count { $0 == name } > 1 }) {
+                throw .badInput(
+                    "\(path): hosts: \(twice) stands there twice: write its ranks once, as"
+                        + " \(twice):2")
+            }
+        }
+        let count = hosts.reduce(0) { $0 + $1.ranks }
+        guard count == ranks else {
+            throw .badInput("\(path): the job has \(ranks) ranks; its hosts have \(count) (hosts)")
+        }
+        guard lab.isEmpty else {
+            throw .badInput("\(path): lab and hosts: the ranks of a job run in one kind of place")
+        }
+        guard !ssh.command.isEmpty, !ssh.command.hasPrefix("-") else {
+            throw .badInput("\(path): ssh.command \"\(ssh.command)\" is not a program")
         }
     }
 

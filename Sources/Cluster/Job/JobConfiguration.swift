@@ -33,6 +33,12 @@ public struct JobConfiguration: Hashable, Sendable {
     ///
     /// Default 127.0.0.1:8080; port 0 takes any free one.
     public var http = Endpoint(address: "127.0.0.1", port: 8080)
+    /// The file that holds the job's secret, for processes that nobody hands it; empty for none.
+    public var tokenFile = ""
+    /// Machines behind ssh that run the ranks, in order; empty for this machine.
+    public var hosts: [JobHost] = []
+    /// How the launcher reaches those machines.
+    package var ssh = SecureShell()
     /// How long each phase may take.
     public var deadlines = Deadlines()
     /// What a rank may hold.

@@ -31,6 +31,10 @@ struct JobFile: Codable {
     var chatStyle = ""
     var control = JobConfiguration().control
     var http = JobConfiguration().http
+    var tokenFile = ""
+    var hosts = SettingValue.list([])
+    var hostfile = ""
+    var ssh = SecureShell()
     var deadlines = JobConfiguration.Deadlines()
     var limits = JobConfiguration.Limits()
     var engine: [String: SettingValue] = [:]
@@ -53,6 +57,9 @@ struct JobFile: Codable {
         lab = job.lab
         control = job.control
         http = job.http
+        tokenFile = job.tokenFile
+        hosts = .list(job.hosts.map(SettingValue.init))
+        ssh = job.ssh
         deadlines = job.deadlines
         limits = job.limits
         switch job.work {
@@ -78,6 +85,7 @@ struct JobFile: Codable {
                 throw ClusterError.badInput(
                     "\(path): ranks \(ranks) differs from the \(groupRanks) of its groups")
             }
+            try readHosts(hasRanks: written["ranks"] != nil, path: path)
         } catch let error as ClusterError {
             throw error
         } catch {
@@ -110,6 +118,9 @@ extension JobFile {
         job.lab = lab
         job.control = Endpoint(address: control.address, port: control.port)
         job.http = Endpoint(address: http.address, port: http.port)
+        job.tokenFile = tokenFile
+        job.hosts = try JobHost.read(hosts, ranks: nil, path: path)
+        job.ssh = ssh
         job.deadlines = deadlines
         job.limits = limits
         try job.validate(path: path)

@@ -11,8 +11,8 @@ extension JobConfiguration {
     }
 
     /// What all ranks must agree on, by its place in the job file: all but where this node keeps
-    /// its files, where the coordinator listens, and the settings of the coordinator's API, whose
-    /// keys are secrets.
+    /// its files, where the coordinator listens, how the launcher reaches hosts, and the settings
+    /// of the coordinator's API, whose keys are secrets.
     func commonSettings() throws(ClusterError) -> [String: String] {
         var common = JobFile(self)
         common.model = ""
@@ -20,6 +20,9 @@ extension JobConfiguration {
         common.lab = ""
         common.control = JobFile().control
         common.http = JobFile().http
+        common.tokenFile = ""
+        common.hosts = JobFile().hosts
+        common.ssh = JobFile().ssh
         common.api = [:]
         do {
             let bytes = try JSONEncoder().encode(common)

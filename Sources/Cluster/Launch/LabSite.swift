@@ -38,7 +38,7 @@ public struct LabSite: Site {
     public static var isInside: Bool { ProcessInfo.processInfo.environment["APUS_LAB"] != nil }
 
     /// Finds the lab, or builds it.
-    mutating func enter() throws(ClusterError) {
+    mutating func enter(stop: StopFlag) throws(ClusterError) {
         if let standing = try Lab.find(map) {
             run = LabRun(in: standing)
         } else {
@@ -73,7 +73,7 @@ public struct LabSite: Site {
     public mutating func perform(
         _ command: Command, isPerNode: Bool = false, stop: StopFlag
     ) throws(ClusterError) -> ChildGroup.Ending {
-        try enter()
+        try enter(stop: stop)
         guard var run else { preconditionFailure("lab \(map.name) was entered and has no run") }
         run.isPerNode = isPerNode
         let result: Result<ChildGroup.Ending, ClusterError>

@@ -34,7 +34,7 @@ public final class Launcher {
     private let token = ControlToken.random()
     private let programs: URL
     private var site: any Site
-    private var children: [JobProcess: Child] = [:]
+    private var children: [JobProcess: any RunningProcess] = [:]
     private var link: ControlLink?
     private let killsBefore = OutOfMemoryKills.now()
 
@@ -53,9 +53,16 @@ public final class Launcher {
         }
         // Read before anything starts, so that a wrong folder is one error and not one per rank.
         _ = try job.fileFingerprints()
-        site = job.lab.isEmpty ? LocalSite() : try LabSite(of: job)
+        site = try Self.site(of: job, programs: self.programs, token: token)
         folder = try JobFolder.make(for: job)
         JobFolder.prune()
+    }
+
+    private static func site(
+        of job: JobConfiguration, programs: URL, token: ControlToken
+    ) throws(ClusterError) -> any Site {
+        if !job.hosts.isEmpty { return SshSite(of: job, programs: programs, token: token) }
+        return job.lab.isEmpty ? LocalSite() : try LabSite(of: job)
     }
 
     /// Runs the job until it ends by itself or `stop` is raised.
@@ -65,7 +72,7 @@ public final class Launcher {
         var failure: ClusterError?
         do throws(ClusterError) {
             try writeState()
-            try site.enter()
+            try site.enter(stop: stop)
             try conclude(perform(stop: stop, display: display))
         } catch {
             failure = error
@@ -93,7 +100,7 @@ public final class Launcher {
         let ranks = (0 ..< job.ranks).map { Rank(rawValue: $0) }
         var run = JobRun(
             JobRun.Configuration(
-                ranks: ranks.filter { command(.rank($0), "") != nil },
+                ranks: ranks.filter { site.place(worker($0, job.control), as: $0) != nil },
                 joinLimit: .seconds(job.deadlines.joinSeconds),
                 drainLimit: .seconds(job.deadlines.drainSeconds)))
         let begin = ContinuousClock.now
@@ -180,41 +187,40 @@ public final class Launcher {
 
     // MARK: Processes
 
-    private func start(_ process: JobProcess) throws(ClusterError) -> Child {
+    private func start(_ process: JobProcess) throws(ClusterError) -> any RunningProcess {
         let control =
             (try? folder.endpoints().control) ?? site.control(of: folder) ?? job.control
-        guard let command = command(process, control.text) else {
-            preconditionFailure("\(process) is started elsewhere")
+        guard case .rank(let rank) = process else {
+            let output = try folder.openLog(process.logName)
+            defer { try? output.close() }
+            return try Child(coordinator(), output: .file(output), hasLifeline: true)
         }
-        let output = try folder.openLog(process.logName)
-        defer { try? output.close() }
-        return try Child(command, output: .file(output), hasLifeline: true)
+        return try site.start(
+            worker(rank, control), as: rank, control: control,
+            output: folder.openLog(process.logName))
     }
 
-    /// - Parameter control: Where the coordinator listens, which ranks are told.
-    /// - Returns: Nil for a rank that the site does not let us start.
-    private func command(_ process: JobProcess, _ control: String) -> Command? {
-        let file = folder.configuration.path(percentEncoded: false)
-        let secret = ["APUS_TOKEN": token.text]
-        func program(_ name: String) -> String {
-            programs.appending(path: name).path(percentEncoded: false)
-        }
-        switch process {
-        case .coordinator:
-            let socket = site.control(of: folder).map { ["--control", $0.text] } ?? []
-            return Command(
-                words: [
-                    program("apus-coordinator"), "--job", file, "--folder",
-                    folder.url.path(percentEncoded: false), "--lifeline",
-                ] + socket, environment: secret)
-        case .rank(let rank):
-            let worker = Command(
-                words: [
-                    program("apus-worker"), "--job", file, "--rank", "\(rank.rawValue)",
-                    "--coordinator", control, "--lifeline",
-                ], environment: secret)
-            return site.place(worker, as: rank)
-        }
+    private func coordinator() -> Command {
+        let socket = site.control(of: folder).map { ["--control", $0.text] } ?? []
+        return Command(
+            words: [
+                program("apus-coordinator"), "--job", file, "--folder",
+                folder.url.path(percentEncoded: false), "--lifeline",
+            ] + socket, environment: ["APUS_TOKEN": token.text])
+    }
+
+    private func worker(_ rank: Rank, _ control: Endpoint) -> Command {
+        Command(
+            words: [
+                program("apus-worker"), "--job", file, "--rank", "\(rank.rawValue)",
+                "--coordinator", control.text, "--lifeline",
+            ], environment: ["APUS_TOKEN": token.text])
+    }
+
+    private var file: String { folder.configuration.path(percentEncoded: false) }
+
+    private func program(_ name: String) -> String {
+        programs.appending(path: name).path(percentEncoded: false)
     }
 
     // MARK: The end in words

@@ -7,7 +7,9 @@ import Topology
 /// place, and is left when every process is gone.
 protocol Site: Sendable {
     /// Makes the place ready, before any process starts.
-    mutating func enter() throws(ClusterError)
+    ///
+    /// - Parameter stop: When it is raised, there is no need to go on.
+    mutating func enter(stop: StopFlag) throws(ClusterError)
 
     /// Where the coordinator listens so that ranks of this place reach it.
     ///
@@ -19,6 +21,15 @@ protocol Site: Sendable {
     /// - Returns: Nil where the launcher starts nothing because something else starts the ranks,
     ///   as Slurm and Kubernetes do.
     func place(_ worker: Command, as rank: Rank) -> Command?
+
+    /// Starts a rank that `place` gives a command.
+    ///
+    /// - Parameters:
+    ///   - control: Where the coordinator listens.
+    ///   - output: The rank's log, which the site closes.
+    func start(
+        _ worker: Command, as rank: Rank, control: Endpoint, output: FileHandle
+    ) throws(ClusterError) -> any RunningProcess
 
     /// Brings the log of a process into the job's folder.
     ///
@@ -32,6 +43,17 @@ protocol Site: Sendable {
 }
 
 extension Site {
+    /// A process of this machine, which ends when this one does.
+    func start(
+        _ worker: Command, as rank: Rank, control: Endpoint, output: FileHandle
+    ) throws(ClusterError) -> any RunningProcess {
+        defer { try? output.close() }
+        guard let command = place(worker, as: rank) else {
+            preconditionFailure("\(rank) is started elsewhere")
+        }
+        return try Child(command, output: .file(output), hasLifeline: true)
+    }
+
     /// The job's own address.
     func control(of folder: JobFolder) -> Endpoint? { nil }
 
@@ -47,7 +69,7 @@ struct LocalSite: Site {
     init() {}
 
     /// Nothing is to be made.
-    func enter() {}
+    func enter(stop: StopFlag) {}
 
     /// The worker's own command.
     func place(_ worker: Command, as rank: Rank) -> Command? { worker }

@@ -11,13 +11,15 @@ import Synchronization
 ///
 /// Safe because `Process` locks its own state, `ending` and `drains` are locks, and nothing else
 /// changes.
-public final class Child: @unchecked Sendable {
+public final class Child: RunningProcess, @unchecked Sendable {
     /// Where standard output and standard error of a child go.
     public enum Output {
         /// To ours.
         case inherited
         /// To a file that is open for writing.
         case file(FileHandle)
+        /// To two files that are open for writing.
+        case files(output: FileHandle, errors: FileHandle)
         /// To `captured`.
         case captured
     }
@@ -55,6 +57,10 @@ public final class Child: @unchecked Sendable {
             drains = nil
             process.standardOutput = file
             process.standardError = file
+        case .files(let output, let errors):
+            drains = nil
+            process.standardOutput = output
+            process.standardError = errors
         case .captured:
             let pipes = (PipeDrain(), PipeDrain())
             drains = pipes
@@ -87,6 +93,16 @@ public final class Child: @unchecked Sendable {
             try? end.close()
         }
     }
+
+    /// Writes to the standard input of a child with a lifeline.
+    ///
+    /// - Returns: False when nobody reads it any more.
+    func send(_ bytes: Data) -> Bool {
+        (try? lifeline.fileHandleForWriting.write(contentsOf: bytes)) != nil
+    }
+
+    /// Closes the standard input of a child with a lifeline, as the end of this process would.
+    func cutLifeline() { try? lifeline.fileHandleForWriting.close() }
 
     /// The process number.
     public var pid: Int32 { process.processIdentifier }

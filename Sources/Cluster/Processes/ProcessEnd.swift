@@ -2,7 +2,7 @@ import Glibc
 import Topology
 
 /// How a process ended: an exit of its own is told from a signal.
-public enum ProcessEnd: Hashable, Sendable, CustomStringConvertible {
+public enum ProcessEnd: Codable, Hashable, Sendable, CustomStringConvertible {
     /// It exited with this status.
     case exited(Int32)
     /// This signal killed it.

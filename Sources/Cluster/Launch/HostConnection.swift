@@ -1,0 +1,248 @@
+import Foundation
+import Glibc
+import Synchronization
+import Topology
+
+/// The launcher's end of one host: a process of ssh that runs `apus host` there.
+///
+/// Safe because `state` and `sending` are locks, and everything else is set once.
+final class HostConnection: @unchecked Sendable {
+    private struct State {
+        /// The first line that looks like a version.
+        var version: String?
+        /// The launcher's address as the host sees it.
+        var client: String?
+        var failure: String?
+        var ends: [Int: ProcessEnd] = [:]
+        var logs: [Int: FileHandle] = [:]
+        var errors = ""
+        var isClosed = false
+    }
+
+    let host: JobHost
+    /// The numbers of the host's ranks.
+    let ranks: Range<Int>
+    private let programs: String
+    private let child: Child
+    private let state = Mutex(State())
+    /// Two threads send lines, which must not mix.
+    private let sending = Mutex(())
+    private let output = Pipe()
+    private let errors = Pipe()
+
+    /// Bytes of what ssh says that are kept.
+    private static let mostErrors = 8192
+
+    /// Starts ssh, and sends the orders.
+    init(
+        _ host: JobHost, ranks: Range<Int>, shell: SecureShell, programs: String,
+        orders: HostOrders
+    ) throws(ClusterError) {
+        self.host = host
+        self.ranks = ranks
+        self.programs = programs
+        let words = Self.words(host, shell, programs)
+        child = try Child(
+            Command(words: words),
+            output: .files(
+                output: output.fileHandleForWriting, errors: errors.fileHandleForWriting),
+            hasLifeline: true)
+        try? output.fileHandleForWriting.close()
+        try? errors.fileHandleForWriting.close()
+        Thread.detachNewThread { [self] in read() }
+        Thread.detachNewThread { [self] in readErrors() }
+        Thread.detachNewThread { [self] in
+            while child.end == nil, !state.withLock({ $0.isClosed }) {
+                send(.beat)
+                Thread.sleep(forTimeInterval: HostFrame.beatSeconds)
+            }
+        }
+        send(.open(orders))
+    }
+
+    /// The command line, on which nothing is secret.
+    static func words(_ host: JobHost, _ shell: SecureShell, _ programs: String) -> [String] {
+        let program = quoted(programs + "/apus")
+        // A shell stays above ssh. Foundation learns of a child's end by a file that closes, and
+        // ssh closes it at its start; while Foundation then waits for ssh, other ends go unseen.
+        let under = ["sh", "-c", "\"$@\"; exit $?", "sh"]
+        return under + [shell.command] + shell.options + [
+            "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o",
+            "ServerAliveInterval=5", "-o", "ServerAliveCountMax=2", "--", host.destination,
+            "\(program) --version && exec \(program) host",
+        ]
+    }
+
+    /// A word as a POSIX shell reads it back.
+    static func quoted(_ word: String) -> String {
+        "'" + word.replacing("'", with: "'\\''") + "'"
+    }
+
+    // MARK: What the host says
+
+    private func read() {
+        var lines = LineReader()
+        while let bytes = try? output.fileHandleForReading.readSome(), !bytes.isEmpty {
+            guard let read = try? lines.read(bytes) else { break }
+            for line in read { take(line) }
+        }
+        // Ranks whose host is gone are gone for the job; why stands in their logs.
+        let end = child.wait(.seconds(5)) ?? child.end(within: Child.patience)
+        state.withLock { state in
+            for rank in ranks where state.logs[rank] != nil && state.ends[rank] == nil {
+                let words = "host \(host.name): ssh \(end): \(Self.lastLine(state.errors))\n"
+                try? state.logs[rank]?.write(contentsOf: Data(words.utf8))
+                state.ends[rank] = .exited(3)
+            }
+            for log in state.logs.values { try? log.close() }
+            state.logs = [:]
+        }
+    }
+
+    private func take(_ line: Data) {
+        guard let frame = HostFrame(line: line) else {
+            let text = String(decoding: line, as: UTF8.self)
+            state.withLock { state in
+                if state.version == nil, text.hasPrefix("apus ") { state.version = text }
+            }
+            return
+        }
+        state.withLock { state in
+            switch frame {
+            case .ready(let client, _): state.client = client
+            case .log(let rank, let bytes):
+                try? state.logs[rank]?.write(contentsOf: bytes)
+            case .exited(let rank, let end): state.ends[rank] = end
+            case .failed(nil, let words): state.failure = words
+            case .failed(let rank?, let words):
+                try? state.logs[rank]?.write(contentsOf: Data((words + "\n").utf8))
+                state.ends[rank] = .exited(1)
+            case .open, .start, .signal, .beat: return
+            }
+        }
+    }
+
+    private func readErrors() {
+        while let bytes = try? errors.fileHandleForReading.readSome(), !bytes.isEmpty {
+            let text = String(decoding: bytes, as: UTF8.self)
+            state.withLock { $0.errors = String(($0.errors + text).suffix(Self.mostErrors)) }
+        }
+    }
+
+    private func send(_ frame: HostFrame) { sending.withLock { _ in _ = child.send(frame.line) } }
+
+    // MARK: What the launcher asks
+
+    /// Whether the host is ready.
+    ///
+    /// - Throws: `ClusterError` in one line with the host, its ranks and the remedy.
+    func isReady() throws(ClusterError) -> Bool {
+        let end = child.end
+        let (version, client, failure, errors) = state.withLock {
+            ($0.version, $0.client, $0.failure, $0.errors)
+        }
+        if let version, version != "apus \(ApusVersion.current)" {
+            throw .badInput(
+                "\(name): \(programs)/apus is \(version), this launcher is"
+                    + " apus \(ApusVersion.current): install the same build there")
+        }
+        if let failure { throw .badInput("\(name): \(failure)") }
+        if let end { throw refusal(end, errors) }
+        return client != nil
+    }
+
+    /// The host has not answered in time.
+    func late(_ limit: Double) -> ClusterError {
+        let words = Self.lastLine(state.withLock { $0.errors })
+        return .deadline(
+            "\(name) did not answer within \(limit) s (deadlines.joinSeconds): \(words); try"
+                + " ssh \(host.destination) true")
+    }
+
+    /// The launcher's address as the host sees it: the way back that its own connection took.
+    var client: String { state.withLock { $0.client } ?? "" }
+
+    /// Starts a rank there.
+    func start(_ rank: Int, control: Endpoint, log: FileHandle) -> HostedRank {
+        state.withLock { $0.logs[rank] = log }
+        send(.start(rank: rank, control: control.text))
+        return HostedRank(connection: self, rank: rank)
+    }
+
+    /// The host comes in by an address that this machine does not have.
+    func hiddenLauncher() -> ClusterError {
+        .badInput(
+            "\(name) sees this machine as \(client), which is an address of another machine (ssh"
+                + " goes by a jump host or a translated address): name one of this machine's that"
+                + " the host reaches by control.address")
+    }
+
+    /// How a rank ended.
+    func end(of rank: Int) -> ProcessEnd? { state.withLock { $0.ends[rank] } }
+
+    /// Sends a signal to a rank.
+    func signal(_ rank: Int, _ number: Int32) { send(.signal(rank: rank, number: number)) }
+
+    /// Lets the supervisor end, which ends what is left there.
+    func cut() {
+        state.withLock { $0.isClosed = true }
+        child.cutLifeline()
+    }
+
+    /// Waits for the supervisor to be gone.
+    func close(within patience: Duration) {
+        if child.wait(patience) == nil { child.end(within: .seconds(1)) }
+    }
+
+    private var name: String {
+        let last = ranks.upperBound - 1
+        return ranks.count == 1
+            ? "host \(host.name) (rank \(last))"
+            : "host \(host.name) (ranks \(ranks.lowerBound) to \(last))"
+    }
+
+    /// Why ssh ended before the host was ready, with the remedy.
+    private func refusal(_ end: ProcessEnd, _ errors: String) -> ClusterError {
+        let own = "try ssh \(host.destination) true"
+        let remedy: String
+        switch end {
+        case .exited(126), .exited(127):
+            remedy = "install Apus there, or name its folder by programs"
+        case .exited(255) where errors.contains("IDENTIFICATION HAS CHANGED"):
+            // ssh says itself how its file of known hosts calls the host.
+            let own = errors.split(whereSeparator: \.isNewline).map {
+                TaggedLog.plain(String($0)).trimmingCharacters(in: .whitespaces)
+            }.first { $0.hasPrefix("ssh-keygen") }
+            return .badInput(
+                "\(name): its ssh key is not the one that is known: make sure that it is this"
+                    + " host, then \(own ?? "ssh-keygen -R \(host.address)")")
+        case .exited(255) where errors.contains("Host key verification failed"):
+            return .badInput(
+                "\(name): its ssh key is not known yet: connect once by ssh \(host.destination)")
+        case .exited(255) where errors.contains("Permission denied"):
+            return .badInput(
+                "\(name): ssh asks for a password or refuses the key"
+                    + " (\(Self.lastLine(errors))): ssh-copy-id \(host.destination)")
+        case .exited(255): remedy = "the host cannot be reached: \(own)"
+        default: remedy = own
+        }
+        return .badInput("\(name): ssh \(end): \(Self.lastLine(errors)); \(remedy)")
+    }
+
+    private static func lastLine(_ text: String) -> String {
+        text.split(whereSeparator: \.isNewline).last.map { TaggedLog.plain(String($0)) }
+            ?? "no word"
+    }
+}
+
+/// A rank on a host, as the launcher sees it.
+struct HostedRank: RunningProcess {
+    let connection: HostConnection
+    let rank: Int
+
+    /// How it ended, or nil while it runs.
+    var end: ProcessEnd? { connection.end(of: rank) }
+
+    /// Sends a signal to the rank and everything it started.
+    func signal(_ number: Int32) { connection.signal(rank, number) }
+}

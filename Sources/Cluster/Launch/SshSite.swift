@@ -1,0 +1,134 @@
+import Foundation
+import Glibc
+import Topology
+
+/// Machines that the user's own ssh reaches: one supervisor on each runs the ranks of that host.
+///
+/// The coordinator and the API run beside the launcher. The supervisors live as long as the
+/// connection; nothing is left on a host when the launcher is gone.
+struct SshSite: Site {
+    private let job: JobConfiguration
+    private let programs: URL
+    private let token: ControlToken
+    private var connections: [HostConnection] = []
+    /// The launcher's address for every host, in their order.
+    private var ways: [String] = []
+    private var listening: Endpoint?
+
+    /// The hosts of a job.
+    init(of job: JobConfiguration, programs: URL, token: ControlToken) {
+        self.job = job
+        self.programs = programs
+        self.token = token
+    }
+
+    /// Connects to every host at once, and checks the programs there.
+    mutating func enter(stop: StopFlag) throws(ClusterError) {
+        // A connection that breaks is an error of the write, and no signal.
+        signal(SIGPIPE, SIG_IGN)
+        var first = 0
+        for host in job.hosts {
+            let ranks = first ..< (first + host.ranks)
+            first = ranks.upperBound
+            connections.append(
+                try HostConnection(
+                    host, ranks: ranks, shell: job.ssh, programs: folder(of: host),
+                    orders: orders(for: host)))
+        }
+        let limit = ContinuousClock.now + .seconds(job.deadlines.joinSeconds)
+        var waiting = connections
+        while !waiting.isEmpty, !stop.isRaised {
+            var left: [HostConnection] = []
+            for connection in waiting where try !connection.isReady() { left.append(connection) }
+            waiting = left
+            guard let late = waiting.first else { break }
+            guard .now < limit else { throw late.late(job.deadlines.joinSeconds) }
+            stop.wait(Self.lookInterval)
+        }
+        if !stop.isRaised { try findWays() }
+    }
+
+    /// Finds where the coordinator listens, and by which address each host reaches it.
+    ///
+    /// A host's own connection shows the way back. Where the job names an address that other
+    /// machines reach, that is the way.
+    private mutating func findWays() throws(ClusterError) {
+        guard job.control.isLoopback || job.control.isUnspecified || job.control.isPath else {
+            ways = connections.map { _ in job.control.address }
+            return
+        }
+        ways = connections.map(\.client)
+        for (way, connection) in zip(ways, connections)
+        where !Endpoint(address: way, port: 0).isOfThisMachine {
+            throw connection.hiddenLauncher()
+        }
+        // A host that is this machine gets an address that the other ranks reach, too.
+        let isLocal = { (way: String) in Endpoint(address: way, port: 0).isLoopback }
+        if let outer = ways.first(where: { !isLocal($0) }) {
+            ways = ways.map { isLocal($0) ? outer : $0 }
+        }
+        let isOne = Set(ways).count == 1 && !job.control.isUnspecified
+        let wide = ways.contains { $0.contains(":") } ? "::" : "0.0.0.0"
+        listening = Endpoint(
+            address: isOne ? ways[0] : wide, port: job.control.isPath ? 0 : job.control.port)
+    }
+
+    /// Short beside the start of ssh.
+    private static let lookInterval = 0.02
+
+    private func folder(of host: JobHost) -> String {
+        let named = host.programs.isEmpty ? job.ssh.programs : host.programs
+        return named.isEmpty ? programs.path(percentEncoded: false).trimmedSlash : named
+    }
+
+    private func orders(for host: JobHost) throws(ClusterError) -> HostOrders {
+        var own = job
+        own.hosts = []
+        own.ssh = SecureShell()
+        own.tokenFile = ""
+        if !host.model.isEmpty, var serving = own.serving {
+            serving.model = host.model
+            own.serving = serving
+        }
+        return HostOrders(
+            host: host.name, token: token.text, job: try own.yaml(), directory: host.directory,
+            environment: host.environment)
+    }
+
+    /// The one address that leads back from every host, or all where there are several.
+    func control(of folder: JobFolder) -> Endpoint? { listening }
+
+    /// The launcher starts every rank.
+    func place(_ worker: Command, as rank: Rank) -> Command? { worker }
+
+    /// Asks the supervisor of the rank's host to start it.
+    func start(
+        _ worker: Command, as rank: Rank, control: Endpoint, output: FileHandle
+    ) throws(ClusterError) -> any RunningProcess {
+        let index = connections.firstIndex { $0.ranks.contains(rank.rawValue) }
+        guard let index else {
+            preconditionFailure("\(rank) is on none of \(connections.count) hosts")
+        }
+        return connections[index].start(
+            rank.rawValue, control: Endpoint(address: ways[index], port: control.port),
+            log: output)
+    }
+
+    /// Ends the supervisors, and with them what still runs on their hosts.
+    mutating func leave() {
+        for connection in connections { connection.cut() }
+        let limit = ContinuousClock.now + Self.patience
+        for connection in connections { connection.close(within: max(.zero, limit - .now)) }
+        connections = []
+    }
+
+    /// Longer than supervisors give their ranks.
+    private static let patience = Duration.seconds(4)
+}
+
+extension String {
+    /// A folder's path without a slash at its end.
+    fileprivate var trimmedSlash: String {
+        count > 1 && hasSuffix("/") ? String(dropLast()) : self
+    }
+}
