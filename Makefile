@@ -4,6 +4,8 @@
 BUILD_PACKAGES = libucx-dev libibverbs-dev librdmacm-dev libssl-dev pkg-config
 RDMA_PACKAGES = qemu-system-x86 kmod cpio zstd busybox-static perftest ibverbs-utils \
 	ibverbs-providers iproute2 ucx-utils
+SSH_PACKAGES = openssh-server openssh-client iproute2 curl
+SLURM_PACKAGES = slurm-wlm munge curl openmpi-bin
 TEST_PACKAGES = python3-venv curl iproute2 ucx-utils openmpi-bin libopenmpi-dev
 
 DOCUMENT_PACKAGES = nginx-light curl openssl iproute2 python3-venv
@@ -27,7 +29,8 @@ PREFIX ?= /usr/local
 # The question the small model was trained to answer.
 QUESTION = Tell me a story about dog and ball.
 
-.PHONY: build demo train-example test test-neon fuzz bench-llama test-rdma test-clients lint \
+.PHONY: build demo train-example test test-neon fuzz bench-llama test-rdma test-clients \
+	test-ssh test-slurm lint \
 	test-docs test-package benchmarks format clean install package commands help
 
 # Program by program, so that what only tests import is left to `make test`.
@@ -86,6 +89,16 @@ test-rdma: build ## tests RDMA in a virtual machine
 test-clients: build ## tries clients from PyPI against a server
 	@.ci/install $(TEST_PACKAGES)
 	Tests/EndToEnd/Clients/run
+
+# Four network namespaces as hosts, each with an sshd of its own; as root.
+test-ssh: build ## tests jobs on hosts behind ssh
+	@.ci/install $(SSH_PACKAGES)
+	Tests/Ssh/run
+
+# Daemons of Slurm for four nodes on this machine; as root.
+test-slurm: build ## tests jobs that srun, mpirun and others start
+	@.ci/install $(SLURM_PACKAGES)
+	Tests/Slurm/run
 
 lint: ## checks the format of Swift files
 	swift format lint --strict --recursive Package.swift Sources Tests
