@@ -20,6 +20,7 @@ struct Apus: AsyncParsableCommand {
             JobsCommand.self,
             LabCommand.self,
             LaunchCommand.self,
+            LogsCommand.self,
             MakeModelCommand.self,
             PlanCommand.self,
             PlotCommand.self,
@@ -27,6 +28,7 @@ struct Apus: AsyncParsableCommand {
             ScheduleCommand.self,
             ServeCommand.self,
             StatusCommand.self,
+            StopCommand.self,
             TopologyCommand.self,
             TrainCommand.self,
         ])

@@ -46,7 +46,7 @@ extension JobFolder {
     }
 
     /// Whether the process that runs the job lives, on this machine.
-    var isRunning: Bool {
+    public var isRunning: Bool {
         if let state = try? state() {
             return state.node == ProcessIdentity.node && state.owner.isAlive
         }

@@ -1,0 +1,92 @@
+import Foundation
+
+/// The logs of a job's processes as one, in the order of their times.
+///
+/// A line without a time belongs to the line before it. Lines are read as they are needed, so that
+/// long logs cost no memory.
+public struct JobLogs {
+    private var readers: [LogReader]
+
+    /// The logs of a job.
+    ///
+    /// - Parameter process: `coordinator` or `rank-3`; nil reads all.
+    /// - Throws: `ClusterError.badInput` when there is no such log.
+    public init(of folder: JobFolder, process: String? = nil) throws(ClusterError) {
+        let path = folder.url.path(percentEncoded: false)
+        let files = ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [])
+            .filter { $0.hasSuffix(".log") }.sorted()
+        let names = files.map { String($0.dropLast(4)) }
+        if let process, !names.contains(process) {
+            throw .badInput(
+                "\(path) has no log of \(process): it has \(names.joined(separator: ", "))")
+        }
+        readers = names.filter { process == nil || $0 == process }.compactMap {
+            LogReader(folder.log($0))
+        }
+    }
+
+    /// The next line of all logs that is whole, without its end; nil while there is none.
+    public mutating func next() -> String? {
+        var best: Int?
+        for index in readers.indices where readers[index].line() != nil {
+            if let other = best, readers[other].time <= readers[index].time { continue }
+            best = index
+        }
+        return best.map { readers[$0].take() }
+    }
+}
+
+/// Reads the lines of one log, which may still grow.
+private struct LogReader {
+    private let file: FileHandle
+    private var pending = Data()
+    private var current: String?
+    /// The time of the newest line that had one, as text that sorts like time.
+    private(set) var time = ""
+
+    /// What is read at once, and the longest line that is kept whole.
+    private static let most = 1 << 16
+
+    init?(_ url: URL) {
+        guard let file = FileHandle(forReadingAtPath: url.path(percentEncoded: false)) else {
+            return nil
+        }
+        self.file = file
+    }
+
+    /// The line that `take` returns, or nil where the log ends for now.
+    mutating func line() -> String? {
+        if current != nil { return current }
+        while true {
+            if let end = pending.firstIndex(of: UInt8(ascii: "\n")) {
+                keep(pending[..<end])
+                pending = Data(pending[pending.index(after: end)...])
+                return current
+            }
+            if pending.count >= Self.most {
+                keep(pending)
+                pending = Data()
+                return current
+            }
+            guard let bytes = try? file.read(upToCount: Self.most), !bytes.isEmpty else {
+                return nil
+            }
+            pending += bytes
+        }
+    }
+
+    mutating func take() -> String {
+        defer { current = nil }
+        return current ?? ""
+    }
+
+    private mutating func keep(_ bytes: Data) {
+        // What a program wrote reaches a terminal without its control characters.
+        let text = TaggedLog.plain(String(decoding: bytes, as: UTF8.self))
+        let first = text.prefix { $0 != " " }
+        if first.hasSuffix("Z"), first.contains("T"), first.first?.isNumber == true {
+            time = String(first)
+        }
+        current = text
+    }
+}
