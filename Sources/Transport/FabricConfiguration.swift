@@ -26,6 +26,8 @@ public struct FabricConfiguration: Sendable {
     /// The clock of deadlines, waits, heartbeats and records. Virtual time needs transport
     /// `loopback`: the kernel's sockets and devices know only the machine's.
     public var clock: FabricClock = .system
+    /// What carries bytes between nodes in virtual time, with transport `loopback`; nil for none.
+    var simulation: SimulatedNetwork?
     /// Threads that each rank computes with, where they wait for each other in every step. If the
     /// machine has a core for each thread of its ranks, a wait polls for a millisecond: it is for
     /// a rank that computes at most that long, and waking from sleep would come on top.

@@ -12,12 +12,14 @@ public enum Path: Hashable, Sendable {
     case ucx(String)
     /// RDMA write with immediate through a device's port.
     case verbs(device: String, port: Int)
+    /// A simulated network, on these planes.
+    case simulated(String)
 
     /// Whether a store of this rank's own lands in that rank's window.
     public var isStore: Bool {
         switch self {
         case .own, .loopback, .sharedMemory: true
-        case .tcp, .ucx, .verbs: false
+        case .tcp, .ucx, .verbs, .simulated: false
         }
     }
 }
@@ -32,6 +34,7 @@ extension Path: CustomStringConvertible {
         case .tcp(let devices): "tcp:\(devices)"
         case .ucx(let transports): "ucx:\(transports)"
         case .verbs(let device, let port): "verbs:\(device):\(port)"
+        case .simulated(let planes): "simulated:\(planes)"
         }
     }
 }

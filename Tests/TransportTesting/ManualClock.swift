@@ -32,10 +32,16 @@ public final class ManualClock: VirtualTime, @unchecked Sendable {
     public var nanoseconds: UInt64 { condition.withLock { now } }
 
     /// Announces a thread, before it starts.
-    public func threadBegins() { condition.withLock { threadCount += 1 } }
+    @discardableResult
+    public func threadBegins() -> Int {
+        condition.withLock {
+            threadCount += 1
+            return threadCount
+        }
+    }
 
     /// Says that an announced thread is at its end.
-    public func threadEnds() {
+    public func threadEnds(_ number: Int = 0) {
         condition.withLock {
             threadCount -= 1
             condition.broadcast()

@@ -11,10 +11,18 @@ package protocol VirtualTime: AnyObject, Sendable {
     var nanoseconds: UInt64 { get }
 
     /// Announces a thread, before it starts: from now on time stands until that thread waits too.
-    func threadBegins()
+    ///
+    /// - Returns: The thread's number.
+    func threadBegins() -> Int
 
-    /// Says that an announced thread is at its end.
-    func threadEnds()
+    /// Blocks an announced thread, at its begin, until it may run.
+    func threadRuns(_ number: Int)
+
+    /// Says that an announced thread is at its end, or never started.
+    func threadEnds(_ number: Int)
+
+    /// Blocks the calling thread, which joins another, while `isRunning` holds; may return early.
+    func waitForEnd(while isRunning: () -> Bool)
 
     /// Blocks the calling thread, which was announced, while `isQuiet` holds and until `moment`.
     ///
@@ -23,4 +31,12 @@ package protocol VirtualTime: AnyObject, Sendable {
 
     /// Says that something which an `isQuiet` looks at has changed.
     func changed()
+}
+
+extension VirtualTime {
+    /// For time in which all threads run at once.
+    package func threadRuns(_ number: Int) {}
+
+    /// For time in which a thread that joins another keeps nobody from running.
+    package func waitForEnd(while isRunning: () -> Bool) {}
 }

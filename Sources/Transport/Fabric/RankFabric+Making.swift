@@ -117,7 +117,15 @@ extension RankFabric {
         _ configuration: FabricConfiguration, _ table: [RankTable.Entry],
         _ outside: EngineOutside
     ) throws(TransportError) -> ProgressEngine? {
-        if configuration.transport == .loopback || table.allSatisfy(\.storesReach) { return nil }
+        if table.allSatisfy(\.storesReach) { return nil }
+        if let network = configuration.simulation {
+            return try ProgressEngine(
+                SimulatedCore(
+                    rank: configuration.rank, rankCount: configuration.rankCount,
+                    network: network, outside: outside),
+                configuration: configuration, callersProgress: false, outside: outside)
+        }
+        if configuration.transport == .loopback { return nil }
         return try ProgressEngine(
             makeCore(configuration, outside), configuration: configuration,
             callersProgress: !RankFabric.hasSpareCores(table), outside: outside)

@@ -16,7 +16,7 @@ public enum RankThreads {
         defer { for thread in threads { thread.join() } }
         for (index, fabric) in fabrics.enumerated() {
             threads.append(
-                try FabricThread("rank-\(fabric.rank.rawValue)") {
+                try FabricThread("rank-\(fabric.rank.rawValue)", clock: fabric.clock) {
                     endings.note(index, Result { try body(fabric) })
                 })
         }

@@ -24,8 +24,11 @@ enum RankTable {
         var table: [RankTable.Entry] = []
         for (index, hello) in hellos.enumerated() {
             let sharesNode = nodes[index] == nodes[ours]
-            // Loopback ranks share a process whatever nodes they pretend to be on.
-            let isMappable = sharesNode || configuration.transport == .loopback
+            // Loopback ranks share a process whatever nodes they pretend to be on; a simulated
+            // network keeps nodes apart.
+            let isMappable =
+                sharesNode
+                || (configuration.transport == .loopback && configuration.simulation == nil)
             let isOwn = index == ours
             table.append(
                 RankTable.Entry(
