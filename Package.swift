@@ -158,6 +158,10 @@ let package = Package(
         tests(
             "Benchmarks",
             ["TestSupport", "Serving", "Models", "Collectives", "Transport", "Tensors", "Topology"]),
+        .testTarget(
+            name: "SimulationTests",
+            dependencies: ["Benchmarks", "Collectives", "Tensors", "Encoding", "Topology"],
+            path: "Tests/Simulation", swiftSettings: strict()),
         // Harnesses, which Tests/Fuzz/run builds with libFuzzer; without it they change seeds.
         .target(name: "CFuzzDriver", path: "Tests/Fuzz/CFuzzDriver", cSettings: plainC()),
         .target(

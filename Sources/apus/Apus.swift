@@ -27,6 +27,7 @@ struct Apus: AsyncParsableCommand {
             RenderCommand.self,
             ScheduleCommand.self,
             ServeCommand.self,
+            SimulateCommand.self,
             StatusCommand.self,
             StopCommand.self,
             TopologyCommand.self,

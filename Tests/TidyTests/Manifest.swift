@@ -39,10 +39,12 @@ struct Manifest {
             let folder =
                 switch kind {
                 case "tests": "Tests/\(name)Tests"
-                case "testTarget": "Tests/\(name)"
                 case "fuzzer": "Tests/Fuzz/\(name)"
                 case "room", "program": "Sources/\(name)"
-                default: Self.path(of: name, in: body[start.range.upperBound ..< end])
+                default:
+                    Self.path(
+                        of: name, in: body[start.range.upperBound ..< end],
+                        below: kind == "testTarget" ? "Tests" : "Sources")
                 }
             return Target(
                 name: name + (["tests": "Tests", "fuzzer": "Fuzz"][kind] ?? ""), folder: folder,
@@ -61,7 +63,9 @@ struct Manifest {
         return text.replacing(/\/\/[^\n]*/, with: "")
     }
 
-    private static func path(of name: String, in text: Substring) -> String {
-        text.firstMatch(of: /path: "([^"]+)"/).map { String($0.1) } ?? "Sources/\(name)"
+    private static func path(
+        of name: String, in text: Substring, below folder: String
+    ) -> String {
+        text.firstMatch(of: /path: "([^"]+)"/).map { String($0.1) } ?? "\(folder)/\(name)"
     }
 }

@@ -173,7 +173,9 @@ public final class AllToAllBenchmark {
         guard isMeasured, let record = group.records.last else { return }
         let waited = UInt64(record.exposedTime / .nanoseconds(1))
         measurement[keyPath: half].samples.append(
-            TimedExchange(nanoseconds: end - start, began: start, waited: waited))
+            TimedExchange(
+                nanoseconds: end - start, began: start, waited: waited,
+                lastAwaited: record.lastAwaited?.rawValue))
     }
 
     private func noteBytes() {

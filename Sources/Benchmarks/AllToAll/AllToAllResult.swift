@@ -92,6 +92,8 @@ public struct AllToAllResult: Encodable, Sendable {
     /// Largest of any rank: the part of its dispatches and combines that it left records in.
     public var recordingShare: Double
     public var rounds: Int?
+    /// Straggler, slow link: what most exchanges show.
+    package var findings: [String]
     public var options: AllToAllOptions
 
     /// Combines what the ranks measured.
@@ -117,6 +119,7 @@ public struct AllToAllResult: Encodable, Sendable {
         hash = String(mixed, radix: 16)
         let rounds = measurements.map(\.rounds).max() ?? 0
         self.rounds = rounds > 0 ? rounds : nil
+        findings = ExchangeDiagnosis.findings(of: measurements).map { "\($0)" }
         let crosses = transports.joined().contains { path in
             ["tcp", "ucx", "verbs"].contains { path.hasPrefix($0) }
         }

@@ -6,6 +6,8 @@ public struct TimedExchange: Codable, Sendable {
     public var began: UInt64
     /// The part in which the rank only waited.
     package var waited: UInt64
+    /// The number of the rank whose bytes ended the last wait.
+    package var lastAwaited: Int?
 }
 
 /// What one rank measured, as it tells the others.

@@ -77,6 +77,7 @@ public struct Report: Sendable {
                     + "(\(Self.number(peer.combineRatio, 2))x)"
                     + ", both \(Self.number(peer.ratio, 2))x; best of its ways: \(peer.method)")
         }
+        lines += result.findings
         lines.append("#wrong \(result.wrong)   hash \(result.hash)")
         return lines
     }

@@ -34,7 +34,7 @@ extension Exchange {
                 skew: .nanoseconds(Int64(clock.lastBegin - min(clock.began, clock.lastBegin))),
                 exposedTime: .nanoseconds(Int64(clock.exposed)), began: clock.began,
                 arrived: max(clock.arrivedAt, clock.began), ended: now, waits: clock.waits,
-                masked: map.masked),
+                lastAwaited: clock.lastAwaited, masked: map.masked),
             since: now, windows.clock)
     }
 

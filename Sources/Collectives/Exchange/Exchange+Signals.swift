@@ -35,7 +35,7 @@ extension Exchange {
             let start = clock.now
             word = try windows.window.wait(
                 signal: index, atLeast: awaited, from: rank, deadline: deadline)
-            clock.noteWait(since: start)
+            clock.noteWait(since: start, for: rank)
         }
         let found = ArrivalSignal.sequence(of: word)
         guard found == sequence else {

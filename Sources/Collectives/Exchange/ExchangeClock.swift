@@ -1,3 +1,4 @@
+internal import Topology
 internal import Transport
 
 /// Where the time of a dispatch or of a combine goes, in nanoseconds of the fabric's clock.
@@ -12,6 +13,8 @@ struct ExchangeClock {
     /// The waits of this half, each from its begin to its end, and their sum.
     private(set) var waits: [Range<UInt64>] = []
     private(set) var exposed: UInt64 = 0
+    /// The rank whose signal ended the last of these waits.
+    private(set) var lastAwaited: Rank?
 
     init(_ time: FabricClock) { self.time = time }
 
@@ -24,17 +27,19 @@ struct ExchangeClock {
         lastBegin = began
         arrivedAt = 0
         exposed = 0
+        lastAwaited = nil
         waits.removeAll(keepingCapacity: true)
     }
 
     /// Notes when another rank of this node began.
     mutating func noteBegin(_ time: UInt64) { lastBegin = max(lastBegin, time) }
 
-    /// Notes a wait that began at `start` and ends now.
-    mutating func noteWait(since start: UInt64) {
+    /// Notes a wait for a rank's signal that began at `start` and ends now.
+    mutating func noteWait(since start: UInt64, for rank: Rank) {
         let end = now
         exposed += end - start
         waits.append(start ..< end)
+        lastAwaited = rank
     }
 
     /// Notes that everything is here, if that was not seen before.

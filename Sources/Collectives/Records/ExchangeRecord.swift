@@ -33,6 +33,9 @@ public struct ExchangeRecord: Hashable, Sendable {
     public var ended: UInt64
     /// The waits that `exposedTime` adds up, on the same clock.
     public var waits: [Range<UInt64>]
+    /// The rank whose bytes ended the last wait: what came before it was already here. nil if
+    /// nothing was waited for.
+    public var lastAwaited: Rank?
     /// Ranks that were left out because they are dead.
     public var masked: [Rank]
 }

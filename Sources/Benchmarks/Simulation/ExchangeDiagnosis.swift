@@ -1,0 +1,174 @@
+import Topology
+
+/// Names the rank or the link for which the ranks of an exchange waited.
+///
+/// Every rank says when it began a half, how long it took, and whose bytes ended its last wait. If
+/// nearly all name one rank, then that rank began late (a straggler), or its bytes are slow.
+package struct ExchangeDiagnosis: Sendable {
+    /// What one rank says of one half.
+    package struct Sample: Sendable {
+        let rank: Rank
+        let node: Int
+        /// When it began, in nanoseconds of its clock; comparable among ranks of one `clock`.
+        let began: UInt64
+        let nanoseconds: UInt64
+        /// Whose bytes ended its last wait.
+        let lastAwaited: Rank?
+        /// Ranks whose times are read from one clock have the same number.
+        let clock: Int
+    }
+
+    /// A cause, and what it was seen by.
+    package enum Finding: Hashable, Sendable, CustomStringConvertible {
+        case straggler(Rank, half: String, lateNanoseconds: UInt64)
+        case slowSender(Rank, half: String, witnesses: Int, of: Int)
+        case slowNode(Int, half: String, witnesses: Int, of: Int)
+        case slowReceiver(Rank, half: String, ratio: Double)
+
+        /// One line for people: the fact, the value, and what it is measured against.
+        package var description: String {
+            switch self {
+            case .straggler(let rank, let half, let late):
+                "straggler: \(rank) began \(half) \(Report.number(Double(late) / 1000)) us after "
+                    + "the median rank"
+            case .slowSender(let rank, let half, let witnesses, let all):
+                "slow link: \(witnesses) of \(all) ranks waited last for \(rank) in \(half)"
+            case .slowNode(let node, let half, let witnesses, let all):
+                "slow link: \(witnesses) of \(all) ranks waited last for ranks of node \(node) "
+                    + "in \(half)"
+            case .slowReceiver(let rank, let half, let ratio):
+                "slow link: \(rank) needed \(Report.number(ratio, 2)) times the median rank's "
+                    + "time in \(half)"
+            }
+        }
+
+        /// The finding without its values, to count how often it was made.
+        var subject: String {
+            switch self {
+            case .straggler(let rank, let half, _): "straggler \(rank) \(half)"
+            case .slowSender(let rank, let half, _, _): "sender \(rank) \(half)"
+            case .slowNode(let node, let half, _, _): "node \(node) \(half)"
+            case .slowReceiver(let rank, let half, _): "receiver \(rank) \(half)"
+            }
+        }
+    }
+
+    /// The causes that were found, at most one per kind.
+    package let findings: [Finding]
+
+    /// Fewer ranks agree by chance.
+    static let fewestRanks = 6
+    /// Of the ranks that waited: routing drawn at random never makes so many name one.
+    static let leastAgreement = 0.6
+    /// Of the median rank's time: less is the spread of random routing.
+    static let leastLateness = 0.25
+
+    /// Looks at one half of one exchange.
+    package init(half: String, _ samples: [Sample]) {
+        var findings: [Finding] = []
+        let median = Self.median(samples.map(\.nanoseconds))
+        let stragglers = Self.stragglers(half, samples, median)
+        findings += stragglers.prefix(1)
+        // Whoever began late is waited for; the wait says nothing of links then.
+        if stragglers.isEmpty, samples.count >= Self.fewestRanks {
+            let slow = Self.sender(half, samples) ?? Self.receiver(half, samples, median)
+            findings += [slow].compactMap { $0 }
+        }
+        self.findings = findings
+    }
+
+    private static func stragglers(
+        _ half: String, _ samples: [Sample], _ median: UInt64
+    ) -> [Finding] {
+        var late: [(rank: Rank, by: UInt64)] = []
+        for (_, members) in Dictionary(grouping: samples, by: \.clock)
+        where members.count >= 3 {
+            let usual = Self.median(members.map(\.began))
+            for one in members where one.began > usual {
+                let lateness = one.began - usual
+                // The others' time holds the wait for it.
+                let own = max(1, min(one.nanoseconds, median))
+                if Double(lateness) > leastLateness * Double(own) {
+                    late.append((one.rank, lateness))
+                }
+            }
+        }
+        // If many began late, nobody is a straggler.
+        guard late.count * 4 <= max(4, samples.count) else { return [] }
+        return late.sorted { ($0.by, $1.rank.rawValue) > ($1.by, $0.rank.rawValue) }
+            .map { .straggler($0.rank, half: half, lateNanoseconds: $0.by) }
+    }
+
+    private static func sender(_ half: String, _ samples: [Sample]) -> Finding? {
+        let nodes = Dictionary(uniqueKeysWithValues: samples.map { ($0.rank, $0.node) })
+        let named = samples.compactMap { one in
+            one.lastAwaited.flatMap { $0 == one.rank ? nil : $0 }
+        }
+        guard named.count >= fewestRanks else { return nil }
+        func most<Key: Hashable & Comparable>(_ keys: [Key]) -> (key: Key, count: Int)? {
+            let counts = Dictionary(grouping: keys) { $0 }.mapValues(\.count)
+            return counts.max { ($0.value, $1.key) < ($1.value, $0.key) }
+                .map { (key: $0.key, count: $0.value) }
+        }
+        let least = leastAgreement * Double(named.count)
+        if let (rank, count) = most(named), Double(count) >= least {
+            return .slowSender(rank, half: half, witnesses: count, of: named.count)
+        }
+        guard Set(nodes.values).count >= fewestRanks / 2,
+            let (node, count) = most(named.compactMap { nodes[$0] }), Double(count) >= least
+        else { return nil }
+        return .slowNode(node, half: half, witnesses: count, of: named.count)
+    }
+
+    private static func receiver(
+        _ half: String, _ samples: [Sample], _ median: UInt64
+    ) -> Finding? {
+        guard let slowest = samples.max(by: { $0.nanoseconds < $1.nanoseconds }), median > 0 else {
+            return nil
+        }
+        let ratio = Double(slowest.nanoseconds) / Double(median)
+        guard ratio > 1 + 4 * leastLateness else { return nil }
+        return .slowReceiver(slowest.rank, half: half, ratio: ratio)
+    }
+
+    /// The lower of the two in the middle.
+    static func median(_ values: [UInt64]) -> UInt64 {
+        values.isEmpty ? 0 : values.sorted()[(values.count - 1) / 2]
+    }
+}
+
+extension ExchangeDiagnosis {
+    /// Looks at every measured exchange of a benchmark, and keeps what most of them show.
+    package static func findings(
+        of measurements: [RankMeasurement]
+    ) -> [Finding] {
+        let halves: [(String, KeyPath<RankMeasurement, RankMeasurement.Half>)] = [
+            ("dispatch", \.dispatch), ("combine", \.combine),
+        ]
+        return halves.flatMap { name, half -> [Finding] in
+            let count = measurements.map { $0[keyPath: half].samples.count }.min() ?? 0
+            let all = (0 ..< count).flatMap { iteration in
+                ExchangeDiagnosis(
+                    half: name, samples(of: measurements, half, iteration)
+                ).findings
+            }
+            return Dictionary(grouping: all, by: \.subject).values
+                .filter { 2 * $0.count > count }.compactMap(\.last)
+                .sorted { $0.subject < $1.subject }
+        }
+    }
+
+    private static func samples(
+        of measurements: [RankMeasurement],
+        _ half: KeyPath<RankMeasurement, RankMeasurement.Half>, _ iteration: Int
+    ) -> [Sample] {
+        measurements.enumerated().map { index, measurement in
+            let timed = measurement[keyPath: half].samples[iteration]
+            let node = measurement.nodes.indices.contains(index) ? measurement.nodes[index] : 0
+            return Sample(
+                rank: Rank(rawValue: index), node: node, began: timed.began,
+                nanoseconds: timed.nanoseconds,
+                lastAwaited: timed.lastAwaited.map { Rank(rawValue: $0) }, clock: node)
+        }
+    }
+}

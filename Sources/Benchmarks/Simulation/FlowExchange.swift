@@ -1,0 +1,58 @@
+import Collectives
+import Topology
+
+/// An exchange whose sizes move over the links, and no byte: for thousands of ranks.
+///
+/// Normal mode: a token crosses to another node once, to the rank there with its sender's place,
+/// which passes it on inside the node; both links work at once. Low latency: a token goes to each
+/// rank of its experts. What comes home takes the same ways back.
+package struct FlowExchange {
+    private let options: SimulationOptions
+    private let links: LinkMap
+
+    /// Checks the options.
+    ///
+    /// - Throws: `SimulationError` or `TopologyError` with the option, its value and its limit.
+    package init(_ options: SimulationOptions) throws {
+        self.options = options
+        links = try options.links()
+    }
+
+    /// Runs one dispatch and combine of all EP groups at once.
+    package func run() throws -> SimulationResult {
+        let traffic = try FlowTraffic(options, links)
+        var writer = SimulationWriter(options, links, detail: .flows)
+        var begins = [UInt64](repeating: 0, count: options.rankCount)
+        for (name, isHome) in [("dispatch", false), ("combine", true)] {
+            let computing = (0 ..< options.rankCount).map { rank in
+                let factor = options.stragglers[Rank(rawValue: rank)] ?? 1
+                return UInt64(max(0, options.compute * factor / .nanoseconds(1)))
+            }
+            // Ranks meet before each half, as they do where bytes move.
+            let meeting = begins.max() ?? 0
+            begins = computing.map { meeting + $0 }
+            let flows = traffic.flows(home: isHome)
+            let outcome = FlowRun(links, flows, begins: begins).outcome
+            writer.add(
+                name,
+                begins.indices.map { rank in
+                    let end = max(outcome.ends[rank], begins[rank])
+                    return ExchangeDiagnosis.Sample(
+                        rank: Rank(rawValue: rank), node: links.nodes[rank], began: begins[rank],
+                        nanoseconds: end - begins[rank],
+                        lastAwaited: outcome.last[rank].map { Rank(rawValue: $0) }, clock: 0)
+                },
+                carried: outcome.carriedBytes)
+            begins = begins.indices.map { max(outcome.ends[$0], begins[$0]) }
+        }
+        return writer.result(losses: [], wrong: nil)
+    }
+}
+
+/// Bytes that one rank has for another, on one plane.
+struct PlannedFlow {
+    let source: Int
+    let target: Int
+    let route: LinkMap.Route
+    let bytes: Double
+}

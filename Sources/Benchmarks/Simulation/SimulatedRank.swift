@@ -1,0 +1,120 @@
+import Collectives
+import Encoding
+import Tensors
+import Topology
+import Transport
+
+/// One rank of a simulated exchange: the calls of a real one, between virtual computing.
+struct SimulatedRank {
+    /// What one rank saw of one half.
+    struct Seen: Sendable {
+        /// In nanoseconds of virtual time.
+        let began: UInt64
+        let ended: UInt64
+        let lastAwaited: Rank?
+    }
+
+    /// What one rank brings home.
+    struct Ending: Sendable {
+        var dispatch: Seen?
+        var combine: Seen?
+        var wrong = 0
+        /// What links had carried at the begin, between the halves, and at the end; of rank 0.
+        var carried: [[Double]] = []
+    }
+
+    let options: SimulationOptions
+    let simulation: SimulatedFabric
+    /// Of all ranks.
+    let routings: [Routing]
+
+    /// Runs one dispatch and combine.
+    func run(_ fabric: any Fabric) throws -> Ending {
+        let configuration = options.configuration
+        let map = try ExpertMap.contiguous(
+            expertCount: options.expertCount, rankCount: fabric.rankCount)
+        let group = try ExpertParallelGroup(fabric: fabric, configuration: configuration, map: map)
+        let rows = TestRows(
+            hidden: options.hiddenSize, codec: options.dispatchCodec, seed: options.seed)
+        var shape = AllToAllOptions(path: .library)
+        shape.tokenCount = options.tokenCount
+        shape.hiddenSize = options.hiddenSize
+        shape.dispatchCodec = options.dispatchCodec
+        let oracle = Oracle(
+            rows: rows, ranks: OracleRanks(rank: fabric.rank, nodes: group.nodes),
+            configuration: configuration, map: map, restingCodec: shape.restingCodec)
+        oracle.use(routings)
+        let library = LibraryRows(shape)
+        library.fill(rows, round: 0, rank: fabric.rank, tokenCount: options.tokenCount)
+
+        var ending = Ending()
+        let factor = options.stragglers[fabric.rank] ?? 1
+        try meet(fabric, &ending)
+        compute(factor, on: fabric)
+        let start = fabric.clock.nanoseconds
+        let received = try library.dispatch(routings[fabric.rank.rawValue], group, map).wait()
+        let nodeRows = rowsFromNeighbours(received, group.nodes, fabric.rank)
+        pass(nodeRows * options.dispatchCodec.byteCount(columns: options.hiddenSize), start, fabric)
+        ending.dispatch = seen(group, since: start, on: fabric)
+        try meet(fabric, &ending)
+        ending.wrong += try oracle.wrongTokens(in: received, round: 0)
+        try oracle.writeOutputs(of: received, round: 0)
+
+        compute(factor, on: fabric)
+        let restart = fabric.clock.nanoseconds
+        try library.finish(library.combine(received, group))
+        pass(nodeRows * 2 * options.hiddenSize, restart, fabric)
+        ending.combine = seen(group, since: restart, on: fabric)
+        try meet(fabric, &ending)
+        ending.wrong += oracle.wrongSums(in: library.sums(), round: 0)
+        return ending
+    }
+
+    private func meet(_ fabric: any Fabric, _ ending: inout Ending) throws {
+        try fabric.barrier(
+            deadline: fabric.deadline(options.configuration.limit, "the simulation's barrier"))
+        if fabric.rank == 0 { ending.carried.append(simulation.network.carriedBytes) }
+    }
+
+    private func compute(_ factor: Double, on fabric: any Fabric) {
+        SimulatedFabric.compute(options.compute * factor, on: fabric)
+    }
+
+    private func seen(
+        _ group: ExpertParallelGroup, since start: UInt64, on fabric: any Fabric
+    ) -> Seen {
+        Seen(
+            began: start, ended: fabric.clock.nanoseconds,
+            lastAwaited: group.records.last?.lastAwaited)
+    }
+
+    /// Rows that this rank read from the memory of other ranks of its node.
+    private func rowsFromNeighbours(
+        _ received: borrowing ReceivedTokens, _ nodes: [NodeID], _ rank: Rank
+    ) -> Int {
+        var count = 0
+        for index in 0 ..< received.tokenCount {
+            let source = received.token(index).source
+            let isNear = nodes[source.rawValue] == nodes[rank.rawValue]
+            let isRelayed = options.mode == .normal && !isNear
+            let holder =
+                isRelayed
+                ? OracleRanks(rank: source, nodes: nodes).carrier(to: rank)
+                : isNear ? source : rank
+            if holder != rank { count += 1 }
+        }
+        return count
+    }
+
+    /// Inside a node ranks read each other's memory at once; here they wait until the link inside
+    /// the node would have brought as much since the half began.
+    private func pass(_ bytes: Int, _ start: UInt64, _ fabric: any Fabric) {
+        guard bytes > 0, let inside = options.map.hardware?.intranode else { return }
+        let rate = inside.bytesPerSecond * inside.efficiency
+        let needed = Double(bytes) / rate * 1e9 + inside.latencySeconds * 1e9
+        let passed = fabric.clock.nanoseconds - start
+        guard needed > Double(passed) else { return }
+        SimulatedFabric.compute(
+            .nanoseconds(Int64(needed.rounded(.up)) - Int64(passed)), on: fabric)
+    }
+}

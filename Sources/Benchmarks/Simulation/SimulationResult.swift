@@ -1,0 +1,106 @@
+import Topology
+
+/// What a simulation found, as `--json` prints it.
+package struct SimulationResult: Encodable, Sendable {
+    /// One half of the exchange.
+    package struct Half: Encodable, Sendable {
+        package let name: String
+        /// Of the rank that took longest, and of the median rank; virtual time.
+        package let microseconds: Double
+        package let medianMicroseconds: Double
+        /// Bytes that all links between nodes, and inside nodes, carried in it.
+        package let carriedBytes: Double
+        /// The link that would need longest for what it carried.
+        package let bottleneck: LinkUse?
+    }
+
+    /// What one link carried in one half.
+    package struct LinkUse: Encodable, Sendable {
+        package let link: String
+        package let half: String
+        package let bytes: Double
+        /// What the link needs for these bytes at its full rate.
+        package let leastMicroseconds: Double
+        /// That time over the time of the half.
+        package let use: Double
+    }
+
+    /// `bytes` or `flows`.
+    package let detail: String
+    package let topology: String
+    package let ranks: Int
+    package let groupSize: Int
+    package let seed: UInt64
+    package let mode: String
+    package let tokensPerRank: Int
+    package let halves: [Half]
+    /// The busiest links of each half, busiest first.
+    package let links: [LinkUse]
+    /// Straggler, slow link: what a real job's ranks would say.
+    package let findings: [String]
+    /// Lost ranks, each as the error of its first survivor names it.
+    package let losses: [String]
+    /// Rows that were not what brute force gives; nil where no bytes moved.
+    package let wrong: Int?
+    /// Of all virtual times of all ranks: equal for equal seeds, on any machine.
+    package let history: String
+    /// What the simulation leaves out.
+    package let leftOut: [String]
+
+    /// How many links of a half are kept.
+    static let linksPerHalf = 8
+}
+
+extension SimulationResult {
+    /// The links of one half, busiest first.
+    static func uses(
+        _ links: LinkMap, half: String, carried: [Double], nanoseconds: UInt64
+    ) -> [LinkUse] {
+        zip(links.links, carried).filter { $1 > 0 }
+            .map { link, bytes in
+                let least = bytes / link.bytesPerSecond * 1e6
+                return LinkUse(
+                    link: link.name, half: half, bytes: bytes, leastMicroseconds: least,
+                    use: nanoseconds > 0 ? least * 1000 / Double(nanoseconds) : 0)
+            }
+            .sorted { ($0.leastMicroseconds, $1.link) > ($1.leastMicroseconds, $0.link) }
+    }
+
+    /// Whether the simulation ended as it should: all ranks alive, and every byte right.
+    package var isSound: Bool { losses.isEmpty && wrong ?? 0 == 0 }
+
+    /// As people read it.
+    package var text: String {
+        let number = Report.number
+        var lines = [
+            "simulated: \(ranks) ranks of \(topology) in EP groups of \(groupSize), mode \(mode), "
+                + "\(tokensPerRank) tokens per rank, seed \(seed)",
+            detail == "bytes"
+                ? "detail: bytes (the product's own dispatch and combine; every byte is checked)"
+                : "detail: flows (sizes alone move; no byte exists)",
+        ]
+        for half in halves {
+            lines.append(
+                "\(half.name): \(number(half.microseconds, 1)) us, median rank "
+                    + "\(number(half.medianMicroseconds, 1)) us, links carried "
+                    + "\(number(half.carriedBytes / 1e6, 2)) MB")
+            if let link = half.bottleneck {
+                lines.append(
+                    "  bottleneck: \(link.link), \(number(link.bytes / 1e6, 3)) MB, needs "
+                        + "\(number(link.leastMicroseconds, 1)) us at its rate: "
+                        + "\(number(link.use * 100, 0)) % of the half")
+            }
+            for link in links.filter({ $0.half == half.name }).dropFirst().prefix(3) {
+                lines.append(
+                    "  \(link.link): \(number(link.bytes / 1e6, 3)) MB, "
+                        + "\(number(link.use * 100, 0)) %")
+            }
+        }
+        lines += findings
+        lines += losses.map { "lost: \($0)" }
+        if let wrong { lines.append("#wrong \(wrong)") }
+        lines.append("history \(history)")
+        lines += leftOut.map { "left out: \($0)" }
+        return lines.joined(separator: "\n")
+    }
+}

@@ -1,0 +1,41 @@
+import Benchmarks
+import Testing
+import Topology
+
+/// A fault that is planted among sixty-four ranks is named.
+@Suite struct DiagnosisTests {
+    private static func options() throws -> SimulationOptions {
+        var options = try SimulatedExchangeTests.options("h800-2048-mpft", ranks: 64)
+        options.expertCount = 64
+        options.tokenCount = 16
+        options.hiddenSize = 512
+        options.topK = 8
+        return options
+    }
+
+    @Test func `a straggler is named`() throws {
+        var options = try Self.options()
+        options.compute = .microseconds(200)
+        options.stragglers = [21: 3]
+        let result = try SimulatedExchange(options).run()
+        #expect(result.findings.count == 2)
+        #expect(result.findings.allSatisfy { $0.hasPrefix("straggler: rank 21 began ") })
+    }
+
+    @Test func `a slow link is named by the rank whose bytes are late`() throws {
+        var options = try Self.options()
+        options.slowLinks = ["node3.plane2.out": 0.001]
+        let result = try SimulatedExchange(options).run()
+        // Plane 2 of node 3 belongs to its third rank.
+        #expect(result.findings.contains { $0.contains("slow link") && $0.contains("rank 26") })
+        #expect(result.halves[0].bottleneck?.link == "node3.plane2.out")
+    }
+
+    @Test func `a dead rank is named by every survivor`() throws {
+        var options = try Self.options()
+        options.kills = [12: .microseconds(5)]
+        let result = try SimulatedExchange(options).run()
+        #expect(!result.losses.isEmpty)
+        #expect(result.losses.allSatisfy { $0.hasPrefix("rank 12 left during ") })
+    }
+}

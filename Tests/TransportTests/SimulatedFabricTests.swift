@@ -1,0 +1,85 @@
+import Testing
+import Topology
+
+@testable import Transport
+
+/// Puts over a simulated network: when they arrive, and what the survivors of a fault learn.
+@Suite struct SimulatedFabricTests {
+    /// Two nodes of one rank, 1 GB/s, 5 us.
+    private static let yaml = """
+        name: pair
+        nodes: [{name: a}, {name: b}]
+        planes: [{name: p, gigabitsPerSecond: 8, microseconds: 5}]
+        """
+
+    private static func fabric(
+        faults: SimulatedFaults = SimulatedFaults()
+    ) throws -> SimulatedFabric {
+        let links = try LinkMap(NodeMap(yaml: yaml, path: "pair"), file: "pair", rankCount: 2)
+        return try SimulatedFabric(links, rankCount: 2, faults: faults) { $0 &* 0x9e37_79b9 }
+    }
+
+    /// Rank 0 puts a megabyte to rank 1; returns the nanoseconds until its signal was seen.
+    private static func put(_ fabric: any Fabric) throws -> UInt64 {
+        let window = try fabric.makeWindow(
+            name: "test", byteCount: 1 << 20, signalCount: 1, stagingByteCount: 1 << 20,
+            deadline: fabric.deadline(.seconds(10), "set-up"))
+        let start = fabric.clock.nanoseconds
+        if fabric.rank == 0 {
+            window.withStaging(0 ..< 8) { $0.storeBytes(of: 42, as: UInt64.self) }
+            try window.put(0 ..< 1 << 20, to: 1, at: 0, signal: 0, value: 1)
+            try window.flush(deadline: fabric.deadline(.seconds(60), "flush"))
+        } else {
+            try window.wait(
+                signal: 0, atLeast: 1, from: 0, deadline: fabric.deadline(.seconds(60), "wait"))
+            let word = window.withBytes(0 ..< 8) {
+                unsafe $0.unsafeLoad(as: UInt64.self)
+            }
+            #expect(word == 42)
+        }
+        return fabric.clock.nanoseconds - start
+    }
+
+    @Test func `a put takes its bytes over the rate, and the latency`() throws {
+        let simulation = try Self.fabric()
+        defer { simulation.close() }
+        let times = try simulation.run(Self.put).map { try $0.get() }
+        // 64 bytes of header, a byte per nanosecond.
+        let expected = UInt64(1 << 20) + 64 + 5000
+        #expect(times == [expected, expected])
+    }
+
+    @Test func `a cut link makes each rank lose the other`() throws {
+        var faults = SimulatedFaults()
+        faults.links = [.init(nanoseconds: 100_000, links: [0, 1, 2, 3], share: 0)]
+        let simulation = try Self.fabric(faults: faults)
+        defer { simulation.close() }
+        for (rank, ending) in try simulation.run(Self.put).enumerated() {
+            let error = #expect(throws: TransportError.self) { try ending.get() }
+            #expect(error?.rank == Rank(rawValue: 1 - rank))
+        }
+    }
+
+    @Test func `a paused link delays what takes it, and loses nobody`() throws {
+        var faults = SimulatedFaults()
+        faults.links = [
+            .init(nanoseconds: 100_000, links: [0], share: 0),
+            .init(nanoseconds: 900_000, links: [0], share: 1),
+        ]
+        let simulation = try Self.fabric(faults: faults)
+        defer { simulation.close() }
+        let times = try simulation.run(Self.put).map { try $0.get() }
+        #expect(times[1] == UInt64(1 << 20) + 64 + 5000 + 800_000)
+    }
+
+    @Test func `a rank that dies is lost by the other, and its own calls end`() throws {
+        var faults = SimulatedFaults()
+        faults.deaths = [0: 100_000]
+        let simulation = try Self.fabric(faults: faults)
+        defer { simulation.close() }
+        let endings = try simulation.run(Self.put)
+        #expect(throws: TransportError.closed) { try endings[0].get() }
+        let error = #expect(throws: TransportError.self) { try endings[1].get() }
+        #expect(error.map { "\($0)" } == "rank 0 left during wait: silent for 5.0 seconds")
+    }
+}
