@@ -1,4 +1,4 @@
-import Topology
+package import Topology
 
 /// Names the rank or the link for which the ranks of an exchange waited.
 ///

@@ -29,7 +29,8 @@ package struct SimulatedExchange {
                 tokenCount: options.tokenCount, topK: options.topK,
                 expertIDs: draw.experts(of: rank))
         }
-        let rank = SimulatedRank(options: options, simulation: simulation, routings: routings)
+        let rank = SimulatedRank(
+            options: options, network: simulation.network, routings: routings)
         let endings = try simulation.run { try rank.run($0) }
         let death = options.kills
         simulation.close()

@@ -24,7 +24,7 @@ struct SimulatedRank {
     }
 
     let options: SimulationOptions
-    let simulation: SimulatedFabric
+    let network: SimulatedNetwork
     /// Of all ranks.
     let routings: [Routing]
 
@@ -73,7 +73,7 @@ struct SimulatedRank {
     private func meet(_ fabric: any Fabric, _ ending: inout Ending) throws {
         try fabric.barrier(
             deadline: fabric.deadline(options.configuration.limit, "the simulation's barrier"))
-        if fabric.rank == 0 { ending.carried.append(simulation.network.carriedBytes) }
+        if fabric.rank == 0 { ending.carried.append(network.carriedBytes) }
     }
 
     private func compute(_ factor: Double, on fabric: any Fabric) {
