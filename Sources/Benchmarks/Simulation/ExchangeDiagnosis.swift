@@ -71,7 +71,12 @@ package struct ExchangeDiagnosis: Sendable {
         findings += stragglers.prefix(1)
         // Whoever began late is waited for; the wait says nothing of links then.
         if stragglers.isEmpty, samples.count >= Self.fewestRanks {
-            let slow = Self.sender(half, samples) ?? Self.receiver(half, samples, median)
+            // Where only some ranks are slow, they alone know why.
+            let limit = Double(median) * (1 + 2 * Self.leastLateness)
+            let late = samples.filter { Double($0.nanoseconds) > limit }
+            let slow =
+                Self.sender(half, late.count > 1 ? late : samples, of: samples)
+                ?? Self.receiver(half, samples, median)
             findings += [slow].compactMap { $0 }
         }
         self.findings = findings
@@ -99,12 +104,15 @@ package struct ExchangeDiagnosis: Sendable {
             .map { .straggler($0.rank, half: half, lateNanoseconds: $0.by) }
     }
 
-    private static func sender(_ half: String, _ samples: [Sample]) -> Finding? {
+    /// The rank, or else the node, whose bytes nearly all witnesses waited last for.
+    private static func sender(
+        _ half: String, _ witnesses: [Sample], of samples: [Sample]
+    ) -> Finding? {
         let nodes = Dictionary(uniqueKeysWithValues: samples.map { ($0.rank, $0.node) })
-        let named = samples.compactMap { one in
+        let named = witnesses.compactMap { one in
             one.lastAwaited.flatMap { $0 == one.rank ? nil : $0 }
         }
-        guard named.count >= fewestRanks else { return nil }
+        guard named.count >= (witnesses.count < samples.count ? 2 : fewestRanks) else { return nil }
         func most<Key: Hashable & Comparable>(_ keys: [Key]) -> (key: Key, count: Int)? {
             let counts = Dictionary(grouping: keys) { $0 }.mapValues(\.count)
             return counts.max { ($0.value, $1.key) < ($1.value, $0.key) }

@@ -96,7 +96,7 @@ package struct SimulatedExchange {
                 carried: zip(carried[index + 1], carried[index]).map { $0 - $1 })
         }
         return writer.result(
-            losses: losses.sorted { $0.key < $1.key }
+            losses: losses.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
                 .map { "\($0.key) (\($0.value) ranks say so)" },
             wrong: seen.reduce(0) { $0 + $1.ending.wrong })
     }

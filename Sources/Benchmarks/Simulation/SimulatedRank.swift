@@ -28,8 +28,17 @@ struct SimulatedRank {
     /// Of all ranks.
     let routings: [Routing]
 
-    /// Runs one dispatch and combine.
+    /// Runs one dispatch and combine. A rank that cannot go on leaves, as a worker does.
     func run(_ fabric: any Fabric) throws -> Ending {
+        do {
+            return try exchange(fabric)
+        } catch {
+            fabric.close()
+            throw error
+        }
+    }
+
+    private func exchange(_ fabric: any Fabric) throws -> Ending {
         let configuration = options.configuration
         let map = try ExpertMap.contiguous(
             expertCount: options.expertCount, rankCount: fabric.rankCount)

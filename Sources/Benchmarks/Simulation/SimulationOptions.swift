@@ -80,6 +80,9 @@ package struct SimulationOptions: Hashable, Sendable {
     /// Far above the largest published fabric.
     static let mostRanks = 65536
 
+    /// How long a half may wait, beyond what is planted: many times the limit of silence.
+    private static let usualLimit = Duration.seconds(120)
+
     /// What is simulated.
     package var chosenDetail: Detail {
         detail ?? (rankCount <= Self.usualRanksOfBytes ? .bytes : .flows)
@@ -96,7 +99,9 @@ package struct SimulationOptions: Hashable, Sendable {
             mode: mode, hiddenSize: hiddenSize, topK: topK,
             maximumTokensPerRank: max(1, tokenCount), dispatchCodec: dispatchCodec,
             combineCodec: .bfloat16)
-        configuration.limit = .seconds(3600)
+        let pause = pauses.values.map { $0.begin + $0.length }.max() ?? .zero
+        let slowest = stragglers.values.max() ?? 1
+        configuration.limit = Self.usualLimit + silenceLimit * 4 + pause + compute * slowest
         return configuration
     }
 }
