@@ -27,8 +27,23 @@ import Topology
         options.slowLinks = ["node3.plane2.out": 0.001]
         let result = try SimulatedExchange(options).run()
         // Plane 2 of node 3 belongs to its third rank.
-        #expect(result.findings.contains { $0.contains("slow link") && $0.contains("rank 26") })
+        #expect(result.findings.count == 2)
+        #expect(result.findings.allSatisfy { $0.contains("waited last for rank 26 in ") })
         #expect(result.halves[0].bottleneck?.link == "node3.plane2.out")
+    }
+
+    @Test func `a slow link is named by the rank that gets its bytes late`() throws {
+        var options = try Self.options()
+        options.slowLinks = ["node3.plane2.in": 0.001]
+        let result = try SimulatedExchange(options).run()
+        #expect(result.findings.first?.hasPrefix("slow link: rank 26 needed ") == true)
+    }
+
+    @Test func `a rank that is cut off is named by nearly all`() throws {
+        var options = try Self.options()
+        options.cuts = ["node2.plane1.out": .microseconds(5)]
+        let result = try SimulatedExchange(options).run()
+        #expect(result.losses.first?.hasPrefix("rank 17 left during ") == true)
     }
 
     @Test func `a dead rank is named by every survivor`() throws {

@@ -10,7 +10,7 @@ import Topology
         case link = "--slow node9.plane0.out: no such link among"
         case straggler = "--straggler 1: needs --compute"
         case topK = "--topk 25: is not 1 to 24 (experts)"
-        case group = "--ep 3: --detail bytes makes one group of all 8 ranks"
+        case group = "--ep 4: --detail bytes makes one group of all 8 ranks"
     }
 
     @Test(arguments: Mistake.allCases)
@@ -22,7 +22,7 @@ import Topology
         case .link: options.slowLinks = ["node9.plane0.out": 0.5]
         case .straggler: options.stragglers = [1: 2]
         case .topK: options.topK = 25
-        case .group: options.groupSize = 3
+        case .group: options.groupSize = 4
         }
         let wrong = options
         let error = #expect(throws: SimulationError.self) { try SimulatedExchange(wrong) }
