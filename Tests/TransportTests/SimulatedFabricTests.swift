@@ -37,7 +37,9 @@ import Topology
             }
             #expect(word == 42)
         }
-        return fabric.clock.nanoseconds - start
+        let passed = fabric.clock.nanoseconds - start
+        try fabric.barrier(deadline: fabric.deadline(.seconds(60), "leave"))
+        return passed
     }
 
     @Test func `a put takes its bytes over the rate, and the latency`() throws {
@@ -74,12 +76,12 @@ import Topology
 
     @Test func `a rank that dies is lost by the other, and its own calls end`() throws {
         var faults = SimulatedFaults()
-        faults.deaths = [0: 100_000]
+        faults.deaths = [1: 100_000]
         let simulation = try Self.fabric(faults: faults)
         defer { simulation.close() }
         let endings = try simulation.run(Self.put)
-        #expect(throws: TransportError.closed) { try endings[0].get() }
-        let error = #expect(throws: TransportError.self) { try endings[1].get() }
-        #expect(error.map { "\($0)" } == "rank 0 left during wait: silent for 5.0 seconds")
+        #expect(throws: TransportError.closed) { try endings[1].get() }
+        let error = #expect(throws: TransportError.self) { try endings[0].get() }
+        #expect(error.map { "\($0)" } == "rank 1 left during leave: silent for 5.0 seconds")
     }
 }
