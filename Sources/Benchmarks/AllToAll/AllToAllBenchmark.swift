@@ -137,7 +137,9 @@ public final class AllToAllBenchmark {
     private func iterate(round: Int, tokenCount: Int, delay: () -> Void = {}) throws {
         // Each record is read before the next exchange: memory does not grow with their number.
         group.forgetRecords()
+        let filling = fabric.clock.nanoseconds
         measured.fill(rows, round: round, rank: fabric.rank, tokenCount: tokenCount)
+        let filled = fabric.clock.nanoseconds - filling
 
         try fabric.barrier(deadline: deadline())
         delay()
@@ -147,19 +149,21 @@ public final class AllToAllBenchmark {
         delay()
         let received = try inFlight.wait()
         measured.gather(received)
-        keep(\.dispatch, since: start)
+        keep(\.dispatch, since: start, computed: filled)
         // Checking what came would take the core from ranks that are not there yet.
         try fabric.barrier(deadline: deadline())
 
         measurement.wrong += try oracle.wrongTokens(in: received, round: round)
+        let computing = fabric.clock.nanoseconds
         try measured.compute(received, oracle, round: round)
+        let computed = fabric.clock.nanoseconds - computing
         try fabric.barrier(deadline: deadline())
         delay()
         let restart = fabric.clock.nanoseconds
         let returning = try measured.combine(received, group)
         delay()
         try measured.finish(returning)
-        keep(\.combine, since: restart)
+        keep(\.combine, since: restart, computed: computed)
         try fabric.barrier(deadline: deadline())
         let sums = measured.sums()
         measurement.wrong += oracle.wrongSums(in: sums, round: round)
@@ -167,14 +171,15 @@ public final class AllToAllBenchmark {
     }
 
     private func keep(
-        _ half: WritableKeyPath<RankMeasurement, RankMeasurement.Half>, since start: UInt64
+        _ half: WritableKeyPath<RankMeasurement, RankMeasurement.Half>, since start: UInt64,
+        computed: UInt64
     ) {
         let end = fabric.clock.nanoseconds
         guard isMeasured, let record = group.records.last else { return }
         let waited = UInt64(record.exposedTime / .nanoseconds(1))
         measurement[keyPath: half].samples.append(
             TimedExchange(
-                nanoseconds: end - start, began: start, waited: waited,
+                nanoseconds: end - start, began: start, waited: waited, computed: computed,
                 lastAwaited: record.lastAwaited?.rawValue))
     }
 

@@ -6,6 +6,8 @@ public struct TimedExchange: Codable, Sendable {
     public var began: UInt64
     /// The part in which the rank only waited.
     package var waited: UInt64
+    /// How long the rank worked between the barriers before it.
+    package var computed: UInt64 = 0
     /// The number of the rank whose bytes ended the last wait.
     package var lastAwaited: Int?
 }

@@ -2,20 +2,23 @@ package import Topology
 
 /// Names the rank or the link for which the ranks of an exchange waited.
 ///
-/// Every rank says when it began a half, how long it took, and whose bytes ended its last wait. If
-/// nearly all name one rank, then that rank began late (a straggler), or its bytes are slow.
+/// Every rank says how long it computed before a half, how long the half took, and whose bytes ended
+/// its last wait. All are times of its own, so ranks need no common clock. A rank that computed far
+/// longer than the others is a straggler; if nearly all ranks waited last for one, its bytes are
+/// slow.
 package struct ExchangeDiagnosis: Sendable {
     /// What one rank says of one half.
     package struct Sample: Sendable {
         let rank: Rank
         let node: Int
-        /// When it began, in nanoseconds of its clock; comparable among ranks of one `clock`.
+        /// When it began, in nanoseconds of its clock.
         let began: UInt64
+        /// How long it computed before, in nanoseconds.
+        let computed: UInt64
+        /// How long the half took.
         let nanoseconds: UInt64
         /// Whose bytes ended its last wait.
         let lastAwaited: Rank?
-        /// Ranks whose times are read from one clock have the same number.
-        let clock: Int
     }
 
     /// A cause, and what it was seen by.
@@ -29,8 +32,8 @@ package struct ExchangeDiagnosis: Sendable {
         package var description: String {
             switch self {
             case .straggler(let rank, let half, let late):
-                "straggler: \(rank) began \(half) \(Report.number(Double(late) / 1000)) us after "
-                    + "the median rank"
+                "straggler: \(rank) computed \(Report.number(Double(late) / 1000)) us longer than "
+                    + "the median rank before \(half)"
             case .slowSender(let rank, let half, let witnesses, let all):
                 "slow link: \(witnesses) of \(all) ranks waited last for \(rank) in \(half)"
             case .slowNode(let node, let half, let witnesses, let all):
@@ -60,7 +63,7 @@ package struct ExchangeDiagnosis: Sendable {
     static let fewestRanks = 6
     /// Of the ranks that waited: routing drawn at random never makes so many name one.
     static let leastAgreement = 0.6
-    /// Of the median rank's time: less is the spread of random routing.
+    /// Of the median rank's time: less is the spread of random routing and of computing.
     static let leastLateness = 0.25
 
     /// Looks at one half of one exchange.
@@ -69,7 +72,7 @@ package struct ExchangeDiagnosis: Sendable {
         let median = Self.median(samples.map(\.nanoseconds))
         let stragglers = Self.stragglers(half, samples, median)
         findings += stragglers.prefix(1)
-        // Whoever began late is waited for; the wait says nothing of links then.
+        // A straggler is waited for; the wait says nothing of links then.
         if stragglers.isEmpty, samples.count >= Self.fewestRanks {
             // Where only some ranks are slow, they alone know why.
             let limit = Double(median) * (1 + 2 * Self.leastLateness)
@@ -83,22 +86,16 @@ package struct ExchangeDiagnosis: Sendable {
     }
 
     private static func stragglers(
-        _ half: String, _ samples: [Sample], _ median: UInt64
+        _ half: String, _ samples: [Sample], _ length: UInt64
     ) -> [Finding] {
-        var late: [(rank: Rank, by: UInt64)] = []
-        for (_, members) in Dictionary(grouping: samples, by: \.clock)
-        where members.count >= 3 {
-            let usual = Self.median(members.map(\.began))
-            for one in members where one.began > usual {
-                let lateness = one.began - usual
-                // The others' time holds the wait for it.
-                let own = max(1, min(one.nanoseconds, median))
-                if Double(lateness) > leastLateness * Double(own) {
-                    late.append((one.rank, lateness))
-                }
+        let usual = median(samples.map(\.computed))
+        let late = samples.filter { $0.computed > usual }
+            .map { (rank: $0.rank, by: $0.computed - usual, half: min($0.nanoseconds, length)) }
+            .filter {
+                Double($0.by) > leastLateness * Double($0.half)
+                    && Double($0.by) > 2 * leastLateness * Double(usual)
             }
-        }
-        // If many began late, nobody is a straggler.
+        // If many are late, nobody is a straggler.
         guard late.count * 4 <= max(4, samples.count) else { return [] }
         return late.sorted { ($0.by, $1.rank.rawValue) > ($1.by, $0.rank.rawValue) }
             .map { .straggler($0.rank, half: half, lateNanoseconds: $0.by) }
@@ -175,8 +172,8 @@ extension ExchangeDiagnosis {
             let node = measurement.nodes.indices.contains(index) ? measurement.nodes[index] : 0
             return Sample(
                 rank: Rank(rawValue: index), node: node, began: timed.began,
-                nanoseconds: timed.nanoseconds,
-                lastAwaited: timed.lastAwaited.map { Rank(rawValue: $0) }, clock: node)
+                computed: timed.computed, nanoseconds: timed.nanoseconds,
+                lastAwaited: timed.lastAwaited.map { Rank(rawValue: $0) })
         }
     }
 }

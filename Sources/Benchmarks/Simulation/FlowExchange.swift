@@ -39,8 +39,8 @@ package struct FlowExchange {
                     let end = max(outcome.ends[rank], begins[rank])
                     return ExchangeDiagnosis.Sample(
                         rank: Rank(rawValue: rank), node: links.nodes[rank], began: begins[rank],
-                        nanoseconds: end - begins[rank],
-                        lastAwaited: outcome.last[rank].map { Rank(rawValue: $0) }, clock: 0)
+                        computed: computing[rank], nanoseconds: end - begins[rank],
+                        lastAwaited: outcome.last[rank].map { Rank(rawValue: $0) })
                 },
                 carried: outcome.carriedBytes)
             begins = begins.indices.map { max(outcome.ends[$0], begins[$0]) }

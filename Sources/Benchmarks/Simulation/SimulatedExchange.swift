@@ -63,13 +63,13 @@ package struct SimulatedExchange {
         _ endings: [Result<SimulatedRank.Ending, any Error>], deaths: [Rank: Duration]
     ) throws -> SimulationResult {
         var seen: [(rank: Rank, ending: SimulatedRank.Ending)] = []
-        var losses: [String: Int] = [:]
+        var losses: [Rank: [String]] = [:]
         for (index, ending) in endings.enumerated() {
             let rank = Rank(rawValue: index)
             switch ending {
             case .success(let value): seen.append((rank, value))
             case .failure(let error as TransportError) where error.rank != nil:
-                losses["\(error)", default: 0] += 1
+                if let lost = error.rank { losses[lost, default: []].append("\(error)") }
             // A rank that died finds its own fabric closed.
             case .failure(let error as TransportError)
             where error == .closed && deaths[rank] != nil:
@@ -89,15 +89,23 @@ package struct SimulatedExchange {
                     ending[keyPath: half].map { one in
                         ExchangeDiagnosis.Sample(
                             rank: rank, node: links.nodes[rank.rawValue], began: one.began,
-                            nanoseconds: one.ended - one.began, lastAwaited: one.lastAwaited,
-                            clock: 0)
+                            computed: one.computed, nanoseconds: one.ended - one.began,
+                            lastAwaited: one.lastAwaited)
                     }
                 },
                 carried: zip(carried[index + 1], carried[index]).map { $0 - $1 })
         }
         return writer.result(
-            losses: losses.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
-                .map { "\($0.key) (\($0.value) ranks say so)" },
+            losses: Self.lines(losses),
             wrong: seen.reduce(0) { $0 + $1.ending.wrong })
+    }
+
+    /// One line per lost rank, the one that most ranks name first: how most of them put it.
+    private static func lines(_ losses: [Rank: [String]]) -> [String] {
+        losses.sorted { ($1.value.count, $0.key) < ($0.value.count, $1.key) }.map { _, words in
+            let counts = Dictionary(grouping: words) { $0 }.mapValues(\.count)
+            let usual = counts.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key ?? ""
+            return "\(usual) (\(words.count) ranks name it)"
+        }
     }
 }

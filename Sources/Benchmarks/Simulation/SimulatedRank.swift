@@ -10,6 +10,7 @@ struct SimulatedRank {
     struct Seen: Sendable {
         /// In nanoseconds of virtual time.
         let began: UInt64
+        let computed: UInt64
         let ended: UInt64
         let lastAwaited: Rank?
     }
@@ -59,21 +60,21 @@ struct SimulatedRank {
         var ending = Ending()
         let factor = options.stragglers[fabric.rank] ?? 1
         try meet(fabric, &ending)
-        compute(factor, on: fabric)
+        var computed = compute(factor, on: fabric)
         let start = fabric.clock.nanoseconds
         let received = try library.dispatch(routings[fabric.rank.rawValue], group, map).wait()
         let nodeRows = rowsFromNeighbours(received, group.nodes, fabric.rank)
         pass(nodeRows * options.dispatchCodec.byteCount(columns: options.hiddenSize), start, fabric)
-        ending.dispatch = seen(group, since: start, on: fabric)
+        ending.dispatch = seen(group, since: start, computed, on: fabric)
         try meet(fabric, &ending)
         ending.wrong += try oracle.wrongTokens(in: received, round: 0)
         try oracle.writeOutputs(of: received, round: 0)
 
-        compute(factor, on: fabric)
+        computed = compute(factor, on: fabric)
         let restart = fabric.clock.nanoseconds
         try library.finish(library.combine(received, group))
         pass(nodeRows * 2 * options.hiddenSize, restart, fabric)
-        ending.combine = seen(group, since: restart, on: fabric)
+        ending.combine = seen(group, since: restart, computed, on: fabric)
         try meet(fabric, &ending)
         ending.wrong += oracle.wrongSums(in: library.sums(), round: 0)
         return ending
@@ -85,15 +86,18 @@ struct SimulatedRank {
         if fabric.rank == 0 { ending.carried.append(network.carriedBytes) }
     }
 
-    private func compute(_ factor: Double, on fabric: any Fabric) {
+    private func compute(_ factor: Double, on fabric: any Fabric) -> UInt64 {
+        let begin = fabric.clock.nanoseconds
         SimulatedFabric.compute(options.compute * factor, on: fabric)
+        return fabric.clock.nanoseconds - begin
     }
 
     private func seen(
-        _ group: ExpertParallelGroup, since start: UInt64, on fabric: any Fabric
+        _ group: ExpertParallelGroup, since start: UInt64, _ computed: UInt64,
+        on fabric: any Fabric
     ) -> Seen {
         Seen(
-            began: start, ended: fabric.clock.nanoseconds,
+            began: start, computed: computed, ended: fabric.clock.nanoseconds,
             lastAwaited: group.records.last?.lastAwaited)
     }
 
