@@ -32,11 +32,13 @@ import Topology
         #expect(result.halves[0].bottleneck?.link == "node3.plane2.out")
     }
 
-    @Test func `a slow link is named by the rank that gets its bytes late`() throws {
+    @Test func `a slow link is named by the node and the rank that get its bytes late`() throws {
         var options = try Self.options()
         options.slowLinks = ["node3.plane2.in": 0.05]
         let result = try SimulatedExchange(options).run()
-        #expect(result.findings.first?.hasPrefix("slow link: rank 26 needed ") == true)
+        #expect(result.findings.count == 2)
+        #expect(result.findings.first?.hasSuffix("late in dispatch are all of node 3") == true)
+        #expect(result.findings.last?.hasPrefix("slow link: rank 26 needed ") == true)
     }
 
     @Test func `a rank that is cut off is named by nearly all`() throws {

@@ -26,6 +26,7 @@ package struct ExchangeDiagnosis: Sendable {
         case straggler(Rank, half: String, lateNanoseconds: UInt64)
         case slowSender(Rank, half: String, witnesses: Int, of: Int)
         case slowNode(Int, half: String, witnesses: Int, of: Int)
+        case slowIntoNode(Int, half: String, late: Int, of: Int)
         case slowReceiver(Rank, half: String, ratio: Double)
 
         /// One line for people: the fact, the value, and what it is measured against.
@@ -39,6 +40,9 @@ package struct ExchangeDiagnosis: Sendable {
             case .slowNode(let node, let half, let witnesses, let all):
                 "slow link: \(witnesses) of \(all) ranks waited last for ranks of node \(node) "
                     + "in \(half)"
+            case .slowIntoNode(let node, let half, let late, let all):
+                "slow link: the \(late) ranks of \(all) that were late in \(half) are all of node "
+                    + "\(node)"
             case .slowReceiver(let rank, let half, let ratio):
                 "slow link: \(rank) needed \(Report.number(ratio, 2)) times the median rank's "
                     + "time in \(half)"
@@ -51,6 +55,7 @@ package struct ExchangeDiagnosis: Sendable {
             case .straggler(let rank, let half, _): "straggler \(rank) \(half)"
             case .slowSender(let rank, let half, _, _): "sender \(rank) \(half)"
             case .slowNode(let node, let half, _, _): "node \(node) \(half)"
+            case .slowIntoNode(let node, let half, _, _): "into node \(node) \(half)"
             case .slowReceiver(let rank, let half, _): "receiver \(rank) \(half)"
             }
         }
@@ -78,7 +83,8 @@ package struct ExchangeDiagnosis: Sendable {
             let limit = Double(median) * (1 + 2 * Self.leastLateness)
             let late = samples.filter { Double($0.nanoseconds) > limit }
             let slow =
-                Self.sender(half, late.count > 1 ? late : samples, of: samples)
+                Self.into(half, late, of: samples)
+                ?? Self.sender(half, late.count > 1 ? late : samples, of: samples)
                 ?? Self.receiver(half, samples, median)
             findings += [slow].compactMap { $0 }
         }
@@ -99,6 +105,16 @@ package struct ExchangeDiagnosis: Sendable {
         guard late.count * 4 <= max(4, samples.count) else { return [] }
         return late.sorted { ($0.by, $1.rank.rawValue) > ($1.by, $0.rank.rawValue) }
             .map { .straggler($0.rank, half: half, lateNanoseconds: $0.by) }
+    }
+
+    /// The node that alone has late ranks: what enters it is slow, whoever sent it.
+    private static func into(
+        _ half: String, _ late: [Sample], of samples: [Sample]
+    ) -> Finding? {
+        guard late.count > 1, let node = late.first?.node, late.allSatisfy({ $0.node == node }),
+            Set(samples.map(\.node)).count >= fewestRanks / 2
+        else { return nil }
+        return .slowIntoNode(node, half: half, late: late.count, of: samples.count)
     }
 
     /// The rank, or else the node, whose bytes nearly all witnesses waited last for.

@@ -96,16 +96,16 @@ package struct SimulatedExchange {
                 carried: zip(carried[index + 1], carried[index]).map { $0 - $1 })
         }
         return writer.result(
-            losses: Self.lines(losses),
+            losses: Self.lines(losses, rankCount: options.rankCount),
             wrong: seen.reduce(0) { $0 + $1.ending.wrong })
     }
 
     /// One line per lost rank, the one that most ranks name first: how most of them put it.
-    private static func lines(_ losses: [Rank: [String]]) -> [String] {
+    private static func lines(_ losses: [Rank: [String]], rankCount: Int) -> [String] {
         losses.sorted { ($1.value.count, $0.key) < ($0.value.count, $1.key) }.map { _, words in
             let counts = Dictionary(grouping: words) { $0 }.mapValues(\.count)
             let usual = counts.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key ?? ""
-            return "\(usual) (\(words.count) ranks name it)"
+            return "\(usual) (named by \(words.count) of \(rankCount) ranks)"
         }
     }
 }
