@@ -2,10 +2,10 @@ import Benchmarks
 import Testing
 import Topology
 
-/// A fault that is planted among sixty-four ranks is named.
+/// A fault that is planted among many ranks is named.
 @Suite struct DiagnosisTests {
-    private static func options() throws -> SimulationOptions {
-        var options = try SimulatedExchangeTests.options("h800-2048-mpft", ranks: 64)
+    private static func options(ranks: Int = 64) throws -> SimulationOptions {
+        var options = try SimulatedExchangeTests.options("h800-2048-mpft", ranks: ranks)
         options.expertCount = 64
         options.tokenCount = 16
         options.hiddenSize = 512
@@ -32,17 +32,16 @@ import Topology
         #expect(result.halves[0].bottleneck?.link == "node3.plane2.out")
     }
 
-    @Test func `a slow link is named by the node and the rank that get its bytes late`() throws {
-        var options = try Self.options()
+    @Test func `a slow link is named by the node that alone gets its bytes late`() throws {
+        var options = try Self.options(ranks: 32)
         options.slowLinks = ["node3.plane2.in": 0.05]
         let result = try SimulatedExchange(options).run()
         #expect(result.findings.count == 2)
-        #expect(result.findings.first?.hasSuffix("late in dispatch are all of node 3") == true)
-        #expect(result.findings.last?.hasPrefix("slow link: rank 26 needed ") == true)
+        #expect(result.findings.allSatisfy { $0.hasSuffix(" are all of node 3") })
     }
 
     @Test func `a rank that is cut off is named by nearly all`() throws {
-        var options = try Self.options()
+        var options = try Self.options(ranks: 32)
         options.cuts = ["node2.plane1.out": .microseconds(5)]
         let result = try SimulatedExchange(options).run()
         #expect(result.losses.first?.hasPrefix("rank 17 left during ") == true)
