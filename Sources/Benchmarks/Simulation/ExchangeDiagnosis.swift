@@ -3,9 +3,9 @@ package import Topology
 /// Names the rank or the link for which the ranks of an exchange waited.
 ///
 /// Every rank says how long it computed before a half, how long the half took, and whose bytes
-/// ended its last wait. All are times of its own, so ranks need no common clock. A rank that computed far
-/// longer than the others is a straggler; if nearly all ranks waited last for one, its bytes are
-/// slow.
+/// ended its last wait. All are times of its own, so ranks need no common clock. A rank that
+/// computed far longer than the others is a straggler; if nearly all ranks waited last for one, its
+/// bytes are slow.
 package struct ExchangeDiagnosis: Sendable {
     /// What one rank says of one half.
     package struct Sample: Sendable {
