@@ -119,7 +119,7 @@ void ck_experts(const ck_expert_job *jobs, int count, int compute, ck_pool *pool
     for (int j = 0; j < count; j++) {
         inputs[j] = (ck_input){
             jobs[j].x, jobs[j].x_stride, 1, jobs[j].rows, jobs[j].gate->inputs,
-            jobs[j].gate->format,
+            jobs[j].gate->format, jobs[j].inputs, jobs[j].input_format,
         };
         operations += ck_operations(jobs[j].gate, jobs[j].rows)
             + ck_operations(jobs[j].up, jobs[j].rows)
@@ -133,7 +133,7 @@ void ck_experts(const ck_expert_job *jobs, int count, int compute, ck_pool *pool
         operands[j] = plans[j].hidden;
         downs[j] = (ck_linear_job){
             jobs[j].down, plans[j].hidden.data, plans[j].hidden.stride, jobs[j].y,
-            jobs[j].y_stride, jobs[j].rows,
+            jobs[j].y_stride, jobs[j].rows, jobs[j].outputs, jobs[j].output_format,
         };
     }
     int threads = ck_pool_threads(pool), units = 0;

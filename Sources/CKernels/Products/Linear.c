@@ -118,6 +118,17 @@ static const void *start_of(const linear_run *run, const linear_plan *plan, int 
     return ck_panel_at(plan->job->weight, unit % groups * plan->panels_per_unit);
 }
 
+/// Writes some outputs of a row where the job says that the row lies.
+static void store_apart(
+    const linear_run *run, const ck_linear_job *job, int row, int first, const float *values,
+    size_t count) {
+    if (job->output_format == CK_BF16) {
+        run->kernels->bf16_encode(values, (uint16_t *)job->outputs[row] + first, count);
+    } else {
+        memcpy((float *)job->outputs[row] + first, values, count * sizeof(float));
+    }
+}
+
 static void do_unit(const linear_run *run, const linear_plan *plan, int unit, int thread) {
     const ck_linear_job *job = plan->job;
     int groups = ceil_div(plan->panels, plan->panels_per_unit);
@@ -132,8 +143,9 @@ static void do_unit(const linear_run *run, const linear_plan *plan, int unit, in
     for (int panel = first; panel < end; panel++) {
         const void *next = panel + 1 < end ? ck_panel_at(job->weight, panel + 1) : after;
         int outputs = job->weight->outputs - panel * CK_PANEL;
-        float *y = job->y + row * job->y_stride + panel * CK_PANEL;
-        if (outputs >= CK_PANEL && rows <= CK_TILE_ROWS) {
+        bool is_apart = job->outputs != NULL;
+        float *y = is_apart ? tile : job->y + row * job->y_stride + panel * CK_PANEL;
+        if (!is_apart && outputs >= CK_PANEL && rows <= CK_TILE_ROWS) {
             ck_panel_product(
                 run->kernels, job->weight, panel, plan->x, row, rows, y, job->y_stride, scratch,
                 next);
@@ -143,7 +155,12 @@ static void do_unit(const linear_run *run, const linear_plan *plan, int unit, in
             run->kernels, job->weight, panel, plan->x, row, rows, tile, CK_PANEL, scratch, next);
         size_t width = (size_t)(outputs < CK_PANEL ? outputs : CK_PANEL);
         for (int r = 0; r < rows; r++) {
-            memcpy(y + r * job->y_stride, tile + r * CK_PANEL, width * sizeof(float));
+            const float *from = tile + r * CK_PANEL;
+            if (is_apart) {
+                store_apart(run, job, row + r, panel * CK_PANEL, from, width);
+            } else {
+                memcpy(y + r * job->y_stride, from, width * sizeof(float));
+            }
         }
     }
 }

@@ -51,6 +51,32 @@ static void prepare_row(const prepare_run *run, int index, int row, const float 
     }
 }
 
+/// A row that lies apart, in the form in which it travelled, becomes a row of the operand.
+///
+/// The bits are those of decoding it first: a bf16 value is its own rounding.
+static void prepare_apart(const prepare_run *run, int index, int row, int thread) {
+    const ck_input *input = &run->inputs[index];
+    const ck_operand *operand = &run->operands[index];
+    size_t columns = (size_t)input->columns;
+    const char *from = input->apart[row];
+    if (input->codec == CK_F32) {
+        prepare_row(run, index, row, (const float *)(const void *)from);
+        return;
+    }
+    bool is_float = !operand->is_bf16 && !operand->is_int8;
+    bool is_final = is_float && (input->codec == CK_BF16 || !run->rounds);
+    float *values = is_final ? (float *)(uintptr_t)ck_operand_at(operand, row, 0)
+                             : ck_pool_scratch(run->pool, thread, columns * sizeof(float));
+    if (input->codec == CK_BF16) {
+        run->kernels->bf16_decode((const uint16_t *)(const void *)from, values, columns);
+    } else {
+        const char *scales = from + (columns + 3) / 4 * 4;
+        ck_e4m3_decode(
+            (const uint8_t *)from, (const float *)(const void *)scales, values, columns);
+    }
+    if (!is_final) prepare_row(run, index, row, values);
+}
+
 /// Rows of a matrix that lies transposed, turned 16 at a time.
 static void prepare_turned(const prepare_run *run, int index, int first, int end, int thread) {
     const ck_input *input = &run->inputs[index];
@@ -82,12 +108,12 @@ static void prepare_turned(const prepare_run *run, int index, int first, int end
 }
 
 static bool stays(const ck_input *input, const ck_operand *operand) {
-    return operand->data == (const void *)input->values;
+    return !input->apart && operand->data == (const void *)input->values;
 }
 
 static bool same(const ck_input *a, const ck_input *b) {
     return a->values == b->values && a->row == b->row && a->column == b->column
-        && a->rows == b->rows && a->columns == b->columns;
+        && a->rows == b->rows && a->columns == b->columns && a->apart == b->apart;
 }
 
 /// Whether input `i` is the one before it again, so that one operand serves both.
@@ -105,6 +131,10 @@ static void prepare_task(void *context, int thread, int threads) {
         if (repeats(run->inputs, run->operands, i) || stays(input, &run->operands[i])) continue;
         int first = (int)((long)input->rows * thread / threads);
         int end = (int)((long)input->rows * (thread + 1) / threads);
+        if (input->apart) {
+            for (int row = first; row < end; row++) prepare_apart(run, i, row, thread);
+            continue;
+        }
         if (input->column != 1) {
             prepare_turned(run, i, first, end, thread);
             continue;
@@ -125,7 +155,7 @@ static size_t place(
         bool is_int8 = compute == CK_COMPUTE_BF16 && input->format == CK_INT8;
         bool is_bf16 =
             compute == CK_COMPUTE_BF16 && kernels->bf16 && input->format != CK_F32 && !is_int8;
-        if (compute == CK_COMPUTE_F32 && input->column == 1) {
+        if (compute == CK_COMPUTE_F32 && input->column == 1 && !input->apart) {
             operands[i] = (ck_operand){input->values, input->row, false, false};
             continue;
         }

@@ -20,10 +20,14 @@ static inline const void *ck_operand_at(const ck_operand *x, int row, int k) {
 }
 
 /// f32 values `[rows][columns]` anywhere in memory, on their way to meet a weight of `format`.
+/// Rows that lie apart are named one by one, as `codec` wrote them: f32, bf16, or e4m3 with one
+/// scale per block of 128 after the values.
 typedef struct {
     const float *values;
     ptrdiff_t row, column; // floats from one row, one column, to the next; one of them is 1
     int rows, columns, format;
+    void *const *apart; // in place of values; NULL for none
+    int codec;
 } ck_input;
 
 /// Makes operands of all inputs, in the pool's shared scratch, which lasts until the next call.

@@ -137,6 +137,9 @@ typedef struct {
     float *y;
     ptrdiff_t y_stride;
     int rows;
+    // Where each row of y lies, f32 or bf16, in place of y; NULL for rows one after the other.
+    void *const *outputs;
+    int output_format;
 } ck_linear_job;
 
 /// All jobs in one fork and join.
@@ -150,6 +153,11 @@ typedef struct {
     float *y;
     ptrdiff_t y_stride;
     int rows;
+    // Where each row lies, in place of x and y; NULL for rows one after the other. Inputs are f32,
+    // bf16 or e4m3 with its scales after it, outputs f32 or bf16.
+    void *const *inputs;
+    void *const *outputs;
+    int input_format, output_format;
 } ck_expert_job;
 
 void ck_experts(const ck_expert_job *jobs, int count, int compute, ck_pool *pool);

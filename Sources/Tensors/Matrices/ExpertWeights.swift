@@ -34,23 +34,42 @@ public func expertLayer(
     _ x: Tensor, offsets: [Int], experts: [ExpertWeights], into y: Tensor, compute: Compute,
     pool: ThreadPool
 ) {
-    check(offsets: offsets, groups: experts.count, rows: x.rows)
     precondition(y.rows >= x.rows, "\(y.rows) rows for \(x.rows)")
-    let used = experts.indices.filter { offsets[$0] < offsets[$0 + 1] }
-    let matrices = used.flatMap { [experts[$0].gate, experts[$0].up, experts[$0].down] }
-    unsafe withPackedWeights(matrices) { weights in
-        let jobs = unsafe used.enumerated().map { index, e in
-            precondition(
-                x.columns == experts[e].gate.inputs && y.columns == experts[e].down.outputs,
-                "expert \(e) maps \(experts[e].gate.inputs) to \(experts[e].down.outputs)")
-            let matrix = unsafe weights + 3 * index
-            return unsafe ck_expert_job(
-                gate: matrix, up: matrix + 1, down: matrix + 2,
-                x: UnsafePointer(x.base + offsets[e] * x.columns), x_stride: x.columns,
-                y: y.base + offsets[e] * y.columns, y_stride: y.columns,
-                rows: Int32(offsets[e + 1] - offsets[e]))
+    let plan = ExpertPlan(
+        offsets, experts, rows: x.rows, inputs: x.columns, outputs: y.columns)
+    unsafe plan.run(compute, pool) { job, first in
+        unsafe job.x = unsafe UnsafePointer(x.base + first * x.columns)
+        unsafe job.x_stride = x.columns
+        unsafe job.y = unsafe y.base + first * y.columns
+        unsafe job.y_stride = y.columns
+    }
+}
+
+/// The same for rows that are read and written where they lie, in f32, bf16 or e4m3; outputs in f32
+/// or bf16.
+///
+/// The bits are those of decoding every row before, and encoding every output after.
+public func expertLayer(
+    _ x: ScatteredRows, offsets: [Int], experts: [ExpertWeights], into y: ScatteredRows,
+    compute: Compute, pool: ThreadPool
+) {
+    precondition(y.count >= x.count, "\(y.count) rows for \(x.count)")
+    precondition(
+        y.codec == .float32 || y.codec == .bfloat16, "an expert layer does not write \(y.codec)")
+    let plan = ExpertPlan(
+        offsets, experts, rows: x.count, inputs: x.columns, outputs: y.columns)
+    let inputs = unsafe x.addresses(areWritten: false)
+    let outputs = unsafe y.addresses(areWritten: true)
+    unsafe inputs.withUnsafeBufferPointer { inputs in
+        unsafe outputs.withUnsafeBufferPointer { outputs in
+            guard let input = inputs.baseAddress, let output = outputs.baseAddress else { return }
+            unsafe plan.run(compute, pool) { job, first in
+                unsafe job.inputs = unsafe input + first
+                unsafe job.input_format = x.codec.code
+                unsafe job.outputs = unsafe output + first
+                unsafe job.output_format = y.codec.code
+            }
         }
-        unsafe ck_experts(jobs, Int32(jobs.count), compute.code, pool.handle)
     }
 }
 
@@ -62,10 +81,54 @@ public func expertLayer(
         x, offsets: [0, x.rows], experts: [expert], into: y, compute: compute, pool: pool)
 }
 
-private func check(offsets: [Int], groups: Int, rows: Int) {
-    precondition(offsets.count == groups + 1, "\(offsets.count) offsets for \(groups) groups")
-    precondition(
-        offsets.first == 0 && offsets.last! <= rows
-            && zip(offsets, offsets.dropFirst()).allSatisfy { $0 <= $1 },
-        "offsets \(offsets) do not cut \(rows) rows")
+/// Which experts of a layer have rows, and which.
+private struct ExpertPlan {
+    let offsets: [Int]
+    let experts: [ExpertWeights]
+    /// Experts with rows.
+    let used: [Int]
+
+    /// - Parameters:
+    ///   - inputs: Columns of a row on its way in.
+    ///   - outputs: Columns of a row on its way out.
+    init(_ offsets: [Int], _ experts: [ExpertWeights], rows: Int, inputs: Int, outputs: Int) {
+        precondition(
+            offsets.count == experts.count + 1,
+            "\(offsets.count) offsets for \(experts.count) groups")
+        precondition(
+            offsets.first == 0 && offsets.last! <= rows
+                && zip(offsets, offsets.dropFirst()).allSatisfy { $0 <= $1 },
+            "offsets \(offsets) do not cut \(rows) rows")
+        self.offsets = offsets
+        self.experts = experts
+        used = experts.indices.filter { offsets[$0] < offsets[$0 + 1] }
+        for e in used {
+            precondition(
+                inputs == experts[e].gate.inputs && outputs == experts[e].down.outputs,
+                "expert \(e) maps \(experts[e].gate.inputs) to \(experts[e].down.outputs)")
+        }
+    }
+
+    /// Runs the experts that have rows.
+    ///
+    /// - Parameter locate: Says where an expert's rows lie, from the first of them on.
+    func run(
+        _ compute: Compute, _ pool: ThreadPool,
+        _ locate: (_ job: inout ck_expert_job, _ first: Int) -> Void
+    ) {
+        let matrices = used.flatMap { [experts[$0].gate, experts[$0].up, experts[$0].down] }
+        unsafe withPackedWeights(matrices) { weights in
+            let jobs = unsafe used.enumerated().map { index, e in
+                let matrix = unsafe weights + 3 * index
+                var job = unsafe ck_expert_job()
+                unsafe job.gate = matrix
+                unsafe job.up = unsafe matrix + 1
+                unsafe job.down = unsafe matrix + 2
+                unsafe job.rows = Int32(offsets[e + 1] - offsets[e])
+                unsafe locate(&job, offsets[e])
+                return unsafe job
+            }
+            unsafe ck_experts(jobs, Int32(jobs.count), compute.code, pool.handle)
+        }
+    }
 }

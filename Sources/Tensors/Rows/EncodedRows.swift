@@ -45,6 +45,22 @@ internal import CKernels
         return EncodedRows(self, rows: range)
     }
 
+    /// The bytes of all rows, one every `rowStride` bytes.
+    public var bytes: RawSpan {
+        @_lifetime(borrow self) get {
+            let span = unsafe RawSpan(_unsafeStart: base, byteCount: rows * rowStride)
+            return unsafe _overrideLifetime(span, borrowing: self)
+        }
+    }
+
+    /// The bytes of all rows, to write.
+    public var mutableBytes: MutableRawSpan {
+        @_lifetime(borrow self) get {
+            let span = unsafe MutableRawSpan(_unsafeStart: base, byteCount: rows * rowStride)
+            return unsafe _overrideLifetime(span, borrowing: self)
+        }
+    }
+
     /// The bytes of one row.
     @_lifetime(borrow self)
     public func row(_ index: Int) -> RawSpan {
