@@ -58,23 +58,26 @@ extension Exchange {
 
     /// The encoded bytes of a received token, in the window of the rank that carries it.
     func withTokenBytes<R>(_ entry: Int, _ body: (RawSpan) throws -> R) rethrows -> R {
-        let source = arrived.source(of: entry)
-        let row = Int(arrived.entryRow[entry])
+        let tokens = tokens(of: arrived.source(of: entry))
+        return try windows.read(tokens.carrier, tokens.places[Int(arrived.entryRow[entry])], body)
+    }
+
+    /// The rank of this node whose window holds the tokens of a source, and where they lie there.
+    func tokens(of source: Rank) -> (carrier: Rank, places: RowPlaces) {
         let carrier = layout.map.carrier(from: source)
         let there = windows.maps[carrier]
-        let range =
-            carrier == source
-            ? there.token(buffer, row) : there.carried(buffer, from: source, row)
-        return try windows.read(carrier, range, body)
+        return (
+            carrier, carrier == source ? there.tokens(buffer) : there.carried(buffer, from: source)
+        )
     }
 
     /// The index of a received token at its source; with a carrier, it lies before the bytes.
     private func tokenIndex(_ entry: Int) -> Int {
         let source = arrived.source(of: entry)
         let row = Int(arrived.entryRow[entry])
-        let carrier = layout.map.carrier(from: source)
+        let (carrier, places) = tokens(of: source)
         if carrier == source { return row }
-        let start = windows.maps[carrier].carried(buffer, from: source, row).lowerBound
+        let start = places[row].lowerBound
         let head = start - windows.own.entryBytes ..< start
         return Entry.row(windows.read(carrier, head) { $0.word(at: 0) })
     }

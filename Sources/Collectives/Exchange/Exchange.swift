@@ -62,6 +62,8 @@ final class Exchange {
     var relay: RelayProgress
     var arrived = Arrivals()
     var homeScalars: [Float] = []
+    /// This rank's experts' rows where they lie: see `withExpertRows`.
+    let inputs: ScatteredRows, outputs: ScatteredRows
 
     init(_ windows: GroupWindows, rankCount: Int, buffer: Int, log: ExchangeLog) {
         self.windows = windows
@@ -69,6 +71,11 @@ final class Exchange {
         self.log = log
         clock = ExchangeClock(windows.clock)
         relay = RelayProgress(rankCount: rankCount)
+        let configuration = windows.configuration
+        inputs = ScatteredRows(
+            configuration.dispatchCodec, columns: configuration.hiddenSize)
+        outputs = ScatteredRows(
+            configuration.combineCodec, columns: configuration.hiddenSize)
     }
 
     /// What goes where: of every state but idle.

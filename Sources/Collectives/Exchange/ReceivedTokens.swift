@@ -18,6 +18,15 @@ public struct ReceivedTokens: ~Copyable {
     /// - Parameter rows: At least `[rowCount, hidden]`.
     public func gather(into rows: Tensor) { exchange.gather(into: rows) }
 
+    /// Gives the rows of this rank's experts to `body` where they lie, in the order of `gather`:
+    /// tokens as they travelled, and outputs where the combine sends them from.
+    ///
+    /// `body` writes every output, in the group's combine codec; then call `combineWritten`. Not
+    /// for a group that adds before return or carries scalars.
+    public func withRows<R>(
+        _ body: (_ inputs: ScatteredRows, _ outputs: ScatteredRows) throws -> R
+    ) throws -> R { try exchange.withExpertRows(body) }
+
     /// Where a received token came from, and which experts it meets here.
     public func token(_ index: Int) -> ReceivedToken { exchange.receivedToken(index) }
 

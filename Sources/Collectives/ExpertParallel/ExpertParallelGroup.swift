@@ -226,7 +226,7 @@ public final class ExpertParallelGroup {
         return CombineInFlight(exchange: exchange)
     }
 
-    /// Sends home what the caller wrote through `received.withOutput`.
+    /// Sends home what the caller wrote through `received.withRows` or `received.withOutput`.
     ///
     /// Nothing is copied: ranks of this node read the rows where they were written. Rows of a group
     /// that adds before return are sums that the caller weighed.

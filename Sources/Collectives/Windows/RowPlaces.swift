@@ -3,7 +3,7 @@ struct RowPlaces {
     let start: Int, stride: Int, byteCount: Int, rowCount: Int
 
     /// All of them, and what lies between.
-    var all: Range<Int> { start ..< start + rowCount * stride }
+    var all: Range<Int> { start ..< start + max(0, (rowCount - 1) * stride + byteCount) }
 
     @inline(__always)
     subscript(row: Int) -> Range<Int> {

@@ -89,10 +89,14 @@ struct WindowMap: Sendable, Equatable {
 
     static func aligned(_ bytes: Int) -> Int { (bytes + alignment - 1) / alignment * alignment }
 
-    /// The bytes of token `row`, or of token 0 onwards.
-    func token(_ buffer: Int, _ row: Int) -> Range<Int> {
-        let start = buffer * bufferBytes + row * tokenStride
-        return start ..< start + tokenBytes
+    /// The bytes of token `row`.
+    func token(_ buffer: Int, _ row: Int) -> Range<Int> { tokens(buffer)[row] }
+
+    /// Where this rank's own tokens lie.
+    func tokens(_ buffer: Int) -> RowPlaces {
+        RowPlaces(
+            start: buffer * bufferBytes, stride: tokenStride, byteCount: tokenBytes,
+            rowCount: tokenLimit)
     }
 
     /// The head and entries of a source.
@@ -122,12 +126,12 @@ struct WindowMap: Sendable, Equatable {
         return start ..< start + Self.blockHeadBytes + count * slotBytes
     }
 
-    /// The bytes of one token in a received block.
-    func carried(_ buffer: Int, from source: Rank, _ slot: Int) -> Range<Int> {
-        let start =
-            block(buffer, from: source, count: 0).lowerBound + Self.blockHeadBytes
-            + slot * slotBytes + entryBytes
-        return start ..< start + tokenBytes
+    /// Where the tokens of a received block lie.
+    func carried(_ buffer: Int, from source: Rank) -> RowPlaces {
+        let block = block(buffer, from: source, count: 0).lowerBound
+        return RowPlaces(
+            start: block + Self.blockHeadBytes + entryBytes, stride: slotBytes,
+            byteCount: tokenBytes, rowCount: tokenLimit)
     }
 
     /// Where the rows lie that carriers brought home.
