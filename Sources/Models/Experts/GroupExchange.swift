@@ -2,7 +2,7 @@ import Collectives
 import Tensors
 
 /// The exchange of a rank that shares the experts with the other ranks of a group.
-final class GroupExchange: TrainedExchange {
+final class GroupExchange: ServingExchange, TrainedExchange {
     private var group: ExpertParallelGroup
     /// Takes the rows of a backward; nil where none follows.
     private let backward: ExpertParallelGroup?
@@ -21,6 +21,20 @@ final class GroupExchange: TrainedExchange {
     }
 
     func start(_ rows: Tensor) throws { dispatching = try group.dispatch(rows, layout: layout) }
+
+    func compute(_ body: (ExpertRows) throws -> Void) throws {
+        guard let inFlight = dispatching.take() else {
+            preconditionFailure("compute without start")
+        }
+        let arrived = try inFlight.wait()
+        let offsets = arrived.expertOffsets
+        try arrived.withRows { inputs, outputs in
+            try body(ExpertRows(inputs: inputs, outputs: outputs, offsets: offsets))
+        }
+        // Another batch's rows may have come meanwhile, for this rank to carry.
+        try group.advance()
+        combining = try group.combineWritten(arrived)
+    }
 
     func receive(into memory: (Int) -> Tensor) throws -> ArrivedRows {
         guard let inFlight = dispatching.take() else {

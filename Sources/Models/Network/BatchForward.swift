@@ -16,7 +16,7 @@ final class BatchForward {
     private let shared: SharedExperts?
     let rows: BatchRows
     /// The batch's way to the experts of the block under way.
-    private var exchange: (any ExpertExchange)?
+    private var exchange: (any ServingExchange)?
 
     init(
         _ model: Model, rows: BatchRows, cache: BlockCache, work: Workspace,
@@ -82,14 +82,14 @@ final class BatchForward {
         model.work.add(WeightCount(network), rows: rows.tokens.count)
     }
 
-    private func exchange(along routing: Routing, layer: Int) throws -> any ExpertExchange {
+    private func exchange(along routing: Routing, layer: Int) throws -> any ServingExchange {
         if let shared {
             let layout = try shared.group.layout(for: routing, in: shared.map, layer: layer)
             return GroupExchange(layout: layout, forward: shared.group)
         }
         return LocalExchange(
-            routing, expertCount: configuration.routedExpertCount, codec: model.compute.codec,
-            isTrained: false, pool: pool)
+            routing, expertCount: configuration.routedExpertCount,
+            memory: work.expertOutputs(rows:), pool: pool)
     }
 
     /// The shared experts, while tokens or outputs travel.
@@ -104,27 +104,20 @@ final class BatchForward {
     /// The routed experts of this rank, then the departure of their outputs.
     func useRoutedExperts(_ weights: LayerWeights) throws {
         guard case .experts(let experts) = weights.feedForward, let exchange else { return }
-        let arrived = try exchange.receive { count in
-            work.reserveExperts(rows: count)
-            return work.expertInputs
-        }
-        let outputs = work.expertOutputs.view(rows: 0 ..< arrived.rows.rows)
-        run(experts.routed, arrived, into: outputs)
-        try group?.advance()
-        try exchange.send(outputs)
+        try exchange.compute { run(experts.routed, $0) }
     }
 
     /// Runs experts over the rows that are theirs.
-    private func run(_ experts: [ExpertWeights], _ arrived: ArrivedRows, into outputs: Tensor) {
-        guard arrived.rows.rows > 0 else { return }
+    private func run(_ experts: [ExpertWeights], _ rows: ExpertRows) {
+        guard rows.inputs.count > 0 else { return }
         let start = ContinuousClock.now
         defer { model.expertTime += .now - start }
         for (index, expert) in experts.enumerated() {
             model.work.add(
-                WeightCount(expert), rows: arrived.offsets[index + 1] - arrived.offsets[index])
+                WeightCount(expert), rows: rows.offsets[index + 1] - rows.offsets[index])
         }
         expertLayer(
-            arrived.rows, offsets: arrived.offsets, experts: experts, into: outputs,
+            rows.inputs, offsets: rows.offsets, experts: experts, into: rows.outputs,
             compute: model.compute, pool: pool)
     }
 

@@ -88,7 +88,8 @@ public final class Model {
         mtp = pending.mtp.map(\.weights)
         head = pendingHead.map(\.weight)
         gateRule = configuration.gateRule
-        workspaces = [Workspace(configuration), Workspace(configuration)]
+        let codec = compute.codec
+        workspaces = [Workspace(configuration, codec), Workspace(configuration, codec)]
     }
 
     /// Bytes of the packed matrices that this rank holds.

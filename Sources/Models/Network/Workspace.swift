@@ -4,7 +4,6 @@ import Tensors
 final class Workspace {
     private let configuration: ModelConfiguration
     private var capacity = 0
-    private var expertCapacity = 0
 
     /// `[rows, hidden]`: the residual stream.
     private(set) var stream = Tensor(rows: 0, columns: 1)
@@ -16,19 +15,20 @@ final class Workspace {
     private(set) var gateLogits = Tensor(rows: 0, columns: 1)
     /// `[rows, topK]`.
     private(set) var gateWeights = Tensor(rows: 0, columns: 1)
-    /// `[received rows, hidden]`: inputs of this rank's experts.
-    private(set) var expertInputs = Tensor(rows: 0, columns: 1)
-    /// `[received rows, hidden]`: their outputs.
-    private(set) var expertOutputs = Tensor(rows: 0, columns: 1)
+    /// `[rows * topK, hidden]`: outputs of the experts, where all experts are on this rank.
+    private var expertOutputs: EncodedRows
 
-    init(_ configuration: ModelConfiguration) { self.configuration = configuration }
+    /// - Parameter codec: How outputs of experts go home.
+    init(_ configuration: ModelConfiguration, _ codec: RowCodec) {
+        self.configuration = configuration
+        expertOutputs = EncodedRows(codec, rows: 0, columns: configuration.hiddenSize)
+    }
 
     /// Bytes of the largest tensor here.
     var largestByteCount: Int {
-        let all = [
-            stream, normed, output, gateLogits, gateWeights, expertInputs, expertOutputs,
-        ]
-        return (all.map(\.count).max() ?? 0) * MemoryLayout<Float>.stride
+        let floats = [stream, normed, output, gateLogits, gateWeights].map(\.count).max() ?? 0
+        return max(
+            floats * MemoryLayout<Float>.stride, expertOutputs.rows * expertOutputs.rowStride)
     }
 
     /// Makes room for a batch of this many rows.
@@ -42,11 +42,12 @@ final class Workspace {
         gateWeights = Tensor(rows: rows, columns: configuration.activeExpertCount)
     }
 
-    /// Makes room for this many rows at this rank's experts.
-    func reserveExperts(rows: Int) {
-        guard rows > expertCapacity else { return }
-        expertCapacity = rows
-        expertInputs = Tensor(rows: rows, columns: configuration.hiddenSize)
-        expertOutputs = Tensor(rows: rows, columns: configuration.hiddenSize)
+    /// Room for this many outputs of experts.
+    func expertOutputs(rows: Int) -> EncodedRows {
+        if rows > expertOutputs.rows {
+            expertOutputs = EncodedRows(
+                expertOutputs.codec, rows: rows, columns: expertOutputs.columns)
+        }
+        return expertOutputs
     }
 }

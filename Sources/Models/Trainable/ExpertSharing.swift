@@ -26,8 +26,7 @@ public enum ExpertSharing {
     ) throws -> any TrainedExchange {
         switch self {
         case .local:
-            LocalExchange(
-                routing, expertCount: expertCount, codec: .float32, isTrained: true, pool: pool)
+            TrainedLocalExchange(routing, expertCount: expertCount, pool: pool)
         case .group(let forward, let backward, let map):
             try GroupExchange(
                 layout: forward.layout(for: routing, in: map, layer: layer), forward: forward,
