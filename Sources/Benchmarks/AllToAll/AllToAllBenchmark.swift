@@ -148,7 +148,7 @@ public final class AllToAllBenchmark {
             oracle.routings[fabric.rank.rawValue], group, map)
         delay()
         let received = try inFlight.wait()
-        measured.gather(received)
+        try measured.place(received)
         keep(\.dispatch, since: start, computed: filled)
         // Checking what came would take the core from ranks that are not there yet.
         try fabric.barrier(deadline: deadline())

@@ -1,7 +1,7 @@
 /// Which calls of the group are measured.
 public enum AllToAllPath: String, Codable, Sendable, CaseIterable {
-    /// Those of a step of serving: f32 rows go out in bf16 and are gathered for the experts; one
-    /// bf16 row per token and expert goes home and is added to an f32 stream.
+    /// Those of a step of serving: f32 rows go out in bf16; experts read them, and write one bf16
+    /// row per token and expert, where rows lie in the windows; those are added to an f32 stream.
     case serving
     /// The library's fastest: tokens and sums rest in bf16, experts read and write rows where they
     /// lie in the windows, and in normal mode ranks and nodes add before rows go home.

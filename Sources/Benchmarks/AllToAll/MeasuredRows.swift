@@ -10,8 +10,8 @@ protocol MeasuredRows: AnyObject {
     func dispatch(
         _ routing: Routing, _ group: ExpertParallelGroup, _ map: ExpertMap
     ) throws -> DispatchInFlight
-    /// Brings what arrived where experts read it.
-    func gather(_ received: borrowing ReceivedTokens)
+    /// Does what experts need before they can read what arrived.
+    func place(_ received: borrowing ReceivedTokens) throws
     /// Does the experts' work. Not timed.
     func compute(_ received: borrowing ReceivedTokens, _ oracle: Oracle, round: Int) throws
     /// Starts the combine.
@@ -24,14 +24,15 @@ protocol MeasuredRows: AnyObject {
     func sums() -> EncodedRows
 }
 
-/// The path of a step of serving: f32 rows, gathered for the experts and added to at home.
+/// The path of a step of serving: f32 rows, which experts read and write as they travel, where they
+/// lie in the windows, and which are added to at home.
 final class ServingRows: MeasuredRows {
     private let tokens: Tensor
     private let combined: Tensor
     private let checked: EncodedRows
     private let experts: [ExpertID]
-    private var inputs: Tensor
-    private var outputs: Tensor
+    /// One row at an expert.
+    private let input: Tensor, output: Tensor
     private var tokenCount = 0
 
     init(_ options: AllToAllOptions, experts: [ExpertID]) {
@@ -39,8 +40,8 @@ final class ServingRows: MeasuredRows {
         tokens = Tensor(rows: rows, columns: options.hiddenSize)
         combined = Tensor(rows: rows, columns: options.hiddenSize)
         checked = EncodedRows(.float32, rows: rows, columns: options.hiddenSize)
-        inputs = Tensor(rows: 1, columns: options.hiddenSize)
-        outputs = inputs
+        input = Tensor(rows: 1, columns: options.hiddenSize)
+        output = Tensor(rows: 1, columns: options.hiddenSize)
         self.experts = experts
     }
 
@@ -62,24 +63,24 @@ final class ServingRows: MeasuredRows {
             tokens.view(rows: 0 ..< tokenCount), routing: routing, in: map, layer: 0)
     }
 
-    func gather(_ received: borrowing ReceivedTokens) {
-        let count = received.rowCount
-        // A model's workspace grows in the same way.
-        if inputs.rows < count {
-            inputs = Tensor(unfilledRows: count, columns: tokens.columns)
-            outputs = Tensor(unfilledRows: count, columns: tokens.columns)
-        }
-        received.gather(into: inputs)
-    }
+    func place(_ received: borrowing ReceivedTokens) throws { try received.withRows { _, _ in } }
 
-    func compute(_ received: borrowing ReceivedTokens, _ oracle: Oracle, round: Int) {
+    func compute(_ received: borrowing ReceivedTokens, _ oracle: Oracle, round: Int) throws {
         let offsets = received.expertOffsets
-        for (local, expert) in experts.enumerated() {
-            let factor = ScalingExpert.factor(expert)
-            for row in offsets[local] ..< offsets[local + 1] {
-                ScalingExpert.scale(
-                    inputs.view(rows: row ..< row + 1), by: factor,
-                    into: outputs.view(rows: row ..< row + 1))
+        let (input, output) = (input, output)
+        try received.withRows { inputs, outputs in
+            for (local, expert) in experts.enumerated() {
+                let factor = ScalingExpert.factor(expert)
+                for row in offsets[local] ..< offsets[local + 1] {
+                    inputs.withRow(row) { bytes in
+                        var values = input.mutableRow(0)
+                        inputs.codec.decode(bytes, into: &values)
+                    }
+                    ScalingExpert.scale(input, by: factor, into: output)
+                    outputs.withMutableRow(row) {
+                        outputs.codec.encode(output.row(0), into: &$0)
+                    }
+                }
             }
         }
     }
@@ -87,7 +88,7 @@ final class ServingRows: MeasuredRows {
     func combine(
         _ received: consuming ReceivedTokens, _ group: ExpertParallelGroup
     ) throws -> CombineInFlight {
-        try group.combine(outputs.view(rows: 0 ..< received.rowCount), for: received)
+        try group.combineWritten(received)
     }
 
     func finish(_ returning: consuming CombineInFlight) throws {
@@ -128,7 +129,7 @@ final class LibraryRows: MeasuredRows {
             tokens.view(rows: 0 ..< tokenCount), routing: routing, in: map, layer: 0)
     }
 
-    func gather(_ received: borrowing ReceivedTokens) {}
+    func place(_ received: borrowing ReceivedTokens) {}
 
     func compute(_ received: borrowing ReceivedTokens, _ oracle: Oracle, round: Int) throws {
         try oracle.writeOutputs(of: received, round: round)

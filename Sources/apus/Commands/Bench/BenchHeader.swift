@@ -45,9 +45,9 @@ enum BenchHeader {
         switch options.path {
         case .serving:
             "as a step of serving. dispatch: layout from the routing, f32 to "
-                + "\(options.dispatchCodec), until gathered in f32 for the experts; combine: f32 "
-                + "outputs to \(options.combineCodec), one row per token and expert home, added to "
-                + "f32 sums"
+                + "\(options.dispatchCodec), until all can be read; combine: from rows in "
+                + "\(options.combineCodec) that experts wrote in place, one per token and expert, "
+                + "added to f32 sums. Experts decode and encode: apus bench model times that"
         case .library:
             "the library's fastest. dispatch: layout from the routing, \(options.restingCodec) to "
                 + "\(options.dispatchCodec), until all can be read; combine: from rows that "
