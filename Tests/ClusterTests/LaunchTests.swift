@@ -119,10 +119,10 @@ import Topology
 
     @Test func `when one of a group fails, the others have their time and are named`() throws {
         let group = try ChildGroup([
-            Command("sh", "-c", "exit 3"), Command("sh", "-c", "sleep 0.1; exit 4"),
+            Command("sh", "-c", "exit 3"), Command("sh", "-c", "sleep 1; exit 4"),
             Command("sleep", "60"),
         ])
-        let ending = group.wait(stop: StopFlag(), grace: .milliseconds(600))
+        let ending = group.wait(stop: StopFlag(), grace: .seconds(5))
         #expect(ending.firstFailure == 0)
         #expect(ending.late == [2])
         #expect(ending.ends.prefix(2) == [.exited(3), .exited(4)])
