@@ -54,4 +54,19 @@ import Topology
         #expect(!result.losses.isEmpty)
         #expect(result.losses.allSatisfy { $0.hasPrefix("rank 12 left during ") })
     }
+
+    @Test func `ranks that all die are named, although nobody is left to miss them`() throws {
+        var options = try SimulatedExchangeTests.options("four-nodes-25g-roce", ranks: 2)
+        options.kills = [0: .microseconds(1), 1: .microseconds(1)]
+        let result = try SimulatedExchange(options).run()
+        #expect(result.losses.count == 2)
+        #expect(result.losses.allSatisfy { $0.hasSuffix("no rank was left to name it") })
+    }
+
+    @Test(arguments: 1 ... 8)
+    func `nobody is accused on a healthy fabric of few nodes`(seed: UInt64) throws {
+        var options = try SimulatedExchangeTests.options("four-nodes-25g-roce", ranks: 8)
+        options.seed = seed
+        #expect(try SimulatedExchange(options).run().findings == [])
+    }
 }

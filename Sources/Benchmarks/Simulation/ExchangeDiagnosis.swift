@@ -135,7 +135,8 @@ package struct ExchangeDiagnosis: Sendable {
         if let (rank, count) = most(named), Double(count) >= least {
             return .slowSender(rank, half: half, witnesses: count, of: named.count)
         }
-        guard Set(nodes.values).count >= fewestRanks / 2,
+        // A rank waits for other nodes alone, so that few nodes agree by chance, too.
+        guard Set(nodes.values).count >= fewestRanks,
             let (node, count) = most(named.compactMap { nodes[$0] }), Double(count) >= least
         else { return nil }
         return .slowNode(node, half: half, witnesses: count, of: named.count)

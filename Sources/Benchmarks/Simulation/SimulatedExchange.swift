@@ -64,6 +64,7 @@ package struct SimulatedExchange {
     ) throws -> SimulationResult {
         var seen: [(rank: Rank, ending: SimulatedRank.Ending)] = []
         var losses: [Rank: [String]] = [:]
+        var dead: [Rank] = []
         for (index, ending) in endings.enumerated() {
             let rank = Rank(rawValue: index)
             switch ending {
@@ -73,7 +74,7 @@ package struct SimulatedExchange {
             // A rank that died finds its own fabric closed.
             case .failure(let error as TransportError)
             where error == .closed && deaths[rank] != nil:
-                continue
+                dead.append(rank)
             case .failure(let error): throw error
             }
         }
@@ -95,8 +96,12 @@ package struct SimulatedExchange {
                 },
                 carried: zip(carried[index + 1], carried[index]).map { $0 - $1 })
         }
+        var lines = Self.lines(losses, rankCount: options.rankCount)
+        if lines.isEmpty, seen.isEmpty {
+            lines = dead.map { "\($0) died, and no rank was left to name it" }
+        }
         return writer.result(
-            losses: Self.lines(losses, rankCount: options.rankCount),
+            losses: lines,
             wrong: seen.reduce(0) { $0 + $1.ending.wrong })
     }
 

@@ -46,27 +46,43 @@ struct SimulatedFaultOptions: ParsableArguments {
         }
         for text in kill {
             let (name, rest) = try split("kill", text, "@", "RANK@TIME, as 12@20us")
-            options.kills[try rank("kill", name, text)] = try time("kill", rest, text)
+            try add(
+                "kill", text, try time("kill", rest, text), to: &options.kills,
+                at: try rank("kill", name, text))
         }
         for text in cut {
             let (name, rest) = try split("cut", text, "@", "LINK@TIME, as node3.plane2.out@20us")
-            options.cuts[name] = try time("cut", rest, text)
+            try add("cut", text, try time("cut", rest, text), to: &options.cuts, at: name)
         }
         for text in pause {
             let form = "RANK@TIME+TIME, as 12@20us+1ms"
             let (name, rest) = try split("pause", text, "@", form)
             let (begin, length) = try split("pause", rest, "+", form)
-            options.pauses[try rank("pause", name, text)] = SimulationOptions.Pause(
+            let pause = SimulationOptions.Pause(
                 begin: try time("pause", begin, text), length: try time("pause", length, text))
+            try add(
+                "pause", text, pause, to: &options.pauses, at: try rank("pause", name, text))
         }
         for text in slow {
             let (name, rest) = try split("slow", text, "=", "LINK=SHARE, as node3.plane2.out=0.1")
-            options.slowLinks[name] = try number("slow", rest, text, 0.0001 ... 1)
+            let share = try number("slow", rest, text, 0.0001 ... 1)
+            try add("slow", text, share, to: &options.slowLinks, at: name)
         }
         for text in straggler {
             let (name, rest) = try split("straggler", text, "=", "RANK=FACTOR, as 5=3")
-            options.stragglers[try rank("straggler", name, text)] = try number(
-                "straggler", rest, text, 1 ... 1000)
+            let factor = try number("straggler", rest, text, 1 ... 1000)
+            try add(
+                "straggler", text, factor, to: &options.stragglers,
+                at: try rank("straggler", name, text))
+        }
+    }
+
+    private func add<Key: Hashable, Value>(
+        _ option: String, _ text: String, _ value: Value, to values: inout [Key: Value],
+        at key: Key
+    ) throws {
+        guard values.updateValue(value, forKey: key) == nil else {
+            throw ValidationError("--\(option) \(text): \(key) is named by --\(option) twice")
         }
     }
 
