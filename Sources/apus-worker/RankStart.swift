@@ -26,6 +26,10 @@ struct RankStart {
         file: String, rank: Int, place: RankPlace?, coordinator: String?, log: Logger
     ) throws {
         let job = try JobConfiguration(contentsOf: file)
+        guard (0 ..< job.ranks).contains(rank) else {
+            throw ClusterError.badInput(
+                "rank \(rank) is not 0 to \(job.ranks - 1): the job has \(job.ranks) (ranks)")
+        }
         configuration = job
         self.rank = rank
         token = try ControlToken(for: job)

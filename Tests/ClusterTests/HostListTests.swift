@@ -9,7 +9,7 @@ import Testing
         ("a", ["a"]), ("n[01-03]", ["n01", "n02", "n03"]),
         ("node[1,08-10],b", ["node1", "node08", "node09", "node10", "b"]),
         ("r[1-2]n[1-2]", ["r1n1", "r1n2", "r2n1", "r2n2"]),
-        ("a, b", ["a", "b"]),
+        ("a, b", ["a", "b"]), ("n[9223372036854775807]", ["n9223372036854775807"]),
     ])
     func `a list names every host`(text: String, hosts: [String]) throws {
         #expect(try HostList.expand(text, source: "hosts") == hosts)
@@ -17,7 +17,8 @@ import Testing
 
     @Test(arguments: [
         "n[1-", "n]1", "n[3-1]", "n[a-b]", "a,,b", "", "n[]", "n[1-2000]", "n[[1]]",
-        "n[0-999999999999999999]", "n[1-2-3]",
+        "n[0-999999999999999999]", "n[1-2-3]", "n[9-9223372036854775807]",
+        "n[1-1024][1-1024][1-1024]", "n[9223372036854775808]",
     ])
     func `what is no list is named`(text: String) {
         #expect {
@@ -66,6 +67,8 @@ import Testing
         ("lab: x.yaml\nhosts: [a]", "lab and hosts"),
         ("hosts: [a]\nssh: {comand: x}", "unknown key \"ssh.comand\""),
         ("hosts: [{name: a, environment: {APUS_TOKEN: x}}]", "is not a variable for ranks"),
+        ("hosts: [{name: a, environment: {'X;reboot': x}}]", "is not a variable for ranks"),
+        ("hosts: ['a:9223372036854775807', 'b:1']", "host a: ranks 9223372036854775807 is not 1"),
     ])
     func `hosts that cannot be used are named`(yaml: String, words: String) {
         #expect {
@@ -105,6 +108,11 @@ import Testing
             try ControlToken(for: JobConfiguration(), environment: ["APUS_TOKEN_FILE": path])
                 == token)
         try setMode(0o640)
+        // A credential of systemd shows the rights of its access list as those of a group.
+        let folder = file.deletingLastPathComponent().path(percentEncoded: false)
+        let plain = folder.hasSuffix("/") ? String(folder.dropLast()) : folder
+        let ours = ["CREDENTIALS_DIRECTORY": plain]
+        #expect(try ControlToken(for: job, environment: ours) == token)
         #expect {
             try ControlToken(for: job, environment: [:])
         } throws: {

@@ -68,6 +68,11 @@ import Testing
         try file.seekToEnd()
         try file.write(contentsOf: Data("yz\n".utf8))
         #expect(all(&logs) == ["\(time)4.000Z xyz"])
+        // A rank that started later is found, and so are the words of one that was killed.
+        try write("\(time)5.000Z rank 2 info: five\nhalf a li", "rank-2", folder)
+        logs.findNew()
+        #expect(all(&logs) == ["\(time)5.000Z rank 2 info: five"])
+        #expect(logs.rest() == ["half a li"])
     }
 
     @Test func `one process's log is read alone, and one that is not there is an error`() throws {

@@ -61,7 +61,7 @@ import Yams
         let text = try render(.kubernetes, "ranks: 4\nthreads: 2\ntokenFile: token")
         let objects = try objects(text)
         let kinds = objects.map { $0["kind"] as? String ?? "" }
-        #expect(kinds == ["ConfigMap", "LeaderWorkerSet", "Service", "PodDisruptionBudget"])
+        #expect(kinds == ["Secret", "LeaderWorkerSet", "Service", "PodDisruptionBudget"])
         let set = try #require(objects[1]["spec"] as? [String: Any])
         let template = try #require(set["leaderWorkerTemplate"] as? [String: Any])
         #expect(template["size"] as? Int == 4)
@@ -81,10 +81,10 @@ import Yams
         #expect(ports.first?["containerPort"] as? Int == 8080)
     }
 
-    @Test func `the job in the ConfigMap is the job with the paths of a pod`() throws {
+    @Test func `the job in the Secret is the job with the paths of a pod`() throws {
         let text = try render(.kubernetes, "ranks: 4\ntokenFile: token\nhttp: {port: 9000}")
         let map = try #require(objects(text).first)
-        let data = try #require(map["data"] as? [String: String])
+        let data = try #require(map["stringData"] as? [String: String])
         let file = FileManager.default.temporaryDirectory.appending(path: "\(UUID()).yaml")
         defer { try? FileManager.default.removeItem(at: file) }
         try Data(try #require(data["job.yaml"]).utf8).write(to: file)
@@ -127,9 +127,10 @@ import Yams
     }
 
     @Test func `systemd gets one unit whose instances are ranks`() throws {
-        let text = try render(.systemd, "ranks: 2")
+        let job = try job("ranks: 2")
+        let text = try Rendering(of: job, file: "/srv/my 50% jobs/tale.yaml").text(for: .systemd)
         for line in [
-            "ExecStart=/usr/bin/apus-worker /etc/apus/tale/job.yaml",
+            #"ExecStart=/usr/bin/apus-worker "/srv/my 50%% jobs/tale.yaml""#,
             "Environment=RANK=%i WORLD_SIZE=2",
             "Environment=MASTER_ADDR=127.0.0.1 MASTER_PORT=7000",
             "Environment=APUS_TOKEN_FILE=%d/token", "TimeoutStopSec=20",

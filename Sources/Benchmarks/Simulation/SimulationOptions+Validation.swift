@@ -64,9 +64,19 @@ extension SimulationOptions {
                 "straggler", value: "\(stragglers.keys.min()?.rawValue ?? 0)",
                 limit: "needs --compute, the time that the others compute")
         }
+        let longest = compute * (stragglers.values.max() ?? 1)
+        guard longest <= Self.longestCompute else {
+            throw SimulationError.option(
+                "compute", value: "\(longest)",
+                limit: "with the slowest straggler it is at most \(Self.longestCompute): ranks send"
+                    + " heartbeats meanwhile")
+        }
         try checkDetail()
         try configuration.validate()
     }
+
+    /// Far beyond what a layer computes.
+    private static let longestCompute = Duration.seconds(10)
 
     private func checkDetail() throws {
         switch chosenDetail {

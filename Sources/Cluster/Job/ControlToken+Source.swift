@@ -11,7 +11,7 @@ extension ControlToken {
 
     init(for job: JobConfiguration, environment: [String: String]) throws(ClusterError) {
         if let text = environment["APUS_TOKEN"] {
-            try self.init(text)
+            try self.init(text.trimmingCharacters(in: .whitespacesAndNewlines))
             return
         }
         let named = environment["APUS_TOKEN_FILE"] ?? ""
@@ -22,11 +22,16 @@ extension ControlToken {
                     + " (umask 077; openssl rand -hex 32 > token), and name it by tokenFile in the"
                     + " job or by APUS_TOKEN_FILE")
         }
-        try self.init(file: path)
+        // systemd may hand a credential over by an access list, which shows as bits of the group.
+        let credentials = environment["CREDENTIALS_DIRECTORY"] ?? ""
+        let isCredential = !credentials.isEmpty && path.hasPrefix(credentials + "/")
+        try self.init(file: path, othersMay: isCredential ? 0o040 : 0)
     }
 
     /// Reads the secret from a file that its owner alone can read.
-    init(file path: String) throws(ClusterError) {
+    ///
+    /// - Parameter othersMay: Bits of the mode that are allowed beside the owner's.
+    init(file path: String, othersMay: Int = 0) throws(ClusterError) {
         let resolved = URL(filePath: path).resolvingSymlinksInPath().path(percentEncoded: false)
         let attributes: [FileAttributeKey: Any]
         do {
@@ -38,7 +43,7 @@ extension ControlToken {
             throw .badInput("token file \(path) is not a regular file")
         }
         let mode = (attributes[.posixPermissions] as? NSNumber)?.intValue ?? 0o777
-        guard mode & 0o077 == 0 else {
+        guard mode & 0o077 & ~othersMay == 0 else {
             let octal = String(mode, radix: 8)
             throw .badInput(
                 "token file \(path) has mode 0\(octal), so that others may use it: chmod 600"

@@ -58,8 +58,9 @@ enum HostList {
         {
             for number in try numbers(range, text, source) {
                 names += rest.map { item[..<open] + number + $0 }
+                // One more than a job may have is enough for the caller to refuse the list.
+                guard names.count <= Rank.maximumCount else { return names }
             }
-            guard names.count <= Rank.maximumCount else { break }
         }
         return names
     }
@@ -74,7 +75,7 @@ enum HostList {
             throw .badInput(
                 "\(source) \"\(text)\": [\(range)] is neither a number nor a range as 01-16")
         }
-        return (first ... min(last, first + Rank.maximumCount)).map { number in
+        return (first ... first + min(last - first, Rank.maximumCount)).map { number in
             let digits = "\(number)"
             return String(repeating: "0", count: max(0, ends[0].count - digits.count)) + digits
         }

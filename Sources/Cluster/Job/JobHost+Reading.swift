@@ -48,7 +48,9 @@ extension JobHost {
             for word in words.dropFirst() {
                 let pair = word.split(separator: "=", maxSplits: 1)
                 switch (pair.first, pair.last.flatMap { Int($0) }) {
-                case ("slots", let slots?): host.ranks = slots
+                case ("slots", let slots?):
+                    host.ranks = slots
+                    try host.validateRanks(path: "\(path):\(index + 1)")
                 case ("max_slots", _?), ("max-slots", _?): continue
                 default:
                     throw .badInput(
@@ -123,6 +125,7 @@ extension JobHost {
     private static func share(
         _ ranks: Int?, _ hosts: [JobHost], _ isCounted: Bool, _ path: String
     ) throws(ClusterError) -> [JobHost] {
+        for host in hosts { try host.validateRanks(path: path) }
         guard let ranks, !isCounted, !hosts.isEmpty else { return hosts }
         guard ranks % hosts.count == 0 else {
             throw .badInput(

@@ -28,6 +28,16 @@ public struct JobHost: Codable, Hashable, Sendable {
     /// What ssh is told.
     var destination: String { user.isEmpty ? address : "\(user)@\(address)" }
 
+    /// Checks the count before it is added to others.
+    ///
+    /// - Throws: `ClusterError.badInput` with the host and the limit.
+    func validateRanks(path: String) throws(ClusterError) {
+        guard (1 ... Rank.maximumCount).contains(ranks) else {
+            throw .badInput(
+                "\(path): host \(name): ranks \(ranks) is not 1 to \(Rank.maximumCount)")
+        }
+    }
+
     /// Checks what ends on a command line, and what is counted.
     ///
     /// - Throws: `ClusterError.badInput` with the host and the key.
@@ -42,12 +52,10 @@ public struct JobHost: Codable, Hashable, Sendable {
                 throw .badInput("\(path): hosts: \(key) \"\(text)\" is not a name or an address")
             }
         }
-        guard (1 ... Rank.maximumCount).contains(ranks) else {
-            throw .badInput(
-                "\(path): host \(name): ranks \(ranks) is not 1 to \(Rank.maximumCount)")
-        }
+        try validateRanks(path: path)
+        // Names go into shells and units as they are.
         let isVariable = { (name: String) in
-            !name.isEmpty && !name.contains("=") && !name.hasPrefix("APUS_TOKEN")
+            name.contains(/^[A-Za-z_][A-Za-z0-9_]*$/) && !name.hasPrefix("APUS_TOKEN")
         }
         if let other = environment.keys.sorted().first(where: { !isVariable($0) }) {
             throw .badInput(

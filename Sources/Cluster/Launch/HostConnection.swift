@@ -17,6 +17,8 @@ final class HostConnection: @unchecked Sendable {
         var logs: [Int: FileHandle] = [:]
         var errors = ""
         var isClosed = false
+        /// Nothing comes from the host any more.
+        var isGone = false
     }
 
     let host: JobHost
@@ -89,14 +91,18 @@ final class HostConnection: @unchecked Sendable {
         // Ranks whose host is gone are gone for the job; why stands in their logs.
         let end = child.wait(.seconds(5)) ?? child.end(within: Child.patience)
         state.withLock { state in
-            for rank in ranks where state.logs[rank] != nil && state.ends[rank] == nil {
-                let words = "host \(host.name): ssh \(end): \(Self.lastLine(state.errors))\n"
-                try? state.logs[rank]?.write(contentsOf: Data(words.utf8))
-                state.ends[rank] = .exited(3)
-            }
+            state.isGone = true
+            for rank in ranks { Self.lose(rank, "host \(host.name): ssh \(end)", &state) }
             for log in state.logs.values { try? log.close() }
             state.logs = [:]
         }
+    }
+
+    /// Ends a rank whose host is gone, with the reason in its log.
+    private static func lose(_ rank: Int, _ reason: String, _ state: inout State) {
+        guard let log = state.logs[rank], state.ends[rank] == nil else { return }
+        try? log.write(contentsOf: Data("\(reason): \(lastLine(state.errors))\n".utf8))
+        state.ends[rank] = .exited(ExitStatus.lost.code)
     }
 
     private func take(_ line: Data) {
@@ -164,7 +170,10 @@ final class HostConnection: @unchecked Sendable {
 
     /// Starts a rank there.
     func start(_ rank: Int, control: Endpoint, log: FileHandle) -> HostedRank {
-        state.withLock { $0.logs[rank] = log }
+        state.withLock { state in
+            state.logs[rank] = log
+            if state.isGone { Self.lose(rank, "host \(host.name): ssh ended", &state) }
+        }
         send(.start(rank: rank, control: control.text))
         return HostedRank(connection: self, rank: rank)
     }

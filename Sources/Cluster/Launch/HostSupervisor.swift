@@ -49,13 +49,9 @@ public final class HostSupervisor: @unchecked Sendable {
             end()
             Glibc.exit(0)
         }
-        var lines = LineReader()
-        while let bytes = try? FileHandle.standardInput.readSome(), !bytes.isEmpty {
+        while let line = readLine() {
             lastWord.withLock { $0 = .now }
-            guard let read = try? lines.read(bytes) else { break }
-            for line in read {
-                if let frame = HostFrame(line: line) { follow(frame) }
-            }
+            if let frame = HostFrame(line: Data(line.utf8)) { follow(frame) }
         }
         end()
     }

@@ -5,24 +5,44 @@ import Foundation
 /// A line without a time belongs to the line before it. Lines are read as they are needed, so that
 /// long logs cost no memory.
 public struct JobLogs {
-    private var readers: [LogReader]
+    private let folder: JobFolder
+    private let process: String?
+    private var readers: [LogReader] = []
+    private var known: Set<String> = []
 
     /// The logs of a job.
     ///
     /// - Parameter process: `coordinator` or `rank-3`; nil reads all.
     /// - Throws: `ClusterError.badInput` when there is no such log.
     public init(of folder: JobFolder, process: String? = nil) throws(ClusterError) {
-        let path = folder.url.path(percentEncoded: false)
-        let files = ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [])
-            .filter { $0.hasSuffix(".log") }.sorted()
-        let names = files.map { String($0.dropLast(4)) }
+        self.folder = folder
+        self.process = process
         if let process, !names.contains(process) {
             throw .badInput(
-                "\(path) has no log of \(process): it has \(names.joined(separator: ", "))")
+                "\(folder.url.path(percentEncoded: false)) has no log of \(process): it has"
+                    + " \(names.joined(separator: ", "))")
         }
-        readers = names.filter { process == nil || $0 == process }.compactMap {
-            LogReader(folder.log($0))
+        findNew()
+    }
+
+    private var names: [String] {
+        let path = folder.url.path(percentEncoded: false)
+        return ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [])
+            .filter { $0.hasSuffix(".log") }.map { String($0.dropLast(4)) }.sorted()
+    }
+
+    /// Takes in the logs of processes that were started since.
+    public mutating func findNew() {
+        for name in names where process == nil || name == process {
+            guard !known.contains(name), let reader = LogReader(folder.log(name)) else { continue }
+            known.insert(name)
+            readers.append(reader)
         }
+    }
+
+    /// What stands after the last end of a line, log by log: words of processes that were killed.
+    public mutating func rest() -> [String] {
+        readers.indices.compactMap { readers[$0].takeRest() }
     }
 
     /// The next line of all logs that is whole, without its end; nil while there is none.
@@ -73,6 +93,13 @@ private struct LogReader {
             }
             pending += bytes
         }
+    }
+
+    mutating func takeRest() -> String? {
+        guard !pending.isEmpty else { return nil }
+        keep(pending)
+        pending = Data()
+        return take()
     }
 
     mutating func take() -> String {

@@ -2,7 +2,7 @@ import Foundation
 import Topology
 
 extension Rendering {
-    /// A LeaderWorkerSet of one group whose leader is rank 0, with the job file as a ConfigMap, a
+    /// A LeaderWorkerSet of one group whose leader is rank 0, with the job file as a Secret, a
     /// Service for the API and a budget that keeps the group whole.
     func kubernetes() throws(ClusterError) -> String {
         guard job.hosts.isEmpty else {
@@ -11,12 +11,12 @@ extension Rendering {
         guard let serving = job.serving else {
             throw .badInput(
                 "\(file): kubernetes is rendered for jobs that serve: a training job's files are"
-                    + " more than one ConfigMap holds")
+                    + " more than one object holds")
         }
         let name = try resourceName()
         let folder = "/models/\(URL(filePath: serving.model).lastPathComponent)"
         return [
-            heading(name, folder), try configMap(name, folder), set(name), service(name),
+            heading(name, folder), try secret(name, folder), set(name), service(name),
             budget(name),
         ].joined(separator: "---\n")
     }
@@ -38,7 +38,7 @@ extension Rendering {
         """
         # \(name): \(job.ranks) ranks, one pod each; needs the LeaderWorkerSet controller.
         #
-        #   openssl rand -hex 32 |
+        #   openssl rand -hex 32 | tr -d '\\n' |
         #     kubectl create secret generic \(name)-token --from-file=token=/dev/stdin
         #   kubectl apply -f THIS
         #
@@ -48,10 +48,13 @@ extension Rendering {
         """
     }
 
-    /// The job as its pods read it: their own paths, and an API that the Service reaches.
-    private func configMap(_ name: String, _ folder: String) throws(ClusterError) -> String {
+    /// The job as its pods read it: their own paths, a coordinator beside the leader, and an API that
+    /// the Service reaches. A Secret, because a job may hold API keys.
+    private func secret(_ name: String, _ folder: String) throws(ClusterError) -> String {
         var own = job
         own.tokenFile = ""
+        own.control = Endpoint(
+            address: "127.0.0.1", port: job.control.isPath ? 0 : job.control.port)
         own.http = Endpoint(address: "0.0.0.0", port: job.http.port == 0 ? 8080 : job.http.port)
         if var serving = own.serving {
             serving.model = folder
@@ -61,10 +64,10 @@ extension Rendering {
             .map { "    \($0)" }.joined(separator: "\n")
         return """
             apiVersion: v1
-            kind: ConfigMap
+            kind: Secret
             metadata:
               name: \(name)-job
-            data:
+            stringData:
               job.yaml: |
             \(text)
 
@@ -123,8 +126,8 @@ extension Rendering {
             terminationGracePeriodSeconds: \(Int(job.deadlines.drainSeconds.rounded(.up)) + 20)
             containers:
               - name: rank
-                image: \(options.image)
-                command: [\(program("apus-worker")), /etc/apus/job.yaml]
+                image: \(Self.quoted(options.image))
+                command: [\(Self.quoted(program("apus-worker"))), /etc/apus/job.yaml]
                 env:
                   - {name: APUS_TOKEN, valueFrom: {secretKeyRef: {name: \(name)-token, key: token}}}
                 resources: {requests: {cpu: "\(job.threads)"}}
@@ -132,11 +135,17 @@ extension Rendering {
                   - {name: job, mountPath: /etc/apus}
                   - {name: models, mountPath: /models, readOnly: true}\(probes)
             volumes:
-              - {name: job, configMap: {name: \(name)-job}}
+              - {name: job, secret: {secretName: \(name)-job}}
               - {name: models, persistentVolumeClaim: {claimName: \(name)-models, readOnly: true}}
             """
         return text.split(separator: "\n", omittingEmptySubsequences: false)
             .map { "          \($0)" }.joined(separator: "\n")
+    }
+
+    /// A text as YAML and units read it back, in double quotes.
+    static func quoted(_ text: String) -> String {
+        let escaped = text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
+        return "\"\(escaped)\""
     }
 
     private func service(_ name: String) -> String {

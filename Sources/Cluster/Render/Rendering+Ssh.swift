@@ -37,7 +37,7 @@ extension Rendering {
         }
         words += [
             Self.shellWord(worker), "--job", path, "--rank", "\(rank)", "--coordinator",
-            job.control.text,
+            Self.shellWord(job.control.text),
         ]
         let ssh = ([job.ssh.command] + job.ssh.options).map(Self.shellWord)
         let remote = HostConnection.quoted(words.joined(separator: " "))

@@ -25,10 +25,15 @@ struct LogsCommand: ParsableCommand {
     @Flag(name: .shortAndLong, help: "Go on with what is written until the job ends.")
     var follow = false
 
+    /// They are kept until the end is known.
+    private static let mostLines = 1_000_000
+
     func validate() throws {
         if rank != nil, coordinator { throw ValidationError("--rank and --coordinator: one log") }
         if let rank, rank < 0 { throw ValidationError("--rank \(rank) is below 0") }
-        if let lines, lines < 0 { throw ValidationError("--lines \(lines) is below 0") }
+        if let lines, !(0 ... Self.mostLines).contains(lines) {
+            throw ValidationError("--lines \(lines) is not 0 to \(Self.mostLines)")
+        }
     }
 
     func run() throws {
@@ -42,7 +47,11 @@ struct LogsCommand: ParsableCommand {
                 let isOver = !folder.isRunning
                 while let line = logs.next() { print(line) }
                 try StandardStream.flush()
-                if isOver { return }
+                if isOver {
+                    for line in logs.rest() { print(line) }
+                    return
+                }
+                logs.findNew()
                 Thread.sleep(forTimeInterval: 0.2)
             }
         }
@@ -51,6 +60,7 @@ struct LogsCommand: ParsableCommand {
     private func showWhatIsThere(_ logs: inout JobLogs) throws {
         guard let lines else {
             while let line = logs.next() { print(line) }
+            if !follow { for line in logs.rest() { print(line) } }
             return
         }
         var last: [String] = []
@@ -59,6 +69,7 @@ struct LogsCommand: ParsableCommand {
             // Twice as many are kept, so that what is dropped is moved seldom.
             if last.count >= 2 * lines + 64 { last.removeFirst(last.count - lines) }
         }
+        if !follow { last += logs.rest() }
         for line in last.suffix(lines) { print(line) }
     }
 }

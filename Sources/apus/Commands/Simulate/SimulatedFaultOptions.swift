@@ -57,7 +57,7 @@ struct SimulatedFaultOptions: ParsableArguments {
         for text in pause {
             let form = "RANK@TIME+TIME, as 12@20us+1ms"
             let (name, rest) = try split("pause", text, "@", form)
-            let (begin, length) = try split("pause", rest, "+", form)
+            let (begin, length) = try split("pause", rest, "+", form, in: text)
             let pause = SimulationOptions.Pause(
                 begin: try time("pause", begin, text), length: try time("pause", length, text))
             try add(
@@ -87,11 +87,12 @@ struct SimulatedFaultOptions: ParsableArguments {
     }
 
     private func split(
-        _ option: String, _ text: String, _ mark: Character, _ form: String
+        _ option: String, _ text: String, _ mark: Character, _ form: String,
+        in whole: String? = nil
     ) throws -> (String, String) {
         let parts = text.split(separator: mark, maxSplits: 1, omittingEmptySubsequences: false)
         guard parts.count == 2, !parts[0].isEmpty else {
-            throw ValidationError("--\(option) \(text): \(form)")
+            throw ValidationError("--\(option) \(whole ?? text) is not \(form)")
         }
         return (String(parts[0]), String(parts[1]))
     }
