@@ -180,7 +180,7 @@ public final class AllToAllBenchmark {
         measurement[keyPath: half].samples.append(
             TimedExchange(
                 nanoseconds: end - start, began: start, waited: waited, computed: computed,
-                lastAwaited: record.lastAwaited?.rawValue))
+                lastAwaited: record.lastAwaited(in: end - start)?.rawValue))
     }
 
     private func noteBytes() {

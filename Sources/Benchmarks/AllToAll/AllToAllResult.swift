@@ -119,7 +119,9 @@ public struct AllToAllResult: Encodable, Sendable {
         hash = String(mixed, radix: 16)
         let rounds = measurements.map(\.rounds).max() ?? 0
         self.rounds = rounds > 0 ? rounds : nil
-        findings = ExchangeDiagnosis.findings(of: measurements).map { "\($0)" }
+        findings = ExchangeDiagnosis.findings(
+            of: measurements, isEven: options.pattern == .uniform
+        ).map { "\($0)" }
         let crosses = transports.joined().contains { path in
             ["tcp", "ucx", "verbs"].contains { path.hasPrefix($0) }
         }

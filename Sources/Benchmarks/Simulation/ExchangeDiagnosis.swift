@@ -1,3 +1,4 @@
+import Collectives
 package import Topology
 
 /// Names the rank or the link for which the ranks of an exchange waited.
@@ -17,7 +18,7 @@ package struct ExchangeDiagnosis: Sendable {
         let computed: UInt64
         /// How long the half took.
         let nanoseconds: UInt64
-        /// Whose bytes ended its last wait.
+        /// Whose bytes ended its last wait, if that was long.
         let lastAwaited: Rank?
     }
 
@@ -161,8 +162,11 @@ package struct ExchangeDiagnosis: Sendable {
 
 extension ExchangeDiagnosis {
     /// Looks at every measured exchange of a benchmark, and keeps what most of them show.
+    ///
+    /// - Parameter isEven: Whether ranks get equally many rows. Where they do not, the rank that
+    ///   computes longest before the combine has more to do, and is no straggler.
     package static func findings(
-        of measurements: [RankMeasurement]
+        of measurements: [RankMeasurement], isEven: Bool
     ) -> [Finding] {
         let halves: [(String, KeyPath<RankMeasurement, RankMeasurement.Half>)] = [
             ("dispatch", \.dispatch), ("combine", \.combine),
@@ -174,7 +178,11 @@ extension ExchangeDiagnosis {
                     half: name, samples(of: measurements, half, iteration)
                 ).findings
             }
-            return Dictionary(grouping: all, by: \.subject).values
+            let fair = all.filter { finding in
+                if case .straggler = finding { return isEven || name == "dispatch" }
+                return true
+            }
+            return Dictionary(grouping: fair, by: \.subject).values
                 .filter { 2 * $0.count > count }.compactMap(\.last)
                 .sorted { $0.subject < $1.subject }
         }
@@ -192,5 +200,19 @@ extension ExchangeDiagnosis {
                 computed: timed.computed, nanoseconds: timed.nanoseconds,
                 lastAwaited: timed.lastAwaited.map { Rank(rawValue: $0) })
         }
+    }
+}
+
+extension ExchangeRecord {
+    /// The rank whose bytes ended the last wait, if that wait was long: of bytes that come one
+    /// after the other some are always last.
+    ///
+    /// - Parameter nanoseconds: How long the half took.
+    func lastAwaited(in nanoseconds: UInt64) -> Rank? {
+        guard let wait = waits.last,
+            Double(wait.upperBound - wait.lowerBound)
+                >= ExchangeDiagnosis.leastLateness * Double(nanoseconds)
+        else { return nil }
+        return lastAwaited
     }
 }

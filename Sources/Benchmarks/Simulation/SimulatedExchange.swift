@@ -79,7 +79,7 @@ package struct SimulatedExchange {
             }
         }
         var writer = SimulationWriter(options, links, detail: .bytes)
-        let carried = seen.first { $0.rank == 0 }?.ending.carried ?? []
+        let carried = Self.most(of: seen.map(\.ending.carried))
         let halves: [(String, KeyPath<SimulatedRank.Ending, SimulatedRank.Seen?>)] = [
             ("dispatch", \.dispatch), ("combine", \.combine),
         ]
@@ -97,12 +97,22 @@ package struct SimulatedExchange {
                 carried: zip(carried[index + 1], carried[index]).map { $0 - $1 })
         }
         var lines = Self.lines(losses, rankCount: options.rankCount)
-        if lines.isEmpty, seen.isEmpty {
-            lines = dead.map { "\($0) died, and no rank was left to name it" }
+        lines += dead.filter { losses[$0] == nil }.map {
+            "\($0) died, and no rank was left to name it"
         }
         return writer.result(
             losses: lines,
             wrong: seen.reduce(0) { $0 + $1.ending.wrong })
+    }
+
+    /// The largest of what ranks saw of each link, moment by moment.
+    private static func most(of ranks: [[[Double]]]) -> [[Double]] {
+        let moments = ranks.map(\.count).min() ?? 0
+        return (0 ..< moments).map { moment in
+            ranks.dropFirst().reduce(ranks[0][moment]) { most, rank in
+                zip(most, rank[moment]).map { max($0, $1) }
+            }
+        }
     }
 
     /// One line per lost rank, the one that most ranks name first: how most of them put it.

@@ -20,7 +20,8 @@ struct SimulatedRank {
         var dispatch: Seen?
         var combine: Seen?
         var wrong = 0
-        /// What links had carried at the begin, between the halves, and at the end; of rank 0.
+        /// What links had carried at the begin, between the halves, and at the end, as
+        /// far as this rank had come.
         var carried: [[Double]] = []
     }
 
@@ -81,9 +82,10 @@ struct SimulatedRank {
     }
 
     private func meet(_ fabric: any Fabric, _ ending: inout Ending) throws {
+        // The last rank that comes has seen all of the half, and nobody has gone on by then.
+        ending.carried.append(network.carriedBytes)
         try fabric.barrier(
             deadline: fabric.deadline(options.configuration.limit, "the simulation's barrier"))
-        if fabric.rank == 0 { ending.carried.append(network.carriedBytes) }
     }
 
     private func compute(_ factor: Double, on fabric: any Fabric) -> UInt64 {
@@ -96,9 +98,10 @@ struct SimulatedRank {
         _ group: ExpertParallelGroup, since start: UInt64, _ computed: UInt64,
         on fabric: any Fabric
     ) -> Seen {
-        Seen(
-            began: start, computed: computed, ended: fabric.clock.nanoseconds,
-            lastAwaited: group.records.last?.lastAwaited)
+        let end = fabric.clock.nanoseconds
+        return Seen(
+            began: start, computed: computed, ended: end,
+            lastAwaited: group.records.last?.lastAwaited(in: end - start))
     }
 
     /// Rows that this rank read from the memory of other ranks of its node.

@@ -64,6 +64,11 @@ extension SimulationOptions {
                 "straggler", value: "\(stragglers.keys.min()?.rawValue ?? 0)",
                 limit: "needs --compute, the time that the others compute")
         }
+        guard jitter * 2 < silenceLimit else {
+            throw SimulationError.option(
+                "jitter", value: "\(jitter)",
+                limit: "must be below half of the silence (\(silenceLimit)) that loses a rank")
+        }
         let longest = compute * (stragglers.values.max() ?? 1)
         guard longest <= Self.longestCompute else {
             throw SimulationError.option(
@@ -110,7 +115,15 @@ extension SimulationOptions {
 
     /// The number of a link that an option names.
     func index(of name: String, in links: LinkMap, option: String) throws -> Int {
-        if let index = links.index(of: name) { return index }
+        if let index = links.index(of: name) {
+            guard chosenDetail == .flows || !links.isInsideNode(index) else {
+                throw SimulationError.option(
+                    option, value: name,
+                    limit: "needs --detail flows: ranks of a node read each other's memory, which"
+                        + " --detail bytes does not send over this link")
+            }
+            return index
+        }
         let first = links.links.first?.name ?? "none"
         throw SimulationError.option(
             option, value: name,

@@ -48,8 +48,8 @@ extension Rendering {
         """
     }
 
-    /// The job as its pods read it: their own paths, a coordinator beside the leader, and an API that
-    /// the Service reaches. A Secret, because a job may hold API keys.
+    /// The job as its pods read it: their own paths, a coordinator beside the leader, and an API
+    /// that the Service reaches. A Secret, because a job may hold API keys.
     private func secret(_ name: String, _ folder: String) throws(ClusterError) -> String {
         var own = job
         own.tokenFile = ""

@@ -35,6 +35,9 @@ package struct LinkMap: Sendable {
     /// By plane; nil where nothing is written switch by switch.
     var switches: [SwitchRoutes?] = []
 
+    /// Whether a link joins ranks of one node.
+    package func isInsideNode(_ link: Int) -> Bool { nodeLinks?.contains(Int32(link)) ?? false }
+
     /// The planes that a rank sends on: its share of its node's NICs.
     ///
     /// With at least as many planes as ranks each rank has its own; otherwise ranks share them.
