@@ -34,7 +34,7 @@ final class CoordinatorBesideRank: Sendable {
         Thread.detachNewThread { [self] in
             let end = child.wait(nil) ?? .exited(ExitStatus.failed.code)
             // In an end that has an order, the rank hears of it from the coordinator first.
-            Thread.sleep(forTimeInterval: 2)
+            Thread.sleep(forTimeInterval: end.isSuccess ? 10 : 2)
             log.error("apus-coordinator \(end)")
             Glibc.exit(end.isSuccess ? ExitStatus.lost.code : end.code)
         }

@@ -67,6 +67,7 @@ import Testing
         ("lab: x.yaml\nhosts: [a]", "lab and hosts"),
         ("hosts: [a]\nssh: {comand: x}", "unknown key \"ssh.comand\""),
         ("hosts: [{name: a, environment: {APUS_TOKEN: x}}]", "is not a variable for ranks"),
+        ("hosts: [{name: a, model: m}]", "host a: model \"m\" does not begin with /"),
         ("hosts: [{name: a, environment: {'X;reboot': x}}]", "is not a variable for ranks"),
         ("hosts: ['a:9223372036854775807', 'b:1']", "host a: ranks 9223372036854775807 is not 1"),
     ])

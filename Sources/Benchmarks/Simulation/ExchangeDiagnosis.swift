@@ -126,7 +126,9 @@ package struct ExchangeDiagnosis: Sendable {
         let named = witnesses.compactMap { one in
             one.lastAwaited.flatMap { $0 == one.rank ? nil : $0 }
         }
-        guard named.count >= (witnesses.count < samples.count ? 2 : fewestRanks) else { return nil }
+        // Where most ranks waited for nothing in particular, nobody keeps them.
+        let fewest = witnesses.count < samples.count ? 2 : max(fewestRanks, samples.count / 2)
+        guard named.count >= fewest else { return nil }
         func most<Key: Hashable & Comparable>(_ keys: [Key]) -> (key: Key, count: Int)? {
             let counts = Dictionary(grouping: keys) { $0 }.mapValues(\.count)
             return counts.max { ($0.value, $1.key) < ($1.value, $0.key) }

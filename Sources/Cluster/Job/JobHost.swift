@@ -53,6 +53,13 @@ public struct JobHost: Codable, Hashable, Sendable {
             }
         }
         try validateRanks(path: path)
+        for (key, text) in [("model", model), ("directory", directory), ("programs", programs)] {
+            guard text.isEmpty || text.hasPrefix("/") else {
+                throw .badInput(
+                    "\(path): host \(name): \(key) \"\(text)\" does not begin with /: a host has"
+                        + " no folder that it could start in")
+            }
+        }
         // Names go into shells and units as they are.
         let isVariable = { (name: String) in
             name.contains(/^[A-Za-z_][A-Za-z0-9_]*$/) && !name.hasPrefix("APUS_TOKEN")

@@ -115,7 +115,9 @@ final class HostConnection: @unchecked Sendable {
         }
         state.withLock { state in
             switch frame {
-            case .ready(let client, _): state.client = client
+            case .ready(let client, let version):
+                state.client = client
+                state.version = version
             case .log(let rank, let bytes):
                 try? state.logs[rank]?.write(contentsOf: bytes)
             case .exited(let rank, let end): state.ends[rank] = end
@@ -135,7 +137,12 @@ final class HostConnection: @unchecked Sendable {
         }
     }
 
-    private func send(_ frame: HostFrame) { sending.withLock { _ in _ = child.send(frame.line) } }
+    private func send(_ frame: HostFrame) {
+        sending.withLock { _ in
+            // What follows the end would be written to whatever has the pipe's number then.
+            if !state.withLock({ $0.isClosed }) { _ = child.send(frame.line) }
+        }
+    }
 
     // MARK: What the launcher asks
 
@@ -180,7 +187,12 @@ final class HostConnection: @unchecked Sendable {
 
     /// The host comes in by an address that this machine does not have.
     func hiddenLauncher() -> ClusterError {
-        .badInput(
+        guard !client.isEmpty else {
+            return .badInput(
+                "\(name) does not say by which address it sees this machine (SSH_CONNECTION is not"
+                    + " set there): name one of this machine's by control.address")
+        }
+        return .badInput(
             "\(name) sees this machine as \(client), which is an address of another machine (ssh"
                 + " goes by a jump host or a translated address): name one of this machine's that"
                 + " the host reaches by control.address")
@@ -190,12 +202,25 @@ final class HostConnection: @unchecked Sendable {
     func end(of rank: Int) -> ProcessEnd? { state.withLock { $0.ends[rank] } }
 
     /// Sends a signal to a rank.
-    func signal(_ rank: Int, _ number: Int32) { send(.signal(rank: rank, number: number)) }
+    ///
+    /// A supervisor that does not tell the end of a rank that it was to kill is given up.
+    func signal(_ rank: Int, _ number: Int32) {
+        send(.signal(rank: rank, number: number))
+        guard number == SIGKILL else { return }
+        Thread.detachNewThread { [self] in
+            Thread.sleep(forTimeInterval: Self.killSeconds)
+            if end(of: rank) == nil { child.end(within: .zero) }
+        }
+    }
+
+    /// For a host to say that a killed rank is gone.
+    private static let killSeconds = 3.0
 
     /// Lets the supervisor end, which ends what is left there.
     func cut() {
         state.withLock { $0.isClosed = true }
-        child.cutLifeline()
+        // A line that the host does not take must not keep us here.
+        if sending.withLockIfAvailable({ _ in child.cutLifeline() }) == nil { child.cutLifeline() }
     }
 
     /// Waits for the supervisor to be gone.

@@ -7,7 +7,7 @@ enum HostFrame: Codable, Equatable, Sendable {
     /// What the supervisor must know before it starts a rank; the first line of the launcher.
     case open(HostOrders)
     /// The supervisor is ready; `client` is the launcher's address as this host sees it.
-    case ready(client: String, pid: Int32)
+    case ready(client: String, version: String)
     /// Start a rank, whose coordinator listens there.
     case start(rank: Int, control: String)
     /// Send a signal to a rank.

@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Synchronization
+import Topology
 
 /// Runs the ranks of one host for a launcher on another machine: `apus host`, which ssh starts.
 ///
@@ -47,7 +48,8 @@ public final class HostSupervisor: @unchecked Sendable {
                 stop.wait(HostFrame.beatSeconds)
             }
             end()
-            Glibc.exit(0)
+            // The main thread may hold standard input, for which an orderly exit waits.
+            Glibc._exit(0)
         }
         while let line = readLine() {
             lastWord.withLock { $0 = .now }
@@ -68,6 +70,12 @@ public final class HostSupervisor: @unchecked Sendable {
 
     private func open(_ orders: HostOrders) {
         self.orders = orders
+        let start = URL(filePath: orders.directory).resolvingSymlinksInPath()
+        let isFolder = (try? start.resourceValues(forKeys: [.isDirectoryKey]))?.isDirectory
+        guard orders.directory.isEmpty || isFolder == true else {
+            say(.failed(rank: nil, words: "directory \(orders.directory): there is no such folder"))
+            return
+        }
         do {
             try Data(orders.job.utf8).write(to: job)
         } catch {
@@ -76,7 +84,7 @@ public final class HostSupervisor: @unchecked Sendable {
         }
         let client = ProcessInfo.processInfo.environment["SSH_CONNECTION"] ?? ""
         let address = client.split(separator: " ").first.map(String.init) ?? ""
-        say(.ready(client: address, pid: getpid()))
+        say(.ready(client: address, version: "apus \(ApusVersion.current)"))
     }
 
     private var job: URL { folder.appending(path: "job.yaml") }

@@ -25,11 +25,11 @@ extension Rendering {
     private func resourceName() throws(ClusterError) -> String {
         let isFit =
             job.name.allSatisfy { $0 == "-" || $0.isNumber || $0.isLowercase }
-            && job.name.first?.isLetter == true && job.name.last != "-"
+            && job.name.first?.isLetter == true && job.name.last != "-" && job.name.count <= 50
         guard isFit else {
             throw .badInput(
-                "\(file): name \"\(job.name)\" is not a name in Kubernetes: small letters, digits"
-                    + " and dashes, a letter first")
+                "\(file): name \"\(job.name)\" is not a name in Kubernetes: at most 50 small"
+                    + " letters, digits and dashes, a letter first")
         }
         return job.name
     }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Cluster
 import Foundation
+import Topology
 
 /// Ends a job that runs.
 struct StopCommand: ParsableCommand {
@@ -32,6 +33,9 @@ struct StopCommand: ParsableCommand {
         if job != nil, coordinator != nil {
             throw ValidationError("a job's name and --coordinator: one says which job")
         }
+        if now, coordinator != nil {
+            throw ValidationError("--now: with --coordinator no request is waited for anyway")
+        }
     }
 
     func run() throws {
@@ -41,6 +45,7 @@ struct StopCommand: ParsableCommand {
                 let end = try JobStop.stop(
                     at: try Endpoint(coordinator), token: ControlToken(for: JobConfiguration()),
                     limit: limit)
+                guard end.exitStatus == .done else { throw ClusterError.ended(end) }
                 print("\(end)")
             } else {
                 let folder = try JobSelection.folder(job, mayHaveEnded: false)
