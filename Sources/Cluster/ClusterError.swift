@@ -14,6 +14,8 @@ public enum ClusterError: ProgramError, Equatable, Sendable, CustomStringConvert
     case refused(String)
     /// The job is over: a rank was lost, a deadline passed, or someone asked for the end.
     case ended(JobEnd)
+    /// A wait was for ranks of an epoch, and another epoch has begun.
+    case superseded(epoch: UInt64, by: UInt64)
     /// A wait of this process passed its deadline; what it waited for follows.
     case deadline(String)
 
@@ -23,6 +25,7 @@ public enum ClusterError: ProgramError, Equatable, Sendable, CustomStringConvert
         case .badInput(let words), .notOurs(let words), .command(let words), .refused(let words),
             .deadline(let words):
             words
+        case .superseded(let epoch, let next): "epoch \(epoch) is over: epoch \(next) has begun"
         case .ended(let end): end.description
         }
     }
@@ -32,7 +35,7 @@ public enum ClusterError: ProgramError, Equatable, Sendable, CustomStringConvert
         switch self {
         case .badInput, .notOurs, .refused: .badInput
         case .command: .failed
-        case .deadline: .lost
+        case .deadline, .superseded: .lost
         case .ended(let end): end.exitStatus
         }
     }

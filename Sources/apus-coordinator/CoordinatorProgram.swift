@@ -66,12 +66,13 @@ struct CoordinatorProgram: AsyncParsableCommand {
         let ready = AsyncStream<Void>.makeStream()
         // From here on a signal asks for the end; what is read before may hang.
         let stop = StopFlag.onSignals()
+        var membership = Membership.Configuration(
+            rankCount: configuration.ranks, identity: try JobIdentity(of: configuration),
+            deadlines: configuration.deadlines.byPhase,
+            silenceLimit: .seconds(configuration.deadlines.silenceSeconds))
+        membership.survivesLosses = configuration.survivesLosses
         let coordinator = try Coordinator(
-            configuration.control, token: token,
-            membership: Membership.Configuration(
-                rankCount: configuration.ranks, identity: JobIdentity(of: configuration),
-                deadlines: configuration.deadlines.byPhase,
-                silenceLimit: .seconds(configuration.deadlines.silenceSeconds)),
+            configuration.control, token: token, membership: membership,
             handlers: Self.handlers(router, ready.continuation, log), log: log)
         outbox.open(coordinator)
         if lifeline { Lifeline.watch { coordinator.orphan() } }
@@ -122,6 +123,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
                     log.error("\(rank) sent what is no message: \(error)")
                 }
             },
+            lost: { router.goOn(without: $0, reason: $1, recovering: $2) },
+            recovered: { _ in router.recovered() },
             ended: { end in
                 if case .lost(let rank, _, _, let reason) = end {
                     router.lost(rank, reason: reason)

@@ -9,17 +9,20 @@ final class ControlExchange: AddressExchange {
     let rankCount: Int
     private let link: ControlLink
     private let members: [Rank]
+    private let epoch: UInt64
 
     /// - Parameters:
     ///   - rank: This rank's number in the job.
     ///   - members: The ranks of the fabric as the job numbers them, in the order of their numbers
     ///     in the fabric.
-    init(_ link: ControlLink, rank: Rank, members: [Rank]) {
+    ///   - epoch: The one of which they are the members.
+    init(_ link: ControlLink, rank: Rank, members: [Rank], epoch: UInt64) {
         guard let place = members.firstIndex(of: rank) else {
             preconditionFailure("\(rank) is not one of \(members)")
         }
         self.link = link
         self.members = members
+        self.epoch = epoch
         self.rank = Rank(rawValue: place)
         rankCount = members.count
     }
@@ -29,7 +32,7 @@ final class ControlExchange: AddressExchange {
     ) throws(TransportError) -> [[UInt8]] {
         do {
             return try link.allGather(
-                blob, label: label, among: members, limit: deadline.remaining)
+                blob, label: label, among: members, epoch: epoch, limit: deadline.remaining)
         } catch .ended(.lost(let rank, let phase, _, let reason)) {
             throw .rankLost(rank, phase: "\(phase)", cause: reason)
         } catch .deadline {

@@ -15,9 +15,12 @@ struct JobFabric {
     /// - Parameters:
     ///   - members: As the job numbers them, this rank among them, in the order of their numbers in
     ///     the fabric. Errors call them as the job does.
+    ///   - epoch: The one of which they are the members.
     ///   - threadsPerRank: Threads that wait for each other in every step; nil where none do.
-    func make(of members: [Rank], threadsPerRank: Int? = nil) throws -> any Fabric {
-        let exchange = ControlExchange(link, rank: rank, members: members)
+    func make(
+        of members: [Rank], epoch: UInt64 = ExpertMap.firstEpoch, threadsPerRank: Int? = nil
+    ) throws -> any Fabric {
+        let exchange = ControlExchange(link, rank: rank, members: members, epoch: epoch)
         var configuration = FabricConfiguration(
             rank: exchange.rank, rankCount: exchange.rankCount, transport: job.transport,
             device: job.device.isEmpty ? nil : job.device)
@@ -28,10 +31,15 @@ struct JobFabric {
         return try makeFabric(configuration, exchange: exchange)
     }
 
-    /// Joins the ranks of this rank's group, and logs how each is reached.
-    func makeForGroup(threadsPerRank: Int? = nil) throws -> any Fabric {
-        let (group, members) = job.groups.group(of: rank)
-        let fabric = try make(of: members, threadsPerRank: threadsPerRank)
+    /// Joins the ranks of this rank's group that take part in an epoch, and logs how each is
+    /// reached.
+    func makeForGroup(
+        in epoch: JobEpoch, threadsPerRank: Int? = nil
+    ) throws -> any Fabric {
+        let (group, all) = job.groups.group(of: rank)
+        let members = all.filter(epoch.living.contains)
+        let fabric = try make(
+            of: members, epoch: epoch.number, threadsPerRank: threadsPerRank)
         if job.groups.groups.count > 1 {
             log.info("group \(group.name) has \(members.count) ranks from \(members[0])")
         }

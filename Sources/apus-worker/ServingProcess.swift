@@ -13,6 +13,7 @@ final class ServingProcess {
     private let rank: Rank
     private let link: ControlLink
     private let log: Logger
+    private let epochs: ServingEpochs
     /// Of this node, as found before anything binds threads to some of them.
     private let cores = ProcessInfo.processInfo.activeProcessorCount
 
@@ -24,6 +25,7 @@ final class ServingProcess {
         self.rank = rank
         self.link = link
         self.log = log
+        epochs = ServingEpochs(job, rank: rank, link: link, log: log)
     }
 
     /// Returns when the job is over.
@@ -31,13 +33,11 @@ final class ServingProcess {
         let configuration = try configuration()
         let group = job.groups.group(of: rank).group
         try configuration.validate(ranks: group.rankCount, ranksHere: 1)
-        let fabric = try JobFabric(job: job, rank: rank, link: link, log: log)
-            .makeForGroup(threadsPerRank: job.threads)
-        defer { fabric.close() }
-        let link = link
-        let log = log
+        let (link, log, epochs) = (link, log, epochs)
+        let (fabric, epoch) = try epochs.join()
+        defer { epochs.close() }
         let serving = try ServingRank(
-            configuration, fabric: fabric, note: { log.warning("\($0)") }
+            configuration, fabric: fabric, epoch: epoch, note: { log.warning("\($0)") }
         ) { phase in
             switch phase {
             case .load(nil): link.enter(.load)
@@ -47,7 +47,9 @@ final class ServingProcess {
                         doneBytes: progress.loadedBytes, totalBytes: progress.totalBytes,
                         elapsed: progress.elapsed))
             case .warmUp: link.enter(.warmUp)
-            case .ready: link.enter(.ready)
+            case .ready:
+                link.enter(.ready)
+                link.recovered(epoch: epochs.number)
             }
         }
         log.info("loaded \(serving.weightByteCount) bytes of weights")
@@ -81,6 +83,11 @@ final class ServingProcess {
             }
         }
         link.onEnd { _ in engine.stop() }
-        try serving.run { endpoint.report($0) }
+        let epochs = epochs
+        epochs.follow(engine)
+        try serving.run(
+            report: { if !epochs.isLeaving { endpoint.report($0) } },
+            recover: { try epochs.next(after: $0) },
+            recovered: { endpoint.announce(serving.capacity) })
     }
 }

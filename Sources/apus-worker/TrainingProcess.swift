@@ -45,7 +45,7 @@ final class TrainingProcess: @unchecked Sendable {
             _exit(end.exitStatus.code)
         }
         let maker = JobFabric(job: configuration, rank: rank, link: link, log: log)
-        let fabric = try maker.makeForGroup()
+        let fabric = try maker.makeForGroup(in: link.epoch)
         fabrics.append(fabric)
         let experts = try expertFabric(shape, maker)
         if let experts { fabrics.append(experts) }

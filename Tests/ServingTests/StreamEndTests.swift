@@ -149,6 +149,8 @@ import Topology
         func cancel(_ id: RequestID) async {}
 
         func statistics() async -> [EngineStatistics] { [] }
+
+        var health: ServiceHealth { .serving }
     }
 
     @Test func `a client that leaves within its body is no failure of the server`() async throws {

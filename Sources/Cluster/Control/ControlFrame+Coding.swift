@@ -17,7 +17,8 @@ public struct FrameError: Error, Equatable, CustomStringConvertible {
 /// - kind 2: an all-gather and a blob,
 /// - kind 3: an all-gather, a count (4 bytes), and that many blobs (4-byte lengths).
 ///
-/// An all-gather is a label (2-byte length), a count (2 bytes), and that many ranks (2 bytes each).
+/// An all-gather is a label (2-byte length), an epoch (2 bytes), a count (2 bytes), and that many
+/// ranks (2 bytes each).
 extension ControlFrame {
     private enum Kind: UInt8 {
         case message = 0
@@ -69,7 +70,8 @@ extension ControlFrame {
     private static func words(_ gather: Gather) -> [UInt8] {
         precondition(
             gather.members.count <= Rank.maximumCount, "\(gather.members.count) members")
-        return words(gather.label) + words(UInt16(gather.members.count))
+        return words(gather.label) + words(UInt16(gather.epoch))
+            + words(UInt16(gather.members.count))
             + gather.members.flatMap { words(UInt16($0.rawValue)) }
     }
 
@@ -86,7 +88,7 @@ extension ControlFrame {
 
     private static func readGather(_ reader: inout FrameReader) throws -> Gather {
         let label = try readLabel(&reader)
-        guard let count = reader.integer(bytes: 2) else {
+        guard let epoch = reader.integer(bytes: 2), let count = reader.integer(bytes: 2) else {
             throw FrameError("a frame ends inside its count of members")
         }
         guard count <= Rank.maximumCount, count * 2 <= reader.left else {
@@ -97,7 +99,7 @@ extension ControlFrame {
         let members = (0 ..< count).compactMap { _ in
             reader.integer(bytes: 2).map { Rank(rawValue: $0) }
         }
-        return Gather(label: label, members: members)
+        return Gather(label: label, members: members, epoch: UInt64(epoch))
     }
 
     private static func readLabel(_ reader: inout FrameReader) throws -> String {
@@ -168,6 +170,9 @@ private enum Message: Codable {
     case heartbeat(RankStatistics?)
     case finished
     case failed(reason: String, lost: Rank?)
+    case suspected(Rank, epoch: UInt64, reason: String)
+    case epoch(JobEpoch)
+    case recovered(epoch: UInt64)
     case snapshot(JobSnapshot)
     case stop
     case end(JobEnd)
@@ -182,6 +187,10 @@ private enum Message: Codable {
         case .heartbeat(let statistics): self = .heartbeat(statistics)
         case .finished: self = .finished
         case .failed(let reason, let lost): self = .failed(reason: reason, lost: lost)
+        case .suspected(let rank, let epoch, let reason):
+            self = .suspected(rank, epoch: epoch, reason: reason)
+        case .epoch(let epoch): self = .epoch(epoch)
+        case .recovered(let epoch): self = .recovered(epoch: epoch)
         case .snapshot(let snapshot): self = .snapshot(snapshot)
         case .stop: self = .stop
         case .end(let end): self = .end(end)
@@ -199,6 +208,10 @@ private enum Message: Codable {
         case .heartbeat(let statistics): .heartbeat(statistics)
         case .finished: .finished
         case .failed(let reason, let lost): .failed(reason: reason, lost: lost)
+        case .suspected(let rank, let epoch, let reason):
+            .suspected(rank, epoch: epoch, reason: reason)
+        case .epoch(let epoch): .epoch(epoch)
+        case .recovered(let epoch): .recovered(epoch: epoch)
         case .snapshot(let snapshot): .snapshot(snapshot)
         case .stop: .stop
         case .end(let end): .end(end)

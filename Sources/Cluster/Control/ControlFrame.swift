@@ -24,6 +24,12 @@ public enum ControlFrame: Equatable, Sendable {
     case finished
     /// A worker cannot go on. `lost` is the rank that it suspects, if that is another.
     case failed(reason: String, lost: Rank?)
+    /// A worker cannot make a step of an epoch because of another rank, and waits for the next one.
+    case suspected(Rank, epoch: UInt64, reason: String)
+    /// Who takes part from now on.
+    case epoch(JobEpoch)
+    /// A worker takes part in an epoch.
+    case recovered(epoch: UInt64)
     /// The job as an observer sees it.
     case snapshot(JobSnapshot)
     /// An observer asks for the end of the job.

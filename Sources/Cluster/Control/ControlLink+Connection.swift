@@ -148,6 +148,12 @@ extension ControlLink {
                 $0.isWelcome = true
             }
         case .gathered(let gather, let blobs): change { $0.gathered[gather] = blobs }
+        case .epoch(let epoch):
+            change {
+                $0.lastEpoch = epoch
+                $0.gathered = $0.gathered.filter { $0.key.epoch == epoch.number }
+            }
+            whenEpoch?(epoch)
         case .end(let end): ended(end)
         default: break
         }

@@ -64,6 +64,8 @@ public final class ControlLink: @unchecked Sendable {
     var early: [[UInt8]] = []
     var statistics: @Sendable () -> RankStatistics? = { nil }
     var whenEnded: (@Sendable (JobEnd) -> Void)?
+    var lastEpoch: JobEpoch?
+    var whenEpoch: (@Sendable (JobEpoch) -> Void)?
 
     private init(_ configuration: Configuration) { self.configuration = configuration }
 
@@ -95,6 +97,16 @@ public final class ControlLink: @unchecked Sendable {
         write(.failed(reason: String(decoding: bytes, as: UTF8.self), lost: lost))
     }
 
+    /// Tells that this rank cannot make a step of an epoch because of another, and waits for the
+    /// next one.
+    public func suspect(_ rank: Rank, epoch: UInt64, reason: String) {
+        let bytes = reason.utf8.prefix(ControlProtocol.longestReasonBytes)
+        write(.suspected(rank, epoch: epoch, reason: String(decoding: bytes, as: UTF8.self)))
+    }
+
+    /// Tells that this rank takes part in an epoch.
+    public func recovered(epoch: UInt64) { write(.recovered(epoch: epoch)) }
+
     /// Sends application bytes to the coordinator.
     ///
     /// - Throws: `badInput` beyond the limit of a frame, which would end the connection.
@@ -118,20 +130,51 @@ public final class ControlLink: @unchecked Sendable {
     ///
     /// - Parameter members: The ranks that take part, this one among them; empty is every rank of
     ///   the job.
+    /// - Parameter epoch: The one that the members are of.
     /// - Returns: The blobs in the order of `members`, or of all ranks.
-    /// - Throws: `ended` when the job is over, `deadline` after `limit`.
+    /// - Throws: `ended` when the job is over, `superseded` when another epoch has begun, `deadline`
+    ///   after `limit`.
     public func allGather(
-        _ blob: [UInt8], label: String, among members: [Rank] = [], limit: Duration
+        _ blob: [UInt8], label: String, among members: [Rank] = [],
+        epoch number: UInt64 = ExpertMap.firstEpoch, limit: Duration
     ) throws(ClusterError) -> [[UInt8]] {
-        let gather = Gather(label: label, members: members)
+        let gather = Gather(label: label, members: members, epoch: number)
         guard blob.count <= ControlProtocol.largestBlobBytes else {
             throw .badInput(
                 "a blob of \(blob.count) bytes: the limit is \(ControlProtocol.largestBlobBytes)")
         }
         write(.contribution(gather, blob: blob))
-        return try wait(limit, "all-gather \"\(label)\"") {
-            self.gathered.removeValue(forKey: gather)
+        let blobs = try wait(limit, "all-gather \"\(label)\"") {
+            if let blobs = self.gathered.removeValue(forKey: gather) {
+                return Result<[[UInt8]], ClusterError>.success(blobs)
+            }
+            guard let now = self.lastEpoch?.number, now > number else { return nil }
+            return .failure(.superseded(epoch: number, by: now))
         }
+        return try blobs.get()
+    }
+
+    /// Who takes part now: the last epoch that was told, else the first.
+    public var epoch: JobEpoch {
+        condition.lock()
+        defer { condition.unlock() }
+        return lastEpoch ?? .first(welcome.epoch, rankCount: welcome.rankCount)
+    }
+
+    /// Waits for an epoch after the stated one.
+    ///
+    /// - Throws: `ended` when the job is over, `deadline` after `limit`.
+    public func waitForEpoch(
+        after number: UInt64, limit: Duration
+    ) throws(ClusterError) -> JobEpoch {
+        try wait(limit, "an epoch after \(number)") {
+            self.lastEpoch.flatMap { $0.number > number ? $0 : nil }
+        }
+    }
+
+    /// Calls `body` on the link's thread for every epoch that is told from now on.
+    public func onEpoch(_ body: @escaping @Sendable (JobEpoch) -> Void) {
+        group.next().execute { self.whenEpoch = body }
     }
 
     // MARK: What a worker hears

@@ -15,6 +15,10 @@ public final class Coordinator: Sendable {
         public var reached: @Sendable (Phase) -> Void
         /// A rank sent application bytes.
         public var payload: @Sendable (Rank, [UInt8]) -> Void
+        /// The job goes on without a rank; the others listed make no step until `recovered`.
+        public var lost: @Sendable (Rank, _ reason: String, _ recovering: [Rank]) -> Void
+        /// Every living rank takes part in the epoch.
+        public var recovered: @Sendable (UInt64) -> Void
         /// The job is over.
         ///
         /// Called once.
@@ -24,10 +28,16 @@ public final class Coordinator: Sendable {
         public init(
             reached: @escaping @Sendable (Phase) -> Void = { _ in },
             payload: @escaping @Sendable (Rank, [UInt8]) -> Void = { _, _ in },
+            lost: @escaping @Sendable (Rank, _ reason: String, _ recovering: [Rank]) -> Void = {
+                _, _, _ in
+            },
+            recovered: @escaping @Sendable (UInt64) -> Void = { _ in },
             ended: @escaping @Sendable (JobEnd) -> Void = { _ in }
         ) {
             self.reached = reached
             self.payload = payload
+            self.lost = lost
+            self.recovered = recovered
             self.ended = ended
         }
     }

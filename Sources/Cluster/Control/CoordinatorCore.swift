@@ -96,13 +96,16 @@ final class CoordinatorCore {
         case .contribution(let gather, let blob): apply(.contributed(id, gather, blob: blob))
         case .finished: apply(.finished(id))
         case .failed(let reason, let lost): apply(.failed(id, reason: reason, lost: lost))
+        case .suspected(let rank, let epoch, let reason):
+            apply(.suspected(id, rank: rank, epoch: epoch, reason: reason))
+        case .recovered(let epoch): apply(.recovered(id, epoch: epoch))
         case .payload(let bytes):
             guard let rank = membership.rank(of: id) else { return refuse(id, "no hello yet") }
             handlers.payload(rank, bytes)
         case .stop:
             guard observers.contains(id) else { return refuse(id, "only observers may stop a job") }
             apply(.stopped)
-        case .welcome, .refusal, .gathered, .snapshot, .end:
+        case .welcome, .refusal, .gathered, .epoch, .snapshot, .end:
             refuse(id, "a frame that only the coordinator sends")
         }
     }
@@ -175,6 +178,16 @@ final class CoordinatorCore {
         case .reached(let phase):
             log.info("every rank is in phase \(phase)")
             handlers.reached(phase)
+        case .begin(let id, let epoch): send(.epoch(epoch), to: id)
+        case .dismiss(let id, let end):
+            send(.end(end), to: id)
+            channels[id]?.close(promise: nil)
+        case .lost(let rank, let reason, let recovering):
+            log.error("\(rank) was lost: \(reason); \(recovering.count) ranks go on")
+            handlers.lost(rank, reason, recovering)
+        case .recovered(let epoch):
+            log.notice("every rank that is left takes part in epoch \(epoch)")
+            handlers.recovered(epoch)
         case .end(let end):
             log.notice("\(end)")
             for id in channels.keys.sorted(by: { $0.rawValue < $1.rawValue }) {

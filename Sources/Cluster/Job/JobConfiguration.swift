@@ -59,6 +59,9 @@ public struct JobConfiguration: Hashable, Sendable {
         set { if let newValue { work = .serve(newValue) } }
     }
 
+    /// Whether the other ranks go on without one that is lost.
+    public var survivesLosses: Bool { serving?.onLostRank == .goOn }
+
     /// Gives the job's only group another number of ranks.
     ///
     /// - Throws: `ClusterError.badInput` for a job of several groups, whose file says how many

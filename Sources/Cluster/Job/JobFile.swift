@@ -29,6 +29,7 @@ struct JobFile: Codable {
     var device = ""
     var lab = ""
     var chatStyle = ""
+    var onLostRank = ""
     var control = JobConfiguration().control
     var http = JobConfiguration().http
     var tokenFile = ""
@@ -66,6 +67,7 @@ struct JobFile: Codable {
         case .serve(let serving):
             model = serving.model
             chatStyle = serving.chatStyle
+            onLostRank = serving.onLostRank.rawValue
             engine = serving.engine
             api = serving.api
         case .train(let training):
@@ -132,13 +134,20 @@ extension JobFile {
             guard train.settings.isEmpty else { throw .badInput("\(path): train.file is missing") }
             var serving = ServingWork(model: model)
             serving.chatStyle = chatStyle
+            if !onLostRank.isEmpty {
+                guard let policy = LossPolicy(rawValue: onLostRank) else {
+                    let known = LossPolicy.allCases.map(\.rawValue).joined(separator: ", ")
+                    throw .badInput("\(path): onLostRank \"\(onLostRank)\" is unknown: \(known)")
+                }
+                serving.onLostRank = policy
+            }
             serving.engine = engine
             serving.api = api
             return .serve(serving)
         }
         let others = [
             ("model", model.isEmpty), ("chatStyle", chatStyle.isEmpty),
-            ("engine", engine.isEmpty), ("api", api.isEmpty),
+            ("onLostRank", onLostRank.isEmpty), ("engine", engine.isEmpty), ("api", api.isEmpty),
         ]
         if let other = others.first(where: { !$0.1 }) {
             throw .badInput(

@@ -24,11 +24,21 @@ public struct ServingWork: Hashable, Sendable {
     public var engine: [String: SettingValue] = [:]
     /// Whose rules chats follow; empty takes those of the model's own template.
     public var chatStyle = ""
+    /// What becomes of the job when a rank is lost once it is ready.
+    public var onLostRank = LossPolicy.goOn
     /// Settings of the HTTP API, by its own names.
     public var api: [String: SettingValue] = [:]
 
     /// Work with every default.
     public init(model: String) { self.model = model }
+}
+
+/// What becomes of a job that serves when a rank is lost.
+public enum LossPolicy: String, CaseIterable, Sendable {
+    /// The other ranks take over its experts and its requests.
+    case goOn = "continue"
+    /// The job ends.
+    case end
 }
 
 /// What a job trains.

@@ -41,6 +41,8 @@ struct JobRun: Sendable {
         var patience = Duration.seconds(3)
         /// The same when somebody asked twice: for a stream to end with its reason.
         var hurriedPatience = Duration.milliseconds(750)
+        /// Whether the job goes on without a rank that is lost once it is ready.
+        var survivesLosses = false
         /// For the exit of a rank that the coordinator lost, which says how it ended.
         var exitLimit = Duration.seconds(1)
 
@@ -80,6 +82,8 @@ struct JobRun: Sendable {
         case start(JobProcess)
         /// Show the job.
         case show(JobSnapshot)
+        /// Tell that a rank ended and the job goes on.
+        case report(Rank, ProcessEnd)
         /// Tell that the job serves.
         case announce(Endpoint)
         /// Ask a process to end.
@@ -218,6 +222,8 @@ extension JobRun {
         case (.starting, .coordinator): return conclude(.exited(.coordinator, end, nil), now)
         case (.asking(.coordinator, nil), .coordinator):
             return conclude(.exited(.coordinator, end, nil), now)
+        case (.running, .rank(let rank)) where configuration.survivesLosses && isAnnounced:
+            return [.report(rank, end)]
         case (.running, _):
             enter(.asking(process, end), now)
             return []

@@ -22,6 +22,7 @@ public struct JobTable: Sendable {
     /// redrawn.
     public mutating func changes(_ snapshot: JobSnapshot) -> [String] {
         let now = snapshot.members.map { member in
+            if let loss = member.loss { return "\(member.rank): lost: \(loss)" }
             let error = member.lastError.map { ": \($0)" } ?? ""
             return "\(member.rank): \(member.phase)\(error)"
         }
@@ -46,6 +47,7 @@ public struct JobTable: Sendable {
     }
 
     private static func detail(_ member: JobSnapshot.Member) -> String {
+        if let loss = member.loss { return "lost: \(loss)" }
         if let error = member.lastError { return error }
         if member.phase == .load, let progress = member.progress { return progress.description }
         guard member.phase >= .ready, let figures = member.statistics else { return "" }

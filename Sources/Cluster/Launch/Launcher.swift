@@ -1,6 +1,6 @@
 public import Foundation
 import Glibc
-import Topology
+public import Topology
 
 /// Runs a job: one coordinator here, one worker per rank at the job's site, and nothing left
 /// afterwards.
@@ -17,14 +17,18 @@ public final class Launcher {
         public var snapshot: @Sendable (JobSnapshot) -> Void
         /// The job serves at this address.
         public var ready: @Sendable (Endpoint) -> Void
+        /// The process of a rank ended so, and the job goes on without it.
+        public var lost: @Sendable (Rank, _ fate: String) -> Void
 
-        /// A display of both.
+        /// A display of all.
         public init(
             snapshot: @escaping @Sendable (JobSnapshot) -> Void,
-            ready: @escaping @Sendable (Endpoint) -> Void
+            ready: @escaping @Sendable (Endpoint) -> Void,
+            lost: @escaping @Sendable (Rank, _ fate: String) -> Void
         ) {
             self.snapshot = snapshot
             self.ready = ready
+            self.lost = lost
         }
     }
 
@@ -98,11 +102,12 @@ public final class Launcher {
 
     private func perform(stop: StopFlag, display: Display) -> JobRun.Outcome? {
         let ranks = (0 ..< job.ranks).map { Rank(rawValue: $0) }
-        var run = JobRun(
-            JobRun.Configuration(
-                ranks: ranks.filter { site.place(worker($0, job.control), as: $0) != nil },
-                joinLimit: .seconds(job.deadlines.joinSeconds),
-                drainLimit: .seconds(job.deadlines.drainSeconds)))
+        var configuration = JobRun.Configuration(
+            ranks: ranks.filter { site.place(worker($0, job.control), as: $0) != nil },
+            joinLimit: .seconds(job.deadlines.joinSeconds),
+            drainLimit: .seconds(job.deadlines.drainSeconds))
+        configuration.survivesLosses = job.survivesLosses
+        var run = JobRun(configuration)
         let begin = ContinuousClock.now
         var requests = 0
         var events: [JobRun.Event] = [.begun]
@@ -162,6 +167,7 @@ public final class Launcher {
                     return events + [.failed(error)]
                 }
             case .show(let snapshot): display.snapshot(snapshot)
+            case .report(let rank, let end): display.lost(rank, fate(.rank(rank), end))
             case .announce(let endpoint): display.ready(endpoint)
             case .terminate(let process): children[process]?.signal(SIGTERM)
             case .kill(let process): children[process]?.signal(SIGKILL)

@@ -7,9 +7,13 @@ public struct Gather: Hashable, Codable, Sendable {
     /// The ranks that take part, in the order of their blobs; empty is every rank of the job.
     public var members: [Rank]
 
+    /// The epoch of the ranks that take part; in another it is void.
+    public var epoch: UInt64
+
     /// An all-gather of the stated ranks.
-    public init(label: String, members: [Rank] = []) {
+    public init(label: String, members: [Rank] = [], epoch: UInt64 = ExpertMap.firstEpoch) {
         self.label = label
+        self.epoch = epoch
         self.members = members
     }
 }

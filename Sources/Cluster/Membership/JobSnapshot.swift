@@ -20,6 +20,8 @@ public struct JobSnapshot: Hashable, Codable, Sendable {
         public var statistics: RankStatistics?
         /// What last went wrong with it.
         package var lastError: String?
+        /// Why the job goes on without it; nil for a rank that takes part.
+        public var loss: String?
     }
 
     /// The epoch of the job's map of experts.

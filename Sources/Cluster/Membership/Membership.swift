@@ -21,6 +21,8 @@ public import Topology
 ///                                        ── it reports another ─────► that one is the suspect
 /// ```
 ///
+/// A job that survives losses does not end by them once it is ready: `Membership+Losses.swift`.
+///
 /// Invariants:
 /// 1. The job's phase is that of its slowest rank, and never goes back.
 /// 2. A rank is held by at most one connection; a second claim is refused and harms nobody.
@@ -40,6 +42,8 @@ public struct Membership: Sendable {
         public var silenceLimit: Duration
         /// The epoch of the map of experts with which the ranks begin.
         package var epoch = ExpertMap.firstEpoch
+        /// Whether the other ranks go on without one that is lost, once the job is ready.
+        public var survivesLosses = false
 
         /// A configuration with the stated values.
         public init(
@@ -69,6 +73,10 @@ public struct Membership: Sendable {
         case finished(ConnectionID)
         /// A worker cannot go on.
         case failed(ConnectionID, reason: String, lost: Rank?)
+        /// A worker cannot make a step of an epoch because of another rank, and waits for the next.
+        case suspected(ConnectionID, rank: Rank, epoch: UInt64, reason: String)
+        /// A worker takes part in an epoch.
+        case recovered(ConnectionID, epoch: UInt64)
         /// A connection ended.
         case closed(ConnectionID, reason: String)
         /// Time passed.
@@ -89,6 +97,14 @@ public struct Membership: Sendable {
         case deliver(ConnectionID, Gather, blobs: [[UInt8]])
         /// Every rank is in this phase or beyond.
         case reached(Phase)
+        /// Tell a worker who takes part from now on.
+        case begin(ConnectionID, JobEpoch)
+        /// Tell a rank that the job goes on without it.
+        case dismiss(ConnectionID, JobEnd)
+        /// The job goes on without a rank; these must take part in the new epoch first.
+        case lost(Rank, reason: String, recovering: [Rank])
+        /// Every living rank takes part in the epoch.
+        case recovered(epoch: UInt64)
         /// Tell everybody that the job is over.
         case end(JobEnd)
     }
@@ -103,27 +119,38 @@ public struct Membership: Sendable {
         var statistics: RankStatistics?
         var lastError: String?
         var isFinished = false
+        /// Why the job goes on without it.
+        var loss: String?
+        /// The last epoch in which it takes part.
+        var epoch: UInt64
     }
 
-    private let configuration: Configuration
-    private var members: [Member]
-    private var ranks: [ConnectionID: Rank] = [:]
+    let configuration: Configuration
+    var members: [Member]
+    var ranks: [ConnectionID: Rank] = [:]
     private var phaseBegan: Duration
-    private var gathers: [Gather: [Rank: [UInt8]]] = [:]
+    var gathers: [Gather: [Rank: [UInt8]]] = [:]
+    /// Whom each rank suspects in this epoch.
+    var suspicions: [Rank: (suspect: Rank, reason: String)] = [:]
+    var suspectedSince: Duration?
+    var epochBegan: Duration
     private var suspect: (rank: Rank, reason: String, since: Duration)?
 
     /// The job's phase.
     public private(set) var phase = Phase.join
     /// The epoch of the job's map of experts (`ExpertMap.epoch`).
-    public var epoch: UInt64 { configuration.epoch }
+    public internal(set) var epoch: UInt64
     /// Why the job is over.
     public private(set) var ending: JobEnd?
 
     /// A job nobody has joined yet.
     public init(configuration: Configuration, now: Duration) {
         self.configuration = configuration
-        members = Array(repeating: Member(), count: configuration.rankCount)
+        members = Array(
+            repeating: Member(epoch: configuration.epoch), count: configuration.rankCount)
+        epoch = configuration.epoch
         phaseBegan = now
+        epochBegan = now
     }
 
     /// Takes in an event.
@@ -143,7 +170,10 @@ public struct Membership: Sendable {
             let actions = change(id, now) { $0.isFinished = true }
             return members.allSatisfy(\.isFinished) ? end(.done) : actions
         case .failed(let id, let reason, let lost): return failed(id, reason, lost, now)
-        case .closed(let id, let reason): return closed(id, reason)
+        case .suspected(let id, let rank, let epoch, let reason):
+            return suspected(id, rank, epoch, reason, now)
+        case .recovered(let id, let epoch): return recovered(id, epoch, now)
+        case .closed(let id, let reason): return closed(id, reason, now)
         case .tick: return tick(now)
         case .stopped: return end(.stopped)
         case .orphaned: return end(.launcherLost)
@@ -163,7 +193,7 @@ public struct Membership: Sendable {
                     node: member.node, pid: member.pid,
                     silentSeconds: member.lastHeard.map { (now - $0).seconds },
                     statistics: member.statistics,
-                    lastError: member.lastError)
+                    lastError: member.lastError, loss: member.loss)
             }, end: ending)
     }
 
@@ -225,7 +255,7 @@ extension Membership {
 
     /// Invariant 1: a step for every phase that the slowest rank has entered.
     private mutating func advance(_ now: Duration) -> [Action] {
-        let slowest = members.map(\.phase).min() ?? .join
+        let slowest = members.lazy.filter { $0.loss == nil }.map(\.phase).min() ?? .join
         guard slowest > phase else { return [] }
         let passed = Phase.allCases.filter { $0 > phase && $0 <= slowest }
         phase = slowest
@@ -238,6 +268,8 @@ extension Membership {
     ) -> [Action] {
         guard let rank = ranks[id] else { return [] }
         members[rank.rawValue].lastHeard = now
+        // What was said in an epoch that is over, nobody waits for.
+        guard gather.epoch == epoch else { return [] }
         var parts = gathers[gather] ?? [:]
         guard parts[rank] == nil, blob.count <= ControlProtocol.largestBlobBytes,
             isSound(gather, for: rank),
@@ -271,6 +303,7 @@ extension Membership {
     ) -> [Action] {
         guard let rank = ranks[id] else { return [] }
         members[rank.rawValue].lastError = reason
+        if goesOn { return lose(rank, reason: reason, now) }
         guard let lost, lost != rank, members.indices.contains(lost.rawValue) else {
             return end(
                 .failed(rank: rank, phase: members[rank.rawValue].phase, reason: reason))
@@ -282,8 +315,12 @@ extension Membership {
         return []
     }
 
-    private mutating func closed(_ id: ConnectionID, _ reason: String) -> [Action] {
-        guard let rank = ranks.removeValue(forKey: id) else { return [] }
+    private mutating func closed(
+        _ id: ConnectionID, _ reason: String, _ now: Duration
+    ) -> [Action] {
+        guard let rank = ranks[id] else { return [] }
+        if goesOn { return lose(rank, reason: reason, now) }
+        ranks[id] = nil
         members[rank.rawValue].connection = nil
         // A rank that reported a suspect may leave first, and is not the lost one.
         if let suspect, suspect.rank != rank, members[rank.rawValue].lastError != nil {
@@ -296,18 +333,16 @@ extension Membership {
         if let suspect, now - suspect.since >= Self.suspicionGrace {
             return end(lost(suspect.rank, reason: suspect.reason))
         }
-        for (index, member) in members.enumerated() {
-            guard member.connection != nil, let heard = member.lastHeard else { continue }
-            let silence = now - heard
-            if silence > configuration.silenceLimit {
-                let seconds = silence.seconds.formatted(digits: 1)
-                return end(
-                    lost(
-                        Rank(rawValue: index),
-                        reason: "silent for \(seconds) s (the limit is"
-                            + " \(configuration.silenceLimit.seconds.formatted(digits: 1)) s)"))
-            }
+        for index in members.indices {
+            guard let silence = silence(of: Rank(rawValue: index), now) else { continue }
+            guard silence > configuration.silenceLimit else { continue }
+            let seconds = silence.seconds.formatted(digits: 1)
+            return lose(
+                Rank(rawValue: index),
+                reason: "silent for \(seconds) s (the limit is"
+                    + " \(configuration.silenceLimit.seconds.formatted(digits: 1)) s)", now)
         }
+        if goesOn { return judge(now) }
         guard let limit = configuration.deadlines[phase], now - phaseBegan > limit,
             let late = members.firstIndex(where: { $0.phase == phase })
         else { return [] }
@@ -318,11 +353,17 @@ extension Membership {
                     ?? (members[late].connection == nil ? "it was never heard of" : nil)))
     }
 
-    private func lost(_ rank: Rank, reason: String) -> JobEnd {
+    /// How long nothing was heard of a rank that is in.
+    func silence(of rank: Rank, _ now: Duration) -> Duration? {
+        let member = members[rank.rawValue]
+        return member.connection == nil ? nil : member.lastHeard.map { now - $0 }
+    }
+
+    func lost(_ rank: Rank, reason: String) -> JobEnd {
         .lost(rank: rank, phase: members[rank.rawValue].phase, epoch: epoch, reason: reason)
     }
 
-    private mutating func end(_ reason: JobEnd) -> [Action] {
+    mutating func end(_ reason: JobEnd) -> [Action] {
         ending = reason
         return [.end(reason)]
     }

@@ -9,7 +9,7 @@ struct ExpertLayerWeights {
     /// The fused shared experts, nil without any.
     let shared: ExpertWeights?
     /// This rank's physical experts, in the placement's order.
-    let routed: [ExpertWeights]
+    var routed: [ExpertWeights]
 }
 
 /// One transformer block.
@@ -24,7 +24,7 @@ struct LayerWeights {
     let attention: any AttentionLayer
     /// Before the feed-forward network, `[hidden]`.
     let feedForwardNorm: Tensor
-    let feedForward: FeedForward
+    var feedForward: FeedForward
 }
 
 /// One multi-token-prediction block: joins a hidden state with the embedding of the next token.
@@ -38,7 +38,7 @@ struct MTPWeights {
     let hiddenNorm: Tensor
     /// `[hidden, 2 * hidden]`: embedding first.
     let projection: Weight
-    let layer: LayerWeights
+    var layer: LayerWeights
     /// Before the head, `[hidden]`.
     let headNorm: Tensor
 }

@@ -16,12 +16,12 @@ public final class Model {
     public let compute: Compute
     /// The most positions a sequence may have.
     public let contextLimit: Int
-    /// Bytes of the checkpoint that were packed.
-    public let weightByteCount: Int
+    /// Bytes of the checkpoint that were packed, those of experts that moved here included.
+    public internal(set) var weightByteCount: Int
     /// The files that the embedding stays in.
     public let checkpointPaths: [String]
     /// The ranks that share the routed experts, and where those are; nil where all are here.
-    public let shared: SharedExperts?
+    public internal(set) var shared: SharedExperts?
     /// Time this rank spent computing routed experts since loading.
     public internal(set) var expertTime = Duration.zero
     /// What all batches since loading had to read and compute.
@@ -29,8 +29,8 @@ public final class Model {
     public let pool: ThreadPool
     let attention: AttentionContext
     let gateRule: GateRule
-    let layers: [LayerWeights]
-    let mtp: [MTPWeights]
+    var layers: [LayerWeights]
+    var mtp: [MTPWeights]
     /// Whether `draft` needs no other rank: only those that have something to draft call it.
     public let draftsAlone: Bool
     /// Sees the inside of a forward; for tests.
@@ -38,9 +38,10 @@ public final class Model {
     let embedding: EmbeddingTable
     let finalNorm: Tensor
     /// The head, one matrix or the slices of the ranks of this node.
-    let head: [Weight]
+    var head: [Weight]
     /// The ranks that compute it together; nil if each does alone.
-    let nodeHead: NodeProduct?
+    var nodeHead: NodeProduct?
+    let options: ModelOptions
     let workspaces: [Workspace]
 
     /// Packs the weights of a checkpoint.
@@ -82,6 +83,7 @@ public final class Model {
         try loader.load(pool: pool, progress: progress)
 
         self.configuration = configuration
+        self.options = options
         self.pool = pool
         self.shared = shared
         layers = pending.layers.map(\.weights)
@@ -108,7 +110,7 @@ public final class Model {
     public var canDraft: Bool { !mtp.isEmpty }
 
     /// The ranks of this node, if they are to compute the head together.
-    private static func nodeHead(
+    static func nodeHead(
         _ configuration: ModelConfiguration, _ options: ModelOptions, _ group: ExpertParallelGroup?
     ) throws -> NodeProduct? {
         guard let group, configuration.headByteCount >= options.sharedHeadBytes else { return nil }

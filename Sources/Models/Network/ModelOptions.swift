@@ -40,6 +40,20 @@ extension ModelConfiguration {
             layerCount: layerCount + mtpLayerCount)
     }
 
+    /// Where they are in an epoch in which some ranks of the job's group are lost.
+    ///
+    /// - Parameters:
+    ///   - rankCount: Ranks of the group when all live.
+    ///   - living: Those that live, in order, numbered as in the group.
+    /// - Throws: `PlacementError`.
+    public func expertMap(
+        rankCount: Int, living: [Rank], epoch: UInt64
+    ) throws -> ExpertMap {
+        try .remaining(
+            expertCount: routedExpertCount, rankCount: rankCount, living: living, epoch: epoch,
+            layerCount: layerCount + mtpLayerCount)
+    }
+
     /// Bytes of the head in bf16.
     var headByteCount: Int { 2 * vocabularySize * hiddenSize }
 

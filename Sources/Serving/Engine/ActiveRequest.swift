@@ -28,6 +28,7 @@ struct ActiveRequest {
     private(set) var promptScores: [ScoredToken] = []
     /// Whether `began` was reported.
     var hasBegun = false
+    private var isCounted = false
     /// Why the text ended, once it has.
     private(set) var finish: FinishReason?
 
@@ -51,6 +52,28 @@ struct ActiveRequest {
             }
         }
         if request.maxNewTokens == 0 { finish = .length }
+        if let resumption = request.resumption { try resume(resumption) }
+    }
+
+    /// Continues a text after what another rank told of it before that rank was lost.
+    private mutating func resume(_ resumption: Resumption) throws(ServingError) {
+        hasBegun = resumption.hasBegun
+        let count = resumption.tokens.count
+        guard count <= request.maxNewTokens else {
+            throw .engine(
+                message: "\(count) tokens were told of a text of \(request.maxNewTokens)")
+        }
+        for token in resumption.tokens { try take(token) }
+        usage.generatedTokens = count
+    }
+
+    /// Adds a token to the text.
+    private mutating func take(_ token: Int) throws(ServingError) {
+        sampler.append(token)
+        generated.append(token)
+        try ServingError.constraining { () throws(GrammarError) in try constraint?.append(token) }
+        if remaining == 0 { finish = .length }
+        if constraint?.isFinal == true { finish = .stop }
     }
 
     /// Tokens that may still be generated.
@@ -77,7 +100,12 @@ struct ActiveRequest {
     /// Records that others came first.
     mutating func wait() { waitedSteps += 1 }
 
-    mutating func count(cached: Int) { usage.cachedTokens = cached }
+    /// Records, once, how much of the prompt was found in the cache.
+    mutating func count(cached: Int) {
+        guard !isCounted else { return }
+        isCounted = true
+        usage.cachedTokens = min(cached, request.prompt.count)
+    }
 
     mutating func count(drafted: Int, accepted: Int) {
         usage.draftedTokens += drafted
@@ -111,16 +139,12 @@ struct ActiveRequest {
             throw .engine(message: "\(error)")
         }
         allowed = nil
-        sampler.append(token)
         usage.generatedTokens += 1
         guard !ends.contains(token) else {
             finish = .stop
             return nil
         }
-        generated.append(token)
-        try ServingError.constraining { () throws(GrammarError) in try constraint?.append(token) }
-        if remaining == 0 { finish = .length }
-        if constraint?.isFinal == true { finish = .stop }
+        try take(token)
         return Self.score(token, logits, top: request.topLogprobs)
     }
 

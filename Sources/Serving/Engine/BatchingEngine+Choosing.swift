@@ -94,9 +94,9 @@ extension BatchingEngine {
     }
 
     private func begin(_ id: RequestID, _ state: inout ActiveRequest) {
+        state.count(cached: scheduler[id]?.cachedTokens ?? 0)
         guard !state.hasBegun else { return }
         state.hasBegun = true
-        state.count(cached: scheduler[id]?.cachedTokens ?? 0)
         report(id, .began(promptScores: state.promptScores))
     }
 

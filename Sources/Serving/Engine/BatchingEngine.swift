@@ -72,6 +72,10 @@ final class BatchingEngine {
             }
             let state = try ActiveRequest(
                 request, constraint: constraint, grammars: grammars, vocabulary: vocabulary)
+            if let told = request.resumption, told.hasBegun, let reason = state.finish {
+                // All of it was told; only its end was not.
+                return report(request.id, .finished(reason, state.usage))
+            }
             try scheduler.submit(request)
             active[request.id] = state
         } catch {
@@ -144,8 +148,10 @@ final class BatchingEngine {
             results = choose(
                 plan.entries, try network.forward(chunks(plan.entries), keepsHidden: keepsHidden))
         }
-        let drafts = keepsHidden ? try draft(results) : [:]
-        for result in results { settle(result, draft: drafts[result.entry.id]) }
+        var drafts: [RequestID: Int] = [:]
+        // Tokens that were chosen are reported, so they count even if the drafts are lost.
+        defer { for result in results { settle(result, draft: drafts[result.entry.id]) } }
+        if keepsHidden { drafts = try draft(results) }
         count(plan)
         return results.reduce(0) { $0 + $1.newTokens.count }
     }

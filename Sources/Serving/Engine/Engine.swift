@@ -21,15 +21,14 @@ public final class Engine: Sendable {
     private struct State {
         var commands: [Command] = []
         var isStopping = false
+        var isInterrupted = false
+        var epoch: EngineEpoch
         var statistics = EngineStatistics()
         var lastStep: ContinuousClock.Instant?
     }
 
-    private let barrier: StepBarrier
-    /// Where the experts are, and which ranks take part in a step.
-    private let map: ExpertMap
     private let configuration: EngineConfiguration
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
     /// The longest that an idle rank sleeps before it checks again.
     private static let idlePatience = Duration.seconds(60)
@@ -40,9 +39,8 @@ public final class Engine: Sendable {
     ///
     /// - Parameter map: That of the network's experts.
     public init(barrier: StepBarrier, map: ExpertMap, configuration: EngineConfiguration) {
-        self.barrier = barrier
-        self.map = map
         self.configuration = configuration
+        state = Mutex(State(epoch: EngineEpoch(barrier: barrier, map: map)))
     }
 
     /// Takes a request.
@@ -57,23 +55,35 @@ public final class Engine: Sendable {
     ///
     /// Requests under way fail.
     public func stop() {
-        state.withLock { $0.isStopping = true }
-        barrier.wake()
+        state.withLock { state in
+            state.isStopping = true
+            return state.epoch.barrier
+        }.wake()
+    }
+
+    /// Ends the epoch under way: `run` asks for the next one before it begins another step.
+    public func interrupt() {
+        state.withLock { state in
+            state.isInterrupted = true
+            return state.epoch.barrier
+        }.wake()
     }
 
     /// What this engine has done and holds.
     public var statistics: EngineStatistics {
         state.withLock { state in
             var now = state.statistics
-            now.rank = barrier.rank.rawValue
+            now.rank = state.epoch.barrier.rank.rawValue
             now.secondsSinceStep = state.lastStep.map { ($0.duration(to: .now)).seconds }
             return now
         }
     }
 
     private func give(_ command: Command) {
-        state.withLock { $0.commands.append(command) }
-        barrier.wake()
+        state.withLock { state in
+            state.commands.append(command)
+            return state.epoch.barrier
+        }.wake()
     }
 
     /// Performs steps until `stop`.
@@ -84,11 +94,15 @@ public final class Engine: Sendable {
     ///   - tokenizer: Gives the bytes of each token, for constrained texts; nil allows none.
     ///   - grammars: What was compiled in this process already.
     ///   - report: What happened, after each step.
+    ///   - recover: Gives the next epoch after an error or an `interrupt` (nil) ended the one under
+    ///     way; no text changes, since a step that was abandoned is performed again. It throws if
+    ///     nothing can go on; by default it does.
     /// - Throws: `TransportError` naming the rank that was lost. All requests have failed by then.
     public func run(
         _ network: any SequenceNetwork, tokenizer: Tokenizer?,
         grammars: CompiledGrammars = CompiledGrammars(),
-        report: @Sendable ([EngineReport]) -> Void
+        report: @Sendable ([EngineReport]) -> Void,
+        recover: ((any Error)?) throws -> EngineEpoch = { throw $0 ?? ServingError.draining }
     ) throws {
         let vocabulary = LazyVocabulary(tokenizer, endTokens: network.endTokens)
         let core = BatchingEngine(
@@ -97,17 +111,21 @@ public final class Engine: Sendable {
         publish(core, StepTime())
         // Every step makes its logits anew: mapped and cleared each time, they are 3% of a step.
         Tensor.recycleMemory()
+        let compile = { [self] (request: GenerationRequest, constraint: OutputConstraint) in
+            grammars.compile(constraint) { result in
+                // The tree, too, is made before the engine's thread needs it.
+                _ = vocabulary.value
+                self.give(.compiled(request, result))
+            }
+        }
         do {
-            while try turn(
-                core, report: report,
-                compile: { [self] request, constraint in
-                    grammars.compile(constraint) { result in
-                        // The tree, too, is made before the engine's thread needs it.
-                        _ = vocabulary.value
-                        self.give(.compiled(request, result))
-                    }
-                })
-            {}
+            while let ending = try turns(core, report: report, compile: compile) {
+                let next = try recover(ending.error)
+                state.withLock { state in
+                    state.epoch = next
+                    state.isInterrupted = false
+                }
+            }
         } catch {
             core.failAll(.rankLost(message: "\(error)"))
             report(core.takeReports())
@@ -117,13 +135,40 @@ public final class Engine: Sendable {
         report(core.takeReports())
     }
 
+    /// Why an epoch ended: an error of a step, or none.
+    private struct EpochEnd {
+        let error: (any Error)?
+    }
+
+    /// The turns of one epoch.
+    ///
+    /// - Returns: Why the epoch ended; nil once the engine stops.
+    private func turns(
+        _ core: BatchingEngine, report: ([EngineReport]) -> Void,
+        compile: (GenerationRequest, OutputConstraint) -> Void
+    ) throws -> EpochEnd? {
+        let epoch = state.withLock { $0.epoch }
+        do {
+            while try turn(core, in: epoch, report: report, compile: compile) {
+                if state.withLock({ $0.isInterrupted }) { return EpochEnd(error: nil) }
+            }
+        } catch {
+            // What the step did report belongs to its requests.
+            send(core, report)
+            if state.withLock({ $0.isStopping }) { return nil }
+            return EpochEnd(error: error)
+        }
+        return nil
+    }
+
     /// One turn of the loop: take commands, then a step or sleep.
     ///
     /// - Parameter compile: Has a constraint compiled on another thread.
     private func turn(
-        _ core: BatchingEngine, report: ([EngineReport]) -> Void,
+        _ core: BatchingEngine, in epoch: EngineEpoch, report: ([EngineReport]) -> Void,
         compile: (GenerationRequest, OutputConstraint) -> Void
     ) throws -> Bool {
+        let (barrier, map) = (epoch.barrier, epoch.map)
         let (commands, isStopping) = state.withLock { state in
             defer { state.commands = [] }
             return (state.commands, state.isStopping)
@@ -144,13 +189,15 @@ public final class Engine: Sendable {
         if isStopping { return false }
         let next = core.prepare()
         if case .step(let plan) = next {
-            try step(core, plan)
+            try step(core, plan, in: epoch)
         } else if barrier.othersHaveBegun(in: map) {
-            try step(core, StepPlan())
+            try step(core, StepPlan(), in: epoch)
         } else {
             send(core, report)
             publish(core, nil)
-            let isQuiet = state.withLock { $0.commands.isEmpty && !$0.isStopping }
+            let isQuiet = state.withLock {
+                $0.commands.isEmpty && !$0.isStopping && !$0.isInterrupted
+            }
             if isQuiet, next == .idle { try barrier.sleep(atMost: Self.idlePatience, in: map) }
             return true
         }
@@ -158,10 +205,12 @@ public final class Engine: Sendable {
         return true
     }
 
-    private func step(_ core: BatchingEngine, _ plan: StepPlan) throws {
+    private func step(
+        _ core: BatchingEngine, _ plan: StepPlan, in epoch: EngineEpoch
+    ) throws {
         let clock = ContinuousClock()
         let start = clock.now
-        let agreed = try barrier.begin(plan.request, in: map)
+        let agreed = try epoch.barrier.begin(plan.request, in: epoch.map)
         let begun = clock.now
         let newTokens = try core.step(plan, agreed)
         var time = core.network.takeTime()

@@ -19,8 +19,11 @@ public final class EngineEndpoint: Sendable {
     ) {
         self.engine = engine
         self.send = send
-        give(.capacity(capacity))
+        announce(capacity)
     }
+
+    /// Tells the router what the rank can take from now on.
+    public func announce(_ capacity: EngineCapacity) { give(.capacity(capacity)) }
 
     /// Takes what the router sent.
     ///

@@ -1,45 +1,84 @@
 import Synchronization
 
-/// The streams of requests under way, and where each request went.
+/// The streams of requests under way, where each request is, and what was told of it.
 final class EventStreams: Sendable {
     private struct Entry {
         let continuation: AsyncThrowingStream<GenerationEvent, any Error>.Continuation
-        let rank: Int
+        var rank: Int
+        /// As it would be sent to another rank now.
+        var request: GenerationRequest
+        var told = Resumption()
     }
 
     private let entries = Mutex<[RequestID: Entry]>([:])
 
     /// A stream for a request.
     ///
-    /// `withdraw` is called if its reader goes away first.
+    /// `withdraw` is called, with the rank that has the request then, if its reader goes away
+    /// first.
     ///
     /// A stream holds at most one event per token of its request, which bounds it.
     func open(
-        _ id: RequestID, rank: Int, withdraw: @escaping @Sendable () -> Void
+        _ request: GenerationRequest, rank: Int, withdraw: @escaping @Sendable (Int) -> Void
     ) -> AsyncThrowingStream<GenerationEvent, any Error> {
         let (stream, continuation) = AsyncThrowingStream<GenerationEvent, any Error>.makeStream()
-        entries.withLock { $0[id] = Entry(continuation: continuation, rank: rank) }
+        let id = request.id
+        entries.withLock {
+            $0[id] = Entry(continuation: continuation, rank: rank, request: request)
+        }
         continuation.onTermination = { [weak self] reason in
-            guard case .cancelled = reason else { return }
-            _ = self?.close(id)
-            withdraw()
+            guard case .cancelled = reason, let entry = self?.close(id) else { return }
+            withdraw(entry.rank)
         }
         return stream
     }
 
-    /// Passes an event on.
+    /// Passes an event on, if it comes from the rank that has the request.
     ///
     /// The last one closes the stream.
-    func deliver(_ report: EngineReport) {
+    func deliver(_ report: EngineReport, from rank: Int) {
         switch report.event {
         case .finished:
-            let entry = close(report.id)
-            entry?.yield(report.event)
-            entry?.finish()
-        case .failed(let error): close(report.id)?.finish(throwing: error)
+            let entry = close(report.id, of: rank)
+            entry?.continuation.yield(report.event)
+            entry?.continuation.finish()
+        case .failed(let error):
+            close(report.id, of: rank)?.continuation.finish(throwing: error)
         case .began, .tokens:
-            entries.withLock { $0[report.id]?.continuation }?.yield(report.event)
+            // Under the lock, so that no event of a rank that is lost follows one of the next.
+            entries.withLock { entries in
+                guard entries[report.id]?.rank == rank else { return }
+                entries[report.id]?.told.add(report.event)
+                entries[report.id]?.continuation.yield(report.event)
+            }
         }
+    }
+
+    /// Gives the requests of a lost rank to others.
+    ///
+    /// - Parameter choose: Chooses a rank, told how many requests each has; nil for none.
+    /// - Returns: What to send, and where. Requests for which there is no rank fail with `error`.
+    func move(
+        from rank: Int, rankCount: Int, error: ServingError, choose: ([Int]) -> Int?
+    ) -> [(request: GenerationRequest, rank: Int)] {
+        var failed: [Entry] = []
+        let moved = entries.withLock { entries in
+            let ids = entries.filter { $0.value.rank == rank }.keys.sorted()
+            return ids.compactMap { id -> (request: GenerationRequest, rank: Int)? in
+                guard var entry = entries[id] else { return nil }
+                guard let next = choose(Self.load(entries, rankCount)) else {
+                    failed.append(entry)
+                    entries[id] = nil
+                    return nil
+                }
+                entry.rank = next
+                entry.request.resumption = entry.told
+                entries[id] = entry
+                return (entry.request, next)
+            }
+        }
+        for entry in failed { entry.continuation.finish(throwing: error) }
+        return moved
     }
 
     /// Ends the streams of one rank with an error.
@@ -53,19 +92,31 @@ final class EventStreams: Sendable {
     }
 
     /// Requests under way at each rank.
-    func load(rankCount: Int) -> [Int] {
-        entries.withLock { entries in
-            var load = Array(repeating: 0, count: rankCount)
-            for entry in entries.values { load[entry.rank] += 1 }
-            return load
-        }
-    }
+    func load(rankCount: Int) -> [Int] { entries.withLock { Self.load($0, rankCount) } }
 
     func rank(of id: RequestID) -> Int? { entries.withLock { $0[id]?.rank } }
 
-    private func close(
-        _ id: RequestID
-    ) -> AsyncThrowingStream<GenerationEvent, any Error>.Continuation? {
-        entries.withLock { $0.removeValue(forKey: id)?.continuation }
+    private static func load(_ entries: [RequestID: Entry], _ rankCount: Int) -> [Int] {
+        var load = Array(repeating: 0, count: rankCount)
+        for entry in entries.values { load[entry.rank] += 1 }
+        return load
+    }
+
+    /// - Parameter rank: The rank that must have it; nil for any.
+    private func close(_ id: RequestID, of rank: Int? = nil) -> Entry? {
+        entries.withLock { entries in
+            guard let entry = entries[id], rank ?? entry.rank == entry.rank else { return nil }
+            return entries.removeValue(forKey: id)
+        }
+    }
+}
+
+extension Resumption {
+    fileprivate mutating func add(_ event: GenerationEvent) {
+        switch event {
+        case .began: hasBegun = true
+        case .tokens(let tokens): self.tokens += tokens.map(\.token)
+        case .finished, .failed: break
+        }
     }
 }

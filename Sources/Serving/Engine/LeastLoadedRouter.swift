@@ -5,7 +5,8 @@ public import Topology
 /// Takes requests to the engines of several ranks, through whatever carries bytes to them.
 ///
 /// A request goes to the rank with the fewest under way, the lowest of equals. A spare rank gets
-/// requests when the others are full.
+/// requests when the others are full. The requests of a rank that is lost go on at another, after
+/// what was told of them.
 public final class LeastLoadedRouter: RequestRouter {
     private struct State {
         var statistics: [EngineStatistics?]
@@ -13,6 +14,8 @@ public final class LeastLoadedRouter: RequestRouter {
         /// Statistics received, all ranks together.
         var received = 0
         var lost: [Int: String] = [:]
+        /// Ranks that are about to take part in a new epoch.
+        var recovering: Set<Int> = []
         /// Why nothing is taken any more.
         var closed: String?
     }
@@ -37,37 +40,50 @@ public final class LeastLoadedRouter: RequestRouter {
     public func submit(
         _ request: GenerationRequest
     ) async throws -> AsyncThrowingStream<GenerationEvent, any Error> {
-        if let refusal { throw refusal }
-        let rank = choose(streams.load(rankCount: rankCount))
+        guard refusal == nil, let rank = choose(streams.load(rankCount: rankCount)) else {
+            throw refusal ?? .unavailable(message: "no rank is left")
+        }
         let payload = try JSONEncoder().encode(EngineCommand.submit(request))
-        let stream = streams.open(request.id, rank: rank) { [send] in
+        let stream = streams.open(request, rank: rank) { [send] rank in
             Self.withdraw(request.id, from: rank, send)
         }
-        // The job may have ended since the check above: nothing would end this stream.
-        if let refusal { streams.fail(rank: rank, refusal) }
         send(Rank(rawValue: rank), Array(payload))
+        // The job may have ended or lost the rank since the check above: nothing would end this
+        // stream.
+        if let refusal { streams.fail(rank: rank, refusal) }
+        if let reason = state.withLock({ $0.lost[rank] }) { move(from: rank, reason) }
         return stream
     }
 
     /// Why nothing is taken any more.
     private var refusal: ServingError? {
         let (lost, closed) = state.withLock { ($0.lost, $0.closed) }
-        if let (rank, reason) = lost.min(by: { $0.key < $1.key }) {
+        if lost.count == rankCount, let (rank, reason) = lost.min(by: { $0.key < $1.key }) {
             return .rankLost(message: "rank \(rank) left: \(reason)")
         }
         return closed.map { .unavailable(message: $0) }
     }
 
-    private func choose(_ load: [Int]) -> Int {
-        let open = state.withLock { state in
-            load.indices.filter { rank in
+    private func choose(_ load: [Int]) -> Int? {
+        let (living, open) = state.withLock { state in
+            let living = load.indices.filter { state.lost[$0] == nil }
+            let open = living.filter { rank in
                 let capacity = state.capacities[rank]
                 return !capacity.isSpare && load[rank] < capacity.runningLimit
                     && (state.statistics[rank]?.waiting ?? 0) == 0
             }
+            return (living, open)
         }
-        let ranks = open.isEmpty ? Array(load.indices) : open
-        return ranks.min { load[$0] < load[$1] } ?? 0
+        return (open.isEmpty ? living : open).min { load[$0] < load[$1] }
+    }
+
+    /// Gives the requests of a lost rank to the others.
+    private func move(from rank: Int, _ reason: String) {
+        let moved = streams.move(
+            from: rank, rankCount: rankCount,
+            error: .rankLost(message: "rank \(rank) left: \(reason)")
+        ) { choose($0) }
+        for (request, next) in moved { Self.give(.submit(request), to: next, send) }
     }
 
     public func cancel(_ id: RequestID) async {
@@ -77,10 +93,11 @@ public final class LeastLoadedRouter: RequestRouter {
 
     /// Asks every rank, and waits a little for their answers.
     public func statistics() async -> [EngineStatistics] {
-        let before = state.withLock { $0.received }
-        for rank in 0 ..< rankCount { Self.give(.askStatistics, to: rank, send) }
+        let (before, lost) = state.withLock { ($0.received, $0.lost) }
+        let living = (0 ..< rankCount).filter { lost[$0] == nil }
+        for rank in living { Self.give(.askStatistics, to: rank, send) }
         let limit = ContinuousClock.now + Self.statisticsPatience
-        while state.withLock({ $0.received }) < before + rankCount, .now < limit {
+        while state.withLock({ $0.received }) < before + living.count, .now < limit {
             do { try await Task.sleep(for: .milliseconds(2)) } catch { break }
         }
         return state.withLock { $0.statistics.compactMap { $0 } }
@@ -94,7 +111,8 @@ public final class LeastLoadedRouter: RequestRouter {
     /// - Throws: `DecodingError` for bytes that no endpoint of this version sends.
     public func receive(_ payload: [UInt8], from rank: Rank) throws {
         switch try JSONDecoder().decode(EngineMessage.self, from: Data(payload)) {
-        case .reports(let reports): for report in reports { streams.deliver(report) }
+        case .reports(let reports): 
+            for report in reports { streams.deliver(report, from: rank.rawValue) }
         case .statistics(var statistics):
             guard (0 ..< rankCount).contains(rank.rawValue) else { return }
             // A rank knows its number in its group; the job's number tells groups apart.
@@ -111,10 +129,39 @@ public final class LeastLoadedRouter: RequestRouter {
 
     /// Ends every request: without one rank's experts no step can be made.
     public func lost(_ rank: Rank, reason: String) {
-        state.withLock { $0.lost[rank.rawValue] = reason }
+        state.withLock { state in
+            for other in 0 ..< rankCount where state.lost[other] == nil {
+                state.lost[other] = reason
+            }
+            state.lost[rank.rawValue] = reason
+        }
         for other in 0 ..< rankCount {
             streams.fail(
                 rank: other, .rankLost(message: "\(rank) left: \(reason)"))
+        }
+    }
+
+    /// Goes on without a rank: its requests go to others, which will serve its experts too.
+    ///
+    /// - Parameter recovering: The ranks that cannot make a step until they have done so.
+    public func goOn(without rank: Rank, reason: String, recovering: [Rank]) {
+        state.withLock { state in
+            state.lost[rank.rawValue] = reason
+            state.statistics[rank.rawValue] = nil
+            state.recovering.remove(rank.rawValue)
+            state.recovering.formUnion(recovering.map(\.rawValue))
+        }
+        move(from: rank.rawValue, reason)
+    }
+
+    /// Notes that every rank makes steps again.
+    public func recovered() { state.withLock { $0.recovering = [] } }
+
+    public var health: ServiceHealth {
+        state.withLock { state in
+            if state.closed != nil || state.lost.count == rankCount { return .lost }
+            if !state.recovering.isEmpty { return .recovering }
+            return state.lost.isEmpty ? .serving : .degraded(lost: state.lost.keys.sorted())
         }
     }
 

@@ -1,3 +1,4 @@
+import Checkpoints
 import Collectives
 public import Models
 public import Tensors
@@ -55,6 +56,19 @@ public final class DeepSeekNetwork: SequenceNetwork {
         self.model = model
         self.cache = cache
         self.endTokens = endTokens ?? model.configuration.endTokens
+    }
+
+    /// Bytes of the checkpoint that this rank packed.
+    var weightByteCount: Int { model.weightByteCount }
+
+    /// Shares the routed experts with the ranks of another epoch.
+    func share(
+        _ shared: SharedExperts?, from checkpoint: Checkpoint,
+        progress: ((LoadProgress) -> Void)?
+    ) throws {
+        try model.share(shared, from: checkpoint, progress: progress)
+        // The records of the new group begin anew.
+        lastSequence = 0
     }
 
     public var vocabularySize: Int { model.configuration.vocabularySize }

@@ -29,13 +29,16 @@ public final class ServingRank {
     /// Takes requests, from any thread.
     public let engine: Engine
     /// What a router should know of the engine.
-    public let capacity: EngineCapacity
+    public private(set) var capacity: EngineCapacity
     /// The model and its cache.
     public let network: DeepSeekNetwork
     /// Bytes of the checkpoint that this rank packed.
-    public let weightByteCount: Int
+    public var weightByteCount: Int { network.weightByteCount }
     /// How the model was loaded.
     let options: ModelOptions
+    private let configuration: ServingRankConfiguration
+    private let folder: ModelFolder
+    private let compute: Compute
     private let tokenizer: Tokenizer?
     private let grammars: CompiledGrammars
     private let enter: (Phase) -> Void
@@ -45,33 +48,35 @@ public final class ServingRank {
     /// Collective: all ranks of the fabric call it.
     ///
     /// - Parameters:
+    ///   - fabric: The ranks that live in the epoch, in its order.
+    ///   - epoch: Which ranks of the group they are; nil for all.
     ///   - note: Told what the folder holds or announces and this program does not run, line by
     ///     line, before the load; on the first rank alone.
     ///   - enter: Told each phase when it begins, on the calling thread.
     /// - Throws: What is wrong with the settings or the checkpoint, or `TransportError` naming the
     ///   rank that was lost.
     public init(
-        _ configuration: ServingRankConfiguration, fabric: any Fabric,
+        _ configuration: ServingRankConfiguration, fabric: any Fabric, epoch: GroupEpoch? = nil,
         note: (String) -> Void = { _ in },
         enter: @escaping (Phase) -> Void = { _ in }
     ) throws {
         try configuration.engine.validate()
         self.enter = enter
         grammars = configuration.grammars
-        let folder = try ModelFolder(directory: configuration.directory)
+        self.configuration = configuration
+        folder = try ModelFolder(directory: configuration.directory)
         let (checkpoint, shape) = (folder.checkpoint, folder.configuration)
         if fabric.rank == 0 { folder.notes.forEach(note) }
-        let compute = try configuration.compute ?? checkpoint.defaultCompute(of: shape)
+        compute = try configuration.compute ?? checkpoint.defaultCompute(of: shape)
         options = configuration.modelOptions(of: shape, compute: compute)
         let barrier = try StepBarrier(fabric: fabric, limit: configuration.stepLimit)
-        let map = try shape.expertMap(rankCount: fabric.rankCount)
+        let map = try Self.map(shape, epoch ?? .first(rankCount: fabric.rankCount), fabric)
         let shared = try Self.sharedExperts(map, configuration, shape, compute, fabric)
         enter(.load(nil))
         let model = try Model(
             checkpoint, configuration: shape, options: options,
             pool: ThreadPool(threads: configuration.threads), shared: shared
         ) { enter(.load($0)) }
-        weightByteCount = model.weightByteCount
         network = DeepSeekNetwork(
             model: model,
             cache: BlockCache(
@@ -82,21 +87,77 @@ public final class ServingRank {
         enter(.warmUp)
         try network.warmUp(atMost: configuration.engine.stepTokens)
         engine = Engine(barrier: barrier, map: map, configuration: configuration.engine)
-        capacity = EngineCapacity(
+        capacity = Self.capacity(configuration, fabric)
+    }
+
+    /// Answers requests until the engine is stopped.
+    ///
+    /// - Parameters:
+    ///   - report: What happened, after each step.
+    ///   - recover: Gives the ranks of the next epoch after an error, or after `engine.interrupt`
+    ///     (nil), ended the one under way; it is asked again when the change of epochs itself ends
+    ///     by an error. Requests under way go on with the text that they would have had. It throws
+    ///     if nothing can go on; by default it does.
+    ///   - recovered: Told when this rank takes part in the next epoch.
+    /// - Throws: `TransportError` naming the rank that was lost. All requests have failed by then.
+    public func run(
+        report: @Sendable ([EngineReport]) -> Void,
+        recover: ((any Error)?) throws -> (any Fabric, GroupEpoch) = {
+            throw $0 ?? ServingError.draining
+        },
+        recovered: () -> Void = {}
+    ) throws {
+        enter(.ready)
+        try engine.run(
+            network, tokenizer: tokenizer, grammars: grammars, report: report,
+            recover: { error in
+                var error = error
+                while true {
+                    let (fabric, epoch) = try recover(error)
+                    do {
+                        let next = try join(fabric, epoch)
+                        recovered()
+                        return next
+                    } catch let failure {
+                        error = failure
+                    }
+                }
+            })
+    }
+
+    /// Takes part in an epoch: reads the experts that come to this rank, and shares them.
+    private func join(_ fabric: any Fabric, _ epoch: GroupEpoch) throws -> EngineEpoch {
+        let shape = folder.configuration
+        let barrier = try StepBarrier(fabric: fabric, limit: configuration.stepLimit)
+        let map = try Self.map(shape, epoch, fabric)
+        let shared = try Self.sharedExperts(map, configuration, shape, compute, fabric)
+        enter(.load(nil))
+        try network.share(shared, from: folder.checkpoint) { [enter] in enter(.load($0)) }
+        capacity = Self.capacity(configuration, fabric)
+        enter(.ready)
+        return EngineEpoch(barrier: barrier, map: map)
+    }
+
+    /// Where the experts are in an epoch.
+    private static func map(
+        _ shape: ModelConfiguration, _ epoch: GroupEpoch, _ fabric: any Fabric
+    ) throws -> ExpertMap {
+        precondition(
+            epoch.living.count == fabric.rankCount,
+            "\(epoch.living.count) living ranks on a fabric of \(fabric.rankCount)")
+        return try shape.expertMap(
+            rankCount: epoch.rankCount, living: epoch.living, epoch: epoch.number)
+    }
+
+    private static func capacity(
+        _ configuration: ServingRankConfiguration, _ fabric: any Fabric
+    ) -> EngineCapacity {
+        EngineCapacity(
             number: fabric.ranks.count {
                 $0 < fabric.rank && fabric.node(of: $0) == fabric.node(of: fabric.rank)
             },
             threads: configuration.threads, cores: configuration.cores,
             runningLimit: configuration.engine.runningLimit)
-    }
-
-    /// Answers requests until the engine is stopped.
-    ///
-    /// - Parameter report: What happened, after each step.
-    /// - Throws: `TransportError` naming the rank that was lost. All requests have failed by then.
-    public func run(report: @Sendable ([EngineReport]) -> Void) throws {
-        enter(.ready)
-        try engine.run(network, tokenizer: tokenizer, grammars: grammars, report: report)
     }
 
     /// The ranks that share the routed experts; nil where one rank has all.

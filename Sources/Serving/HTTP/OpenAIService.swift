@@ -113,10 +113,15 @@ final class OpenAIService: Sendable {
 }
 
 extension OpenAIService {
-    /// 200 if a step advanced lately; else a probe of one token must, in time.
+    /// 200 if a step advanced lately; else a probe of one token must, in time. 503 while no step can
+    /// be made, because a rank is lost.
     func health() async -> Response {
         if isDraining.withLock({ $0 }) { return Self.status("draining", .serviceUnavailable) }
-        if let age = metrics.sinceStep, age < Self.freshStep { return Self.status("ready", .ok) }
+        let health = router.health
+        if health == .recovering || health == .lost {
+            return Self.status(health.word, .serviceUnavailable)
+        }
+        if let age = metrics.sinceStep, age < Self.freshStep { return Self.alive(health) }
         var request = GenerationRequest(
             id: nextID(), prompt: [text.tokenizer.beginningOfSequenceID ?? 0], maxNewTokens: 1)
         request.sampling = .greedy
@@ -146,7 +151,16 @@ extension OpenAIService {
             await router.cancel(id)
         }
         return isAlive
-            ? Self.status("ready", .ok) : Self.status("no step advances", .serviceUnavailable)
+            ? Self.alive(health) : Self.status("no step advances", .serviceUnavailable)
+    }
+
+    private static func alive(_ health: ServiceHealth) -> Response {
+        guard case .degraded(let lost) = health else { return status(health.word, .ok) }
+        return .json(
+            [
+                "status": .string(health.word),
+                "lost_ranks": .array(lost.map { .number($0) }),
+            ], status: .ok)
     }
 
     private static func status(_ word: String, _ code: HTTPResponse.Status) -> Response {

@@ -15,6 +15,16 @@ public struct RequestID: RawRepresentable, Hashable, Comparable, Codable, Sendab
     public static func < (a: RequestID, b: RequestID) -> Bool { a.rawValue < b.rawValue }
 }
 
+/// How far a text came on a rank before that rank was lost.
+///
+/// The text goes on after what was told of it, with the tokens that it would have had there.
+struct Resumption: Codable, Hashable, Sendable {
+    /// Whether `began` was reported.
+    var hasBegun = false
+    /// The tokens that were reported.
+    var tokens: [Int] = []
+}
+
 /// One prompt to continue, as it travels from the HTTP API to a rank's engine.
 public struct GenerationRequest: Codable, Hashable, Sendable {
     /// Names it in the job.
@@ -37,6 +47,8 @@ public struct GenerationRequest: Codable, Hashable, Sendable {
     package var promptTopLogprobs: Int?
     /// What the text must be.
     public var constraint: OutputConstraint?
+    /// How far it came on a rank that is lost; nil for a request that was on no other.
+    var resumption: Resumption?
     /// Requests share cached prefixes only with requests of the same salt.
     package var cacheSalt: UInt64 = 0
 

@@ -14,4 +14,29 @@ public protocol RequestRouter: Sendable {
 
     /// What each rank's engine last reported, by rank.
     func statistics() async -> [EngineStatistics]
+
+    /// Whether all ranks take part.
+    var health: ServiceHealth { get }
+}
+
+/// How a service is, as far as its router knows.
+public enum ServiceHealth: Equatable, Sendable {
+    /// All ranks take part.
+    case serving
+    /// The ranks that are left serve everything.
+    case degraded(lost: [Int])
+    /// No step can be made until the experts of a lost rank are elsewhere; requests wait.
+    case recovering
+    /// Nothing is served any more.
+    case lost
+
+    /// The word of `/health`.
+    var word: String {
+        switch self {
+        case .serving: "ready"
+        case .degraded: "degraded"
+        case .recovering: "recovering"
+        case .lost: "lost"
+        }
+    }
 }

@@ -31,7 +31,7 @@ struct ScheduledSequence {
         salt = request.cacheSalt
         scoresPrompt = request.promptTopLogprobs != nil
         maxTokens = request.prompt.count + request.maxNewTokens
-        tokens = request.prompt
+        tokens = request.prompt + (request.resumption?.tokens ?? [])
         self.arrival = arrival
     }
 

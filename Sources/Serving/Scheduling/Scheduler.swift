@@ -58,7 +58,8 @@ struct Scheduler {
                     + "latent cache has \(allocator.capacity) blocks",
                 parameter: "max_tokens")
         }
-        guard waitingOrder.count < limits.waiting else {
+        // What another rank had taken is not refused for want of a place.
+        guard waitingOrder.count < limits.waiting || request.resumption != nil else {
             throw .overloaded(
                 message: "\(waitingOrder.count) requests are waiting: the limit is "
                     + "\(limits.waiting)", retryAfterSeconds: 1)

@@ -72,6 +72,23 @@ public struct ExpertMap: Hashable, Sendable {
             spareSlotsPerRank: spareSlotsPerRank)
     }
 
+    /// The map of an epoch in which only some ranks of a group live, numbered as in the fabric that
+    /// they make for it: 0 for the first of them, and so on.
+    ///
+    /// - Parameters:
+    ///   - rankCount: Ranks of the group when all live.
+    ///   - living: Those that live, in order, numbered as in the group.
+    /// - Throws: `PlacementError` where that is no map.
+    public static func remaining(
+        expertCount: Int, rankCount: Int, living: [Rank], epoch: UInt64, layerCount: Int
+    ) throws -> ExpertMap {
+        let placement = try ExpertPlacement.remaining(
+            expertCount: expertCount, rankCount: rankCount, living: living)
+        return try ExpertMap(
+            epoch: epoch,
+            placements: [ExpertPlacement](repeating: placement, count: max(1, layerCount)))
+    }
+
     /// The next epoch: without some of the ranks, or with copies in other places, within the same
     /// slots.
     ///

@@ -48,6 +48,34 @@ public struct ExpertPlacement: Hashable, Codable, Sendable {
         return try ExpertPlacement(expertCount: expertCount, expertsByRank: experts)
     }
 
+    /// One copy of each expert on the ranks of a group that live, numbered anew in their order.
+    ///
+    /// A rank that lives keeps what it had in `contiguous`, and the experts of the others go, in
+    /// order, each to the rank that holds the fewest. The result depends on who lives alone: a rank
+    /// that comes back computes it without knowing what happened meanwhile.
+    ///
+    /// - Parameters:
+    ///   - rankCount: Ranks of the group when all live.
+    ///   - living: Those that live, in order, numbered as in the group.
+    /// - Throws: `PlacementError`, also for a rank that is not one of the group.
+    package static func remaining(
+        expertCount: Int, rankCount: Int, living: [Rank]
+    ) throws -> ExpertPlacement {
+        let whole = try contiguous(expertCount: expertCount, rankCount: rankCount)
+        if let unknown = living.first(where: { !(0 ..< rankCount).contains($0.rawValue) }) {
+            throw PlacementError.unknownRank(unknown, rankCount: rankCount)
+        }
+        guard !living.isEmpty else { throw PlacementError.notPlaced(ExpertID(rawValue: 0)) }
+        var experts = living.map { whole.experts(on: $0) }
+        for rank in 0 ..< rankCount where !living.contains(Rank(rawValue: rank)) {
+            for expert in whole.experts(on: Rank(rawValue: rank)) {
+                let fewest = experts.indices.min { experts[$0].count < experts[$1].count }
+                experts[fewest ?? 0].append(expert)
+            }
+        }
+        return try ExpertPlacement(expertCount: expertCount, expertsByRank: experts)
+    }
+
     /// How many ranks share the experts (the EP size).
     public var rankCount: Int { expertsByRank.count }
 

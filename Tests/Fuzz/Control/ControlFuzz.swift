@@ -88,9 +88,12 @@ private func event(of frame: ControlFrame, _ id: ConnectionID) -> Membership.Eve
     case .contribution(let gather, let blob): .contributed(id, gather, blob: blob)
     case .finished: .finished(id)
     case .failed(let reason, let lost): .failed(id, reason: reason, lost: lost)
+    case .suspected(let rank, let epoch, let reason):
+        .suspected(id, rank: rank, epoch: epoch, reason: reason)
+    case .recovered(let epoch): .recovered(id, epoch: epoch)
     case .stop: .stopped
     case .end: .closed(id, reason: "closed")
-    case .welcome, .refusal, .gathered, .snapshot, .payload: .tick
+    case .welcome, .refusal, .gathered, .epoch, .snapshot, .payload: .tick
     }
 }
 

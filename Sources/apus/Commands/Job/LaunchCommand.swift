@@ -15,8 +15,9 @@ struct LaunchCommand: ParsableCommand {
         discussion: """
             Shows every rank's way through join, connect, load, warm up and ready, and serves \
             until Ctrl-C; a second Ctrl-C does not wait for requests under way. Logs and the \
-            resolved configuration are kept in the job's folder (apus jobs). Exits with 0 when \
-            stopped, 2 for bad input, 3 when a rank was lost or a deadline passed.
+            resolved configuration are kept in the job's folder (apus jobs). When a rank is lost, \
+            the others take over its experts and its requests, and the job goes on \
+            (onLostRank). Exits with 0 when stopped, 2 for bad input, 3 when no rank was left to go on or a deadline passed.
 
               apus launch cluster/local.yaml
               apus launch cluster/local.yaml --ranks 4 --model models/other --http-port 0
@@ -54,7 +55,7 @@ struct LaunchCommand: ParsableCommand {
                 ready: { [ask] endpoint in
                     screen.say("serving on \(endpoint.url("/v1"))")
                     if let ask { Answering(screen: screen, endpoint: endpoint).start(ask) }
-                }))
+                }, lost: { screen.say("\($0) \($1)") }))
         try screen.check()
         screen.say("the job was stopped")
         try screen.check()

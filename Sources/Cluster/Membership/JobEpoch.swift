@@ -1,0 +1,20 @@
+public import Topology
+
+/// Which ranks of a job take part from a moment on.
+public struct JobEpoch: Hashable, Codable, Sendable {
+    /// Counts the epochs of a job; it only grows.
+    public var number: UInt64
+    /// The ranks that take part, in order.
+    public var living: [Rank]
+
+    /// States an epoch.
+    public init(number: UInt64, living: [Rank]) {
+        self.number = number
+        self.living = living
+    }
+
+    /// The epoch in which a job begins: all of its ranks take part.
+    static func first(_ number: UInt64, rankCount: Int) -> JobEpoch {
+        JobEpoch(number: number, living: (0 ..< rankCount).map { Rank(rawValue: $0) })
+    }
+}

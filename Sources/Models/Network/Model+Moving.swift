@@ -1,0 +1,96 @@
+public import Checkpoints
+public import Collectives
+import Tensors
+import Topology
+
+/// Routed experts of one block on their way to this rank.
+private struct MovingExperts {
+    /// In the order of the new map: what is here already, or what the loader will fill.
+    private let experts: [(kept: ExpertWeights?, read: PendingExpert?)]
+
+    /// - Parameters:
+    ///   - held: The experts that `weights` are of, in the same order.
+    ///   - wanted: The experts of the new map.
+    init(
+        _ weights: [ExpertWeights], of held: [ExpertID], wanted: [ExpertID], layer: Int,
+        _ tensors: NetworkTensors, from loader: WeightLoader
+    ) throws {
+        let places = Dictionary(
+            zip(held, weights.indices).map { ($0, $1) }, uniquingKeysWith: { first, _ in first })
+        experts = try wanted.map { expert in
+            if let place = places[expert] { return (weights[place], nil) }
+            let names = tensors.routedExpert(expert.rawValue, layer: layer)
+            return (nil, try PendingExpert(names, from: loader))
+        }
+    }
+
+    var weights: [ExpertWeights] {
+        experts.compactMap { $0.kept ?? $0.read?.weights }
+    }
+}
+
+extension LayerWeights {
+    fileprivate var routed: [ExpertWeights]? {
+        get {
+            guard case .experts(let experts) = feedForward else { return nil }
+            return experts.routed
+        }
+        set {
+            guard case .experts(var experts) = feedForward, let newValue else { return }
+            experts.routed = newValue
+            feedForward = .experts(experts)
+        }
+    }
+}
+
+extension Model {
+    /// Shares the routed experts with other ranks than before: keeps the experts that stay here,
+    /// reads those that come, and lets go of the rest.
+    ///
+    /// Nothing changes if it throws before the last tensor is packed. Collective among the ranks of
+    /// the new group where these compute the head together.
+    ///
+    /// - Parameters:
+    ///   - shared: The group of this epoch and its map; nil where this rank has all experts.
+    ///   - checkpoint: The folder that the model was loaded from.
+    ///   - progress: Called now and then while matrices are packed.
+    /// - Throws: `ModelError` naming the tensor that is missing or wrong.
+    public func share(
+        _ shared: SharedExperts?, from checkpoint: Checkpoint,
+        progress: ((LoadProgress) -> Void)? = nil
+    ) throws {
+        let loader = WeightLoader(checkpoint)
+        let tensors = NetworkTensors(configuration)
+        func moving(_ block: LayerWeights, layer: Int) throws -> MovingExperts? {
+            guard let weights = block.routed else { return nil }
+            return try MovingExperts(
+                weights, of: Self.experts(configuration, self.shared, layer: layer),
+                wanted: Self.experts(configuration, shared, layer: layer), layer: layer,
+                tensors, from: loader)
+        }
+        let comingLayers = try layers.enumerated().map { try moving($1, layer: $0) }
+        let comingDrafts =
+            try draftsAlone
+            ? []
+            : mtp.enumerated().map {
+                try moving($1.layer, layer: configuration.layerCount + $0)
+            }
+        let node = try Self.nodeHead(configuration, options, shared?.group)
+        // A head that is cut otherwise is read anew; one that stays is kept.
+        var pendingHead: [WeightLoader.Slot]?
+        if let node, node.slices != nodeHead?.slices {
+            pendingHead = try loader.parts(tensors.head, node.slices.map { ($0, false) })
+        }
+        try loader.load(pool: pool, progress: progress)
+        weightByteCount += loader.byteCount
+        for (index, coming) in comingLayers.enumerated() {
+            if let coming { layers[index].routed = coming.weights }
+        }
+        for (index, coming) in comingDrafts.enumerated() {
+            if let coming { mtp[index].layer.routed = coming.weights }
+        }
+        if let pendingHead { head = pendingHead.map(\.weight) }
+        nodeHead = node
+        self.shared = shared
+    }
+}

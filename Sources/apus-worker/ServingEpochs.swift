@@ -1,0 +1,120 @@
+import Cluster
+import Foundation
+import Logging
+import Serving
+import Synchronization
+import Topology
+import Transport
+
+/// Takes a rank that serves from one epoch of its job to the next.
+///
+/// The coordinator says who takes part. A rank whose step ends by another rank's loss reports whom
+/// it suspects, leaves the fabric, and waits for the next epoch; a rank that is told of an epoch
+/// ends its step. Each then makes a fabric of the ranks that are left.
+///
+/// 1. A fabric has the members of one epoch, so nothing of an older epoch arrives in it.
+final class ServingEpochs: Sendable {
+    private struct State {
+        var epoch: JobEpoch
+        var fabric: (any Fabric)?
+        var isLeaving = false
+    }
+
+    private let job: JobConfiguration
+    private let rank: Rank
+    private let link: ControlLink
+    private let log: Logger
+    private let state: Mutex<State>
+
+    init(_ job: JobConfiguration, rank: Rank, link: ControlLink, log: Logger) {
+        self.job = job
+        self.rank = rank
+        self.link = link
+        self.log = log
+        state = Mutex(State(epoch: link.epoch))
+    }
+
+    /// The epoch's number.
+    var number: UInt64 { state.withLock { $0.epoch.number } }
+
+    /// Whether this rank fails while others go on: what it held goes on elsewhere, and is not
+    /// reported as failed.
+    var isLeaving: Bool { state.withLock { $0.isLeaving } }
+
+    /// Joins the ranks of the present epoch.
+    func join() throws -> (fabric: any Fabric, epoch: GroupEpoch) {
+        let epoch = state.withLock { $0.epoch }
+        let fabric = try JobFabric(job: job, rank: rank, link: link, log: log)
+            .makeForGroup(in: epoch, threadsPerRank: job.threads)
+        state.withLock { $0.fabric = fabric }
+        let (group, members) = job.groups.group(of: rank)
+        let living = members.indices.filter { epoch.living.contains(members[$0]) }
+        return (
+            fabric,
+            GroupEpoch(
+                number: epoch.number, rankCount: group.rankCount,
+                living: living.map { Rank(rawValue: $0) })
+        )
+    }
+
+    /// Ends the epoch of `engine` when the coordinator begins another.
+    func follow(_ engine: Engine) {
+        link.onEpoch { [self] next in
+            let isOurs = state.withLock { state -> Bool in
+                let (_, members) = job.groups.group(of: rank)
+                let before = members.filter(state.epoch.living.contains)
+                guard before != members.filter(next.living.contains) else {
+                    // Another group's ranks changed.
+                    state.epoch = next
+                    return false
+                }
+                for (place, member) in before.enumerated() where !next.living.contains(member) {
+                    state.fabric?.markLost(
+                        Rank(rawValue: place), cause: "the coordinator gave it up")
+                }
+                return true
+            }
+            if isOurs { engine.interrupt() } else { link.recovered(epoch: next.number) }
+        }
+    }
+
+    /// Leaves the epoch under way, and joins the next.
+    ///
+    /// - Parameter error: What ended a step; nil where the coordinator had begun an epoch.
+    /// - Throws: The error if it is no loss of another rank, or if no epoch follows it.
+    func next(after error: (any Error)?) throws -> (any Fabric, GroupEpoch) {
+        var error = error
+        while true {
+            let left = number
+            if let error, link.epoch.number == left { try report(error, left) }
+            close()
+            do throws(ClusterError) {
+                let epoch = try link.waitForEpoch(after: left, limit: patience)
+                log.notice("epoch \(epoch.number): \(epoch.living.count) ranks go on")
+                state.withLock { $0.epoch = epoch }
+            } catch let failure {
+                throw leave(error ?? failure)
+            }
+            do { return try join() } catch let failure { error = failure }
+        }
+    }
+
+    /// Closes the fabric.
+    func close() { state.withLock { $0.fabric.take() }?.close() }
+
+    /// For the coordinator to judge a suspicion, or to see a silence itself.
+    private var patience: Duration { .seconds(2 * job.deadlines.silenceSeconds + 5) }
+
+    private func report(_ error: any Error, _ epoch: UInt64) throws {
+        guard job.survivesLosses, let loss = error as? TransportError, let lost = loss.rank,
+            lost != rank
+        else { throw leave(error) }
+        log.warning("epoch \(epoch) ends: \(error)")
+        link.suspect(lost, epoch: epoch, reason: "\(error)")
+    }
+
+    private func leave(_ error: any Error) -> any Error {
+        state.withLock { $0.isLeaving = job.survivesLosses && link.end == nil }
+        return error
+    }
+}
