@@ -124,6 +124,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
                 }
             },
             lost: { router.goOn(without: $0, reason: $1, recovering: $2) },
+            returned: { router.goOn(with: $0, recovering: $1) },
             recovered: { _ in router.recovered() },
             ended: { end in
                 if case .lost(let rank, _, _, let reason) = end {

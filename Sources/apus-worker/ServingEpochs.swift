@@ -47,14 +47,25 @@ final class ServingEpochs: Sendable {
         let fabric = try JobFabric(job: job, rank: rank, link: link, log: log)
             .makeForGroup(in: epoch, threadsPerRank: job.threads)
         state.withLock { $0.fabric = fabric }
+        return (fabric, group(epoch))
+    }
+
+    /// The epoch that a rank which comes back prepares for, and its place in it; nil for a rank of
+    /// the job's start.
+    var returning: (epoch: GroupEpoch, place: Rank)? {
+        guard var epoch = link.welcome.returnsTo else { return nil }
+        epoch.living = (epoch.living + [rank]).sorted()
+        let members = job.groups.group(of: rank).members.filter(epoch.living.contains)
+        return members.firstIndex(of: rank).map { (group(epoch), Rank(rawValue: $0)) }
+    }
+
+    /// The ranks of this rank's group that take part in an epoch.
+    private func group(_ epoch: JobEpoch) -> GroupEpoch {
         let (group, members) = job.groups.group(of: rank)
         let living = members.indices.filter { epoch.living.contains(members[$0]) }
-        return (
-            fabric,
-            GroupEpoch(
-                number: epoch.number, rankCount: group.rankCount,
-                living: living.map { Rank(rawValue: $0) })
-        )
+        return GroupEpoch(
+            number: epoch.number, rankCount: group.rankCount,
+            living: living.map { Rank(rawValue: $0) })
     }
 
     /// Ends the epoch of `engine` when the coordinator begins another.
@@ -63,6 +74,8 @@ final class ServingEpochs: Sendable {
             let isOurs = state.withLock { state -> Bool in
                 let (_, members) = job.groups.group(of: rank)
                 let before = members.filter(state.epoch.living.contains)
+                // A rank that is not back yet waits for an epoch of which it is a member.
+                guard next.living.contains(rank) else { return false }
                 guard before != members.filter(next.living.contains) else {
                     // Another group's ranks changed.
                     state.epoch = next
@@ -74,7 +87,11 @@ final class ServingEpochs: Sendable {
                 }
                 return true
             }
-            if isOurs { engine.interrupt() } else { link.recovered(epoch: next.number) }
+            if isOurs {
+                engine.interrupt()
+            } else if next.living.contains(rank) {
+                link.recovered(epoch: next.number)
+            }
         }
     }
 
@@ -87,9 +104,12 @@ final class ServingEpochs: Sendable {
         while true {
             let left = number
             if let error, link.epoch.number == left { try report(error, left) }
-            close()
+            // A rank that waits to hear good-bye from a dead one would let the others wait.
+            if let fabric = state.withLock({ $0.fabric.take() }) {
+                Thread.detachNewThread { fabric.close() }
+            }
             do throws(ClusterError) {
-                let epoch = try link.waitForEpoch(after: left, limit: patience)
+                let epoch = try link.waitForEpoch(after: left, limit: patience, of: rank)
                 log.notice("epoch \(epoch.number): \(epoch.living.count) ranks go on")
                 state.withLock { $0.epoch = epoch }
             } catch let failure {

@@ -34,11 +34,8 @@ final class ServingProcess {
         let group = job.groups.group(of: rank).group
         try configuration.validate(ranks: group.rankCount, ranksHere: 1)
         let (link, log, epochs) = (link, log, epochs)
-        let (fabric, epoch) = try epochs.join()
         defer { epochs.close() }
-        let serving = try ServingRank(
-            configuration, fabric: fabric, epoch: epoch, note: { log.warning("\($0)") }
-        ) { phase in
+        let enter = { (phase: ServingRank.Phase) in
             switch phase {
             case .load(nil): link.enter(.load)
             case .load(let progress?):
@@ -51,6 +48,17 @@ final class ServingProcess {
                 link.enter(.ready)
                 link.recovered(epoch: epochs.number)
             }
+        }
+        let serving: ServingRank
+        if let (epoch, place) = epochs.returning {
+            log.info("comes back to epoch \(epoch.number), place \(place.rawValue)")
+            serving = try ServingRank(
+                configuration, returningTo: epoch, as: place, enter: enter)
+        } else {
+            let (fabric, epoch) = try epochs.join()
+            serving = try ServingRank(
+                configuration, fabric: fabric, epoch: epoch, note: { log.warning("\($0)") },
+                enter: enter)
         }
         log.info("loaded \(serving.weightByteCount) bytes of weights")
         try answer(serving)

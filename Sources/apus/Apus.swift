@@ -12,6 +12,7 @@ struct Apus: AsyncParsableCommand {
         version: "apus \(ApusVersion.current)",
         subcommands: [
             BenchCommand.self,
+            ChaosCommand.self,
             ConvertCommand.self,
             EvaluateCommand.self,
             GenerateCommand.self,

@@ -32,6 +32,9 @@ struct Client {
         return try await send("/v1/completions", body)
     }
 
+    /// What `/health` says, whatever its status.
+    func health() async throws -> String { try await send("/health", nil).body }
+
     /// The sum over ranks of one of the server's metrics.
     func metric(_ name: String) async throws -> Double {
         let (_, text) = try await send("/metrics", nil)

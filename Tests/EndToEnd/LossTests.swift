@@ -8,7 +8,7 @@ import Testing
     @Test func `when a rank is lost every stream gets an error event, every other request a 503`()
         async throws
     {
-        let job = try RunningJob(ranks: 2, transport: "auto")
+        let job = try RunningJob(ranks: 2, transport: "auto", more: "onLostRank: end")
         let client = Client(try job.waitUntilServing())
         let requests = (0 ..< 12).map { index in
             let isStream = index % 2 == 0

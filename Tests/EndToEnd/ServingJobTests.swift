@@ -26,7 +26,7 @@ import Testing
     }
 
     @Test func `a worker that is killed ends the job with its name`() async throws {
-        let job = try RunningJob(ranks: 2, transport: "auto")
+        let job = try RunningJob(ranks: 2, transport: "auto", more: "onLostRank: end")
         let http = try job.waitUntilServing()
         let story = Task { try await Client(http).complete(Self.prompt, tokens: 400) }
         try await Task.sleep(for: .milliseconds(200))
@@ -44,7 +44,7 @@ import Testing
 
     @Test func `a worker that is stopped is silent, and ends the job with its name`() throws {
         let job = try RunningJob(
-            ranks: 2, transport: "auto", more: "deadlines: {silenceSeconds: 2}")
+            ranks: 2, transport: "auto", more: "deadlines: {silenceSeconds: 2}\nonLostRank: end")
         _ = try job.waitUntilServing()
         let victim = try #require(job.workers(rank: 0).first)
         kill(victim, SIGSTOP)

@@ -158,17 +158,19 @@ public final class ControlLink: @unchecked Sendable {
     public var epoch: JobEpoch {
         condition.lock()
         defer { condition.unlock() }
-        return lastEpoch ?? .first(welcome.epoch, rankCount: welcome.rankCount)
+        return lastEpoch ?? welcome.returnsTo ?? .first(welcome.epoch, rankCount: welcome.rankCount)
     }
 
-    /// Waits for an epoch after the stated one.
+    /// Waits for an epoch after the stated one in which a rank takes part.
     ///
     /// - Throws: `ended` when the job is over, `deadline` after `limit`.
     public func waitForEpoch(
-        after number: UInt64, limit: Duration
+        after number: UInt64, limit: Duration, of rank: Rank
     ) throws(ClusterError) -> JobEpoch {
         try wait(limit, "an epoch after \(number)") {
-            self.lastEpoch.flatMap { $0.number > number ? $0 : nil }
+            self.lastEpoch.flatMap { epoch in
+                epoch.number > number && epoch.living.contains(rank) ? epoch : nil
+            }
         }
     }
 

@@ -17,6 +17,8 @@ public final class Coordinator: Sendable {
         public var payload: @Sendable (Rank, [UInt8]) -> Void
         /// The job goes on without a rank; the others listed make no step until `recovered`.
         public var lost: @Sendable (Rank, _ reason: String, _ recovering: [Rank]) -> Void
+        /// A rank that was lost is back; the ranks listed make no step until `recovered`.
+        public var returned: @Sendable (Rank, _ recovering: [Rank]) -> Void
         /// Every living rank takes part in the epoch.
         public var recovered: @Sendable (UInt64) -> Void
         /// The job is over.
@@ -31,12 +33,14 @@ public final class Coordinator: Sendable {
             lost: @escaping @Sendable (Rank, _ reason: String, _ recovering: [Rank]) -> Void = {
                 _, _, _ in
             },
+            returned: @escaping @Sendable (Rank, _ recovering: [Rank]) -> Void = { _, _ in },
             recovered: @escaping @Sendable (UInt64) -> Void = { _ in },
             ended: @escaping @Sendable (JobEnd) -> Void = { _ in }
         ) {
             self.reached = reached
             self.payload = payload
             self.lost = lost
+            self.returned = returned
             self.recovered = recovered
             self.ended = ended
         }

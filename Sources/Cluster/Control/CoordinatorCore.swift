@@ -185,6 +185,9 @@ final class CoordinatorCore {
         case .lost(let rank, let reason, let recovering):
             log.error("\(rank) was lost: \(reason); \(recovering.count) ranks go on")
             handlers.lost(rank, reason, recovering)
+        case .returned(let rank, let recovering):
+            log.notice("\(rank) is back: \(recovering.count) ranks go on")
+            handlers.returned(rank, recovering)
         case .recovered(let epoch):
             log.notice("every rank that is left takes part in epoch \(epoch)")
             handlers.recovered(epoch)

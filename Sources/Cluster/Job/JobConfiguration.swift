@@ -100,8 +100,11 @@ public struct JobConfiguration: Hashable, Sendable {
         package var warmUpSeconds = 120.0
         /// Silence after which a rank is lost.
         ///
-        /// Default 5; ranks share cores, so not below 1.
+        /// Default 5, and 1.75 where the job goes on without the rank; ranks share cores, so not
+        /// below 1.
         public var silenceSeconds = 5.0
+        /// The default of a job that goes on: a loss is known within two seconds, and costs little.
+        static let survivableSilence = 1.75
         /// For one step of all ranks.
         ///
         /// Default 60.

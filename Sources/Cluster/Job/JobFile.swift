@@ -30,6 +30,7 @@ struct JobFile: Codable {
     var lab = ""
     var chatStyle = ""
     var onLostRank = ""
+    var restart = ""
     var control = JobConfiguration().control
     var http = JobConfiguration().http
     var tokenFile = ""
@@ -68,6 +69,7 @@ struct JobFile: Codable {
             model = serving.model
             chatStyle = serving.chatStyle
             onLostRank = serving.onLostRank.rawValue
+            restart = serving.restart.rawValue
             engine = serving.engine
             api = serving.api
         case .train(let training):
@@ -83,6 +85,11 @@ struct JobFile: Codable {
             }
             try Self.readFormerKeys(&written, path: path)
             self = try Self.overlaid(JobFile(), with: written, path: path)
+            if (written["deadlines"] as? [String: Any])?["silenceSeconds"] == nil,
+                train.file.isEmpty, onLostRank != LossPolicy.end.rawValue
+            {
+                deadlines.silenceSeconds = JobConfiguration.Deadlines.survivableSilence
+            }
             if !groups.isEmpty, written["ranks"] != nil, ranks != groupRanks {
                 throw ClusterError.badInput(
                     "\(path): ranks \(ranks) differs from the \(groupRanks) of its groups")
@@ -134,26 +141,35 @@ extension JobFile {
             guard train.settings.isEmpty else { throw .badInput("\(path): train.file is missing") }
             var serving = ServingWork(model: model)
             serving.chatStyle = chatStyle
-            if !onLostRank.isEmpty {
-                guard let policy = LossPolicy(rawValue: onLostRank) else {
-                    let known = LossPolicy.allCases.map(\.rawValue).joined(separator: ", ")
-                    throw .badInput("\(path): onLostRank \"\(onLostRank)\" is unknown: \(known)")
-                }
-                serving.onLostRank = policy
-            }
+            serving.onLostRank =
+                try choice("onLostRank", onLostRank, path: path) ?? serving.onLostRank
+            serving.restart = try choice("restart", restart, path: path) ?? serving.restart
             serving.engine = engine
             serving.api = api
             return .serve(serving)
         }
         let others = [
             ("model", model.isEmpty), ("chatStyle", chatStyle.isEmpty),
-            ("onLostRank", onLostRank.isEmpty), ("engine", engine.isEmpty), ("api", api.isEmpty),
+            ("onLostRank", onLostRank.isEmpty), ("restart", restart.isEmpty),
+            ("engine", engine.isEmpty), ("api", api.isEmpty),
         ]
         if let other = others.first(where: { !$0.1 }) {
             throw .badInput(
                 "\(path): \(other.0) is of a job that serves, train.file of one that trains")
         }
         return .train(TrainingWork(file: train.file, settings: train.settings))
+    }
+
+    /// The choice that a key names; nil for a key that is not there.
+    private func choice<Choice: CaseIterable & RawRepresentable<String>>(
+        _ key: String, _ value: String, path: String
+    ) throws(ClusterError) -> Choice? {
+        guard !value.isEmpty else { return nil }
+        guard let choice = Choice(rawValue: value) else {
+            let known = Choice.allCases.map(\.rawValue).joined(separator: ", ")
+            throw .badInput("\(path): \(key) \"\(value)\" is unknown: \(known)")
+        }
+        return choice
     }
 
     private func groupMap(_ role: RankRole, path: String) throws(ClusterError) -> RankGroupMap {

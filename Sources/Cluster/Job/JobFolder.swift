@@ -52,9 +52,12 @@ public struct JobFolder: Sendable {
     /// Opens a new log for a child to write to.
     func openLog(_ process: String) throws(ClusterError) -> FileHandle {
         let file = log(process)
+        let path = file.path(percentEncoded: false)
+        // A rank that is started again writes on.
         guard
-            FileManager.default.createFile(atPath: file.path(percentEncoded: false), contents: nil),
-            let handle = FileHandle(forWritingAtPath: file.path(percentEncoded: false))
+            FileManager.default.fileExists(atPath: path)
+                || FileManager.default.createFile(atPath: path, contents: nil),
+            let handle = FileHandle(forWritingAtPath: path), (try? handle.seekToEnd()) != nil
         else { throw .badInput("\(file.path(percentEncoded: false)) cannot be written") }
         return handle
     }

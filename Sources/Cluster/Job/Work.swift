@@ -26,6 +26,8 @@ public struct ServingWork: Hashable, Sendable {
     public var chatStyle = ""
     /// What becomes of the job when a rank is lost once it is ready.
     public var onLostRank = LossPolicy.goOn
+    /// Whether the launcher starts a rank again that was lost.
+    public var restart = RestartPolicy.onFailure
     /// Settings of the HTTP API, by its own names.
     public var api: [String: SettingValue] = [:]
 
@@ -39,6 +41,16 @@ public enum LossPolicy: String, CaseIterable, Sendable {
     case goOn = "continue"
     /// The job ends.
     case end
+}
+
+/// Whether a launcher starts a lost rank of a job that serves again.
+public enum RestartPolicy: String, CaseIterable, Sendable {
+    /// It does, after a pause that doubles.
+    case onFailure
+    /// It does, each time after a second.
+    case always
+    /// It does not.
+    case never
 }
 
 /// What a job trains.

@@ -43,6 +43,8 @@ struct JobRun: Sendable {
         var hurriedPatience = Duration.milliseconds(750)
         /// Whether the job goes on without a rank that is lost once it is ready.
         var survivesLosses = false
+        /// Whether a rank that is lost is started again.
+        var restart = RestartPolicy.never
         /// For the exit of a rank that the coordinator lost, which says how it ended.
         var exitLimit = Duration.seconds(1)
 
@@ -70,6 +72,8 @@ struct JobRun: Sendable {
         case exited(JobProcess, ProcessEnd)
         /// Somebody asked for the end, for the first time or again.
         case stopRequested
+        /// A rank could not be started again.
+        case notRestarted(Rank)
         /// Something that was to be done could not be done.
         case failed(ClusterError)
         /// Time passed.
@@ -82,8 +86,10 @@ struct JobRun: Sendable {
         case start(JobProcess)
         /// Show the job.
         case show(JobSnapshot)
-        /// Tell that a rank ended and the job goes on.
-        case report(Rank, ProcessEnd)
+        /// Tell that a rank ended and the job goes on, and what is done about it.
+        case report(Rank, ProcessEnd, plan: String)
+        /// Start a rank again.
+        case restart(Rank)
         /// Tell that the job serves.
         case announce(Endpoint)
         /// Ask a process to end.
@@ -126,13 +132,17 @@ struct JobRun: Sendable {
     private var snapshot: JobSnapshot?
     private var loss: JobEnd?
     private var isAnnounced = false
+    private var restarts: RestartPlan
     private var hasKilled = false
     private var isHurried = false
     /// How the job ended; nil until it is known.
     private(set) var outcome: Outcome?
 
     /// A job that has not begun.
-    init(_ configuration: Configuration) { self.configuration = configuration }
+    init(_ configuration: Configuration) {
+        self.configuration = configuration
+        restarts = RestartPlan(configuration.restart)
+    }
 
     /// Whether every process is gone.
     var isOver: Bool { state == .over }
@@ -154,6 +164,9 @@ struct JobRun: Sendable {
             living.append(process)
             return []
         case .exited(let process, let end): return exited(process, end, now)
+        case .notRestarted(let rank):
+            _ = restarts.ended(rank, now: now)
+            return []
         case .stopRequested: return stopRequested(now)
         case .failed(let error): return conclude(.failed(error), now)
         case .tick: return tick(now)
@@ -223,7 +236,7 @@ extension JobRun {
         case (.asking(.coordinator, nil), .coordinator):
             return conclude(.exited(.coordinator, end, nil), now)
         case (.running, .rank(let rank)) where configuration.survivesLosses && isAnnounced:
-            return [.report(rank, end)]
+            return [.report(rank, end, plan: restarts.ended(rank, now: now))]
         case (.running, _):
             enter(.asking(process, end), now)
             return []
@@ -258,7 +271,8 @@ extension JobRun {
     private mutating func tick(_ now: Duration) -> [Action] {
         let elapsed = now - since
         switch state {
-        case .ready, .running, .over: return []
+        case .ready, .over: return []
+        case .running: return restarts.due(now: now).map(Action.restart)
         case .starting:
             guard elapsed > configuration.joinLimit else { return [] }
             let reason = "the coordinator did not listen within the time for join"

@@ -107,6 +107,7 @@ public final class Launcher {
             joinLimit: .seconds(job.deadlines.joinSeconds),
             drainLimit: .seconds(job.deadlines.drainSeconds))
         configuration.survivesLosses = job.survivesLosses
+        configuration.restart = job.serving?.restart ?? .never
         var run = JobRun(configuration)
         let begin = ContinuousClock.now
         var requests = 0
@@ -167,7 +168,16 @@ public final class Launcher {
                     return events + [.failed(error)]
                 }
             case .show(let snapshot): display.snapshot(snapshot)
-            case .report(let rank, let end): display.lost(rank, fate(.rank(rank), end))
+            case .report(let rank, let end, let plan):
+                display.lost(rank, "\(fate(.rank(rank), end)); \(plan)")
+            case .restart(let rank):
+                do throws(ClusterError) {
+                    children[.rank(rank)] = try start(.rank(rank))
+                    events.append(.started(.rank(rank)))
+                } catch {
+                    display.lost(rank, "could not be started again: \(error)")
+                    events.append(.notRestarted(rank))
+                }
             case .announce(let endpoint): display.ready(endpoint)
             case .terminate(let process): children[process]?.signal(SIGTERM)
             case .kill(let process): children[process]?.signal(SIGKILL)

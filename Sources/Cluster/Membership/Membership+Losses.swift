@@ -12,6 +12,9 @@ import Topology
 ///            in it, and says so ──► recovered
 /// ```
 ///
+/// A rank that was lost may come back: it is let in, reads its experts while the others serve, and
+/// takes part from the epoch after it says that it is ready.
+///
 /// Who is left decides nothing by itself: an epoch is what the coordinator says.
 extension Membership {
     /// Silence of a suspect that proves the suspicion: two beats of its heart are missing.
@@ -28,6 +31,13 @@ extension Membership {
     /// Ends the job because of a rank, or goes on without it.
     mutating func lose(_ rank: Rank, reason: String, _ now: Duration) -> [Action] {
         let end = lost(rank, reason: reason)
+        if members[rank.rawValue].loss != nil, let connection = members[rank.rawValue].connection {
+            // It was on its way back.
+            ranks[connection] = nil
+            members[rank.rawValue].connection = nil
+            members[rank.rawValue].loss = reason
+            return [.dismiss(connection, end)]
+        }
         guard goesOn, living.contains(where: { $0 != rank }), epoch < ExpertMap.maximumEpoch else {
             return self.end(end)
         }
@@ -41,6 +51,16 @@ extension Membership {
         members[rank.rawValue].statistics = nil
         actions.append(.lost(rank, reason: reason, recovering: living))
         return actions + begin(now)
+    }
+
+    /// Lets a rank that is back take part.
+    mutating func admit(_ id: ConnectionID, _ now: Duration) -> [Action] {
+        guard let rank = ranks[id], members[rank.rawValue].loss != nil,
+            epoch < ExpertMap.maximumEpoch
+        else { return [] }
+        members[rank.rawValue].loss = nil
+        members[rank.rawValue].lastError = nil
+        return [.returned(rank, recovering: living)] + begin(now)
     }
 
     /// Begins the next epoch with the ranks that are in.

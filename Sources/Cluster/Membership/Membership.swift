@@ -103,6 +103,8 @@ public struct Membership: Sendable {
         case dismiss(ConnectionID, JobEnd)
         /// The job goes on without a rank; these must take part in the new epoch first.
         case lost(Rank, reason: String, recovering: [Rank])
+        /// A rank that was lost is back; these must take part in the new epoch first.
+        case returned(Rank, recovering: [Rank])
         /// Every living rank takes part in the epoch.
         case recovered(epoch: UInt64)
         /// Tell everybody that the job is over.
@@ -159,7 +161,8 @@ public struct Membership: Sendable {
         switch event {
         case .arrived(let id, let hello): return arrived(id, hello, now)
         case .entered(let id, let phase):
-            return change(id, now) { $0.phase = max($0.phase, phase) } + advance(now)
+            let actions = change(id, now) { $0.phase = max($0.phase, phase) } + advance(now)
+            return actions + (phase == .ready ? admit(id, now) : [])
         case .progressed(let id, let progress):
             return change(id, now) { $0.progress = progress }
         case .beat(let id, let statistics):
@@ -240,7 +243,8 @@ extension Membership {
         members[rank.rawValue].lastHeard = now
         members[rank.rawValue].phase = .connect
         ranks[id] = rank
-        let welcome = Welcome(epoch: epoch, rankCount: members.count)
+        var welcome = Welcome(epoch: epoch, rankCount: members.count)
+        if member.loss != nil { welcome.returnsTo = JobEpoch(number: epoch, living: living) }
         return [.welcome(id, rank, welcome)] + advance(now)
     }
 

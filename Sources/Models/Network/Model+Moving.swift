@@ -61,20 +61,19 @@ extension Model {
     ) throws {
         let loader = WeightLoader(checkpoint)
         let tensors = NetworkTensors(configuration)
-        func moving(_ block: LayerWeights, layer: Int) throws -> MovingExperts? {
-            guard let weights = block.routed else { return nil }
-            return try MovingExperts(
-                weights, of: Self.experts(configuration, self.shared, layer: layer),
-                wanted: Self.experts(configuration, shared, layer: layer), layer: layer,
-                tensors, from: loader)
+        let share = shared.map { ($0.map, $0.rank) }
+        let wanted = try held.indices.map { layer in
+            let stays = draftsAlone && layer >= configuration.layerCount
+            return try stays
+                ? held[layer] : Self.experts(configuration, share, layer: layer)
         }
-        let comingLayers = try layers.enumerated().map { try moving($1, layer: $0) }
-        let comingDrafts =
-            try draftsAlone
-            ? []
-            : mtp.enumerated().map {
-                try moving($1.layer, layer: configuration.layerCount + $0)
+        let coming = try (layers + mtp.map(\.layer)).enumerated().map { layer, block in
+            try block.routed.map {
+                try MovingExperts(
+                    $0, of: held[layer], wanted: wanted[layer], layer: layer, tensors,
+                    from: loader)
             }
+        }
         let node = try Self.nodeHead(configuration, options, shared?.group)
         // A head that is cut otherwise is read anew; one that stays is kept.
         var pendingHead: [WeightLoader.Slot]?
@@ -83,12 +82,11 @@ extension Model {
         }
         try loader.load(pool: pool, progress: progress)
         weightByteCount += loader.byteCount
-        for (index, coming) in comingLayers.enumerated() {
-            if let coming { layers[index].routed = coming.weights }
+        for index in layers.indices { layers[index].routed = coming[index]?.weights }
+        for index in mtp.indices {
+            mtp[index].layer.routed = coming[layers.count + index]?.weights
         }
-        for (index, coming) in comingDrafts.enumerated() {
-            if let coming { mtp[index].layer.routed = coming.weights }
-        }
+        held = wanted
         if let pendingHead { head = pendingHead.map(\.weight) }
         nodeHead = node
         self.shared = shared

@@ -1,7 +1,7 @@
 public import Checkpoints
 public import Collectives
 public import Tensors
-import Topology
+public import Topology
 
 /// A DeepSeek-V3-style network whose weights are packed and ready.
 ///
@@ -22,6 +22,8 @@ public final class Model {
     public let checkpointPaths: [String]
     /// The ranks that share the routed experts, and where those are; nil where all are here.
     public internal(set) var shared: SharedExperts?
+    /// The routed experts that are here, layer by layer, MTP blocks after the main ones.
+    var held: [[ExpertID]]
     /// Time this rank spent computing routed experts since loading.
     public internal(set) var expertTime = Duration.zero
     /// What all batches since loading had to read and compute.
@@ -51,14 +53,18 @@ public final class Model {
     ///   - configuration: Its `config.json`.
     ///   - shared: The ranks that share the routed experts: only this rank's are read. Nil reads
     ///     all.
+    ///   - share: Which experts to read where `shared` is not made yet: the map and this rank's
+    ///     number in it. No step can be made before `share(_:from:)`.
     ///   - progress: Called now and then while matrices are packed.
     /// - Throws: `ModelError` naming the tensor that is missing or wrong, before any is packed.
     public init(
         _ checkpoint: Checkpoint, configuration: ModelConfiguration,
         options: ModelOptions = ModelOptions(), pool: ThreadPool,
-        shared: SharedExperts? = nil, progress: ((LoadProgress) -> Void)? = nil
+        shared: SharedExperts? = nil, share: (map: ExpertMap, rank: Rank)? = nil,
+        progress: ((LoadProgress) -> Void)? = nil
     ) throws {
         let loader = WeightLoader(checkpoint)
+        let share = shared.map { ($0.map, $0.rank) } ?? share
         let tensors = NetworkTensors(configuration)
         compute = try options.compute ?? checkpoint.defaultCompute(of: configuration)
         contextLimit = min(
@@ -67,12 +73,16 @@ public final class Model {
             configuration, positions: contextLimit, compute: compute, pool: pool)
         self.attention = attention
         let mtpCount = options.loadsMTP ? configuration.mtpLayerCount : 0
-        draftsAlone = mtpCount > 0 && (shared == nil || options.copiesDraftExperts)
-        let drafting = draftsAlone ? nil : shared
-        let pending = try PendingModel(attention, checkpoint, mtpCount: mtpCount, from: loader) {
+        draftsAlone = mtpCount > 0 && (share == nil || options.copiesDraftExperts)
+        let drafting = draftsAlone ? nil : share
+        let held = try (0 ..< configuration.layerCount + mtpCount).map {
             let isMTP = $0 >= configuration.layerCount
-            return try Self.experts(configuration, isMTP ? drafting : shared, layer: $0)
+            return try Self.experts(configuration, isMTP ? drafting : share, layer: $0)
         }
+        let pending = try PendingModel(attention, checkpoint, mtpCount: mtpCount, from: loader) {
+            held[$0]
+        }
+        self.held = held
         embedding = pending.embedding
         finalNorm = pending.finalNorm
         nodeHead = try Self.nodeHead(configuration, options, shared?.group)
@@ -122,21 +132,21 @@ public final class Model {
 
     /// The logical experts of a layer to load, in the order of this rank's copies.
     static func experts(
-        _ configuration: ModelConfiguration, _ shared: SharedExperts?, layer: Int
+        _ configuration: ModelConfiguration, _ share: (map: ExpertMap, rank: Rank)?, layer: Int
     ) throws -> [ExpertID] {
-        guard let shared else {
+        guard let (map, rank) = share else {
             return (0 ..< configuration.routedExpertCount).map { ExpertID(rawValue: $0) }
         }
-        guard shared.map.expertCount == configuration.routedExpertCount else {
+        guard map.expertCount == configuration.routedExpertCount else {
             throw ModelError.request(
-                "the expert map is for \(shared.map.expertCount) experts; the model has "
+                "the expert map is for \(map.expertCount) experts; the model has "
                     + "\(configuration.routedExpertCount) (n_routed_experts)")
         }
-        guard layer < shared.map.layerCount else {
+        guard layer < map.layerCount else {
             throw ModelError.request(
-                "the expert map is for \(shared.map.layerCount) layers; layer \(layer) of the "
+                "the expert map is for \(map.layerCount) layers; layer \(layer) of the "
                     + "model is not one of them")
         }
-        return shared.experts(layer: layer)
+        return map.experts(on: rank, layer: layer)
     }
 }

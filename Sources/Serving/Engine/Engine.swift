@@ -149,9 +149,9 @@ public final class Engine: Sendable {
     ) throws -> EpochEnd? {
         let epoch = state.withLock { $0.epoch }
         do {
-            while try turn(core, in: epoch, report: report, compile: compile) {
+            repeat {
                 if state.withLock({ $0.isInterrupted }) { return EpochEnd(error: nil) }
-            }
+            } while try turn(core, in: epoch, report: report, compile: compile)
         } catch {
             // What the step did report belongs to its requests.
             send(core, report)

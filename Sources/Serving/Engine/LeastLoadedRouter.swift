@@ -154,6 +154,16 @@ public final class LeastLoadedRouter: RequestRouter {
         move(from: rank.rawValue, reason)
     }
 
+    /// Goes on with a rank that is back.
+    ///
+    /// - Parameter recovering: The ranks that cannot make a step until they know it.
+    public func goOn(with rank: Rank, recovering: [Rank]) {
+        state.withLock { state in
+            state.lost[rank.rawValue] = nil
+            state.recovering.formUnion(recovering.map(\.rawValue))
+        }
+    }
+
     /// Notes that every rank makes steps again.
     public func recovered() { state.withLock { $0.recovering = [] } }
 

@@ -5,7 +5,7 @@ import Grammar
 import Language
 import Models
 import Tensors
-import Topology
+public import Topology
 public import Transport
 
 /// One rank that serves, assembled on a connected fabric: its share of the model, its latent cache,
@@ -55,10 +55,39 @@ public final class ServingRank {
     ///   - enter: Told each phase when it begins, on the calling thread.
     /// - Throws: What is wrong with the settings or the checkpoint, or `TransportError` naming the
     ///   rank that was lost.
-    public init(
+    public convenience init(
         _ configuration: ServingRankConfiguration, fabric: any Fabric, epoch: GroupEpoch? = nil,
         note: (String) -> Void = { _ in },
         enter: @escaping (Phase) -> Void = { _ in }
+    ) throws {
+        try self.init(
+            configuration, fabric: fabric, epoch: epoch ?? .first(rankCount: fabric.rankCount),
+            returningAs: nil, note: note, enter: enter)
+    }
+
+    /// Loads the model of a rank that comes back to ranks which serve: its share of an epoch in
+    /// which it takes part again. `run` begins by asking for that epoch.
+    ///
+    /// - Parameters:
+    ///   - epoch: The ranks that live now, and this one.
+    ///   - place: This rank's place among them.
+    public convenience init(
+        _ configuration: ServingRankConfiguration, returningTo epoch: GroupEpoch, as place: Rank,
+        enter: @escaping (Phase) -> Void = { _ in }
+    ) throws {
+        // Nobody else is on it: the ranks of the epoch meet on another.
+        guard let alone = try makeLoopbackFabrics(rankCount: 1).first else {
+            preconditionFailure("a fabric of one rank has one")
+        }
+        try self.init(
+            configuration, fabric: alone, epoch: epoch, returningAs: place, note: { _ in },
+            enter: enter)
+        engine.interrupt()
+    }
+
+    private init(
+        _ configuration: ServingRankConfiguration, fabric: any Fabric, epoch: GroupEpoch,
+        returningAs place: Rank?, note: (String) -> Void, enter: @escaping (Phase) -> Void
     ) throws {
         try configuration.engine.validate()
         self.enter = enter
@@ -70,12 +99,13 @@ public final class ServingRank {
         compute = try configuration.compute ?? checkpoint.defaultCompute(of: shape)
         options = configuration.modelOptions(of: shape, compute: compute)
         let barrier = try StepBarrier(fabric: fabric, limit: configuration.stepLimit)
-        let map = try Self.map(shape, epoch ?? .first(rankCount: fabric.rankCount), fabric)
+        let map = try Self.map(shape, epoch)
         let shared = try Self.sharedExperts(map, configuration, shape, compute, fabric)
         enter(.load(nil))
         let model = try Model(
             checkpoint, configuration: shape, options: options,
-            pool: ThreadPool(threads: configuration.threads), shared: shared
+            pool: ThreadPool(threads: configuration.threads), shared: shared,
+            share: place.map { (map, $0) }
         ) { enter(.load($0)) }
         network = DeepSeekNetwork(
             model: model,
@@ -84,8 +114,10 @@ public final class ServingRank {
                 format: configuration.cacheFormat ?? (compute == .float32 ? .float32 : .bfloat16),
                 blockCount: configuration.blockCount, blockTokens: configuration.blockTokens))
         tokenizer = try Self.tokenizer(configuration.directory)
-        enter(.warmUp)
-        try network.warmUp(atMost: configuration.engine.stepTokens)
+        if place == nil {
+            enter(.warmUp)
+            try network.warmUp(atMost: configuration.engine.stepTokens)
+        }
         engine = Engine(barrier: barrier, map: map, configuration: configuration.engine)
         capacity = Self.capacity(configuration, fabric)
     }
@@ -129,7 +161,10 @@ public final class ServingRank {
     private func join(_ fabric: any Fabric, _ epoch: GroupEpoch) throws -> EngineEpoch {
         let shape = folder.configuration
         let barrier = try StepBarrier(fabric: fabric, limit: configuration.stepLimit)
-        let map = try Self.map(shape, epoch, fabric)
+        precondition(
+            epoch.living.count == fabric.rankCount,
+            "\(epoch.living.count) living ranks on a fabric of \(fabric.rankCount)")
+        let map = try Self.map(shape, epoch)
         let shared = try Self.sharedExperts(map, configuration, shape, compute, fabric)
         enter(.load(nil))
         try network.share(shared, from: folder.checkpoint) { [enter] in enter(.load($0)) }
@@ -140,12 +175,9 @@ public final class ServingRank {
 
     /// Where the experts are in an epoch.
     private static func map(
-        _ shape: ModelConfiguration, _ epoch: GroupEpoch, _ fabric: any Fabric
+        _ shape: ModelConfiguration, _ epoch: GroupEpoch
     ) throws -> ExpertMap {
-        precondition(
-            epoch.living.count == fabric.rankCount,
-            "\(epoch.living.count) living ranks on a fabric of \(fabric.rankCount)")
-        return try shape.expertMap(
+        try shape.expertMap(
             rankCount: epoch.rankCount, living: epoch.living, epoch: epoch.number)
     }
 

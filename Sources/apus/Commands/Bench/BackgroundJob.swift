@@ -7,6 +7,7 @@ final class BackgroundJob: Sendable {
     private struct State {
         var outcome: Result<Endpoint, any Error>?
         var waiting: CheckedContinuation<Endpoint, any Error>?
+        var snapshot: JobSnapshot?
     }
 
     private let stopFlag = StopFlag()
@@ -22,7 +23,8 @@ final class BackgroundJob: Sendable {
             defer { ended.signal() }
             do {
                 let display = Launcher.Display(
-                    snapshot: { _ in }, ready: { self.settle(.success($0)) }, lost: { _, _ in })
+                    snapshot: { snapshot in self.state.withLock { $0.snapshot = snapshot } },
+                    ready: { self.settle(.success($0)) }, lost: { _, _ in })
                 try launcher.value.run(stop: stopFlag, display: display)
                 settle(.failure(ClusterError.command("job \(job.name) ended too early")))
             } catch { settle(.failure(error)) }
@@ -30,6 +32,9 @@ final class BackgroundJob: Sendable {
         thread.stackSize = 8 << 20
         thread.start()
     }
+
+    /// The job as its coordinator last told.
+    var snapshot: JobSnapshot? { state.withLock { $0.snapshot } }
 
     /// Where it serves, once it does.
     func endpoint() async throws -> Endpoint {

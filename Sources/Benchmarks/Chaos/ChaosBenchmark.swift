@@ -1,0 +1,176 @@
+import Encoding
+import Foundation
+import NIOPosix
+import Serving
+import Synchronization
+
+/// A load on a job whose ranks are killed and stopped meanwhile: every answer is compared with the
+/// one that the job gave before.
+public struct ChaosBenchmark: Sendable {
+    /// The load and what is done to the job.
+    public struct Configuration: Codable, Hashable, Sendable {
+        /// The server.
+        public var host = "127.0.0.1"
+        /// Its port.
+        public var port = 8080
+        /// How long the job is disturbed.
+        public var seconds = 60.0
+        /// Requests under way at once.
+        public var streams = 16
+        /// Different requests; every second one draws its tokens by a seed.
+        public var prompts = 32
+        /// Tokens of each answer.
+        public var tokens = 96
+        /// Between two disturbances.
+        public var interval = 5.0
+        /// Whether ranks are killed.
+        public var kills = true
+        /// Whether ranks are stopped, until the job gave them up.
+        public var pauses = false
+        /// Whether some clients leave in the middle of their answers.
+        public var disconnects = false
+        /// The same seed disturbs the same ranks in the same order.
+        public var seed: UInt64 = 0
+
+        /// The defaults.
+        public init() {}
+    }
+
+    /// A rank of the job, as a process of this machine.
+    public struct Victim: Hashable, Sendable {
+        /// The rank's number.
+        public var rank: Int
+        /// Its process.
+        public var process: Int32
+
+        /// Names a process.
+        public init(rank: Int, process: Int32) {
+            self.rank = rank
+            self.process = process
+        }
+    }
+
+    /// What the benchmark needs of the job's launcher.
+    public struct Job: Sendable {
+        /// The ranks that take part now.
+        public var ranks: @Sendable () -> [Victim]
+        /// Sends a signal to a rank's process.
+        public var signal: @Sendable (Victim, Int32) -> Void
+
+        /// A job that is known by these.
+        public init(
+            ranks: @escaping @Sendable () -> [Victim],
+            signal: @escaping @Sendable (Victim, Int32) -> Void
+        ) {
+            self.ranks = ranks
+            self.signal = signal
+        }
+    }
+
+    let configuration: Configuration
+    let job: Job
+    let tell: @Sendable (String) -> Void
+
+    /// Prepares a run.
+    ///
+    /// - Parameter tell: Told each line of progress.
+    public init(
+        _ configuration: Configuration, job: Job, tell: @escaping @Sendable (String) -> Void
+    ) {
+        self.configuration = configuration
+        self.job = job
+        self.tell = tell
+    }
+
+    /// Asks everything once, then again and again while the job is disturbed.
+    ///
+    /// It ends early by the first answer that differs.
+    ///
+    /// - Throws: What keeps the undisturbed job from answering.
+    public func run() async throws -> ChaosReport {
+        let client = ChaosClient(configuration)
+        let questions = try await client.questions()
+        var report = ChaosReport(configuration)
+        report.memoryBefore = job.ranks().reduce(0) { $0 + Self.residentBytes($1.process) }
+        let begin = ContinuousClock.now
+        let expected = try await client.answers(questions)
+        report.undisturbedRate =
+            Double(questions.count * configuration.tokens) / begin.duration(to: .now).seconds
+        tell("\(questions.count) answers of the undisturbed job")
+        let end = ContinuousClock.now + .seconds(configuration.seconds)
+        let tally = Mutex(ChaosReport.Tally())
+        let start = ContinuousClock.now
+        report.events = await withTaskGroup(of: [ChaosReport.Event].self) { group in
+            for stream in 0 ..< configuration.streams {
+                group.addTask {
+                    await ask(stream, questions, expected, client, until: end, tally)
+                    return []
+                }
+            }
+            group.addTask { await disturb(client, until: end, tally) }
+            return await group.reduce(into: []) { $0 += $1 }
+        }
+        report.tally = tally.withLock { $0 }
+        report.disturbedRate =
+            Double(report.tally.tokens) / start.duration(to: .now).seconds
+        report.memoryAfter = job.ranks().reduce(0) { $0 + Self.residentBytes($1.process) }
+        return report
+    }
+
+    /// One stream of requests, one after another.
+    private func ask(
+        _ stream: Int, _ questions: [ChaosClient.Question], _ expected: [[UInt8]],
+        _ client: ChaosClient, until end: ContinuousClock.Instant,
+        _ tally: borrowing Mutex<ChaosReport.Tally>
+    ) async {
+        var random = SplitMix64(seed: configuration.seed &+ UInt64(stream) &+ 1)
+        var number = stream
+        while ContinuousClock.now < end, tally.withLock({ $0.wrong == nil }) {
+            let index = number % questions.count
+            number += configuration.streams + 1
+            let leaves = configuration.disconnects && random.next() % 4 == 0
+            let answer = await client.answer(
+                questions[index],
+                leavingAfter: leaves ? Int(random.next() % UInt64(configuration.tokens)) : nil)
+            tally.withLock { $0.add(answer, expected: expected[index], question: index) }
+        }
+    }
+
+    /// Disturbs one rank after another.
+    private func disturb(
+        _ client: ChaosClient, until end: ContinuousClock.Instant,
+        _ tally: borrowing Mutex<ChaosReport.Tally>
+    ) async -> [ChaosReport.Event] {
+        var random = SplitMix64(seed: configuration.seed)
+        var events: [ChaosReport.Event] = []
+        var next = ContinuousClock.now + .seconds(configuration.interval)
+        let kinds =
+            (configuration.kills ? [ChaosReport.Event.Kind.kill] : [])
+            + (configuration.pauses ? [.pause] : [])
+        while next < end, !kinds.isEmpty, tally.withLock({ $0.wrong == nil }) {
+            do { try await Task.sleep(until: next) } catch { return events }
+            next += .seconds(configuration.interval)
+            let ranks = job.ranks().sorted { $0.rank < $1.rank }
+            // The last rank cannot be survived.
+            guard ranks.count > 1 else { continue }
+            let victim = ranks[Int(random.next() % UInt64(ranks.count))]
+            let kind = kinds[events.count % kinds.count]
+            var event = ChaosReport.Event(kind: kind, rank: victim.rank)
+            job.signal(victim, kind == .kill ? SIGKILL : SIGSTOP)
+            await client.watch(&event, until: .now + .seconds(30))
+            if kind == .pause { job.signal(victim, SIGCONT) }
+            tell(event.line)
+            events.append(event)
+        }
+        return events
+    }
+
+    /// Memory that a process holds; 0 for one that is gone.
+    private static func residentBytes(_ process: Int32) -> Int {
+        guard
+            let text = try? String(contentsOfFile: "/proc/\(process)/statm", encoding: .utf8),
+            let pages = text.split(separator: " ").dropFirst().first.flatMap({ Int($0) })
+        else { return 0 }
+        return pages * sysconf(Int32(_SC_PAGESIZE))
+    }
+}

@@ -1,0 +1,151 @@
+import Foundation
+import Glibc
+import Testing
+
+/// Jobs that lose ranks while they answer, and lose nothing else.
+@Suite(.serialized) struct SurvivalTests {
+    private static let streams = 8
+    private static let tokens = 240
+
+    /// The text of a greedy completion, streamed or not.
+    private static func text(_ client: Client, _ number: Int) async throws -> String {
+        let isStream = number % 2 == 0
+        let (status, body) = try await client.ask(
+            "Once upon a time there was a dog with \(number) bones", tokens: tokens,
+            more: ["stream": isStream, "ignore_eos": true])
+        guard status == 200 else { throw Failure("status \(status): \(body)") }
+        let lines = body.split(separator: "\n")
+        let events = isStream ? lines.compactMap { $0.hasPrefix("data: {") ? $0.dropFirst(6) : nil }
+            : [body[...]]
+        guard !isStream || lines.last == "data: [DONE]" else { throw Failure("no end: \(body)") }
+        return try events.map { event in
+            let value = try JSONSerialization.jsonObject(with: Data(event.utf8)) as? [String: Any]
+            guard let choices = value?["choices"] as? [[String: Any]] else {
+                throw Failure("no choices: \(event)")
+            }
+            return choices.first?["text"] as? String ?? ""
+        }.joined()
+    }
+
+    /// Every text at once; `disturb` runs while they are on their way.
+    private static func texts(
+        _ client: Client, disturb: () async throws -> Void = {}
+    ) async throws -> [String] {
+        let tasks = (0 ..< streams).map { number in
+            Task { try await text(client, number) }
+        }
+        let limit = ContinuousClock.now + .seconds(20)
+        while try await client.metric("num_requests_running") < Double(streams), .now < limit {
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        try await disturb()
+        var texts: [String] = []
+        for task in tasks { texts.append(try await task.value) }
+        return texts
+    }
+
+    private static func wait(for word: String, _ client: Client) async throws -> String {
+        let limit = ContinuousClock.now + .seconds(30)
+        var body = ""
+        while .now < limit {
+            body = try await client.health()
+            if body.contains("\"\(word)\"") { return body }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        throw Failure("/health does not say \(word): \(body)")
+    }
+
+    @Test(arguments: ["shm", "tcp", "ucx"])
+    func `texts are the same when two of four ranks are killed, one after the other`(
+        transport: String
+    ) async throws {
+        let job = try RunningJob(ranks: 4, transport: transport, more: "restart: never")
+        let client = Client(try job.waitUntilServing())
+        let expected = try await Self.texts(client)
+        let disturbed = try await Self.texts(client) {
+            for (rank, others) in [(0, "[0]"), (2, "[0,2]")] {
+                kill(try #require(job.workers(rank: rank).first), SIGKILL)
+                let health = try await Self.wait(for: "degraded", client)
+                // The second loss may not be known yet.
+                if rank == 0 { #expect(health.contains(others), "\(health)") }
+            }
+        }
+        #expect(disturbed == expected)
+        #expect(try await Self.texts(client) == expected)
+        #expect(try await client.health().contains("[0,2]"))
+        #expect(job.output.contains("rank 0 was killed by signal 9 (SIGKILL)"), "\(job.output)")
+        #expect(job.stop() == 0, "\(job.errors)")
+        job.expectNothingLeft()
+    }
+
+    @Test func `two ranks that die at once, the first among them, cost no text`() async throws {
+        let job = try RunningJob(ranks: 4, transport: "auto", more: "restart: never")
+        let client = Client(try job.waitUntilServing())
+        let expected = try await Self.texts(client)
+        let disturbed = try await Self.texts(client) {
+            let victims = try [0, 3].map { try #require(job.workers(rank: $0).first) }
+            for victim in victims { kill(victim, SIGKILL) }
+        }
+        #expect(disturbed == expected)
+        #expect(job.stop() == 0, "\(job.errors)")
+        job.expectNothingLeft()
+    }
+
+    @Test func `a rank that is stopped is given up, and ends when it runs again`() async throws {
+        let job = try RunningJob(ranks: 3, transport: "auto", more: "restart: never")
+        let client = Client(try job.waitUntilServing())
+        let expected = try await Self.texts(client)
+        let victim = try #require(job.workers(rank: 1).first)
+        let disturbed = try await Self.texts(client) {
+            kill(victim, SIGSTOP)
+            _ = try await Self.wait(for: "degraded", client)
+            kill(victim, SIGCONT)
+        }
+        #expect(disturbed == expected)
+        let limit = ContinuousClock.now + .seconds(20)
+        while !job.workers(rank: 1).isEmpty, .now < limit {
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        #expect(job.workers(rank: 1).isEmpty)
+        #expect(job.stop() == 0, "\(job.errors)")
+        job.expectNothingLeft()
+    }
+
+    @Test func `a lost rank is started again, takes its share, and may be lost again`()
+        async throws
+    {
+        let job = try RunningJob(ranks: 3, transport: "auto")
+        let client = Client(try job.waitUntilServing())
+        let expected = try await Self.texts(client)
+        for round in 0 ..< 2 {
+            let victim = try #require(job.workers(rank: 1).first)
+            let disturbed = try await Self.texts(client) {
+                kill(victim, SIGKILL)
+                _ = try await Self.wait(for: "degraded", client)
+            }
+            #expect(disturbed == expected, "round \(round)")
+            // It comes back while texts are on their way.
+            let joined = try await Self.texts(client) {
+                _ = try await Self.wait(for: "ready", client)
+            }
+            #expect(joined == expected, "round \(round)")
+            #expect(job.workers(rank: 1) != [victim])
+        }
+        let before = try await client.metric("steps_total")
+        #expect(try await Self.texts(client) == expected)
+        #expect(try await client.metric("steps_total") > before)
+        #expect(job.stop() == 0, "\(job.errors)")
+        job.expectNothingLeft()
+    }
+
+    @Test func `a job that loses its last rank says so`() async throws {
+        let job = try RunningJob(ranks: 2, transport: "auto", more: "restart: never")
+        let client = Client(try job.waitUntilServing())
+        kill(try #require(job.workers(rank: 0).first), SIGKILL)
+        _ = try await Self.wait(for: "degraded", client)
+        kill(try #require(job.workers(rank: 1).first), SIGKILL)
+        #expect(job.wait(seconds: 20) == 3)
+        #expect(job.errors.contains("rank 1 was lost in phase ready"), "\(job.errors)")
+        job.expectNothingLeft()
+    }
+}

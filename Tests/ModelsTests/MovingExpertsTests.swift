@@ -1,0 +1,124 @@
+import Collectives
+import Tensors
+import TestSupport
+import Testing
+import Topology
+import Transport
+
+@testable import Models
+
+/// A model whose experts move between ranks while it is in use.
+@Suite struct MovingExpertsTests {
+    private let golden: Golden
+    private let tokens: [Int]
+
+    init() throws {
+        golden = try Golden("T-f32")
+        tokens = try golden.expected().integers("p2.input_ids")
+    }
+
+    private func logits(_ model: Model) throws -> [Float] {
+        let cache = golden.cache()
+        let chunk = SequenceChunk(
+            tokens: tokens, position: 0, blocks: cache.blocks(tokens: tokens.count), wanted: .all)
+        let result = try model.forward([chunk], cache: cache, keepsHidden: true)
+        let hidden = try #require(result.hidden)
+        let next = SequenceChunk(
+            tokens: Array(tokens.dropFirst()) + [tokens[0]], position: 0, blocks: chunk.blocks,
+            wanted: .all)
+        let draft = try model.draft([next], hidden: hidden, cache: cache)
+        return result.logits.values + draft.logits.values
+    }
+
+    private func shared(
+        _ fabric: any Fabric, living: [Rank], epoch: UInt64
+    ) throws -> SharedExperts? {
+        guard living.count > 1 else { return nil }
+        let shape = golden.configuration
+        let map = try shape.expertMap(rankCount: 3, living: living, epoch: epoch)
+        let group = try ExpertParallelGroup(
+            fabric: fabric,
+            configuration: shape.expertParallel(maximumTokensPerRank: 128, compute: .float32),
+            map: map)
+        return SharedExperts(group, map)
+    }
+
+    private func model(_ shared: SharedExperts?, _ options: ModelOptions) throws -> Model {
+        try Model(
+            golden.checkpoint, configuration: golden.configuration, options: options,
+            pool: ThreadPool(threads: 1), shared: shared)
+    }
+
+    /// Three ranks, then without rank 1, then rank 2 alone, then all three, where rank 0 and rank 1
+    /// read their share before they meet the others.
+    @Test(arguments: [false, true], [1 << 40, 0])
+    func `ranks that go and come leave the bits of one rank`(
+        copiesDrafts: Bool, sharedHeadBytes: Int
+    ) throws {
+        var options = ModelOptions(compute: .float32)
+        options.copiesDraftExperts = copiesDrafts
+        options.sharedHeadBytes = sharedHeadBytes
+        let chosen = options
+        let expected = try logits(golden.model(compute: .float32, threads: 1))
+        let second = try makeLoopbackFabrics(rankCount: 2)
+        let last = try makeLoopbackFabrics(rankCount: 3)
+        defer { for fabric in second + last { fabric.close() } }
+        let results = try onRanks(3) { fabric -> [[Float]] in
+            let rank = fabric.rank
+            let first = try model(shared(fabric, living: [0, 1, 2], epoch: 1), chosen)
+            var results = [try logits(first)]
+            var present = first
+            if rank != 1 {
+                let place = second[rank == 0 ? 0 : 1]
+                try present.share(
+                    shared(place, living: [0, 2], epoch: 2), from: golden.checkpoint)
+                results.append(try logits(present))
+            }
+            if rank == 2 {
+                try present.share(nil, from: golden.checkpoint)
+                results.append(try logits(present))
+            } else {
+                let map = try golden.configuration.expertMap(
+                    rankCount: 3, living: [0, 1, 2], epoch: 4)
+                present = try Model(
+                    golden.checkpoint, configuration: golden.configuration, options: chosen,
+                    pool: ThreadPool(threads: 1), share: (map, rank))
+            }
+            try present.share(
+                shared(last[rank.rawValue], living: [0, 1, 2], epoch: 4),
+                from: golden.checkpoint)
+            return results + [try logits(present)]
+        }
+        #expect(results.map(\.count) == [3, 2, 4])
+        for (rank, texts) in results.enumerated() {
+            for (epoch, text) in texts.enumerated() {
+                #expect(text == expected, "rank \(rank), result \(epoch)")
+            }
+        }
+    }
+
+    @Test func `only experts that come are read, and those that go are let go`() throws {
+        let bytes = try onRanks(2) { fabric -> [Int] in
+            let shape = golden.configuration
+            let map = try shape.expertMap(rankCount: 2)
+            let group = try ExpertParallelGroup(
+                fabric: fabric,
+                configuration: shape.expertParallel(maximumTokensPerRank: 8, compute: .float32),
+                map: map)
+            let whole = SharedExperts(group, map)
+            let model = try model(whole, ModelOptions(compute: .float32))
+            var counts = [model.weightByteCount, model.packedByteCount]
+            try model.share(nil, from: golden.checkpoint)
+            counts += [model.weightByteCount, model.packedByteCount]
+            try model.share(whole, from: golden.checkpoint)
+            return counts + [model.weightByteCount, model.packedByteCount]
+        }
+        // Half of 16 experts, in the three main layers that have them and the MTP block.
+        let half = 4 * 8 * golden.configuration.expertParameterCount * 4
+        for counts in bytes {
+            #expect(counts[2] == counts[0] + half)
+            #expect(counts[3] > counts[1])
+            #expect(counts[4...] == [counts[2], counts[1]])
+        }
+    }
+}
