@@ -108,7 +108,7 @@ let package = Package(
                 "Encoding", "Topology",
             ],
             path: "Tests/TestSupport", swiftSettings: strict()),
-        tests("Topology"),
+        tests("Topology", ["Encoding"]),
         tests("Encoding"),
         tests("Tensors", ["CKernels", "TileModel"]),
         .target(

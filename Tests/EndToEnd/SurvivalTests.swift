@@ -15,7 +15,9 @@ import Testing
             more: ["stream": isStream, "ignore_eos": true])
         guard status == 200 else { throw Failure("status \(status): \(body)") }
         let lines = body.split(separator: "\n")
-        let events = isStream ? lines.compactMap { $0.hasPrefix("data: {") ? $0.dropFirst(6) : nil }
+        let events =
+            isStream
+            ? lines.compactMap { $0.hasPrefix("data: {") ? $0.dropFirst(6) : nil }
             : [body[...]]
         guard !isStream || lines.last == "data: [DONE]" else { throw Failure("no end: \(body)") }
         return try events.map { event in

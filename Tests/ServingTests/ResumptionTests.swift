@@ -1,5 +1,6 @@
 import Foundation
 import Grammar
+import Language
 import Synchronization
 import Testing
 import Topology
@@ -74,8 +75,9 @@ import Topology
 
         func router(ranks: Int) -> LeastLoadedRouter {
             LeastLoadedRouter(rankCount: ranks) { rank, bytes in
-                guard let command = try? JSONDecoder().decode(
-                    EngineCommand.self, from: Data(bytes))
+                guard
+                    let command = try? JSONDecoder().decode(
+                        EngineCommand.self, from: Data(bytes))
                 else { return }
                 self.sent.withLock { $0.append((rank.rawValue, command)) }
             }

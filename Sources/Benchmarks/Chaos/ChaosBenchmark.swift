@@ -98,7 +98,7 @@ public struct ChaosBenchmark: Sendable {
             Double(questions.count * configuration.tokens) / begin.duration(to: .now).seconds
         tell("\(questions.count) answers of the undisturbed job")
         let end = ContinuousClock.now + .seconds(configuration.seconds)
-        let tally = Mutex(ChaosReport.Tally())
+        let tally = SharedTally()
         let start = ContinuousClock.now
         report.events = await withTaskGroup(of: [ChaosReport.Event].self) { group in
             for stream in 0 ..< configuration.streams {
@@ -110,7 +110,7 @@ public struct ChaosBenchmark: Sendable {
             group.addTask { await disturb(client, until: end, tally) }
             return await group.reduce(into: []) { $0 += $1 }
         }
-        report.tally = tally.withLock { $0 }
+        report.tally = tally.value.withLock { $0 }
         report.disturbedRate =
             Double(report.tally.tokens) / start.duration(to: .now).seconds
         report.memoryAfter = job.ranks().reduce(0) { $0 + Self.residentBytes($1.process) }
@@ -121,25 +121,25 @@ public struct ChaosBenchmark: Sendable {
     private func ask(
         _ stream: Int, _ questions: [ChaosClient.Question], _ expected: [[UInt8]],
         _ client: ChaosClient, until end: ContinuousClock.Instant,
-        _ tally: borrowing Mutex<ChaosReport.Tally>
+        _ tally: SharedTally
     ) async {
         var random = SplitMix64(seed: configuration.seed &+ UInt64(stream) &+ 1)
         var number = stream
-        while ContinuousClock.now < end, tally.withLock({ $0.wrong == nil }) {
+        while ContinuousClock.now < end, tally.value.withLock({ $0.wrong == nil }) {
             let index = number % questions.count
             number += configuration.streams + 1
             let leaves = configuration.disconnects && random.next() % 4 == 0
             let answer = await client.answer(
                 questions[index],
                 leavingAfter: leaves ? Int(random.next() % UInt64(configuration.tokens)) : nil)
-            tally.withLock { $0.add(answer, expected: expected[index], question: index) }
+            tally.value.withLock { $0.add(answer, expected: expected[index], question: index) }
         }
     }
 
     /// Disturbs one rank after another.
     private func disturb(
         _ client: ChaosClient, until end: ContinuousClock.Instant,
-        _ tally: borrowing Mutex<ChaosReport.Tally>
+        _ tally: SharedTally
     ) async -> [ChaosReport.Event] {
         var random = SplitMix64(seed: configuration.seed)
         var events: [ChaosReport.Event] = []
@@ -147,7 +147,7 @@ public struct ChaosBenchmark: Sendable {
         let kinds =
             (configuration.kills ? [ChaosReport.Event.Kind.kill] : [])
             + (configuration.pauses ? [.pause] : [])
-        while next < end, !kinds.isEmpty, tally.withLock({ $0.wrong == nil }) {
+        while next < end, !kinds.isEmpty, tally.value.withLock({ $0.wrong == nil }) {
             do { try await Task.sleep(until: next) } catch { return events }
             next += .seconds(configuration.interval)
             let ranks = job.ranks().sorted { $0.rank < $1.rank }
@@ -173,4 +173,9 @@ public struct ChaosBenchmark: Sendable {
         else { return 0 }
         return pages * sysconf(Int32(_SC_PAGESIZE))
     }
+}
+
+/// What became of the requests so far, for the tasks that ask.
+private final class SharedTally: Sendable {
+    let value = Mutex(ChaosReport.Tally())
 }

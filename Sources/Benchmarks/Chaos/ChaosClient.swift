@@ -51,7 +51,7 @@ struct ChaosClient: Sendable {
                 "model": .string(model),
                 "prompt": .string("Once upon a time there was a cat with \(number) friends."),
                 "max_tokens": .number(configuration.tokens), "ignore_eos": true, "stream": true,
-                "temperature": number % 2 == 0 ? 0 : 0.9, "seed": .number(number),
+                "temperature": .number(number % 2 == 0 ? 0.0 : 0.9), "seed": .number(number),
             ]
             return Question(body: body.text)
         }

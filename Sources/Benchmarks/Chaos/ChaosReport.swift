@@ -78,8 +78,10 @@ public struct ChaosReport: Sendable {
     /// A table of events, then of requests.
     public var text: String {
         func seconds(_ value: Double) -> String { String(format: "%9.3f", value) }
-        var lines = ["events    count   detection s: p50      p99      max   recovery s: p50"
-            + "      p99      max"]
+        var lines = [
+            "events    count   detection s: p50      p99      max   recovery s: p50"
+                + "      p99      max"
+        ]
         for kind in [Event.Kind.kill, .pause] {
             let those = events.filter { $0.kind == kind }
             guard !those.isEmpty else { continue }

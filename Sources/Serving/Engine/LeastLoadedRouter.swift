@@ -111,7 +111,7 @@ public final class LeastLoadedRouter: RequestRouter {
     /// - Throws: `DecodingError` for bytes that no endpoint of this version sends.
     public func receive(_ payload: [UInt8], from rank: Rank) throws {
         switch try JSONDecoder().decode(EngineMessage.self, from: Data(payload)) {
-        case .reports(let reports): 
+        case .reports(let reports):
             for report in reports { streams.deliver(report, from: rank.rawValue) }
         case .statistics(var statistics):
             guard (0 ..< rankCount).contains(rank.rawValue) else { return }
