@@ -10,6 +10,9 @@ struct JobFabric {
     let link: ControlLink
     let log: Logger
 
+    /// For ranks to meet again while clients wait.
+    private static let laterConnectSeconds = 10.0
+
     /// Joins ranks of the job.
     ///
     /// - Parameters:
@@ -24,7 +27,10 @@ struct JobFabric {
         var configuration = FabricConfiguration(
             rank: exchange.rank, rankCount: exchange.rankCount, transport: job.transport,
             device: job.device.isEmpty ? nil : job.device)
-        configuration.joinLimit = .seconds(job.deadlines.connectSeconds)
+        configuration.joinLimit = .seconds(
+            epoch == ExpertMap.firstEpoch
+                ? job.deadlines.connectSeconds
+                : min(job.deadlines.connectSeconds, Self.laterConnectSeconds))
         configuration.silenceLimit = .seconds(job.deadlines.silenceSeconds)
         configuration.threadsPerRank = threadsPerRank
         configuration.names = members

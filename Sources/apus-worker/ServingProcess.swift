@@ -92,10 +92,11 @@ final class ServingProcess {
         }
         link.onEnd { _ in engine.stop() }
         let epochs = epochs
-        epochs.follow(engine)
+        let preparation = serving.preparation
+        epochs.follow(engine, preparation)
         try serving.run(
             report: { if !epochs.isLeaving { endpoint.report($0) } },
-            recover: { try epochs.next(after: $0) },
+            recover: { try epochs.next(after: $0, preparation) },
             recovered: { endpoint.announce(serving.capacity) })
     }
 }

@@ -48,10 +48,13 @@ import Topology
             ([2, 0, 5, 65], "a label of 5 bytes in a frame of 1 more"),
             ([2, 0, 1, 0x85], "a label of 1 bytes is not UTF-8"),
             ([2, 0, 0, 0], "ends inside its count of members"),
-            ([2, 0, 0, 4, 1, 0, 0], "1025 members in a frame of 2 more bytes"),
-            ([2, 0, 0, 0, 2, 0, 0], "2 members in a frame of 2 more bytes"),
-            ([3, 0, 0, 0, 0, 255, 255, 255, 255], "4294967295 blobs in a frame of 0 more bytes"),
-            ([3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 1], "longer than its frame"),
+            ([2, 0, 0, 0, 1, 4, 1, 0, 0], "1025 members in a frame of 2 more bytes"),
+            ([2, 0, 0, 0, 1, 0, 2, 0, 0], "2 members in a frame of 2 more bytes"),
+            (
+                [3, 0, 0, 0, 1, 0, 0, 255, 255, 255, 255],
+                "4294967295 blobs in a frame of 0 more bytes"
+            ),
+            ([3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 1], "longer than its frame"),
         ] as [([UInt8], String)])
     func `claims that the bytes do not hold are refused`(bytes: [UInt8], words: String) {
         let error = #expect(throws: FrameError.self) {

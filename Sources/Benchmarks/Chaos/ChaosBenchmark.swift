@@ -149,7 +149,8 @@ public struct ChaosBenchmark: Sendable {
             + (configuration.pauses ? [.pause] : [])
         while next < end, !kinds.isEmpty, tally.value.withLock({ $0.wrong == nil }) {
             do { try await Task.sleep(until: next) } catch { return events }
-            next += .seconds(configuration.interval)
+            await client.settle(until: end)
+            next = max(next, .now) + .seconds(configuration.interval)
             let ranks = job.ranks().sorted { $0.rank < $1.rank }
             // The last rank cannot be survived.
             guard ranks.count > 1 else { continue }

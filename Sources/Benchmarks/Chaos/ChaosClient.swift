@@ -128,6 +128,13 @@ struct ChaosClient: Sendable {
         return answer
     }
 
+    /// Waits until a rank that comes back takes part, so that it is not taken for the next one.
+    func settle(until limit: ContinuousClock.Instant) async {
+        while ContinuousClock.now < limit, await health().status != 200 {
+            do { try await Task.sleep(for: .milliseconds(5)) } catch { return }
+        }
+    }
+
     /// Watches what `/health` says of a rank that was just disturbed.
     func watch(
         _ event: inout ChaosReport.Event, until limit: ContinuousClock.Instant

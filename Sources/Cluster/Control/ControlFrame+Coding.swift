@@ -173,6 +173,9 @@ private enum Message: Codable {
     case suspected(Rank, epoch: UInt64, reason: String)
     case epoch(JobEpoch)
     case recovered(epoch: UInt64)
+    case prepare(JobEpoch)
+    case prepared(epoch: UInt64)
+    case notPrepared(epoch: UInt64, reason: String)
     case snapshot(JobSnapshot)
     case stop
     case end(JobEnd)
@@ -191,6 +194,10 @@ private enum Message: Codable {
             self = .suspected(rank, epoch: epoch, reason: reason)
         case .epoch(let epoch): self = .epoch(epoch)
         case .recovered(let epoch): self = .recovered(epoch: epoch)
+        case .prepare(let epoch): self = .prepare(epoch)
+        case .prepared(let epoch): self = .prepared(epoch: epoch)
+        case .notPrepared(let epoch, let reason):
+            self = .notPrepared(epoch: epoch, reason: reason)
         case .snapshot(let snapshot): self = .snapshot(snapshot)
         case .stop: self = .stop
         case .end(let end): self = .end(end)
@@ -212,6 +219,9 @@ private enum Message: Codable {
             .suspected(rank, epoch: epoch, reason: reason)
         case .epoch(let epoch): .epoch(epoch)
         case .recovered(let epoch): .recovered(epoch: epoch)
+        case .prepare(let epoch): .prepare(epoch)
+        case .prepared(let epoch): .prepared(epoch: epoch)
+        case .notPrepared(let epoch, let reason): .notPrepared(epoch: epoch, reason: reason)
         case .snapshot(let snapshot): .snapshot(snapshot)
         case .stop: .stop
         case .end(let end): .end(end)

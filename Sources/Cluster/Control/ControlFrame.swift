@@ -30,6 +30,12 @@ public enum ControlFrame: Equatable, Sendable {
     case epoch(JobEpoch)
     /// A worker takes part in an epoch.
     case recovered(epoch: UInt64)
+    /// Who is to take part next: meet them.
+    case prepare(JobEpoch)
+    /// A worker reaches every rank of an epoch that is to come.
+    case prepared(epoch: UInt64)
+    /// It does not.
+    case notPrepared(epoch: UInt64, reason: String)
     /// The job as an observer sees it.
     case snapshot(JobSnapshot)
     /// An observer asks for the end of the job.

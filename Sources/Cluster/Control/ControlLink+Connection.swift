@@ -154,6 +154,7 @@ extension ControlLink {
                 $0.gathered = $0.gathered.filter { $0.key.epoch == epoch.number }
             }
             whenEpoch?(epoch)
+        case .prepare(let epoch): whenPrepare?(epoch)
         case .end(let end): ended(end)
         default: break
         }

@@ -66,6 +66,7 @@ public final class ControlLink: @unchecked Sendable {
     var whenEnded: (@Sendable (JobEnd) -> Void)?
     var lastEpoch: JobEpoch?
     var whenEpoch: (@Sendable (JobEpoch) -> Void)?
+    var whenPrepare: (@Sendable (JobEpoch) -> Void)?
 
     private init(_ configuration: Configuration) { self.configuration = configuration }
 
@@ -106,6 +107,15 @@ public final class ControlLink: @unchecked Sendable {
 
     /// Tells that this rank takes part in an epoch.
     public func recovered(epoch: UInt64) { write(.recovered(epoch: epoch)) }
+
+    /// Tells that this rank reaches every rank of an epoch that is to come.
+    public func prepared(epoch: UInt64) { write(.prepared(epoch: epoch)) }
+
+    /// Tells that it does not.
+    public func notPrepared(epoch: UInt64, reason: String) {
+        let bytes = reason.utf8.prefix(ControlProtocol.longestReasonBytes)
+        write(.notPrepared(epoch: epoch, reason: String(decoding: bytes, as: UTF8.self)))
+    }
 
     /// Sends application bytes to the coordinator.
     ///
@@ -174,9 +184,16 @@ public final class ControlLink: @unchecked Sendable {
         }
     }
 
-    /// Calls `body` on the link's thread for every epoch that is told from now on.
-    public func onEpoch(_ body: @escaping @Sendable (JobEpoch) -> Void) {
-        group.next().execute { self.whenEpoch = body }
+    /// Calls `body` on the link's thread for every epoch that is told from now on, and `prepare`
+    /// for every one that is to come.
+    public func onEpoch(
+        _ body: @escaping @Sendable (JobEpoch) -> Void,
+        prepare: @escaping @Sendable (JobEpoch) -> Void
+    ) {
+        group.next().execute {
+            self.whenEpoch = body
+            self.whenPrepare = prepare
+        }
     }
 
     // MARK: What a worker hears

@@ -99,13 +99,16 @@ final class CoordinatorCore {
         case .suspected(let rank, let epoch, let reason):
             apply(.suspected(id, rank: rank, epoch: epoch, reason: reason))
         case .recovered(let epoch): apply(.recovered(id, epoch: epoch))
+        case .prepared(let epoch): apply(.prepared(id, epoch: epoch))
+        case .notPrepared(let epoch, let reason):
+            apply(.notPrepared(id, epoch: epoch, reason: reason))
         case .payload(let bytes):
             guard let rank = membership.rank(of: id) else { return refuse(id, "no hello yet") }
             handlers.payload(rank, bytes)
         case .stop:
             guard observers.contains(id) else { return refuse(id, "only observers may stop a job") }
             apply(.stopped)
-        case .welcome, .refusal, .gathered, .epoch, .snapshot, .end:
+        case .welcome, .refusal, .gathered, .epoch, .prepare, .snapshot, .end:
             refuse(id, "a frame that only the coordinator sends")
         }
     }
@@ -178,6 +181,7 @@ final class CoordinatorCore {
         case .reached(let phase):
             log.info("every rank is in phase \(phase)")
             handlers.reached(phase)
+        case .prepare(let id, let epoch): send(.prepare(epoch), to: id)
         case .begin(let id, let epoch): send(.epoch(epoch), to: id)
         case .dismiss(let id, let end):
             send(.end(end), to: id)

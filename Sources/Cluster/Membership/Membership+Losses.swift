@@ -12,8 +12,8 @@ import Topology
 ///            in it, and says so ──► recovered
 /// ```
 ///
-/// A rank that was lost may come back: it is let in, reads its experts while the others serve, and
-/// takes part from the epoch after it says that it is ready.
+/// A rank that was lost may come back. It is let in and reads its experts while the others serve;
+/// `Membership+Returns.swift` has the rest of its way.
 ///
 /// Who is left decides nothing by itself: an epoch is what the coordinator says.
 extension Membership {
@@ -36,9 +36,12 @@ extension Membership {
             ranks[connection] = nil
             members[rank.rawValue].connection = nil
             members[rank.rawValue].loss = reason
-            return [.dismiss(connection, end)]
+            guard candidate?.rank == rank else { return [.dismiss(connection, end)] }
+            candidate = nil
+            return [.dismiss(connection, end)] + prepare(now)
         }
-        guard goesOn, living.contains(where: { $0 != rank }), epoch < ExpertMap.maximumEpoch else {
+        guard goesOn, living.contains(where: { $0 != rank }), lastNumber < ExpertMap.maximumEpoch
+        else {
             return self.end(end)
         }
         var actions: [Action] = []
@@ -50,24 +53,16 @@ extension Membership {
         members[rank.rawValue].loss = reason
         members[rank.rawValue].statistics = nil
         actions.append(.lost(rank, reason: reason, recovering: living))
-        return actions + begin(now)
+        lastNumber += 1
+        return actions + begin(lastNumber, now)
     }
 
-    /// Lets a rank that is back take part.
-    mutating func admit(_ id: ConnectionID, _ now: Duration) -> [Action] {
-        guard let rank = ranks[id], members[rank.rawValue].loss != nil,
-            epoch < ExpertMap.maximumEpoch
-        else { return [] }
-        members[rank.rawValue].loss = nil
-        members[rank.rawValue].lastError = nil
-        return [.returned(rank, recovering: living)] + begin(now)
-    }
-
-    /// Begins the next epoch with the ranks that are in.
-    private mutating func begin(_ now: Duration) -> [Action] {
-        epoch += 1
+    /// Begins an epoch with the ranks that are in.
+    mutating func begin(_ number: UInt64, _ now: Duration) -> [Action] {
+        epoch = number
         epochBegan = now
-        gathers = [:]
+        gathers = gathers.filter { $0.key.epoch == number }
+        candidate = nil
         suspicions = [:]
         suspectedSince = nil
         let next = JobEpoch(number: epoch, living: living)
@@ -96,7 +91,7 @@ extension Membership {
         guard number == epoch, members[rank.rawValue].epoch < epoch else { return [] }
         members[rank.rawValue].epoch = epoch
         members[rank.rawValue].lastError = nil
-        return isRecovering ? [] : [.recovered(epoch: epoch)]
+        return isRecovering ? [] : [.recovered(epoch: epoch)] + prepare(now)
     }
 
     /// Whether a rank does not take part in the epoch yet.
@@ -112,6 +107,15 @@ extension Membership {
                     .min { $0.key < $1.key }?.value.reason
                 return lose(suspect, reason: reason ?? "suspected", now)
             }
+        }
+        if let candidate, now - candidate.since > Self.candidateLimit {
+            let missing = (living + [candidate.rank]).filter { !candidate.prepared.contains($0) }
+            let names = missing.map { "\($0)" }.joined(separator: ", ")
+            let seconds = Self.candidateLimit.seconds.formatted(digits: 0)
+            return lose(
+                candidate.rank,
+                reason: "\(names) did not meet the others within \(seconds) s: the job goes on"
+                    + " without \(candidate.rank)", now)
         }
         guard isRecovering, now - epochBegan > recoveryLimit,
             let late = living.first(where: { members[$0.rawValue].epoch < epoch })

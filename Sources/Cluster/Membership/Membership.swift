@@ -77,6 +77,10 @@ public struct Membership: Sendable {
         case suspected(ConnectionID, rank: Rank, epoch: UInt64, reason: String)
         /// A worker takes part in an epoch.
         case recovered(ConnectionID, epoch: UInt64)
+        /// A worker reaches every rank of an epoch that is to come.
+        case prepared(ConnectionID, epoch: UInt64)
+        /// It does not.
+        case notPrepared(ConnectionID, epoch: UInt64, reason: String)
         /// A connection ended.
         case closed(ConnectionID, reason: String)
         /// Time passed.
@@ -97,6 +101,8 @@ public struct Membership: Sendable {
         case deliver(ConnectionID, Gather, blobs: [[UInt8]])
         /// Every rank is in this phase or beyond.
         case reached(Phase)
+        /// Tell a worker who is to take part next, so that it meets them while it serves.
+        case prepare(ConnectionID, JobEpoch)
         /// Tell a worker who takes part from now on.
         case begin(ConnectionID, JobEpoch)
         /// Tell a rank that the job goes on without it.
@@ -135,6 +141,10 @@ public struct Membership: Sendable {
     /// Whom each rank suspects in this epoch.
     var suspicions: [Rank: (suspect: Rank, reason: String)] = [:]
     var suspectedSince: Duration?
+    /// The rank that is about to come back.
+    var candidate: Candidate?
+    /// The highest number of an epoch that was told to anybody.
+    var lastNumber: UInt64
     var epochBegan: Duration
     private var suspect: (rank: Rank, reason: String, since: Duration)?
 
@@ -151,6 +161,7 @@ public struct Membership: Sendable {
         members = Array(
             repeating: Member(epoch: configuration.epoch), count: configuration.rankCount)
         epoch = configuration.epoch
+        lastNumber = configuration.epoch
         phaseBegan = now
         epochBegan = now
     }
@@ -162,7 +173,7 @@ public struct Membership: Sendable {
         case .arrived(let id, let hello): return arrived(id, hello, now)
         case .entered(let id, let phase):
             let actions = change(id, now) { $0.phase = max($0.phase, phase) } + advance(now)
-            return actions + (phase == .ready ? admit(id, now) : [])
+            return actions + (phase == .ready ? prepare(now) : [])
         case .progressed(let id, let progress):
             return change(id, now) { $0.progress = progress }
         case .beat(let id, let statistics):
@@ -176,6 +187,9 @@ public struct Membership: Sendable {
         case .suspected(let id, let rank, let epoch, let reason):
             return suspected(id, rank, epoch, reason, now)
         case .recovered(let id, let epoch): return recovered(id, epoch, now)
+        case .prepared(let id, let epoch): return prepared(id, epoch, now)
+        case .notPrepared(let id, let epoch, let reason):
+            return notPrepared(id, epoch, reason, now)
         case .closed(let id, let reason): return closed(id, reason, now)
         case .tick: return tick(now)
         case .stopped: return end(.stopped)
@@ -273,7 +287,7 @@ extension Membership {
         guard let rank = ranks[id] else { return [] }
         members[rank.rawValue].lastHeard = now
         // What was said in an epoch that is over, nobody waits for.
-        guard gather.epoch == epoch else { return [] }
+        guard gather.epoch == epoch || gather.epoch == candidate?.number else { return [] }
         var parts = gathers[gather] ?? [:]
         guard parts[rank] == nil, blob.count <= ControlProtocol.largestBlobBytes,
             isSound(gather, for: rank),

@@ -80,8 +80,9 @@ extension Model {
         if let node, node.slices != nodeHead?.slices {
             pendingHead = try loader.parts(tensors.head, node.slices.map { ($0, false) })
         }
+        let byteCount = loader.byteCount
         try loader.load(pool: pool, progress: progress)
-        weightByteCount += loader.byteCount
+        weightByteCount += byteCount
         for index in layers.indices { layers[index].routed = coming[index]?.weights }
         for index in mtp.indices {
             mtp[index].layer.routed = coming[layers.count + index]?.weights

@@ -36,9 +36,9 @@ public final class ServingRank {
     public var weightByteCount: Int { network.weightByteCount }
     /// How the model was loaded.
     let options: ModelOptions
-    private let configuration: ServingRankConfiguration
+    /// Makes what this rank needs of an epoch.
+    public let preparation: EpochPreparation
     private let folder: ModelFolder
-    private let compute: Compute
     private let tokenizer: Tokenizer?
     private let grammars: CompiledGrammars
     private let enter: (Phase) -> Void
@@ -92,20 +92,22 @@ public final class ServingRank {
         try configuration.engine.validate()
         self.enter = enter
         grammars = configuration.grammars
-        self.configuration = configuration
         folder = try ModelFolder(directory: configuration.directory)
         let (checkpoint, shape) = (folder.checkpoint, folder.configuration)
         if fabric.rank == 0 { folder.notes.forEach(note) }
-        compute = try configuration.compute ?? checkpoint.defaultCompute(of: shape)
+        let compute = try configuration.compute ?? checkpoint.defaultCompute(of: shape)
         options = configuration.modelOptions(of: shape, compute: compute)
-        let barrier = try StepBarrier(fabric: fabric, limit: configuration.stepLimit)
-        let map = try Self.map(shape, epoch)
-        let shared = try Self.sharedExperts(map, configuration, shape, compute, fabric)
+        let preparation = EpochPreparation(
+            configuration: configuration, shape: shape, compute: compute)
+        self.preparation = preparation
+        let prepared = try preparation.prepare(
+            fabric, place == nil ? epoch : .first(rankCount: fabric.rankCount))
+        let share = try place.map { (try preparation.map(epoch), $0) }
         enter(.load(nil))
         let model = try Model(
             checkpoint, configuration: shape, options: options,
-            pool: ThreadPool(threads: configuration.threads), shared: shared,
-            share: place.map { (map, $0) }
+            pool: ThreadPool(threads: configuration.threads),
+            shared: prepared.shared, share: share
         ) { enter(.load($0)) }
         network = DeepSeekNetwork(
             model: model,
@@ -118,15 +120,17 @@ public final class ServingRank {
             enter(.warmUp)
             try network.warmUp(atMost: configuration.engine.stepTokens)
         }
-        engine = Engine(barrier: barrier, map: map, configuration: configuration.engine)
-        capacity = Self.capacity(configuration, fabric)
+        engine = Engine(
+            barrier: prepared.engine.barrier, map: prepared.engine.map,
+            configuration: configuration.engine)
+        capacity = prepared.capacity
     }
 
     /// Answers requests until the engine is stopped.
     ///
     /// - Parameters:
     ///   - report: What happened, after each step.
-    ///   - recover: Gives the ranks of the next epoch after an error, or after `engine.interrupt`
+    ///   - recover: Gives the next epoch, as `preparation` made it, after an error, or after `engine.interrupt`
     ///     (nil), ended the one under way; it is asked again when the change of epochs itself ends
     ///     by an error. Requests under way go on with the text that they would have had. It throws
     ///     if nothing can go on; by default it does.
@@ -134,7 +138,7 @@ public final class ServingRank {
     /// - Throws: `TransportError` naming the rank that was lost. All requests have failed by then.
     public func run(
         report: @Sendable ([EngineReport]) -> Void,
-        recover: ((any Error)?) throws -> (any Fabric, GroupEpoch) = {
+        recover: ((any Error)?) throws -> PreparedEpoch = {
             throw $0 ?? ServingError.draining
         },
         recovered: () -> Void = {}
@@ -145,11 +149,11 @@ public final class ServingRank {
             recover: { error in
                 var error = error
                 while true {
-                    let (fabric, epoch) = try recover(error)
+                    let next = try recover(error)
                     do {
-                        let next = try join(fabric, epoch)
+                        try join(next)
                         recovered()
-                        return next
+                        return next.engine
                     } catch let failure {
                         error = failure
                     }
@@ -158,53 +162,11 @@ public final class ServingRank {
     }
 
     /// Takes part in an epoch: reads the experts that come to this rank, and shares them.
-    private func join(_ fabric: any Fabric, _ epoch: GroupEpoch) throws -> EngineEpoch {
-        let shape = folder.configuration
-        let barrier = try StepBarrier(fabric: fabric, limit: configuration.stepLimit)
-        precondition(
-            epoch.living.count == fabric.rankCount,
-            "\(epoch.living.count) living ranks on a fabric of \(fabric.rankCount)")
-        let map = try Self.map(shape, epoch)
-        let shared = try Self.sharedExperts(map, configuration, shape, compute, fabric)
+    private func join(_ epoch: PreparedEpoch) throws {
         enter(.load(nil))
-        try network.share(shared, from: folder.checkpoint) { [enter] in enter(.load($0)) }
-        capacity = Self.capacity(configuration, fabric)
+        try network.share(epoch.shared, from: folder.checkpoint) { [enter] in enter(.load($0)) }
+        capacity = epoch.capacity
         enter(.ready)
-        return EngineEpoch(barrier: barrier, map: map)
-    }
-
-    /// Where the experts are in an epoch.
-    private static func map(
-        _ shape: ModelConfiguration, _ epoch: GroupEpoch
-    ) throws -> ExpertMap {
-        try shape.expertMap(
-            rankCount: epoch.rankCount, living: epoch.living, epoch: epoch.number)
-    }
-
-    private static func capacity(
-        _ configuration: ServingRankConfiguration, _ fabric: any Fabric
-    ) -> EngineCapacity {
-        EngineCapacity(
-            number: fabric.ranks.count {
-                $0 < fabric.rank && fabric.node(of: $0) == fabric.node(of: fabric.rank)
-            },
-            threads: configuration.threads, cores: configuration.cores,
-            runningLimit: configuration.engine.runningLimit)
-    }
-
-    /// The ranks that share the routed experts; nil where one rank has all.
-    private static func sharedExperts(
-        _ map: ExpertMap, _ configuration: ServingRankConfiguration, _ shape: ModelConfiguration,
-        _ compute: Compute, _ fabric: any Fabric
-    ) throws -> SharedExperts? {
-        guard fabric.rankCount > 1 else { return nil }
-        let group = try ExpertParallelGroup(
-            fabric: fabric,
-            configuration: shape.expertParallel(
-                maximumTokensPerRank: configuration.engine.stepTokens, compute: compute,
-                limit: configuration.stepLimit),
-            map: map)
-        return SharedExperts(group, map)
     }
 
     /// The tokenizer of a checkpoint; nil for a checkpoint of weights alone, which still runs on

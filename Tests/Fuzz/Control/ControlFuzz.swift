@@ -91,9 +91,11 @@ private func event(of frame: ControlFrame, _ id: ConnectionID) -> Membership.Eve
     case .suspected(let rank, let epoch, let reason):
         .suspected(id, rank: rank, epoch: epoch, reason: reason)
     case .recovered(let epoch): .recovered(id, epoch: epoch)
+    case .prepared(let epoch): .prepared(id, epoch: epoch)
+    case .notPrepared(let epoch, let reason): .notPrepared(id, epoch: epoch, reason: reason)
     case .stop: .stopped
     case .end: .closed(id, reason: "closed")
-    case .welcome, .refusal, .gathered, .epoch, .snapshot, .payload: .tick
+    case .welcome, .refusal, .gathered, .epoch, .prepare, .snapshot, .payload: .tick
     }
 }
 
