@@ -18,9 +18,9 @@ import Testing
         arguments: [
             (
                 Handshake.Side.coordinator,
-                "ac94f618eadf77b13e0a1da961aa42d87917d46574f071da7154ba8ba89ba9c7"
+                "62c7a603f13ccb6e6eedff412bdf4d20f45e9747e29a6f9066d5e616303cea60"
             ),
-            (.caller, "d095efbf831572eb3b446846e3d03c71a99f084f2fc1e4cb5bb4141ddc81e439"),
+            (.caller, "c9cb3370247a63f98db9859dd53318b4806b5355eab3c8f7f8e67c4fc493cecc"),
         ])
     func `a proof is HMAC-SHA256 over side, greeting and nonce`(
         side: Handshake.Side, digest: String

@@ -24,6 +24,18 @@ import Topology
         #expect(job.control.address == "127.0.0.1")
     }
 
+    @Test func `a job that goes on without a rank waits less long for one that is silent`() throws {
+        func silence(_ lines: String) throws -> Double {
+            try JobConfiguration(yaml: lines, path: "job.yaml").deadlines.silenceSeconds
+        }
+        #expect(try silence("model: m") == 1.75)
+        #expect(try silence("model: m\ndeadlines: {silenceSeconds: 5}") == 5)
+        #expect(try silence("model: m\nonLostRank: end\ndeadlines: {joinSeconds: 9}") == 5)
+        #expect(try silence("train: {file: f}") == 5)
+        let whole = try JobConfiguration(yaml: "model: m\nrestart: never", path: "job.yaml")
+        #expect(try JobConfiguration(yaml: whole.yaml(), path: "again") == whole)
+    }
+
     @Test(arguments: [
         ("ranks: 2", "model is missing"),
         ("model: m\nranks: 0", "ranks 0 is not 1 to 1024"),
@@ -36,6 +48,10 @@ import Topology
         ("model: m\ndeadlines: {silenceSeconds: 0.1}", "below 1"),
         ("model: m\ntransport: pigeon", "transport \"pigeon\" is unknown: auto, shm"),
         ("model: m\nhttp: {port: 70000}", "http.port 70000"),
+        ("model: m\nonLostRank: stop", "onLostRank \"stop\" is unknown: continue, end"),
+        ("model: m\nrestart: 3", "restart is not"),
+        ("model: m\nrestart: once", "restart \"once\" is unknown: onFailure, always, never"),
+        ("train: {file: f}\nrestart: never", "restart is of a job that serves"),
         ("model: m\nname: a/b", "name \"a/b\""),
         ("model: m\nranks: .nan", "a value is neither"),
         ("- a", "not a mapping"),

@@ -101,7 +101,10 @@ import Topology
         let report = Membership.Event.suspected(
             Story.id(0), rank: 1, epoch: 1, reason: "no heartbeat")
         #expect(story.apply(report).isEmpty)
-        story.beat([0, 2], after: .milliseconds(500))
+        story.beat([0, 2], after: .milliseconds(249))
+        #expect(story.apply(.tick).isEmpty)
+        // Now rank 1 was not heard of for 1.25 s.
+        story.beat([0, 2], after: .milliseconds(1))
         let actions = story.apply(.tick)
         #expect(
             actions.contains(
@@ -116,9 +119,9 @@ import Topology
             story.beat([0, 1, 2, 3])
             story.apply(.suspected(Story.id(reporter), rank: suspect, epoch: 1, reason: "x"))
         }
-        story.beat([0, 1, 2, 3], after: .milliseconds(900))
+        story.beat([0, 1, 2, 3], after: .milliseconds(200))
         #expect(story.apply(.tick).isEmpty)
-        story.beat([0, 1, 2, 3], after: .milliseconds(100))
+        story.beat([0, 1, 2, 3], after: .milliseconds(50))
         story.apply(.tick)
         #expect(story.dismissed.keys.map(\.rawValue) == [0])
         #expect(story.job.living == [1, 2, 3])

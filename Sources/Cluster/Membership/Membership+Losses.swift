@@ -5,8 +5,8 @@ import Topology
 ///
 /// ```
 ///   a connection closes, a rank fails or is silent: it is lost
-///   a rank suspects another:  one second passes, or the suspect is silent for one ──► the rank
-///                             that most ranks suspect is lost
+///   a rank suspects another:  the suspect is silent itself, or a quarter of a second passes
+///                             ──► the rank that most ranks suspect is lost
 ///
 ///   lost ──► the rank is dismissed, and every other one is told the new epoch ──► each takes part
 ///            in it, and says so ──► recovered
@@ -19,6 +19,8 @@ import Topology
 extension Membership {
     /// Silence of a suspect that proves the suspicion: two beats of its heart are missing.
     private static let suspectSilence = Duration.milliseconds(1250)
+    /// For other ranks to say whom they suspect, after the first did.
+    private static let votingTime = Duration.milliseconds(250)
 
     /// Whether a rank that is lost now leaves the others to go on.
     var goesOn: Bool { configuration.survivesLosses && phase == .ready }
@@ -102,7 +104,7 @@ extension Membership {
     mutating func judge(_ now: Duration) -> [Action] {
         if let since = suspectedSince, let suspect = mostSuspected {
             let isSilent = silence(of: suspect, now).map { $0 >= Self.suspectSilence } ?? true
-            if isSilent || now - since >= Self.suspicionGrace {
+            if isSilent || now - since >= Self.votingTime {
                 let reason = suspicions.filter { $0.value.suspect == suspect }
                     .min { $0.key < $1.key }?.value.reason
                 return lose(suspect, reason: reason ?? "suspected", now)

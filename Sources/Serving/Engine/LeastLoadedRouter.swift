@@ -170,8 +170,9 @@ public final class LeastLoadedRouter: RequestRouter {
     public var health: ServiceHealth {
         state.withLock { state in
             if state.closed != nil || state.lost.count == rankCount { return .lost }
-            if !state.recovering.isEmpty { return .recovering }
-            return state.lost.isEmpty ? .serving : .degraded(lost: state.lost.keys.sorted())
+            let lost = state.lost.keys.sorted()
+            if !state.recovering.isEmpty { return .recovering(lost: lost) }
+            return lost.isEmpty ? .serving : .degraded(lost: lost)
         }
     }
 

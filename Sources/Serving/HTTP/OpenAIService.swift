@@ -118,9 +118,7 @@ extension OpenAIService {
     func health() async -> Response {
         if isDraining.withLock({ $0 }) { return Self.status("draining", .serviceUnavailable) }
         let health = router.health
-        if health == .recovering || health == .lost {
-            return Self.status(health.word, .serviceUnavailable)
-        }
+        if !health.serves { return Self.status(health.word, .serviceUnavailable) }
         if let age = metrics.sinceStep, age < Self.freshStep { return Self.alive(health) }
         var request = GenerationRequest(
             id: nextID(), prompt: [text.tokenizer.beginningOfSequenceID ?? 0], maxNewTokens: 1)
@@ -155,11 +153,11 @@ extension OpenAIService {
     }
 
     private static func alive(_ health: ServiceHealth) -> Response {
-        guard case .degraded(let lost) = health else { return status(health.word, .ok) }
+        guard !health.lostRanks.isEmpty else { return status(health.word, .ok) }
         return .json(
             [
                 "status": .string(health.word),
-                "lost_ranks": .array(lost.map { .number($0) }),
+                "lost_ranks": .array(health.lostRanks.map { .number($0) }),
             ], status: .ok)
     }
 
@@ -176,7 +174,8 @@ extension OpenAIService {
             await router.statistics(),
             now: ServiceMetrics.Now(
                 connections: connections.count, turnedAway: connections.turnedAway,
-                generations: permits.count, bodyBytes: bodies.count))
+                generations: permits.count, bodyBytes: bodies.count,
+                lostRanks: router.health.lostRanks.count))
         return Response(
             status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
             body: ResponseBody(byteBuffer: ByteBuffer(string: text)))

@@ -69,6 +69,7 @@ final class ServiceMetrics: Sendable {
         var turnedAway: (refused: UInt64, closedEarly: UInt64)
         var generations: Int
         var bodyBytes: Int
+        var lostRanks: Int
     }
 
     /// Everything, in Prometheus' text format 0.0.4.
@@ -91,6 +92,7 @@ final class ServiceMetrics: Sendable {
             "http_connections_closed_early_total", "counter", "Idle ones closed for new ones.",
             [("", Double(now.turnedAway.closedEarly))])
         text.add("http_body_bytes", "gauge", "Request bodies held.", [("", Double(now.bodyBytes))])
+        text.add("ranks_lost", "gauge", "Ranks that others replace.", [("", Double(now.lostRanks))])
         text.add("generations", "gauge", "Texts under way.", [("", Double(now.generations))])
         text.add("time_to_first_token_seconds", "Until a text's first token.", state.firstToken)
         text.add("time_per_output_token_seconds", "Between tokens of a text.", state.perToken)

@@ -26,9 +26,25 @@ public enum ServiceHealth: Equatable, Sendable {
     /// The ranks that are left serve everything.
     case degraded(lost: [Int])
     /// No step can be made until the experts of a lost rank are elsewhere; requests wait.
-    case recovering
+    case recovering(lost: [Int])
     /// Nothing is served any more.
     case lost
+
+    /// The ranks that take no part while others do.
+    var lostRanks: [Int] {
+        switch self {
+        case .serving, .lost: []
+        case .degraded(let lost), .recovering(let lost): lost
+        }
+    }
+
+    /// Whether steps are made.
+    var serves: Bool {
+        switch self {
+        case .serving, .degraded: true
+        case .recovering, .lost: false
+        }
+    }
 
     /// The word of `/health`.
     var word: String {
