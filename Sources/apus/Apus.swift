@@ -13,6 +13,7 @@ struct Apus: AsyncParsableCommand {
         subcommands: [
             BenchCommand.self,
             ConvertCommand.self,
+            DoctorCommand.self,
             EvaluateCommand.self,
             GenerateCommand.self,
             HostCommand.self,

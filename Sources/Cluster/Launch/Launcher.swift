@@ -17,14 +17,18 @@ public final class Launcher {
         public var snapshot: @Sendable (JobSnapshot) -> Void
         /// The job serves at this address.
         public var ready: @Sendable (Endpoint) -> Void
+        /// A check that was made before ranks were started warns.
+        public var warned: @Sendable (String) -> Void
 
-        /// A display of both.
+        /// A display of all three.
         public init(
             snapshot: @escaping @Sendable (JobSnapshot) -> Void,
-            ready: @escaping @Sendable (Endpoint) -> Void
+            ready: @escaping @Sendable (Endpoint) -> Void,
+            warned: @escaping @Sendable (String) -> Void
         ) {
             self.snapshot = snapshot
             self.ready = ready
+            self.warned = warned
         }
     }
 
@@ -73,6 +77,7 @@ public final class Launcher {
         do throws(ClusterError) {
             try writeState()
             try site.enter(stop: stop)
+            if !stop.isRaised { try check(stop: stop, display: display) }
             try conclude(perform(stop: stop, display: display))
         } catch {
             failure = error
@@ -83,6 +88,25 @@ public final class Launcher {
         }
         do throws(ClusterError) { try site.leave() } catch { failure = failure ?? error }
         if let failure { throw failure }
+    }
+
+    /// The cheap half of `apus doctor`: what the hosts say of themselves, and no link.
+    ///
+    /// - Throws: `ClusterError.badInput` with the first check that fails.
+    private func check(stop: StopFlag, display: Display) throws(ClusterError) {
+        let hosts = site.surveyed(stop: stop)
+        let survey = HostSurvey(
+            of: job, part: hosts.isEmpty ? .all : .launcher, isWhole: false, instruments: nil)
+        let launcher = CheckedHost(
+            name: ProcessIdentity.node, ranks: 0 ..< (hosts.isEmpty ? job.ranks : 0),
+            survey: survey)
+        let facts = JobFacts(
+            job: job, launcher: launcher, hosts: hosts.isEmpty ? [launcher] : hosts)
+        let findings = facts.launchFindings
+        if let fault = findings.first(where: { $0.severity == .fail }) {
+            throw .badInput(fault.text)
+        }
+        for finding in findings { display.warned(finding.line) }
     }
 
     private func writeState() throws(ClusterError) {

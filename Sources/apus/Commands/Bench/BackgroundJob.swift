@@ -22,7 +22,7 @@ final class BackgroundJob: Sendable {
             defer { ended.signal() }
             do {
                 let display = Launcher.Display(
-                    snapshot: { _ in }, ready: { self.settle(.success($0)) })
+                    snapshot: { _ in }, ready: { self.settle(.success($0)) }, warned: { _ in })
                 try launcher.value.run(stop: stopFlag, display: display)
                 settle(.failure(ClusterError.command("job \(job.name) ended too early")))
             } catch { settle(.failure(error)) }
