@@ -14,6 +14,7 @@ struct Apus: AsyncParsableCommand {
             BenchCommand.self,
             ChaosCommand.self,
             ConvertCommand.self,
+            DoctorCommand.self,
             EvaluateCommand.self,
             GenerateCommand.self,
             HostCommand.self,

@@ -4,8 +4,9 @@ import NIOPosix
 extension Endpoint {
     /// Finds out early that a port cannot be listened on, which is to be used much later.
     ///
+    /// - Parameter name: What the endpoint is called in the message.
     /// - Throws: `ClusterError.badInput` with the endpoint and the system's words.
-    public func checkFree() throws(ClusterError) {
+    public func checkFree(as name: String = "http address") throws(ClusterError) {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         defer { group.shutdownGracefully { _ in } }
         do {
@@ -13,7 +14,7 @@ extension Endpoint {
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
                 .bind(host: address, port: port).wait().close().wait()
         } catch {
-            throw .badInput("http address \(text) cannot be listened on: \(Self.words(for: error))")
+            throw .badInput("\(name) \(text) cannot be listened on: \(Self.words(for: error))")
         }
     }
 
@@ -39,11 +40,18 @@ extension Endpoint {
             + " whose /etc/hosts says 127.0.1.1 for it listens for that machine alone"
     }
 
-    private var isNumeric: Bool {
+    /// The numeric address that the name has on this machine; nil where it has none.
+    var number: String? {
+        try? SocketAddress.makeAddressResolvingHost(address, port: port).ipAddress
+    }
+
+    /// Whether the address needs no resolving.
+    var isNumeric: Bool {
         (try? SocketAddress(ipAddress: String(address.prefix { $0 != "%" }), port: port)) != nil
     }
 
-    private static func isLoopback(_ number: String) -> Bool {
+    /// Whether a numeric address is that of loopback.
+    static func isLoopback(_ number: String) -> Bool {
         number.hasPrefix("127.") || number == "::1"
     }
 

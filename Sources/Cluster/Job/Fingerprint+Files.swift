@@ -46,7 +46,7 @@ extension Fingerprint {
     }
 
     /// Test results that some model folders carry beside their weights; not part of the model.
-    private static let expectedResults = "expected.safetensors"
+    static let expectedResults = "expected.safetensors"
 
     /// A header says where every tensor lies; a mebibyte of it holds some 8000 tensors.
     private static let headerBytes = 1 << 20

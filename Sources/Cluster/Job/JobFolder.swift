@@ -38,7 +38,8 @@ public struct JobFolder: Sendable {
             throw error
         } catch {
             throw .badInput(
-                "\(folder.url.path(percentEncoded: false)): \(error.localizedDescription)")
+                "\(folder.url.path(percentEncoded: false)): \(error.localizedDescription)"
+                    + " (\(ProcessIdentity.node)); APUS_JOBS names another folder")
         }
         return folder
     }

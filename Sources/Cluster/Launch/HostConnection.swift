@@ -7,7 +7,7 @@ import Topology
 ///
 /// Safe because `state` and `sending` are locks, and everything else is set once.
 final class HostConnection: @unchecked Sendable {
-    private struct State {
+    struct State {
         /// The first line that looks like a version.
         var version: String?
         /// The launcher's address as the host sees it.
@@ -19,14 +19,17 @@ final class HostConnection: @unchecked Sendable {
         var isClosed = false
         /// Nothing comes from the host any more.
         var isGone = false
+        var answers = HostAnswers()
     }
 
     let host: JobHost
     /// The numbers of the host's ranks.
     let ranks: Range<Int>
     private let programs: String
+    /// Whether ssh is between: a host of this machine is a plain child.
+    private let isRemote: Bool
     private let child: Child
-    private let state = Mutex(State())
+    let state = Mutex(State())
     /// Two threads send lines, which must not mix.
     private let sending = Mutex(())
     private let output = Pipe()
@@ -36,16 +39,26 @@ final class HostConnection: @unchecked Sendable {
     private static let mostErrors = 8192
 
     /// Starts ssh, and sends the orders.
-    init(
+    convenience init(
         _ host: JobHost, ranks: Range<Int>, shell: SecureShell, programs: String,
+        orders: HostOrders
+    ) throws(ClusterError) {
+        try self.init(
+            host, ranks: ranks, command: Command(words: Self.words(host, shell, programs)),
+            programs: programs, isRemote: true, orders: orders)
+    }
+
+    /// Starts a command that runs `apus host`, and sends the orders.
+    init(
+        _ host: JobHost, ranks: Range<Int>, command: Command, programs: String, isRemote: Bool,
         orders: HostOrders
     ) throws(ClusterError) {
         self.host = host
         self.ranks = ranks
         self.programs = programs
-        let words = Self.words(host, shell, programs)
+        self.isRemote = isRemote
         child = try Child(
-            Command(words: words),
+            command,
             output: .files(
                 output: output.fileHandleForWriting, errors: errors.fileHandleForWriting),
             hasLifeline: true)
@@ -64,11 +77,15 @@ final class HostConnection: @unchecked Sendable {
 
     /// The command line, on which nothing is secret.
     static func words(_ host: JobHost, _ shell: SecureShell, _ programs: String) -> [String] {
-        let program = quoted(programs + "/apus")
         // A shell stays above ssh. Foundation learns of a child's end by a file that closes, and
         // ssh closes it at its start; while Foundation then waits for ssh, other ends go unseen.
-        let under = ["sh", "-c", "\"$@\"; exit $?", "sh"]
-        return under + [shell.command] + shell.options + [
+        ["sh", "-c", "\"$@\"; exit $?", "sh"] + ssh(host, shell, programs)
+    }
+
+    /// ssh with what it runs on the host.
+    static func ssh(_ host: JobHost, _ shell: SecureShell, _ programs: String) -> [String] {
+        let program = quoted(programs + "/apus")
+        return [shell.command] + shell.options + [
             "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o",
             "ServerAliveInterval=5", "-o", "ServerAliveCountMax=2", "--", host.destination,
             "\(program) --version && exec \(program) host",
@@ -125,7 +142,8 @@ final class HostConnection: @unchecked Sendable {
             case .failed(let rank?, let words):
                 try? state.logs[rank]?.write(contentsOf: Data((words + "\n").utf8))
                 state.ends[rank] = .exited(1)
-            case .open, .start, .signal, .beat: return
+            case .open, .start, .signal, .beat, .survey, .clock, .listen, .measure: return
+            case .surveyed, .time, .listening, .measured: state.answers.take(frame)
             }
         }
     }
@@ -137,7 +155,7 @@ final class HostConnection: @unchecked Sendable {
         }
     }
 
-    private func send(_ frame: HostFrame) {
+    func send(_ frame: HostFrame) {
         sending.withLock { _ in
             // What follows the end would be written to whatever has the pipe's number then.
             if !state.withLock({ $0.isClosed }) { _ = child.send(frame.line) }
@@ -228,7 +246,8 @@ final class HostConnection: @unchecked Sendable {
         if child.wait(patience) == nil { child.end(within: .seconds(1)) }
     }
 
-    private var name: String {
+    /// The host with its ranks.
+    var name: String {
         let last = ranks.upperBound - 1
         return ranks.count == 1
             ? "host \(host.name) (rank \(last))"
@@ -237,6 +256,9 @@ final class HostConnection: @unchecked Sendable {
 
     /// Why ssh ended before the host was ready, with the remedy.
     private func refusal(_ end: ProcessEnd, _ errors: String) -> ClusterError {
+        guard isRemote else {
+            return .badInput("\(name): apus host \(end): \(Self.lastLine(errors))")
+        }
         let own = "try ssh \(host.destination) true"
         let remedy: String
         switch end {

@@ -20,6 +20,22 @@ enum HostFrame: Codable, Equatable, Sendable {
     case failed(rank: Int?, words: String)
     /// The launcher lives.
     case beat
+    /// Say what the host is like; the cheap half alone, or all.
+    case survey(isWhole: Bool)
+    /// What the host is like.
+    case surveyed(HostSurvey)
+    /// Say the time.
+    case clock
+    /// Seconds since 1970, UTC.
+    case time(seconds: Double)
+    /// Listen for probes of links that show the token.
+    case listen(token: String)
+    /// Where it listens; 0 and the reason where it cannot.
+    case listening(port: Int, failure: String)
+    /// Measure the way to another host.
+    case measure(LinkOrder)
+    /// What was measured.
+    case measured(LinkMeasurement)
 
     /// The frame as a line.
     var line: Data {

@@ -17,6 +17,7 @@ public final class HostSupervisor: @unchecked Sendable {
     private let ending = Mutex(())
     private let lastWord = Mutex(ContinuousClock.now)
     private let folder: URL
+    private let instruments: HostInstruments
     private var orders: HostOrders?
     /// Log readers that have not seen the end of their pipe yet.
     private let readers = DispatchGroup()
@@ -25,7 +26,10 @@ public final class HostSupervisor: @unchecked Sendable {
     private static let patience = Duration.seconds(2)
 
     /// A supervisor with a private folder for the job file.
-    public init() throws(ClusterError) {
+    ///
+    /// - Parameter instruments: What surveys of this host need.
+    package init(instruments: HostInstruments) throws(ClusterError) {
+        self.instruments = instruments
         // A name that nobody can take first.
         folder = FileManager.default.temporaryDirectory.appending(path: "apus-host-\(UUID())")
         do {
@@ -34,7 +38,8 @@ public final class HostSupervisor: @unchecked Sendable {
                 attributes: [.posixPermissions: 0o700])
         } catch {
             throw .badInput(
-                "\(folder.path(percentEncoded: false)): \(error.localizedDescription)")
+                "\(folder.path(percentEncoded: false)): \(error.localizedDescription); TMPDIR names"
+                    + " another folder")
         }
     }
 
@@ -64,7 +69,37 @@ public final class HostSupervisor: @unchecked Sendable {
         case .start(let rank, let control): start(rank, control)
         case .signal(let rank, let number):
             children.withLock { $0[rank] }?.signal(number)
-        case .beat, .ready, .log, .exited, .failed: return
+        case .survey, .clock, .listen, .measure: answer(frame)
+        case .beat, .ready, .log, .exited, .failed, .surveyed, .time, .listening, .measured: return
+        }
+    }
+
+    /// Answers a question about this host, from a thread of its own where that takes time.
+    private func answer(_ frame: HostFrame) {
+        let instruments = instruments
+        switch frame {
+        case .clock: say(.time(seconds: Date().timeIntervalSince1970))
+        case .survey(let isWhole):
+            guard let orders else { return }
+            Thread.detachNewThread { [self] in
+                do throws(ClusterError) {
+                    let job = try JobConfiguration(yaml: orders.job, path: "job.yaml")
+                    let survey = HostSurvey(
+                        of: job, part: .ranks, isWhole: isWhole, instruments: instruments)
+                    say(.surveyed(survey))
+                } catch {
+                    say(.failed(rank: nil, words: "\(error)"))
+                }
+            }
+        case .listen(let token):
+            do {
+                say(.listening(port: try instruments.listen(token), failure: ""))
+            } catch {
+                say(.listening(port: 0, failure: "\(error)"))
+            }
+        case .measure(let order):
+            Thread.detachNewThread { [self] in say(.measured(instruments.measure(order))) }
+        default: return
         }
     }
 

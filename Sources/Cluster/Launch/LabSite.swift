@@ -8,7 +8,7 @@ public import Topology
 /// It is the only way into a lab: jobs that serve or train, benchmarks and `apus lab run` go
 /// through it.
 public struct LabSite: Site {
-    private let map: NodeMap
+    let map: NodeMap
     private var run: LabRun?
     /// The lab, if `enter` built it; it goes in `leave`.
     private var built: Lab?
@@ -60,6 +60,28 @@ public struct LabSite: Site {
     func place(_ worker: Command, as rank: Rank) -> Command? {
         guard let run else { preconditionFailure("\(rank) is placed in a lab before enter") }
         return run.command(worker, of: run.processes[rank.rawValue])
+    }
+
+    /// A supervisor for every node, in its namespace.
+    ///
+    /// - Parameter orders: What the supervisor of a node must know.
+    func open(
+        programs: String, orders: (JobHost) throws(ClusterError) -> HostOrders
+    ) throws(ClusterError) -> [HostConnection] {
+        guard var run else { preconditionFailure("lab \(map.name) is opened before enter") }
+        run.isPerNode = true
+        var opened: [HostConnection] = []
+        for process in run.processes {
+            var host = JobHost(name: map.nodes[process.node.rawValue].name)
+            let ranks = map.ranks(on: process.node)
+            host.ranks = ranks.count
+            let command = run.command(Command(words: [programs + "/apus", "host"]), of: process)
+            opened.append(
+                try HostConnection(
+                    host, ranks: ranks, command: command, programs: programs, isRemote: false,
+                    orders: orders(host)))
+        }
+        return opened
     }
 
     /// Removes the lab that was built here.

@@ -1,6 +1,6 @@
 public import Foundation
 import Glibc
-public import Topology
+import Topology
 
 /// Runs a job: one coordinator here, one worker per rank at the job's site, and nothing left
 /// afterwards.
@@ -17,18 +17,19 @@ public final class Launcher {
         public var snapshot: @Sendable (JobSnapshot) -> Void
         /// The job serves at this address.
         public var ready: @Sendable (Endpoint) -> Void
-        /// The process of a rank ended so, and the job goes on without it.
-        public var lost: @Sendable (Rank, _ fate: String) -> Void
+        /// People should know: a check that was made before ranks were started warns, or a rank
+        /// ended and the job goes on.
+        public var told: @Sendable (String) -> Void
 
         /// A display of all.
         public init(
             snapshot: @escaping @Sendable (JobSnapshot) -> Void,
             ready: @escaping @Sendable (Endpoint) -> Void,
-            lost: @escaping @Sendable (Rank, _ fate: String) -> Void
+            told: @escaping @Sendable (String) -> Void
         ) {
             self.snapshot = snapshot
             self.ready = ready
-            self.lost = lost
+            self.told = told
         }
     }
 
@@ -77,6 +78,7 @@ public final class Launcher {
         do throws(ClusterError) {
             try writeState()
             try site.enter(stop: stop)
+            if !stop.isRaised { try check(stop: stop, display: display) }
             try conclude(perform(stop: stop, display: display))
         } catch {
             failure = error
@@ -87,6 +89,25 @@ public final class Launcher {
         }
         do throws(ClusterError) { try site.leave() } catch { failure = failure ?? error }
         if let failure { throw failure }
+    }
+
+    /// The cheap half of `apus doctor`: what the hosts say of themselves, and no link.
+    ///
+    /// - Throws: `ClusterError.badInput` with the first check that fails.
+    private func check(stop: StopFlag, display: Display) throws(ClusterError) {
+        let hosts = site.surveyed(stop: stop)
+        let survey = HostSurvey(
+            of: job, part: hosts.isEmpty ? .all : .launcher, isWhole: false, instruments: nil)
+        let launcher = CheckedHost(
+            name: ProcessIdentity.node, ranks: 0 ..< (hosts.isEmpty ? job.ranks : 0),
+            survey: survey)
+        let facts = JobFacts(
+            job: job, launcher: launcher, hosts: hosts.isEmpty ? [launcher] : hosts)
+        let findings = facts.launchFindings
+        if let fault = findings.first(where: { $0.severity == .fail }) {
+            throw .badInput(fault.text)
+        }
+        for finding in findings { display.told(finding.line) }
     }
 
     private func writeState() throws(ClusterError) {
@@ -169,13 +190,13 @@ public final class Launcher {
                 }
             case .show(let snapshot): display.snapshot(snapshot)
             case .report(let rank, let end, let plan):
-                display.lost(rank, "\(fate(.rank(rank), end)); \(plan)")
+                display.told("\(rank) \(fate(.rank(rank), end)); \(plan)")
             case .restart(let rank):
                 do throws(ClusterError) {
                     children[.rank(rank)] = try start(.rank(rank))
                     events.append(.started(.rank(rank)))
                 } catch {
-                    display.lost(rank, "could not be started again: \(error)")
+                    display.told("\(rank) could not be started again: \(error)")
                     events.append(.notRestarted(rank))
                 }
             case .announce(let endpoint): display.ready(endpoint)

@@ -36,6 +36,9 @@ protocol Site: Sendable {
     /// - Returns: Where the log is. Processes on this machine write it there themselves.
     func collect(_ process: JobProcess, into folder: JobFolder) -> URL
 
+    /// What the hosts of this place say of themselves, in time that nobody notices.
+    func surveyed(stop: StopFlag) -> [CheckedHost]
+
     /// Leaves nothing behind of what `enter` made.
     ///
     /// Every process is gone by then.
@@ -53,6 +56,9 @@ extension Site {
         }
         return try Child(command, output: .file(output), hasLifeline: true)
     }
+
+    /// Ranks on the launcher's machine: its own survey says it all.
+    func surveyed(stop: StopFlag) -> [CheckedHost] { [] }
 
     /// The job's own address.
     func control(of folder: JobFolder) -> Endpoint? { nil }

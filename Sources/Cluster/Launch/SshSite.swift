@@ -24,17 +24,7 @@ struct SshSite: Site {
 
     /// Connects to every host at once, and checks the programs there.
     mutating func enter(stop: StopFlag) throws(ClusterError) {
-        // A connection that breaks is an error of the write, and no signal.
-        signal(SIGPIPE, SIG_IGN)
-        var first = 0
-        for host in job.hosts {
-            let ranks = first ..< (first + host.ranks)
-            first = ranks.upperBound
-            connections.append(
-                try HostConnection(
-                    host, ranks: ranks, shell: job.ssh, programs: folder(of: host),
-                    orders: orders(for: host)))
-        }
+        connections = try open()
         let limit = ContinuousClock.now + .seconds(job.deadlines.joinSeconds)
         var waiting = connections
         while !waiting.isEmpty, !stop.isRaised {
@@ -48,11 +38,49 @@ struct SshSite: Site {
         if !stop.isRaised { try findWays() }
     }
 
+    /// Starts a connection to every host.
+    func open() throws(ClusterError) -> [HostConnection] {
+        // A connection that breaks is an error of the write, and no signal.
+        signal(SIGPIPE, SIG_IGN)
+        var opened: [HostConnection] = []
+        var first = 0
+        for host in job.hosts {
+            let ranks = first ..< (first + host.ranks)
+            first = ranks.upperBound
+            do throws(ClusterError) {
+                opened.append(
+                    try HostConnection(
+                        host, ranks: ranks, shell: job.ssh, programs: folder(of: host),
+                        orders: orders(for: host)))
+            } catch {
+                for connection in opened { connection.cut() }
+                throw error
+            }
+        }
+        return opened
+    }
+
+    /// What the hosts say of themselves: those that answer within a limit.
+    func surveyed(stop: StopFlag) -> [CheckedHost] {
+        for connection in connections { connection.ask(.survey(isWhole: false)) }
+        let limit = ContinuousClock.now + Self.surveyLimit
+        while connections.contains(where: { $0.answers.survey == nil }), .now < limit,
+            !stop.isRaised
+        { stop.wait(Self.lookInterval) }
+        return connections.map(\.checked).filter { $0.survey != nil }
+    }
+
+    /// A host that is slower than this says at the join what is wrong.
+    private static let surveyLimit = Duration.seconds(2)
+
     /// Finds where the coordinator listens, and by which address each host reaches it.
     ///
     /// A host's own connection shows the way back. Where the job names an address that other
     /// machines reach, that is the way.
-    private mutating func findWays() throws(ClusterError) {
+    private mutating func findWays() throws(ClusterError) { try findWays(by: connections) }
+
+    /// Finds the ways by connections that are ready.
+    mutating func findWays(by connections: [HostConnection]) throws(ClusterError) {
         guard job.control.isLoopback || job.control.isUnspecified || job.control.isPath else {
             ways = connections.map { _ in job.control.address }
             return

@@ -123,23 +123,3 @@ package struct MachineSurvey: Sendable {
         value == value.rounded() ? "\(Int(value))" : "\(value)"
     }
 }
-
-/// Small files of the kernel below one folder.
-private struct SystemFiles {
-    let root: String
-
-    private func path(_ name: String) -> String {
-        root.hasSuffix("/") ? root + name : "\(root)/\(name)"
-    }
-
-    func text(_ name: String) -> String? {
-        guard let data = FileManager.default.contents(atPath: path(name)) else { return nil }
-        return String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
-    }
-
-    func names(_ folder: String) -> [String] {
-        ((try? FileManager.default.contentsOfDirectory(atPath: path(folder))) ?? []).sorted()
-    }
-
-    func isThere(_ name: String) -> Bool { FileManager.default.fileExists(atPath: path(name)) }
-}

@@ -104,7 +104,7 @@ extension StreamSocket {
     }
 
     /// Nil where the kernel does not say.
-    fileprivate var state: State? {
+    var state: State? {
         var info = tcp_info()
         var length = socklen_t(MemoryLayout<tcp_info>.size)
         let status = unsafe getsockopt(

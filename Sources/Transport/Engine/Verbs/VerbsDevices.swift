@@ -16,7 +16,7 @@ public struct VerbsPort: Codable, Hashable, Sendable {
     /// Bytes of the largest packet's payload.
     public let maximumPacketBytes: Int
     /// The port's addresses, as IPv6 is written.
-    let gids: [String]
+    public let gids: [String]
 }
 
 extension VerbsPort: CustomStringConvertible {

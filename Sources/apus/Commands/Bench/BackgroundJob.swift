@@ -24,7 +24,7 @@ final class BackgroundJob: Sendable {
             do {
                 let display = Launcher.Display(
                     snapshot: { snapshot in self.state.withLock { $0.snapshot = snapshot } },
-                    ready: { self.settle(.success($0)) }, lost: { _, _ in })
+                    ready: { self.settle(.success($0)) }, told: { _ in })
                 try launcher.value.run(stop: stopFlag, display: display)
                 settle(.failure(ClusterError.command("job \(job.name) ended too early")))
             } catch { settle(.failure(error)) }

@@ -9,6 +9,8 @@ struct HostCommand: ParsableCommand {
         shouldDisplay: false)
 
     func run() throws {
-        try reporting { try HostSupervisor().run(stop: StopFlag.onSignals()) }
+        try reporting {
+            try HostSupervisor(instruments: .ofThisProgram).run(stop: StopFlag.onSignals())
+        }
     }
 }

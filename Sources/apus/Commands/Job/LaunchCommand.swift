@@ -55,7 +55,7 @@ struct LaunchCommand: ParsableCommand {
                 ready: { [ask] endpoint in
                     screen.say("serving on \(endpoint.url("/v1"))")
                     if let ask { Answering(screen: screen, endpoint: endpoint).start(ask) }
-                }, lost: { screen.say("\($0) \($1)") }))
+                }, told: { screen.say($0) }))
         try screen.check()
         screen.say("the job was stopped")
         try screen.check()

@@ -7,9 +7,14 @@ import Topology
 struct PlanCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "plan",
-        abstract: "Computes memory, bytes, times and costs of a model on a described cluster.",
+        abstract: "Computes what a model costs on a described cluster; lays out a job's ranks.",
         discussion: """
+            With a job file it is a dry run: ranks, experts and bytes of every host beside its \
+            free memory, the cache that fits, the ports, and every command. Exits with 1 where a \
+            check of the hosts fails (apus doctor says more).
+
             Examples:
+              apus plan cluster/local.yaml
               apus plan --topology topology/h800-2048-mpft.yaml --model deepseek-v3 \
             --phase decode --ep 144 --redundant-experts 32 --batch 88 --context 4989
               apus plan --topology topology/h800-2048-mpft.yaml --model deepseek-v3 \
@@ -27,6 +32,10 @@ struct PlanCommand: ParsableCommand {
     struct Show: ParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "show", abstract: "Computes one plan. The default.")
+
+        @Argument(
+            help: "A job file, whose hosts are asked; without it, --topology, --model, --phase.")
+        var file: String?
 
         @OptionGroup var options: PlanOptions
 
@@ -56,6 +65,7 @@ struct PlanCommand: ParsableCommand {
 
         func run() throws {
             try reporting {
+                if let file { return try JobPlan.show(file, json: json) }
                 var request = try options.request()
                 (request.ep, request.pp, request.dp, request.tp) = (ep, pp, dp, tp)
                 (request.redundantExperts, request.batch) = (redundantExperts, batch)

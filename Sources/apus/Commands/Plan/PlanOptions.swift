@@ -11,13 +11,13 @@ extension Exchange.Style: ExpressibleByArgument {}
 /// What every plan must know.
 struct PlanOptions: ParsableArguments {
     @Option(help: "A topology file with processor and rates.")
-    var topology: String
+    var topology: String?
 
     @Option(help: "A published model, as deepseek-v3, or a folder with config.json.")
-    var model: String
+    var model: String?
 
     @Option(help: "train, prefill or decode.")
-    var phase: PlanRequest.Phase
+    var phase: PlanRequest.Phase?
 
     @Option(help: "Tokens of context, of a prompt, or of a sequence.")
     var context = 4096
@@ -56,7 +56,12 @@ struct PlanOptions: ParsableArguments {
     }
 
     /// The request, sizes of the cut left at their defaults.
+    ///
+    /// - Throws: `ValidationError` for one of the three that every such plan needs.
     func request() throws -> PlanRequest {
+        guard let topology else { throw ValidationError(Self.missing("topology")) }
+        guard let model else { throw ValidationError(Self.missing("model")) }
+        guard let phase else { throw ValidationError(Self.missing("phase")) }
         var request = PlanRequest(
             file: topology, map: try NodeMap(contentsOf: topology),
             model: try ModelShape(named: model), phase: phase)
@@ -68,5 +73,9 @@ struct PlanOptions: ParsableArguments {
         request.acceptance = acceptance
         request.overlaps = !noOverlap
         return request
+    }
+
+    private static func missing(_ name: String) -> String {
+        "Missing expected argument '--\(name) <\(name)>'; apus plan JOB.yaml needs none"
     }
 }

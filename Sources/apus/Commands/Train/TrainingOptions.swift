@@ -97,7 +97,7 @@ struct TrainingOptions: ParsableArguments {
                     snapshot: { snapshot in
                         screen.show(snapshot)
                         for line in lines.new() { screen.say(line) }
-                    }, ready: { _ in }, lost: { _, _ in }))
+                    }, ready: { _ in }, told: { screen.say($0) }))
         }
         for line in lines.new() { screen.say(line) }
         try screen.check()

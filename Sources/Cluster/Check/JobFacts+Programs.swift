@@ -1,0 +1,116 @@
+import Topology
+
+/// What runs on the hosts: programs, processors, the model.
+extension JobFacts {
+    func judgeHosts() -> Verdict {
+        let places = hosts.count == 1 ? "1 host answers" : "\(hosts.count) hosts answer"
+        return Verdict(
+            summary: "\(places), \(job.ranks) ranks",
+            findings: hosts.filter { $0.survey == nil }.map { host in
+                // The words of a connection name the host, its ranks and the remedy themselves.
+                .fail("", host.failure ?? "\(host.label) said nothing", remedy: "")
+            } + [hiddenLauncher].compactMap { $0 }.map { .fail("", $0, remedy: "") })
+    }
+
+    func judgePrograms() -> Verdict {
+        var verdict = Verdict(
+            summary: "apus \(ApusVersion.current), control plane \(ControlProtocol.version)"
+                + (values(\.build).isEmpty ? "" : ", build \(values(\.build))"))
+        let own = launcher.survey?.build ?? ""
+        for (host, survey) in surveyed {
+            if survey.version != ApusVersion.current
+                || survey.protocolVersion != ControlProtocol.version
+            {
+                let theirs = "apus \(survey.version), control plane \(survey.protocolVersion)"
+                verdict.findings.append(
+                    .fail(
+                        host.label,
+                        "its programs are \(theirs); the launcher's are apus"
+                            + " \(ApusVersion.current), control plane \(ControlProtocol.version)",
+                        value: survey.version, limit: ApusVersion.current,
+                        remedy: "install the same build there"))
+            } else if survey.build != own, !own.isEmpty, !survey.build.isEmpty {
+                verdict.findings.append(
+                    .fail(
+                        host.label,
+                        "apus-worker is another build: \(survey.build), the launcher's is \(own)",
+                        value: survey.build, limit: own, remedy: "install the same build there"))
+            }
+        }
+        return verdict
+    }
+
+    func judgeProcessor() -> Verdict {
+        let levels = Set(surveyed.map(\.survey.processorLevel))
+        let summary = "kernels use \(values(\.processorLevel))"
+        guard levels.count > 1 else { return Verdict(summary: summary) }
+        let each = surveyed.map { "\($0.host.name) \($0.survey.processorLevel)" }
+        return Verdict(
+            summary: summary,
+            findings: [
+                .warn(
+                    "",
+                    "kernels differ: \(each.joined(separator: ", ")); the slowest host sets"
+                        + " the pace, and results agree within rounding",
+                    value: values(\.processorLevel),
+                    remedy: "APUS_CPU gives all ranks one level")
+            ])
+    }
+
+    func judgeCores() -> Verdict {
+        var verdict = Verdict(
+            summary: surveyed.map { host, survey in
+                "\(host.name) \(survey.cores) cores, \(survey.numaDomains) NUMA"
+            }.joined(separator: "; "))
+        for (host, survey) in surveyed {
+            let needed = host.ranks.count * job.threads
+            let group = survey.limits.cores ?? Double(survey.cores)
+            guard Double(needed) > min(Double(survey.cores), group) else { continue }
+            let isGroup = group < Double(survey.cores)
+            let limit = isGroup ? group.formatted(digits: 1) : "\(survey.cores)"
+            verdict.findings.append(
+                .warn(
+                    host.label,
+                    "\(host.ranks.count) ranks of \(job.threads) threads share \(limit) cores"
+                        + (isGroup ? " (cpu.max of the control group)" : ""),
+                    value: needed, limit: limit, remedy: "lower threads or the host's ranks"))
+        }
+        return verdict
+    }
+
+    func judgeModel() -> Verdict {
+        guard case .serve(let serving) = job.work else {
+            return Verdict(summary: "the job trains: no model is read")
+        }
+        var verdict = Verdict(
+            summary: "the same \(launcher.survey?.model?.files.count ?? 0) files everywhere,"
+                + " \((launcher.survey?.model?.weightBytes ?? 0).bytesText) of weights")
+        let own = launcher.survey?.model
+        for (host, survey) in everywhere {
+            guard let model = survey.model else { continue }
+            if let fault = model.faults.first {
+                verdict.findings.append(
+                    .fail(
+                        host.label, "model \(model.path): \(fault)", value: fault,
+                        remedy: "copy \(serving.model) there again, or name its folder by model"))
+            } else if let own, own.faults.isEmpty, let name = Self.difference(own, model) {
+                verdict.findings.append(
+                    .fail(
+                        host.label,
+                        "model \(model.path): \(name) is \(model.files[name] ?? "not there"), the"
+                            + " launcher's is \(own.files[name] ?? "not there")",
+                        value: model.files[name] ?? "", limit: own.files[name] ?? "",
+                        remedy: "copy \(serving.model) there again"))
+            }
+        }
+        return verdict
+    }
+
+    /// The first file that differs.
+    private static func difference(
+        _ one: HostSurvey.Model, _ other: HostSurvey.Model
+    ) -> String? {
+        Set(one.files.keys).union(other.files.keys).sorted()
+            .first { one.files[$0] != other.files[$0] }
+    }
+}

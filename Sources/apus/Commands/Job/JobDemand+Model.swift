@@ -1,0 +1,24 @@
+import Cluster
+import Models
+import Tensors
+import Topology
+
+extension JobDemand {
+    /// What each rank of a job that serves holds, as `apus inspect` computes it.
+    ///
+    /// Nil of a job that trains, and where the model's folder cannot be read: other rules say so.
+    init?(of job: JobConfiguration) {
+        guard let serving = job.serving,
+            let shape = try? ModelConfiguration.load(directory: serving.model),
+            let summary = try? ModelSummary(directory: serving.model, configuration: shape)
+        else { return nil }
+        var experts: [Int] = []
+        for group in job.groups.groups {
+            guard let map = try? shape.expertMap(rankCount: group.rankCount) else { return nil }
+            experts += map.placements[0].expertsByRank.map(\.count)
+        }
+        self.init(
+            experts: experts, weightBytes: experts.map { summary.rankBytes(expertCount: $0) },
+            cacheBytesPerToken: BlockCache.bytesPerToken(of: shape, format: .bfloat16))
+    }
+}
