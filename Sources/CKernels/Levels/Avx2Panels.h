@@ -82,17 +82,21 @@ INLINE vector weights_at(
     return (vector)(j % 2 ? pairs & *upper : pairs << 16);
 }
 
-/// Adds `count` inputs of a step to the sums of one row. It meets all weights of a vector before
-/// those of the next, so that a pair is read once.
+/// Adds `count` inputs of a step to the sums of one row. Pairs are read once, so both their inputs
+/// meet a vector before the next vector does; f32 is read in address order.
 INLINE void add_to_row(
     const origin origin, vector sums[8], const float *a, const char *from, const words *upper,
     const int count) {
-    UNROLL for (int v = 0; v < CK_PANEL / VECTOR_LANES; v++, from += LANE_BYTES) {
-        __m256i pairs[2] = {};
-        if (origin == FROM_E4M3) decode(*(const __m256i_u *)(const void *)from, pairs);
-        UNROLL for (int j = 0; j < count; j++) {
-            vector weights = weights_at(origin, from, pairs, j, upper);
-            sums[v] = __builtin_elementwise_fma(splat(a[j]), weights, sums[v]);
+    const int together = origin == FROM_F32 ? 1 : count;
+    UNROLL for (int first = 0; first < count; first += together) {
+        UNROLL for (int v = 0; v < CK_PANEL / VECTOR_LANES; v++) {
+            __m256i pairs[2] = {};
+            const char *own = from + v * LANE_BYTES;
+            if (origin == FROM_E4M3) decode(*(const __m256i_u *)(const void *)own, pairs);
+            UNROLL for (int j = first; j < first + together; j++) {
+                vector weights = weights_at(origin, own, pairs, j, upper);
+                sums[v] = __builtin_elementwise_fma(splat(a[j]), weights, sums[v]);
+            }
         }
     }
 }
