@@ -88,8 +88,8 @@ let package = Package(
         program(
             "apus-worker",
             [
-                "Cluster", "Training", "Serving", "Checkpoints", "Transport", "Topology", log,
-                arguments,
+                "Cluster", "Training", "Serving", "Checkpoints", "Transport", "Tensors", "Topology",
+                log, arguments,
             ]),
         program(
             "apus",

@@ -3,6 +3,7 @@ import Cluster
 import Foundation
 import Glibc
 import Logging
+import Tensors
 import Topology
 import Training
 import Transport
@@ -64,8 +65,12 @@ struct Worker: ParsableCommand {
             let tag = "rank \(number)"
             LoggingSystem.bootstrap { _ in TaggedLog(tag: tag) }
             log = Logger(label: tag)
+            if let note = try Processor.check(Self.environment) { log.warning("\(note)") }
             start = try RankStart(
                 file: jobFile(), rank: number, place: place, coordinator: coordinator, log: log)
+            if let note = CoreLimit.ofProcess.note(threads: start.configuration.threads) {
+                log.warning("\(note)")
+            }
         } catch {
             StandardStream.error.say("apus-worker: \(error)\n")
             throw ExitCode(ExitStatus(of: error, otherwise: .badInput).code)

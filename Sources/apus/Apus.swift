@@ -1,6 +1,7 @@
 import ArgumentParser
 import Cluster
 import Foundation
+import Tensors
 import Topology
 
 /// The user's tool. Each subcommand is a file in `Commands`.
@@ -40,6 +41,7 @@ struct Apus: AsyncParsableCommand {
     static func main() async {
         do {
             var command = try parseAsRoot()
+            _ = try reporting { try Processor.check(ProcessInfo.processInfo.environment) }
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
             } else {

@@ -9,86 +9,53 @@
 //   rows       tile            weights
 //   1          1 x 64          walked in address order
 //   2          2 x 32          blocks of k in address order, of each block one half after the other
-//   3 to 6     3 to 6 x 16     likewise, in quarters
-//   7 to 12    two tiles       likewise; f32 up to 24 rows
-//   more       3 to 6 x 16     a quarter of a block is widened once, for all tiles
+//   3 to 20    3 to 5 x 16     likewise, in quarters, tile after tile
+//   more       5 or 6 x 16     a quarter of a block is widened once, for all tiles
+//
+// Six rows leave three registers beside the sums, too few to widen in: such tiles took 1.4 times as
+// long per multiply-add as five rows. They read what was widened, which pays from 21 rows on.
 //
 // What is widened is contiguous: weights of one quarter of a panel lie 4 vectors apart and share a
 // quarter of the first-level cache's sets, too few beside many rows of inputs.
 //
-// e4m3 is decoded block by block to bf16, which stays in the first-level cache. Decoding it in the
-// registers of a tile was no faster for 1 row and slower for 2 to 4, for want of registers.
+// e4m3 meets one row in registers. For more it is decoded block by block to bf16, which stays in
+// the first-level cache: a tile of two rows or more is short of registers to decode in.
 
 #include "Levels/Tiles.h"
 #include "Levels/LimitLoops.h"
 
-/// Where a tile's weights come from: a panel of either format, or what was kept of one.
-typedef enum { FROM_F32, FROM_BF16, FROM_KEPT } origin;
+/// Where a tile's weights come from: a panel of some format, or what was kept of one.
+typedef enum { FROM_F32, FROM_BF16, FROM_E4M3, FROM_KEPT } origin;
 
 /// Inputs that one step takes, and outputs of a kept block.
 enum { STEP = 4, KEPT = 16 };
-/// Inputs of one block: 16 outputs of them, widened, and 6 rows of inputs share the first-level
-/// cache.
-enum { K_BLOCK = CK_SCALE_BLOCK };
-/// Tiles up to which widening for each is cheaper than once into the cache.
-#define FEW_TILES(origin) ((origin) == FROM_F32 ? 4 : 2)
+/// Inputs of one block for few rows, and for many: 16 outputs of them, widened, and 6 rows of
+/// inputs share the first-level cache. Twice the inputs are half as many beginnings of tiles.
+enum { K_BLOCK = CK_SCALE_BLOCK, LONG_K_BLOCK = 256 };
+/// Rows up to which widening for each tile is cheaper than once into the cache, and the rows of
+/// such a tile.
+enum { FEW_ROWS = 20, FEW_HEIGHT = 5 };
 
 /// A loop that is long enough as it is.
 #define STAYS_LOOP _Pragma("clang loop unroll(disable)")
 
 /// Bytes of one input's weights: of all outputs of a panel, or of what is kept.
 #define ROW_BYTES(origin)                                                                          \
-    ((origin) == FROM_BF16 ? 2 * CK_PANEL : (origin) == FROM_F32 ? 4 * CK_PANEL : 4 * KEPT)
+    ((origin) == FROM_E4M3        ? CK_PANEL                                                       \
+         : (origin) == FROM_BF16 ? 2 * CK_PANEL                                                    \
+         : (origin) == FROM_F32  ? 4 * CK_PANEL                                                    \
+                                 : 4 * KEPT)
 
-/// The same 16 bytes in both lanes of 128 bits.
-#define BOTH_LANES(...)                                                                            \
-    _mm256_broadcastsi128_si256((__m128i)(__v16qu){__VA_ARGS__})
+/// Bytes from the weights of 8 outputs to those of the next 8, in every origin.
+enum { LANE_BYTES = VECTOR_LANES * 4 };
+
+#include "Levels/Avx2Codes.h"
 
 /// A place in memory that is asked for while a tile computes, `bytes` of it per step.
 typedef struct {
     const char *at;
     ptrdiff_t bytes;
 } ahead;
-
-/// 32 codes as bf16: the pairs (k, k+1) of 8 outputs, then their pairs (k+2, k+3).
-///
-/// The upper nibble (sign and exponent) looks up bf16's high byte, the lower one becomes bits of
-/// the low byte. Magnitudes below 16, subnormals among them, are that many times 2^-9: both their
-/// bytes are looked up by the lower nibble. A look-up whose index has bit 7 set gives zero, so the
-/// second two add nothing elsewhere. No f32 is subnormal on the way: with 6% of such codes Zen 3
-/// took 1.6 times as long.
-INLINE void decode(__m256i codes, __m256i pairs[2]) {
-    const __m256i high_of_upper = BOTH_LANES(
-        0x00, 0x3d, 0x3e, 0x3f, 0x40, 0x41, 0x42, 0x43, //
-        0x80, 0xbd, 0xbe, 0xbf, 0xc0, 0xc1, 0xc2, 0xc3);
-    const __m256i high_of_small = BOTH_LANES(
-        0x00, 0x3b, 0x3b, 0x3b, 0x3c, 0x3c, 0x3c, 0x3c, //
-        0x3c, 0x3c, 0x3c, 0x3c, 0x3c, 0x3c, 0x3c, 0x3c);
-    // Such a magnitude's low byte, less what its lower nibble gives anyway.
-    const __m256i low_of_small = BOTH_LANES(
-        0x00, 0x00 ^ 0x10, 0x80 ^ 0x20, 0xc0 ^ 0x30, 0x00 ^ 0x40, 0x20 ^ 0x50, 0x40 ^ 0x60,
-        0x60 ^ 0x70, 0, 0, 0, 0, 0, 0, 0, 0);
-    const __m256i nibble = _mm256_set1_epi8(0x0f), size = _mm256_set1_epi8(0x7f);
-    __m256i upper = _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble);
-    __m256i magnitude = _mm256_and_si256(codes, size);
-    __m256i small = _mm256_add_epi8(magnitude, _mm256_set1_epi8(0x70));
-    __m256i is_nan = _mm256_cmpeq_epi8(magnitude, size);
-    __m256i high = _mm256_or_si256(
-        _mm256_shuffle_epi8(high_of_upper, upper), _mm256_shuffle_epi8(high_of_small, small));
-    high = _mm256_or_si256(high, _mm256_and_si256(is_nan, _mm256_set1_epi8(0x3c)));
-    __m256i low = _mm256_andnot_si256(nibble, _mm256_slli_epi16(codes, 4));
-    low = _mm256_xor_si256(low, _mm256_shuffle_epi8(low_of_small, small));
-    pairs[0] = _mm256_unpacklo_epi8(low, high);
-    pairs[1] = _mm256_unpackhi_epi8(low, high);
-}
-
-/// The weights of 8 outputs at input `j`; `from` points to the outputs' first byte.
-INLINE vector weights_at(
-    const origin origin, const char *from, const int j, const words *upper) {
-    if (origin != FROM_BF16) return *(const vector *)(const void *)(from + j * ROW_BYTES(origin));
-    words pairs = *(const words *)(const void *)(from + j / 2 * 2 * ROW_BYTES(origin));
-    return (vector)(j % 2 ? pairs & *upper : pairs << 16);
-}
 
 /// Which bits of a pair are its second value. Read from memory each time, behind a pointer that the
 /// compiler does not follow: the tallest tile has no register for it.
@@ -102,63 +69,76 @@ INLINE const words *in_memory(const words *constant) {
     return constant;
 }
 
-/// Bytes from the weights of 8 outputs to those of the next 8, in every origin.
-enum { LANE_BYTES = VECTOR_LANES * 4 };
+/// The weights of 8 outputs at input `j`; `from` points to the outputs' first byte.
+INLINE vector weights_at(
+    const origin origin, const char *from, const __m256i decoded[2], const int j,
+    const words *upper) {
+    if (origin == FROM_F32 || origin == FROM_KEPT) {
+        return *(const vector *)(const void *)(from + j * ROW_BYTES(origin));
+    }
+    words pairs = origin == FROM_E4M3
+        ? (words)decoded[j / 2]
+        : *(const words *)(const void *)(from + j / 2 * 2 * ROW_BYTES(FROM_BF16));
+    return (vector)(j % 2 ? pairs & *upper : pairs << 16);
+}
 
-/// Adds one input to the sums of `rows` x `vectors`.
-INLINE void add_input(
-    const origin origin, vector sums[TILE_ROWS][8], const float *a, ptrdiff_t a_stride,
-    const char *from, const int j, const words *upper, const int rows, const int vectors) {
-    if (rows == 1) {
-        vector x = splat(a[j]);
-        UNROLL for (int v = 0; v < vectors; v++) {
-            vector weights = weights_at(origin, from + v * LANE_BYTES, j, upper);
-            sums[0][v] = __builtin_elementwise_fma(x, weights, sums[0][v]);
-        }
-        return;
-    }
-    // The compiler must not load weights earlier than there are registers for.
-    __asm__ volatile("" ::: "memory");
-    vector weights[4];
-    UNROLL for (int v = 0; v < vectors; v++) {
-        weights[v] = weights_at(origin, from + v * LANE_BYTES, j, upper);
-    }
-    UNROLL for (int r = 0; r < rows; r++) {
-        vector x = splat(a[r * a_stride + j]);
-        UNROLL for (int v = 0; v < vectors; v++) {
-            sums[r][v] = __builtin_elementwise_fma(x, weights[v], sums[r][v]);
+/// Adds `count` inputs of a step to the sums of one row. Pairs are read once, so both their inputs
+/// meet a vector before the next vector does; f32 is read in address order.
+INLINE void add_to_row(
+    const origin origin, vector sums[8], const float *a, const char *from, const words *upper,
+    const int count) {
+    const int together = origin == FROM_F32 ? 1 : count;
+    UNROLL for (int first = 0; first < count; first += together) {
+        UNROLL for (int v = 0; v < CK_PANEL / VECTOR_LANES; v++) {
+            __m256i pairs[2] = {};
+            const char *own = from + v * LANE_BYTES;
+            if (origin == FROM_E4M3) decode(*(const __m256i_u *)(const void *)own, pairs);
+            UNROLL for (int j = first; j < first + together; j++) {
+                vector weights = weights_at(origin, own, pairs, j, upper);
+                sums[v] = __builtin_elementwise_fma(splat(a[j]), weights, sums[v]);
+            }
         }
     }
 }
 
-/// One block of k for a tile of `rows` x `vectors`.
-INLINE void tile(
-    const origin origin, const float *a, ptrdiff_t a_stride, const char *from, int k, float *c,
-    ptrdiff_t c_stride, ending ending, float scale, ahead ahead, const int lines,
-    const int rows, const int vectors) {
-    vector sums[TILE_ROWS][8];
+/// Adds `count` inputs of a step to the sums of `rows` x `vectors`.
+INLINE void add_step(
+    const origin origin, vector sums[TILE_ROWS][8], const float *a, ptrdiff_t a_stride,
+    const char *from, const words *upper, const int count, const int rows, const int vectors) {
+    if (rows == 1) {
+        add_to_row(origin, sums[0], a, from, upper, count);
+        return;
+    }
+    UNROLL for (int j = 0; j < count; j++) {
+        // The compiler must not load weights earlier than there are registers for.
+        __asm__ volatile("" ::: "memory");
+        vector weights[4];
+        UNROLL for (int v = 0; v < vectors; v++) {
+            weights[v] = weights_at(origin, from + v * LANE_BYTES, NULL, j, upper);
+        }
+        UNROLL for (int r = 0; r < rows; r++) {
+            vector x = splat(a[r * a_stride + j]);
+            UNROLL for (int v = 0; v < vectors; v++) {
+                sums[r][v] = __builtin_elementwise_fma(x, weights[v], sums[r][v]);
+            }
+        }
+    }
+}
+
+INLINE void begin_tile(
+    vector sums[TILE_ROWS][8], const float *c, ptrdiff_t c_stride, ending ending, const int rows,
+    const int vectors) {
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < vectors; v++) {
             const float *old = c + r * c_stride + v * VECTOR_LANES;
             sums[r][v] = ending == CONTINUE ? *(const vector *)old : splat(0);
         }
     }
-    int whole = k / STEP * STEP;
-    const words *upper = in_memory(&upper_halves);
-    STAYS_LOOP for (int i = 0; i < whole; i += STEP) {
-        UNROLL for (int line = 0; line < lines; line++) {
-            _mm_prefetch(ahead.at + line * 64, _MM_HINT_T0);
-        }
-        ahead.at += ahead.bytes;
-        UNROLL for (int j = 0; j < STEP; j++) {
-            add_input(origin, sums, a, a_stride, from, j, upper, rows, vectors);
-        }
-        a += STEP;
-        from += STEP * ROW_BYTES(origin);
-    }
-    if (k > whole) add_input(origin, sums, a, a_stride, from, 0, upper, rows, vectors);
-    if (k > whole + 1) add_input(origin, sums, a, a_stride, from, 1, upper, rows, vectors);
-    if (k > whole + 2) add_input(origin, sums, a, a_stride, from, 2, upper, rows, vectors);
+}
+
+INLINE void end_tile(
+    vector sums[TILE_ROWS][8], float *c, ptrdiff_t c_stride, ending ending, float scale,
+    const int rows, const int vectors) {
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < vectors; v++) {
             vector *to = (vector *)(c + r * c_stride + v * VECTOR_LANES);
@@ -171,39 +151,112 @@ INLINE void tile(
     }
 }
 
+/// One block of k for a tile of `rows` x `vectors`.
+INLINE void tile(
+    const origin origin, const float *a, ptrdiff_t a_stride, const char *from, int k, float *c,
+    ptrdiff_t c_stride, ending ending, float scale, ahead ahead, const int lines,
+    const int rows, const int vectors) {
+    vector sums[TILE_ROWS][8];
+    begin_tile(sums, c, c_stride, ending, rows, vectors);
+    const words *upper = in_memory(&upper_halves);
+    int i = 0;
+    STAYS_LOOP for (; i + STEP <= k; i += STEP) {
+        UNROLL for (int line = 0; line < lines; line++) {
+            _mm_prefetch(ahead.at + line * 64, _MM_HINT_T0);
+        }
+        ahead.at += ahead.bytes;
+        add_step(origin, sums, a, a_stride, from, upper, STEP, rows, vectors);
+        a += STEP;
+        from += STEP * ROW_BYTES(origin);
+    }
+    switch (k - i) {
+    case 1: add_step(origin, sums, a, a_stride, from, upper, 1, rows, vectors); break;
+    case 2: add_step(origin, sums, a, a_stride, from, upper, 2, rows, vectors); break;
+    case 3: add_step(origin, sums, a, a_stride, from, upper, 3, rows, vectors); break;
+    default: break;
+    }
+    end_tile(sums, c, c_stride, ending, scale, rows, vectors);
+}
+
+/// Keeps input `j` of the two vectors at `from`.
+INLINE void keep_input(const origin origin, const char *from, int j, float *kept) {
+    const words *upper = &upper_halves;
+    *(vector *)kept = weights_at(origin, from, NULL, j, upper);
+    *(vector *)(kept + VECTOR_LANES) = weights_at(origin, from + LANE_BYTES, NULL, j, upper);
+}
+
 /// Keeps one block of 16 outputs, widened: `[k][16]`.
 INLINE void keep_block(const origin origin, const char *from, int k, float *kept) {
-    const words *upper = &upper_halves;
     STAYS_LOOP for (int i = 0; i < k / 2 * 2; i += 2, from += 2 * ROW_BYTES(origin)) {
-        UNROLL for (int j = 0; j < 2; j++, kept += KEPT) {
-            *(vector *)kept = weights_at(origin, from, j, upper);
-            *(vector *)(kept + VECTOR_LANES) = weights_at(origin, from + LANE_BYTES, j, upper);
+        UNROLL for (int j = 0; j < 2; j++, kept += KEPT) keep_input(origin, from, j, kept);
+    }
+    if (k % 2 != 0) keep_input(origin, from, 0, kept);
+}
+
+/// One tile of `rows` x 16 with weights that were kept. The loop is the compiler's to order: here
+/// it has registers for that.
+INLINE void kept_tile(
+    const float *a, ptrdiff_t a_stride, const float *kept, int k, float *c, ptrdiff_t c_stride,
+    ending ending, float scale, const int rows) {
+    vector sums[TILE_ROWS][8];
+    begin_tile(sums, c, c_stride, ending, rows, KEPT / VECTOR_LANES);
+    const float *fourth = a + (rows > 3 ? 3 * a_stride : 0);
+    __asm__("" : "+r"(fourth));
+    _Pragma("clang loop unroll_count(4)") for (int i = 0; i < k; i++, kept += KEPT) {
+        UNROLL for (int r = 0; r < rows; r++) {
+            vector x = splat((r < 3 ? a : fourth)[r % 3 * a_stride + i]);
+            UNROLL for (int v = 0; v < KEPT / VECTOR_LANES; v++) {
+                vector weights = *(const vector *)(kept + v * VECTOR_LANES);
+                sums[r][v] = __builtin_elementwise_fma(x, weights, sums[r][v]);
+            }
         }
     }
-    if (k % 2 == 0) return;
-    *(vector *)kept = weights_at(origin, from, 0, upper);
-    *(vector *)(kept + VECTOR_LANES) = weights_at(origin, from + LANE_BYTES, 0, upper);
+    end_tile(sums, c, c_stride, ending, scale, rows, KEPT / VECTOR_LANES);
 }
 
-/// Tiles of all rows with weights that were kept.
-static __attribute__((noinline)) void kept_tiles(
-    const float *a, ptrdiff_t a_stride, int rows, const float *kept, int k, float *c,
-    ptrdiff_t c_stride, ending ending, float scale, ahead ahead) {
-#define TILE(n)                                                                                    \
-    tile(                                                                                          \
-        FROM_KEPT, a + row * a_stride, a_stride, (const char *)kept, k, c + row * c_stride,        \
-        c_stride, ending, scale, ahead, 1, n, KEPT / VECTOR_LANES);                                \
-    ahead.at += k / STEP * ahead.bytes
-    FOR_EACH_TILE(rows, TILE)
-#undef TILE
+static __attribute__((noinline)) void kept_tile_5(
+    const float *a, ptrdiff_t a_stride, const float *kept, int k, float *c, ptrdiff_t c_stride,
+    ending ending, float scale) {
+    kept_tile(a, a_stride, kept, k, c, c_stride, ending, scale, 5);
 }
 
-/// One block of k for any number of rows. Meanwhile memory brings what lies at `next`, `bytes` of
-/// it per step of the whole panel.
-INLINE void block(
+static __attribute__((noinline)) void kept_tile_6(
+    const float *a, ptrdiff_t a_stride, const float *kept, int k, float *c, ptrdiff_t c_stride,
+    ending ending, float scale) {
+    kept_tile(a, a_stride, kept, k, c, c_stride, ending, scale, 6);
+}
+
+/// One block of k for many rows, which are cut into tiles of 5 or 6. Meanwhile memory brings what
+/// lies at `next`, `bytes` of it per step of the whole panel.
+INLINE void block_of_many(
     const origin origin, const float *a, ptrdiff_t a_stride, int rows, const char *panel, int k,
     float *c, ptrdiff_t c_stride, ending ending, float scale, const char *next, int bytes) {
-    int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    float kept[LONG_K_BLOCK * KEPT] __attribute__((aligned(64)));
+    int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS, taller = rows - tiles * (TILE_ROWS - 1);
+    int units = tiles * (CK_PANEL / KEPT), share = (bytes * (k / STEP) + units - 1) / units;
+    for (int o = 0; o < CK_PANEL; o += KEPT) {
+        keep_block(origin, panel + o * 4, k, kept);
+        const float *from = a;
+        float *to = c + o;
+        for (int t = 0; t < tiles; t++) {
+            STAYS_LOOP for (int line = 0; line < share; line += 64) {
+                _mm_prefetch(next + line, _MM_HINT_T0);
+            }
+            next += share;
+            int height = t < taller ? TILE_ROWS : TILE_ROWS - 1;
+            (height == TILE_ROWS ? kept_tile_6 : kept_tile_5)(
+                from, a_stride, kept, k, to, c_stride, ending, scale);
+            from += height * a_stride;
+            to += height * c_stride;
+        }
+    }
+}
+
+/// One block of k for few rows, in tiles of at most 5. Meanwhile memory brings what lies at `next`,
+/// `bytes` of it per step of the whole panel.
+INLINE void block_of_few(
+    const origin origin, const float *a, ptrdiff_t a_stride, int rows, const char *panel, int k,
+    float *c, ptrdiff_t c_stride, ending ending, float scale, const char *next, int bytes) {
     ahead ahead = {next, 0};
 #define TILE(n, width)                                                                             \
     for (int o = 0; o < CK_PANEL; o += width) {                                                    \
@@ -215,27 +268,30 @@ INLINE void block(
         ahead.at += k / STEP * ahead.bytes;                                                        \
     }                                                                                              \
     break
-    if (tiles <= FEW_TILES(origin)) {
-        for (int row = 0, t = tiles, height; t > 0; row += height, t--) {
-            height = (rows - row + t - 1) / t;
-            switch (height) {
-            case 1: TILE(1, 64);
-            case 2: TILE(2, 32);
-            case 3: TILE(3, 16);
-            case 4: TILE(4, 16);
-            case 5: TILE(5, 16);
-            default: TILE(6, 16);
-            }
+    int tiles = (rows + FEW_HEIGHT - 1) / FEW_HEIGHT;
+    for (int row = 0, t = tiles, height; t > 0; row += height, t--) {
+        height = (rows - row + t - 1) / t;
+        switch (height) {
+        case 1: TILE(1, 64);
+        case 2: TILE(2, 32);
+        case 3: TILE(3, 16);
+        case 4: TILE(4, 16);
+        default: TILE(FEW_HEIGHT, 16);
         }
-        return;
     }
 #undef TILE
-    float kept[K_BLOCK * KEPT] __attribute__((aligned(64)));
-    ahead.bytes = (bytes * KEPT / CK_PANEL + tiles - 1) / tiles;
-    for (int o = 0; o < CK_PANEL; o += KEPT) {
-        keep_block(origin, panel + o * 4, k, kept);
-        kept_tiles(a, a_stride, rows, kept, k, c + o, c_stride, ending, scale, ahead);
-        ahead.at += k / STEP * ahead.bytes * tiles;
+}
+
+/// One block of k for any number of rows, the weights in memory or decoded.
+INLINE void block(
+    const origin origin, const float *a, ptrdiff_t a_stride, int rows, const char *panel, int k,
+    float *c, ptrdiff_t c_stride, ending ending, float scale, const char *next, int bytes) {
+    if (rows > FEW_ROWS) {
+        block_of_many(
+            origin, a, a_stride, rows, panel, k, c, c_stride, ending, scale, next, bytes);
+    } else {
+        block_of_few(
+            origin, a, a_stride, rows, panel, k, c, c_stride, ending, scale, next, bytes);
     }
 }
 
@@ -252,14 +308,23 @@ static __attribute__((noinline)) void block_bf16(
     block(FROM_BF16, a, a_stride, rows, panel, k, c, c_stride, ending, scale, next, bytes);
 }
 
+/// A block of e4m3 for one row.
+static __attribute__((noinline)) void row_of_e4m3(
+    const float *a, const uint8_t *codes, int k, float *c, ending ending, float scale) {
+    const char *from = (const char *)codes;
+    ahead ahead = {from + STREAM_AHEAD, STEP * CK_PANEL};
+    tile(FROM_E4M3, a, 0, from, k, c, 0, ending, scale, ahead, STEP, 1, CK_PANEL / VECTOR_LANES);
+}
+
 /// Products with weights that need no scale, block by block.
 INLINE void blocks(
     const origin origin, const float *a, ptrdiff_t a_stride, int rows, const char *panel, int k,
     float *c, ptrdiff_t c_stride, bool add) {
-    for (int first = 0; first < k; first += K_BLOCK) {
-        int count = k - first < K_BLOCK ? k - first : K_BLOCK;
+    int step = rows > FEW_ROWS ? LONG_K_BLOCK : K_BLOCK;
+    for (int first = 0; first < k; first += step) {
+        int count = k - first < step ? k - first : step;
         const char *from = panel + (ptrdiff_t)first * ROW_BYTES(origin);
-        const char *next = rows == 1 ? from + STREAM_AHEAD : from + K_BLOCK * ROW_BYTES(origin);
+        const char *next = from + (rows == 1 ? (int)STREAM_AHEAD : step * ROW_BYTES(origin));
         (origin == FROM_F32 ? block_f32 : block_bf16)(
             a + first, a_stride, rows, from, count, c, c_stride,
             add || first > 0 ? CONTINUE : OVERWRITE, 1, next, STEP * ROW_BYTES(origin));
@@ -278,35 +343,6 @@ static void avx2_panel_wide(
     blocks(FROM_BF16, a, a_stride, rows, (const char *)panel, k, c, c_stride, add);
 }
 
-/// Decodes a block of e4m3 to the layout of a bf16 panel. k is padded to a multiple of 4.
-static void decode_block(const uint8_t *codes, int k, const char *next, char *target) {
-    for (int i = 0; i < k; i += STEP, target += STEP * 2 * CK_PANEL) {
-        STAYS_LOOP for (int v = 0; v < CK_PANEL / VECTOR_LANES; v++, codes += LANE_BYTES) {
-            __m256i pairs[2];
-            decode(_mm256_loadu_si256((const __m256i *)(const void *)codes), pairs);
-            __m256i *to = (__m256i *)(void *)(target + v * LANE_BYTES);
-            _mm256_storeu_si256(to, pairs[0]);
-            _mm256_storeu_si256(to + CK_PANEL * 4 / sizeof(__m256i), pairs[1]);
-        }
-        _mm_prefetch(next, _MM_HINT_T0);
-        _mm_prefetch(next + 64, _MM_HINT_T0);
-        next += 128;
-    }
-}
-
-/// Widens a block of int8 codes to f32, `[k][64]`; k is padded to a multiple of 4.
-static void widen_int8(const uint8_t *codes, int k, float *target) {
-    for (int i = 0; i < k; i += STEP, target += STEP * CK_PANEL) {
-        for (int o = 0; o < CK_PANEL; o += VECTOR_LANES, codes += LANE_BYTES) {
-            words all = *(const words *)(const void *)codes;
-            UNROLL for (int j = 0; j < STEP; j++) {
-                dots code = (dots)(all >> (8 * j) & 0xff) - 128;
-                *(vector *)(target + j * CK_PANEL + o) = __builtin_convertvector(code, vector);
-            }
-        }
-    }
-}
-
 static void avx2_panel_bytes(
     const void *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, int format,
     const float *scales, float *c, ptrdiff_t c_stride, void *scratch, const void *next) {
@@ -316,7 +352,9 @@ static void avx2_panel_bytes(
         const float *x = (const float *)a + first;
         float scale = scales ? scales[first / CK_SCALE_BLOCK] : 1;
         ending ending = first == 0 ? SCALED : SCALED_ONTO;
-        if (format == CK_E4M3) {
+        if (format == CK_E4M3 && rows == 1) {
+            row_of_e4m3(x, codes, count, c, ending, scale);
+        } else if (format == CK_E4M3) {
             // One half of what comes next is asked for while codes are decoded, one by the tiles.
             const int half = CK_SCALE_BLOCK * CK_PANEL / 2;
             const char *ahead = (const char *)codes + 2 * half;

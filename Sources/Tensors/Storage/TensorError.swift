@@ -6,6 +6,8 @@ public enum TensorError: Error, Equatable, CustomStringConvertible {
     case shape(outputs: Int, inputs: Int)
     /// -128 has no opposite, so a symmetric int8 weight never holds it.
     case int8Minimum(output: Int, input: Int)
+    /// `APUS_CPU` names no level of instructions.
+    case level(name: String)
 
     public var description: String {
         switch self {
@@ -15,6 +17,10 @@ public enum TensorError: Error, Equatable, CustomStringConvertible {
             "a matrix of \(outputs) outputs and \(inputs) inputs; each must be 1...2147483647"
         case .int8Minimum(let output, let input):
             "int8 weight [\(output), \(input)] is -128; symmetric int8 ends at -127"
+        case .level(let name):
+            "APUS_CPU is \"\(name)\"; it is one of "
+                + Processor.allCases.map(\.rawValue).joined(separator: ", ")
+                + ", or not set for the best of the CPU"
         }
     }
 }

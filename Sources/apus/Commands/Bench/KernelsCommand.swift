@@ -18,8 +18,8 @@ struct KernelsCommand: ParsableCommand {
             Float32 weights are measured against the peak rate of Float32.
             """)
 
-    @Option(name: .shortAndLong, help: "Threads; all cores when not given.")
-    var threads = ProcessInfo.processInfo.activeProcessorCount
+    @Option(name: .shortAndLong, help: "Threads (default: all cores that the process may use).")
+    var threads = CoreLimit.ofProcess.cores
 
     @Option(help: "Outputs of the weight.")
     var outputs = 4096
@@ -58,6 +58,7 @@ struct KernelsCommand: ParsableCommand {
 
     func run() throws {
         try reporting {
+            try ComputeNotes.say(threads: threads)
             let pool = ThreadPool(threads: threads)
             let compute = Compute(rawValue: compute) ?? .bfloat16
             let peak = Limits.peakFMA(compute: compute, pool: pool)

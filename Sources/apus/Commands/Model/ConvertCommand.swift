@@ -30,7 +30,7 @@ struct ConvertCommand: ParsableCommand {
         try reporting {
             let bar = ProgressBar("converting")
             try conversion.run(
-                source: source, target: target, pool: workers.pool,
+                source: source, target: target, pool: workers.pool(),
                 progress: bar.show)
             bar.finish()
         }

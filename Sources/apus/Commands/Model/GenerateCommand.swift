@@ -106,6 +106,7 @@ struct GenerateCommand: AsyncParsableCommand {
         try sampling.parameters.validate(
             vocabularySize: ModelConfiguration.load(directory: arguments.model).vocabularySize)
         var rank = arguments.rank(ranks: ranks)
+        try ComputeNotes.say(threads: rank.threads * ranks)
         rank.cacheTokens = cacheTokens
         rank.engine.speculates = speculative == .mtp
         let bar = ProgressBar("loading")

@@ -32,7 +32,7 @@ struct MakeModelCommand: ParsableCommand {
         try reporting {
             let model = try RandomCheckpoint(configurationFile: config, seed: seed, format: dtype)
             let bar = ProgressBar("writing")
-            try model.write(to: out, pool: workers.pool, progress: bar.show)
+            try model.write(to: out, pool: workers.pool(), progress: bar.show)
             bar.finish()
         }
     }

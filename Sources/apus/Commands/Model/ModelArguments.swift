@@ -1,7 +1,6 @@
 import ArgumentParser
 import Checkpoints
 import Cluster
-import Foundation
 import Models
 import Serving
 import Tensors
@@ -11,7 +10,9 @@ struct ModelArguments: ParsableArguments {
     @Option(help: "Checkpoint folder: config.json, tokenizer.json, *.safetensors.")
     var model: String
 
-    @Option(name: .shortAndLong, help: "Threads of each rank (default: all cores).")
+    @Option(
+        name: .shortAndLong,
+        help: "Threads of each rank (default: all cores that the process may use).")
     var threads: Int?
 
     @Option(help: "fp32 or bf16: how activations enter matrix products (default: as stored).")
@@ -28,7 +29,7 @@ struct ModelArguments: ParsableArguments {
 
     /// The threads to use, shared evenly among ranks of this machine.
     func threads(ranks: Int = 1) -> Int {
-        threads ?? max(1, ProcessInfo.processInfo.activeProcessorCount / ranks)
+        threads ?? max(1, CoreLimit.ofProcess.cores / ranks)
     }
 
     /// One of the ranks of this process that serve the model.
@@ -49,6 +50,7 @@ struct ModelArguments: ParsableArguments {
         folder.notes.forEach(Self.note)
         let (checkpoint, configuration) = (folder.checkpoint, folder.configuration)
         let pool = ThreadPool(threads: threads())
+        try ComputeNotes.say(threads: pool.threads)
         let mode = try compute?.value ?? checkpoint.defaultCompute(of: configuration)
         let bar = ProgressBar("loading")
         defer { bar.finish() }

@@ -1,11 +1,10 @@
 import ArgumentParser
-import Foundation
 import Tensors
 
 /// How many threads a command that works on checkpoints uses.
 struct PoolArguments: ParsableArguments {
-    @Option(help: "Threads (default: one per core).")
-    var threads = ProcessInfo.processInfo.activeProcessorCount
+    @Option(help: "Threads (default: one per core that the process may use).")
+    var threads = CoreLimit.ofProcess.cores
 
     func validate() throws {
         guard (1 ... 256).contains(threads) else {
@@ -13,5 +12,8 @@ struct PoolArguments: ParsableArguments {
         }
     }
 
-    var pool: ThreadPool { ThreadPool(threads: threads) }
+    func pool() throws -> ThreadPool {
+        try ComputeNotes.say(threads: threads)
+        return ThreadPool(threads: threads)
+    }
 }

@@ -73,6 +73,7 @@ struct ServeCommand: AsyncParsableCommand {
 
     private func prepare() throws -> (OpenAIServer, LocalRanks) {
         var rank = arguments.rank(ranks: ranks)
+        try ComputeNotes.say(threads: rank.threads * ranks)
         rank.cacheTokens = cacheTokens
         rank.engine.speculates = speculative == .mtp
         rank.engine.overlaps = overlap
