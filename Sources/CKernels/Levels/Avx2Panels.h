@@ -9,11 +9,9 @@
 //   rows       tile            weights
 //   1          1 x 64          walked in address order
 //   2          2 x 32          blocks of k in address order, of each block one half after the other
-//   3 to 20    3 to 5 x 16     likewise, in quarters, tile after tile
-//   more       5 or 6 x 16     a quarter of a block is widened once, for all tiles
-//
-// Six rows leave three registers beside the sums, too few to widen in: such tiles took 1.4 times as
-// long per multiply-add as five rows. They read what was widened, which pays from 21 rows on.
+//   3 to 6     3 to 6 x 16     likewise, in quarters
+//   7 to 12    two tiles       likewise; f32 up to 24 rows
+//   more       3 to 6 x 16     a quarter of a block is widened once, for all tiles
 //
 // What is widened is contiguous: weights of one quarter of a panel lie 4 vectors apart and share a
 // quarter of the first-level cache's sets, too few beside many rows of inputs.
@@ -24,27 +22,23 @@
 #include "Levels/Tiles.h"
 #include "Levels/LimitLoops.h"
 
-/// Where a tile's weights come from: a panel of some format, or what was kept of one.
-typedef enum { FROM_F32, FROM_BF16, FROM_E4M3, FROM_KEPT } origin;
+/// Where a tile's weights come from: a panel of either format, or what was kept of one.
+typedef enum { FROM_F32, FROM_BF16, FROM_KEPT } origin;
 
 /// Inputs that one step takes, and outputs of a kept block.
 enum { STEP = 4, KEPT = 16 };
-/// Inputs of one block for few rows, and for many: 16 outputs of them, widened, and 6 rows of
-/// inputs share the first-level cache. Twice the inputs are half as many beginnings of tiles.
-enum { K_BLOCK = CK_SCALE_BLOCK, LONG_K_BLOCK = 256 };
-/// Rows up to which widening for each tile is cheaper than once into the cache, and the rows of
-/// such a tile.
-enum { FEW_ROWS = 20, FEW_HEIGHT = 5 };
+/// Inputs of one block: 16 outputs of them, widened, and 6 rows of inputs share the first-level
+/// cache.
+enum { K_BLOCK = CK_SCALE_BLOCK };
+/// Tiles up to which widening for each is cheaper than once into the cache.
+#define FEW_TILES(origin) ((origin) == FROM_F32 ? 4 : 2)
 
 /// A loop that is long enough as it is.
 #define STAYS_LOOP _Pragma("clang loop unroll(disable)")
 
 /// Bytes of one input's weights: of all outputs of a panel, or of what is kept.
 #define ROW_BYTES(origin)                                                                          \
-    ((origin) == FROM_E4M3        ? CK_PANEL                                                       \
-         : (origin) == FROM_BF16 ? 2 * CK_PANEL                                                    \
-         : (origin) == FROM_F32  ? 4 * CK_PANEL                                                    \
-                                 : 4 * KEPT)
+    ((origin) == FROM_BF16 ? 2 * CK_PANEL : (origin) == FROM_F32 ? 4 * CK_PANEL : 4 * KEPT)
 
 /// Bytes from the weights of 8 outputs to those of the next 8, in every origin.
 enum { LANE_BYTES = VECTOR_LANES * 4 };
@@ -56,6 +50,14 @@ typedef struct {
     const char *at;
     ptrdiff_t bytes;
 } ahead;
+
+/// The weights of 8 outputs at input `j`; `from` points to the outputs' first byte.
+INLINE vector weights_at(
+    const origin origin, const char *from, const int j, const words *upper) {
+    if (origin != FROM_BF16) return *(const vector *)(const void *)(from + j * ROW_BYTES(origin));
+    words pairs = *(const words *)(const void *)(from + j / 2 * 2 * ROW_BYTES(origin));
+    return (vector)(j % 2 ? pairs & *upper : pairs << 16);
+}
 
 /// Which bits of a pair are its second value. Read from memory each time, behind a pointer that the
 /// compiler does not follow: the tallest tile has no register for it.
@@ -69,76 +71,60 @@ INLINE const words *in_memory(const words *constant) {
     return constant;
 }
 
-/// The weights of 8 outputs at input `j`; `from` points to the outputs' first byte.
-INLINE vector weights_at(
-    const origin origin, const char *from, const __m256i decoded[2], const int j,
-    const words *upper) {
-    if (origin == FROM_F32 || origin == FROM_KEPT) {
-        return *(const vector *)(const void *)(from + j * ROW_BYTES(origin));
-    }
-    words pairs = origin == FROM_E4M3
-        ? (words)decoded[j / 2]
-        : *(const words *)(const void *)(from + j / 2 * 2 * ROW_BYTES(FROM_BF16));
-    return (vector)(j % 2 ? pairs & *upper : pairs << 16);
-}
-
-/// Adds `count` inputs of a step to the sums of one row. Pairs are read once, so both their inputs
-/// meet a vector before the next vector does; f32 is read in address order.
-INLINE void add_to_row(
-    const origin origin, vector sums[8], const float *a, const char *from, const words *upper,
-    const int count) {
-    const int together = origin == FROM_F32 ? 1 : count;
-    UNROLL for (int first = 0; first < count; first += together) {
-        UNROLL for (int v = 0; v < CK_PANEL / VECTOR_LANES; v++) {
-            __m256i pairs[2] = {};
-            const char *own = from + v * LANE_BYTES;
-            if (origin == FROM_E4M3) decode(*(const __m256i_u *)(const void *)own, pairs);
-            UNROLL for (int j = first; j < first + together; j++) {
-                vector weights = weights_at(origin, own, pairs, j, upper);
-                sums[v] = __builtin_elementwise_fma(splat(a[j]), weights, sums[v]);
-            }
-        }
-    }
-}
-
-/// Adds `count` inputs of a step to the sums of `rows` x `vectors`.
-INLINE void add_step(
+/// Adds one input to the sums of `rows` x `vectors`.
+INLINE void add_input(
     const origin origin, vector sums[TILE_ROWS][8], const float *a, ptrdiff_t a_stride,
-    const char *from, const words *upper, const int count, const int rows, const int vectors) {
+    const char *from, const int j, const words *upper, const int rows, const int vectors) {
     if (rows == 1) {
-        add_to_row(origin, sums[0], a, from, upper, count);
+        vector x = splat(a[j]);
+        UNROLL for (int v = 0; v < vectors; v++) {
+            vector weights = weights_at(origin, from + v * LANE_BYTES, j, upper);
+            sums[0][v] = __builtin_elementwise_fma(x, weights, sums[0][v]);
+        }
         return;
     }
-    UNROLL for (int j = 0; j < count; j++) {
-        // The compiler must not load weights earlier than there are registers for.
-        __asm__ volatile("" ::: "memory");
-        vector weights[4];
+    // The compiler must not load weights earlier than there are registers for.
+    __asm__ volatile("" ::: "memory");
+    vector weights[4];
+    UNROLL for (int v = 0; v < vectors; v++) {
+        weights[v] = weights_at(origin, from + v * LANE_BYTES, j, upper);
+    }
+    UNROLL for (int r = 0; r < rows; r++) {
+        vector x = splat(a[r * a_stride + j]);
         UNROLL for (int v = 0; v < vectors; v++) {
-            weights[v] = weights_at(origin, from + v * LANE_BYTES, NULL, j, upper);
-        }
-        UNROLL for (int r = 0; r < rows; r++) {
-            vector x = splat(a[r * a_stride + j]);
-            UNROLL for (int v = 0; v < vectors; v++) {
-                sums[r][v] = __builtin_elementwise_fma(x, weights[v], sums[r][v]);
-            }
+            sums[r][v] = __builtin_elementwise_fma(x, weights[v], sums[r][v]);
         }
     }
 }
 
-INLINE void begin_tile(
-    vector sums[TILE_ROWS][8], const float *c, ptrdiff_t c_stride, ending ending, const int rows,
-    const int vectors) {
+/// One block of k for a tile of `rows` x `vectors`.
+INLINE void tile(
+    const origin origin, const float *a, ptrdiff_t a_stride, const char *from, int k, float *c,
+    ptrdiff_t c_stride, ending ending, float scale, ahead ahead, const int lines,
+    const int rows, const int vectors) {
+    vector sums[TILE_ROWS][8];
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < vectors; v++) {
             const float *old = c + r * c_stride + v * VECTOR_LANES;
             sums[r][v] = ending == CONTINUE ? *(const vector *)old : splat(0);
         }
     }
-}
-
-INLINE void end_tile(
-    vector sums[TILE_ROWS][8], float *c, ptrdiff_t c_stride, ending ending, float scale,
-    const int rows, const int vectors) {
+    int whole = k / STEP * STEP;
+    const words *upper = in_memory(&upper_halves);
+    STAYS_LOOP for (int i = 0; i < whole; i += STEP) {
+        UNROLL for (int line = 0; line < lines; line++) {
+            _mm_prefetch(ahead.at + line * 64, _MM_HINT_T0);
+        }
+        ahead.at += ahead.bytes;
+        UNROLL for (int j = 0; j < STEP; j++) {
+            add_input(origin, sums, a, a_stride, from, j, upper, rows, vectors);
+        }
+        a += STEP;
+        from += STEP * ROW_BYTES(origin);
+    }
+    if (k > whole) add_input(origin, sums, a, a_stride, from, 0, upper, rows, vectors);
+    if (k > whole + 1) add_input(origin, sums, a, a_stride, from, 1, upper, rows, vectors);
+    if (k > whole + 2) add_input(origin, sums, a, a_stride, from, 2, upper, rows, vectors);
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < vectors; v++) {
             vector *to = (vector *)(c + r * c_stride + v * VECTOR_LANES);
@@ -151,112 +137,39 @@ INLINE void end_tile(
     }
 }
 
-/// One block of k for a tile of `rows` x `vectors`.
-INLINE void tile(
-    const origin origin, const float *a, ptrdiff_t a_stride, const char *from, int k, float *c,
-    ptrdiff_t c_stride, ending ending, float scale, ahead ahead, const int lines,
-    const int rows, const int vectors) {
-    vector sums[TILE_ROWS][8];
-    begin_tile(sums, c, c_stride, ending, rows, vectors);
-    const words *upper = in_memory(&upper_halves);
-    int i = 0;
-    STAYS_LOOP for (; i + STEP <= k; i += STEP) {
-        UNROLL for (int line = 0; line < lines; line++) {
-            _mm_prefetch(ahead.at + line * 64, _MM_HINT_T0);
-        }
-        ahead.at += ahead.bytes;
-        add_step(origin, sums, a, a_stride, from, upper, STEP, rows, vectors);
-        a += STEP;
-        from += STEP * ROW_BYTES(origin);
-    }
-    switch (k - i) {
-    case 1: add_step(origin, sums, a, a_stride, from, upper, 1, rows, vectors); break;
-    case 2: add_step(origin, sums, a, a_stride, from, upper, 2, rows, vectors); break;
-    case 3: add_step(origin, sums, a, a_stride, from, upper, 3, rows, vectors); break;
-    default: break;
-    }
-    end_tile(sums, c, c_stride, ending, scale, rows, vectors);
-}
-
-/// Keeps input `j` of the two vectors at `from`.
-INLINE void keep_input(const origin origin, const char *from, int j, float *kept) {
-    const words *upper = &upper_halves;
-    *(vector *)kept = weights_at(origin, from, NULL, j, upper);
-    *(vector *)(kept + VECTOR_LANES) = weights_at(origin, from + LANE_BYTES, NULL, j, upper);
-}
-
 /// Keeps one block of 16 outputs, widened: `[k][16]`.
 INLINE void keep_block(const origin origin, const char *from, int k, float *kept) {
+    const words *upper = &upper_halves;
     STAYS_LOOP for (int i = 0; i < k / 2 * 2; i += 2, from += 2 * ROW_BYTES(origin)) {
-        UNROLL for (int j = 0; j < 2; j++, kept += KEPT) keep_input(origin, from, j, kept);
-    }
-    if (k % 2 != 0) keep_input(origin, from, 0, kept);
-}
-
-/// One tile of `rows` x 16 with weights that were kept. The loop is the compiler's to order: here
-/// it has registers for that.
-INLINE void kept_tile(
-    const float *a, ptrdiff_t a_stride, const float *kept, int k, float *c, ptrdiff_t c_stride,
-    ending ending, float scale, const int rows) {
-    vector sums[TILE_ROWS][8];
-    begin_tile(sums, c, c_stride, ending, rows, KEPT / VECTOR_LANES);
-    const float *fourth = a + (rows > 3 ? 3 * a_stride : 0);
-    __asm__("" : "+r"(fourth));
-    _Pragma("clang loop unroll_count(4)") for (int i = 0; i < k; i++, kept += KEPT) {
-        UNROLL for (int r = 0; r < rows; r++) {
-            vector x = splat((r < 3 ? a : fourth)[r % 3 * a_stride + i]);
-            UNROLL for (int v = 0; v < KEPT / VECTOR_LANES; v++) {
-                vector weights = *(const vector *)(kept + v * VECTOR_LANES);
-                sums[r][v] = __builtin_elementwise_fma(x, weights, sums[r][v]);
-            }
+        UNROLL for (int j = 0; j < 2; j++, kept += KEPT) {
+            *(vector *)kept = weights_at(origin, from, j, upper);
+            *(vector *)(kept + VECTOR_LANES) = weights_at(origin, from + LANE_BYTES, j, upper);
         }
     }
-    end_tile(sums, c, c_stride, ending, scale, rows, KEPT / VECTOR_LANES);
+    if (k % 2 == 0) return;
+    *(vector *)kept = weights_at(origin, from, 0, upper);
+    *(vector *)(kept + VECTOR_LANES) = weights_at(origin, from + LANE_BYTES, 0, upper);
 }
 
-static __attribute__((noinline)) void kept_tile_5(
-    const float *a, ptrdiff_t a_stride, const float *kept, int k, float *c, ptrdiff_t c_stride,
-    ending ending, float scale) {
-    kept_tile(a, a_stride, kept, k, c, c_stride, ending, scale, 5);
+/// Tiles of all rows with weights that were kept.
+static __attribute__((noinline)) void kept_tiles(
+    const float *a, ptrdiff_t a_stride, int rows, const float *kept, int k, float *c,
+    ptrdiff_t c_stride, ending ending, float scale, ahead ahead) {
+#define TILE(n)                                                                                    \
+    tile(                                                                                          \
+        FROM_KEPT, a + row * a_stride, a_stride, (const char *)kept, k, c + row * c_stride,        \
+        c_stride, ending, scale, ahead, 1, n, KEPT / VECTOR_LANES);                                \
+    ahead.at += k / STEP * ahead.bytes
+    FOR_EACH_TILE(rows, TILE)
+#undef TILE
 }
 
-static __attribute__((noinline)) void kept_tile_6(
-    const float *a, ptrdiff_t a_stride, const float *kept, int k, float *c, ptrdiff_t c_stride,
-    ending ending, float scale) {
-    kept_tile(a, a_stride, kept, k, c, c_stride, ending, scale, 6);
-}
-
-/// One block of k for many rows, which are cut into tiles of 5 or 6. Meanwhile memory brings what
-/// lies at `next`, `bytes` of it per step of the whole panel.
-INLINE void block_of_many(
+/// One block of k for any number of rows. Meanwhile memory brings what lies at `next`, `bytes` of
+/// it per step of the whole panel.
+INLINE void block(
     const origin origin, const float *a, ptrdiff_t a_stride, int rows, const char *panel, int k,
     float *c, ptrdiff_t c_stride, ending ending, float scale, const char *next, int bytes) {
-    float kept[LONG_K_BLOCK * KEPT] __attribute__((aligned(64)));
-    int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS, taller = rows - tiles * (TILE_ROWS - 1);
-    int units = tiles * (CK_PANEL / KEPT), share = (bytes * (k / STEP) + units - 1) / units;
-    for (int o = 0; o < CK_PANEL; o += KEPT) {
-        keep_block(origin, panel + o * 4, k, kept);
-        const float *from = a;
-        float *to = c + o;
-        for (int t = 0; t < tiles; t++) {
-            STAYS_LOOP for (int line = 0; line < share; line += 64) {
-                _mm_prefetch(next + line, _MM_HINT_T0);
-            }
-            next += share;
-            int height = t < taller ? TILE_ROWS : TILE_ROWS - 1;
-            (height == TILE_ROWS ? kept_tile_6 : kept_tile_5)(
-                from, a_stride, kept, k, to, c_stride, ending, scale);
-            from += height * a_stride;
-            to += height * c_stride;
-        }
-    }
-}
-
-/// One block of k for few rows, in tiles of at most 5. Meanwhile memory brings what lies at `next`,
-/// `bytes` of it per step of the whole panel.
-INLINE void block_of_few(
-    const origin origin, const float *a, ptrdiff_t a_stride, int rows, const char *panel, int k,
-    float *c, ptrdiff_t c_stride, ending ending, float scale, const char *next, int bytes) {
+    int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
     ahead ahead = {next, 0};
 #define TILE(n, width)                                                                             \
     for (int o = 0; o < CK_PANEL; o += width) {                                                    \
@@ -268,30 +181,27 @@ INLINE void block_of_few(
         ahead.at += k / STEP * ahead.bytes;                                                        \
     }                                                                                              \
     break
-    int tiles = (rows + FEW_HEIGHT - 1) / FEW_HEIGHT;
-    for (int row = 0, t = tiles, height; t > 0; row += height, t--) {
-        height = (rows - row + t - 1) / t;
-        switch (height) {
-        case 1: TILE(1, 64);
-        case 2: TILE(2, 32);
-        case 3: TILE(3, 16);
-        case 4: TILE(4, 16);
-        default: TILE(FEW_HEIGHT, 16);
+    if (tiles <= FEW_TILES(origin)) {
+        for (int row = 0, t = tiles, height; t > 0; row += height, t--) {
+            height = (rows - row + t - 1) / t;
+            switch (height) {
+            case 1: TILE(1, 64);
+            case 2: TILE(2, 32);
+            case 3: TILE(3, 16);
+            case 4: TILE(4, 16);
+            case 5: TILE(5, 16);
+            default: TILE(6, 16);
+            }
         }
+        return;
     }
 #undef TILE
-}
-
-/// One block of k for any number of rows, the weights in memory or decoded.
-INLINE void block(
-    const origin origin, const float *a, ptrdiff_t a_stride, int rows, const char *panel, int k,
-    float *c, ptrdiff_t c_stride, ending ending, float scale, const char *next, int bytes) {
-    if (rows > FEW_ROWS) {
-        block_of_many(
-            origin, a, a_stride, rows, panel, k, c, c_stride, ending, scale, next, bytes);
-    } else {
-        block_of_few(
-            origin, a, a_stride, rows, panel, k, c, c_stride, ending, scale, next, bytes);
+    float kept[K_BLOCK * KEPT] __attribute__((aligned(64)));
+    ahead.bytes = (bytes * KEPT / CK_PANEL + tiles - 1) / tiles;
+    for (int o = 0; o < CK_PANEL; o += KEPT) {
+        keep_block(origin, panel + o * 4, k, kept);
+        kept_tiles(a, a_stride, rows, kept, k, c + o, c_stride, ending, scale, ahead);
+        ahead.at += k / STEP * ahead.bytes * tiles;
     }
 }
 
@@ -308,23 +218,14 @@ static __attribute__((noinline)) void block_bf16(
     block(FROM_BF16, a, a_stride, rows, panel, k, c, c_stride, ending, scale, next, bytes);
 }
 
-/// A block of e4m3 for one row.
-static __attribute__((noinline)) void row_of_e4m3(
-    const float *a, const uint8_t *codes, int k, float *c, ending ending, float scale) {
-    const char *from = (const char *)codes;
-    ahead ahead = {from + STREAM_AHEAD, STEP * CK_PANEL};
-    tile(FROM_E4M3, a, 0, from, k, c, 0, ending, scale, ahead, STEP, 1, CK_PANEL / VECTOR_LANES);
-}
-
 /// Products with weights that need no scale, block by block.
 INLINE void blocks(
     const origin origin, const float *a, ptrdiff_t a_stride, int rows, const char *panel, int k,
     float *c, ptrdiff_t c_stride, bool add) {
-    int step = rows > FEW_ROWS ? LONG_K_BLOCK : K_BLOCK;
-    for (int first = 0; first < k; first += step) {
-        int count = k - first < step ? k - first : step;
+    for (int first = 0; first < k; first += K_BLOCK) {
+        int count = k - first < K_BLOCK ? k - first : K_BLOCK;
         const char *from = panel + (ptrdiff_t)first * ROW_BYTES(origin);
-        const char *next = from + (rows == 1 ? (int)STREAM_AHEAD : step * ROW_BYTES(origin));
+        const char *next = rows == 1 ? from + STREAM_AHEAD : from + K_BLOCK * ROW_BYTES(origin);
         (origin == FROM_F32 ? block_f32 : block_bf16)(
             a + first, a_stride, rows, from, count, c, c_stride,
             add || first > 0 ? CONTINUE : OVERWRITE, 1, next, STEP * ROW_BYTES(origin));
@@ -341,6 +242,47 @@ static void avx2_panel_wide(
     const float *a, ptrdiff_t a_stride, int rows, const uint16_t *panel, int k, float *c,
     ptrdiff_t c_stride, bool add) {
     blocks(FROM_BF16, a, a_stride, rows, (const char *)panel, k, c, c_stride, add);
+}
+
+/// Adds `count` inputs of a step to the sums of one row, their codes decoded in registers.
+INLINE void add_codes(
+    vector sums[8], const float *a, const uint8_t *codes, const words *upper, const int count) {
+    UNROLL for (int v = 0; v < CK_PANEL / VECTOR_LANES; v++) {
+        __m256i pairs[2];
+        decode(_mm256_loadu_si256((const __m256i *)(const void *)(codes + v * LANE_BYTES)), pairs);
+        UNROLL for (int j = 0; j < count; j++) {
+            words pair = (words)pairs[j / 2];
+            vector weights = (vector)(j % 2 ? pair & *upper : pair << 16);
+            sums[v] = __builtin_elementwise_fma(splat(a[j]), weights, sums[v]);
+        }
+    }
+}
+
+/// A block of e4m3 for one row. Codes are padded to a multiple of 4 inputs.
+static __attribute__((noinline)) void row_of_e4m3(
+    const float *a, const uint8_t *codes, int k, float *c, ending ending, float scale) {
+    vector sums[8];
+    UNROLL for (int v = 0; v < 8; v++) sums[v] = splat(0);
+    const words *upper = in_memory(&upper_halves);
+    int i = 0;
+    STAYS_LOOP for (; i + STEP <= k; i += STEP, a += STEP, codes += STEP * CK_PANEL) {
+        const char *ahead = (const char *)codes + STREAM_AHEAD;
+        UNROLL for (int line = 0; line < STEP; line++) {
+            _mm_prefetch(ahead + line * 64, _MM_HINT_T0);
+        }
+        add_codes(sums, a, codes, upper, STEP);
+    }
+    switch (k - i) {
+    case 1: add_codes(sums, a, codes, upper, 1); break;
+    case 2: add_codes(sums, a, codes, upper, 2); break;
+    case 3: add_codes(sums, a, codes, upper, 3); break;
+    default: break;
+    }
+    UNROLL for (int v = 0; v < 8; v++) {
+        vector *to = (vector *)(c + v * VECTOR_LANES);
+        *to = ending == SCALED ? sums[v] * splat(scale)
+                               : __builtin_elementwise_fma(sums[v], splat(scale), *to);
+    }
 }
 
 static void avx2_panel_bytes(
