@@ -142,8 +142,8 @@ public final class ControlLink: @unchecked Sendable {
     ///   the job.
     /// - Parameter epoch: The one that the members are of.
     /// - Returns: The blobs in the order of `members`, or of all ranks.
-    /// - Throws: `ended` when the job is over, `superseded` when another epoch has begun, `deadline`
-    ///   after `limit`.
+    /// - Throws: `ended` when the job is over, `superseded` when another epoch has begun, and
+    ///   `deadline` after `limit`.
     public func allGather(
         _ blob: [UInt8], label: String, among members: [Rank] = [],
         epoch number: UInt64 = ExpertMap.firstEpoch, limit: Duration

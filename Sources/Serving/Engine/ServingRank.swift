@@ -130,10 +130,10 @@ public final class ServingRank {
     ///
     /// - Parameters:
     ///   - report: What happened, after each step.
-    ///   - recover: Gives the next epoch, as `preparation` made it, after an error, or after `engine.interrupt`
-    ///     (nil), ended the one under way; it is asked again when the change of epochs itself ends
-    ///     by an error. Requests under way go on with the text that they would have had. It throws
-    ///     if nothing can go on; by default it does.
+    ///   - recover: Gives the next epoch, as `preparation` made it, after an error, or after
+    ///     `engine.interrupt` (nil), ended the one under way; it is asked again when the change of
+    ///     epochs itself ends by an error. Requests under way go on with the text that they would
+    ///     have had. It throws if nothing can go on; by default it does.
     ///   - recovered: Told when this rank takes part in the next epoch.
     /// - Throws: `TransportError` naming the rank that was lost. All requests have failed by then.
     public func run(

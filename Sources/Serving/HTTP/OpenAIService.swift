@@ -113,8 +113,8 @@ final class OpenAIService: Sendable {
 }
 
 extension OpenAIService {
-    /// 200 if a step advanced lately; else a probe of one token must, in time. 503 while no step can
-    /// be made, because a rank is lost.
+    /// 200 if a step advanced lately; else a probe of one token must, in time. 503 while no step
+    /// can be made, because a rank is lost.
     func health() async -> Response {
         if isDraining.withLock({ $0 }) { return Self.status("draining", .serviceUnavailable) }
         let health = router.health

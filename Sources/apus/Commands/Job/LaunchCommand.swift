@@ -17,7 +17,8 @@ struct LaunchCommand: ParsableCommand {
             until Ctrl-C; a second Ctrl-C does not wait for requests under way. Logs and the \
             resolved configuration are kept in the job's folder (apus jobs). When a rank is lost, \
             the others take over its experts and its requests, and the job goes on \
-            (onLostRank). Exits with 0 when stopped, 2 for bad input, 3 when no rank was left to go on or a deadline passed.
+            (onLostRank). Exits with 0 when stopped, 2 for bad input, 3 when no rank was left to \
+            go on or a deadline passed.
 
               apus launch cluster/local.yaml
               apus launch cluster/local.yaml --ranks 4 --model models/other --http-port 0
