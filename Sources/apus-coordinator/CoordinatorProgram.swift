@@ -71,6 +71,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
             deadlines: configuration.deadlines.byPhase,
             silenceLimit: .seconds(configuration.deadlines.silenceSeconds))
         membership.survivesLosses = configuration.survivesLosses
+        membership.groups = configuration.groups
         let coordinator = try Coordinator(
             configuration.control, token: token, membership: membership,
             handlers: Self.handlers(router, ready.continuation, log), log: log)

@@ -10,9 +10,6 @@ struct JobFabric {
     let link: ControlLink
     let log: Logger
 
-    /// For ranks to meet again while clients wait.
-    private static let laterConnectSeconds = 10.0
-
     /// Joins ranks of the job.
     ///
     /// - Parameters:
@@ -20,17 +17,16 @@ struct JobFabric {
     ///     the fabric. Errors call them as the job does.
     ///   - epoch: The one of which they are the members.
     ///   - threadsPerRank: Threads that wait for each other in every step; nil where none do.
+    ///   - limit: For the others to come; nil is the job's.
     func make(
-        of members: [Rank], epoch: UInt64 = ExpertMap.firstEpoch, threadsPerRank: Int? = nil
+        of members: [Rank], epoch: UInt64 = ExpertMap.firstEpoch, threadsPerRank: Int? = nil,
+        limit: Duration? = nil
     ) throws -> any Fabric {
         let exchange = ControlExchange(link, rank: rank, members: members, epoch: epoch)
         var configuration = FabricConfiguration(
             rank: exchange.rank, rankCount: exchange.rankCount, transport: job.transport,
             device: job.device.isEmpty ? nil : job.device)
-        configuration.joinLimit = .seconds(
-            epoch == ExpertMap.firstEpoch
-                ? job.deadlines.connectSeconds
-                : min(job.deadlines.connectSeconds, Self.laterConnectSeconds))
+        configuration.joinLimit = limit ?? .seconds(job.deadlines.connectSeconds)
         configuration.silenceLimit = .seconds(job.deadlines.silenceSeconds)
         configuration.threadsPerRank = threadsPerRank
         configuration.names = members
@@ -40,12 +36,12 @@ struct JobFabric {
     /// Joins the ranks of this rank's group that take part in an epoch, and logs how each is
     /// reached.
     func makeForGroup(
-        in epoch: JobEpoch, threadsPerRank: Int? = nil
+        in epoch: JobEpoch, threadsPerRank: Int? = nil, limit: Duration? = nil
     ) throws -> any Fabric {
         let (group, all) = job.groups.group(of: rank)
         let members = all.filter(epoch.living.contains)
         let fabric = try make(
-            of: members, epoch: epoch.number, threadsPerRank: threadsPerRank)
+            of: members, epoch: epoch.number, threadsPerRank: threadsPerRank, limit: limit)
         if job.groups.groups.count > 1 {
             log.info("group \(group.name) has \(members.count) ranks from \(members[0])")
         }

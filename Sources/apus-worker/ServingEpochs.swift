@@ -52,10 +52,14 @@ final class ServingEpochs: Sendable {
         return (fabric, group(epoch))
     }
 
-    private func fabric(of epoch: JobEpoch) throws -> any Fabric {
+    /// - Parameter limit: For the others to come.
+    private func fabric(of epoch: JobEpoch, limit: Duration? = nil) throws -> any Fabric {
         try JobFabric(job: job, rank: rank, link: link, log: log)
-            .makeForGroup(in: epoch, threadsPerRank: job.threads)
+            .makeForGroup(in: epoch, threadsPerRank: job.threads, limit: limit)
     }
+
+    /// For ranks to meet a rank that comes back: nobody waits for it longer.
+    private static let preparationLimit = Duration.seconds(10)
 
     /// The epoch that a rank which comes back prepares for, and its place in it; nil for a rank of
     /// the job's start.
@@ -85,15 +89,11 @@ final class ServingEpochs: Sendable {
     }
 
     private func prepare(_ next: JobEpoch, _ preparation: EpochPreparation) {
-        let members = job.groups.group(of: rank).members
-        let now = state.withLock { $0.epoch.living }
-        guard members.filter(now.contains) != members.filter(next.living.contains) else {
-            return link.prepared(epoch: next.number)
-        }
         do {
-            let fabric = try fabric(of: next)
+            let fabric = try fabric(of: next, limit: Self.preparationLimit)
             let epoch = try preparation.prepare(fabric, group(next))
-            let stale = state.withLock { state in
+            let stale = state.withLock { state -> (any Fabric)? in
+                guard next.number > state.prepared?.number ?? 0 else { return fabric }
                 defer { state.prepared = (next.number, fabric, epoch) }
                 return state.prepared?.fabric
             }
@@ -105,28 +105,19 @@ final class ServingEpochs: Sendable {
         }
     }
 
+    /// Ends the engine's epoch, unless the engine's thread knew of the next one first.
     private func begin(_ next: JobEpoch, _ engine: Engine) {
-        let isOurs = state.withLock { state -> Bool in
-            let (_, members) = job.groups.group(of: rank)
-            let before = members.filter(state.epoch.living.contains)
-            // A rank that is not back yet waits for an epoch of which it is a member.
-            guard next.living.contains(rank) else { return false }
-            guard before != members.filter(next.living.contains) else {
-                // Another group's ranks changed.
-                state.epoch = next
-                return false
-            }
-            for (place, member) in before.enumerated() where !next.living.contains(member) {
+        let isNew = state.withLock { state in
+            guard next.number > state.epoch.number else { return false }
+            let members = job.groups.group(of: rank).members
+            for (place, member) in members.filter(state.epoch.living.contains).enumerated()
+            where !next.living.contains(member) {
                 state.fabric?.markLost(
                     Rank(rawValue: place), cause: "the coordinator gave it up")
             }
             return true
         }
-        if isOurs {
-            engine.interrupt()
-        } else if next.living.contains(rank) {
-            link.recovered(epoch: next.number)
-        }
+        if isNew { engine.interrupt(before: next.number) }
     }
 
     /// Leaves the epoch under way, and joins the next.
@@ -137,9 +128,12 @@ final class ServingEpochs: Sendable {
         after error: (any Error)?, _ preparation: EpochPreparation
     ) throws -> PreparedEpoch {
         var error = error
+        var hasLeft = false
         while true {
             let left = number
-            if let error, link.epoch.number == left { try report(error, left) }
+            // Whoever is missing where ranks meet is the coordinator's to find.
+            if let error, link.epoch.number == left { try report(error, left, isMeeting: hasLeft) }
+            hasLeft = true
             // A rank that waits to hear good-bye from a dead one would let the others wait.
             closeLater(state.withLock { $0.fabric.take() })
             do throws(ClusterError) {
@@ -183,16 +177,18 @@ final class ServingEpochs: Sendable {
         fabric?.close()
     }
 
-    /// For the coordinator to judge a suspicion, or to see a silence itself; and for a rank that
-    /// comes back, to be met by the others.
-    private var patience: Duration { .seconds(2 * job.deadlines.silenceSeconds + 30) }
+    /// For the coordinator to see who is missing; and for a rank that comes back, to be met.
+    private var patience: Duration { job.deadlines.recovery + .seconds(30) }
 
-    private func report(_ error: any Error, _ epoch: UInt64) throws {
-        guard job.survivesLosses, let loss = error as? TransportError, let lost = loss.rank,
-            lost != rank
+    /// - Parameter isMeeting: Whether the ranks were about to meet, so that an error without a name
+    ///   may be the loss of another.
+    private func report(_ error: any Error, _ epoch: UInt64, isMeeting: Bool) throws {
+        let loss = error as? TransportError
+        guard job.survivesLosses, loss != nil, loss?.rank != rank,
+            loss?.rank != nil || isMeeting
         else { throw leave(error) }
         log.warning("epoch \(epoch) ends: \(error)")
-        link.suspect(lost, epoch: epoch, reason: "\(error)")
+        if let lost = loss?.rank { link.suspect(lost, epoch: epoch, reason: "\(error)") }
     }
 
     private func leave(_ error: any Error) -> any Error {

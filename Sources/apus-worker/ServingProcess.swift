@@ -73,6 +73,7 @@ final class ServingProcess {
         configuration.threads = job.threads
         configuration.cores = cores
         configuration.stepLimit = .seconds(job.deadlines.stepSeconds)
+        configuration.recoveryLimit = job.deadlines.recovery
         return configuration
     }
 

@@ -120,7 +120,7 @@ struct Worker: ParsableCommand {
                     rank: rank, identity: JobIdentity(of: configuration),
                     pid: getpid(), node: ProcessIdentity.node),
                 joinLimit: .seconds(deadlines.joinSeconds),
-                silenceLimit: .seconds(2 * deadlines.silenceSeconds)))
+                silenceLimit: .seconds(max(10, 2 * deadlines.silenceSeconds))))
         defer { link.close() }
         log.info(
             """

@@ -101,6 +101,48 @@ import Topology
         #expect(story.run.outcome == .ended(Self.lost))
     }
 
+    /// A job that goes on, of two ranks that run; it is not announced yet.
+    private static func survivor() -> Story {
+        var story = Story()
+        var configuration = JobRun.Configuration(
+            ranks: [0, 1], joinLimit: .seconds(60), drainLimit: .seconds(10))
+        configuration.survivesLosses = true
+        story.run = JobRun(configuration)
+        story.apply(.begun)
+        story.apply(.started(.coordinator))
+        story.apply(.listening)
+        for rank in [0, 1] as [Rank] { story.apply(.started(.rank(rank))) }
+        return story
+    }
+
+    private static func losing(_ rank: Rank, silent: Double) -> JobSnapshot {
+        var told = snapshot(.ready)
+        told.members[rank.rawValue].loss = "its connection closed"
+        told.members[rank.rawValue].silentSeconds = silent
+        return told
+    }
+
+    @Test func `an exit that the coordinator explains as a loss does not end the job`() {
+        var story = Self.survivor()
+        #expect(story.apply(.exited(.rank(1), .killed(signal: 9))).isEmpty)
+        let told = Self.losing(1, silent: 0.1)
+        #expect(
+            story.apply(.told(told, http: nil)) == [
+                .show(told),
+                .report(
+                    1, .killed(signal: 9), plan: "it is not started again (restart: never)"),
+            ])
+        #expect(story.run.isRunning)
+    }
+
+    @Test func `a rank that was given up and does not end is killed`() {
+        var story = Self.survivor()
+        story.apply(.told(Self.losing(1, silent: 2), http: Self.endpoint))
+        #expect(story.apply(.tick, after: .seconds(60)).isEmpty)
+        story.apply(.told(Self.losing(1, silent: 11), http: Self.endpoint))
+        #expect(story.apply(.tick) == [.kill(.rank(1))])
+    }
+
     @Test func `a rank that lived long begins anew, and with restart never none is started`() {
         var plan = RestartPlan(.onFailure)
         for _ in 0 ..< 3 {

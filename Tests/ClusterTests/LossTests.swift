@@ -14,11 +14,12 @@ import Topology
         var told: [ConnectionID: JobEpoch] = [:]
         var dismissed: [ConnectionID: JobEnd] = [:]
 
-        init(ranks: Int, silence: Duration = .seconds(3)) {
+        init(ranks: Int, silence: Duration = .seconds(3), groups: RankGroupMap? = nil) {
             var configuration = Membership.Configuration(
                 rankCount: ranks, identity: MembershipTests.identity,
                 deadlines: [.connect: .seconds(5), .load: .seconds(20)], silenceLimit: silence)
             configuration.survivesLosses = true
+            configuration.groups = groups
             job = Membership(configuration: configuration, now: .zero)
             for rank in 0 ..< ranks { arrive(rank, as: rank) }
             for rank in 0 ..< ranks { apply(.entered(Self.id(rank), .ready)) }
@@ -227,17 +228,79 @@ import Topology
         #expect(reason == "rank 1 is held by process 7 on here")
     }
 
-    @Test func `ranks that do not come to an epoch end the job with one's name`() {
+    @Test func `a rank that does not come to an epoch is lost, too`() {
         var story = Story(ranks: 3)
         story.apply(.closed(Story.id(1), reason: "closed"))
         story.apply(.recovered(Story.id(0), epoch: 2))
         for _ in 0 ..< 25 { story.beat([0, 2], after: .seconds(1)) }
         #expect(story.apply(.tick).isEmpty)
         story.beat([0, 2], after: .seconds(1))
+        let actions = story.apply(.tick)
         #expect(
-            story.apply(.tick) == [
-                .end(.late(rank: 2, phase: .load, deadline: .seconds(25), lastError: nil))
+            actions.contains(
+                .lost(
+                    2, reason: "it did not take part in epoch 2 within 25 s", recovering: [0])))
+        #expect(story.told[Story.id(0)] == JobEpoch(number: 3, living: [0]))
+    }
+
+    @Test func `a loss in one group is nothing to another, until all are gone`() throws {
+        let groups = try RankGroupMap([
+            RankGroup(name: "a", role: .serve, rankCount: 2),
+            RankGroup(name: "b", role: .serve, rankCount: 2),
+        ])
+        var story = Story(ranks: 4, groups: groups)
+        let lost = story.apply(.closed(Story.id(1), reason: "closed"))
+        #expect(lost.contains(.lost(1, reason: "closed", recovering: [0])))
+        #expect(story.told == [Story.id(0): JobEpoch(number: 2, living: [0])])
+        // While group a changes, group b loses a rank: each has its own epoch.
+        let own = Gather(label: "a", members: [0], epoch: 2)
+        story.apply(.closed(Story.id(3), reason: "closed"))
+        #expect(story.told[Story.id(0)]?.number == 2 && story.told[Story.id(2)]?.number == 3)
+        #expect(
+            story.apply(.contributed(Story.id(0), own, blob: [7])) == [
+                .deliver(Story.id(0), own, blobs: [[7]])
             ])
+        #expect(story.apply(.recovered(Story.id(0), epoch: 2)).isEmpty)
+        #expect(story.apply(.recovered(Story.id(2), epoch: 3)) == [.recovered(epoch: 3)])
+        // A group without ranks leaves the other to serve.
+        let last = story.apply(.closed(Story.id(0), reason: "closed"))
+        #expect(last.contains(.lost(0, reason: "closed", recovering: [])))
+        #expect(story.job.ending == nil && story.job.living == [2])
+        // And a rank of it may come back to it alone.
+        story.arrive(1, as: 9)
+        let alone = JobEpoch(number: 4, living: [1])
+        #expect(
+            story.apply(.entered(Story.id(9), .ready)) == [.prepare(Story.id(9), alone)])
+        let back = story.apply(.prepared(Story.id(9), epoch: 4))
+        #expect(back.first == .returned(1, recovering: [1]))
+        #expect(story.told[Story.id(9)] == alone)
+    }
+
+    @Test func `a pause of the coordinator itself is nobody's silence`() {
+        var story = Story(ranks: 2)
+        story.apply(.tick)
+        #expect(story.apply(.tick, after: .seconds(60)).isEmpty)
+        #expect(story.job.living == [0, 1])
+        // But silence while it looks is.
+        for _ in 0 ..< 3 { story.apply(.tick, after: .seconds(1)) }
+        #expect(story.job.ending != nil || story.job.living.count < 2)
+    }
+
+    @Test func `a return that comes to nothing many times leaves nothing behind`() {
+        var story = Story(ranks: 2)
+        story.apply(.closed(Story.id(1), reason: "closed"))
+        story.apply(.recovered(Story.id(0), epoch: 2))
+        for round in 0 ..< 100 {
+            let id = Story.id(100 + round)
+            story.arrive(1, as: id.rawValue)
+            story.apply(.entered(id, .ready))
+            let gather = Gather(
+                label: "a", members: [0, 1], epoch: story.job.candidate?.number ?? 0)
+            #expect(story.apply(.contributed(Story.id(0), gather, blob: [1])).isEmpty)
+            story.apply(.closed(id, reason: "closed"))
+            story.beat([0])
+        }
+        #expect(story.job.living == [0] && story.job.ending == nil)
     }
 
     /// Closes, silences, suspicions, failures and returns in any order.

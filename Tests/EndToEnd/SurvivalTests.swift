@@ -93,6 +93,46 @@ import Testing
         job.expectNothingLeft()
     }
 
+    @Test(arguments: [1, 8])
+    func `losses in two groups at once leave the healthy ranks to go on`(
+        milliseconds: Int
+    ) async throws {
+        let job = try RunningJob(
+            ranks: 4, transport: "auto",
+            more: """
+                restart: never
+                groups: [{name: a, role: serve, ranks: 3}, {name: b, role: serve, ranks: 1}]
+                """)
+        let client = Client(try job.waitUntilServing())
+        let expected = try await Self.texts(client)
+        let disturbed = try await Self.texts(client) {
+            let victims = try [2, 3].map { try #require(job.workers(rank: $0).first) }
+            kill(victims[0], SIGKILL)
+            usleep(UInt32(milliseconds) * 1000)
+            kill(victims[1], SIGKILL)
+        }
+        #expect(disturbed == expected)
+        #expect(try await Self.wait(for: "degraded", client).contains("[2,3]"))
+        #expect(job.stop() == 0, "\(job.errors)")
+        job.expectNothingLeft()
+    }
+
+    @Test func `a pause of the whole job is no loss`() async throws {
+        let job = try RunningJob(ranks: 2, transport: "auto", more: "restart: never")
+        let client = Client(try job.waitUntilServing())
+        let expected = try await Self.texts(client)
+        let disturbed = try await Self.texts(client) {
+            let all = job.processes(named: "apus-worker") + job.processes(named: "apus-coordinator")
+            for process in all { kill(process, SIGSTOP) }
+            try await Task.sleep(for: .milliseconds(2500))
+            for process in all { kill(process, SIGCONT) }
+        }
+        #expect(disturbed == expected)
+        #expect(try await client.health().contains("ready"))
+        #expect(job.stop() == 0, "\(job.errors)")
+        job.expectNothingLeft()
+    }
+
     @Test func `a rank that is stopped is given up, and ends when it runs again`() async throws {
         let job = try RunningJob(ranks: 3, transport: "auto", more: "restart: never")
         let client = Client(try job.waitUntilServing())

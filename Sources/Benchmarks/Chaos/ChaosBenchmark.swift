@@ -133,6 +133,10 @@ public struct ChaosBenchmark: Sendable {
                 questions[index],
                 leavingAfter: leaves ? Int(random.next() % UInt64(configuration.tokens)) : nil)
             tally.value.withLock { $0.add(answer, expected: expected[index], question: index) }
+            // A server that is gone refuses at once.
+            if answer.failure != nil {
+                do { try await Task.sleep(for: .milliseconds(100)) } catch { return }
+            }
         }
     }
 
@@ -150,6 +154,7 @@ public struct ChaosBenchmark: Sendable {
         while next < end, !kinds.isEmpty, tally.value.withLock({ $0.wrong == nil }) {
             do { try await Task.sleep(until: next) } catch { return events }
             await client.settle(until: end)
+            guard ContinuousClock.now < end else { break }
             next = max(next, .now) + .seconds(configuration.interval)
             let ranks = job.ranks().sorted { $0.rank < $1.rank }
             // The last rank cannot be survived.

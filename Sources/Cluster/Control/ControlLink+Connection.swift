@@ -92,8 +92,14 @@ extension ControlLink {
     /// Says that we live, and notices when the coordinator does not.
     private func startBeating() {
         let interval = TimeAmount(ControlProtocol.heartbeatInterval)
+        lastBeat = .now
         group.next().scheduleRepeatedTask(initialDelay: interval, delay: interval) { task in
             guard self.end == nil else { return task.cancel() }
+            // A worker that did not run itself may not have read what the coordinator sent.
+            let gap = self.lastBeat.duration(to: .now)
+            let pause = gap - ControlProtocol.heartbeatInterval * 2
+            if pause > .zero { self.lastHeard += pause }
+            self.lastBeat = .now
             self.write(.heartbeat(self.statistics()))
             let silence = ContinuousClock.now - self.lastHeard
             if silence > self.configuration.silenceLimit {

@@ -60,6 +60,7 @@ public final class ControlLink: @unchecked Sendable {
     var refusal: String?
     var ending: JobEnd?
     var lastHeard = ContinuousClock.now
+    var lastBeat = ContinuousClock.now
     var receive: (@Sendable ([UInt8]) -> Void)?
     var early: [[UInt8]] = []
     var statistics: @Sendable () -> RankStatistics? = { nil }

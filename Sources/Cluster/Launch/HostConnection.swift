@@ -196,7 +196,10 @@ final class HostConnection: @unchecked Sendable {
     /// Starts a rank there.
     func start(_ rank: Int, control: Endpoint, log: FileHandle) -> HostedRank {
         state.withLock { state in
+            try? state.logs[rank]?.close()
             state.logs[rank] = log
+            // A rank that is started again has not ended.
+            state.ends[rank] = nil
             if state.isGone { Self.lose(rank, "host \(host.name): ssh ended", &state) }
         }
         send(.start(rank: rank, control: control.text))

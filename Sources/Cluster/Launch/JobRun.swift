@@ -133,6 +133,7 @@ struct JobRun: Sendable {
     private var loss: JobEnd?
     private var isAnnounced = false
     private var restarts: RestartPlan
+    private var started: [JobProcess: Duration] = [:]
     private var hasKilled = false
     private var isHurried = false
     /// How the job ended; nil until it is known.
@@ -158,10 +159,11 @@ struct JobRun: Sendable {
         switch event {
         case .begun: return begin(now)
         case .listening: return listening(now)
-        case .told(let snapshot, let http): return told(snapshot, http)
+        case .told(let snapshot, let http): return told(snapshot, http, now)
         case .ended(let end): return ended(end, now)
         case .started(let process):
             living.append(process)
+            started[process] = now
             return []
         case .exited(let process, let end): return exited(process, end, now)
         case .notRestarted(let rank):
@@ -193,9 +195,16 @@ extension JobRun {
     }
 
     private mutating func told(
-        _ snapshot: JobSnapshot, _ http: Endpoint?
+        _ snapshot: JobSnapshot, _ http: Endpoint?, _ now: Duration
     ) -> [Action] {
         self.snapshot = snapshot
+        if case .asking(.rank(let rank), let exit?) = state, configuration.survivesLosses,
+            snapshot.members.contains(where: { $0.rank == rank && $0.loss != nil })
+        {
+            // The coordinator explains the exit: the job goes on.
+            enter(.running, now)
+            return [.show(snapshot), .report(rank, exit, plan: restarts.ended(rank, now: now))]
+        }
         guard state == .running else { return [] }
         guard !isAnnounced, snapshot.phase == .ready, let http else { return [.show(snapshot)] }
         isAnnounced = true
@@ -272,7 +281,7 @@ extension JobRun {
         let elapsed = now - since
         switch state {
         case .ready, .over: return []
-        case .running: return restarts.due(now: now).map(Action.restart)
+        case .running: return restarts.due(now: now).map(Action.restart) + hung(now)
         case .starting:
             guard elapsed > configuration.joinLimit else { return [] }
             let reason = "the coordinator did not listen within the time for join"
@@ -299,6 +308,22 @@ extension JobRun {
             return killAll()
         }
     }
+
+    /// Ends processes of ranks that were given up and do not end, as one that is stopped.
+    private func hung(_ now: Duration) -> [Action] {
+        guard configuration.survivesLosses, let snapshot else { return [] }
+        return snapshot.members.compactMap { member in
+            let process = JobProcess.rank(member.rank)
+            guard member.loss != nil, (member.silentSeconds ?? 0) > Self.hungSeconds,
+                living.contains(process), let start = started[process],
+                now - start > .seconds(3 * Self.hungSeconds)
+            else { return nil }
+            return .kill(process)
+        }
+    }
+
+    /// For a rank that was given up to end by itself, or to say that it is back.
+    private static let hungSeconds = 10.0
 
     /// A process ended, and the coordinator did not say why.
     private func unexplained(_ process: JobProcess, _ end: ProcessEnd) -> Outcome {

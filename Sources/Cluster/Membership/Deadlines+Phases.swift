@@ -1,4 +1,7 @@
 extension JobConfiguration.Deadlines {
+    /// For the ranks that are left to meet and to read the experts that they take over.
+    public var recovery: Duration { .seconds(connectSeconds + loadSeconds) }
+
     /// The limits of the phases, as membership wants them.
     public var byPhase: [Phase: Duration] {
         [

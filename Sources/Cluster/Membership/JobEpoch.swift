@@ -1,10 +1,10 @@
 public import Topology
 
-/// Which ranks of a job take part from a moment on.
+/// Which ranks of a group take part from a moment on.
 public struct JobEpoch: Hashable, Codable, Sendable {
-    /// Counts the epochs of a job; it only grows.
+    /// Counts the epochs of all groups of a job; it only grows.
     public var number: UInt64
-    /// The ranks that take part, in order.
+    /// The ranks that take part, in order, numbered as in the job.
     public var living: [Rank]
 
     /// States an epoch.

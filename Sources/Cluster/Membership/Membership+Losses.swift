@@ -30,6 +30,13 @@ extension Membership {
         members.indices.filter { members[$0].loss == nil }.map { Rank(rawValue: $0) }
     }
 
+    /// Those that work together with a rank; it is one of them if it is in.
+    func living(with rank: Rank) -> [Rank] {
+        guard let groups = configuration.groups else { return living }
+        let group = groups.group(of: rank).members
+        return living.filter(group.contains)
+    }
+
     /// Ends the job because of a rank, or goes on without it.
     mutating func lose(_ rank: Rank, reason: String, _ now: Duration) -> [Action] {
         let end = lost(rank, reason: reason)
@@ -39,6 +46,7 @@ extension Membership {
             members[rank.rawValue].connection = nil
             members[rank.rawValue].loss = reason
             guard candidate?.rank == rank else { return [.dismiss(connection, end)] }
+            gathers = gathers.filter { [candidate] in $0.key.epoch != candidate?.number }
             candidate = nil
             return [.dismiss(connection, end)] + prepare(now)
         }
@@ -54,21 +62,33 @@ extension Membership {
         members[rank.rawValue].connection = nil
         members[rank.rawValue].loss = reason
         members[rank.rawValue].statistics = nil
-        actions.append(.lost(rank, reason: reason, recovering: living))
+        let left = living(with: rank)
+        actions.append(.lost(rank, reason: reason, recovering: left))
+        // Its whole group is gone; the other groups serve as before.
+        guard !left.isEmpty else { return actions }
         lastNumber += 1
-        return actions + begin(lastNumber, now)
+        return actions + begin(lastNumber, left, now)
     }
 
-    /// Begins an epoch with the ranks that are in.
-    mutating func begin(_ number: UInt64, _ now: Duration) -> [Action] {
+    /// Begins an epoch of ranks that work together.
+    mutating func begin(_ number: UInt64, _ ranks: [Rank], _ now: Duration) -> [Action] {
         epoch = number
         epochBegan = now
-        gathers = gathers.filter { $0.key.epoch == number }
-        candidate = nil
-        suspicions = [:]
-        suspectedSince = nil
-        let next = JobEpoch(number: epoch, living: living)
-        return living.compactMap { connection(of: $0) }.map { .begin($0, next) }
+        let over = Set(ranks.map { members[$0.rawValue].told })
+        gathers = gathers.filter { gather, parts in
+            !over.contains(gather.epoch) || !parts.keys.contains(where: ranks.contains)
+        }
+        if let candidate, living(with: candidate.rank).contains(where: ranks.contains) {
+            if candidate.number != number {
+                gathers = gathers.filter { $0.key.epoch != candidate.number }
+            }
+            self.candidate = nil
+        }
+        suspicions = suspicions.filter { !ranks.contains($0.key) }
+        if suspicions.isEmpty { suspectedSince = nil }
+        for rank in ranks { members[rank.rawValue].told = number }
+        let next = JobEpoch(number: number, living: ranks)
+        return ranks.compactMap { connection(of: $0) }.map { .begin($0, next) }
     }
 
     mutating func suspected(
@@ -78,10 +98,11 @@ extension Membership {
         guard let rank = ranks[id] else { return [] }
         members[rank.rawValue].lastHeard = now
         // A rank that left an epoch for the next is no loss.
-        guard suspectedEpoch == epoch, suspect != rank, members.indices.contains(suspect.rawValue)
+        guard suspectedEpoch == members[rank.rawValue].told, suspect != rank,
+            members.indices.contains(suspect.rawValue)
         else { return [] }
         guard goesOn else { return apply(.failed(id, reason: reason, lost: suspect), now: now) }
-        guard members[suspect.rawValue].loss == nil else { return [] }
+        guard living(with: rank).contains(suspect) else { return [] }
         suspicions[rank] = (suspect, "\(rank) reports: \(reason)")
         suspectedSince = suspectedSince ?? now
         return judge(now)
@@ -90,14 +111,19 @@ extension Membership {
     mutating func recovered(_ id: ConnectionID, _ number: UInt64, _ now: Duration) -> [Action] {
         guard let rank = ranks[id] else { return [] }
         members[rank.rawValue].lastHeard = now
-        guard number == epoch, members[rank.rawValue].epoch < epoch else { return [] }
-        members[rank.rawValue].epoch = epoch
+        let told = members[rank.rawValue].told
+        guard number == told, members[rank.rawValue].epoch < told else { return [] }
+        members[rank.rawValue].epoch = told
         members[rank.rawValue].lastError = nil
         return isRecovering ? [] : [.recovered(epoch: epoch)] + prepare(now)
     }
 
     /// Whether a rank does not take part in the epoch yet.
-    var isRecovering: Bool { living.contains { members[$0.rawValue].epoch < epoch } }
+    var isRecovering: Bool { living.contains(where: isLate) }
+
+    private func isLate(_ rank: Rank) -> Bool {
+        members[rank.rawValue].epoch < members[rank.rawValue].told
+    }
 
     /// Loses the rank that most suspect, once it had its time to prove them wrong, and one that
     /// does not come to the epoch.
@@ -111,7 +137,9 @@ extension Membership {
             }
         }
         if let candidate, now - candidate.since > Self.candidateLimit {
-            let missing = (living + [candidate.rank]).filter { !candidate.prepared.contains($0) }
+            let missing = (living(with: candidate.rank) + [candidate.rank]).filter {
+                !candidate.prepared.contains($0)
+            }
             let names = missing.map { "\($0)" }.joined(separator: ", ")
             let seconds = Self.candidateLimit.seconds.formatted(digits: 0)
             return lose(
@@ -120,12 +148,13 @@ extension Membership {
                     + " without \(candidate.rank)", now)
         }
         guard isRecovering, now - epochBegan > recoveryLimit,
-            let late = living.first(where: { members[$0.rawValue].epoch < epoch })
+            let late = living.first(where: isLate)
         else { return [] }
-        return end(
-            .late(
-                rank: late, phase: .load, deadline: recoveryLimit,
-                lastError: members[late.rawValue].lastError))
+        let seconds = recoveryLimit.seconds.formatted(digits: 0)
+        return lose(
+            late,
+            reason: "it did not take part in epoch \(members[late.rawValue].told) within"
+                + " \(seconds) s", now)
     }
 
     /// For the ranks that are left to meet and to read the experts that they take over.

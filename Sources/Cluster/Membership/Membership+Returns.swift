@@ -32,7 +32,8 @@ extension Membership {
         lastNumber += 1
         let rank = Rank(rawValue: place)
         candidate = Candidate(rank: rank, number: lastNumber, since: now)
-        let next = JobEpoch(number: lastNumber, living: (living + [rank]).sorted())
+        let next = JobEpoch(
+            number: lastNumber, living: (living(with: rank) + [rank]).sorted())
         return next.living.compactMap { connection(of: $0) }.map { .prepare($0, next) }
     }
 
@@ -43,12 +44,14 @@ extension Membership {
         members[rank.rawValue].lastHeard = now
         guard candidate?.number == number else { return [] }
         candidate?.prepared.insert(rank)
-        guard let candidate, candidate.prepared.isSuperset(of: living + [candidate.rank]) else {
-            return []
-        }
+        guard let candidate,
+            candidate.prepared.isSuperset(of: living(with: candidate.rank) + [candidate.rank])
+        else { return [] }
         members[candidate.rank.rawValue].loss = nil
         members[candidate.rank.rawValue].lastError = nil
-        return [.returned(candidate.rank, recovering: living)] + begin(candidate.number, now)
+        let ranks = living(with: candidate.rank)
+        return [.returned(candidate.rank, recovering: ranks)]
+            + begin(candidate.number, ranks, now)
     }
 
     mutating func notPrepared(

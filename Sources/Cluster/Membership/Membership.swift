@@ -44,6 +44,8 @@ public struct Membership: Sendable {
         package var epoch = ExpertMap.firstEpoch
         /// Whether the other ranks go on without one that is lost, once the job is ready.
         public var survivesLosses = false
+        /// Which ranks work together; nil for all.
+        public var groups: RankGroupMap?
 
         /// A configuration with the stated values.
         public init(
@@ -129,7 +131,8 @@ public struct Membership: Sendable {
         var isFinished = false
         /// Why the job goes on without it.
         var loss: String?
-        /// The last epoch in which it takes part.
+        /// The last epoch that it was told, and the last in which it takes part.
+        var told: UInt64
         var epoch: UInt64
     }
 
@@ -146,6 +149,8 @@ public struct Membership: Sendable {
     /// The highest number of an epoch that was told to anybody.
     var lastNumber: UInt64
     var epochBegan: Duration
+    /// When time was last looked at.
+    var lastTick: Duration?
     private var suspect: (rank: Rank, reason: String, since: Duration)?
 
     /// The job's phase.
@@ -159,7 +164,8 @@ public struct Membership: Sendable {
     public init(configuration: Configuration, now: Duration) {
         self.configuration = configuration
         members = Array(
-            repeating: Member(epoch: configuration.epoch), count: configuration.rankCount)
+            repeating: Member(told: configuration.epoch, epoch: configuration.epoch),
+            count: configuration.rankCount)
         epoch = configuration.epoch
         lastNumber = configuration.epoch
         phaseBegan = now
@@ -258,7 +264,9 @@ extension Membership {
         members[rank.rawValue].phase = .connect
         ranks[id] = rank
         var welcome = Welcome(epoch: epoch, rankCount: members.count)
-        if member.loss != nil { welcome.returnsTo = JobEpoch(number: epoch, living: living) }
+        if member.loss != nil {
+            welcome.returnsTo = JobEpoch(number: epoch, living: living(with: rank))
+        }
         return [.welcome(id, rank, welcome)] + advance(now)
     }
 
@@ -279,41 +287,6 @@ extension Membership {
         phase = slowest
         phaseBegan = now
         return passed.map(Action.reached)
-    }
-
-    private mutating func contributed(
-        _ id: ConnectionID, _ gather: Gather, _ blob: [UInt8], _ now: Duration
-    ) -> [Action] {
-        guard let rank = ranks[id] else { return [] }
-        members[rank.rawValue].lastHeard = now
-        // What was said in an epoch that is over, nobody waits for.
-        guard gather.epoch == epoch || gather.epoch == candidate?.number else { return [] }
-        var parts = gathers[gather] ?? [:]
-        guard parts[rank] == nil, blob.count <= ControlProtocol.largestBlobBytes,
-            isSound(gather, for: rank),
-            gathers.values.count(where: { $0[rank] != nil }) < Self.mostGathers
-        else {
-            let reason = "all-gather \"\(gather.label)\" of \(blob.count) bytes is out of turn"
-            return end(
-                .failed(rank: rank, phase: members[rank.rawValue].phase, reason: reason))
-        }
-        parts[rank] = blob
-        gathers[gather] = parts
-        let count = gather.members.isEmpty ? members.count : gather.members.count
-        guard parts.count == count else { return [] }
-        gathers[gather] = nil
-        let takers =
-            gather.members.isEmpty
-            ? members.indices.map { Rank(rawValue: $0) } : gather.members
-        let blobs = takers.map { parts[$0] ?? [] }
-        return takers.compactMap { connection(of: $0) }.map { .deliver($0, gather, blobs: blobs) }
-    }
-
-    /// Whether a rank may take part: the members are ranks of the job, it is one, none is twice.
-    private func isSound(_ gather: Gather, for rank: Rank) -> Bool {
-        gather.members.isEmpty
-            || gather.members.contains(rank) && Set(gather.members).count == gather.members.count
-                && gather.members.allSatisfy { members.indices.contains($0.rawValue) }
     }
 
     private mutating func failed(
@@ -348,6 +321,7 @@ extension Membership {
     }
 
     private mutating func tick(_ now: Duration) -> [Action] {
+        forgive(now)
         if let suspect, now - suspect.since >= Self.suspicionGrace {
             return end(lost(suspect.rank, reason: suspect.reason))
         }
@@ -369,12 +343,6 @@ extension Membership {
                 rank: Rank(rawValue: late), phase: phase, deadline: limit,
                 lastError: members[late].lastError
                     ?? (members[late].connection == nil ? "it was never heard of" : nil)))
-    }
-
-    /// How long nothing was heard of a rank that is in.
-    func silence(of rank: Rank, _ now: Duration) -> Duration? {
-        let member = members[rank.rawValue]
-        return member.connection == nil ? nil : member.lastHeard.map { now - $0 }
     }
 
     func lost(_ rank: Rank, reason: String) -> JobEnd {

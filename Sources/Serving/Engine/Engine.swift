@@ -21,8 +21,11 @@ public final class Engine: Sendable {
     private struct State {
         var commands: [Command] = []
         var isStopping = false
-        var isInterrupted = false
+        /// Epochs below this one are over.
+        var firstEpoch: UInt64 = 0
         var epoch: EngineEpoch
+
+        var isInterrupted: Bool { epoch.map.epoch < firstEpoch }
         var statistics = EngineStatistics()
         var lastStep: ContinuousClock.Instant?
     }
@@ -61,10 +64,11 @@ public final class Engine: Sendable {
         }.wake()
     }
 
-    /// Ends the epoch under way: `run` asks for the next one before it begins another step.
-    public func interrupt() {
+    /// Ends every epoch before the stated one: `run` asks for the next before it begins another
+    /// step.
+    public func interrupt(before epoch: UInt64) {
         state.withLock { state in
-            state.isInterrupted = true
+            state.firstEpoch = max(state.firstEpoch, epoch)
             return state.epoch.barrier
         }.wake()
     }
@@ -121,10 +125,7 @@ public final class Engine: Sendable {
         do {
             while let ending = try turns(core, report: report, compile: compile) {
                 let next = try recover(ending.error)
-                state.withLock { state in
-                    state.epoch = next
-                    state.isInterrupted = false
-                }
+                state.withLock { $0.epoch = next }
             }
         } catch {
             core.failAll(.rankLost(message: "\(error)"))

@@ -21,7 +21,9 @@ public struct EpochPreparation: Sendable {
         precondition(
             epoch.living.count == fabric.rankCount,
             "\(epoch.living.count) living ranks on a fabric of \(fabric.rankCount)")
-        let barrier = try StepBarrier(fabric: fabric, limit: configuration.stepLimit)
+        let barrier = try StepBarrier(
+            fabric: fabric, limit: configuration.stepLimit,
+            firstLimit: configuration.recoveryLimit)
         let map = try map(epoch)
         return PreparedEpoch(
             EngineEpoch(barrier: barrier, map: map), shared: try shared(map, fabric),

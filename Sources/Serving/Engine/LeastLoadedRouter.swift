@@ -83,7 +83,11 @@ public final class LeastLoadedRouter: RequestRouter {
             from: rank, rankCount: rankCount,
             error: .rankLost(message: "rank \(rank) left: \(reason)")
         ) { choose($0) }
-        for (request, next) in moved { Self.give(.submit(request), to: next, send) }
+        for (request, next) in moved {
+            Self.give(.submit(request), to: next, send)
+            // A reader that went away meanwhile withdrew it before it was there.
+            if streams.rank(of: request.id) == nil { Self.withdraw(request.id, from: next, send) }
+        }
     }
 
     public func cancel(_ id: RequestID) async {

@@ -82,7 +82,7 @@ public final class ServingRank {
         try self.init(
             configuration, fabric: alone, epoch: epoch, returningAs: place, note: { _ in },
             enter: enter)
-        engine.interrupt()
+        engine.interrupt(before: epoch.number)
     }
 
     private init(

@@ -28,6 +28,9 @@ public struct ServingRankConfiguration: Sendable {
     public var engine = EngineConfiguration()
     /// How long a step may wait for a rank.
     public var stepLimit = Duration.seconds(30)
+    /// How long the first step of an epoch may wait for a rank that reads experts; nil is
+    /// `stepLimit`.
+    public var recoveryLimit: Duration?
     /// Grammars that were compiled in this process: ranks that are given the same share them.
     public var grammars = CompiledGrammars()
 

@@ -26,6 +26,7 @@ public final class StepBarrier: @unchecked Sendable {
     private let fabric: any Fabric
     private let window: Window
     private let limit: Duration
+    private let firstLimit: Duration
     /// The last step of this rank, counted from 1 in each epoch.
     private var step: UInt64 = 0
     private var epoch: UInt64 = 0
@@ -36,10 +37,14 @@ public final class StepBarrier: @unchecked Sendable {
     ///
     /// Collective.
     ///
-    /// - Parameter limit: How long a step may wait for a rank before that rank is named as lost.
-    public init(fabric: any Fabric, limit: Duration) throws {
+    /// - Parameters:
+    ///   - limit: How long a step may wait for a rank before that rank is named as lost.
+    ///   - firstLimit: The same for an epoch's first step, before which ranks may read experts;
+    ///     nil is `limit`.
+    public init(fabric: any Fabric, limit: Duration, firstLimit: Duration? = nil) throws {
         self.fabric = fabric
         self.limit = limit
+        self.firstLimit = max(limit, firstLimit ?? limit)
         window = try fabric.makeWindow(
             name: "steps", byteCount: 8, signalCount: fabric.rankCount + 1,
             deadline: fabric.deadline(limit, "making the window of steps"))
@@ -108,7 +113,7 @@ public final class StepBarrier: @unchecked Sendable {
                 fabric.rank.rawValue, of: rank, value: least | UInt64(request.rawValue))
         }
         var all = request
-        let deadline = fabric.deadline(limit, "step")
+        let deadline = fabric.deadline(step == 1 ? firstLimit : limit, "step")
         for rank in others(in: map) {
             let theirs = try window.wait(
                 signal: rank.rawValue, atLeast: least, from: rank, deadline: deadline)

@@ -8,6 +8,7 @@ final class BackgroundJob: Sendable {
         var outcome: Result<Endpoint, any Error>?
         var waiting: CheckedContinuation<Endpoint, any Error>?
         var snapshot: JobSnapshot?
+        var hasEnded = false
     }
 
     private let stopFlag = StopFlag()
@@ -20,7 +21,10 @@ final class BackgroundJob: Sendable {
         served.http.port = 0
         let launcher = Handover(try Launcher(served))
         let thread = Thread { [self] in
-            defer { ended.signal() }
+            defer {
+                state.withLock { $0.hasEnded = true }
+                ended.signal()
+            }
             do {
                 let display = Launcher.Display(
                     snapshot: { snapshot in self.state.withLock { $0.snapshot = snapshot } },
@@ -32,6 +36,9 @@ final class BackgroundJob: Sendable {
         thread.stackSize = 8 << 20
         thread.start()
     }
+
+    /// Whether the launcher has ended, so that no process of the job is left.
+    var hasEnded: Bool { state.withLock { $0.hasEnded } }
 
     /// The job as its coordinator last told.
     var snapshot: JobSnapshot? { state.withLock { $0.snapshot } }

@@ -99,7 +99,8 @@ struct ChaosCommand: AsyncParsableCommand {
 extension BackgroundJob {
     /// The ranks that take part, as processes.
     fileprivate var living: [ChaosBenchmark.Victim] {
-        (snapshot?.members ?? []).filter { $0.loss == nil && $0.pid > 0 }.map {
+        guard !hasEnded else { return [] }
+        return (snapshot?.members ?? []).filter { $0.loss == nil && $0.pid > 0 }.map {
             ChaosBenchmark.Victim(rank: $0.rank.rawValue, process: $0.pid)
         }
     }
