@@ -35,7 +35,8 @@ final class EventStreams: Sendable {
 
     /// Passes an event on, if it comes from the rank that has the request.
     ///
-    /// The last one closes the stream.
+    /// The last one closes the stream. Events and `move` come from one thread, so that no event of a
+    /// rank that is lost follows one of the next.
     func deliver(_ report: EngineReport, from rank: Int) {
         switch report.event {
         case .finished:
@@ -45,12 +46,16 @@ final class EventStreams: Sendable {
         case .failed(let error):
             close(report.id, of: rank)?.continuation.finish(throwing: error)
         case .began, .tokens:
-            // Under the lock, so that no event of a rank that is lost follows one of the next.
-            entries.withLock { entries in
-                guard entries[report.id]?.rank == rank else { return }
+            let continuation = entries.withLock { entries in
+                guard entries[report.id]?.rank == rank else {
+                    return nil as AsyncThrowingStream<GenerationEvent, any Error>.Continuation?
+                }
                 entries[report.id]?.told.add(report.event)
-                entries[report.id]?.continuation.yield(report.event)
+                return entries[report.id]?.continuation
             }
+            // Not under the lock: a reader that is cancelled meanwhile closes its entry while it
+            // holds what `yield` needs.
+            continuation?.yield(report.event)
         }
     }
 
