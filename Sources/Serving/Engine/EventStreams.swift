@@ -35,8 +35,8 @@ final class EventStreams: Sendable {
 
     /// Passes an event on, if it comes from the rank that has the request.
     ///
-    /// The last one closes the stream. Events and `move` come from one thread, so that no event of a
-    /// rank that is lost follows one of the next.
+    /// The last one closes the stream. Events and `move` come from one thread, so that no event of
+    /// a rank that is lost follows one of the next.
     func deliver(_ report: EngineReport, from rank: Int) {
         switch report.event {
         case .finished:
