@@ -5,36 +5,25 @@ import Topology
 
 /// Faults of folders, ports, names, devices and links, planted one by one.
 @Suite struct JobFactsPlacesTests {
-    private func expect(
-        _ severity: Finding.Severity, _ check: String, _ words: String...,
-        plant: (inout JobFacts) throws -> Void
-    ) throws {
-        var facts = try JobFactsTests.healthy()
-        try plant(&facts)
-        let found = facts.findings.filter { $0.severity != .pass }
-        #expect(found.count == 1, "\(found.map(\.line))")
-        #expect(found.first?.severity == severity)
-        #expect(found.first?.check == check)
-        for word in words { #expect(found.first?.text.contains(word) == true, "\(found)") }
-    }
-
     @Test func `a folder that cannot be written is a failure`() throws {
-        try expect(.fail, "folders", "head (launcher)", "/tmp cannot be written", "TMPDIR") {
+        try JobFactsTests.expect(
+            .fail, "folders", "head (launcher)", "/tmp cannot be written", "TMPDIR"
+        ) {
             $0.launcher.survey?.folders[0].isWritable = false
         }
     }
 
     @Test func `a full disk is a failure, and one that is nearly full a warning`() throws {
-        try expect(.fail, "folders", "h2", "has 4.1 kB free", "make room") {
+        try JobFactsTests.expect(.fail, "folders", "h2", "has 4.1 kB free", "make room") {
             $0.hosts[1].survey?.folders[0].freeBytes = 4096
         }
-        try expect(.warn, "folders", "h2", "has 8.4 MB free") {
+        try JobFactsTests.expect(.warn, "folders", "h2", "has 8.4 MB free") {
             $0.hosts[1].survey?.folders[0].freeBytes = 8 << 20
         }
     }
 
     @Test func `a clock that is wrong is named with its direction`() throws {
-        try expect(.warn, "clock", "h3", "61.0 s behind the launcher's") {
+        try JobFactsTests.expect(.warn, "clock", "h3", "61.0 s behind the launcher's") {
             $0.hosts[2].clockOffset = -61
         }
     }
@@ -46,7 +35,7 @@ import Topology
     }
 
     @Test func `a port that is taken is a failure in the system's words`() throws {
-        try expect(.fail, "ports", "head", "127.0.0.1:8080 cannot be listened on") {
+        try JobFactsTests.expect(.fail, "ports", "head", "127.0.0.1:8080 cannot be listened on") {
             $0.launcher.survey?.takenPorts = [
                 "http address 127.0.0.1:8080 cannot be listened on: bind: Address already in use"
             ]
@@ -54,28 +43,28 @@ import Topology
     }
 
     @Test func `a control name that is a loopback address is a failure`() throws {
-        try expect(.fail, "names", "head (launcher)", "node1 is 127.0.1.1 there") {
+        try JobFactsTests.expect(.fail, "names", "head (launcher)", "node1 is 127.0.1.1 there") {
             $0.job.control.address = "node1"
             $0.launcher.survey?.names = ["node1": "127.0.1.1"]
         }
     }
 
     @Test func `a control name that one host does not know is a failure`() throws {
-        try expect(.fail, "names", "h2", "node1 has no address there") {
+        try JobFactsTests.expect(.fail, "names", "h2", "node1 has no address there") {
             $0.job.control.address = "node1"
             $0.hosts[1].survey?.names = ["node1": ""]
         }
     }
 
     @Test func `an API that listens on a loopback name is a warning`() throws {
-        try expect(.warn, "names", "head (launcher)", "127.0.1.1") {
+        try JobFactsTests.expect(.warn, "names", "head (launcher)", "127.0.1.1") {
             $0.job.http.address = "head"
             $0.launcher.survey?.names = ["head": "127.0.1.1"]
         }
     }
 
     @Test func `a device that a host lacks is named with those it has`() throws {
-        try expect(.fail, "devices", "h3", "no network device eth1", "eth0") {
+        try JobFactsTests.expect(.fail, "devices", "h3", "no network device eth1", "eth0") {
             $0.job.device = "eth1"
             for index in 0 ... 1 { $0.hosts[index].survey?.cards[0].name = "eth1" }
             $0.links = []
@@ -83,11 +72,11 @@ import Topology
     }
 
     @Test func `a device that is down, or has no address, is a failure`() throws {
-        try expect(.fail, "devices", "h1", "eth0 is down") {
+        try JobFactsTests.expect(.fail, "devices", "h1", "eth0 is down") {
             $0.job.device = "eth0"
             $0.hosts[0].survey?.cards[0].isUp = false
         }
-        try expect(.fail, "devices", "h1", "eth0 has no IPv4 address") {
+        try JobFactsTests.expect(.fail, "devices", "h1", "eth0 has no IPv4 address") {
             $0.job.device = "eth0"
             $0.hosts[0].survey?.cards[0].addresses = []
         }
@@ -97,7 +86,7 @@ import Topology
         name: "mlx5_0:1", isActive: true, maximumPacketBytes: 4096, gids: ["fe80::1"])
 
     @Test func `a job of RDMA needs an active port on every host`() throws {
-        try expect(.fail, "rdma", "h2", "no RDMA port is active: mlx5_0:1") {
+        try JobFactsTests.expect(.fail, "rdma", "h2", "no RDMA port is active: mlx5_0:1") {
             $0.job.transport = .rdma
             for index in 0 ... 2 { $0.hosts[index].survey?.rdmaPorts = [Self.active] }
             $0.hosts[1].survey?.rdmaPorts[0].isActive = false
@@ -105,21 +94,21 @@ import Topology
     }
 
     @Test func `one port that is down takes RDMA from all, so it is named`() throws {
-        try expect(.warn, "rdma", "h2", "auto takes TCP") {
+        try JobFactsTests.expect(.warn, "rdma", "h2", "auto takes TCP") {
             for index in 0 ... 2 { $0.hosts[index].survey?.rdmaPorts = [Self.active] }
             $0.hosts[1].survey?.rdmaPorts[0].isActive = false
         }
     }
 
     @Test func `a port without a GID is named`() throws {
-        try expect(.warn, "rdma", "h3", "has no GID") {
+        try JobFactsTests.expect(.warn, "rdma", "h3", "has no GID") {
             for index in 0 ... 2 { $0.hosts[index].survey?.rdmaPorts = [Self.active] }
             $0.hosts[2].survey?.rdmaPorts[0].gids = []
         }
     }
 
     @Test func `a pair that cannot connect is a failure`() throws {
-        try expect(.fail, "links", "h1 -> h3", "Network is unreachable") {
+        try JobFactsTests.expect(.fail, "links", "h1 -> h3", "Network is unreachable") {
             $0.links[1] = LinkMeasurement()
             ($0.links[1].from, $0.links[1].to) = ("h1", "h3")
             $0.links[1].failure = "connect failed: Network is unreachable"
@@ -127,20 +116,24 @@ import Topology
     }
 
     @Test func `packets that are lost in one direction are a failure of that direction`() throws {
-        try expect(.fail, "links", "h3 -> h2", "short ones arrive", "ip link set eth0 mtu") {
+        try JobFactsTests.expect(
+            .fail, "links", "h3 -> h2", "short ones arrive", "ip link set eth0 mtu"
+        ) {
             $0.links[2].isBackwardStuck = true
             $0.links[2].backwardRate = nil
         }
     }
 
     @Test func `packets of 9000 bytes that pass as 1500 are a warning`() throws {
-        try expect(.warn, "packets", "h1 -> h2", "9000", "mtu 1500") {
+        try JobFactsTests.expect(.warn, "packets", "h1 -> h2", "9000", "mtu 1500") {
             $0.links[0].forwardPacketBytes = 1500
         }
     }
 
     @Test func `a link at a tenth of the others is named`() throws {
-        try expect(.warn, "rates", "h2 -> h1", "0.80 Gbit/s", "the middle one 8.80 Gbit/s") {
+        try JobFactsTests.expect(
+            .warn, "rates", "h2 -> h1", "0.80 Gbit/s", "the middle one 8.80 Gbit/s"
+        ) {
             $0.links[0].backwardRate = 1e8
         }
     }

@@ -67,11 +67,11 @@ import Topology
     }
 
     /// Plants a fault in the facts, and expects exactly one finding, with these words.
-    private func expect(
+    static func expect(
         _ severity: Finding.Severity, _ check: String, _ words: String...,
         plant: (inout JobFacts) throws -> Void
     ) throws {
-        var facts = try Self.healthy()
+        var facts = try healthy()
         try plant(&facts)
         let found = facts.findings.filter { $0.severity != .pass }
         #expect(found.count == 1, "\(found.map(\.line))")
@@ -99,93 +99,93 @@ import Topology
     }
 
     @Test func `a host that does not answer is named by the words of its connection`() throws {
-        try expect(.fail, "hosts", "host h2 (ranks 2 to 3): ssh asks for a password") {
+        try Self.expect(.fail, "hosts", "host h2 (ranks 2 to 3): ssh asks for a password") {
             $0.hosts[1].survey = nil
             $0.hosts[1].failure = "host h2 (ranks 2 to 3): ssh asks for a password"
         }
     }
 
     @Test func `hosts that cannot find the launcher are a failure`() throws {
-        try expect(.fail, "hosts", "another machine") {
+        try Self.expect(.fail, "hosts", "another machine") {
             $0.hiddenLauncher = "host h1 sees this machine as 1.2.3.4: another machine's"
         }
     }
 
     @Test func `another version of the programs is named with both versions`() throws {
-        try expect(.fail, "programs", "h3 (ranks 4 to 5)", "apus 0.0.1", ApusVersion.current) {
+        try Self.expect(.fail, "programs", "h3 (ranks 4 to 5)", "apus 0.0.1", ApusVersion.current) {
             $0.hosts[2].survey?.version = "0.0.1"
         }
     }
 
     @Test func `another version of the control plane is a failure`() throws {
-        try expect(.fail, "programs", "h1", "control plane 3") {
+        try Self.expect(.fail, "programs", "h1", "control plane 3") {
             $0.hosts[0].survey?.protocolVersion = 3
         }
     }
 
     @Test func `another build of the same version is named`() throws {
-        try expect(.fail, "programs", "h2", "another build: c") {
+        try Self.expect(.fail, "programs", "h2", "another build: c") {
             $0.hosts[1].survey?.build = "c"
         }
     }
 
     @Test func `unlike processors are named`() throws {
-        try expect(.warn, "processor", "h2 avx512", "h1 avx2") {
+        try Self.expect(.warn, "processor", "h2 avx512", "h1 avx2") {
             $0.hosts[1].survey?.processorLevel = "avx512"
         }
     }
 
     @Test func `more threads than cores are named`() throws {
-        try expect(.warn, "cores", "2 ranks of 8 threads share 8 cores") {
+        try Self.expect(.warn, "cores", "2 ranks of 8 threads share 8 cores") {
             $0.hosts[0].survey?.cores = 8
         }
     }
 
     @Test func `the cores of a control group count, not those of the machine`() throws {
-        try expect(.warn, "cores", "share 1.5 cores", "cpu.max") {
+        try Self.expect(.warn, "cores", "share 1.5 cores", "cpu.max") {
             $0.hosts[0].survey?.limits.cores = 1.5
         }
     }
 
     @Test func `another model is found by its first differing file`() throws {
-        try expect(.fail, "model", "h2", "config.json is 7", "the launcher's is 1") {
+        try Self.expect(.fail, "model", "h2", "config.json is 7", "the launcher's is 1") {
             $0.hosts[1].survey?.model?.files["config.json"] = "7"
         }
     }
 
     @Test func `a model file that one host lacks is found`() throws {
-        try expect(.fail, "model", "h2", "model.safetensors is not there") {
+        try Self.expect(.fail, "model", "h2", "model.safetensors is not there") {
             $0.hosts[1].survey?.model?.files["model.safetensors"] = nil
         }
     }
 
     @Test func `a model file that is cut short is found`() throws {
-        try expect(.fail, "model", "h3", "is cut short", "copy /m there again") {
+        try Self.expect(.fail, "model", "h3", "is cut short", "copy /m there again") {
             $0.hosts[2].survey?.model?.faults = ["model.safetensors is cut short: it has 1 of 2"]
         }
     }
 
     @Test func `a host without the memory that its ranks need is a failure`() throws {
-        try expect(.fail, "memory", "h1 (ranks 0 to 1)", "need 2.3 GB", "has 2.1 GB") {
+        try Self.expect(.fail, "memory", "h1 (ranks 0 to 1)", "need 2.3 GB", "has 2.1 GB") {
             $0.hosts[0].survey?.memory.totalBytes = 2 << 30
             $0.hosts[0].survey?.memory.availableBytes = 1 << 30
         }
     }
 
     @Test func `memory that is in use is a warning`() throws {
-        try expect(.warn, "memory", "h1", "2.1 GB are free") {
+        try Self.expect(.warn, "memory", "h1", "2.1 GB are free") {
             $0.hosts[0].survey?.memory.availableBytes = 2 << 30
         }
     }
 
     @Test func `the memory of a control group counts, not that of the machine`() throws {
-        try expect(.fail, "memory", "h1", "has 1.1 GB (MemTotal, or its control group)") {
+        try Self.expect(.fail, "memory", "h1", "has 1.1 GB (MemTotal, or its control group)") {
             $0.hosts[0].survey?.memory.groupLimitBytes = 1 << 30
         }
     }
 
     @Test func `hosts that are one machine share its memory`() throws {
-        try expect(.warn, "memory", "h1 (ranks 0 to 1), h2 (ranks 2 to 3)", "need 4.6 GB") {
+        try Self.expect(.warn, "memory", "h1 (ranks 0 to 1), h2 (ranks 2 to 3)", "need 4.6 GB") {
             for index in 0 ... 1 {
                 $0.hosts[index].survey?.machine = "one"
                 $0.hosts[index].survey?.memory.availableBytes = 3 << 30
@@ -194,21 +194,21 @@ import Topology
     }
 
     @Test func `a kernel that does not overcommit is held against what ranks reserve`() throws {
-        try expect(.fail, "reserve", "h2", "vm.overcommit_memory=2") {
+        try Self.expect(.fail, "reserve", "h2", "vm.overcommit_memory=2") {
             $0.hosts[1].survey?.memory.overcommit = 2
             $0.hosts[1].survey?.memory.commitLeftBytes = 1 << 30
         }
     }
 
     @Test func `a small shared memory matters to UCX`() throws {
-        try expect(.warn, "shm", "h1", "/dev/shm has 67.1 MB free") {
+        try Self.expect(.warn, "shm", "h1", "/dev/shm has 67.1 MB free") {
             $0.job.transport = .ucx
             $0.hosts[0].survey?.memory.sharedFreeBytes = 64 << 20
         }
     }
 
     @Test func `huge pages that are switched off are named`() throws {
-        try expect(.warn, "pages", "h3", "transparent_hugepage") {
+        try Self.expect(.warn, "pages", "h3", "transparent_hugepage") {
             $0.hosts[2].survey?.memory.hugePages = "never"
         }
     }
@@ -216,11 +216,11 @@ import Topology
     @Test func `a limit of locked memory matters where there is RDMA`() throws {
         let port = HostSurvey.RDMAPort(
             name: "mlx5_0:1", isActive: true, maximumPacketBytes: 4096, gids: ["::1"])
-        try expect(.warn, "memlock", "h2", "8.4 MB may be locked", "ulimit -l") {
+        try Self.expect(.warn, "memlock", "h2", "8.4 MB may be locked", "ulimit -l") {
             for index in 0 ... 2 { $0.hosts[index].survey?.rdmaPorts = [port] }
             $0.hosts[1].survey?.limits.lockedBytes = 8 << 20
         }
-        try expect(.fail, "memlock", "h2") {
+        try Self.expect(.fail, "memlock", "h2") {
             $0.job.transport = .rdma
             for index in 0 ... 2 { $0.hosts[index].survey?.rdmaPorts = [port] }
             $0.hosts[1].survey?.limits.lockedBytes = 8 << 20
@@ -228,13 +228,13 @@ import Topology
     }
 
     @Test func `few open files are named with what a rank opens`() throws {
-        try expect(.fail, "limits", "h1", "opens up to 76 files; the limit is 64") {
+        try Self.expect(.fail, "limits", "h1", "opens up to 76 files; the limit is 64") {
             $0.hosts[0].survey?.limits.openFiles = 64
         }
     }
 
     @Test func `few processes of a control group are named`() throws {
-        try expect(.fail, "limits", "h1", "48 threads", "allows 20", "pids.max") {
+        try Self.expect(.fail, "limits", "h1", "48 threads", "allows 20", "pids.max") {
             $0.hosts[0].survey?.limits.processes = 20
         }
     }
