@@ -177,7 +177,7 @@ import Testing
         let error = OpenAIResponder.wrongMethod("/x", ["GET", "POST"])
         #expect(error.allow == ["GET", "POST"])
         #expect(error.message == "/x takes GET, POST")
-        #expect(OpenAIResponder.response(error).headers[.allow] == "GET, POST")
+        #expect(OpenAIResponder.response(error, body: error.body).headers[.allow] == "GET, POST")
     }
 
     @Test func `a schema of one process is compiled once, at the API and on all ranks`()

@@ -12,9 +12,10 @@ import Testing
     private static let end = "\n```<｜tool▁call▁end｜>"
 
     private struct Result {
-        var choice: AnswerWriter.ChatChoice
+        var choice: ChatChoice
         var deltas: [ChatAnswer.Delta] = []
         var isDone = false
+        var reason: String { ChatCompletions.reason(choice) }
 
         /// What a client puts together from the stream.
         var streamed: [String] {
@@ -34,7 +35,9 @@ import Testing
         _ form: AnswerForm, _ text: String, _ reason: FinishReason, by size: Int = 3
     ) -> Result {
         var answer = ChatAnswer(
-            index: 0, form: form, beginsThinking: false, wantsScores: false, callPrefix: "call")
+            index: 0, form: form,
+            thought: ThoughtCount(ThoughtCount.Marks(begin: nil, end: nil), isInside: false),
+            wantsScores: false, callPrefix: "call")
         var result = Result(choice: answer.choice)
         var rest = Substring(text)
         while !rest.isEmpty {
@@ -52,12 +55,12 @@ import Testing
     @Test func `whole calls end with tool_calls, and their arguments came in pieces`() {
         let text = "Sure." + Self.begin + Self.fence + #"{"tz": "Europe/Zürich"}"# + Self.end
         let result = read(free, text, .stop)
-        #expect(result.choice.finishReason == "tool_calls")
+        #expect(result.reason == "tool_calls")
         #expect(result.choice.calls.map(\.arguments) == [#"{"tz": "Europe/Zürich"}"#])
         #expect(result.choice.content == "Sure.")
         #expect(result.streamed == [#"f:{"tz": "Europe/Zürich"}"#])
         #expect(result.deltas.count > 6)
-        #expect(read(free, text, .length).choice.finishReason == "length")
+        #expect(read(free, text, .length).reason == "length")
     }
 
     @Test(arguments: [FinishReason.stop, .length])
@@ -67,23 +70,23 @@ import Testing
         for count in 1 ..< whole.count {
             let text = String(whole.prefix(count))
             let result = read(free, text, reason)
-            #expect(result.choice.finishReason == word && result.choice.calls.isEmpty, "\(text)")
+            #expect(result.reason == word && result.choice.calls.isEmpty, "\(text)")
             #expect(result.choice.content == text)
             for call in result.streamed { #expect(!call.hasSuffix("}"), "\(text)") }
         }
         // One whole call before the one that was cut stays.
         let two = whole + "\n<｜tool▁call▁begin｜>" + Self.fence + #"{"tz""#
         let result = read(free, two, reason)
-        #expect(result.choice.finishReason == word && result.choice.calls.count == 1)
+        #expect(result.reason == word && result.choice.calls.count == 1)
     }
 
     @Test(arguments: [FinishReason.stop, .length])
     func `forced arguments that were cut are no call`(reason: FinishReason) {
         let cut = read(.arguments(of: "f"), #"{"a": {"b": 1}"#, reason)
         #expect(cut.choice.calls.isEmpty && cut.choice.content == #"{"a": {"b": 1}"#)
-        #expect(cut.choice.finishReason == (reason == .stop ? "stop" : "length"))
+        #expect(cut.reason == (reason == .stop ? "stop" : "length"))
         let whole = read(.arguments(of: "f"), #"{"a": {"b": 1}}"#, .stop)
-        #expect(whole.choice.finishReason == "tool_calls")
+        #expect(whole.reason == "tool_calls")
         #expect(whole.streamed == [#"f:{"a": {"b": 1}}"#])
         let nothing = read(.arguments(of: "f"), "", reason)
         #expect(nothing.choice.calls.isEmpty && nothing.deltas.isEmpty)
@@ -101,12 +104,12 @@ import Testing
                 #expect(result.choice.calls.map(\.name) == ["f"])
                 #expect(result.choice.calls.map(\.arguments) == [arguments])
                 #expect(result.streamed == ["f:" + arguments])
-                #expect(result.choice.finishReason == "tool_calls")
+                #expect(result.reason == "tool_calls")
                 #expect(result.choice.content.isEmpty)
                 if size == 1 { #expect(result.deltas.count > arguments.count) }
             }
             let cut = read(.call, String(text.prefix(30)), .length)
-            #expect(cut.choice.calls.isEmpty && cut.choice.finishReason == "length")
+            #expect(cut.choice.calls.isEmpty && cut.reason == "length")
             #expect(cut.choice.content == text.prefix(30))
         }
         #expect(read(.call, #"{"na"#, .stop).choice.content == #"{"na"#)
@@ -117,7 +120,7 @@ import Testing
         let text = "<｜tool▁calls▁begin｜>" + call + "\n" + call
         let one = read(.free(calls: .fenced, limit: 1), text, .stop)
         #expect(one.choice.calls.count == 1 && one.isDone && one.streamed == ["f:{}"])
-        #expect(one.choice.finishReason == "tool_calls")
+        #expect(one.reason == "tool_calls")
         #expect(read(free, text, .stop).choice.calls.count == 2)
     }
 

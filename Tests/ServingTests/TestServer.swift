@@ -22,7 +22,7 @@ final class TestServer: Sendable {
     private let group: ServiceGroup
 
     init(
-        ranks: Int = 2,
+        ranks: Int = 2, text: ModelText? = nil,
         adjust: (inout OpenAIServerConfiguration, inout ServingRankConfiguration) -> Void = {
             _, _ in
         }
@@ -37,7 +37,8 @@ final class TestServer: Sendable {
         grammars = rank.grammars
         let (ports, continuation) = AsyncStream<Int>.makeStream()
         let server = OpenAIServer(
-            configuration, text: try ModelText(directory: Golden.stories), router: started.router,
+            configuration, text: try text ?? ModelText(directory: Golden.stories),
+            router: started.router,
             grammars: rank.grammars,
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         ) { continuation.yield($0) }

@@ -9,72 +9,6 @@ struct AnswerWriter: Sendable {
     let created: Int
     let tokenizer: Tokenizer
 
-    /// One choice of a finished chat.
-    struct ChatChoice: Sendable {
-        var index: Int
-        var content = ""
-        var reasoning = ""
-        var calls: [AnsweredCall] = []
-        var scores: [ScoredToken]?
-        var finish: FinishReason = .stop
-        /// Whether the text ended inside a call.
-        var isCut = false
-
-        /// Why the choice ended, as the API names it.
-        var finishReason: String { AnswerWriter.reason(finish, isCut ? [] : calls) }
-    }
-
-    /// A call in an answer.
-    struct AnsweredCall: Hashable, Sendable {
-        var id: String
-        var name: String
-        var arguments: String
-    }
-
-    func chat(_ choices: [ChatChoice], usage: JSONValue) -> JSONValue {
-        envelope(
-            "chat.completion",
-            choices.map { choice in
-                var message: [(key: String, value: JSONValue)] = [
-                    ("role", "assistant"),
-                    (
-                        "content",
-                        choice.content.isEmpty && !choice.calls.isEmpty
-                            ? .null : .string(choice.content)
-                    ),
-                ]
-                if !choice.reasoning.isEmpty {
-                    // Clients know either name, by their age.
-                    message.append(("reasoning_content", .string(choice.reasoning)))
-                    message.append(("reasoning", .string(choice.reasoning)))
-                }
-                if !choice.calls.isEmpty {
-                    message.append(
-                        ("tool_calls", .array(choice.calls.map { Self.call($0, index: nil) })))
-                }
-                return .object([
-                    ("index", .number(choice.index)), ("message", .object(message)),
-                    ("logprobs", choice.scores.map { chatScores($0) } ?? .null),
-                    ("finish_reason", .string(choice.finishReason)),
-                ])
-            }, usage: usage)
-    }
-
-    func chatChunk(
-        _ index: Int, delta: [(key: String, value: JSONValue)], scores: [ScoredToken]? = nil,
-        finish: String? = nil, usage: JSONValue? = nil
-    ) -> JSONValue {
-        envelope(
-            "chat.completion.chunk",
-            [
-                .object([
-                    ("index", .number(index)), ("delta", .object(delta)),
-                    ("logprobs", scores.map { chatScores($0) } ?? .null),
-                    ("finish_reason", .optional(finish)),
-                ])
-            ], usage: usage)
-    }
-
     func completionChoice(
         _ index: Int, text: String, logprobs: JSONValue, finish: String?
     ) -> JSONValue {
@@ -92,7 +26,7 @@ struct AnswerWriter: Sendable {
         envelope(object, [], usage: usage)
     }
 
-    private func envelope(
+    func envelope(
         _ object: String, _ choices: [JSONValue], usage: JSONValue?
     ) -> JSONValue {
         var members: [(key: String, value: JSONValue)] = [
@@ -103,22 +37,9 @@ struct AnswerWriter: Sendable {
         return .object(members)
     }
 
-    static func call(_ call: AnsweredCall, index: Int?) -> JSONValue {
-        var members: [(key: String, value: JSONValue)] = []
-        if let index { members.append(("index", .number(index))) }
-        members += [
-            ("id", .string(call.id)), ("type", "function"),
-            (
-                "function",
-                ["name": .string(call.name), "arguments": .string(call.arguments)]
-            ),
-        ]
-        return .object(members)
-    }
-
-    static func reason(_ finish: FinishReason, _ calls: [AnsweredCall]) -> String {
-        if finish == .stop, !calls.isEmpty { return "tool_calls" }
-        return finish == .length ? "length" : "stop"
+    /// Why a text that has no calls ended.
+    static func reason(_ finish: FinishReason) -> String {
+        finish == .length ? "length" : "stop"
     }
 
     /// What a request cost, all its texts together; a prompt counts once, however many texts
@@ -129,7 +50,10 @@ struct AnswerWriter: Sendable {
     /// - Parameters:
     ///   - usages: Of every text, those of one prompt together.
     ///   - prompts: Tokens of each prompt.
-    static func usage(_ usages: [GenerationUsage], prompts: [Int]) -> JSONValue {
+    ///   - thoughtTokens: Of chats, the generated tokens that are thoughts.
+    static func usage(
+        _ usages: [GenerationUsage], prompts: [Int], thoughtTokens: Int? = nil
+    ) -> JSONValue {
         let prompt = prompts.reduce(0, +)
         let generated = usages.reduce(0) { $0 + $1.generatedTokens }
         let choices = prompts.isEmpty ? 0 : usages.count / prompts.count
@@ -137,15 +61,22 @@ struct AnswerWriter: Sendable {
             let texts = usages[index * choices ..< (index + 1) * choices]
             return min(tokens, texts.map(\.cachedTokens).min() ?? 0)
         }
+        let thoughts = thoughtTokens.map { [("reasoning_tokens", JSONValue.number($0))] } ?? []
         return [
             "prompt_tokens": .number(prompt), "completion_tokens": .number(generated),
             "total_tokens": .number(prompt + generated),
             "prompt_tokens_details": ["cached_tokens": .number(cached.reduce(0, +))],
-            "completion_tokens_details": [
-                "accepted_prediction_tokens": .number(usages.reduce(0) { $0 + $1.acceptedTokens }),
-                "rejected_prediction_tokens": .number(
-                    usages.reduce(0) { $0 + $1.draftedTokens - $1.acceptedTokens }),
-            ],
+            "completion_tokens_details": .object(
+                thoughts + [
+                    (
+                        "accepted_prediction_tokens",
+                        .number(usages.reduce(0) { $0 + $1.acceptedTokens })
+                    ),
+                    (
+                        "rejected_prediction_tokens",
+                        .number(usages.reduce(0) { $0 + $1.draftedTokens - $1.acceptedTokens })
+                    ),
+                ]),
         ]
     }
 }

@@ -74,6 +74,8 @@ struct ChatFields: Sendable {
     var topLogprobs: Int?
     /// Whether the model should think first; nil leaves it to the template.
     var thinks: Bool?
+    /// Tokens after which a thought is ended; nil lets the model end it.
+    var thoughtBudget: Int?
 
     init(_ body: JSONValue) throws(APIError) {
         messages = try Self.messages(body)
@@ -89,6 +91,7 @@ struct ChatFields: Sendable {
         }
         toolChoice = try Self.toolChoice(body["tool_choice"], &tools)
         thinks = try Self.thinks(body)
+        thoughtBudget = body["thinking_token_budget"]?.integer
         if messages.last?.isPrefix == true, toolChoice != .none, toolChoice != .auto {
             throw .invalid(
                 "tool_choice forces a call, but the last message is to be continued",
@@ -100,7 +103,7 @@ struct ChatFields: Sendable {
     ///
     /// - Throws: 400 for a turn that cannot be continued, and where members contradict each other.
     private static func messages(_ body: JSONValue) throws(APIError) -> [ChatMessage] {
-        let values = body["messages"]?.array ?? []
+        let values = ToolResults.ordered(body["messages"]?.array ?? [])
         var messages = values.map { ChatMessage($0) }
         for (index, value) in values.dropLast().enumerated()
         where value["prefix"]?.bool == true {

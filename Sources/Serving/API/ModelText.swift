@@ -15,6 +15,10 @@ public struct ModelText: Sendable {
     let vocabularySize: Int
     /// Tokens a prompt and its answer may have.
     let contextTokens: Int
+    /// Special tokens that the parser of answers reads.
+    let structureTokens: Set<Int>
+    /// The tokens that stand around thoughts.
+    let thoughtMarks: ThoughtCount.Marks
     /// What `generation_config.json` says, where it says something.
     let defaults: SamplingParameters
     /// `tokenizer_config.json`, which tools read to tokenize as the server does.
@@ -36,6 +40,10 @@ public struct ModelText: Sendable {
         self.name = name ?? folder.lastPathComponent
         tokenizer = try Tokenizer(directory: folder)
         chats = try Self.chats(in: folder, chatStyle)
+        structureTokens = AnswerParser.structureTokens(of: tokenizer)
+        thoughtMarks = ThoughtCount.Marks(
+            begin: tokenizer.id(of: ChatToken.beginThinking.rawValue),
+            end: tokenizer.id(of: ChatToken.endThinking.rawValue))
         vocabularySize = configuration.vocabularySize
         self.contextTokens = min(
             contextTokens ?? configuration.contextLimit, configuration.contextLimit)

@@ -10,31 +10,24 @@ struct OpenAPIDocument {
             "openapi": "3.1.0",
             "info": [
                 "title": "Apus", "version": .string(ApusVersion.current),
-                "description": "Serves DeepSeek-V3-style models over the OpenAI API.",
+                "description": """
+                Serves DeepSeek-V3-style models over the APIs of OpenAI and Anthropic.
+                """,
             ],
             "paths": .object(paths),
             "components": [
-                "schemas": ["Error": Self.error],
+                "schemas": ["Error": Self.error, "MessagesError": Self.messagesError],
                 "securitySchemes": ["key": ["type": "http", "scheme": "bearer"]],
             ],
         ]
     }
 
-    private var paths: [(key: String, value: JSONValue)] {
-        [
-            ("/v1/models", ["get": Self.get("Lists the model.", Self.object(["object", "data"]))]),
-            (
-                "/v1/models/{model}",
-                [
-                    "get": Self.get("Describes a model.", Self.object(["id", "object"]), [404]),
-                    "parameters": [
-                        [
-                            "name": "model", "in": "path", "required": true,
-                            "schema": ["type": "string", "minLength": 1],
-                        ]
-                    ],
-                ]
-            ),
+    private var paths: [(key: String, value: JSONValue)] { generating + others }
+
+    private var generating: [(key: String, value: JSONValue)] {
+        let fault: JSONValue = ["$ref": "#/components/schemas/MessagesError"]
+        let response = Self.object(["id", "object", "created_at", "status", "output"])
+        return [
             (
                 "/v1/chat/completions",
                 [
@@ -49,6 +42,70 @@ struct OpenAPIDocument {
                     "post": post(
                         "Continues a text.", shapes.completion,
                         Self.object(["id", "object", "created", "model", "choices"]), streams: true)
+                ]
+            ),
+            (
+                "/v1/responses",
+                [
+                    "post": post(
+                        "Answers a chat, as OpenAI's Responses API.", shapes.responses, response,
+                        streams: true)
+                ]
+            ),
+            (
+                "/v1/responses/{id}",
+                [
+                    "get": Self.get("A stored response.", response, [404]),
+                    "delete": Self.get(
+                        "Forgets a stored response.", Self.object(["id", "deleted"]), [404]),
+                    "parameters": [Self.responseID],
+                ]
+            ),
+            (
+                "/v1/responses/{id}/cancel",
+                [
+                    "post": Self.get("Ends a response in the background.", response, [400, 404]),
+                    "parameters": [Self.responseID],
+                ]
+            ),
+            (
+                "/v1/messages",
+                [
+                    "post": post(
+                        "Answers a chat, as Anthropic's Messages API.", shapes.messages,
+                        Self.object(["id", "type", "role", "model", "content", "usage"]),
+                        streams: true, failure: fault)
+                ]
+            ),
+            (
+                "/v1/messages/count_tokens",
+                [
+                    "post": post(
+                        "Tokens of a message's prompt.", shapes.countTokens,
+                        Self.object(["input_tokens"]), failure: fault)
+                ]
+            ),
+        ]
+    }
+
+    private static let responseID: JSONValue = [
+        "name": "id", "in": "path", "required": true,
+        "schema": ["type": "string", "minLength": 1],
+    ]
+
+    private var others: [(key: String, value: JSONValue)] {
+        [
+            ("/v1/models", ["get": Self.get("Lists the model.", Self.object(["object", "data"]))]),
+            (
+                "/v1/models/{model}",
+                [
+                    "get": Self.get("Describes a model.", Self.object(["id", "object"]), [404]),
+                    "parameters": [
+                        [
+                            "name": "model", "in": "path", "required": true,
+                            "schema": ["type": "string", "minLength": 1],
+                        ]
+                    ],
                 ]
             ),
             (
@@ -112,6 +169,17 @@ struct OpenAPIDocument {
         ],
     ]
 
+    private static let messagesError: JSONValue = [
+        "type": "object", "required": ["type", "error"],
+        "properties": [
+            "type": ["const": "error"],
+            "error": [
+                "type": "object", "required": ["type", "message"],
+                "properties": ["type": ["type": "string"], "message": ["type": "string"]],
+            ],
+        ],
+    ]
+
     private static func object(_ required: [String]) -> JSONValue {
         ["type": "object", "required": .array(required.map { .string($0) })]
     }
@@ -153,7 +221,8 @@ struct OpenAPIDocument {
     }
 
     private func post(
-        _ summary: String, _ shape: Shape, _ success: JSONValue, streams: Bool = false
+        _ summary: String, _ shape: Shape, _ success: JSONValue, streams: Bool = false,
+        failure: JSONValue = errorReference
     ) -> JSONValue {
         var content: [(key: String, value: JSONValue)] = [
             ("application/json", ["schema": success])
@@ -169,7 +238,7 @@ struct OpenAPIDocument {
             ],
             "responses": Self.responses(
                 .object(content), [400, 401, 404, 413, 415, 429, 500, 503],
-                failure: Self.errorReference),
+                failure: failure),
         ]
     }
 }

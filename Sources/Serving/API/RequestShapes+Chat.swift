@@ -9,6 +9,9 @@ extension RequestShapes {
                 .init("logprobs", .boolean.orNull),
                 .init("top_logprobs", .integer(0 ... limits.topLogprobs).orNull),
                 .init("parallel_tool_calls", .boolean.orNull, "false: at most one call."),
+                .init(
+                    "thinking_token_budget", .integer(0 ... .max).orNull,
+                    "Tokens after which a thought is ended."),
             ] + template + Self.refusedOfChats + generation)
     }
 
@@ -119,6 +122,10 @@ extension RequestShapes {
                     required: true),
                 .init("content", .either([text, .array(part, 0 ... 1024), .null])),
                 .init("tool_calls", .array(call, 0 ... 128).orNull),
+                .init(
+                    "tool_call_id", .string(0 ... 256).orNull,
+                    "Results are put in the order of the calls, as templates match them; without "
+                        + "ids they stand in it."),
                 .init("prefix", .boolean.orNull, "The answer continues this last message."),
                 .init("reasoning_content", text.orNull),
                 .init("reasoning", text.orNull),

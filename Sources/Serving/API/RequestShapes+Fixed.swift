@@ -5,11 +5,11 @@ import Encoding
 /// Each is either without effect by its nature, with the reason, or refused unless it asks for
 /// nothing.
 extension RequestShapes {
-    private static func ignored(_ name: String, _ reason: String) -> Shape.Field {
+    static func ignored(_ name: String, _ reason: String) -> Shape.Field {
         .init(name, .any, "Without effect: \(reason).")
     }
 
-    private static func refused(
+    static func refused(
         _ name: String, _ reason: String, unless values: [JSONValue] = []
     ) -> Shape.Field {
         .init(name, .only(values + [.null], reason))
@@ -87,7 +87,6 @@ extension RequestShapes {
         refused("chat_template", "templates are part of the model"),
         refused("include_reasoning", "thoughts are a member of their own", unless: [true]),
         refused("separate_reasoning", "thoughts are a member of their own", unless: [true]),
-        refused("thinking_token_budget", "max_tokens bounds thought and answer"),
         refused("mm_processor_kwargs", "prompts are text", unless: [[:]]),
         refused("media_io_kwargs", "prompts are text", unless: [[:]]),
     ]
@@ -95,7 +94,6 @@ extension RequestShapes {
     /// Members of messages that the model does not read.
     static let withoutEffectInMessages = [
         ignored("name", "no template writes it"),
-        ignored("tool_call_id", "results stand in the order of their calls"),
         ignored("id", "no template writes it"),
         ignored("refusal", "no template writes it"),
         ignored("annotations", "no template writes it"),

@@ -35,6 +35,10 @@ public struct ServiceLimits: Codable, Hashable, Sendable {
     package var connectionsPerAddress = 1024
     /// Generations under way at once, waiting ones included.
     package var generations = 1024
+    /// Bytes of responses that are kept for `previous_response_id` and for being read again.
+    ///
+    /// Beyond it the ones used longest ago are forgotten.
+    package var storedResponseBytes = 64 << 20
     /// Seconds a client may take to send a request, or leave a connection idle.
     package var idleSeconds = 60
     /// Seconds a reader may stand still in the middle of a stream.
@@ -69,6 +73,7 @@ public struct ServiceLimits: Codable, Hashable, Sendable {
         try Setting.check("limits.connections", connections, 1, 1 << 20)
         try Setting.check("limits.connectionsPerAddress", connectionsPerAddress, 1, 1 << 20)
         try Setting.check("limits.generations", generations, 1, 1 << 20)
+        try Setting.check("limits.storedResponseBytes", storedResponseBytes, 0, 1 << 40)
         try Setting.check("limits.idleSeconds", idleSeconds, 1, day)
         try Setting.check("limits.writeSeconds", writeSeconds, 1, day)
         try Setting.check("limits.commentSeconds", commentSeconds, 1, day)

@@ -36,12 +36,13 @@ extension Shape {
             ]
         case .object(let fields): return .object(Self.members(fields, isOpen: false))
         case .open(let fields): return .object(Self.members(fields, isOpen: true))
-        case .tagged(let name, let options):
+        case .tagged(let name, let options, let otherwise):
             let schemas = options.map { option in
                 let tag = Field(name, .enumeration([option.tag]), required: true)
                 return Shape.object([tag] + option.fields).schema
             }
-            return ["anyOf": .array(schemas)]
+            let other = otherwise.map { [Shape.object($0).schema] } ?? []
+            return ["anyOf": .array(schemas + other)]
         case .only(let values, let reason):
             return ["enum": .array(values), "description": .string(reason)]
         case .map(let element, let limit):

@@ -16,8 +16,9 @@ indirect enum Shape: Sendable {
     case object([Field])
     /// Other members than these go to the model as they are.
     case open([Field])
-    /// One member, an enumeration, decides which others there are.
-    case tagged(String, [(tag: String, fields: [Field])])
+    /// One member, an enumeration, decides which others there are; without it they are `otherwise`,
+    /// where that is something.
+    case tagged(String, [(tag: String, fields: [Field])], otherwise: [Field]? = nil)
     /// What is accepted because it asks for nothing; other values are refused with the reason.
     case only([JSONValue], String)
     /// Any keys, values of one shape, a limited number of them.
@@ -79,7 +80,10 @@ indirect enum Shape: Sendable {
             try Self.refuseOthers(members, fields, at: path)
             return try Self.check(fields, value, at: path)
         case (.open(let fields), .object): return try Self.check(fields, value, at: path)
-        case (.tagged(let name, let options), .object):
+        case (.tagged(let name, let options, let otherwise), .object):
+            if let otherwise, value[name] == nil {
+                return try Shape.object(otherwise).check(value, at: path)
+            }
             return try Self.check(name, options, value, at: path)
         case (.only(let values, let reason), _):
             guard !values.contains(value) else { return }

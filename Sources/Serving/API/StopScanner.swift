@@ -1,6 +1,8 @@
 /// Finds the first stop string in a text that arrives in pieces, and holds back what may begin one.
 struct StopScanner {
     private let stops: [[UInt8]]
+    /// The stop string that was found.
+    private(set) var found: String?
     private var held: [UInt8] = []
     /// Bytes at the beginning of `held` in which a stop string must not end.
     private var quietCount = 0
@@ -21,8 +23,9 @@ struct StopScanner {
         guard !stops.isEmpty else { return piece }
         held += Array(piece.utf8)
         if !mayStop { quietCount = held.count }
-        if let end = firstStop() {
+        if let (end, stop) = firstStop() {
             hasStopped = true
+            found = String(decoding: stop, as: UTF8.self)
             return take(end)
         }
         return take(held.count - longestBeginning())
@@ -39,12 +42,14 @@ struct StopScanner {
         return text
     }
 
-    private func firstStop() -> Int? {
-        held.indices.first { start in
-            stops.contains { stop in
+    private func firstStop() -> (start: Int, stop: [UInt8])? {
+        for start in held.indices {
+            let stop = stops.first { stop in
                 start + stop.count > quietCount && held[start...].starts(with: stop)
             }
+            if let stop { return (start, stop) }
         }
+        return nil
     }
 
     /// Bytes at the end that begin some stop string.

@@ -28,6 +28,8 @@ struct TextAssembler {
 
     /// Whether a stop string was met.
     var hasStopped: Bool { scanner.hasStopped }
+    /// Which one.
+    var stopString: String? { scanner.found }
 
     /// The text that became certain with this token.
     ///

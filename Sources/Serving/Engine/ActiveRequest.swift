@@ -25,6 +25,8 @@ struct ActiveRequest {
     /// Steps that this request has waited for others to find theirs.
     private(set) var waitedSteps = 0
     private var sampler: Sampler
+    /// Tokens that the thought may still have; nil outside of a thought, or without a budget.
+    private var thoughtLeft: Int?
     private(set) var promptScores: [ScoredToken] = []
     /// Whether `began` was reported.
     var hasBegun = false
@@ -39,6 +41,7 @@ struct ActiveRequest {
         self.request = request
         sampler = Sampler(request.sampling, prompt: request.prompt)
         usage.promptTokens = request.prompt.count
+        if let budget = request.thoughtBudget, budget.isInside { thoughtLeft = budget.tokens }
         if let compiled {
             guard let vocabulary = vocabulary() else {
                 throw .invalidRequest(
@@ -70,10 +73,22 @@ struct ActiveRequest {
     /// Adds a token to the text.
     private mutating func take(_ token: Int) throws(ServingError) {
         sampler.append(token)
+        countThought(token)
         generated.append(token)
         try ServingError.constraining { () throws(GrammarError) in try constraint?.append(token) }
         if remaining == 0 { finish = .length }
         if constraint?.isFinal == true { finish = .stop }
+    }
+
+    private mutating func countThought(_ token: Int) {
+        guard let budget = request.thoughtBudget else { return }
+        if generated.isEmpty, !budget.isInside, token == budget.beginToken {
+            thoughtLeft = budget.tokens
+        } else if token == budget.endToken {
+            thoughtLeft = nil
+        } else {
+            thoughtLeft = thoughtLeft.map { max(0, $0 - 1) }
+        }
     }
 
     /// Tokens that may still be generated.
@@ -132,12 +147,14 @@ struct ActiveRequest {
             finish = .stop
             return nil
         }
-        let token: Int
+        var token: Int
         do throws(LanguageError) {
             token = try sampler.sample(logits, allowed: allowed, forbidden: forbidden)
         } catch {
             throw .engine(message: "\(error)")
         }
+        // A thought at its limit ends here, whatever the model would say.
+        if thoughtLeft == 0, let budget = request.thoughtBudget { token = budget.endToken }
         allowed = nil
         usage.generatedTokens += 1
         guard !ends.contains(token) else {

@@ -21,7 +21,7 @@ struct ChatAnswer {
     enum Delta: Hashable {
         case reasoning(String)
         case content(String)
-        case callBegins(index: Int, AnswerWriter.AnsweredCall)
+        case callBegins(index: Int, AnsweredCall)
         case arguments(index: Int, String)
     }
 
@@ -29,24 +29,31 @@ struct ChatAnswer {
     private let callPrefix: String
     private var parser: AnswerParser
     private var forced = ForcedCallReader()
-    private(set) var choice: AnswerWriter.ChatChoice
+    private(set) var choice: ChatChoice
+    private var thought: ThoughtCount
 
-    init(index: Int, form: AnswerForm, beginsThinking: Bool, wantsScores: Bool, callPrefix: String)
-    {
+    init(
+        index: Int, form: AnswerForm, thought: ThoughtCount, wantsScores: Bool, callPrefix: String
+    ) {
         self.form = form
         self.callPrefix = callPrefix
+        self.thought = thought
         var calls: CallForm?
         var limit = Int.max
         if case .free(let form, let most) = form { (calls, limit) = (form, most) }
-        parser = AnswerParser(beginsThinking: beginsThinking, calls: calls, callLimit: limit)
-        choice = AnswerWriter.ChatChoice(index: index)
+        parser = AnswerParser(
+            beginsThinking: thought.isInside, calls: calls, callLimit: limit)
+        choice = ChatChoice(index: index)
         if wantsScores { choice.scores = [] }
     }
 
     /// Whether further text would change nothing.
     var isDone: Bool { parser.isDone }
+    /// Tokens of the thought, its marks included.
+    var thoughtTokens: Int { thought.count }
 
     mutating func append(_ addition: TextProgress.Addition) -> [Delta] {
+        for token in addition.tokens { thought.append(token.token) }
         choice.scores?.append(contentsOf: addition.tokens)
         switch form {
         case .free: return take(parser.append(addition.text))
@@ -60,8 +67,10 @@ struct ChatAnswer {
         }
     }
 
-    mutating func finish(_ reason: FinishReason) -> [Delta] {
+    /// - Parameter stopString: The one that ended the text.
+    mutating func finish(_ reason: FinishReason, stopString: String? = nil) -> [Delta] {
         choice.finish = reason
+        choice.stopString = stopString
         switch form {
         case .free:
             choice.isCut = parser.isInCall
@@ -108,7 +117,7 @@ struct ChatAnswer {
             choice.content += text
             return .content(text)
         case .call(let name):
-            let call = AnswerWriter.AnsweredCall(
+            let call = AnsweredCall(
                 id: "\(callPrefix)-\(choice.index)-\(choice.calls.count)", name: name,
                 arguments: "")
             choice.calls.append(call)
@@ -117,26 +126,6 @@ struct ChatAnswer {
             choice.calls[choice.calls.count - 1].arguments += text
             return .arguments(index: choice.calls.count - 1, text)
         case .callEnds: return nil
-        }
-    }
-}
-
-extension ChatAnswer.Delta {
-    /// The delta as a chunk carries it.
-    var members: [(key: String, value: JSONValue)] {
-        switch self {
-        case .reasoning(let text):
-            [("reasoning_content", .string(text)), ("reasoning", .string(text))]
-        case .content(let text): [("content", .string(text))]
-        case .callBegins(let index, let call):
-            [("tool_calls", [AnswerWriter.call(call, index: index)])]
-        case .arguments(let index, let text):
-            [
-                (
-                    "tool_calls",
-                    [["index": .number(index), "function": ["arguments": .string(text)]]]
-                )
-            ]
         }
     }
 }

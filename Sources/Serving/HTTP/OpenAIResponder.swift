@@ -38,6 +38,9 @@ struct OpenAIResponder: HTTPResponder {
         "/detokenize": [.post: { try await $0.detokenize($1, $2) }],
         "/v1/completions": [.post: { try await $0.complete($1, $2) }],
         "/v1/chat/completions": [.post: { try await $0.chat($1, $2) }],
+        "/v1/responses": [.post: { try await $0.respond($1, $2) }],
+        "/v1/messages": [.post: { try await $0.messages($1, $2) }],
+        "/v1/messages/count_tokens": [.post: { try await $0.countTokens($1, $2) }],
     ]
 
     func respond(to request: Request, context: Caller) async throws -> Response {
@@ -46,7 +49,10 @@ struct OpenAIResponder: HTTPResponder {
         do {
             response = try await answer(request, path, context)
         } catch {
-            response = Self.response(APIError(error))
+            let error = APIError(error)
+            response = Self.response(
+                error,
+                body: path.hasPrefix("/v1/messages") ? Messages.body(of: error) : error.body)
         }
         service.metrics.answered(known(path), status: response.status.code)
         for header in crossOrigin.headers(for: request) { response.headers.append(header) }
@@ -76,9 +82,22 @@ struct OpenAIResponder: HTTPResponder {
     }
 
     private func handlers(of path: String) -> [HTTPRequest.Method: Handler]? {
-        guard path.hasPrefix("/v1/models/") else { return Self.handlers[path] }
-        let name = String(path.dropFirst("/v1/models/".count))
-        return [.get: { service, _, _ in try service.model(named: name) }]
+        if let handlers = Self.handlers[path] { return handlers }
+        let words = path.split(separator: "/").map(String.init)
+        guard words.count > 2, words[0] == "v1" else { return nil }
+        switch (words[1], words.count) {
+        case ("models", _):
+            let name = words[2...].joined(separator: "/")
+            return [.get: { service, _, _ in try service.model(named: name) }]
+        case ("responses", 3):
+            return [
+                .get: { service, _, _ in try service.response(words[2]) },
+                .delete: { service, _, _ in try service.deleteResponse(words[2]) },
+            ]
+        case ("responses", 4) where words[3] == "cancel":
+            return [.post: { service, _, _ in try await service.cancelResponse(words[2]) }]
+        default: return nil
+        }
     }
 
     private static func names(_ handlers: [HTTPRequest.Method: Handler]) -> [String] {
@@ -99,9 +118,13 @@ struct OpenAIResponder: HTTPResponder {
             type: "invalid_request_error", allow: names)
     }
 
+    /// Where clients of Anthropic's API send their key.
+    private static let keyHeader = HTTPField.Name("x-api-key")
+
     /// Compares keys in a time that does not depend on how much of a key was right.
     private func authorise(_ request: Request) throws(APIError) {
-        let given = Array((request.headers[.authorization] ?? "").utf8)
+        let plain = Self.keyHeader.flatMap { request.headers[$0] }.map { "Bearer \($0)" }
+        let given = Array((request.headers[.authorization] ?? plain ?? "").utf8)
         var isKnown = false
         for key in keys {
             let wanted = Array("Bearer \(key)".utf8)
@@ -120,12 +143,14 @@ struct OpenAIResponder: HTTPResponder {
 
     /// The endpoint as a label: unknown paths share one, so that nobody can grow the metrics.
     private func known(_ path: String) -> String {
+        if Self.handlers[path] != nil { return path }
+        guard handlers(of: path) != nil else { return "other" }
         if path.hasPrefix("/v1/models/") { return "/v1/models/{model}" }
-        return Self.handlers[path] == nil ? "other" : path
+        return path.hasSuffix("/cancel") ? "/v1/responses/{id}/cancel" : "/v1/responses/{id}"
     }
 
-    static func response(_ error: APIError) -> Response {
-        var response = Response.json(error.body, status: .init(code: error.status))
+    static func response(_ error: APIError, body: JSONValue) -> Response {
+        var response = Response.json(body, status: .init(code: error.status))
         if let seconds = error.retryAfterSeconds { response.headers[.retryAfter] = "\(seconds)" }
         if error.status == 401 { response.headers[.wwwAuthenticate] = "Bearer" }
         if !error.allow.isEmpty {

@@ -114,7 +114,7 @@ extension OpenAIService {
                 index, text: texts[index],
                 logprobs: plan.completion.topLogprobs == nil
                     ? .null : writer.completionScores(all, &offsets[index]),
-                finish: AnswerWriter.reason(progress[index].finish ?? .stop, []))
+                finish: AnswerWriter.reason(progress[index].finish ?? .stop))
         }
         let usage = AnswerWriter.usage(progress.map(\.usage), prompts: prompts)
         return .json(writer.completion(choices, usage: usage))
@@ -149,7 +149,7 @@ extension OpenAIService {
                 index, text: addition.text,
                 logprobs: plan.completion.topLogprobs == nil || addition.tokens.isEmpty
                     ? .null : writer.completionScores(addition.tokens, &offsets[index]),
-                finish: finish.map { AnswerWriter.reason($0, []) })
+                finish: finish.map { AnswerWriter.reason($0) })
             let usage =
                 plan.fields.includesContinuousUsage
                 ? AnswerWriter.usage(progress.map(\.usage), prompts: prompts) : nil

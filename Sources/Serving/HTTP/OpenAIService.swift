@@ -26,8 +26,7 @@ final class OpenAIService: Sendable {
     /// The same for large bodies, one at a time and behind everything else that computes.
     let slowLane = WorkLane("apus-bodies", niceness: 10)
     let shapes: RequestShapes
-    /// Special tokens that the parser of answers reads.
-    let structureTokens: Set<Int>
+    let responses: ResponseStore
     private let created = Int(Date().timeIntervalSince1970)
     private let ids: Mutex<UInt64>
     private let isDraining = Mutex(false)
@@ -51,8 +50,8 @@ final class OpenAIService: Sendable {
             ConnectionLedger.Limits(limits, descriptors: limits.connections))
         permits = PermitPool(limit: limits.generations)
         bodies = BodyBudget(limits)
+        responses = ResponseStore(bytes: limits.storedResponseBytes)
         shapes = RequestShapes(limits: limits, vocabularySize: text.vocabularySize)
-        structureTokens = AnswerParser.structureTokens(of: text.tokenizer)
         // Ids of two coordinators in a row differ, so that a late event of the first finds nothing.
         ids = Mutex(UInt64(Date().timeIntervalSince1970) << 24)
     }
@@ -183,7 +182,12 @@ extension OpenAIService {
 
     func openAPI() -> Response { .json(OpenAPIDocument(shapes: shapes).value) }
 
-    func models() -> Response { .json(["object": "list", "data": .array([card])]) }
+    func models() -> Response {
+        .json([
+            "object": "list", "data": .array([card]), "has_more": false,
+            "first_id": .string(text.name), "last_id": .string(text.name),
+        ])
+    }
 
     func model(named name: String) throws(APIError) -> Response {
         guard name.removingPercentEncoding == text.name else {
@@ -194,9 +198,12 @@ extension OpenAIService {
         return .json(card)
     }
 
+    /// The model, as clients of OpenAI's and of Anthropic's API know one.
     private var card: JSONValue {
-        [
+        let date = Date(timeIntervalSince1970: TimeInterval(created)).formatted(.iso8601)
+        return [
             "id": .string(text.name), "object": "model", "created": .number(created),
+            "type": "model", "display_name": .string(text.name), "created_at": .string(date),
             "owned_by": "apus", "root": .string(text.name), "parent": .null,
             "max_model_len": .number(text.contextTokens),
         ]

@@ -123,7 +123,7 @@ extension OpenAIService {
                 do {
                     try await body(&stream)
                 } catch {
-                    try await stream.fail(APIError(error))
+                    try await stream.fail(StreamEvent(data: APIError(error).body))
                     return
                 }
                 try await stream.finish()

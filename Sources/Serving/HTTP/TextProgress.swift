@@ -22,6 +22,8 @@ struct TextProgress {
     private var isEnough = false
     /// Whether a stop string was met or no more is wanted, so that the engine need not go on.
     var hasStopped: Bool { assembler.hasStopped || isEnough }
+    /// The stop string that was met.
+    var stopString: String? { assembler.stopString }
 
     /// - Parameter start: When the request was understood: before it waited for a place.
     init(

@@ -25,6 +25,18 @@ struct Resumption: Codable, Hashable, Sendable {
     var tokens: [Int] = []
 }
 
+/// How long the thought that begins a text may be.
+package struct ThoughtBudget: Codable, Hashable, Sendable {
+    /// Tokens of the thought, without its marks.
+    package var tokens: Int
+    /// Generated first, it begins a thought; nil where the model has no such token.
+    package var beginToken: Int?
+    /// It ends the thought, and is the next token after `tokens` others.
+    package var endToken: Int
+    /// Whether the prompt ends inside a thought.
+    package var isInside: Bool
+}
+
 /// One prompt to continue, as it travels from the HTTP API to a rank's engine.
 public struct GenerationRequest: Codable, Hashable, Sendable {
     /// Names it in the job.
@@ -47,6 +59,8 @@ public struct GenerationRequest: Codable, Hashable, Sendable {
     package var promptTopLogprobs: Int?
     /// What the text must be.
     public var constraint: OutputConstraint?
+    /// Ends a thought that becomes longer; nil lets the model end it.
+    package var thoughtBudget: ThoughtBudget?
     /// How far it came on a rank that is lost; nil for a request that was on no other.
     var resumption: Resumption?
     /// Requests share cached prefixes only with requests of the same salt.

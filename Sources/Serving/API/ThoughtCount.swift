@@ -1,0 +1,48 @@
+import Language
+
+/// Counts the tokens of the thought that begins an answer.
+struct ThoughtCount: Sendable {
+    /// The tokens that stand around a thought; nil where the tokenizer has no such token.
+    struct Marks: Sendable {
+        var begin: Int?
+        var end: Int?
+    }
+
+    private let marks: Marks
+    private var isAtStart = true
+    /// Whether the text so far ends inside a thought.
+    private(set) var isInside: Bool
+    /// Tokens so far, the marks that were generated included.
+    private(set) var count = 0
+
+    /// - Parameter isInside: Whether the prompt ends inside a thought.
+    init(_ marks: Marks, isInside: Bool) {
+        self.marks = marks
+        self.isInside = isInside
+    }
+
+    mutating func append(_ token: Int) {
+        if isAtStart, token == marks.begin { isInside = true }
+        isAtStart = false
+        guard isInside else { return }
+        count += 1
+        if token == marks.end { isInside = false }
+    }
+}
+
+extension ModelText {
+    /// What ends a thought of so many tokens.
+    ///
+    /// - Throws: 400 where the tokenizer has no token that ends a thought.
+    func thoughtBudget(_ tokens: Int?, isInside: Bool) throws(APIError) -> ThoughtBudget? {
+        guard let tokens else { return nil }
+        guard let end = thoughtMarks.end else {
+            throw .invalid(
+                "thinking_token_budget is \(tokens): this model has no token that ends a thought "
+                    + "(\(ChatToken.endThinking.rawValue))",
+                parameter: "thinking_token_budget")
+        }
+        return ThoughtBudget(
+            tokens: tokens, beginToken: thoughtMarks.begin, endToken: end, isInside: isInside)
+    }
+}

@@ -1,0 +1,85 @@
+import Encoding
+
+/// What a response of the Responses API says of its request.
+struct ResponseHead: Sendable {
+    /// How far a response is.
+    enum State: Sendable {
+        case inProgress, completed, incomplete, cancelled
+        case failed(APIError)
+
+        var word: String {
+            switch self {
+            case .inProgress: "in_progress"
+            case .completed: "completed"
+            case .incomplete: "incomplete"
+            case .cancelled: "cancelled"
+            case .failed: "failed"
+            }
+        }
+    }
+
+    /// 32 hexadecimal digits that nobody can guess: who knows them may read the response.
+    let hexID: String
+    let model: String
+    /// Seconds since 1970.
+    let created: Int
+    private let echo: [(key: String, value: JSONValue)]
+
+    var id: String { "resp_\(hexID)" }
+
+    /// - Parameter body: A request that has the shape `RequestShapes.responses`.
+    init(_ body: JSONValue, model: String, created: Int) {
+        var hex = ""
+        for _ in 0 ..< 2 {
+            let word = String(UInt64.random(in: .min ... .max), radix: 16)
+            hex += String(repeating: "0", count: 16 - word.count) + word
+        }
+        hexID = hex
+        self.model = model
+        self.created = created
+        let defaults: [(key: String, value: JSONValue)] = [
+            ("background", false), ("instructions", .null), ("max_output_tokens", .null),
+            ("metadata", [:]), ("parallel_tool_calls", true), ("previous_response_id", .null),
+            ("reasoning", ["effort": .null, "summary": .null]), ("store", true),
+            ("temperature", .null), ("text", ["format": ["type": "text"]]),
+            ("tool_choice", "auto"), ("tools", []), ("top_p", .null),
+            ("truncation", "disabled"), ("user", .null),
+        ]
+        echo = defaults.map { name, value in
+            let given = body[name]
+            return (name, given.map { $0.isNull ? value : $0 } ?? value)
+        }
+    }
+
+    /// The response as it is.
+    ///
+    /// - Parameter cost: nil before the end.
+    func response(_ state: State, output: [JSONValue], cost: ChatCost?) -> JSONValue {
+        var error = JSONValue.null
+        if case .failed(let fault) = state {
+            error = [
+                "code": .string(fault.status < 500 ? "invalid_prompt" : "server_error"),
+                "message": .string(fault.message),
+            ]
+        }
+        var details = JSONValue.null
+        if case .incomplete = state { details = ["reason": "max_output_tokens"] }
+        return .object(
+            [
+                ("id", .string(id)), ("object", "response"), ("created_at", .number(created)),
+                ("status", .string(state.word)), ("error", error),
+                ("incomplete_details", details), ("model", .string(model)),
+                ("output", .array(output)), ("usage", cost.map { Self.usage($0) } ?? .null),
+            ] + echo)
+    }
+
+    private static func usage(_ cost: ChatCost) -> JSONValue {
+        [
+            "input_tokens": .number(cost.promptTokens),
+            "input_tokens_details": ["cached_tokens": .number(cost.cachedTokens)],
+            "output_tokens": .number(cost.generatedTokens),
+            "output_tokens_details": ["reasoning_tokens": .number(cost.thoughtTokens)],
+            "total_tokens": .number(cost.promptTokens + cost.generatedTokens),
+        ]
+    }
+}
