@@ -1,3 +1,4 @@
+import Encoding
 import Foundation
 import TestSupport
 import Testing
@@ -19,8 +20,11 @@ private struct ChatCase: Decodable {
         let content: String?
         let tool_calls: [Call]?
         let prefix: Bool?
+        let name: String?
+        let reasoning_content: String?
     }
     let messages: [Message]
+    let tools: [String]?
     let generation: Bool
     let thinking: Bool?
     let text: String
@@ -33,7 +37,8 @@ private struct ChatCase: Decodable {
                 toolCalls: (message.tool_calls ?? []).map {
                     ToolCall(
                         type: $0.type, name: $0.function.name, arguments: $0.function.arguments)
-                }, isPrefix: message.prefix ?? false)
+                }, isPrefix: message.prefix ?? false, name: message.name,
+                reasoning: message.reasoning_content)
         }
     }
 }
@@ -51,12 +56,19 @@ private struct ChatCase: Decodable {
         "v3.1": ChatTemplate(style: .v31),
     ]
 
-    @Test(arguments: published.keys.sorted() + ["plain"])
+    /// Styles whose published texts are not here: Tests/Golden/chat has what they gave.
+    private static let agents: [String: ChatTemplate] = [
+        "v3.2": ChatTemplate(style: .v32), "kimi-k2": ChatTemplate(style: .kimiK2),
+        "kimi-k2-thinking": ChatTemplate(style: .kimiK2Thinking),
+        "glm-4.7-flash": ChatTemplate(style: .glm47),
+    ]
+
+    @Test(arguments: published.keys.sorted() + agents.keys.sorted() + ["plain"])
     func `the committed chats read as the published templates write them`(name: String) throws {
         let file = Self.golden.appending(path: "\(name).jsonl")
         try check(
             String(contentsOf: file, encoding: .utf8),
-            Self.published[name] ?? ChatTemplate(style: .plain))
+            Self.published[name] ?? Self.agents[name] ?? ChatTemplate(style: .plain))
     }
 
     /// `APUS_TOKENIZERS` may name checkpoint directories, apart by colons.
@@ -89,9 +101,9 @@ private struct ChatCase: Decodable {
             try check(lines.replacing("\n  {%", with: "{%"), in: folder, is: rules)
             try check(text.replacing("\\n", with: "\n") + "\r\n", in: folder, is: rules)
             // One word more, and it is another text.
-            #expect(TemplateCatalog.entry(of: text + "!") == nil)
+            #expect(TemplateCatalog.rules(of: text + "!") == nil)
             let other = text.replacing("add_generation_prompt", with: "add_prompt")
-            #expect(TemplateCatalog.entry(of: other) == nil)
+            #expect(TemplateCatalog.rules(of: other) == nil)
         }
     }
 
@@ -120,8 +132,12 @@ private struct ChatCase: Decodable {
         #expect(lines.count >= 40)
         for line in lines {
             let expected = try JSONDecoder().decode(ChatCase.self, from: Data(line.utf8))
+            let tools = try (expected.tools ?? []).map { text in
+                let name = try #require(JSONValue.parse(text)["name"]?.string)
+                return ToolDeclaration(name: name, declaration: text)
+            }
             let prompt = rules.render(
-                try expected.chat(), thinking: expected.thinking,
+                try expected.chat(), tools: tools, thinking: expected.thinking,
                 addGenerationPrompt: expected.generation)
             #expect(prompt.text == expected.text, "\(line)")
         }
@@ -142,7 +158,9 @@ private struct ChatCase: Decodable {
         try write("{{ is_last_user }}<think>\n")
         #expect(message().contains("(26 characters) is none of the chat templates"))
         #expect(message().contains("--chat-style"))
-        #expect(message().contains("v2, v3, v3-0324, r1, r1-0528, v3.1, plain"))
+        #expect(
+            message().contains(
+                "v2, v3, v3-0324, r1, r1-0528, v3.1, v3.2, kimi-k2, kimi-k2-thinking"))
         try write([["name": "tool_use", "template": "x"]])
         #expect(message().contains("is a list of 1 without one named default"))
         try write([] as [Any])
@@ -198,11 +216,22 @@ private struct ChatCase: Decodable {
             .v30324: "<｜User｜>Count.<｜Assistant｜>One,", .r1: "<｜User｜>Count.<｜Assistant｜>One,",
             .r10528: "<｜User｜>Count.<｜Assistant｜>One,",
             .v31: "<｜User｜>Count.<｜Assistant｜></think>One,",
+            .v32: "<｜User｜>Count.<｜Assistant｜></think>One,",
             .plain: "<｜User｜>Count.<｜Assistant｜>One,",
+        ]
+        let kimi =
+            "<|im_system|>system<|im_middle|>You are Kimi, an AI assistant created by Moonshot AI."
+            + "<|im_end|>%<|im_user|>user<|im_middle|>Count.<|im_end|><|im_assistant|>assistant"
+            + "<|im_middle|>"
+        let others: [ChatTemplate.Style: String] = [
+            .kimiK2: kimi.replacing("%", with: "\n") + "One,",
+            .kimiK2Thinking: kimi.replacing("%", with: "") + "<think></think>One,",
+            .glm47: "[gMASK]<sop><|user|>Count.<|assistant|></think>One,",
         ]
         for style in ChatTemplate.Style.allCases {
             let prompt = ChatTemplate(style: style).render([user, begun])
-            #expect(prompt.text == "<｜begin▁of▁sentence｜>" + (expected[style] ?? "-"))
+            let begin = "<｜begin▁of▁sentence｜>" + (expected[style] ?? "-")
+            #expect(prompt.text == others[style] ?? begin)
             #expect(!prompt.endsInThought)
         }
         let thought = ChatMessage(role: .assistant, content: "<think>\nOne", isPrefix: true)
@@ -219,7 +248,7 @@ private struct ChatCase: Decodable {
             #"{"name":"add","description":"Adds.","parameters":{"type":"object","required":["a"]}}"#
         let tools = [ToolDeclaration(name: "add", declaration: declaration)]
         let user = ChatMessage(role: .user, content: "Hi")
-        for style in ChatTemplate.Style.allCases where style != .v2 {
+        for style in [ChatTemplate.Style.v3, .v30324, .r1, .r10528, .v31, .plain] {
             let rules = ChatTemplate(style: style)
             for system in ["Be brief.", nil] {
                 let turns = system.map { [ChatMessage(role: .system, content: $0)] } ?? []

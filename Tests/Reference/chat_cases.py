@@ -3,12 +3,16 @@
 Usage: chat_cases.py TEMPLATE COUNT SEED > CASES.jsonl
 TEMPLATE is a name of chat_templates.py, a directory with a tokenizer_config.json or a
 chat_template.jinja, or a file of Jinja. With `--plain`, no tools, no thoughts and one leading
-system turn.
+system turn. With `--agents`, tools that the template declares, thoughts as members of their own,
+names of speakers, and arguments as objects, as the templates of Kimi, GLM and DeepSeek-V3.2 read
+them; Tests/Golden/chat has cases of those publishers' files, which are not in this repository.
 """
 import json
 import os
 import random
 import sys
+
+from jinja2.sandbox import SandboxedEnvironment
 
 from chat_templates import environment, texts
 
@@ -65,8 +69,69 @@ def conversation(random, plain, tools, prefix, cut_all):
     return messages
 
 
+TOOLS = [
+    {"name": "get_weather", "description": "Das Wetter in Zürich & Umgebung.", "parameters": {
+        "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}},
+    {"name": "add", "parameters": {"type": "object", "properties": {}}},
+    {"name": "search-web", "description": "Finds.\nAll."},
+]
+
+
+def agents(random, text):
+    """A conversation of an agent: the results of a turn's calls follow it, all of them."""
+    messages = conversation(random, False, False, False, False)
+    result = []
+    for message in messages:
+        if message["role"] == "assistant":
+            while random.random() < 0.5:
+                calls = [call(random) for _ in range(random.randrange(1, 4))]
+                content = random.choice(TEXTS if "[gMASK]" in text else TEXTS + [None])
+                result.append({"role": "assistant", "content": content, "tool_calls": calls})
+                result += [{"role": "tool", "content": random.choice(TEXTS)} for _ in calls]
+        result.append(message)
+    for message in result:
+        if message["role"] == "assistant" and random.random() < 0.5:
+            message["reasoning_content"] = random.choice(["Hm.", " two\nlines\n", "", "你好"])
+        if message["role"] in ("user", "tool") and random.random() < 0.2:
+            message["name"] = random.choice(["Anna", "add"])
+    if result[-1]["role"] == "assistant" and random.random() < 0.7:
+        result.pop()
+    return result or [{"role": "user", "content": "Hi"}]
+
+
+def main_agents(text, count, seed):
+    # Kimi's templates append to lists, which the immutable sandbox forbids.
+    environment_ = SandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment_.filters["tojson"] = lambda value, ensure_ascii=False: json.dumps(
+        value, ensure_ascii=ensure_ascii)  # as Transformers has it
+    compiled = environment_.from_string(text)
+    generator = random.Random(seed)
+    for _ in range(count):
+        messages = agents(generator, text)
+        tools = generator.choice([[], TOOLS[:1], TOOLS])
+        generation = generator.random() < 0.7
+        thinking = generator.choice([None, False, True]) if "enable_thinking" in text else None
+        read = json.loads(json.dumps(messages))
+        if "items()" in text:
+            for message in read:
+                for one in message.get("tool_calls", []):
+                    one["function"]["arguments"] = json.loads(one["function"]["arguments"])
+        values = {
+            "messages": read, "add_generation_prompt": generation,
+            "tools": [{"type": "function", "function": tool} for tool in tools],
+            "bos_token": "<｜begin▁of▁sentence｜>"}
+        if thinking is not None:
+            values["enable_thinking"] = thinking
+        print(json.dumps({
+            "messages": messages, "tools": [json.dumps(tool, ensure_ascii=False) for tool in tools],
+            "generation": generation, "thinking": thinking,
+            "text": compiled.render(**values)}, ensure_ascii=False, separators=(",", ":")))
+
+
 def main():
-    arguments = [argument for argument in sys.argv[1:] if argument != "--plain"]
+    arguments = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
+    if "--agents" in sys.argv:
+        return main_agents(template(arguments[0]), int(arguments[1]), int(arguments[2]))
     plain = "--plain" in sys.argv
     text, count, seed = template(arguments[0]), int(arguments[1]), int(arguments[2])
     compiled = environment().from_string(text)

@@ -33,7 +33,7 @@ import Testing
         let wanted = try JSONValue.parse(
             """
             [{"role":"system","content":"S"},{"role":"user","content":"a\\nb"},
-             {"role":"assistant","content":"I look.","tool_calls":[
+             {"role":"assistant","content":"I look.","reasoning_content":"t","tool_calls":[
                {"id":"1","type":"function","function":{"name":"f","arguments":"{\\"x\\":1}"}},
                {"id":"2","type":"function","function":{"name":"g","arguments":"{}"}}]},
              {"role":"tool","tool_call_id":"1","content":"one"},

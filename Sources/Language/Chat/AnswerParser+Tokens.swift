@@ -2,18 +2,32 @@ extension AnswerParser {
     /// The special tokens that structure an answer: they are text to the parser, so a decoder that
     /// skips special tokens keeps them.
     public static func structureTokens(of tokenizer: Tokenizer) -> Set<Int> {
-        let tokens: [ChatToken] = [
+        let deepSeek: [ChatToken] = [
             .beginThinking, .endThinking, .beginCalls, .endCalls, .beginCall, .endCall, .separator,
         ]
-        return Set(tokens.compactMap { tokenizer.id(of: $0.rawValue) })
+        let kimi: [KimiToken] = [.beginCalls, .endCalls, .beginCall, .beginArguments, .endCall]
+        let glm: [GLMToken] = [.beginCall, .endCall, .beginKey, .endKey, .beginValue, .endValue]
+        let names = deepSeek.map(\.rawValue) + kimi.map(\.rawValue) + glm.map(\.rawValue)
+        return Set((names + [V32Writer.mark]).compactMap { tokenizer.id(of: $0) })
     }
 }
 
 extension CallForm {
     /// The tokens with which a model begins a call of one function, so that only the arguments are
-    /// left to generate.
-    public func beginning(ofCall name: String, _ tokenizer: Tokenizer) -> [Int] {
+    /// left to generate; of a form whose arguments are JSON.
+    ///
+    /// - Parameter number: Calls before it in the conversation.
+    public func beginning(
+        ofCall name: String, number: Int, _ tokenizer: Tokenizer
+    ) -> [Int] {
         var prompt = ChatPrompt()
+        if self == .numbered {
+            prompt.append(kimi: .beginCalls)
+            prompt.append(kimi: .beginCall)
+            prompt.append("functions.\(name):\(number)")
+            prompt.append(kimi: .beginArguments)
+            return prompt.ids(tokenizer)
+        }
         prompt.append(.beginCalls)
         prompt.append(.beginCall)
         prompt.append(self == .fenced ? "function" : name)

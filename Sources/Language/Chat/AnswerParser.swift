@@ -15,10 +15,13 @@ public struct AnswerParser {
         case callEnds
     }
 
-    private enum Place { case reasoning, content, betweenCalls, head, arguments, done }
+    private enum Place { case reasoning, content, betweenCalls, head, arguments, members, done }
 
     private var place: Place
     private let form: CallForm?
+    private let marks: CallMarks?
+    private let kinds: [String: [String: ArgumentKind]]
+    private var members: MemberReader?
     private var callsLeft: Int
     private var held = HeldText()
     private var hasContent = false
@@ -29,30 +32,34 @@ public struct AnswerParser {
 
     private static let beginThinking = ChatToken.beginThinking.rawValue
     private static let endThinking = ChatToken.endThinking.rawValue
-    private static let beginCalls = ChatToken.beginCalls.rawValue
-    private static let endCalls = ChatToken.endCalls.rawValue
-    private static let beginCall = ChatToken.beginCall.rawValue
-    private static let endCall = ChatToken.endCall.rawValue
 
     /// - Parameters:
     ///   - beginsThinking: Whether the prompt ends inside a thought.
     ///   - calls: The form of the model's calls; nil for a request without tools, whose calls stay
     ///     text.
     ///   - callLimit: Calls after which the answer is over.
-    public init(beginsThinking: Bool, calls: CallForm?, callLimit: Int = .max) {
+    ///   - kinds: What the arguments of each tool are, for forms that write them without quotes.
+    public init(
+        beginsThinking: Bool, calls: CallForm?, callLimit: Int = .max,
+        kinds: [String: [String: ArgumentKind]] = [:]
+    ) {
         place = beginsThinking ? .reasoning : .content
         form = calls
+        marks = calls.map { CallMarks($0) }
         callsLeft = callLimit
+        self.kinds = kinds
     }
 
     /// Whether as many calls as the limit allows are whole: nothing comes after them.
     public var isDone: Bool { place == .done }
 
     /// Whether a call has begun and is not whole.
-    public var isInCall: Bool { place == .head || place == .arguments }
+    public var isInCall: Bool { place == .head || isInArguments }
+
+    private var isInArguments: Bool { place == .arguments || place == .members }
 
     /// What the model wrote of a call that is not whole, once its arguments have begun.
-    public var openCall: String? { place == .arguments ? written + held.text : nil }
+    public var openCall: String? { isInArguments ? written + held.text : nil }
 
     /// The pieces that became certain with more text.
     public mutating func append(_ text: String) -> [Piece] {
@@ -72,7 +79,7 @@ public struct AnswerParser {
             let rest = held.takeAll()
             return rest.isEmpty ? [] : [.reasoning(rest)]
         case .content, .head, .betweenCalls: return content(written + held.takeAll())
-        case .arguments, .done: return []
+        case .arguments, .members, .done: return []
         }
     }
 
@@ -85,6 +92,7 @@ public struct AnswerParser {
         case .betweenCalls: return readBetweenCalls()
         case .head: return readHead()
         case .arguments: return readArguments()
+        case .members: return readMembers()
         case .done:
             _ = held.takeAll()
             return nil
@@ -104,30 +112,35 @@ public struct AnswerParser {
             place = .reasoning
             return []
         }
-        if form != nil, let before = held.take(through: Self.beginCalls) {
-            place = .betweenCalls
-            written = Self.beginCalls
+        if let marks, let before = held.take(through: marks.first) {
+            hasArguments = false
+            place = marks.section == nil ? .head : .betweenCalls
+            written = marks.first
             return content(before)
         }
-        var marks = form == nil ? [] : [Self.beginCalls]
-        if !hasContent { marks.append(Self.beginThinking) }
-        return held.release(before: marks).map { content($0) }
+        var starts = marks.map { [$0.first] } ?? []
+        if !hasContent { starts.append(Self.beginThinking) }
+        return held.release(before: starts).map { content($0) }
     }
 
     private mutating func readBetweenCalls() -> [Piece]? {
+        guard let marks, let section = marks.section else {
+            place = .content
+            return []
+        }
         held.dropSpace()
-        if held.takePrefix(Self.beginCall) {
-            written += Self.beginCall
+        if held.takePrefix(marks.call.begin) {
+            written += marks.call.begin
             hasArguments = false
             place = .head
             return []
         }
-        if held.takePrefix(Self.endCalls) {
+        if held.takePrefix(section.end) {
             place = .content
             written = ""
             return []
         }
-        guard !held.begins([Self.beginCall, Self.endCalls]) else { return nil }
+        guard !held.begins([marks.call.begin, section.end]) else { return nil }
         // Words where a call should stand: this is no section of calls.
         place = .content
         defer { written = "" }
@@ -136,26 +149,31 @@ public struct AnswerParser {
 
     /// Reads what stands before the arguments, and decides whether this is a call.
     private mutating func readHead() -> [Piece]? {
-        let end = held.index(of: Self.endCall)
+        guard let marks else { return nil }
+        let end = held.index(of: marks.call.end)
         switch form?.head(of: held.bytes.prefix(end ?? held.bytes.count), isWhole: end != nil) {
         case .unfinished: return nil
         case .call(let name, let count, let isFenced):
             written += held.take(count)
-            place = .arguments
+            place = marks.separator == nil ? .members : .arguments
+            if let form, marks.separator == nil {
+                members = MemberReader(form, kinds: kinds[name] ?? [:], end: marks.call.end)
+            }
             self.isFenced = isFenced
             return [.call(name: name)]
         case .other, nil:
-            guard let body = held.take(through: Self.endCall) else { return nil }
+            guard let body = held.take(through: marks.call.end) else { return nil }
             place = .betweenCalls
             defer { written = "" }
-            return content(written + body + Self.endCall)
+            return content(written + body + marks.call.end)
         }
     }
 
     private mutating func readArguments() -> [Piece]? {
-        guard let rest = held.take(through: Self.endCall) else {
+        guard let marks else { return nil }
+        guard let rest = held.take(through: marks.call.end) else {
             // The last character waits, so that arguments without their end are no whole object.
-            guard let text = held.release(before: [Self.endCall], keepsEnd: true) else {
+            guard let text = held.release(before: [marks.call.end], keepsEnd: true) else {
                 return nil
             }
             written += text
@@ -164,11 +182,25 @@ public struct AnswerParser {
         }
         var arguments = Self.trimmed(rest[...])
         if isFenced, arguments.hasSuffix("```") { arguments = Self.trimmed(arguments.dropLast(3)) }
+        endCall()
+        if arguments.isEmpty, !hasArguments { arguments = "{}" }
+        return (arguments.isEmpty ? [] : [.arguments(String(arguments))]) + [.callEnds]
+    }
+
+    private mutating func readMembers() -> [Piece]? {
+        let before = held
+        let step = members?.next(&held)
+        let taken = before.bytes.count - held.bytes.count
+        written += String(decoding: before.bytes.prefix(taken), as: UTF8.self)
+        guard let (json, isEnd) = step else { return nil }
+        if isEnd { endCall() }
+        return (json.isEmpty ? [] : [.arguments(json)]) + (isEnd ? [.callEnds] : [])
+    }
+
+    private mutating func endCall() {
         callsLeft -= 1
         place = callsLeft > 0 ? .betweenCalls : .done
         written = ""
-        if arguments.isEmpty, !hasArguments { arguments = "{}" }
-        return (arguments.isEmpty ? [] : [.arguments(String(arguments))]) + [.callEnds]
     }
 
     private static func trimmed(_ text: Substring) -> Substring {

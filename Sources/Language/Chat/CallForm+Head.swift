@@ -16,7 +16,12 @@ extension CallForm {
     ///
     /// - Parameter isWhole: Whether the call ends with these bytes.
     func head(of bytes: ArraySlice<UInt8>, isWhole: Bool) -> Head {
-        let separator = Array(ChatToken.separator.rawValue.utf8)
+        switch self {
+        case .keyed: return Self.keyedHead(of: bytes, isWhole: isWhole)
+        case .marked: return Self.markedHead(of: bytes, isWhole: isWhole)
+        case .fenced, .bare, .numbered: break
+        }
+        let separator = Array((CallMarks(self).separator ?? "").utf8)
         guard let cut = bytes.indices.first(where: { bytes[$0...].starts(with: separator) }) else {
             return isWhole ? .other : .unfinished
         }
@@ -31,6 +36,7 @@ extension CallForm {
             guard cursor < bytes.endIndex || isWhole else { return .unfinished }
             name = bytes[start ..< cursor]
         }
+        if self == .numbered { name = Self.unnumbered(name) }
         guard !name.isEmpty, !name.contains(where: Self.isSpace) else { return .other }
         Self.skip(bytes, &cursor, while: Self.isSpace)
         var isFenced = false
@@ -52,6 +58,42 @@ extension CallForm {
         return .call(
             name: String(decoding: name, as: UTF8.self), count: cursor - bytes.startIndex,
             isFenced: isFenced)
+    }
+
+    /// The name in `functions.name:7`; nothing where the number is missing.
+    private static func unnumbered(_ words: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        guard let colon = words.lastIndex(of: UInt8(ascii: ":")), colon + 1 < words.endIndex,
+            words[(colon + 1)...].allSatisfy({ (0x30 ... 0x39).contains($0) })
+        else { return [] }
+        let prefix = Array("functions.".utf8)
+        let name = words[..<colon]
+        return name.starts(with: prefix) ? name.dropFirst(prefix.count) : name
+    }
+
+    /// A name that ends where the first key, or the end of the call, begins.
+    private static func keyedHead(of bytes: ArraySlice<UInt8>, isWhole: Bool) -> Head {
+        let mark = Array(GLMToken.beginKey.rawValue.utf8)
+        let cut = bytes.indices.first { bytes[$0...].starts(with: mark) }
+        guard cut != nil || isWhole else { return .unfinished }
+        return named(
+            bytes[..<(cut ?? bytes.endIndex)], count: (cut ?? bytes.endIndex) - bytes.startIndex)
+    }
+
+    /// ` name="..."` and a closing bracket.
+    private static func markedHead(of bytes: ArraySlice<UInt8>, isWhole: Bool) -> Head {
+        guard let cut = bytes.firstIndex(of: UInt8(ascii: ">")) else {
+            return isWhole ? .other : .unfinished
+        }
+        let words = bytes[..<cut].split(
+            separator: UInt8(ascii: "\""), omittingEmptySubsequences: false)
+        guard words.count == 3, trimmed(words[0]).elementsEqual("name=".utf8) else { return .other }
+        return named(words[1], count: cut + 1 - bytes.startIndex)
+    }
+
+    private static func named(_ words: ArraySlice<UInt8>, count: Int) -> Head {
+        let name = trimmed(words)
+        guard !name.isEmpty, !name.contains(where: isSpace) else { return .other }
+        return .call(name: String(decoding: name, as: UTF8.self), count: count, isFenced: false)
     }
 
     static func isSpace(_ byte: UInt8) -> Bool {

@@ -6,6 +6,12 @@ public enum CallForm: Sendable, Hashable {
     case fenced
     /// DeepSeek-V3.1's: name, separator, bare JSON.
     case bare
+    /// Kimi-K2's: `functions.`, name, colon, number of the call; then bare JSON.
+    case numbered
+    /// GLM's: name, then keys and values between marks of their own.
+    case keyed
+    /// DeepSeek-V3.2's: marks as of XML, with an attribute that says whether a value is text.
+    case marked
 
     /// The part of the system prompt that declares functions.
     ///
@@ -14,6 +20,7 @@ public enum CallForm: Sendable, Hashable {
     func section(_ tools: [ToolDeclaration]) -> ChatPrompt {
         var prompt = ChatPrompt()
         switch self {
+        case .numbered, .keyed, .marked: break  // their templates declare tools themselves
         case .fenced:
             prompt.append("## Tools\n\nThese functions can be called:\n\n")
             for tool in tools {
@@ -53,6 +60,7 @@ extension ChatPrompt {
     mutating func append(_ call: ToolCall, in form: CallForm) {
         append(.beginCall)
         switch form {
+        case .numbered, .keyed, .marked: break  // their writers write calls themselves
         case .fenced:
             append(call.type)
             append(.separator)
@@ -72,7 +80,7 @@ extension ToolDeclaration {
     /// The schema as Python's `json.dumps` writes it.
     fileprivate var parameters: String { value["parameters"]?.spacedText ?? "{}" }
 
-    private var value: JSONValue { (try? JSONValue.parse(declaration)) ?? .null }
+    var value: JSONValue { (try? JSONValue.parse(declaration)) ?? .null }
 }
 
 extension JSONValue {

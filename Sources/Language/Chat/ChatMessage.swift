@@ -15,17 +15,24 @@ public struct ChatMessage: Sendable, Hashable {
     public var content: String?
     /// The calls an assistant makes.
     public var toolCalls: [ToolCall]
+    /// Who speaks, where a template writes more than the role.
+    package var name: String?
+    /// The thought before an assistant's words, where it is known apart from them.
+    package var reasoning: String?
     /// Whether the assistant's content is the beginning of the answer that is to be continued.
     package var isPrefix: Bool
 
     /// A turn.
     public init(
-        role: Role, content: String?, toolCalls: [ToolCall] = [], isPrefix: Bool = false
+        role: Role, content: String?, toolCalls: [ToolCall] = [], isPrefix: Bool = false,
+        name: String? = nil, reasoning: String? = nil
     ) {
         self.role = role
         self.content = content
         self.toolCalls = toolCalls
         self.isPrefix = isPrefix
+        self.name = name
+        self.reasoning = reasoning
     }
 }
 

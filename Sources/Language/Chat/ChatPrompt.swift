@@ -23,6 +23,8 @@ public struct ChatPrompt: Sendable, Hashable {
     init() {}
 
     mutating func append(_ token: ChatToken) { parts.append(.token(token.rawValue)) }
+    mutating func append(kimi token: KimiToken) { parts.append(.token(token.rawValue)) }
+    mutating func append(glm token: GLMToken) { parts.append(.token(token.rawValue)) }
 
     mutating func append(_ text: String) {
         guard !text.isEmpty else { return }
@@ -44,15 +46,23 @@ public struct ChatPrompt: Sendable, Hashable {
 
     /// Whether the answer goes on inside a thought: the last turn opens one and does not end it.
     ///
-    /// After the token that begins an answer stands only what the model or the caller puts there.
+    /// After the token that begins an answer stands only what the model or the caller puts there,
+    /// or what tools gave.
     public var endsInThought: Bool {
-        let begin = parts.lastIndex(of: .token(ChatToken.assistant.rawValue)) ?? parts.endIndex
+        let begin =
+            parts.lastIndex { part in
+                if case .token(let name) = part { Self.beginnings.contains(name) } else { false }
+            } ?? parts.endIndex
         let answer = parts[begin...].map(\.words).joined()
         guard let mark = answer.ranges(of: ChatToken.beginThinking.rawValue).last else {
             return false
         }
         return !answer[mark.upperBound...].contains(ChatToken.endThinking.rawValue)
     }
+
+    private static let beginnings: Set<String> = [
+        ChatToken.assistant.rawValue, KimiToken.assistant.rawValue, GLMToken.assistant.rawValue,
+    ]
 
     /// The prompt as one string, as a template of Hugging Face renders it.
     public var text: String {
@@ -84,23 +94,4 @@ public struct ChatPrompt: Sendable, Hashable {
         flush()
         return ids
     }
-}
-
-/// The structural tokens of DeepSeek's models.
-package enum ChatToken: String {
-    case beginningOfSequence = "<｜begin▁of▁sentence｜>"
-    case endOfSequence = "<｜end▁of▁sentence｜>"
-    case user = "<｜User｜>"
-    case assistant = "<｜Assistant｜>"
-    case beginThinking = "<think>"
-    case endThinking = "</think>"
-    case beginCalls = "<｜tool▁calls▁begin｜>"
-    case endCalls = "<｜tool▁calls▁end｜>"
-    case beginCall = "<｜tool▁call▁begin｜>"
-    case endCall = "<｜tool▁call▁end｜>"
-    case separator = "<｜tool▁sep｜>"
-    case beginOutputs = "<｜tool▁outputs▁begin｜>"
-    case endOutputs = "<｜tool▁outputs▁end｜>"
-    case beginOutput = "<｜tool▁output▁begin｜>"
-    case endOutput = "<｜tool▁output▁end｜>"
 }

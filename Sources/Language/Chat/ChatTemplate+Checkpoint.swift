@@ -21,12 +21,10 @@ extension ChatTemplate {
         }
         var found: ChatTemplate?
         for (name, text) in try Self.texts(directory) {
-            switch TemplateCatalog.entry(of: text) {
-            case .rules(let rules) where found == nil || found == rules: found = rules
-            case .rules(let rules):
+            switch TemplateCatalog.rules(of: text) {
+            case let rules? where found == nil || found == rules: found = rules
+            case let rules?:
                 throw .chat("\(name) is that of \(rules.style.rawValue), other than the default")
-            case .named(let model):
-                throw .chat("\(name) is that of \(model), whose rules are not known here")
             case nil:
                 throw .chat(
                     "\(name) (\(text.unicodeScalars.count) characters) is none of the chat "

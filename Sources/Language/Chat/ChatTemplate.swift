@@ -20,6 +20,14 @@ public struct ChatTemplate: Sendable, Hashable {
         case r10528 = "r1-0528"
         /// DeepSeek-V3.1: an answer says at once whether it thinks; calls are bare JSON.
         case v31 = "v3.1"
+        /// DeepSeek-V3.2: calls and results between marks as of XML; thoughts as V3.1's.
+        case v32 = "v3.2"
+        /// Kimi-K2-Instruct: every turn names its speaker; calls are numbered.
+        case kimiK2 = "kimi-k2"
+        /// Kimi-K2-Thinking: the same, with thoughts.
+        case kimiK2Thinking = "kimi-k2-thinking"
+        /// GLM-4.7-Flash: calls are keys and values; an answer says at once whether it thinks.
+        case glm47 = "glm-4.7-flash"
         /// DeepSeek-V3's marks and nothing else: the stories model of this project.
         case plain
 
@@ -54,6 +62,9 @@ public struct ChatTemplate: Sendable, Hashable {
         switch style {
         case .v2: nil
         case .v31: .bare
+        case .v32: .marked
+        case .kimiK2, .kimiK2Thinking: .numbered
+        case .glm47: .keyed
         case .v3, .v30324, .r1, .r10528, .plain: .fenced
         }
     }
@@ -61,9 +72,9 @@ public struct ChatTemplate: Sendable, Hashable {
     /// Whether chats can be asked to think (`true`) or not to (`false`).
     public func canThink(_ thinking: Bool) -> Bool {
         switch style {
-        case .v31, .r1: true
-        case .r10528: thinking
-        case .v2, .v3, .v30324, .plain: !thinking
+        case .v31, .v32, .glm47, .r1: true
+        case .r10528, .kimiK2Thinking: thinking
+        case .v2, .v3, .v30324, .kimiK2, .plain: !thinking
         }
     }
 
@@ -74,26 +85,13 @@ public struct ChatTemplate: Sendable, Hashable {
     ///   - tools: Functions the assistant may call; described in a section that ends the system
     ///     prompt.
     ///   - thinking: Whether the answer is to begin with a thought; nil leaves it to the style
-    ///     (R1 thinks, V3.1 does not). A style that has no such beginning passes it over.
+    ///     (R1 and GLM think, V3.1 and V3.2 do not). A style that has no such beginning passes it over.
     ///   - addGenerationPrompt: Whether the prompt ends where an answer begins.
     public func render(
         _ messages: [ChatMessage], tools: [ToolDeclaration] = [], thinking: Bool? = nil,
         addGenerationPrompt: Bool = true
     ) -> ChatPrompt {
-        var prompt = ChatPrompt()
-        prompt.append(.beginningOfSequence)
-        if style != .v2, style != .plain { writeSystem(messages, tools, into: &prompt) }
-        var writer: any ChatWriter
-        switch style {
-        case .v2: writer = V2Writer(prompt: prompt)
-        case .plain: writer = PlainWriter(prompt: prompt, tools: toolSection(tools))
-        case .v3, .r1: writer = V3Writer(prompt: prompt, thinks: style == .r1 && thinking != false)
-        case .v30324, .r10528:
-            writer = TurnWriter(
-                prompt: prompt, cut: style == .v30324 ? .none : cutsEveryThought ? .every : .answers
-            )
-        case .v31: writer = V31Writer(prompt: prompt, thinking: thinking ?? false)
-        }
+        var writer = writer(messages, tools, thinking)
         let last = messages.indices.last
         let isOpen =
             addGenerationPrompt && messages.last?.role == .assistant
@@ -103,6 +101,34 @@ public struct ChatTemplate: Sendable, Hashable {
         }
         writer.finish(generation: addGenerationPrompt && !isOpen)
         return writer.prompt
+    }
+
+    private func writer(
+        _ messages: [ChatMessage], _ tools: [ToolDeclaration], _ thinking: Bool?
+    ) -> any ChatWriter {
+        var prompt = ChatPrompt()
+        switch style {
+        case .v3, .v30324, .r1, .r10528, .v31:
+            prompt.append(.beginningOfSequence)
+            writeSystem(messages, tools, into: &prompt)
+        case .v2, .v32, .plain: prompt.append(.beginningOfSequence)
+        case .kimiK2, .kimiK2Thinking, .glm47: break
+        }
+        return switch style {
+        case .v32:
+            V32Writer(messages, tools: tools, prompt: prompt, thinks: thinking ?? false)
+        case .kimiK2: KimiWriter(messages, tools: tools)
+        case .kimiK2Thinking: KimiWriter(messages, tools: tools, thinks: thinking ?? true)
+        case .glm47: GLMWriter(messages, tools: tools, thinks: thinking ?? true)
+        case .v2: V2Writer(prompt: prompt)
+        case .plain: PlainWriter(prompt: prompt, tools: toolSection(tools))
+        case .v3, .r1: V3Writer(prompt: prompt, thinks: style == .r1 && thinking != false)
+        case .v30324, .r10528:
+            TurnWriter(
+                prompt: prompt, cut: style == .v30324 ? .none : cutsEveryThought ? .every : .answers
+            )
+        case .v31: V31Writer(prompt: prompt, thinking: thinking ?? false)
+        }
     }
 
     private func writeSystem(

@@ -4,33 +4,27 @@ import Encoding
 ///
 /// `Tests/Reference/chat_templates.py` computes the digests with Jinja's own lexer.
 enum TemplateCatalog {
-    /// What a template is.
-    enum Entry: Sendable {
-        /// One whose rules are code here.
-        case rules(ChatTemplate)
-        /// One that is known by name only.
-        case named(String)
-    }
-
-    private static let entries: [UInt64: Entry] = [
-        0xbdcf_7383_7b89_69d0: .rules(ChatTemplate(style: .v2)),
-        0x36cf_1a14_3e7f_a5d5: .rules(ChatTemplate(style: .v3)),
-        0x95e0_25f0_697f_0632: .rules(ChatTemplate(style: .v30324)),
-        0xa2ff_9702_e6ca_9db9: .rules(ChatTemplate(style: .r1)),
-        0xa44e_4744_9822_82b7: .rules(ChatTemplate(style: .r10528)),
+    private static let entries: [UInt64: ChatTemplate] = [
+        0xbdcf_7383_7b89_69d0: ChatTemplate(style: .v2),
+        0x36cf_1a14_3e7f_a5d5: ChatTemplate(style: .v3),
+        0x95e0_25f0_697f_0632: ChatTemplate(style: .v30324),
+        0xa2ff_9702_e6ca_9db9: ChatTemplate(style: .r1),
+        0xa44e_4744_9822_82b7: ChatTemplate(style: .r10528),
         // The text that DeepSeek-R1-0528-Qwen3-8B has: thoughts leave calls' words too.
-        0x2e8c_9790_cc1c_7c7f: .rules(ChatTemplate(style: .r10528, cutsEveryThought: true)),
-        0xfc18_5fdd_6744_9926: .rules(ChatTemplate(style: .v31)),
+        0x2e8c_9790_cc1c_7c7f: ChatTemplate(style: .r10528, cutsEveryThought: true),
+        0xfc18_5fdd_6744_9926: ChatTemplate(style: .v31),
         // `cluster/models/stories-fp8`.
-        0x88d9_1d63_f7af_003e: .rules(ChatTemplate(style: .plain)),
-        0x6bab_edd8_b4f4_9b7d: .named("GLM-4.7-Flash"),
-        0x1bd9_4183_f434_f431: .named("Kimi-K2-Instruct"),
-        0x7a85_88dd_eff4_d29a: .named("Kimi-K2-Thinking"),
-        0x8218_1501_d180_c6fe: .named("DeepSeek-V3.2"),
+        0x88d9_1d63_f7af_003e: ChatTemplate(style: .plain),
+        0x6bab_edd8_b4f4_9b7d: ChatTemplate(style: .glm47),
+        0x1bd9_4183_f434_f431: ChatTemplate(style: .kimiK2),
+        0x7a85_88dd_eff4_d29a: ChatTemplate(style: .kimiK2Thinking),
+        0x8218_1501_d180_c6fe: ChatTemplate(style: .v32),
     ]
 
-    /// The entry of a template's text, nil for a text that is not known.
-    static func entry(of template: String) -> Entry? { digest(template).flatMap { entries[$0] } }
+    /// The rules of a template's text, nil for a text that is not known.
+    static func rules(of template: String) -> ChatTemplate? {
+        digest(template).flatMap { entries[$0] }
+    }
 
     /// The digest of a template's text, nil for one that cannot be read.
     static func digest(_ template: String) -> UInt64? {

@@ -5,38 +5,50 @@ import Language
 /// or what a response format asks for.
 struct CallConstraint {
     let tokenizer: Tokenizer
-    /// Whether arguments stand in a code fence after the name, as in V3's format, or bare after the
-    /// separator, as in V3.1's.
-    let isFenced: Bool
+    /// One whose arguments are JSON.
+    let form: CallForm
+
+    /// Numbers that a call may have: more than any answer has calls.
+    private static let numbers = (0 ..< 128).map(String.init)
 
     /// One call or several, one after another.
     func calls(of tools: [Tool], atMost most: Int?) -> OutputConstraint {
         let one = OutputConstraint.sequence([
-            mark(.beginCall), .either(tools.map(call)), mark(.endCall),
+            mark(marks.call.begin), .either(tools.map(call)), mark(marks.call.end),
         ])
         // V3 begins a line with each further call.
-        let next = isFenced ? OutputConstraint.sequence([.choice(["\n", ""]), one]) : one
+        let next = form == .fenced ? OutputConstraint.sequence([.choice(["\n", ""]), one]) : one
         let rest = most.map { $0 - 1 }
         let more: [OutputConstraint] =
             rest == 0 ? [] : [.either([.text(""), .repeated(next, atMost: rest)])]
-        return .sequence(
-            [mark(.beginCalls), one] + more + [mark(.endCalls)])
+        guard let section = marks.section else { return .sequence([one] + more) }
+        return .sequence([mark(section.begin), one] + more + [mark(section.end)])
     }
 
+    private var marks: CallMarks { CallMarks(form) }
+
     private func call(_ tool: Tool) -> OutputConstraint {
-        isFenced
-            ? .sequence([
-                .text("function"), mark(.separator), .text("\(tool.name)\n```json\n"),
+        let separator = mark(marks.separator ?? "")
+        switch form {
+        case .fenced:
+            return .sequence([
+                .text("function"), separator, .text("\(tool.name)\n```json\n"),
                 tool.arguments, .text("\n```"),
             ])
-            : .sequence([.text(tool.name), mark(.separator), tool.arguments])
+        case .numbered:
+            return .sequence([
+                .text("functions.\(tool.name):"), .choice(Self.numbers), separator, tool.arguments,
+            ])
+        case .bare, .keyed, .marked:
+            return .sequence([.text(tool.name), separator, tool.arguments])
+        }
     }
 
     /// A mark of the format: its token, or its text where the vocabulary has no such token.
-    private func mark(_ token: ChatToken) -> OutputConstraint {
-        guard let id = tokenizer.id(of: token.rawValue),
+    private func mark(_ name: String) -> OutputConstraint {
+        guard let id = tokenizer.id(of: name),
             let place = LazyVocabulary.markers(of: tokenizer).firstIndex(of: id)
-        else { return .text(token.rawValue) }
+        else { return .text(name) }
         return .marker(place)
     }
 }

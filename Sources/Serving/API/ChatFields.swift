@@ -5,8 +5,8 @@ import Language
 extension ChatMessage {
     /// Reads a message that has its shape.
     ///
-    /// Text parts are joined. An earlier thought is not repeated to the model, under whichever of
-    /// its two names a client sends it back.
+    /// Text parts are joined. An earlier thought comes under either of its two names; the rules of
+    /// the model's chats say whether it is repeated to the model.
     init(_ value: JSONValue) {
         let content: String?
         switch value["content"] {
@@ -22,7 +22,8 @@ extension ChatMessage {
         let name = value["role"]?.string ?? "user"
         self.init(
             role: Role(rawValue: name == "developer" ? "system" : name) ?? .user, content: content,
-            toolCalls: calls)
+            toolCalls: calls, name: value["name"]?.string,
+            reasoning: value["reasoning_content"]?.string ?? value["reasoning"]?.string)
     }
 }
 
@@ -41,6 +42,30 @@ struct Tool: Hashable, Sendable {
         description = function?["description"]?.string
         parameters = function?["parameters"].flatMap { $0.isNull ? nil : $0.text }
         declaration = function?.text ?? "{}"
+    }
+
+    /// What each argument is, as far as the schema says it.
+    var argumentKinds: [String: ArgumentKind] {
+        guard let parameters else { return [:] }
+        let properties: [(key: String, value: JSONValue)]
+        do { properties = try JSONValue.parse(parameters)["properties"]?.object ?? [] } catch {
+            return [:]
+        }
+        return Dictionary(properties.map { ($0.key, Self.kind($0.value)) }) { _, last in last }
+    }
+
+    private static func kind(_ schema: JSONValue) -> ArgumentKind {
+        let types =
+            schema["type"]?.string.map { [$0] } ?? schema["type"]?.array?.compactMap(\.string)
+        switch types {
+        case ["string"]: return .text
+        case let types? where Set(types) == ["string", "null"]: return .textOrNull
+        case let types? where !types.contains("string"): return .json
+        case nil:
+            let values = schema["enum"]?.array ?? schema["const"].map { [$0] } ?? []
+            return !values.isEmpty && values.allSatisfy { $0.string != nil } ? .text : .open
+        default: return .open
+        }
     }
 
     /// What a call's arguments must be. The tool's schema keeps its own root.

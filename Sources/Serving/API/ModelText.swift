@@ -113,6 +113,14 @@ public struct ModelText: Sendable {
                     parameter: "messages")
             }
         }
+        if rules.callForm?.hasPlainArguments == false {
+            for call in messages.flatMap(\.toolCalls) where !call.hasMembers {
+                throw .invalid(
+                    "the arguments of an earlier call of \(JSONValue.quoted(call.name)) are no JSON "
+                        + "object, which chats of style \(style) need",
+                    parameter: "messages")
+            }
+        }
         if let thinks, !rules.canThink(thinks) {
             throw .invalid(
                 "answers in chats of style \(style) \(thinks ? "never" : "always") begin with a "

@@ -127,8 +127,11 @@ extension RequestShapes {
                     "Results are put in the order of the calls, as templates match them; without "
                         + "ids they stand in it."),
                 .init("prefix", .boolean.orNull, "The answer continues this last message."),
-                .init("reasoning_content", text.orNull),
-                .init("reasoning", text.orNull),
+                .init(
+                    "reasoning_content", text.orNull,
+                    "An earlier thought, which some templates repeat until the user's next turn."),
+                .init("reasoning", text.orNull, "The same."),
+                .init("name", .string(0 ... 256).orNull, "Kimi's templates write it, no other."),
             ] + Self.withoutEffectInMessages)
     }
 }

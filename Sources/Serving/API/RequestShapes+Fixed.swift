@@ -93,13 +93,12 @@ extension RequestShapes {
 
     /// Members of messages that the model does not read.
     static let withoutEffectInMessages = [
-        ignored("name", "no template writes it"),
         ignored("id", "no template writes it"),
         ignored("refusal", "no template writes it"),
         ignored("annotations", "no template writes it"),
         ignored("provider_specific_fields", "no template writes it"),
-        ignored("reasoning_details", "earlier thoughts are not repeated to the model"),
-        ignored("thinking_blocks", "earlier thoughts are not repeated to the model"),
+        ignored("reasoning_details", "reasoning_content has an earlier thought"),
+        ignored("thinking_blocks", "reasoning_content has an earlier thought"),
         refused("audio", "the model reads text"),
         refused("function_call", "tool_calls is its newer name"),
     ]

@@ -202,6 +202,10 @@ extension MessagesRequest {
         var members: [(key: String, value: JSONValue)] = [
             ("role", "assistant"), ("content", .string(text(message["content"]))),
         ]
+        let thoughts = blocks.compactMap { $0["thinking"]?.string }
+        if !thoughts.isEmpty {
+            members.append(("reasoning_content", .string(thoughts.joined(separator: "\n"))))
+        }
         if !calls.isEmpty { members.append(("tool_calls", .array(calls))) }
         if isLast { members.append(("prefix", true)) }
         return (.object(members), ids)

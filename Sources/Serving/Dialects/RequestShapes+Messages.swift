@@ -102,7 +102,7 @@ extension RequestShapes {
                     [
                         .init(
                             "thinking", text, required: true,
-                            "Without effect: earlier thoughts are not repeated to the model."),
+                            "Some templates repeat a thought until the user's next turn."),
                         Self.ignored("signature", "thoughts are not signed"),
                     ]
                 ),

@@ -54,7 +54,7 @@ extension RequestShapes {
         ignored("max_tool_calls", "the server calls no tools itself"),
         Shape.Field(
             "include", .array(.enumeration(["reasoning.encrypted_content"]), 0 ... 16).orNull,
-            "Without effect: earlier thoughts are not repeated to the model."),
+            "Without effect: thoughts are not sealed."),
     ]
 
     private static let refusedOfResponses = [
@@ -116,12 +116,21 @@ extension RequestShapes {
                 (
                     "reasoning",
                     [
-                        Self.ignored("summary", "earlier thoughts are not repeated to the model"),
-                        Self.ignored("content", "earlier thoughts are not repeated to the model"),
+                        Self.ignored("summary", "content has the thought"),
+                        .init(
+                            "content", .either([.array(thoughtPart, 0 ... 1024), .null]),
+                            "Some templates repeat a thought until the user's next turn."),
                         Self.ignored("encrypted_content", "thoughts are not sealed"), id, status,
                     ]
                 ),
             ], otherwise: message)
+    }
+
+    private var thoughtPart: Shape {
+        .object([
+            .init("type", .enumeration(["reasoning_text"]), required: true),
+            .init("text", text, required: true),
+        ])
     }
 
     private var inputPart: Shape {

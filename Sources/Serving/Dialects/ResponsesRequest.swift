@@ -111,19 +111,27 @@ extension ResponsesRequest {
     private static func turns(_ input: JSONValue) throws(APIError) -> [JSONValue] {
         guard let items = input.array else { return [["role": "user", "content": input]] }
         var turns: [JSONValue] = []
+        // A thought stands before the words or the calls that it led to.
+        var thought: JSONValue?
         for (index, item) in items.enumerated() {
             switch item["type"]?.string {
-            case "function_call": append(call: item, to: &turns)
+            case "function_call":
+                append(call: item, after: thought, to: &turns)
+                thought = nil
             case "function_call_output":
                 turns.append([
                     "role": "tool", "tool_call_id": item["call_id"] ?? .null,
                     "content": .string(text(item["output"])),
                 ])
-            case "reasoning": break
+            case "reasoning": thought = .string(text(item["content"]))
             default:
-                turns.append([
-                    "role": item["role"] ?? .null, "content": .string(text(item["content"])),
-                ])
+                turns.append(
+                    .object(
+                        [
+                            ("role", item["role"] ?? .null),
+                            ("content", .string(text(item["content"]))),
+                        ] + (thought.map { [("reasoning_content", $0)] } ?? [])))
+                thought = nil
             }
             if index == items.count - 1, item["role"]?.string == "assistant" {
                 throw .invalid(
@@ -135,23 +143,24 @@ extension ResponsesRequest {
     }
 
     /// Adds a call to the assistant's turn before it, or begins one.
-    private static func append(call item: JSONValue, to turns: inout [JSONValue]) {
+    private static func append(
+        call item: JSONValue, after thought: JSONValue?, to turns: inout [JSONValue]
+    ) {
         let function: JSONValue = [
             "name": item["name"] ?? .null, "arguments": item["arguments"] ?? .null,
         ]
         let call: JSONValue = [
             "id": item["call_id"] ?? .null, "type": "function", "function": function,
         ]
-        var content: JSONValue = ""
-        var calls: [JSONValue] = []
-        if let last = turns.last, last["role"]?.string == "assistant" {
-            content = last["content"] ?? ""
-            calls = last["tool_calls"]?.array ?? []
+        var turn: [(key: String, value: JSONValue)] = [("role", "assistant"), ("content", "")]
+        if let last = turns.last?.object, turns.last?["role"]?.string == "assistant" {
+            turn = last
             turns.removeLast()
         }
-        turns.append([
-            "role": "assistant", "content": content, "tool_calls": .array(calls + [call]),
-        ])
+        if let thought { turn.append(("reasoning_content", thought)) }
+        let calls = turn.first { $0.key == "tool_calls" }?.value.array ?? []
+        turn.removeAll { $0.key == "tool_calls" }
+        turns.append(.object(turn + [("tool_calls", .array(calls + [call]))]))
     }
 
     /// A text, or texts in parts, which follow one another.
@@ -166,6 +175,9 @@ extension ResponsesRequest {
         var members: [(key: String, value: JSONValue)] = [
             ("role", "assistant"), ("content", .string(choice.content)),
         ]
+        if !choice.reasoning.isEmpty {
+            members.append(("reasoning_content", .string(choice.reasoning)))
+        }
         if !choice.calls.isEmpty {
             members.append(
                 (

@@ -33,7 +33,8 @@ struct ChatAnswer {
     private var thought: ThoughtCount
 
     init(
-        index: Int, form: AnswerForm, thought: ThoughtCount, wantsScores: Bool, callPrefix: String
+        index: Int, form: AnswerForm, thought: ThoughtCount, wantsScores: Bool, callPrefix: String,
+        tools: [Tool] = []
     ) {
         self.form = form
         self.callPrefix = callPrefix
@@ -42,7 +43,8 @@ struct ChatAnswer {
         var limit = Int.max
         if case .free(let form, let most) = form { (calls, limit) = (form, most) }
         parser = AnswerParser(
-            beginsThinking: thought.isInside, calls: calls, callLimit: limit)
+            beginsThinking: thought.isInside, calls: calls, callLimit: limit,
+            kinds: Dictionary(tools.map { ($0.name, $0.argumentKinds) }) { _, last in last })
         choice = ChatChoice(index: index)
         if wantsScores { choice.scores = [] }
     }

@@ -32,7 +32,8 @@ struct ChatTexts {
                 ChatAnswer(
                     index: index, form: plan.form,
                     thought: ThoughtCount(text.thoughtMarks, isInside: plan.beginsThinking),
-                    wantsScores: plan.chat.topLogprobs != nil, callPrefix: callPrefix)
+                    wantsScores: plan.chat.topLogprobs != nil, callPrefix: callPrefix,
+                    tools: plan.chat.tools)
             )
         }
     }

@@ -73,12 +73,14 @@ extension OpenAIService {
             form: .free(
                 calls: chat.toolChoice == .none ? nil : calls,
                 limit: chat.allowsParallelCalls ? .max : 1))
-        let named = constrain(&plan, tools, calls)
+        let named = try constrain(&plan, tools, calls)
         let rendered = try render(chat, thinks: plan.fields.constraint == nil ? chat.thinks : false)
         plan.prompt = rendered.ids(text.tokenizer)
         plan.beginsThinking = rendered.endsInThought
         if let named, let calls {
-            plan.prompt += calls.beginning(ofCall: named.name, text.tokenizer)
+            let number = chat.messages.reduce(0) { $0 + $1.toolCalls.count }
+            plan.prompt += calls.beginning(
+                ofCall: named.name, number: number, text.tokenizer)
         }
         return plan
     }
@@ -86,7 +88,9 @@ extension OpenAIService {
     /// Constrains an answer to the calls that the request asks for.
     ///
     /// - Returns: The tool whose call the prompt is to begin.
-    private func constrain(_ plan: inout ChatPlan, _ tools: [Tool], _ calls: CallForm?) -> Tool? {
+    private func constrain(
+        _ plan: inout ChatPlan, _ tools: [Tool], _ calls: CallForm?
+    ) throws(APIError) -> Tool? {
         var named: Tool?
         switch plan.chat.toolChoice {
         case .none: break
@@ -95,8 +99,13 @@ extension OpenAIService {
             // structured_outputs say what the whole text is.
             guard let wanted = plan.fields.constraint, plan.fields.isResponseFormat, let calls
             else { break }
-            let constraint = CallConstraint(
-                tokenizer: text.tokenizer, isFenced: calls == .fenced)
+            guard calls.hasPlainArguments else {
+                throw .invalid(
+                    "a response format beside tools needs calls whose arguments are JSON, which "
+                        + "this model's are not: set tool_choice to none, or leave one of them out",
+                    parameter: "response_format")
+            }
+            let constraint = CallConstraint(tokenizer: text.tokenizer, form: calls)
             plan.fields.constraint = .either([
                 wanted,
                 constraint.calls(of: tools, atMost: plan.chat.allowsParallelCalls ? nil : 1),
@@ -109,6 +118,12 @@ extension OpenAIService {
                 plan.form = .call
                 plan.fields.constraint = .either(tools.map(\.call))
             }
+        }
+        if let tool = named, calls?.hasPlainArguments == false {
+            // Such a call is not begun in the prompt: the answer says it as JSON.
+            plan.form = .call
+            plan.fields.constraint = tool.call
+            return nil
         }
         if let named {
             plan.form = .arguments(of: named.name)

@@ -1,0 +1,50 @@
+/// The structural tokens of DeepSeek's models; others have those around thoughts, too.
+package enum ChatToken: String {
+    case beginningOfSequence = "<｜begin▁of▁sentence｜>"
+    case endOfSequence = "<｜end▁of▁sentence｜>"
+    case user = "<｜User｜>"
+    case assistant = "<｜Assistant｜>"
+    case beginThinking = "<think>"
+    case endThinking = "</think>"
+    case beginCalls = "<｜tool▁calls▁begin｜>"
+    case endCalls = "<｜tool▁calls▁end｜>"
+    case beginCall = "<｜tool▁call▁begin｜>"
+    case endCall = "<｜tool▁call▁end｜>"
+    case separator = "<｜tool▁sep｜>"
+    case beginOutputs = "<｜tool▁outputs▁begin｜>"
+    case endOutputs = "<｜tool▁outputs▁end｜>"
+    case beginOutput = "<｜tool▁output▁begin｜>"
+    case endOutput = "<｜tool▁output▁end｜>"
+}
+
+/// The structural tokens of Moonshot's Kimi-K2.
+enum KimiToken: String {
+    case system = "<|im_system|>"
+    case user = "<|im_user|>"
+    case assistant = "<|im_assistant|>"
+    case middle = "<|im_middle|>"
+    case end = "<|im_end|>"
+    case beginCalls = "<|tool_calls_section_begin|>"
+    case endCalls = "<|tool_calls_section_end|>"
+    case beginCall = "<|tool_call_begin|>"
+    case beginArguments = "<|tool_call_argument_begin|>"
+    case endCall = "<|tool_call_end|>"
+}
+
+/// The structural tokens of Z.ai's GLM-4.5 and its successors.
+enum GLMToken: String {
+    case mask = "[gMASK]"
+    case start = "<sop>"
+    case system = "<|system|>"
+    case user = "<|user|>"
+    case assistant = "<|assistant|>"
+    case observation = "<|observation|>"
+    case beginCall = "<tool_call>"
+    case endCall = "</tool_call>"
+    case beginKey = "<arg_key>"
+    case endKey = "</arg_key>"
+    case beginValue = "<arg_value>"
+    case endValue = "</arg_value>"
+    case beginResponse = "<tool_response>"
+    case endResponse = "</tool_response>"
+}

@@ -1,0 +1,181 @@
+import Encoding
+import Testing
+
+@testable import Language
+
+/// Calls in the forms of Kimi-K2, GLM-4.7-Flash and DeepSeek-V3.2.
+@Suite struct AgentCallTests {
+    private struct Call: Hashable {
+        var name: String
+        var arguments = ""
+        var isWhole = false
+    }
+
+    private struct Answer: Hashable {
+        var content = ""
+        var reasoning = ""
+        var calls: [Call] = []
+        var openCall: String?
+    }
+
+    private static let kinds: [String: [String: ArgumentKind]] = [
+        "f": ["city": .text, "days": .json, "note": .textOrNull]
+    ]
+
+    private static func read(
+        _ text: String, by size: Int, _ form: CallForm, thinking: Bool, limit: Int
+    ) -> Answer {
+        var parser = AnswerParser(
+            beginsThinking: thinking, calls: form, callLimit: limit, kinds: kinds)
+        var pieces: [AnswerParser.Piece] = []
+        var rest = text.unicodeScalars[...]
+        while !rest.isEmpty {
+            pieces += parser.append(String(rest.prefix(size)))
+            rest = rest.dropFirst(size)
+        }
+        pieces += parser.finish()
+        var answer = Answer(openCall: parser.openCall)
+        for piece in pieces {
+            switch piece {
+            case .reasoning(let text): answer.reasoning += text
+            case .content(let text): answer.content += text
+            case .call(let name): answer.calls.append(Call(name: name))
+            case .arguments(let text): answer.calls[answer.calls.count - 1].arguments += text
+            case .callEnds: answer.calls[answer.calls.count - 1].isWhole = true
+            }
+        }
+        return answer
+    }
+
+    /// Reads a text in pieces of many sizes, all of which must give the same.
+    private static func read(
+        _ text: String, _ form: CallForm, thinking: Bool = false, limit: Int = .max
+    ) -> Answer {
+        let whole = read(text, by: .max, form, thinking: thinking, limit: limit)
+        for size in [1, 2, 3, 5, 7, 16, 33] {
+            let pieces = read(text, by: size, form, thinking: thinking, limit: limit)
+            #expect(pieces == whole, "\(text.debugDescription) in pieces of \(size)")
+        }
+        for call in whole.calls {
+            var isObject = false
+            do { isObject = try JSONValue.parse(call.arguments).object != nil } catch {}
+            #expect(isObject == call.isWhole, "\(call)")
+        }
+        return whole
+    }
+
+    @Test func `Kimi's calls have a name, a number and JSON`() {
+        let one = "<|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{\"a\": 1}"
+        let text =
+            "<think>Hm.</think>Sure.<|tool_calls_section_begin|>" + one
+            + "<|tool_call_end|><|tool_call_begin|> g:12 <|tool_call_argument_begin|> {} "
+            + "<|tool_call_end|><|tool_calls_section_end|>"
+        let answer = Self.read(text, .numbered)
+        #expect(answer.reasoning == "Hm." && answer.content == "Sure.")
+        #expect(
+            answer.calls == [
+                Call(name: "f", arguments: "{\"a\": 1}", isWhole: true),
+                Call(name: "g", arguments: "{}", isWhole: true),
+            ])
+        let cut = Self.read("<|tool_calls_section_begin|>" + one, .numbered)
+        #expect(cut.calls.map(\.isWhole) == [false] && cut.openCall?.hasSuffix("1}") == true)
+        // Without a number it is no call.
+        let other = "<|tool_calls_section_begin|><|tool_call_begin|>f<|tool_call_argument_begin|>{}"
+        #expect(Self.read(other + "<|tool_call_end|>", .numbered).calls.isEmpty)
+    }
+
+    private static func keyed(_ name: String, _ members: [(String, String)]) -> String {
+        "<tool_call>\(name)"
+            + members.map {
+                "<arg_key>\($0.0)</arg_key>\n<arg_value>\($0.1)</arg_value>"
+            }.joined(separator: "\n") + "</tool_call>"
+    }
+
+    @Test func `GLM's values are texts or JSON as the tool's schema says`() throws {
+        let text =
+            "I look.\n"
+            + Self.keyed("f", [("city", "Zürich \"1\"\n"), ("days", "[1, 2]"), ("note", "null")])
+            + "\n" + Self.keyed("f", [("note", "12"), ("other", "12"), ("more", "not json")])
+            + Self.keyed("now\n", [])
+        let answer = Self.read(text, .keyed)
+        #expect(answer.content.hasPrefix("I look."))
+        #expect(answer.calls.map(\.name) == ["f", "f", "now"])
+        let values = try answer.calls.map { try JSONValue.parse($0.arguments) }
+        #expect(
+            values == [
+                ["city": "Zürich \"1\"\n", "days": [1, 2], "note": .null],
+                ["note": "12", "other": 12, "more": "not json"], [:],
+            ])
+        #expect(Self.read(text, .keyed, limit: 1).calls.count == 1)
+    }
+
+    @Test func `a GLM call that is cut is none`() {
+        let whole = Self.keyed("f", [("city", "Zürich"), ("days", "[1]")])
+        for count in 1 ..< whole.count {
+            let answer = Self.read(String(whole.prefix(count)), .keyed)
+            #expect(answer.calls.allSatisfy { !$0.isWhole })
+            #expect(
+                answer.calls.isEmpty
+                    ? whole.hasPrefix(answer.content)
+                    : whole.hasPrefix(answer.openCall ?? "-"), "\(answer)")
+        }
+    }
+
+    private static let mark = "｜DSML｜"
+
+    private static func marked(_ calls: [(String, [(String, Bool, String)])]) -> String {
+        var text = "\n\n<\(mark)function_calls>\n"
+        for (name, members) in calls {
+            text += "<\(mark)invoke name=\"\(name)\">\n"
+            for (key, isText, value) in members {
+                text += "<\(mark)parameter name=\"\(key)\" string=\"\(isText)\">\(value)"
+                text += "</\(mark)parameter>\n"
+            }
+            text += "</\(mark)invoke>\n"
+        }
+        return text + "</\(mark)function_calls>"
+    }
+
+    @Test func `DeepSeek-V3.2's values say themselves whether they are texts`() throws {
+        let text = Self.marked([
+            ("f", [("city", true, "a <b> \"c\""), ("days", false, "{\"x\": [1]}")]),
+            ("g", []), ("h", [("n", false, "12"), ("bad", false, "{"), ("s", true, "12")]),
+        ])
+        let answer = Self.read("Hm.</think>Sure." + text, .marked, thinking: true)
+        #expect(answer.reasoning == "Hm." && answer.content.hasPrefix("Sure."))
+        #expect(answer.calls.map(\.name) == ["f", "g", "h"])
+        let values = try answer.calls.map { try JSONValue.parse($0.arguments) }
+        #expect(
+            values == [
+                ["city": "a <b> \"c\"", "days": ["x": [1]]], [:],
+                ["n": 12, "bad": "{", "s": "12"],
+            ])
+        for count in stride(from: 1, to: text.count - 30, by: 3) {
+            let cut = Self.read(String(text.prefix(count)), .marked)
+            #expect(!cut.calls.dropLast().contains { !$0.isWhole })
+        }
+    }
+
+    /// What a model reads of its own calls is what it is read by.
+    @Test func `calls that are written are read again`() throws {
+        let call = ToolCall(
+            name: "f", arguments: #"{"city": "Zürich </b>", "days": [1, {"a": null}]}"#)
+        let turn = ChatMessage(role: .assistant, content: "x", toolCalls: [call, call])
+        for style in [
+            ChatTemplate.Style.kimiK2, .kimiK2Thinking, .glm47, .v32, .v31, .v30324,
+        ] {
+            let rules = ChatTemplate(style: style)
+            let user = ChatMessage(role: .user, content: "Hi")
+            let start = rules.render([user], thinking: false).text
+            let text = rules.render([user, turn], thinking: false, addGenerationPrompt: false).text
+            let same = zip(text.unicodeScalars, start.unicodeScalars).prefix { $0.0 == $0.1 }
+            let written = text.unicodeScalars.dropFirst(same.count)
+            let form = try #require(rules.callForm)
+            let answer = Self.read(String(Substring(written)), form)
+            #expect(answer.calls.map(\.name) == ["f", "f"], "\(style) \(written)")
+            for one in answer.calls {
+                #expect(try JSONValue.parse(one.arguments) == JSONValue.parse(call.arguments))
+            }
+        }
+    }
+}
