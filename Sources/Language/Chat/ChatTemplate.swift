@@ -125,8 +125,8 @@ public struct ChatTemplate: Sendable, Hashable {
         case .v3, .r1: V3Writer(prompt: prompt, thinks: style == .r1 && thinking != false)
         case .v30324, .r10528:
             TurnWriter(
-                prompt: prompt, cut: style == .v30324 ? .none : cutsEveryThought ? .every : .answers
-            )
+                prompt: prompt,
+                cut: style == .v30324 ? .none : cutsEveryThought ? .every : .answers)
         case .v31: V31Writer(prompt: prompt, thinking: thinking ?? false)
         }
     }

@@ -116,8 +116,8 @@ public struct ModelText: Sendable {
         if rules.callForm?.hasPlainArguments == false {
             for call in messages.flatMap(\.toolCalls) where !call.hasMembers {
                 throw .invalid(
-                    "the arguments of an earlier call of \(JSONValue.quoted(call.name)) are no JSON "
-                        + "object, which chats of style \(style) need",
+                    "the arguments of an earlier call of \(JSONValue.quoted(call.name)) are no "
+                        + "JSON object, which chats of style \(style) need",
                     parameter: "messages")
             }
         }

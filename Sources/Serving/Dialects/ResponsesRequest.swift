@@ -123,7 +123,9 @@ extension ResponsesRequest {
                     "role": "tool", "tool_call_id": item["call_id"] ?? .null,
                     "content": .string(text(item["output"])),
                 ])
-            case "reasoning": thought = .string(text(item["content"]))
+            case "reasoning":
+                let words = text(item["content"])
+                thought = words.isEmpty ? nil : .string(words)
             default:
                 turns.append(
                     .object(
