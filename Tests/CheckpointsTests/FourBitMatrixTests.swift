@@ -86,7 +86,7 @@ import Testing
             (with(other("weight_zero_point")), "weight_zero_point: zero points of an asymmetric"),
             (with(other("weight_global_scale")), "the second scale of NVFP4, is not taken"),
             (with(other("weight", [4, 64])), "is stored twice, also as w.weight_packed"),
-            (with(other("weight_shape", [3])), "I32 of shape [3]; taken are two integers"),
+            (with(other("weight_shape", [3])), "I32 of shape [3]; taken are two of I32"),
             (Self.whole.filter { $0.name != "w.weight_scale" }, "weight_scale: is missing"),
         ]
         for (tensors, fact) in wrong {

@@ -39,8 +39,8 @@ import Topology
     ) throws -> [RoundingError] {
         let errors = Mutex<[RoundingError]>([])
         try FormatConversion(to: format, only: only).run(
-            source: path(source), target: path(target), pool: pool
-        ) { error in errors.withLock { $0.append(error) } }
+            source: path(source), target: path(target), pool: pool,
+            report: { error in errors.withLock { $0.append(error) } })
         return errors.withLock { $0 }
     }
 

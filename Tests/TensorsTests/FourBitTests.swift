@@ -59,8 +59,8 @@ extension TensorsTests {
             return abs(Double(y[row, output]) - sum) <= bound(x.columns, magnitude)
         }
 
-        /// Output o has code o % 16 at every input, and a row takes one input alone. Rows enough for
-        /// every way of cutting them.
+        /// Output o has code o % 16 at every input, and a row takes one input alone. Rows enough
+        /// for every way of cutting them.
         @Test(arguments: levels, [NumberFormat.int4, .mxfp4])
         func `every code meets its input as its value`(
             level: Processor, format: NumberFormat

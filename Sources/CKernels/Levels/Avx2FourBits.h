@@ -2,12 +2,12 @@
 //
 //   c[r][o] = sum over groups of scale[o] * (sum over 32 inputs k of a[r][k] * value[k][o])
 //
-// A nibble looks up an integer of 8 bits in a table of 16: its value, of e2m1 twice its value. Moved
-// to the top of a word and converted, that is the value times a power of two, which the scale takes
-// back: no bit differs. Instead of looking up both bytes of a bf16, as e4m3 does: look-ups, unpacking
-// and shifts share two of Zen 3's four pipes. One row meets its codes in the registers of 64 sums.
-// For more rows a group of 32 inputs is widened once to f32, 8 KiB, which stay in the first-level
-// cache.
+// A nibble looks up an integer of 8 bits in a table of 16: its value, of e2m1 twice its value.
+// Moved to the top of a word and converted, that is the value times a power of two, which the scale
+// takes back: no bit differs, as long as no sum reaches 2^128 / 2^25. Instead of looking up both
+// bytes of a bf16, as e4m3 does: look-ups, unpacking and shifts share two of Zen 3's four pipes.
+// One row meets its codes in the registers of 64 sums. For more rows a group of 32 inputs is
+// widened once to f32, 8 KiB, which stay in the first-level cache.
 
 /// 16 values times `2^24 / unit` as bytes, in both lanes of 128 bits.
 typedef struct {

@@ -272,8 +272,8 @@ static void LEVEL(panel_bytes)(
 
 /// Widens the codes of 32 inputs of a 4-bit panel to `[32][64]`, scales not applied.
 ///
-/// e2m1: sign and magnitude go where f32 has its sign, the exponent's last two bits and the first of
-/// the fraction; that is the value times 2^-126.
+/// e2m1: sign and magnitude go where f32 has its sign, the exponent's last two bits and the first
+/// of the fraction; that is the value times 2^-126.
 INLINE void widen_group(const uint8_t *codes, const bool is_mxfp4, float *target) {
     for (int i = 0; i < CK_GROUP_BLOCK; i += 8) {
         for (int o = 0; o < CK_PANEL; o += 16, codes += 64) {

@@ -95,7 +95,9 @@ static int code_of(int format, float value) {
     static const float halves[7] = {0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5};
     float magnitude = fabsf(value);
     int code = 0;
-    while (code < 7 && (magnitude > halves[code] || (magnitude == halves[code] && code % 2))) code++;
+    for (; code < 7; code++) {
+        if (magnitude < halves[code] || (magnitude == halves[code] && code % 2 == 0)) break;
+    }
     return signbit(value) ? code + 8 : code;
 }
 

@@ -130,15 +130,16 @@ void ck_pack_rows(
 ptrdiff_t ck_pack_fourbit(
     int format, const void *codes, const void *scales, int scale_format, int first, int count,
     int inputs, void *packed);
-/// Widens codes as `ck_pack_fourbit` takes them, `[rows][inputs]`, scales applied: each value is one
-/// f32 product. Returns the same.
+/// Widens codes as `ck_pack_fourbit` takes them, `[rows][inputs]`, scales applied: each value is
+/// one f32 product. Returns the same.
 ptrdiff_t ck_decode_fourbit(
     int format, const void *codes, const void *scales, int scale_format, int rows, int inputs,
     float *target);
 /// Rounds a matrix to codes and scales as `ck_pack_fourbit` takes them: CK_INT4 with bf16 scales
-/// max|group| / 7.5, as compressed-tensors makes them, or CK_MXFP4 with CK_E8M0 scales, the power of
-/// two that brings max|group| to 4...8 (OCP Microscaling Formats 1.0, 6.3). Numbers go to the
-/// nearest code, ties to the even one, and beyond the last to the last. A group of zeros scales by 1.
+/// max|group| / 7.5, as compressed-tensors makes them, or CK_MXFP4 with CK_E8M0 scales, the power
+/// of two that brings max|group| to 4...8 (OCP Microscaling Formats 1.0, 6.3). Numbers go to the
+/// nearest code, ties to the even one, and beyond the last to the last. A group of zeros scales
+/// by 1.
 ///
 /// Returns -1, or the index of a value that is infinite or NaN.
 ptrdiff_t ck_encode_fourbit(

@@ -110,7 +110,7 @@ public struct FourBitMatrix: Sendable {
         if let place = checkpoint.tensors[name] {
             throw fault(
                 place, checkpoint,
-                "is stored twice, also as \((name + Suffix.codes).printable()); taken is one of them"
+                "is stored twice, also as \((name + Suffix.codes).printable()); taken is one"
             )
         }
     }
@@ -151,7 +151,7 @@ public struct FourBitMatrix: Sendable {
         guard [.int32, .int64].contains(place.entry.type), place.entry.shape == [2] else {
             throw fault(
                 place, checkpoint,
-                "\(place.entry.type.rawValue) of shape \(place.entry.shape); taken are two integers, "
+                "\(place.entry.type.rawValue) of shape \(place.entry.shape); taken are two of "
                     + "I32 or I64")
         }
         let bytes = try checkpoint.readBytes(of: place)

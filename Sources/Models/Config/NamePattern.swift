@@ -5,8 +5,8 @@ import Encoding
 ///
 /// Expressions have letters, `.`, classes, `( | )` and `* + ?`. They are matched by sets of places,
 /// so the time is at most the product of both lengths and the depth of repetitions, whatever the
-/// expression. Instead of: Swift's `Regex`, which tries one way after the other, and a file of
-/// strangers could make that take forever.
+/// expression. Instead of: Swift's `Regex`, which tries one way after the other, and a hostile file
+/// could make that take forever.
 struct NamePattern: Sendable, Equatable {
     /// The longest that is read; published ones have 40 letters.
     static let lengthLimit = 400

@@ -3,8 +3,8 @@ import Tensors
 
 /// How a checkpoint stores matrices that it does not store as plain numbers.
 ///
-/// FP8 has two descriptions: DeepSeek's `fp8` and the `float-quantized` of compressed-tensors. It is
-/// written in the first. 4-bit numbers have one, of compressed-tensors.
+/// FP8 has two descriptions: DeepSeek's `fp8` and the `float-quantized` of compressed-tensors. It
+/// is written in the first. 4-bit numbers have one, of compressed-tensors.
 public struct Quantization: Codable, Sendable, Equatable {
     /// How a matrix is stored.
     public enum Form: Sendable, Equatable {

@@ -10,8 +10,8 @@ public enum NumberFormat: String, Sendable, CaseIterable, Codable {
     /// Symmetric int4 (-8...7, stored plus 8), two to a byte, the even input in the lower nibble,
     /// with one scale per output and group of 32 inputs, in any `ScaleFormat` but float8e8m0.
     case int4
-    /// e2m1, two to a byte as in int4, with a power of two (`ScaleFormat.float8e8m0`) per output and
-    /// group of 32 inputs. Source: OCP Microscaling Formats 1.0, 5.2.
+    /// e2m1, two to a byte as in int4, with a power of two (`ScaleFormat.float8e8m0`) per output
+    /// and group of 32 inputs. Source: OCP Microscaling Formats 1.0, 5.2.
     case mxfp4
     /// IEEE half precision, of files alone: packing widens it to float32, exactly.
     case float16

@@ -28,8 +28,8 @@ internal import CKernels
     ///   - rows: The outputs to keep; all when nil.
     ///   - transposed: Packs the kept part with its sides exchanged, as absorbing `kv_b_proj` into
     ///     the queries needs.
-    /// - Throws: `TensorError` when byte counts do not fit the shape, or for a scale that is zero or
-    ///   not finite in 4 bits.
+    /// - Throws: `TensorError` when byte counts do not fit the shape, or for a scale that is zero
+    ///   or not finite in 4 bits.
     ///
     /// A cut of a float8e4m3 or int8 matrix that does not keep scale blocks whole, and a transposed
     /// one of 4 bits, is widened to float32: every number times its scale, rounded once.

@@ -8,9 +8,9 @@ extension Quantisation {
 
     /// Rounds a matrix to 4 bits with a scale per 32 values of a row.
     ///
-    /// int4: the scale is max|group| / 7.5 in bf16, as compressed-tensors has it; mxfp4: the power of
-    /// two that brings max|group| to 4...8 (OCP Microscaling Formats 1.0, 6.3). Ties go to the even
-    /// code; a group of zeros has scale 1.
+    /// int4: the scale is max|group| / 7.5 in bf16, as compressed-tensors has it; mxfp4: the power
+    /// of two that brings max|group| to 4...8 (OCP Microscaling Formats 1.0, 6.3). Ties go to the
+    /// even code; a group of zeros has scale 1.
     ///
     /// - Returns: Codes and scales as `Weight` takes them, scales as bfloat16 or float8e8m0.
     /// - Throws: `TensorError.notFinite`.

@@ -22,7 +22,7 @@ public enum TensorError: Error, Equatable, CustomStringConvertible {
         case .shape(let outputs, let inputs):
             "a matrix of \(outputs) outputs and \(inputs) inputs; each must be 1...2147483647"
         case .groups(let inputs, let size):
-            "a matrix of \(inputs) inputs; each group of \(size) has a scale, so they are a multiple"
+            "a matrix of \(inputs) inputs, no multiple of \(size), which share a scale"
         case .scale(let output, let group):
             "scale [\(output), \(group)] is zero or not finite; a scale is neither"
         case .notFinite(let output, let input):
