@@ -41,7 +41,7 @@ def mxfp4(groups):
     distance = np.abs(units[..., None] - E2M1)
     nearest = distance.argmin(-1)
     tie = np.take_along_axis(distance, np.minimum(nearest + 1, 7)[..., None], -1)[..., 0] == distance.min(-1)
-    code = np.where(tie & (nearest % 2 == 1), nearest + 1, nearest)
+    code = np.where(tie & (nearest % 2 == 1) & (nearest < 7), nearest + 1, nearest)
     values = E2M1[code] * np.sign(groups) * scale[..., None]
     return code + 8 * np.signbit(groups), scale, values
 
