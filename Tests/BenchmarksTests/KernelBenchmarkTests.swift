@@ -6,7 +6,7 @@ import Testing
 @Suite struct KernelBenchmarkTests {
     @Test func `the benchmark measures tiny products of every format`() throws {
         let benchmark = KernelBenchmark(
-            outputs: 70, inputs: 40, compute: .bfloat16, workingBytes: 1)
+            outputs: 70, inputs: 64, compute: .bfloat16, workingBytes: 1)
         for format in NumberFormat.packed {
             let figures = try benchmark.figures(
                 format: format, rows: [1, 9], readBandwidth: 1e9, peak: 1e9,

@@ -33,7 +33,6 @@ import Testing
 
     @Test(arguments: [
         ("model.layers.1.mlp.experts.0.up_proj.qweight", "4-bit integers of AWQ or GPTQ"),
-        ("model.layers.1.mlp.experts.0.up_proj.weight_packed", "packed integers of"),
         ("model.layers.1.mlp.experts.gate_up_proj", "all experts in one tensor; taken is one"),
         (
             "base.model.layers.1.mlp.experts.0.up_proj.weight",
@@ -63,7 +62,7 @@ import Testing
         (.int32, [4, 64], "dtype I32, quantised integers, is not taken"),
         (
             .float8e5m2, [64, 32],
-            "dtype F8_E5M2 is not taken; taken are F32, F16, BF16, and F8_E4M3"
+            "dtype F8_E5M2 is not taken; taken are F32, F16, BF16, F8_E4M3 with"
         ),
         (.float64, [64, 32], "dtype F64 is not taken"),
         (.bfloat16, [32, 64], "shape [32, 64]; config.json makes it [64, 32]"),

@@ -20,7 +20,7 @@ import Testing
         let golden = try Golden("T-fp8")
         let stored = golden.checkpoint.tensors.mapValues { [$0.entry.type.rawValue] }
         let table = NetworkTensors(golden.configuration).all
-            .flatMap { $0.stored(isFloat8: true) }.map { ($0.name, [$0.type.rawValue]) }
+            .flatMap { $0.stored(Quantization()) }.map { ($0.name, [$0.type.rawValue]) }
         #expect(Dictionary(uniqueKeysWithValues: table) == stored)
     }
 

@@ -55,7 +55,7 @@ import Testing
     @Test func `a model made in FP8 is the bf16 one converted`() throws {
         try make("bf16", .bfloat16)
         try make("fp8", .float8)
-        try FormatConversion.bfloat16ToFloat8.run(
+        try FormatConversion(to: .float8).run(
             source: path("bf16"), target: path("converted"), pool: pool)
         for file in ["model.safetensors", "config.json"] {
             #expect(try bytes("fp8/\(file)") == bytes("converted/\(file)"))
@@ -79,12 +79,14 @@ import Testing
 
     @Test(
         .enabled(if: ProcessInfo.processInfo.environment["APUS_PYTHON"] != nil),
-        arguments: [FormatConversion.float8ToBFloat16, .bfloat16ToFloat8])
-    func `a conversion gives the bytes PyTorch gives`(conversion: FormatConversion) throws {
-        try make("source", conversion == .float8ToBFloat16 ? .float8 : .bfloat16)
-        try conversion.run(source: path("source"), target: path("target"), pool: pool)
+        arguments: [FormatConversion.Target.bfloat16, .float8])
+    func `a conversion gives the bytes PyTorch gives`(target: FormatConversion.Target) throws {
+        try make("source", target == .bfloat16 ? .float8 : .bfloat16)
+        try FormatConversion(to: target).run(
+            source: path("source"), target: path("target"), pool: pool)
+        let kind = target == .bfloat16 ? "fp8-to-bf16" : "bf16-to-fp8"
         let output = try python(
-            "convert_reference.py", [conversion.rawValue, path("source"), path("target")])
+            "convert_reference.py", [kind, path("source"), path("target")])
         #expect(output.contains("1 of 1 shards are equal"))
     }
 
@@ -99,7 +101,7 @@ import Testing
             entry.bytes.lowerBound ..< entry.bytes.lowerBound + 4, with: [0, 0, 0xC0, 0x7F])
         try contents.write(to: file)
         #expect {
-            try FormatConversion.float8ToBFloat16.run(
+            try FormatConversion(to: .bfloat16).run(
                 source: path("fp8"), target: path("out"), pool: pool)
         } throws: { error in
             "\(error)".contains("experts.3.down_proj.weight_scale_inv: block [0, 0] has scale nan")
@@ -133,7 +135,7 @@ import Testing
         #expect(try bytes("slash/model.safetensors").count > 0)
         try FileManager.default.createDirectory(
             atPath: path("empty"), withIntermediateDirectories: true)
-        try FormatConversion.bfloat16ToFloat8.run(
+        try FormatConversion(to: .float8).run(
             source: path("slash"), target: path("empty") + "//", pool: pool)
         #expect(try bytes("empty/model.safetensors").count > 0)
         #expect(!FileManager.default.fileExists(atPath: path("empty.partial")))
@@ -155,7 +157,7 @@ import Testing
         try writer.write([UInt8]([0, 0, 128, 63]).span.raw, to: name + "_scale_inv")
         try writer.finish()
         let error = #expect(throws: CheckpointError.self) {
-            try FormatConversion.float8ToBFloat16.run(
+            try FormatConversion(to: .bfloat16).run(
                 source: folder, target: path("out"), pool: pool)
         }
         #expect("\(error!)".contains("only matrices have block scales"))

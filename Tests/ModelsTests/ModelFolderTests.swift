@@ -104,9 +104,9 @@ import Testing
             name.hasSuffix("_scale_inv") ? String(name.dropLast(4)) : name
         }
         #expect(try notes(folder) == [])
-        try FormatConversion.float8ToBFloat16.run(
+        try FormatConversion(to: .bfloat16).run(
             source: path("whole"), target: path("a"), pool: pool)
-        try FormatConversion.float8ToBFloat16.run(source: folder, target: path("b"), pool: pool)
+        try FormatConversion(to: .bfloat16).run(source: folder, target: path("b"), pool: pool)
         let files = try ["a", "b"].map {
             try Data(contentsOf: URL(filePath: path($0) + "/model.safetensors"))
         }
@@ -162,9 +162,9 @@ import Testing
             try notes(folder) == ["the vision tower (vision_tower.*, 1 tensor) is left aside"])
         #expect(try ModelFolder(directory: folder).configuration.endTokens == [7])
         // What is written back keeps its form.
-        try FormatConversion.float8ToBFloat16.run(
+        try FormatConversion(to: .bfloat16).run(
             source: folder, target: path("wide"), pool: pool)
-        try FormatConversion.bfloat16ToFloat8.run(
+        try FormatConversion(to: .float8).run(
             source: path("wide"), target: path("narrow"), pool: pool)
         #expect(try ModelFolder(directory: path("narrow")).configuration.quantization != nil)
     }

@@ -36,6 +36,20 @@ import Topology
         #expect(abs(hours - 14.8e12 / plan.tokensPerSecondPerRank / 3600) < 1)
     }
 
+    @Test func `experts in 4 bits take 4.5 bits a weight, the rest two bytes`() throws {
+        var request = try Self.request("h800-2048-mpft", .decode)
+        (request.ep, request.weights) = (64, .bf16)
+        let wide = try Plan(request)
+        request.weights = .int4
+        let narrow = try Plan(request)
+        // 256 experts over 64 ranks: 4 in each of 58 layers, 3 x 7168 x 2048 weights.
+        let saved = Double(58 * 4 * 3 * 7168 * 2048) * (2 - 9.0 / 16)
+        #expect(abs(wide.memory.weights - narrow.memory.weights - saved) < 1e-3 * saved)
+        #expect(narrow.seconds <= wide.seconds)
+        request.phase = .train
+        #expect(throws: PlanError.self) { try Plan(request) }
+    }
+
     @Test func `overlap brings a step forward, and a bubble follows the schedule`() throws {
         var request = try Self.training()
         let overlapped = try Plan(request).seconds

@@ -150,6 +150,28 @@ GLM = {k: v for k, v in V3.items() if k not in (
 GLM.update(n_group=1, topk_group=1, rms_norm_eps=1e-5, dtype="bfloat16", pad_token_id=2, eos_token_id=[1, 2],
            rope_parameters=dict(rope_theta=1000000.0, rope_type="default"), rope_interleave=True, qk_head_dim=40)
 
+# What Kimi-K2-Thinking's release leaves as it is.
+IGNORED = ["lm_head", "re:.*self_attn.*", "re:.*shared_experts.*", "re:.*mlp\\.(gate|up|gate_up|down)_proj.*"]
+
+
+def packed(ignored, form="pack-quantized", kind="int"):
+    """The description of compressed-tensors of weights in 4 bits."""
+    weights = dict(actorder=None, block_structure=None, dynamic=False, group_size=32, num_bits=4,
+                   observer="minmax", observer_kwargs={}, strategy="group", symmetric=True, type=kind)
+    return dict(config_groups=dict(group_0=dict(input_activations=None, output_activations=None,
+                                                targets=["Linear"], weights=weights)),
+                format=form, ignore=ignored, kv_cache_scheme=None, quant_method="compressed-tensors",
+                quantization_status="compressed")
+
+
+# Sizes that 32 divides.
+GROUPED = dict(intermediate_size=192, moe_intermediate_size=96, q_lora_rank=128, kv_lora_rank=160, v_head_dim=48)
+
+
+def four_bits(config, *description):
+    return dict(config, quantization_config=packed(*description), **GROUPED)
+
+
 # Name -> configuration, and how it is stored.
 CASES = {
     "e8m0-scales": (dict(V3, quantization_config=dict(FP8, scale_fmt="ue8m0")), dict(scale=E8M0)),
@@ -176,6 +198,16 @@ CASES = {
     "no-truncate": (dict(V3, rope_scaling=dict(YARN, truncate=False)), {}),
     "listed-layers": (dict({k: v for k, v in V3.items() if k != "first_k_dense_replace"},
                            moe_layer_freq=[1, 0, 1]), {}),
+    "int4-experts": (four_bits(V3, IGNORED), dict(encode="int4")),
+    "int4-half-scales": (four_bits(V3, IGNORED), dict(encode="int4", scale=F16)),
+    "int4-wide-scales": (four_bits(V3, IGNORED), dict(encode="int4", scale=F32)),
+    "int4-everything": (four_bits(V3, []), dict(encode="int4", chosen=("_proj", "lm_head"))),
+    "kimi-k2.5-int4": (four_bits(KIMI, IGNORED), dict(encode="int4", prefix="language_model.", outer=dict(
+        OUTER, architectures=["KimiK25ForConditionalGeneration"], model_type="kimi_k25"))),
+    "kimi-k2.6-int4": (dict(KIMI, **GROUPED), dict(encode="int4", prefix="language_model.", outer=dict(
+        OUTER, architectures=["KimiK25ForConditionalGeneration"], model_type="kimi_k25",
+        quantization_config=packed(IGNORED)))),
+    "mxfp4-experts": (four_bits(V3, IGNORED, "mxfp4-pack-quantized", "float"), dict(encode="mxfp4")),
 }
 
 
@@ -246,18 +278,50 @@ def fp8(w, scale_type, suffix):
     return {".weight": whole(codes), suffix: stored}, whole(codes.float() * scale)
 
 
+def int4(w, scale_type):
+    """compressed-tensors' pack-quantized, and the values that it stands for."""
+    groups = w.reshape(w.shape[0], -1, 32)
+    scale = (groups.abs().amax(-1) / 7.5).clamp_min(1e-8).to(scale_type)
+    codes = (groups / scale.float()[..., None]).round().clamp(-8, 7)
+    # Eight numbers in a word of 32 bits, each plus 8, the first in the lowest bits.
+    nibbles = (codes + 8).long().reshape(w.shape[0], -1, 8)
+    words = (nibbles << torch.arange(0, 32, 4)).sum(-1)
+    words = torch.where(words >= 1 << 31, words - (1 << 32), words).to(torch.int32)
+    parts = {".weight_packed": words, ".weight_scale": scale, ".weight_shape": torch.tensor(w.shape)}
+    return parts, (codes * scale.float()[..., None]).reshape(w.shape)
+
+
+# OCP Microscaling Formats 1.0, table 5: the values of e2m1's codes.
+E2M1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
+
+
+def mxfp4(w, _):
+    """compressed-tensors' mxfp4-pack-quantized, and the values that it stands for."""
+    groups = w.reshape(w.shape[0], -1, 32)
+    exponent = groups.abs().amax(-1).clamp_min(1e-30).log2().floor() - 2
+    units = groups / exponent.exp2()[..., None]
+    codes = (units[..., None] - E2M1).abs().argmin(-1)
+    nibbles = codes.reshape(w.shape[0], -1, 2).to(torch.uint8)
+    parts = {".weight_packed": nibbles[..., 0] | nibbles[..., 1] << 4,
+             ".weight_scale": (exponent + 127).to(torch.uint8)}
+    return parts, (E2M1[codes] * exponent.exp2()[..., None]).reshape(w.shape)
+
+
 def is_wide(name):
     """What DeepSeek's FP8 releases do not quantise."""
     return any(word in name for word in ("embed_tokens", "lm_head", "norm", "mlp.gate.", "weights_proj"))
 
 
 def make(folder, name, config, plain=BF16, scale=None, suffix=".weight_scale_inv", prefix="", outer=None,
-         indexer=None):
+         indexer=None, encode=None, chosen=(".mlp.experts.",)):
     generator = torch.Generator().manual_seed(sum(map(ord, name)))
     files, wide = {}, {}
     for tensor, shape in shapes(config, indexer or ("index_topk" in config and config)).items():
         w = draw(tensor, shape, generator)
-        if scale and w.dim() == 2 and not is_wide(tensor):
+        if encode and w.dim() == 2 and any(word in tensor for word in chosen):
+            parts, wide[tensor] = dict(int4=int4, mxfp4=mxfp4)[encode](w, scale or BF16)
+            files.update({tensor[: -len(".weight")] + end: t for end, t in parts.items()})
+        elif not encode and scale and w.dim() == 2 and not is_wide(tensor):
             parts, wide[tensor] = fp8(w, scale, suffix)
             files.update({tensor[: -len(".weight")] + end: t for end, t in parts.items()})
         else:

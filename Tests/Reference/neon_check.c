@@ -8,11 +8,34 @@
 
 #include "CKernels.h"
 
-enum { OUTPUTS = 100, INPUTS = 300, ROWS = 17 };
+enum { OUTPUTS = 100, INPUTS = 288, ROWS = 17 };
 
 static float random_value(void) { return (float)(rand() % 2001 - 1000) / 1000; }
 
+static ck_weight random_fourbit(int format) {
+    enum { GROUPS = OUTPUTS * INPUTS / CK_GROUP_BLOCK };
+    static unsigned char codes[OUTPUTS * INPUTS / 2], powers[GROUPS];
+    static uint16_t halves[GROUPS];
+    static float scales[GROUPS];
+    for (int i = 0; i < OUTPUTS * INPUTS / 2; i++) codes[i] = (unsigned char)rand();
+    for (int i = 0; i < GROUPS; i++) {
+        powers[i] = (unsigned char)(118 + i % 5);
+        scales[i] = 0.01f * (float)(i % 7 + 1);
+        halves[i] = ck_to_bf16(scales[i]);
+    }
+    void *packed = ck_allocate(ck_packed_bytes(format, OUTPUTS, INPUTS));
+    if (format == CK_INT4) {
+        ck_pack_fourbit(format, codes, halves, CK_BF16, 0, OUTPUTS, INPUTS, packed);
+    } else if (format == CK_INT4_F32) {
+        ck_pack_fourbit(format, codes, scales, CK_F32, 0, OUTPUTS, INPUTS, packed);
+    } else {
+        ck_pack_fourbit(format, codes, powers, CK_E8M0, 0, OUTPUTS, INPUTS, packed);
+    }
+    return (ck_weight){packed, NULL, format, OUTPUTS, INPUTS};
+}
+
 static ck_weight random_weight(int format) {
+    if (format >= CK_INT4) return random_fourbit(format);
     static const size_t sizes[] = {4, 2, 1, 1};
     unsigned char *source = malloc((size_t)OUTPUTS * INPUTS * sizes[format]);
     for (int i = 0; i < OUTPUTS * INPUTS; i++) {
@@ -103,7 +126,8 @@ static int check(int format, int compute, int rows, ck_pool *pool) {
 int main(void) {
     ck_pool *pool = ck_pool_create(2);
     int failures = 0;
-    for (int format = CK_F32; format <= CK_INT8; format++) {
+    for (int format = CK_F32; format <= CK_MXFP4; format++) {
+        if (format == CK_F16) continue; // no weight is packed in it
         for (int compute = CK_COMPUTE_F32; compute <= CK_COMPUTE_BF16; compute++) {
             // One row, two and many take different paths through the loops.
             failures += check(format, compute, 1, pool) + check(format, compute, 2, pool)

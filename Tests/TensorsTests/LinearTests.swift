@@ -5,7 +5,7 @@ extension TensorsTests {
     @Suite struct LinearTests {
         let pool = ThreadPool(threads: 2)
 
-        @Test(arguments: levels, NumberFormat.packed)
+        @Test(arguments: levels, raggedFormats)
         func `a product equals the sum in double precision`(
             level: Processor, format: NumberFormat
         ) throws {
@@ -116,7 +116,7 @@ extension TensorsTests {
         }
 
         /// One row alone, then in random batches, chunks and pools: the same bits.
-        @Test(arguments: levels, NumberFormat.packed)
+        @Test(arguments: levels, raggedFormats)
         func `a row's bits do not depend on its batch or the threads`(
             level: Processor, format: NumberFormat
         ) throws {
@@ -150,7 +150,7 @@ extension TensorsTests {
             }
         }
 
-        @Test(arguments: levels, NumberFormat.packed)
+        @Test(arguments: levels, raggedFormats)
         func `an expert layer is gate, up, swiglu and down`(
             level: Processor, format: NumberFormat
         ) throws {

@@ -78,7 +78,7 @@ extension TensorsTests {
             }
         }
 
-        @Test(arguments: levels, NumberFormat.packed)
+        @Test(arguments: levels, raggedFormats)
         func `an expert layer over scattered rows has the bits of decoding and encoding`(
             level: Processor, format: NumberFormat
         ) throws {

@@ -33,6 +33,9 @@ struct Random: RandomNumberGenerator {
 /// The levels that this CPU has, plain first.
 let levels = Processor.allCases.filter { $0 <= Processor.best }
 
+/// The packed formats whose matrices may have any number of inputs.
+let raggedFormats = NumberFormat.packed.filter { $0.inputMultiple == 1 }
+
 /// Runs `body` at a level and returns to the CPU's best.
 func at<Result>(_ level: Processor, _ body: () throws -> Result) rethrows -> Result {
     level.use()
@@ -47,12 +50,20 @@ struct Matrix {
     let inputs: Int
     let bytes: [UInt8]
     let scales: [UInt8]
+    let scaleFormat: ScaleFormat
 
-    init(_ format: NumberFormat, _ outputs: Int, _ inputs: Int, _ random: inout Random) {
+    /// - Parameter scaleFormat: Of int4; the others have one.
+    init(
+        _ format: NumberFormat, _ outputs: Int, _ inputs: Int, _ random: inout Random,
+        scales scaleFormat: ScaleFormat = .bfloat16
+    ) {
         self.format = format
+        self.scaleFormat =
+            format == .int4 ? scaleFormat : format == .mxfp4 ? .float8e8m0 : .float32
         self.outputs = outputs
         self.inputs = inputs
-        let values = random.values(outputs * inputs)
+        let isFourBit = format == .int4 || format == .mxfp4
+        let values = random.values(isFourBit ? outputs * inputs / 2 : outputs * inputs)
         bytes = values.flatMap { value -> [UInt8] in
             switch format {
             case .float32: littleEndian(value.bitPattern)
@@ -60,16 +71,27 @@ struct Matrix {
             case .float8e4m3: [Quantisation.float8(nearest: value * 448)]
             case .int8: [UInt8(bitPattern: Int8((value * 127).rounded()))]
             case .float16: littleEndian(Float16(value).bitPattern)
+            // Two codes, drawn evenly.
+            case .int4, .mxfp4: [UInt8(((value + 1) * 127.5).rounded())]
             }
         }
         let count = format.scaleCount(outputs: outputs, inputs: inputs)
-        scales = random.values(count, in: 0.001 ... 0.004).flatMap { littleEndian($0.bitPattern) }
+        let kept = self.scaleFormat
+        scales = random.values(count, in: 0.001 ... 0.004).flatMap { value -> [UInt8] in
+            switch kept {
+            case .float32: littleEndian(value.bitPattern)
+            case .bfloat16: littleEndian(Quantisation.bfloat16(nearest: value))
+            case .float16: littleEndian(Float16(value).bitPattern)
+            case .float8e8m0: [UInt8(118 + value * 1000)]
+            }
+        }
     }
 
     func weight(rows: Range<Int>? = nil, transposed: Bool = false) throws -> Weight {
         try Weight(
             format: format, outputs: outputs, inputs: inputs, bytes: bytes.span.raw,
-            scales: scales.isEmpty ? nil : scales.span.raw, rows: rows, transposed: transposed)
+            scales: scales.isEmpty ? nil : scales.span.raw, scaleFormat: scaleFormat, rows: rows,
+            transposed: transposed)
     }
 
     /// The value that the bytes stand for, worked out without the kernels' packing.
@@ -91,6 +113,31 @@ struct Matrix {
         case .float16:
             let pattern = UInt16(bytes[2 * index]) | UInt16(bytes[2 * index + 1]) << 8
             return Double(Float16(bitPattern: pattern))
+        case .int4:
+            return Double(Float(code(index) - 8) * groupScale(output, input))
+        case .mxfp4:
+            // Sign, two bits of exponent with bias 1, one of fraction.
+            let (exponent, fraction) = (code(index) >> 1 & 3, Float(code(index) & 1))
+            let magnitude =
+                exponent == 0 ? fraction / 2 : (1 + fraction / 2) * Float(1 << (exponent - 1))
+            return Double((code(index) > 7 ? -magnitude : magnitude) * groupScale(output, input))
+        }
+    }
+
+    /// The even input of a byte is its lower nibble.
+    private func code(_ index: Int) -> Int {
+        Int(bytes[index / 2] >> (index % 2 == 0 ? 0 : 4) & 0xf)
+    }
+
+    private func groupScale(_ output: Int, _ input: Int) -> Float {
+        let index = output * (inputs / 32) + input / 32
+        func half() -> UInt16 { UInt16(scales[2 * index]) | UInt16(scales[2 * index + 1]) << 8 }
+        switch scaleFormat {
+        case .float32: return Float(bitPattern: word(scales, index))
+        case .bfloat16: return Float(bitPattern: UInt32(half()) << 16)
+        case .float16: return Float(Float16(bitPattern: half()))
+        case .float8e8m0:
+            return Float(sign: .plus, exponent: Int(scales[index]) - 127, significand: 1)
         }
     }
 

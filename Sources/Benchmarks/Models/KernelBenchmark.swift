@@ -70,16 +70,18 @@ public struct KernelBenchmark: Sendable {
 
     private func makeWeights(_ format: NumberFormat) throws(TensorError) -> [Weight] {
         // A small positive number in every format: neither zero nor NaN.
-        let bytes = [UInt8](repeating: 0x3c, count: outputs * inputs * format.size)
-        let scales = [UInt8](
-            repeating: 0x3c, count: format.scaleCount(outputs: outputs, inputs: inputs) * 4)
+        let bytes = [UInt8](repeating: 0x3c, count: format.byteCount(of: outputs * inputs))
+        let scaleFormat: ScaleFormat =
+            format == .int4 ? .bfloat16 : format == .mxfp4 ? .float8e8m0 : .float32
+        let scaleCount = format.scaleCount(outputs: outputs, inputs: inputs)
+        let scales = [UInt8](repeating: 0x3c, count: scaleCount * scaleFormat.size)
         var weights: [Weight] = []
         let size = bytes.count
         for _ in 0 ..< max(1, workingBytes / size) {
             weights.append(
                 try Weight(
                     format: format, outputs: outputs, inputs: inputs, bytes: bytes.span.raw,
-                    scales: scales.isEmpty ? nil : scales.span.raw))
+                    scales: scales.isEmpty ? nil : scales.span.raw, scaleFormat: scaleFormat))
         }
         return weights
     }

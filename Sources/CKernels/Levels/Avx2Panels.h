@@ -97,11 +97,12 @@ INLINE void add_input(
     }
 }
 
-/// One block of k for a tile of `rows` x `vectors`.
+/// One block of k for a tile of `rows` x `vectors`. Sums are scaled by `scale`, or each output's by
+/// its own unless `scales` is NULL.
 INLINE void tile(
     const origin origin, const float *a, ptrdiff_t a_stride, const char *from, int k, float *c,
-    ptrdiff_t c_stride, ending ending, float scale, ahead ahead, const int lines,
-    const int rows, const int vectors) {
+    ptrdiff_t c_stride, ending ending, float scale, const float *scales, ahead ahead,
+    const int lines, const int rows, const int vectors) {
     vector sums[TILE_ROWS][8];
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < vectors; v++) {
@@ -128,9 +129,11 @@ INLINE void tile(
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < vectors; v++) {
             vector *to = (vector *)(c + r * c_stride + v * VECTOR_LANES);
-            if (ending == SCALED) sums[r][v] *= splat(scale);
+            vector factor =
+                scales ? *(const vector *)(scales + v * VECTOR_LANES) : splat(scale);
+            if (ending == SCALED) sums[r][v] *= factor;
             if (ending == SCALED_ONTO) {
-                sums[r][v] = __builtin_elementwise_fma(sums[r][v], splat(scale), *to);
+                sums[r][v] = __builtin_elementwise_fma(sums[r][v], factor, *to);
             }
             *to = sums[r][v];
         }
@@ -158,7 +161,7 @@ static __attribute__((noinline)) void kept_tiles(
 #define TILE(n)                                                                                    \
     tile(                                                                                          \
         FROM_KEPT, a + row * a_stride, a_stride, (const char *)kept, k, c + row * c_stride,        \
-        c_stride, ending, scale, ahead, 1, n, KEPT / VECTOR_LANES);                                \
+        c_stride, ending, scale, NULL, ahead, 1, n, KEPT / VECTOR_LANES);                          \
     ahead.at += k / STEP * ahead.bytes
     FOR_EACH_TILE(rows, TILE)
 #undef TILE
@@ -177,7 +180,7 @@ INLINE void block(
         ahead.bytes = bytes * width / CK_PANEL / tiles;                                            \
         tile(                                                                                      \
             origin, a + row * a_stride, a_stride, panel + o * 4, k, c + row * c_stride + o,        \
-            c_stride, ending, scale, ahead, lines, n, width / VECTOR_LANES);                       \
+            c_stride, ending, scale, NULL, ahead, lines, n, width / VECTOR_LANES);                 \
         ahead.at += k / STEP * ahead.bytes;                                                        \
     }                                                                                              \
     break
@@ -313,5 +316,8 @@ static void avx2_panel_bytes(
     }
 }
 
+#include "Levels/Avx2FourBits.h"
+
 #define PANEL_LOOPS                                                                                \
-    .f32 = avx2_panel_f32, .wide = avx2_panel_wide, .f32_bytes = avx2_panel_bytes, LIMIT_LOOPS
+    .f32 = avx2_panel_f32, .wide = avx2_panel_wide, .f32_bytes = avx2_panel_bytes,                 \
+    .fourbit = avx2_panel_fourbit, LIMIT_LOOPS

@@ -38,6 +38,12 @@ typedef void (*ck_panel_int8)(
     const int8_t *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, float *c,
     ptrdiff_t c_stride, const void *next);
 
+/// The same with 4-bit weights and f32 inputs, for all of k, a multiple of 32: the sum over each
+/// group of 32 inputs, times the output's scale there, added up group by group.
+typedef void (*ck_panel_fourbit)(
+    const float *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, int format,
+    float *c, ptrdiff_t c_stride, void *scratch);
+
 /// One decoded block of a panel, in f32.
 #define CK_BYTES_SCRATCH (CK_SCALE_BLOCK * CK_PANEL * sizeof(float))
 
@@ -46,6 +52,7 @@ typedef struct {
     ck_panel_wide wide;
     ck_panel_bytes f32_bytes;
     ck_panel_int8 int8;
+    ck_panel_fourbit fourbit;
     ck_panel_bf16 bf16;        // NULL where the CPU has no bf16 dot product
     ck_panel_bytes bf16_bytes; // likewise; e4m3 alone
 

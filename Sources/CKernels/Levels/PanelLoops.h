@@ -270,5 +270,60 @@ static void LEVEL(panel_bytes)(
     }
 }
 
+/// Widens the codes of 32 inputs of a 4-bit panel to `[32][64]`, scales not applied.
+///
+/// e2m1: sign and magnitude go where f32 has its sign, the exponent's last two bits and the first
+/// of the fraction; that is the value times 2^-126.
+INLINE void widen_group(const uint8_t *codes, const bool is_mxfp4, float *target) {
+    for (int i = 0; i < CK_GROUP_BLOCK; i += 8) {
+        for (int o = 0; o < CK_PANEL; o += 16, codes += 64) {
+            sixteen_words all = *(const sixteen_words *)(const void *)codes;
+            UNROLL for (int j = 0; j < 8; j++) {
+                sixteen *to = (sixteen *)(target + (i + j) * CK_PANEL + o);
+                sixteen_words code = all >> (4 * j) & 0xf;
+                if (is_mxfp4) {
+                    *to = (sixteen)((code & 7) << 22 | (code & 8) << 28) * 0x1p126f;
+                } else {
+                    *to = __builtin_convertvector((sixteen_integers)code - 8, sixteen);
+                }
+            }
+        }
+    }
+}
+
+/// c (+)= sums times the scales of their outputs.
+INLINE void add_scaled(
+    const float *sums, const float *scales, float *c, ptrdiff_t c_stride, bool add, int rows) {
+    for (int r = 0; r < rows; r++, sums += CK_PANEL, c += c_stride) {
+        for (int o = 0; o < CK_PANEL; o += VECTOR_LANES) {
+            vector sum = *(const vector *)(sums + o), scale = *(const vector *)(scales + o);
+            vector *to = (vector *)(c + o);
+            *to = add ? __builtin_elementwise_fma(sum, scale, *to) : sum * scale;
+        }
+    }
+}
+
+static void LEVEL(panel_fourbit)(
+    const float *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, int format,
+    float *c, ptrdiff_t c_stride, void *scratch) {
+    float *wide = scratch, *sums = wide + CK_GROUP_BLOCK * CK_PANEL;
+    float *scales = sums + TILE_ROWS * CK_PANEL;
+    for (int first = 0; first < k; first += CK_GROUP_BLOCK, panel += ck_group_bytes(format)) {
+        if (format == CK_MXFP4) {
+            widen_group(panel, true, wide);
+        } else {
+            widen_group(panel, false, wide);
+        }
+        for (int o = 0; o < CK_PANEL; o++) scales[o] = ck_fourbit_scale(panel, format, o, 0);
+#define TILE(n)                                                                                    \
+    LEVEL(panel_f32)(                                                                              \
+        a + first + row * a_stride, a_stride, n, wide, CK_GROUP_BLOCK, sums, CK_PANEL, false);     \
+    add_scaled(sums, scales, c + row * c_stride, c_stride, first > 0, n)
+        FOR_EACH_TILE(rows, TILE)
+#undef TILE
+    }
+}
+
 #define PANEL_LOOPS                                                                                \
-    .f32 = LEVEL(panel_f32), .wide = LEVEL(panel_wide), .f32_bytes = LEVEL(panel_bytes), LIMIT_LOOPS
+    .f32 = LEVEL(panel_f32), .wide = LEVEL(panel_wide), .f32_bytes = LEVEL(panel_bytes),           \
+    .fourbit = LEVEL(panel_fourbit), LIMIT_LOOPS

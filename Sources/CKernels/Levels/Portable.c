@@ -74,6 +74,25 @@ void ck_panel_int8_plain(
     }
 }
 
+static void panel_fourbit(
+    const float *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, int format,
+    float *c, ptrdiff_t c_stride, void *scratch) {
+    for (int r = 0; r < rows; r++, a += a_stride, c += c_stride) {
+        for (int o = 0; o < CK_PANEL; o++) {
+            float total = 0;
+            for (int group = 0; group < k / CK_GROUP_BLOCK; group++) {
+                float sum = 0;
+                for (int j = 0; j < CK_GROUP_BLOCK; j++) {
+                    int i = group * CK_GROUP_BLOCK + j;
+                    sum += a[i] * ck_fourbit_value(format, ck_fourbit_code(panel, format, o, i));
+                }
+                total += sum * ck_fourbit_scale(panel, format, o, group);
+            }
+            c[o] = total;
+        }
+    }
+}
+
 void ck_transpose_plain(
     const uint32_t *source, ptrdiff_t source_stride, int rows, int columns, uint32_t *target,
     ptrdiff_t target_stride) {
@@ -104,6 +123,7 @@ static double multiply_add(long rounds) {
 
 const ck_kernels ck_kernels_portable = {
     .f32 = panel_f32, .wide = panel_wide, .f32_bytes = panel_bytes, .int8 = ck_panel_int8_plain,
+    .fourbit = panel_fourbit,
     .round = portable_bf16_encode, .transpose = ck_transpose_plain, ROW_LOOPS,
     .read = read_words, .multiply_add_f32 = multiply_add, .multiply_add_bf16 = multiply_add,
 };

@@ -90,7 +90,7 @@ static size_t place_hidden(
     size_t bytes = 0;
     for (int j = 0; j < count; j++) {
         const ck_expert_job *job = &jobs[j];
-        bool is_bf16 = bf16 && job->down->format != CK_F32;
+        bool is_bf16 = bf16 && ck_takes_bf16(job->down->format);
         int panels = (int)ck_panels(job->gate->outputs);
         ptrdiff_t stride = ck_operand_stride(panels * CK_PANEL);
         int chunk = job->rows > 0 ? ck_rows_per_unit(job->rows) : 1;
@@ -106,6 +106,11 @@ static size_t place_hidden(
     return bytes;
 }
 
+/// The format whose form of inputs both gate and up read: every format reads f32.
+static int format_of_inputs(const ck_expert_job *job) {
+    return ck_is_fourbit(job->up->format) ? job->up->format : job->gate->format;
+}
+
 void ck_experts(const ck_expert_job *jobs, int count, int compute, ck_pool *pool) {
     if (count == 0) return;
     double start = ck_pool_time(pool), operations = 0;
@@ -119,7 +124,7 @@ void ck_experts(const ck_expert_job *jobs, int count, int compute, ck_pool *pool
     for (int j = 0; j < count; j++) {
         inputs[j] = (ck_input){
             jobs[j].x, jobs[j].x_stride, 1, jobs[j].rows, jobs[j].gate->inputs,
-            jobs[j].gate->format, jobs[j].inputs, jobs[j].input_format,
+            format_of_inputs(&jobs[j]), jobs[j].inputs, jobs[j].input_format,
         };
         operations += ck_operations(jobs[j].gate, jobs[j].rows)
             + ck_operations(jobs[j].up, jobs[j].rows)

@@ -59,6 +59,10 @@ void ck_panel_product(
     const uint8_t *data = ck_panel_at(weight, panel);
     const void *a = ck_operand_at(&x, row, 0);
     int k = weight->inputs;
+    if (ck_is_fourbit(weight->format)) {
+        kernels->fourbit(a, x.stride, rows, data, k, weight->format, c, c_stride, scratch);
+        return;
+    }
     if (weight->format == CK_E4M3) {
         ck_panel_bytes product = x.is_bf16 ? kernels->bf16_bytes : kernels->f32_bytes;
         const float *scales = weight->scales + (size_t)panel * ck_blocks(k);

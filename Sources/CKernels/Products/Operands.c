@@ -153,8 +153,8 @@ static size_t place(
     for (int i = 0; i < count; i++) {
         const ck_input *input = &inputs[i];
         bool is_int8 = compute == CK_COMPUTE_BF16 && input->format == CK_INT8;
-        bool is_bf16 =
-            compute == CK_COMPUTE_BF16 && kernels->bf16 && input->format != CK_F32 && !is_int8;
+        bool is_bf16 = compute == CK_COMPUTE_BF16 && kernels->bf16 && !is_int8
+            && ck_takes_bf16(input->format);
         if (compute == CK_COMPUTE_F32 && input->column == 1 && !input->apart) {
             operands[i] = (ck_operand){input->values, input->row, false, false};
             continue;

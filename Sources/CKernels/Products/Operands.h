@@ -14,6 +14,11 @@ typedef struct {
     bool is_bf16, is_int8;
 } ck_operand;
 
+/// Whether inputs that are rounded to bf16 meet a weight of this format as bf16, not as f32.
+static inline bool ck_takes_bf16(int format) {
+    return format != CK_F32 && !ck_is_fourbit(format);
+}
+
 static inline const void *ck_operand_at(const ck_operand *x, int row, int k) {
     size_t index = (size_t)row * (size_t)x->stride + (size_t)k;
     return (const char *)x->data + index * (x->is_int8 ? 1 : x->is_bf16 ? 2 : sizeof(float));

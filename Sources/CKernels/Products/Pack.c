@@ -11,9 +11,13 @@
 //   int8        [panel][k / 4][64][4]          the four that one vpdpbusd lane multiplies
 //   e4m3        [panel][k / 4][4][4][2][4][2]  vector, lane, pair, output in lane, k in pair
 //
+//   4 bits      [panel][k / 32]: [4][64][8] codes, then [64] scales
+//
 // In e4m3 a 64-byte vector holds 16 outputs; each of its four 128-bit lanes holds 4 outputs, first
 // for the pair (k, k+1), then for (k+2, k+3): interleaving low and high bf16 bytes inside the lanes
 // gives two vectors of pairs, in order.
+// In 4 bits a word of 32 bits holds 8 inputs of one output, the first in the lowest bits, as in the
+// files. A group of 32 inputs and its scales are neighbours: one stream of memory.
 // int8 is stored as value + 128: vpdpbusd wants one factor unsigned.
 // Outputs are padded with zeros to the panel, inputs to the group of 1, 2 or 4.
 
@@ -135,6 +139,11 @@ void ck_unpack_row(const ck_weight *weight, int output, float *row) {
     int format = weight->format, panel = output / CK_PANEL, o = output % CK_PANEL;
     size_t panel_bytes = ck_panel_bytes_of(format, weight->inputs);
     const uint8_t *from = (const uint8_t *)weight->data + (size_t)panel * panel_bytes;
+    for (int k = 0; ck_is_fourbit(format) && k < weight->inputs; k++) {
+        row[k] = ck_fourbit_value(format, ck_fourbit_code(from, format, o, k))
+            * ck_fourbit_scale(from, format, o, k / CK_GROUP_BLOCK);
+    }
+    if (ck_is_fourbit(format)) return;
     size_t blocks = ck_blocks(weight->inputs);
     for (int k = 0; k < weight->inputs; k++) {
         const uint8_t *element = from + place(format, o, k) * (size_t)ck_element_size(format);

@@ -79,8 +79,15 @@ void *ck_pool_scratch(ck_pool *pool, int thread, size_t bytes);
 
 // ---- Weights: packed in panels of 64 outputs -----------------------------------------------
 
-/// CK_F16 is a format of files: `ck_decode` widens it, no weight is packed in it.
-typedef enum { CK_F32 = 0, CK_BF16 = 1, CK_E4M3 = 2, CK_INT8 = 3, CK_F16 = 4 } ck_format;
+/// CK_F16 is a format of files: `ck_decode` widens it, no weight is packed in it. CK_E8M0 is one of
+/// scales: two to the power of a byte less 127; 255 is no number.
+typedef enum {
+    CK_F32 = 0, CK_BF16 = 1, CK_E4M3 = 2, CK_INT8 = 3, CK_F16 = 4,
+    CK_INT4 = 5,     // -8...7, a bf16 scale per output and 32 inputs
+    CK_INT4_F32 = 6, // the same with f32 scales
+    CK_MXFP4 = 7,    // e2m1, a power of two per output and 32 inputs, kept as bf16
+    CK_E8M0 = 8,
+} ck_format;
 
 /// Outputs side by side in one panel: four 512-bit accumulators per row of the input.
 #define CK_PANEL 64
@@ -88,11 +95,14 @@ typedef enum { CK_F32 = 0, CK_BF16 = 1, CK_E4M3 = 2, CK_INT8 = 3, CK_F16 = 4 } c
 #define CK_PACK_ROWS 16
 /// Inputs that share one scale in an e4m3 weight.
 #define CK_SCALE_BLOCK 128
+/// Inputs of one output that share a scale in a 4-bit weight.
+#define CK_GROUP_BLOCK 32
 
 /// A matrix `[outputs, inputs]`, packed. See Pack.c for the order of its bytes.
 typedef struct {
     const void *data;
-    const float *scales; // e4m3: [panels][input blocks]. int8: [outputs padded]. Else NULL.
+    // e4m3: [panels][input blocks]. int8: [outputs padded]. Else NULL: 4-bit panels hold theirs.
+    const float *scales;
     int format;
     int outputs;
     int inputs;
@@ -110,6 +120,30 @@ void ck_pack(
 void ck_pack_rows(
     int format, const void *source, ptrdiff_t row, ptrdiff_t column, int first, int count,
     int inputs, void *packed);
+/// Packs outputs `first ..< first + count` of a 4-bit matrix, whose inputs are a multiple of 32.
+///
+/// `codes` and `scales` point to output `first`: `[count][inputs / 2]` bytes, the even input in the
+/// lower nibble, and `[count][inputs / 32]` factors of `scale_format`: CK_BF16 for CK_INT4, CK_F32
+/// or CK_F16 for CK_INT4_F32, CK_E8M0 for CK_MXFP4. Codes of int4 are the value + 8.
+///
+/// Returns -1, or the index in `scales` of one that is zero, infinite or NaN.
+ptrdiff_t ck_pack_fourbit(
+    int format, const void *codes, const void *scales, int scale_format, int first, int count,
+    int inputs, void *packed);
+/// Widens codes as `ck_pack_fourbit` takes them, `[rows][inputs]`, scales applied: each value is
+/// one f32 product. Returns the same.
+ptrdiff_t ck_decode_fourbit(
+    int format, const void *codes, const void *scales, int scale_format, int rows, int inputs,
+    float *target);
+/// Rounds a matrix to codes and scales as `ck_pack_fourbit` takes them: CK_INT4 with bf16 scales
+/// max|group| / 7.5, as compressed-tensors makes them, or CK_MXFP4 with CK_E8M0 scales, the power
+/// of two that brings max|group| to 4...8 (OCP Microscaling Formats 1.0, 6.3). Numbers go to the
+/// nearest code, ties to the even one, and beyond the last to the last. A group of zeros scales
+/// by 1.
+///
+/// Returns -1, or the index of a value that is infinite or NaN.
+ptrdiff_t ck_encode_fourbit(
+    int format, const float *source, int rows, int inputs, void *codes, void *scales);
 /// Widens output `o` of a packed weight to f32, scales applied.
 void ck_unpack_row(const ck_weight *weight, int output, float *row);
 
@@ -130,6 +164,13 @@ typedef enum {
 // The inner sum is exact, in integers; the outer one is a chain of fused multiply-adds in f32. So
 // every level gives the same bits. A block whose largest is below 2^-100 counts as zeros; one that
 // holds an infinity or a NaN makes its row NaN.
+
+// With a 4-bit weight the codes are not scaled one by one, and no scaled weight is rounded:
+//
+//   y[o] = sum over groups of 32 inputs, in sequence, of scale * (sum of x[i] * code value)
+//
+// Both sums are chains in f32, the outer one of fused multiply-adds. With CK_COMPUTE_BF16 only x is
+// rounded.
 
 /// y[r][o] = sum over i of x[r][i] * w[o][i], for `rows` rows.
 typedef struct {

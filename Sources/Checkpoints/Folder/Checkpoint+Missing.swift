@@ -53,13 +53,11 @@ extension Checkpoint {
 
     private func hint(_ name: String) -> String {
         let base = name.hasSuffix(".weight") ? String(name.dropLast(".weight".count)) : name
-        let integers = [
-            (".qweight", "4-bit integers of AWQ or GPTQ"),
-            (".weight_packed", "packed integers of compressed-tensors"),
-        ]
-        for (ending, form) in integers where tensors[base + ending] != nil {
-            return "; the folder has \((base + ending).printable()), \(form), which are not taken; "
-                + "taken are \(WeightTypes.taken)"
+        let other = base + ".qweight"
+        if tensors[other] != nil {
+            return
+                "; the folder has \(other.printable()), 4-bit integers of AWQ or GPTQ, which are "
+                + "not taken; taken are \(WeightTypes.taken)"
         }
         if let fused = fused(name) {
             return "; the folder has \(fused.printable()), all experts in one tensor; taken is one "

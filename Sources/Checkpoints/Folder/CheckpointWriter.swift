@@ -174,7 +174,8 @@ public struct CheckpointWriter {
         _ tensor: OutputTensor
     ) -> [(tensor: OutputTensor, rows: Range<Int>)] {
         guard tensor.elementCount > 0 else { return [] }
-        let blocks = max(1, stripElements / max(1, tensor.columns) / 128)
+        let width = max(1, tensor.columns * tensor.numbersPerValue)
+        let blocks = max(1, stripElements / width / 128)
         return stride(from: 0, to: tensor.rows, by: blocks * 128).map {
             (tensor, $0 ..< min($0 + blocks * 128, tensor.rows))
         }

@@ -32,6 +32,16 @@ public final class WeightLoader {
     /// A weight that `load` will fill.
     public final class Slot {
         fileprivate var stored: Weight?
+        /// How the file holds the matrix.
+        public let format: NumberFormat
+
+        /// The name of that file.
+        public let file: String
+
+        fileprivate init(_ format: NumberFormat, _ file: String) {
+            self.format = format
+            self.file = file
+        }
 
         /// The packed weight; ask after `load`.
         public var weight: Weight {
@@ -50,14 +60,24 @@ public final class WeightLoader {
     /// A matrix and everything that is packed from it.
     private struct Matrix {
         let place: Checkpoint.Located
-        let scales: [Float]
+        let outputs: Int
+        let inputs: Int
         let format: NumberFormat
-        var parts: [Part]
+        /// Of float8e4m3.
+        var scales: [Float] = []
+        /// Of int4 and mxfp4.
+        var fourBit: FourBitMatrix?
+        let parts: [Part]
+
+        var byteCount: Int {
+            place.entry.bytes.count + (fourBit?.scales.entry.bytes.count ?? 0)
+        }
     }
 
     /// A piece of a weight: what a thread does at a time.
     private struct Task {
         let place: Checkpoint.Located
+        let fourBit: FourBitMatrix?
         let packing: WeightPacking
         let piece: Int
     }
@@ -68,7 +88,7 @@ public final class WeightLoader {
     public init(_ checkpoint: Checkpoint) { self.checkpoint = checkpoint }
 
     /// Bytes that `load` will read.
-    public var byteCount: Int { matrices.reduce(0) { $0 + $1.place.entry.bytes.count } }
+    public var byteCount: Int { matrices.reduce(0) { $0 + $1.byteCount } }
 
     // MARK: - Asking
 
@@ -81,6 +101,21 @@ public final class WeightLoader {
     public func parts(
         _ name: String, outputs: Int, inputs: Int, _ cuts: [(rows: Range<Int>?, transposed: Bool)]
     ) throws -> [Slot] {
+        func makeParts(_ format: NumberFormat, _ place: Checkpoint.Located) -> [Part] {
+            let file = checkpoint.file(of: place)
+            return cuts.map {
+                Part(rows: $0.rows, transposed: $0.transposed, slot: Slot(format, file))
+            }
+        }
+        if FourBitMatrix.isStored(name, in: checkpoint) {
+            let found = try FourBitMatrix(name, outputs: outputs, inputs: inputs, in: checkpoint)
+            let parts = makeParts(found.format, found.codes)
+            matrices.append(
+                Matrix(
+                    place: found.codes, outputs: outputs, inputs: inputs, format: found.format,
+                    fourBit: found, parts: parts))
+            return parts.map(\.slot)
+        }
         let place = try checkpoint.locate(name)
         let shape = [outputs, inputs]
         guard let format = WeightTypes.matrix(place.entry.type) else {
@@ -89,9 +124,11 @@ public final class WeightLoader {
         try check(place, shape: shape)
         let scales =
             format == .float8e4m3 ? try BlockScales(of: place, in: checkpoint).values : []
-        let parts = cuts.map { Part(rows: $0.rows, transposed: $0.transposed, slot: Slot()) }
+        let parts = makeParts(format, place)
         matrices.append(
-            Matrix(place: place, scales: scales, format: format, parts: parts))
+            Matrix(
+                place: place, outputs: outputs, inputs: inputs, format: format, scales: scales,
+                parts: parts))
         return parts.map(\.slot)
     }
 
@@ -128,10 +165,10 @@ public final class WeightLoader {
                 let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
                 guard index < tasks.count, failure.withLock({ $0 == nil }) else { return }
                 let task = tasks[index]
-                do throws(FileError) {
+                do throws(PackingError) {
                     try task.packing.pack(task.piece, pool: pool, thread: thread)
                 } catch {
-                    let fault = fault(task.place, "\(error.call): \(error.reason)")
+                    let fault = fault(task, error)
                     failure.withLock { $0 = $0 ?? fault }
                     return
                 }
@@ -161,15 +198,20 @@ public final class WeightLoader {
                 < (b.place.shardIndex, b.place.entry.bytes.lowerBound)
         }
         for matrix in order {
-            let shape = matrix.place.entry.shape
             for part in matrix.parts {
                 let packing = try WeightPacking(
                     checkpoint.shards[matrix.place.shardIndex], bytes: matrix.place.entry.bytes,
-                    format: matrix.format, outputs: shape[0], inputs: shape[1],
-                    scales: matrix.scales, rows: part.rows, transposed: part.transposed)
+                    format: matrix.format, outputs: matrix.outputs, inputs: matrix.inputs,
+                    scales: matrix.scales,
+                    storedScales: matrix.fourBit.map {
+                        StoredScales(
+                            checkpoint.shards[$0.scales.shardIndex], bytes: $0.scales.entry.bytes,
+                            format: $0.scaleFormat)
+                    }, rows: part.rows, transposed: part.transposed)
                 part.slot.stored = packing.weight
                 tasks += (0 ..< packing.pieceCount).map {
-                    Task(place: matrix.place, packing: packing, piece: $0)
+                    Task(
+                        place: matrix.place, fourBit: matrix.fourBit, packing: packing, piece: $0)
                 }
             }
         }
@@ -181,6 +223,17 @@ public final class WeightLoader {
     private func check(_ place: Checkpoint.Located, shape: [Int]) throws {
         guard place.entry.shape == shape else {
             throw fault(place, "shape \(place.entry.shape); config.json makes it \(shape)")
+        }
+    }
+
+    private func fault(_ task: Task, _ error: PackingError) -> CheckpointError {
+        switch error {
+        case .file(let error): return fault(task.place, "\(error.call): \(error.reason)")
+        case .numbers(let error):
+            guard case .scale(let output, let group) = error, let matrix = task.fourBit else {
+                return fault(task.place, "\(error)")
+            }
+            return matrix.scaleFault(output: output, group: group, in: checkpoint)
         }
     }
 

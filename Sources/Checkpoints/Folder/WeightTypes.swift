@@ -3,7 +3,9 @@ public import Tensors
 /// The types that weights may have in a file, and what messages say of the others.
 public enum WeightTypes {
     /// What is taken, for messages.
-    static let taken = "F32, F16, BF16, and F8_E4M3 with one scale per block of 128 by 128"
+    static let taken =
+        "F32, F16, BF16, F8_E4M3 with one scale per block of 128 by 128, and 4-bit numbers of "
+        + "compressed-tensors (weight_packed) with one scale per 32 inputs"
 
     /// How the numbers of a matrix of this type are stored, nil for a type that is not taken.
     static func matrix(_ type: StoredType) -> NumberFormat? {

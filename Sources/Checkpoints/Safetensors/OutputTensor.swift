@@ -1,3 +1,5 @@
+public import Tensors
+
 /// A tensor of a file to be written.
 public struct OutputTensor: Sendable, Hashable {
     /// The name it is stored under.
@@ -26,6 +28,27 @@ public struct OutputTensor: Sendable, Hashable {
         ]
     }
 
+    /// A matrix in 4 bits, its scales and its shape, as compressed-tensors stores them.
+    ///
+    /// - Parameter format: int4 or mxfp4.
+    public static func fourBit(
+        name: String, shape: [Int], format: NumberFormat
+    ) -> [OutputTensor] {
+        let (outputs, inputs) = (shape[0], shape[1])
+        let isInteger = format == .int4
+        let scales = OutputTensor(
+            name: name + FourBitMatrix.Suffix.scales, type: isInteger ? .bfloat16 : .uint8,
+            shape: [outputs, inputs / FourBitMatrix.group])
+        return [
+            OutputTensor(
+                name: name + FourBitMatrix.Suffix.codes, type: isInteger ? .int32 : .uint8,
+                shape: [outputs, inputs / (isInteger ? 8 : 2)]), scales,
+        ]
+            + (isInteger
+                ? [OutputTensor(name: name + FourBitMatrix.Suffix.shape, type: .int64, shape: [2])]
+                : [])
+    }
+
     /// The extents of the scales of a matrix in e4m3.
     package static func scaleShape(_ shape: [Int]) -> [Int] { shape.map { ($0 + 127) / 128 } }
 
@@ -33,6 +56,11 @@ public struct OutputTensor: Sendable, Hashable {
     public var rows: Int { shape.count > 1 ? shape[0] : 1 }
     /// Values of one row.
     public var columns: Int { rows > 0 ? elementCount / rows : 0 }
+    /// Numbers that one value holds: codes of 4 bits lie side by side.
+    var numbersPerValue: Int {
+        guard FourBitMatrix.matrixName(ofCodes: name) != nil else { return 1 }
+        return type == .int32 ? 8 : 2
+    }
     /// Values in all.
     public var elementCount: Int { shape.reduce(1, *) }
     /// Bytes in all.

@@ -85,7 +85,8 @@ public struct ChatTemplate: Sendable, Hashable {
     ///   - tools: Functions the assistant may call; described in a section that ends the system
     ///     prompt.
     ///   - thinking: Whether the answer is to begin with a thought; nil leaves it to the style
-    ///     (R1 and GLM think, V3.1 and V3.2 do not). A style that has no such beginning passes it over.
+    ///     (R1 and GLM think, V3.1 and V3.2 do not). A style that has no such beginning passes it
+    ///     over.
     ///   - addGenerationPrompt: Whether the prompt ends where an answer begins.
     public func render(
         _ messages: [ChatMessage], tools: [ToolDeclaration] = [], thinking: Bool? = nil,

@@ -49,6 +49,17 @@ enum Architectures {
         all.contains { $0.tensorNames.isProjection(name, attention: $0.attention) }
     }
 
+    /// Whether a tensor of this name is a projection of a routed expert in some family.
+    static func isExpertProjection(_ name: String) -> Bool {
+        isProjection(name) && all.contains { $0.tensorNames.isRoutedExpert(name) }
+    }
+
+    /// Whether a matrix of this name is what compressed-tensors calls Linear: the others are tables
+    /// and gates.
+    static func isLinear(_ name: String) -> Bool {
+        isProjection(name) || ["head.weight", "eh_proj.weight"].contains(where: name.hasSuffix)
+    }
+
     /// What is wrong with class names that belong to no family.
     static func refusal(_ classNames: [String]) -> String {
         "\("\(classNames)".printable()) is not run. \(taken)"

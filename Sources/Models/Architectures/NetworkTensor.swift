@@ -29,6 +29,17 @@ public struct NetworkTensor: Sendable, Equatable {
         self.original = original
     }
 
+    /// The module that it is the weight of.
+    var module: String { Self.module(name) }
+
+    /// The module that a tensor of this name is the weight of.
+    static func module(_ name: String) -> String {
+        name.hasSuffix(".weight") ? String(name.dropLast(".weight".count)) : name
+    }
+
+    /// Whether it is the main model's head.
+    var isHead: Bool { role == .wide && module.hasSuffix("lm_head") }
+
     /// Values in all.
     var elementCount: Int { shape.reduce(1, *) }
 }

@@ -1,38 +1,174 @@
 import Encoding
+import Tensors
 
-/// How FP8 weights are stored: e4m3 with one scale per block.
+/// How a checkpoint stores matrices that it does not store as plain numbers.
 ///
-/// One form has two descriptions: DeepSeek's `fp8` and the `float-quantized` of
-/// compressed-tensors. It is written in the first.
+/// FP8 has two descriptions: DeepSeek's `fp8` and the `float-quantized` of compressed-tensors. It
+/// is written in the first. 4-bit numbers have one, of compressed-tensors.
 public struct Quantization: Codable, Sendable, Equatable {
-    /// Rows and columns that share a scale; 128 by 128 in every release.
+    /// How a matrix is stored.
+    public enum Form: Sendable, Equatable {
+        /// e4m3 with one scale per block.
+        case float8
+        /// `pack-quantized`: -8...7 with one scale per 32 inputs.
+        case int4
+        /// `mxfp4-pack-quantized`: e2m1 with one power of two per 32 inputs.
+        case mxfp4
+
+        /// The numbers of it.
+        var numbers: NumberFormat {
+            switch self {
+            case .float8: .float8e4m3
+            case .int4: .int4
+            case .mxfp4: .mxfp4
+            }
+        }
+    }
+
+    /// Rows and columns that share a scale of FP8; 128 by 128 in every release.
     static let block = [128, 128]
 
+    /// How those are stored that are.
+    let form: Form
+    /// Which modules are quantised, of 4 bits.
+    private let targets: [NamePattern]
+    /// Which of these are not.
+    private let ignored: [NamePattern]
+
+    private init(_ form: Form, targets: [NamePattern], ignored: [NamePattern]) {
+        self.form = form
+        self.targets = targets
+        self.ignored = ignored
+    }
+
     /// Block-scaled e4m3 as DeepSeek-V3 is released.
-    public init() {}
+    public init() { self.init(.float8, targets: [], ignored: []) }
+
+    /// 4-bit numbers for every matrix but those of these modules.
+    init(_ form: Form, ignoring modules: [String]) throws {
+        precondition(form != .float8, "FP8 names no modules")
+        self.init(
+            form, targets: [try NamePattern(Self.linear)],
+            ignored: try modules.map { try NamePattern($0) })
+    }
+
+    /// What `targets` has for every matrix product.
+    private static let linear = "Linear"
+
+    /// How a tensor is stored; nil for plain numbers.
+    func form(of tensor: NetworkTensor) -> Form? {
+        guard form != .float8 else { return tensor.role == .projection ? form : nil }
+        guard tensor.role == .projection || tensor.isHead else { return nil }
+        return ignores(tensor) || !isTarget(tensor.module) ? nil : form
+    }
+
+    /// Whether a tensor is named among those that stay as they are.
+    func ignores(_ tensor: NetworkTensor) -> Bool {
+        ignored.contains { $0.matches(tensor.module) }
+    }
+
+    private func isTarget(_ module: String) -> Bool {
+        targets.contains { $0.text == Self.linear || $0.matches(module) }
+    }
 
     enum CodingKeys: String, CodingKey {
         case method = "quant_method"
         case format = "fmt"
         case blockSize = "weight_block_size"
         case activationScheme = "activation_scheme"
+        case packing = "format"
+        case groups = "config_groups"
+        case ignored = "ignore"
+    }
+
+    private struct Group: Decodable {
+        let targets: [String]?
     }
 
     /// Takes what `QuantizationKeys.check` let pass.
-    public init(from decoder: any Decoder) throws {}
+    public init(from decoder: any Decoder) throws {
+        let box = try decoder.container(keyedBy: CodingKeys.self)
+        let packing = try box.decodeIfPresent(String.self, forKey: .packing) ?? ""
+        guard let form = QuantizationKeys.fourBitForms[packing]?.form else {
+            self.init()
+            return
+        }
+        let groups = try box.decode([String: Group].self, forKey: .groups)
+        let targets = groups.keys.sorted().flatMap { groups[$0]?.targets ?? [Self.linear] }
+        let ignored = try box.decodeIfPresent([String].self, forKey: .ignored) ?? []
+        self.init(
+            form, targets: try targets.map { try NamePattern($0) },
+            ignored: try ignored.map { try NamePattern($0) })
+    }
 
     /// Writes the published keys.
     public func encode(to encoder: any Encoder) throws {
-        var box = encoder.container(keyedBy: CodingKeys.self)
-        try box.encode("fp8", forKey: .method)
-        try box.encode("e4m3", forKey: .format)
-        try box.encode(Self.block, forKey: .blockSize)
-        try box.encode("dynamic", forKey: .activationScheme)
+        var box = encoder.singleValueContainer()
+        try box.encode(Written(published))
     }
 
-    /// The published keys and their values, as text is edited.
-    static let published: JSONValue = [
-        "activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8",
-        "weight_block_size": .array(block.map { .number($0) }),
-    ]
+    /// The published keys and their values.
+    var published: JSONValue {
+        guard form != .float8 else {
+            return [
+                "activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8",
+                "weight_block_size": .array(Self.block.map { .number($0) }),
+            ]
+        }
+        let fourBit = QuantizationKeys.fourBitForms.first { $0.value.form == form }
+        var weights: [(key: String, value: JSONValue)] = [
+            ("actorder", .null), ("block_structure", .null), ("dynamic", .bool(false)),
+        ]
+        weights += (fourBit?.value.weights ?? []).map { ($0.key, $0.value) }
+        return [
+            "config_groups": [
+                "group_0": [
+                    "input_activations": .null, "output_activations": .null,
+                    "targets": .array(targets.map { .string($0.text) }),
+                    "weights": .object(weights),
+                ]
+            ],
+            "format": .string(fourBit?.key ?? ""),
+            "ignore": .array(ignored.map { .string($0.text) }),
+            "kv_cache_scheme": .null, "quant_method": "compressed-tensors",
+            "quantization_status": "compressed",
+        ]
+    }
+}
+
+/// A JSON value on its way through an encoder.
+private struct Written: Encodable {
+    let value: JSONValue
+
+    init(_ value: JSONValue) { self.value = value }
+
+    private struct Name: CodingKey {
+        let stringValue: String
+        var intValue: Int? { nil }
+        init(stringValue: String) { self.stringValue = stringValue }
+        init?(intValue: Int) { nil }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        if let members = value.object {
+            var box = encoder.container(keyedBy: Name.self)
+            for (key, value) in members {
+                try box.encode(Written(value), forKey: Name(stringValue: key))
+            }
+        } else if let values = value.array {
+            var box = encoder.unkeyedContainer()
+            for value in values { try box.encode(Written(value)) }
+        } else {
+            var box = encoder.singleValueContainer()
+            if value.isNull {
+                try box.encodeNil()
+            } else if let truth = value.bool {
+                try box.encode(truth)
+            } else if let number = value.integer {
+                try box.encode(number)
+            } else {
+                try box.encode(value.string ?? "")
+            }
+        }
+    }
 }

@@ -3,15 +3,17 @@ import Encoding
 /// What becomes of each key that says how weights are quantised.
 ///
 /// Taken is e4m3 with one scale per block of 128 by 128, in the words of DeepSeek (`fp8`) or of
-/// compressed-tensors. Everything else is refused by its name.
+/// compressed-tensors, and the latter's symmetric 4-bit numbers in groups of 32. Everything else is
+/// refused by its name.
 enum QuantizationKeys {
     private typealias Refusal = ModelConfiguration.Refusal
 
     /// What is taken, for messages.
     static let taken =
         "taken are quant_method fp8 with fmt e4m3 and weight_block_size [128, 128], "
-        + "compressed-tensors float-quantized with block_structure [128, 128], and weights "
-        + "that are not quantised"
+        + "compressed-tensors float-quantized with block_structure [128, 128], pack-quantized and "
+        + "mxfp4-pack-quantized with num_bits 4, group_size 32, symmetric and without actorder, "
+        + "and weights that are not quantised"
 
     /// The keys that hold the description of a quantisation; MLX has the last.
     static let keys = ["quantization_config", "compression_config", "quantization"]
@@ -100,6 +102,10 @@ enum QuantizationKeys {
                     key: "\(path).\(name)".printable(),
                     fact: "\(member.encoded().printable(limit: 40)) is not taken; \(taken)")
             }
+        }
+        let format = value["format"]?.string ?? ""
+        if let fourBit = fourBitForms[format] {
+            return try checkFourBits(value, format: format, wanted: fourBit.weights, at: path)
         }
         let groups = value["config_groups"]?.object ?? []
         guard value["format"]?.string == "float-quantized", !groups.isEmpty,

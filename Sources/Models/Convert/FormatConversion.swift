@@ -4,36 +4,82 @@ import Foundation
 public import Tensors
 
 /// Rewrites a checkpoint in another number format, keeping its shards' names.
-public enum FormatConversion: String, Sendable, CaseIterable {
-    /// e4m3 with block scales becomes bfloat16: `bf16(e4m3 * scale)`, in Float32.
-    case float8ToBFloat16 = "fp8-to-bf16"
-    /// The projections DeepSeek stores as e4m3 (not embedding, head, norms, gate, `eh_proj`)
-    /// become that: scale max|block| / 448, round to nearest even.
-    case bfloat16ToFloat8 = "bf16-to-fp8"
+///
+/// Matrices of any form that is read are widened to Float32 and rounded once.
+public struct FormatConversion: Sendable {
+    /// What matrices become.
+    public enum Target: String, Sendable, CaseIterable {
+        /// All of them plain numbers.
+        case bfloat16 = "bf16"
+        /// The projections DeepSeek stores as e4m3 (not embedding, head, norms, gate, `eh_proj`)
+        /// become that: scale max|block| / 448, round to nearest even.
+        case float8 = "fp8"
+        /// Routed experts become int4 with a bf16 scale per 32 inputs: `pack-quantized`.
+        case int4
+        /// Routed experts become e2m1 with a power of two per 32 inputs: `mxfp4-pack-quantized`.
+        case mxfp4
+
+        var form: Quantization.Form? {
+            switch self {
+            case .bfloat16: nil
+            case .float8: .float8
+            case .int4: .int4
+            case .mxfp4: .mxfp4
+            }
+        }
+    }
+
+    private let target: Target
+    private let only: [NamePattern]
+
+    /// - Parameter only: The modules to convert, by name or as `re:` and a regular expression, in
+    ///   place of the target's own choice.
+    /// - Throws: `ModelError` for an expression that is not read, and for bf16, which takes none.
+    public init(to target: Target, only: [String] = []) throws {
+        guard target != .bfloat16 || only.isEmpty else {
+            throw ModelError.request("bf16 takes every matrix; modules are chosen for the others")
+        }
+        self.target = target
+        do { self.only = try only.map { try NamePattern($0) } } catch let error
+            as ModelConfiguration.Refusal
+        {
+            throw ModelError.request(error.fact)
+        }
+    }
 
     /// Converts the checkpoint in `source` into the new folder `target`.
     ///
     /// Memory: a strip of 4 Mi values per thread, whatever the checkpoint's size.
     ///
+    /// - Parameter report: What rounding did to each matrix; called by one thread at a time.
     /// - Throws: `CheckpointError` that names the file or the tensor; then `target` does not exist.
     public func run(
         source: String, target: String, pool: ThreadPool,
-        progress: ((LoadProgress) -> Void)? = nil
+        progress: ((LoadProgress) -> Void)? = nil,
+        report: @escaping @Sendable (RoundingError) -> Void = { _ in }
     ) throws {
-        let configuration = try editedConfiguration(source + "/config.json")
+        let path = source + "/config.json"
+        guard let json = FileManager.default.contents(atPath: path) else {
+            throw CheckpointError.file(path, fact: "cannot be read")
+        }
+        // Says what is wrong with the present one before anything is read.
+        _ = try Self.configuration([UInt8](json), quantization: nil, file: path)
         try ModelConfiguration.checkQuantization(directory: source)
         let checkpoint = try Checkpoint(directory: source)
-        let shards = try outputShards(checkpoint)
+        let plan = try ConversionPlan(checkpoint, to: self.target.form, includes: includes)
+        let configuration = try Self.configuration(
+            [UInt8](json), quantization: plan.quantization, file: path)
         let writer = try CheckpointWriter(directory: target)
+        let errors = RoundingErrors(report)
         do {
             try writer.writeShards(
-                shards, pool: pool, progress: progress,
-                derived: { isScale($0.name) && self == .bfloat16ToFloat8 },
-                encode: { try encode($0, $1, checkpoint) })
-            let hasIndex = shards.count > 1 || shards[0].file != "model.safetensors"
-            if hasIndex { try writer.writeIndex(shards) }
+                plan.shards, pool: pool, progress: progress,
+                derived: { plan.derived.contains($0.name) },
+                encode: { try plan.encode($0, $1, checkpoint, errors) })
+            let hasIndex = plan.shards.count > 1 || plan.shards[0].file != "model.safetensors"
+            if hasIndex { try writer.writeIndex(plan.shards) }
             try writer.write(configuration, to: "config.json")
-            for file in try otherFiles(source, shards) { try writer.copy(file, from: source) }
+            for file in try otherFiles(source, plan.shards) { try writer.copy(file, from: source) }
             try writer.commit()
         } catch {
             try writer.abandon()
@@ -41,114 +87,26 @@ public enum FormatConversion: String, Sendable, CaseIterable {
         }
     }
 
-    // MARK: - What is written
-
-    private func isScale(_ name: String) -> Bool { name.hasSuffix(OutputTensor.scaleSuffix) }
-
-    /// Whether a tensor holds the scales of a matrix that is e4m3.
-    private func belongsToFloat8(_ name: String, _ checkpoint: Checkpoint) -> Bool {
-        BlockScales.suffixes.contains { suffix in
-            name.hasSuffix(suffix)
-                && checkpoint.tensors[String(name.dropLast(suffix.count))]?.entry.type
-                    == .float8e4m3
+    /// Whether a matrix of this name is to be converted.
+    private func includes(_ name: String) -> Bool {
+        guard only.isEmpty else {
+            return only.contains { $0.matches(NetworkTensor.module(name)) }
         }
-    }
-
-    private func outputShards(_ checkpoint: Checkpoint) throws -> [OutputShard] {
-        var tensors = [[OutputTensor]](repeating: [], count: checkpoint.shards.count)
-        var changed = 0
-        for (name, located) in checkpoint.tensors.sorted(by: { $0.key < $1.key }) {
-            let entry = located.entry
-            var type = entry.type
-            switch self {
-            case .float8ToBFloat16:
-                if belongsToFloat8(name, checkpoint) { continue }
-                if type == .float8e4m3 {
-                    try BlockScales.locate(located, in: checkpoint)
-                    type = .bfloat16
-                    changed += 1
-                }
-            case .bfloat16ToFloat8:
-                let isFloat = WeightTypes.vector(type) != nil
-                if isFloat && Architectures.isProjection(name) && entry.shape.count == 2 {
-                    changed += 1
-                    tensors[located.shardIndex] += OutputTensor.float8(
-                        name: name, shape: entry.shape)
-                    continue
-                }
-            }
-            tensors[located.shardIndex].append(
-                OutputTensor(name: name, type: type, shape: entry.shape))
+        switch target {
+        case .bfloat16: return true
+        case .float8: return Architectures.isProjection(name)
+        case .int4, .mxfp4: return Architectures.isExpertProjection(name)
         }
-        guard changed > 0 else {
-            let wanted =
-                self == .float8ToBFloat16 ? "F8_E4M3 tensor" : "BF16, F16 or F32 projection"
-            throw CheckpointError.file(checkpoint.directory, fact: "holds no \(wanted)")
-        }
-        return zip(checkpoint.shards, tensors).map { file, tensors in
-            OutputShard(file: (file.path as NSString).lastPathComponent, tensors: tensors)
-        }
-    }
-
-    // MARK: - Strips
-
-    private func encode(
-        _ tensor: OutputTensor, _ rows: Range<Int>, _ checkpoint: Checkpoint
-    ) throws -> [CheckpointWriter.Piece] {
-        let located = try checkpoint.locate(tensor.name)
-        let width = tensor.columns
-        let sourceRow = width * located.entry.type.byteCount
-        let file = checkpoint.shards[located.shardIndex]
-        let start = located.entry.bytes.lowerBound
-        let range = start + rows.lowerBound * sourceRow ..< start + rows.upperBound * sourceRow
-        defer { file.release(range) }
-        let offset = rows.lowerBound * width * tensor.type.byteCount
-        guard tensor.type != located.entry.type else {
-            return [.init(name: tensor.name, offset: offset, bytes: file.copyBytes(range))]
-        }
-        let values = Tensor(rows: rows.count, columns: width)
-        switch self {
-        case .float8ToBFloat16:
-            let scales = try scales(of: tensor, rows, checkpoint)
-            file.withBytes(range) { Quantisation.fromFloat8($0, scales: scales, into: values) }
-            return [
-                .init(
-                    name: tensor.name, offset: offset,
-                    bytes: Quantisation.bfloat16Bytes(values.span))
-            ]
-        case .bfloat16ToFloat8:
-            // `outputShards` chose the tensor by this.
-            let format = WeightTypes.vector(located.entry.type) ?? .bfloat16
-            file.withBytes(range) { bytes in
-                var span = values.mutableSpan
-                Quantisation.widen(bytes, as: format, into: &span)
-            }
-            return float8Pieces(tensor, values, rows)
-        }
-    }
-
-    private func scales(
-        of tensor: OutputTensor, _ rows: Range<Int>, _ checkpoint: Checkpoint
-    ) throws -> [Float] {
-        let scales = try BlockScales(of: checkpoint.locate(tensor.name), in: checkpoint)
-        let blocks = rows.lowerBound / 128 ..< (rows.upperBound + 127) / 128
-        return Array(
-            scales.values[blocks.lowerBound * scales.columns ..< blocks.upperBound * scales.columns]
-        )
     }
 
     // MARK: - Beside the tensors
 
     /// `config.json` with or without `quantization_config`, everything else as it is.
-    private func editedConfiguration(_ path: String) throws -> String {
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw CheckpointError.file(path, fact: "cannot be read")
-        }
-        return try Self.configuration(
-            [UInt8](data), isFloat8: self == .bfloat16ToFloat8, file: path)
-    }
-
-    static func configuration(_ json: [UInt8], isFloat8: Bool, file: String) throws -> String {
+    ///
+    /// - Parameter quantization: What it will say, nil for nothing.
+    static func configuration(
+        _ json: [UInt8], quantization: Quantization?, file: String
+    ) throws -> String {
         let root: JSONValue
         do {
             var reader = JSONReader(json)
@@ -166,19 +124,19 @@ public enum FormatConversion: String, Sendable, CaseIterable {
                 throw ModelError.configuration(file: file, key: error.key, fact: error.fact)
             }
         }
-        var members = edited(root, isFloat8: isFloat8 && !isNested)
+        var members = edited(root, isNested ? nil : quantization)
         for index in members.indices where isNested && members[index].key == textKey {
-            members[index].value = .object(edited(members[index].value, isFloat8: isFloat8))
+            members[index].value = .object(edited(members[index].value, quantization))
         }
         return JSONValue.object(members).encoded(indent: 2) + "\n"
     }
 
-    /// The members of an object with the description of FP8, or without any.
+    /// The members of an object with a description of quantised weights, or without any.
     private static func edited(
-        _ object: JSONValue, isFloat8: Bool
+        _ object: JSONValue, _ quantization: Quantization?
     ) -> [(key: String, value: JSONValue)] {
         let members = (object.object ?? []).filter { !QuantizationKeys.keys.contains($0.key) }
-        return members + (isFloat8 ? [("quantization_config", Quantization.published)] : [])
+        return members + (quantization.map { [("quantization_config", $0.published)] } ?? [])
     }
 
     /// The tokenizer and whatever else lies beside the shards.
@@ -191,21 +149,4 @@ public enum FormatConversion: String, Sendable, CaseIterable {
                 && !file.hasPrefix(".") && type as? FileAttributeType == .typeRegular
         }.sorted()
     }
-}
-
-/// The bytes of a strip in e4m3, and of its scales.
-func float8Pieces(
-    _ tensor: OutputTensor, _ values: Tensor, _ rows: Range<Int>
-) -> [CheckpointWriter.Piece] {
-    let (bytes, scales) = Quantisation.toFloat8(values)
-    let scaleRow = (tensor.columns + 127) / 128 * 4
-    return [
-        .init(name: tensor.name, offset: rows.lowerBound * tensor.columns, bytes: bytes),
-        .init(
-            name: tensor.name + OutputTensor.scaleSuffix,
-            offset: rows.lowerBound / 128 * scaleRow,
-            bytes: scales.flatMap { scale in
-                (0 ..< 4).map { UInt8(truncatingIfNeeded: scale.bitPattern >> ($0 * 8)) }
-            }),
-    ]
 }

@@ -41,9 +41,7 @@ public struct ModelSummary: Sendable, Codable, Equatable {
         isMeasured = ["model.safetensors", "model.safetensors.index.json"].contains {
             files.fileExists(atPath: directory + "/" + $0)
         }
-        var stored = tensors.all.flatMap {
-            $0.stored(isFloat8: configuration.quantization != nil)
-        }
+        var stored = tensors.all.flatMap { $0.stored(configuration.quantization) }
         if isMeasured {
             stored = try Checkpoint(directory: directory).tensors.values.map {
                 OutputTensor(name: $0.entry.name, type: $0.entry.type, shape: $0.entry.shape)

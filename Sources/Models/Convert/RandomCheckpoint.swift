@@ -10,9 +10,14 @@ public struct RandomCheckpoint: Sendable {
     /// How projections are stored.
     public enum Format: String, Sendable, CaseIterable {
         case bfloat16 = "bf16"
-        /// e4m3 with 128x128 scales, of the same values rounded to bf16: what `convert
-        /// bf16-to-fp8` makes of the bf16 checkpoint.
+        /// e4m3 with 128x128 scales, of the same values rounded to bf16: what `convert --to fp8`
+        /// makes of the bf16 checkpoint.
         case float8 = "fp8"
+        /// Routed experts in 4 bits as `convert --to int4` makes them; or what the configuration's
+        /// own `quantization_config` says, if it is of that format.
+        case int4
+        /// The same as `convert --to mxfp4`.
+        case mxfp4
     }
 
     /// Bytes of a file at most, unless one tensor is larger.
@@ -26,7 +31,9 @@ public struct RandomCheckpoint: Sendable {
     private let configurationText: String
     private let range: Float
     private let random: CounterRandom
-    private let isFloat8: Bool
+    private let quantization: Quantization?
+    /// How each tensor that is not stored plainly is, by the name of its numbers.
+    private let encoded: [String: (tensor: NetworkTensor, form: Quantization.Form)]
 
     /// - Parameters:
     ///   - configurationFile: A `config.json`.
@@ -36,16 +43,51 @@ public struct RandomCheckpoint: Sendable {
             throw CheckpointError.file(configurationFile, fact: "cannot be read")
         }
         let configuration = try ModelConfiguration.parse(data, file: configurationFile)
-        isFloat8 = format == .float8
+        tensors = NetworkTensors(configuration).all
+        quantization = try Self.quantization(format, of: configuration, tensors)
+        encoded = try Self.encoded(tensors, quantization, file: configurationFile)
         configurationText = try FormatConversion.configuration(
-            [UInt8](data), isFloat8: isFloat8, file: configurationFile)
+            [UInt8](data), quantization: quantization, file: configurationFile)
         var reader = JSONReader([UInt8](data))
         let given = try reader.value()["initializer_range"]?.double
         range =
             given.map { Float($0) }.flatMap { $0 > 0 && $0 < 10 ? $0 : nil }
             ?? Self.defaultRange
         random = CounterRandom(seed: seed)
-        tensors = NetworkTensors(configuration).all
+    }
+
+    private static func quantization(
+        _ format: Format, of configuration: ModelConfiguration, _ tensors: [NetworkTensor]
+    ) throws -> Quantization? {
+        let form: Quantization.Form
+        switch format {
+        case .bfloat16: return nil
+        case .float8: return Quantization()
+        case .int4: form = .int4
+        case .mxfp4: form = .mxfp4
+        }
+        if let given = configuration.quantization, given.form == form { return given }
+        let names = tensors.map(\.name).filter {
+            Architectures.isLinear($0) && !Architectures.isExpertProjection($0)
+        }
+        return try Quantization(form, ignoring: names.sorted().map(NetworkTensor.module))
+    }
+
+    private static func encoded(
+        _ tensors: [NetworkTensor], _ quantization: Quantization?, file: String
+    ) throws -> [String: (tensor: NetworkTensor, form: Quantization.Form)] {
+        var encoded: [String: (tensor: NetworkTensor, form: Quantization.Form)] = [:]
+        for tensor in tensors {
+            guard let form = quantization?.form(of: tensor) else { continue }
+            let multiple = form.numbers.inputMultiple
+            guard tensor.shape[1].isMultiple(of: multiple) else {
+                throw CheckpointError.file(
+                    file,
+                    fact: "makes \(tensor.name) \(tensor.shape); \(multiple) inputs share a scale")
+            }
+            encoded[tensor.stored(as: form)[0].name] = (tensor, form)
+        }
+        return encoded
     }
 
     /// Bytes of tensors that `write` will write.
@@ -57,7 +99,7 @@ public struct RandomCheckpoint: Sendable {
         var groups: [[OutputTensor]] = [[]]
         var size = 0
         for tensor in tensors {
-            let stored = tensor.stored(isFloat8: isFloat8)
+            let stored = tensor.stored(quantization)
             let bytes = stored.reduce(0) { $0 + $1.byteCount }
             if size + bytes > Self.shardBytes && size > 0 {
                 groups.append([])
@@ -85,9 +127,10 @@ public struct RandomCheckpoint: Sendable {
         let shards = shards
         let writer = try CheckpointWriter(directory: directory)
         do {
+            let derived = derived
             try writer.writeShards(
                 shards, pool: pool, progress: progress,
-                derived: { $0.name.hasSuffix(OutputTensor.scaleSuffix) }, encode: encode)
+                derived: { derived.contains($0.name) }, encode: encode)
             if shards.count > 1 { try writer.writeIndex(shards) }
             try writer.write(configurationText, to: "config.json")
             try writer.commit()
@@ -97,7 +140,25 @@ public struct RandomCheckpoint: Sendable {
         }
     }
 
-    private func encode(_ tensor: OutputTensor, _ rows: Range<Int>) -> [CheckpointWriter.Piece] {
+    /// Tensors whose bytes come with another's.
+    private var derived: Set<String> {
+        Set(encoded.values.flatMap { $0.tensor.stored(as: $0.form).dropFirst().map(\.name) })
+    }
+
+    private func encode(
+        _ tensor: OutputTensor, _ rows: Range<Int>
+    ) throws -> [CheckpointWriter.Piece] {
+        if let (matrix, form) = encoded[tensor.name] {
+            let values = Tensor(rows: rows.count, columns: matrix.shape[1])
+            fill(values, matrix.name, first: rows.lowerBound * matrix.shape[1], range)
+            var span = values.mutableSpan
+            for index in 0 ..< span.count {
+                span[index] = Quantisation.bfloat16(Quantisation.bfloat16(nearest: span[index]))
+            }
+            return try EncodedMatrix(
+                values, of: matrix.name, shape: matrix.shape, from: rows.lowerBound, as: form
+            ).pieces
+        }
         let values = Tensor(rows: rows.count, columns: tensor.columns)
         if tensor.shape.count == 1 && tensor.type == .bfloat16 {
             values.fill(1)
@@ -106,25 +167,17 @@ public struct RandomCheckpoint: Sendable {
             fill(values, tensor.name, first: rows.lowerBound * tensor.columns, scale)
         }
         let offset = rows.lowerBound * tensor.columns * tensor.type.byteCount
-        switch tensor.type {
-        case .float32:
-            let bytes = values.values.flatMap { value in
-                (0 ..< 4).map { UInt8(truncatingIfNeeded: value.bitPattern >> ($0 * 8)) }
-            }
-            return [.init(name: tensor.name, offset: offset, bytes: bytes)]
-        case .float8e4m3:
-            var span = values.mutableSpan
-            for index in 0 ..< span.count {
-                span[index] = Quantisation.bfloat16(Quantisation.bfloat16(nearest: span[index]))
-            }
-            return float8Pieces(tensor, values, rows)
-        default:
+        guard tensor.type == .float32 else {
             return [
                 .init(
                     name: tensor.name, offset: offset,
                     bytes: Quantisation.bfloat16Bytes(values.span))
             ]
         }
+        let bytes = values.values.flatMap { value in
+            (0 ..< 4).map { UInt8(truncatingIfNeeded: value.bitPattern >> ($0 * 8)) }
+        }
+        return [.init(name: tensor.name, offset: offset, bytes: bytes)]
     }
 
     /// Fills with values of a bell curve: the sum of four uniform numbers of 16 bits, cut from one

@@ -26,7 +26,7 @@ struct EmbeddingTable {
 
     /// Widens the rows of some tokens, whose range was checked.
     func widen(_ tokens: [Int], into rows: Tensor) {
-        let rowBytes = rows.columns * format.size
+        let rowBytes = format.byteCount(of: rows.columns)
         for (row, token) in tokens.enumerated() {
             let start = place.entry.bytes.lowerBound + token * rowBytes
             checkpoint.shards[place.shardIndex].withBytes(start ..< start + rowBytes) { bytes in

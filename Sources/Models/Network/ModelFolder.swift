@@ -22,9 +22,39 @@ public struct ModelFolder: Sendable {
         let announced = try ModelConfiguration.load(directory: directory)
         checkpoint = try Checkpoint(directory: directory)
         configuration = announced.fitted(to: checkpoint)
+        try Self.checkFourBits(configuration, checkpoint)
         notes =
             Self.absentMTP(announced, configuration) + Self.cappedContext(configuration)
             + Self.unused(configuration, checkpoint)
+    }
+
+    /// Checks that `config.json` and the shards say the same of matrices in 4 bits.
+    private static func checkFourBits(
+        _ shape: ModelConfiguration, _ checkpoint: Checkpoint
+    ) throws {
+        for tensor in NetworkTensors(shape).all
+        where FourBitMatrix.isStored(tensor.name, in: checkpoint) {
+            let form = shape.quantization.flatMap { $0.form == .float8 ? nil : $0 }
+            let place = try checkpoint.locate(FourBitMatrix.partNames(of: tensor.name)[0])
+            func fault(_ fact: String) -> CheckpointError {
+                .tensor(
+                    file: checkpoint.file(of: place), name: place.entry.name.printable(),
+                    fact: fact)
+            }
+            guard let form else {
+                throw fault(
+                    "is in 4 bits; config.json (quantization_config) does not say that, nor how")
+            }
+            guard !form.ignores(tensor) else {
+                throw fault("is in 4 bits; config.json (quantization_config.ignore) excepts it")
+            }
+            let numbers = form.form.numbers.rawValue
+            guard (place.entry.type == .int32) == (form.form == .int4) else {
+                throw fault(
+                    "dtype \(place.entry.type.rawValue) is not that of \(numbers), which "
+                        + "config.json (quantization_config.format) makes it")
+            }
+        }
     }
 
     private static func counted(_ count: Int, _ noun: String) -> String {
@@ -72,6 +102,9 @@ public struct ModelFolder: Sendable {
         var left = Set(checkpoint.tensors.keys)
         for tensor in NetworkTensors(shape).all {
             left.remove(tensor.name)
+            if FourBitMatrix.isStored(tensor.name, in: checkpoint) {
+                left.subtract(FourBitMatrix.partNames(of: tensor.name))
+            }
             guard checkpoint.tensors[tensor.name]?.entry.type == .float8e4m3,
                 let scales = BlockScales.name(of: tensor.name, in: checkpoint)
             else { continue }

@@ -32,15 +32,17 @@ struct PendingLayer {
             feedForward = .dense(try PendingExpert(tensors.dense(layer: layer), from: loader))
             return
         }
+        let routed = try experts.map {
+            try PendingExpert(tensors.routedExpert($0.rawValue, layer: layer), from: loader)
+        }
+        try PendingExpert.checkFormats(routed)
         feedForward = .experts(
             gate: try loader.matrix(tensors.gate(layer: layer)),
             bias: try tensors.gateBias(layer: layer).map(loader.vector),
             shared: try tensors.sharedExperts(layer: layer).map {
                 try PendingExpert($0, from: loader)
             },
-            routed: try experts.map {
-                try PendingExpert(tensors.routedExpert($0.rawValue, layer: layer), from: loader)
-            })
+            routed: routed)
     }
 
     /// The block with its packed matrices.
@@ -66,10 +68,30 @@ struct PendingExpert {
     private let up: WeightLoader.Slot
     private let down: WeightLoader.Slot
 
+    private let tensors: FeedForwardTensors
+
     init(_ tensors: FeedForwardTensors, from loader: WeightLoader) throws {
+        self.tensors = tensors
         gate = try loader.matrix(tensors.gate)
         up = try loader.matrix(tensors.up)
         down = try loader.matrix(tensors.down)
+    }
+
+    /// Refuses experts of one layer of which some are in 4 bits and some are not.
+    static func checkFormats(_ experts: [PendingExpert]) throws {
+        let matrices = experts.flatMap {
+            [($0.tensors.gate, $0.gate), ($0.tensors.up, $0.up), ($0.tensors.down, $0.down)]
+        }
+        guard let (first, slot) = matrices.first else { return }
+        for (tensor, other) in matrices
+        where other.format != slot.format
+            && (slot.format.inputMultiple > 1 || other.format.inputMultiple > 1)
+        {
+            throw CheckpointError.tensor(
+                file: other.file, name: tensor.name,
+                fact: "is \(other.format.rawValue) and \(first.name) is \(slot.format.rawValue); "
+                    + "the experts of a layer have one format where 4 bits are one of them")
+        }
     }
 
     var weights: ExpertWeights {

@@ -7,6 +7,7 @@ package struct Compute: Sendable {
     let tp: Double
     let expertsPerRank: Double
     let weightBytes: Double
+    let expertWeightBytes: Double
     let operationsPerSecond: Double
     let bf16OperationsPerSecond: Double
     let bytesPerSecond: Double
@@ -17,6 +18,7 @@ package struct Compute: Sendable {
         tp = Double(layout.request.tp)
         expertsPerRank = Double(layout.expertsPerRank)
         weightBytes = layout.weightBytes
+        expertWeightBytes = layout.expertWeightBytes
         let processor = layout.processor
         let peak =
             layout.request.weights == .fp8
@@ -68,7 +70,7 @@ package struct Compute: Sendable {
         return product(model.sharedParameters + model.gateParameters, tokens: tokens)
             + roof(
                 operations: 2 * model.expertParameters * copies,
-                bytes: touched * model.expertParameters * weightBytes)
+                bytes: touched * model.expertParameters * expertWeightBytes)
     }
 
     /// The feed-forward network of a dense block.

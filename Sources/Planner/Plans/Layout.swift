@@ -78,6 +78,9 @@ package struct Layout: Sendable {
                 option: "--tp \(request.tp)",
                 fact: "does not divide the \(model.heads) heads (num_attention_heads)")
         }
+        guard request.phase != .train || request.weights != .int4 else {
+            throw .sizes(option: "--weights int4", fact: "is not trained, only served")
+        }
         guard (0 ... 1).contains(request.acceptance) else {
             throw .sizes(option: "--acceptance \(request.acceptance)", fact: "is not 0 to 1")
         }
@@ -125,7 +128,12 @@ package struct Layout: Sendable {
             dispatch: request.dispatch, combine: request.combine)
     }
 
-    /// Bytes of a weight.
+    /// Bytes of a weight of a routed expert.
+    package var expertWeightBytes: Double {
+        request.weights == .int4 ? 0.5 + 2.0 / 32 : weightBytes
+    }
+
+    /// Bytes of any other weight.
     package var weightBytes: Double {
         // A 32-bit scale for each block of 128 x 128 (`weight_scale_inv`).
         request.weights == .fp8 ? 1 + 4.0 / 16384 : 2

@@ -58,14 +58,20 @@ extension Layout {
         2 * request.model.tableParameters / Double(request.tp) * 2
     }
 
+    private var bytesText: String {
+        let all = "\(Figure.digits(weightBytes)) B"
+        guard expertWeightBytes != weightBytes else { return all }
+        return "\(all) (\(Figure.digits(expertWeightBytes)) B of a routed expert)"
+    }
+
     private var servingMemory: Memory {
         let model = request.model
         var memory = Memory()
         let (experts, others) = parameters
-        memory.weights = (experts + others) * weightBytes + tables
+        memory.weights = experts * expertWeightBytes + others * weightBytes + tables
         memory.formulas["weights"] =
             "(\(layersPerStage) layers x (attention / TP + gate + shared) + \(expertLayersPerStage)"
-            + " x \(expertsPerRank) experts x 3 h I) x \(Figure.digits(weightBytes)) B + embedding "
+            + " x \(expertsPerRank) experts x 3 h I) x \(bytesText) + embedding "
             + "and head in bf16"
         memory.cache =
             Double(request.batch * request.context) * Double(model.cacheWidth * model.layers) * 2
@@ -105,10 +111,10 @@ extension Layout {
         let model = request.model
         var memory = Memory()
         let (experts, others) = parameters
-        memory.weights = (experts + others) * weightBytes + tables
+        memory.weights = experts * expertWeightBytes + others * weightBytes + tables
         memory.formulas["weights"] =
             "\(request.schedule.parameterCopies) copies of a stage of \(layersPerStage) layers, "
-            + "\(expertsPerRank) experts each, x \(Figure.digits(weightBytes)) B + tables in bf16"
+            + "\(expertsPerRank) experts each, x \(bytesText) + tables in bf16"
         // FP32 gradients stay whole; ZeRO-1 shares FP32 masters and bf16 moments over the copies.
         let expertCopies = max(1, Double(dp * request.tp) / Double(ep))
         let table = 2 * model.tableParameters / Double(request.tp)

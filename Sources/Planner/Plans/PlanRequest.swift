@@ -19,6 +19,9 @@ package struct PlanRequest: Sendable {
         case fp8
         /// bfloat16.
         case bf16
+        /// Routed experts in 4 bits with a bf16 scale per 32, the others in bfloat16; products at
+        /// the bf16 rate.
+        case int4
     }
 
     /// The topology file, for messages.

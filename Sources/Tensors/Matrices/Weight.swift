@@ -1,47 +1,5 @@
 internal import CKernels
 
-/// How the numbers of a matrix are stored.
-public enum NumberFormat: String, Sendable, CaseIterable, Codable {
-    case float32, bfloat16
-    /// e4m3fn with one Float32 scale per 128x128 block (`weight_scale_inv`), edges ragged.
-    case float8e4m3
-    /// Symmetric int8 (-127...127) with one Float32 scale per output.
-    case int8
-    /// IEEE half precision, of files alone: packing widens it to float32, exactly.
-    case float16
-
-    /// The formats that packed weights have.
-    public static let packed: [NumberFormat] = [.float32, .bfloat16, .float8e4m3, .int8]
-
-    /// Bytes of one number, scales not counted.
-    public var size: Int {
-        switch self {
-        case .float32: 4
-        case .bfloat16, .float16: 2
-        case .float8e4m3, .int8: 1
-        }
-    }
-
-    var code: Int32 {
-        switch self {
-        case .float32: Int32(CK_F32.rawValue)
-        case .bfloat16: Int32(CK_BF16.rawValue)
-        case .float8e4m3: Int32(CK_E4M3.rawValue)
-        case .int8: Int32(CK_INT8.rawValue)
-        case .float16: Int32(CK_F16.rawValue)
-        }
-    }
-
-    /// Scales that come with a matrix in a checkpoint.
-    public func scaleCount(outputs: Int, inputs: Int) -> Int {
-        switch self {
-        case .float32, .bfloat16, .float16: 0
-        case .float8e4m3: (outputs + 127) / 128 * ((inputs + 127) / 128)
-        case .int8: outputs
-        }
-    }
-}
-
 /// A matrix `[outputs, inputs]` packed for the kernels, which one row and many rows share.
 ///
 /// Packing copies: the checkpoint's bytes may go afterwards.
@@ -64,28 +22,40 @@ public enum NumberFormat: String, Sendable, CaseIterable, Codable {
     /// - Parameters:
     ///   - format: How `bytes` holds the numbers.
     ///   - outputs, inputs: Shape of the whole matrix in `bytes`, row-major `[outputs, inputs]`.
-    ///   - scales: Float32; float8e4m3: `[ceil(outputs/128), ceil(inputs/128)]`; int8: `[outputs]`.
+    ///   - scales: float8e4m3: `[ceil(outputs/128), ceil(inputs/128)]`; int8: `[outputs]`; int4 and
+    ///     mxfp4: `[outputs, inputs/32]`.
+    ///   - scaleFormat: How `scales` holds them; Float32 but for int4 and mxfp4.
     ///   - rows: The outputs to keep; all when nil.
     ///   - transposed: Packs the kept part with its sides exchanged, as absorbing `kv_b_proj` into
     ///     the queries needs.
-    /// - Throws: `TensorError` when byte counts do not fit the shape.
+    /// - Throws: `TensorError` when byte counts do not fit the shape, or for a scale that is zero
+    ///   or not finite in 4 bits.
     ///
-    /// A cut of a float8e4m3 or int8 matrix that does not keep scale blocks whole is widened to
-    /// float32, exactly.
+    /// A cut of a float8e4m3 or int8 matrix that does not keep scale blocks whole, and a transposed
+    /// one of 4 bits, is widened to float32: every number times its scale, rounded once.
     public convenience init(
         format: NumberFormat, outputs: Int, inputs: Int, bytes: RawSpan, scales: RawSpan? = nil,
-        rows: Range<Int>? = nil, transposed: Bool = false
+        scaleFormat: ScaleFormat = .float32, rows: Range<Int>? = nil, transposed: Bool = false
     ) throws(TensorError) {
-        let source = MatrixSource(format: format, outputs: outputs, inputs: inputs)
+        let source = MatrixSource(
+            format: format, outputs: outputs, inputs: inputs, scaleFormat: scaleFormat)
         try source.check(byteCount: bytes.byteCount, scaleBytes: scales?.byteCount ?? 0)
         let part = MatrixPart(
             source: source, rows: rows ?? 0 ..< outputs, transposed: transposed)
         let values = unsafe bytes.withUnsafeBytes { unsafe UnsafeRawPointer($0.baseAddress!) }
-        let factors = unsafe scales?.withUnsafeBytes { unsafe [Float](floats: $0) } ?? []
+        let stored = unsafe scales?.withUnsafeBytes { unsafe $0 }
+        let factors =
+            unsafe format.isFourBit ? [] : stored.map { unsafe [Float](floats: $0) } ?? []
         if format == .int8 { try unsafe source.checkInt8(values) }
         self.init(reserving: part, scales: factors)
         let first = unsafe values + part.rows.lowerBound * part.rowBytes
-        unsafe part.fill(packed, outputs: 0 ..< part.outputs, from: first, factors)
+        if format.isFourBit {
+            let scales = unsafe stored!.baseAddress! + part.rows.lowerBound * part.scaleRowBytes
+            try unsafe part.fillFourBit(
+                packed, outputs: 0 ..< part.outputs, from: first, scales: scales)
+        } else {
+            unsafe part.fill(packed, outputs: 0 ..< part.outputs, from: first, factors)
+        }
     }
 
     /// Memory for a part of a matrix, whose numbers are still zeros.
@@ -98,9 +68,10 @@ public enum NumberFormat: String, Sendable, CaseIterable, Codable {
         outputs = part.outputs
         inputs = part.inputs
         format = part.packedFormat
-        let packedBytes = ck_packed_bytes(format.code, Int32(part.outputs), Int32(part.inputs))
+        let code = part.packedCode
+        let packedBytes = ck_packed_bytes(code, Int32(part.outputs), Int32(part.inputs))
         scaleMemory =
-            ck_packed_scales(format.code, Int32(part.outputs), Int32(part.inputs))
+            ck_packed_scales(code, Int32(part.outputs), Int32(part.inputs))
             * MemoryLayout<Float>.stride
         byteCount = packedBytes + scaleMemory
     }

@@ -24,6 +24,7 @@ internal import CKernels
     private let firstByte: Int
     private let part: MatrixPart
     private let scales: [Float]
+    private let storedScales: StoredScales?
     private let pieceOutputs: Int
 
     /// Reserves the memory of a matrix, or of a part of one, that lies in a file.
@@ -31,23 +32,30 @@ internal import CKernels
     /// - Parameters:
     ///   - bytes: Where in `file` the whole matrix lies, row-major `[outputs, inputs]`.
     ///   - scales: float8e4m3: `[ceil(outputs/128), ceil(inputs/128)]`, row-major.
+    ///   - storedScales: int4 and mxfp4: where they lie. They are read with the rows, because they
+    ///     are a ninth of the matrix.
     ///   - rows: The outputs to keep; all when nil.
     ///   - transposed: As for `Weight`.
     /// - Throws: `TensorError` when byte counts do not fit the shape.
     public init(
         _ file: MappedFile, bytes: Range<Int>, format: NumberFormat, outputs: Int, inputs: Int,
-        scales: [Float] = [], rows: Range<Int>? = nil, transposed: Bool = false
+        scales: [Float] = [], storedScales: StoredScales? = nil, rows: Range<Int>? = nil,
+        transposed: Bool = false
     ) throws(TensorError) {
-        let source = MatrixSource(format: format, outputs: outputs, inputs: inputs)
-        try source.check(byteCount: bytes.count, scaleBytes: scales.count * 4)
+        let source = MatrixSource(
+            format: format, outputs: outputs, inputs: inputs,
+            scaleFormat: storedScales?.format ?? .float32)
+        try source.check(
+            byteCount: bytes.count, scaleBytes: storedScales?.bytes.count ?? scales.count * 4)
         precondition(format != .int8, "no checkpoint holds int8")
         part = MatrixPart(source: source, rows: rows ?? 0 ..< outputs, transposed: transposed)
         weight = Weight(reserving: part, scales: scales)
         self.file = file
         self.scales = scales
+        self.storedScales = storedScales
         firstByte = bytes.lowerBound + part.rows.lowerBound * part.rowBytes
         let panel = Int(CK_PANEL)
-        let panelBytes = ck_packed_bytes(part.packedFormat.code, CK_PANEL, Int32(part.inputs))
+        let panelBytes = ck_packed_bytes(part.packedCode, CK_PANEL, Int32(part.inputs))
         pieceOutputs =
             part.packsByOutputs
             ? max(1, Self.pieceBytes / panelBytes) * panel : part.outputs
@@ -55,36 +63,51 @@ internal import CKernels
     }
 
     /// Bytes of the file that all pieces read together.
-    public var byteCount: Int { part.rows.count * part.rowBytes }
+    public var byteCount: Int {
+        part.rows.count * (part.rowBytes + (storedScales == nil ? 0 : part.scaleRowBytes))
+    }
 
     /// Reads and packs one piece.
     ///
     /// - Parameter thread: The share of `pool.run` that calls.
-    /// - Throws: `FileError` if the system refuses the bytes or the file became shorter.
-    public func pack(_ piece: Int, pool: ThreadPool, thread: Int) throws(FileError) {
+    /// - Throws: `PackingError` if the system refuses the bytes, if the file became shorter, or for
+    ///   a scale that is zero or not finite in 4 bits.
+    public func pack(_ piece: Int, pool: ThreadPool, thread: Int) throws(PackingError) {
         precondition((0 ..< pieceCount).contains(piece), "piece \(piece) of \(pieceCount)")
         let last = min((piece + 1) * pieceOutputs, part.outputs)
         guard part.packsByOutputs else {
-            let rows = unsafe try read(0 ..< part.rows.count, pool, thread)
-            unsafe part.fill(weight.packed, outputs: 0 ..< part.outputs, from: rows, scales)
-            return
+            return try fill(0 ..< part.outputs, rows: 0 ..< part.rows.count, pool, thread)
         }
         let step = max(1, Self.readBytes / part.rowBytes / Int(CK_PACK_ROWS)) * Int(CK_PACK_ROWS)
         for first in stride(from: piece * pieceOutputs, to: last, by: step) {
             let outputs = first ..< min(first + step, last)
-            let rows = unsafe try read(outputs, pool, thread)
-            unsafe part.fill(weight.packed, outputs: outputs, from: rows, scales)
+            try fill(outputs, rows: outputs, pool, thread)
         }
     }
 
-    /// Reads some of the kept rows into the thread's scratch.
-    private func read(
-        _ rows: Range<Int>, _ pool: ThreadPool, _ thread: Int
-    ) throws(FileError) -> UnsafeRawPointer {
+    /// Reads some of the kept rows, with their scales, into the thread's scratch, and packs them.
+    private func fill(
+        _ outputs: Range<Int>, rows: Range<Int>, _ pool: ThreadPool, _ thread: Int
+    ) throws(PackingError) {
         let count = rows.count * part.rowBytes
-        let scratch = unsafe ck_pool_scratch(pool.handle, Int32(thread), count)!
+        let scaleCount = storedScales == nil ? 0 : rows.count * part.scaleRowBytes
+        let scratch = unsafe ck_pool_scratch(pool.handle, Int32(thread), count + scaleCount)!
         let first = firstByte + rows.lowerBound * part.rowBytes
-        try unsafe file.read(first ..< first + count, to: scratch)
-        return UnsafeRawPointer(scratch)
+        do throws(FileError) {
+            try unsafe file.read(first ..< first + count, to: scratch)
+            if let stored = storedScales {
+                let row = part.rows.lowerBound + rows.lowerBound
+                let first = stored.bytes.lowerBound + row * part.scaleRowBytes
+                try unsafe stored.file.read(first ..< first + scaleCount, to: scratch + count)
+            }
+        } catch { throw .file(error) }
+        guard storedScales != nil else {
+            unsafe part.fill(weight.packed, outputs: outputs, from: scratch, scales)
+            return
+        }
+        do throws(TensorError) {
+            try unsafe part.fillFourBit(
+                weight.packed, outputs: outputs, from: scratch, scales: scratch + count)
+        } catch { throw .numbers(error) }
     }
 }

@@ -9,19 +9,19 @@ public enum Quantisation {
         _ bytes: RawSpan, as format: NumberFormat, into target: inout MutableSpan<Float>
     ) {
         precondition(
-            bytes.byteCount == target.count * format.size,
+            bytes.byteCount == format.byteCount(of: target.count) && !format.isFourBit,
             "\(bytes.byteCount) bytes of \(format) for \(target.count) values")
         unsafe bytes.withUnsafeBytes { bytes in
             unsafe target.withUnsafeMutableBufferPointer { target in
                 guard let from = bytes.baseAddress, let to = target.baseAddress else { return }
-                unsafe ck_decode(format.code, from, to, target.count)
+                unsafe ck_decode(format.code(), from, to, target.count)
             }
         }
     }
 
     /// The same from bytes that were copied from a file.
     public static func widened(_ bytes: [UInt8], as format: NumberFormat) -> [Float] {
-        var values = [Float](repeating: 0, count: bytes.count / format.size)
+        var values = [Float](repeating: 0, count: bytes.count / format.byteCount(of: 1))
         var target = values.mutableSpan
         unsafe widen(bytes.span.bytes, as: format, into: &target)
         return values

@@ -59,7 +59,8 @@ public enum Export {
             reader.shape($0.original ?? $0.name) != nil
         }
         let file = try SafetensorsWriter(
-            path: path, tensors: tensors.flatMap { $0.stored(isFloat8: format == .float8) })
+            path: path,
+            tensors: tensors.flatMap { $0.stored(format == .float8 ? Quantization() : nil) })
         for tensor in tensors {
             let source = tensor.original ?? tensor.name
             let isVector = tensor.shape.count == 1

@@ -15,7 +15,8 @@ struct KernelsCommand: ParsableCommand {
               APUS_CPU=avx2 apus bench kernels
 
             Weights come from memory: 256 MiB of them are walked through before one comes again.
-            Float32 weights are measured against the peak rate of Float32.
+            Float32 weights are measured against the peak rate of Float32. int4 and mxfp4 have a
+            scale per 32 inputs and are left out where 32 does not divide --inputs.
             """)
 
     @Option(name: .shortAndLong, help: "Threads (default: all cores that the process may use).")
@@ -68,7 +69,7 @@ struct KernelsCommand: ParsableCommand {
                 readBytesPerSecond: Limits.readBandwidth(pool: pool),
                 peakOperationsPerSecond: peak)
             let benchmark = KernelBenchmark(outputs: outputs, inputs: inputs, compute: compute)
-            for format in NumberFormat.packed {
+            for format in NumberFormat.packed where inputs % format.inputMultiple == 0 {
                 report.figures += try benchmark.figures(
                     format: format, rows: rowCounts, readBandwidth: report.readBytesPerSecond,
                     peak: format == .float32 ? widePeak : peak, pool: pool)

@@ -1,4 +1,5 @@
 public import ArgumentParser
+import Foundation
 public import Models
 
 /// Rewrites a checkpoint in another number format.
@@ -11,12 +12,15 @@ struct ConvertCommand: ParsableCommand {
             tokenizer and other small files are copied. OUT appears when it is complete.
 
             Examples:
-              apus convert fp8-to-bf16 DeepSeek-V3 DeepSeek-V3-bf16
-              apus convert bf16-to-fp8 my-model my-model-fp8 --threads 4
-            """)
+              apus convert DeepSeek-V3 DeepSeek-V3-bf16 --to bf16
+              apus convert DeepSeek-V3 DeepSeek-V3-int4 --to int4 --threads 4
+              apus convert my-model my-model-int4 --to int4 --only 're:.*(mlp|lm_head).*'
 
-    @Argument(help: "fp8-to-bf16 or bf16-to-fp8.")
-    var conversion: FormatConversion
+            Matrices of every format that is read are taken: bf16, f16, f32, fp8, int4, mxfp4. \
+            int4 and mxfp4 take the routed experts unless --only says otherwise, and leave no \
+            other matrix quantised. For each matrix that is rounded a line gives the root of the \
+            mean square of the differences over that of the values.
+            """)
 
     @Argument(help: "The checkpoint folder to read.")
     var source: String
@@ -24,17 +28,29 @@ struct ConvertCommand: ParsableCommand {
     @Argument(help: "The folder to write; must not exist, or be empty.")
     var target: String
 
+    @Option(help: "The format to write: bf16, fp8, int4 or mxfp4.")
+    var to: FormatConversion.Target
+
+    @Option(
+        help: """
+            A module to convert, by its name or as re: and a regular expression that names begin \
+            with; repeat for several.
+            """)
+    var only: [String] = []
+
     @OptionGroup var workers: PoolArguments
 
     func run() throws {
         try reporting {
             let bar = ProgressBar("converting")
-            try conversion.run(
-                source: source, target: target, pool: workers.pool(),
-                progress: bar.show)
+            try FormatConversion(to: to, only: only).run(
+                source: source, target: target, pool: workers.pool(), progress: bar.show
+            ) { error in
+                print(String(format: "%.5f  %@", error.relative, error.name))
+            }
             bar.finish()
         }
     }
 }
 
-extension FormatConversion: ExpressibleByArgument {}
+extension FormatConversion.Target: ExpressibleByArgument {}

@@ -20,7 +20,11 @@ struct MakeModelCommand: ParsableCommand {
     @Option(help: "Chooses the weights.")
     var seed: UInt64 = 0
 
-    @Option(help: "How projections are stored: bf16, or fp8 (e4m3 with 128x128 block scales).")
+    @Option(
+        help: """
+            How projections are stored: bf16, fp8 (e4m3 with 128x128 block scales), or int4 or \
+            mxfp4 (routed experts, or what quantization_config of the configuration says).
+            """)
     var dtype = RandomCheckpoint.Format.bfloat16
 
     @Option(help: "The folder to write; must not exist, or be empty.")

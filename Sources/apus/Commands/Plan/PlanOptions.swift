@@ -22,7 +22,7 @@ struct PlanOptions: ParsableArguments {
     @Option(help: "Tokens of context, of a prompt, or of a sequence.")
     var context = 4096
 
-    @Option(help: "Weights as fp8 or bf16.")
+    @Option(help: "Weights as fp8, bf16, or int4 (routed experts; the others bf16).")
     var weights = PlanRequest.Weights.fp8
 
     @Option(help: "Tokens on their way out as fp8, bf16 or logfmt.")

@@ -1,0 +1,90 @@
+import Encoding
+import Foundation
+import Testing
+
+@testable import Models
+
+@Suite struct FourBitKeysTests {
+    /// What Kimi-K2-Thinking's configuration says of its weights.
+    static let published = """
+        {"config_groups": {"group_0": {"input_activations": null, "output_activations": null,
+         "targets": ["Linear"], "weights": {"actorder": null, "block_structure": null,
+         "dynamic": false, "group_size": 32, "num_bits": 4, "observer": "minmax",
+         "observer_kwargs": {}, "strategy": "group", "symmetric": true, "type": "int"}}},
+         "format": "pack-quantized", "ignore": ["lm_head", "re:.*self_attn.*",
+         "re:.*shared_experts.*", "re:.*mlp\\\\.(gate|up|gate_up|down)_proj.*"],
+         "kv_cache_scheme": null, "quant_method": "compressed-tensors",
+         "quantization_status": "compressed"}
+        """
+
+    private func configuration(_ text: String) throws -> ModelConfiguration {
+        var members = try #require(JSONValue.parse(Array(ConvertTests.small.utf8)).object)
+        members.append(("quantization_config", try JSONValue.parse(Array(text.utf8))))
+        return try ModelConfiguration.parse(
+            Data(JSONValue.object(members).encoded().utf8), file: "c")
+    }
+
+    @Test func `what a published configuration excepts stays plain`() throws {
+        let configuration = try configuration(Self.published)
+        let quantization = try #require(configuration.quantization)
+        let quantised = NetworkTensors(configuration).all.filter {
+            quantization.form(of: $0) != nil
+        }
+        // Routed experts of the expert layer and of the MTP block, and nothing else.
+        #expect(quantised.count == 2 * 4 * 3)
+        #expect(quantised.allSatisfy { $0.name.contains(".mlp.experts.") })
+        #expect(quantised.allSatisfy { quantization.form(of: $0) == .int4 })
+    }
+
+    @Test func `a configuration is written as it was read`() throws {
+        let quantization = try #require(try configuration(Self.published).quantization)
+        let written = try JSONEncoder().encode(quantization)
+        let again = try #require(
+            try configuration(String(decoding: written, as: UTF8.self)).quantization)
+        #expect(again == quantization)
+        let mxfp4 = Self.published.replacing("\"int\"", with: "\"float\"")
+            .replacing("pack-quantized", with: "mxfp4-pack-quantized")
+        #expect(try configuration(mxfp4).quantization?.form == .mxfp4)
+    }
+
+    @Test(arguments: [
+        ("\"num_bits\": 4", "\"num_bits\": 8", "group_0.weights.num_bits: 8 is not taken"),
+        ("\"group_size\": 32", "\"group_size\": 128", "group_0.weights.group_size: 128 is not"),
+        ("\"symmetric\": true", "\"symmetric\": false", "group_0.weights.symmetric: false is"),
+        ("\"strategy\": \"group\"", "\"strategy\": \"channel\"", "weights.strategy: \"channel\""),
+        ("\"type\": \"int\"", "\"type\": \"float\"", "weights.type: \"float\" is not taken"),
+        ("\"actorder\": null", "\"actorder\": \"group\"", "weights.actorder: \"group\" is not"),
+        ("\"dynamic\": false", "\"dynamic\": true", "group_0.weights.dynamic: true is not"),
+        ("\"lm_head\"", "\"re:(a\"", "quantization_config.ignore: re:(a is not taken; taken are"),
+        ("\"lm_head\"", "7", "quantization_config.ignore: [7,"),
+    ])
+    func `another form is refused by its key and value`(
+        old: String, new: String, fact: String
+    ) throws {
+        let text = Self.published.replacing(old, with: new)
+        #expect(text != Self.published)
+        let error = #expect(throws: (any Error).self) { try configuration(text) }
+        #expect("\(error!)".contains(fact), "\(error!)")
+    }
+
+    @Test(arguments: [
+        // Python: re.match(pattern, name).
+        ("re:.*self_attn.*", "model.layers.0.self_attn.q_proj", true),
+        ("re:.*mlp\\.(gate|up|gate_up|down)_proj.*", "model.layers.0.mlp.gate_proj", true),
+        ("re:.*mlp\\.(gate|up|gate_up|down)_proj.*", "model.layers.1.mlp.experts.0.up_proj", false),
+        ("re:model", "model.layers", true), ("re:layers", "model.layers", false),
+        ("re:^model\\.layers\\.[0-2]\\..*$", "model.layers.2.x", true),
+        ("re:^model\\.layers\\.[0-2]\\..*$", "model.layers.3.x", false),
+        ("re:model\\.layers\\.\\d+$", "model.layers.61", true),
+        ("re:(?:a|b)+c?$", "abab", true), ("re:(a+)+$", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", false),
+        ("re:[^.]*$", "a.b", false), ("lm_head", "lm_head", true), ("lm_head", "lm_head.x", false),
+    ])
+    func `a pattern matches as Python's does`(text: String, name: String, matches: Bool) throws {
+        #expect(try NamePattern(text).matches(name) == matches)
+    }
+
+    @Test(arguments: ["re:(", "re:a**", "re:(?=a)", "re:[a", "re:\\b", "re:a{2}", "re:a*?"])
+    func `an expression that is not read is refused`(text: String) {
+        #expect(throws: ModelConfiguration.Refusal.self) { try NamePattern(text) }
+    }
+}
