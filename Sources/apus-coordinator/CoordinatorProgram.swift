@@ -72,6 +72,16 @@ struct CoordinatorProgram: AsyncParsableCommand {
             silenceLimit: .seconds(configuration.deadlines.silenceSeconds))
         membership.survivesLosses = configuration.survivesLosses
         membership.groups = configuration.groups
+        if let serving = configuration.serving {
+            membership.placements = try configuration.groups.groups.map {
+                try ServingRankConfiguration.expertPlacements(
+                    directory: serving.model, ranks: $0.rankCount,
+                    redundantExperts: serving.redundantExperts)
+            }
+            if serving.rebalanceSeconds > 0 {
+                membership.rebalanceInterval = .seconds(serving.rebalanceSeconds)
+            }
+        }
         let coordinator = try Coordinator(
             configuration.control, token: token, membership: membership,
             handlers: Self.handlers(router, ready.continuation, log), log: log)
@@ -127,6 +137,11 @@ struct CoordinatorProgram: AsyncParsableCommand {
             lost: { router.goOn(without: $0, reason: $1, recovering: $2) },
             returned: { router.goOn(with: $0, recovering: $1) },
             recovered: { _ in router.recovered() },
+            balanced: { groups in
+                for group in groups {
+                    router.note(group.ranks, ratios: group.ratios, imbalance: group.imbalance)
+                }
+            },
             ended: { end in
                 if case .lost(let rank, _, _, let reason) = end {
                     router.lost(rank, reason: reason)
