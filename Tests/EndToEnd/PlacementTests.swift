@@ -68,10 +68,13 @@ import Testing
         let expected = try await StreamedTexts.all(client)
         try await Self.waitForCounts(job)
         let disturbed = try await StreamedTexts.all(client) {
-            let applying = Task.detached { try job.apus(["placement", "apply", "test"]) }
-            try await Task.sleep(for: .milliseconds(milliseconds))
-            kill(try #require(job.workers(rank: 2).first), SIGKILL)
-            let (status, output) = try await applying.value
+            let victim = try #require(job.workers(rank: 2).first)
+            let killing = Task.detached {
+                try await Task.sleep(for: .milliseconds(milliseconds))
+                kill(victim, SIGKILL)
+            }
+            let (status, output) = try job.apus(["placement", "apply", "test"])
+            try await killing.value
             #expect(status == 0 || output.contains("lost"), "\(output)")
         }
         #expect(disturbed == expected)

@@ -42,7 +42,7 @@ import Topology
         #expect(try whole.remaining(on: all) == whole)
     }
 
-    @Test func `nobody who lives, and a rank of another group, are refused`() {
+    @Test func `nobody who lives, and a rank of another group, are refused`() throws {
         let whole = try ExpertPlacement.contiguous(expertCount: 4, rankCount: 2)
         #expect(throws: PlacementError.notPlaced(0)) { try whole.remaining(on: []) }
         #expect(throws: PlacementError.unknownRank(2, rankCount: 2)) {

@@ -12,7 +12,7 @@ public struct GroupBalance: Hashable, Sendable {
 
 extension Membership {
     /// The balance of every group, with the copies where they are while all ranks live.
-    public func balances() -> [GroupBalance] {
+    func balances() -> [GroupBalance] {
         loads.indices.map { group in
             let placements = placements(ofGroup: group)
             let tokens = loads[group].tokens

@@ -179,7 +179,7 @@ extension Membership {
     }
 
     /// Loads and placements of every group, as observers see them.
-    public func placementReport(now: Duration) -> PlacementReport {
+    func placementReport(now: Duration) -> PlacementReport {
         PlacementReport(
             groups: loads.indices.map { group in
                 var load = loads[group]

@@ -63,7 +63,7 @@ public struct ExpertPlacement: Hashable, Codable, Sendable {
 
     /// How many copies of a layer each rank has room for, of so many over all ranks: as evenly as
     /// they divide, the first ranks one more.
-    public static func slots(of copyCount: Int, rankCount: Int) -> [Int] {
+    private static func slots(of copyCount: Int, rankCount: Int) -> [Int] {
         let (share, more) = copyCount.quotientAndRemainder(dividingBy: rankCount)
         return (0 ..< rankCount).map { share + ($0 < more ? 1 : 0) }
     }
