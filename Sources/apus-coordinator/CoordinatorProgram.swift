@@ -66,24 +66,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
         let ready = AsyncStream<Void>.makeStream()
         // From here on a signal asks for the end; what is read before may hang.
         let stop = StopFlag.onSignals()
-        var membership = Membership.Configuration(
-            rankCount: configuration.ranks, identity: try JobIdentity(of: configuration),
-            deadlines: configuration.deadlines.byPhase,
-            silenceLimit: .seconds(configuration.deadlines.silenceSeconds))
-        membership.survivesLosses = configuration.survivesLosses
-        membership.groups = configuration.groups
-        if let serving = configuration.serving {
-            membership.placements = try configuration.groups.groups.map {
-                try ServingRankConfiguration.expertPlacements(
-                    directory: serving.model, ranks: $0.rankCount,
-                    redundantExperts: serving.redundantExperts)
-            }
-            if serving.rebalanceSeconds > 0 {
-                membership.rebalanceInterval = .seconds(serving.rebalanceSeconds)
-            }
-        }
         let coordinator = try Coordinator(
-            configuration.control, token: token, membership: membership,
+            configuration.control, token: token, membership: Self.membership(configuration),
             handlers: Self.handlers(router, ready.continuation, log), log: log)
         outbox.open(coordinator)
         if lifeline { Lifeline.watch { coordinator.orphan() } }
@@ -119,6 +103,29 @@ struct CoordinatorProgram: AsyncParsableCommand {
             for line in Lab.removeAbandoned() { log.notice("\(line)") }
         }
         return end
+    }
+
+    /// What the control plane must know of the job.
+    private static func membership(
+        _ configuration: JobConfiguration
+    ) throws -> Membership.Configuration {
+        var membership = Membership.Configuration(
+            rankCount: configuration.ranks, identity: try JobIdentity(of: configuration),
+            deadlines: configuration.deadlines.byPhase,
+            silenceLimit: .seconds(configuration.deadlines.silenceSeconds))
+        membership.survivesLosses = configuration.survivesLosses
+        membership.groups = configuration.groups
+        if let serving = configuration.serving {
+            membership.placements = try configuration.groups.groups.map {
+                try ServingRankConfiguration.expertPlacements(
+                    directory: serving.model, ranks: $0.rankCount,
+                    redundantExperts: serving.redundantExperts)
+            }
+            if serving.rebalanceSeconds > 0 {
+                membership.rebalanceInterval = .seconds(serving.rebalanceSeconds)
+            }
+        }
+        return membership
     }
 
     /// What becomes of the control plane's events: bytes go to the router, and so does the end.

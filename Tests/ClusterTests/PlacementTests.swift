@@ -137,8 +137,8 @@ import Topology
         #expect(
             story.job.placementReport(now: story.now).groups[0].loads
                 == [[0, 0, 0, 0], [4, 0, 0, 2]])
-        #expect(story.job.balances()[0].ratios == [4 / 3, 2 / 3])
-        #expect(story.job.balances()[0].imbalance == 4 / 3)
+        #expect(story.job.balances()[0].ratios == [4.0 / 3, 2.0 / 3])
+        #expect(story.job.balances()[0].imbalance == 4.0 / 3)
         story.apply(.counted(Self.id(1), Self.counts([1, 2, 3, 4])))
         #expect(story.job.living == [0])
     }

@@ -75,7 +75,9 @@ import Testing
             }
             let (status, output) = try job.apus(["placement", "apply", "test"])
             try await killing.value
-            #expect(status == 0 || output.contains("lost"), "\(output)")
+            // The rank may be lost before ranks read, while they do, or later.
+            let words = ["was lost", "is lost", "the group is in"]
+            #expect(status == 0 || words.contains { output.contains($0) }, "\(output)")
         }
         #expect(disturbed == expected)
         #expect(try await StreamedTexts.all(client) == expected)

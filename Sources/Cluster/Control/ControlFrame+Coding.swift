@@ -16,7 +16,7 @@ public struct FrameError: Error, Equatable, CustomStringConvertible {
 /// - kind 1: an application payload as it is,
 /// - kind 2: an all-gather and a blob,
 /// - kind 3: an all-gather, a count (4 bytes), and that many blobs (4-byte lengths),
-/// - kind 4: layers (2 bytes), experts (2 bytes), and tokens of each expert of each layer (4 bytes).
+/// - kind 4: layers (2 bytes), experts (2 bytes), tokens of each expert of each layer (4 bytes).
 ///
 /// An all-gather is a label (2-byte length), an epoch (2 bytes), a count (2 bytes), and that many
 /// ranks (2 bytes each).

@@ -46,8 +46,8 @@ extension LayerWeights {
 }
 
 extension Model {
-    /// Shares the routed experts with other ranks, or otherwise, than before: keeps the experts that
-    /// stay here, reads those that come and were not fetched, and lets go of the rest.
+    /// Shares the routed experts with other ranks, or otherwise, than before: keeps the experts
+    /// that stay here, reads those that come and were not fetched, and lets go of the rest.
     ///
     /// Nothing changes if it throws before the last tensor is packed. Collective among the ranks of
     /// the new group where these compute the head together.

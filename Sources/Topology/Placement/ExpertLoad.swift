@@ -6,7 +6,7 @@ import Glibc
 /// which traffic changes.
 public struct ExpertLoad: Hashable, Sendable {
     /// The time after which a token counts half.
-    public static let halfLife = Duration.seconds(60)
+    package static let halfLife = Duration.seconds(60)
 
     /// `[layers][experts]`, tokens; finite and at least 0.
     public private(set) var tokens: [[Double]]

@@ -34,8 +34,8 @@ public struct ExpertPlacement: Hashable, Codable, Sendable {
         }
     }
 
-    /// Every expert once, in order, and `redundantCount` copies more, as evenly as the counts allow:
-    /// where they do not divide, the first ranks hold one more.
+    /// Every expert once, in order, and `redundantCount` copies more, as evenly as the counts
+    /// allow: where they do not divide, the first ranks hold one more.
     ///
     /// A rank's copies beyond its own share are of the experts that follow it, as if the experts
     /// lay in a circle. Every rank of a group then has the same load where all experts have.

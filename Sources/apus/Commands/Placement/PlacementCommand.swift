@@ -152,7 +152,7 @@ struct PlacementCommand: ParsableCommand {
                 guard let epoch = begun.groups[number].preparing else {
                     throw ClusterError.badInput("the job did not begin to place experts anew")
                 }
-                try wait(for: epoch, number, link)
+                try wait(for: better.placements, epoch, number, link)
                 if target.json { return try printObject(PlacementText.Outcome(better)) }
                 print(
                     "epoch \(epoch): \(better.moves.count) experts moved, max/mean"
@@ -160,7 +160,10 @@ struct PlacementCommand: ParsableCommand {
             }
         }
 
-        private func wait(for epoch: UInt64, _ number: Int, _ link: ControlLink) throws {
+        private func wait(
+            for placements: [ExpertPlacement], _ epoch: UInt64, _ number: Int,
+            _ link: ControlLink
+        ) throws {
             let limit = ContinuousClock.now + .seconds(seconds)
             while .now < limit {
                 let group = try link.placement(limit: patience).groups[number]
@@ -168,7 +171,10 @@ struct PlacementCommand: ParsableCommand {
                     throw ClusterError.badInput(
                         "epoch \(epoch) did not come: \(dropped.reason)")
                 }
-                if group.preparing != epoch { return }
+                guard group.preparing == epoch else {
+                    if group.placements == placements { return }
+                    throw ClusterError.badInput("epoch \(epoch) did not stay: another followed")
+                }
                 Thread.sleep(forTimeInterval: 0.1)
             }
             throw ClusterError.deadline(
