@@ -3,7 +3,7 @@
 /// A change that an older program would misread raises `version`.
 public enum ControlProtocol {
     /// The version this build speaks.
-    public static let version = 5
+    public static let version = 6
     /// Largest frame either side accepts after both proved that they have the token.
     package static let largestFrameBytes = 16 << 20
     /// Largest application payload: a frame less its kind.
@@ -18,6 +18,8 @@ public enum ControlProtocol {
     public static let tokenBytes = 32
     /// How often each side sends a heartbeat.
     package static let heartbeatInterval = Duration.milliseconds(500)
+    /// How often a worker tells what its gates choose: of a large model that is 60 KB.
+    package static let countInterval = Duration.seconds(2)
     /// How long an unauthenticated connection has to prove that it has the token.
     package static let authenticationLimit = Duration.seconds(5)
     /// Unauthenticated connections at one time.

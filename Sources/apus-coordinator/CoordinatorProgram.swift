@@ -66,14 +66,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
         let ready = AsyncStream<Void>.makeStream()
         // From here on a signal asks for the end; what is read before may hang.
         let stop = StopFlag.onSignals()
-        var membership = Membership.Configuration(
-            rankCount: configuration.ranks, identity: try JobIdentity(of: configuration),
-            deadlines: configuration.deadlines.byPhase,
-            silenceLimit: .seconds(configuration.deadlines.silenceSeconds))
-        membership.survivesLosses = configuration.survivesLosses
-        membership.groups = configuration.groups
         let coordinator = try Coordinator(
-            configuration.control, token: token, membership: membership,
+            configuration.control, token: token, membership: Self.membership(configuration),
             handlers: Self.handlers(router, ready.continuation, log), log: log)
         outbox.open(coordinator)
         if lifeline { Lifeline.watch { coordinator.orphan() } }
@@ -111,6 +105,29 @@ struct CoordinatorProgram: AsyncParsableCommand {
         return end
     }
 
+    /// What the control plane must know of the job.
+    private static func membership(
+        _ configuration: JobConfiguration
+    ) throws -> Membership.Configuration {
+        var membership = Membership.Configuration(
+            rankCount: configuration.ranks, identity: try JobIdentity(of: configuration),
+            deadlines: configuration.deadlines.byPhase,
+            silenceLimit: .seconds(configuration.deadlines.silenceSeconds))
+        membership.survivesLosses = configuration.survivesLosses
+        membership.groups = configuration.groups
+        if let serving = configuration.serving {
+            membership.placements = try configuration.groups.groups.map {
+                try ServingRankConfiguration.expertPlacements(
+                    directory: serving.model, ranks: $0.rankCount,
+                    redundantExperts: serving.redundantExperts)
+            }
+            if serving.rebalanceSeconds > 0 {
+                membership.rebalanceInterval = .seconds(serving.rebalanceSeconds)
+            }
+        }
+        return membership
+    }
+
     /// What becomes of the control plane's events: bytes go to the router, and so does the end.
     private static func handlers(
         _ router: LeastLoadedRouter, _ ready: AsyncStream<Void>.Continuation, _ log: Logger
@@ -127,6 +144,11 @@ struct CoordinatorProgram: AsyncParsableCommand {
             lost: { router.goOn(without: $0, reason: $1, recovering: $2) },
             returned: { router.goOn(with: $0, recovering: $1) },
             recovered: { _ in router.recovered() },
+            balanced: { groups in
+                for group in groups {
+                    router.note(group.ranks, ratios: group.ratios, imbalance: group.imbalance)
+                }
+            },
             ended: { end in
                 if case .lost(let rank, _, _, let reason) = end {
                     router.lost(rank, reason: reason)

@@ -21,6 +21,8 @@ final class ServingEpochs: Sendable {
         var isLeaving = false
         /// Of an epoch that is to come.
         var prepared: (number: UInt64, fabric: any Fabric, epoch: PreparedEpoch)?
+        /// Up to which number no epoch will come any more.
+        var abandoned: UInt64 = 0
     }
 
     private let job: JobConfiguration
@@ -76,33 +78,72 @@ final class ServingEpochs: Sendable {
         let living = members.indices.filter { epoch.living.contains(members[$0]) }
         return GroupEpoch(
             number: epoch.number, rankCount: group.rankCount,
-            living: living.map { Rank(rawValue: $0) })
+            living: living.map { Rank(rawValue: $0) }, placements: epoch.placements)
     }
 
     /// Ends the epoch of `engine` when the coordinator begins another, and prepares for those to
     /// come.
     func follow(_ engine: Engine, _ preparation: EpochPreparation) {
-        link.onEpoch({ [self] in begin($0, engine) }) { [self] next in
-            // A thread of its own: meeting the others takes longer than the link may be silent.
-            Thread.detachNewThread { [self] in prepare(next, preparation) }
-        }
+        link.onEpoch(
+            { [self] in begin($0, engine) },
+            prepare: { [self] next in
+                // A thread of its own: meeting the others takes longer than the link may be silent.
+                Thread.detachNewThread { [self] in prepare(next, preparation) }
+            }, abandon: { [self] in abandon($0) })
     }
 
+    /// Meets the ranks of an epoch that is to come, and reads the experts that come to this one.
     private func prepare(_ next: JobEpoch, _ preparation: EpochPreparation) {
         do {
             let fabric = try fabric(of: next, limit: Self.preparationLimit)
-            let epoch = try preparation.prepare(fabric, group(next))
-            let stale = state.withLock { state -> (any Fabric)? in
-                guard next.number > state.prepared?.number ?? 0 else { return fabric }
-                defer { state.prepared = (next.number, fabric, epoch) }
-                return state.prepared?.fabric
+            do {
+                try prepare(next, fabric, preparation)
+            } catch {
+                fabric.close()
+                throw error
             }
-            stale?.close()
-            link.prepared(epoch: next.number)
         } catch {
             log.warning("epoch \(next.number) is not prepared: \(error)")
             link.notPrepared(epoch: next.number, reason: "\(error)")
         }
+    }
+
+    private func prepare(
+        _ next: JobEpoch, _ fabric: any Fabric, _ preparation: EpochPreparation
+    ) throws {
+        let present = state.withLock { $0.epoch }
+        let epoch = try preparation.prepare(fabric, group(next))
+        try preparation.fetch(epoch, group(next), from: group(present)) { [self] in
+            isToCome(next)
+        }
+        let stale = state.withLock { state -> (any Fabric)? in
+            guard Self.isToCome(next, state), next.number > state.prepared?.number ?? 0 else {
+                return fabric
+            }
+            defer { state.prepared = (next.number, fabric, epoch) }
+            return state.prepared?.fabric
+        }
+        stale?.close()
+        link.prepared(epoch: next.number)
+    }
+
+    private func isToCome(_ next: JobEpoch) -> Bool {
+        state.withLock { Self.isToCome(next, $0) } && link.end == nil
+    }
+
+    private static func isToCome(_ next: JobEpoch, _ state: State) -> Bool {
+        next.number > max(state.epoch.number, state.abandoned)
+    }
+
+    /// Lets go of what was prepared for an epoch that will not come.
+    private func abandon(_ number: UInt64) {
+        let fabric = state.withLock { state -> (any Fabric)? in
+            state.abandoned = max(state.abandoned, number)
+            guard let prepared = state.prepared, prepared.number == number else { return nil }
+            state.prepared = nil
+            return prepared.fabric
+        }
+        closeLater(fabric)
     }
 
     /// Ends the engine's epoch, unless the engine's thread knew of the next one first.

@@ -71,6 +71,7 @@ final class ServingProcess {
         configuration.cacheTokens = job.limits.cacheTokens
         configuration.contextTokens = job.limits.contextTokens > 0 ? job.limits.contextTokens : nil
         configuration.threads = job.threads
+        configuration.redundantExperts = work.redundantExperts
         configuration.cores = cores
         configuration.stepLimit = .seconds(job.deadlines.stepSeconds)
         configuration.recoveryLimit = job.deadlines.recovery
@@ -84,6 +85,7 @@ final class ServingProcess {
         let endpoint = EngineEndpoint(engine, capacity: serving.capacity) { try link.send($0) }
         let rates = StatisticsRates()
         link.reportStatistics { rates.statistics(engine.statistics) }
+        link.reportCounts(serving.takeExpertCounts)
         link.onPayload { payload in
             do {
                 try endpoint.receive(payload)

@@ -25,6 +25,7 @@ struct Apus: AsyncParsableCommand {
             LaunchCommand.self,
             LogsCommand.self,
             MakeModelCommand.self,
+            PlacementCommand.self,
             PlanCommand.self,
             PlotCommand.self,
             RenderCommand.self,

@@ -22,6 +22,13 @@ import Topology
         .end(.done),
         .payload([0, 255]),
         .failed(reason: "x", lost: 1),
+        .counts(PlacementTests.counts([7, 0, 1, UInt32.max])),
+        .prepare(JobEpoch(number: 3, living: [0, 1], placements: PlacementTests.swapped)),
+        .abandon(epoch: 3),
+        .askPlacement,
+        .placement(PlacementTests.story().job.placementReport(now: .seconds(2))),
+        .place(PlacementRequest(group: 0, epoch: 1, placements: PlacementTests.swapped)),
+        .notPlaced(reason: "no"),
         .stop,
         .end(.lost(rank: 1, phase: .ready, epoch: 1, reason: "r")),
         .end(.stopped),
@@ -42,7 +49,7 @@ import Topology
     @Test(
         arguments: [
             ([], "empty"),
-            ([9, 1], "kind 9 is unknown"),
+            ([9, 1], "kind 9 is unknown: the highest is 4"),
             ([2, 0], "ends inside the length of its label"),
             ([2, 2, 0], "a label of 512 bytes"),
             ([2, 0, 5, 65], "a label of 5 bytes in a frame of 1 more"),
@@ -55,12 +62,23 @@ import Topology
                 "4294967295 blobs in a frame of 0 more bytes"
             ),
             ([3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 1], "longer than its frame"),
+            ([4, 0, 1, 0], "ends inside its count of experts"),
+            ([4, 255, 255, 255, 255, 1], "65535 layers of 65535 experts in a frame of 1 more"),
+            ([4, 0, 0, 0, 9], "the limits are 1 to 4096 and 65535"),
         ] as [([UInt8], String)])
     func `claims that the bytes do not hold are refused`(bytes: [UInt8], words: String) {
         let error = #expect(throws: FrameError.self) {
             try ControlFrame(decoding: bytes)
         }
         #expect("\(error!)".contains(words))
+    }
+
+    @Test(arguments: ["999999999999", "-1", "0"])
+    func `a placement of more experts than there can be is refused`(count: String) {
+        let json =
+            #"{"place":{"_0":{"group":0,"epoch":1,"placements":[{"expertCount":"# + count
+            + #","expertsByRank":[[0]]}]}}}"#
+        #expect(throws: DecodingError.self) { try ControlFrame(decoding: [0] + Array(json.utf8)) }
     }
 
     @Test func `a frame beyond the limit is refused by its claim alone`() throws {

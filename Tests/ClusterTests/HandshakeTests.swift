@@ -18,9 +18,9 @@ import Testing
         arguments: [
             (
                 Handshake.Side.coordinator,
-                "62c7a603f13ccb6e6eedff412bdf4d20f45e9747e29a6f9066d5e616303cea60"
+                "b15bbc5cf28baf8cbe0fe70fc5f8b8c13f8d264d46953e7a7fabee85d5c15d21"
             ),
-            (.caller, "c9cb3370247a63f98db9859dd53318b4806b5355eab3c8f7f8e67c4fc493cecc"),
+            (.caller, "906ac69e71cdfd20e2011dd9d1da16522fa57cd9a211f5199e69bfc6cb8d8f9d"),
         ])
     func `a proof is HMAC-SHA256 over side, greeting and nonce`(
         side: Handshake.Side, digest: String

@@ -14,14 +14,19 @@ import Topology
         var told: [ConnectionID: JobEpoch] = [:]
         var dismissed: [ConnectionID: JobEnd] = [:]
 
-        init(ranks: Int, silence: Duration = .seconds(3), groups: RankGroupMap? = nil) {
+        init(
+            ranks: Int, silence: Duration = .seconds(3), groups: RankGroupMap? = nil,
+            isReady: Bool = true, change: (inout Membership.Configuration) -> Void = { _ in }
+        ) {
             var configuration = Membership.Configuration(
                 rankCount: ranks, identity: MembershipTests.identity,
                 deadlines: [.connect: .seconds(5), .load: .seconds(20)], silenceLimit: silence)
             configuration.survivesLosses = true
             configuration.groups = groups
+            change(&configuration)
             job = Membership(configuration: configuration, now: .zero)
             for rank in 0 ..< ranks { arrive(rank, as: rank) }
+            guard isReady else { return }
             for rank in 0 ..< ranks { apply(.entered(Self.id(rank), .ready)) }
         }
 

@@ -4,48 +4,6 @@ import Testing
 
 /// Jobs that lose ranks while they answer, and lose nothing else.
 @Suite(.serialized) struct SurvivalTests {
-    private static let streams = 8
-    private static let tokens = 240
-
-    /// The text of a greedy completion, streamed or not.
-    private static func text(_ client: Client, _ number: Int) async throws -> String {
-        let isStream = number % 2 == 0
-        let (status, body) = try await client.ask(
-            "Once upon a time there was a dog with \(number) bones", tokens: tokens,
-            more: ["stream": isStream, "ignore_eos": true])
-        guard status == 200 else { throw Failure("status \(status): \(body)") }
-        let lines = body.split(separator: "\n")
-        let events =
-            isStream
-            ? lines.compactMap { $0.hasPrefix("data: {") ? $0.dropFirst(6) : nil }
-            : [body[...]]
-        guard !isStream || lines.last == "data: [DONE]" else { throw Failure("no end: \(body)") }
-        return try events.map { event in
-            let value = try JSONSerialization.jsonObject(with: Data(event.utf8)) as? [String: Any]
-            guard let choices = value?["choices"] as? [[String: Any]] else {
-                throw Failure("no choices: \(event)")
-            }
-            return choices.first?["text"] as? String ?? ""
-        }.joined()
-    }
-
-    /// Every text at once; `disturb` runs while they are on their way.
-    private static func texts(
-        _ client: Client, disturb: () async throws -> Void = {}
-    ) async throws -> [String] {
-        let tasks = (0 ..< streams).map { number in
-            Task { try await text(client, number) }
-        }
-        let limit = ContinuousClock.now + .seconds(20)
-        while try await client.metric("num_requests_running") < Double(streams), .now < limit {
-            try await Task.sleep(for: .milliseconds(5))
-        }
-        try await disturb()
-        var texts: [String] = []
-        for task in tasks { texts.append(try await task.value) }
-        return texts
-    }
-
     private static func wait(for word: String, _ client: Client) async throws -> String {
         let limit = ContinuousClock.now + .seconds(30)
         var body = ""
@@ -63,8 +21,8 @@ import Testing
     ) async throws {
         let job = try RunningJob(ranks: 4, transport: transport, more: "restart: never")
         let client = Client(try job.waitUntilServing())
-        let expected = try await Self.texts(client)
-        let disturbed = try await Self.texts(client) {
+        let expected = try await StreamedTexts.all(client)
+        let disturbed = try await StreamedTexts.all(client) {
             for (rank, others) in [(0, "[0]"), (2, "[0,2]")] {
                 kill(try #require(job.workers(rank: rank).first), SIGKILL)
                 let health = try await Self.wait(for: "degraded", client)
@@ -73,7 +31,7 @@ import Testing
             }
         }
         #expect(disturbed == expected)
-        #expect(try await Self.texts(client) == expected)
+        #expect(try await StreamedTexts.all(client) == expected)
         #expect(try await client.health().contains("[0,2]"))
         #expect(job.output.contains("rank 0 was killed by signal 9 (SIGKILL)"), "\(job.output)")
         #expect(job.stop() == 0, "\(job.errors)")
@@ -83,8 +41,8 @@ import Testing
     @Test func `two ranks that die at once, the first among them, cost no text`() async throws {
         let job = try RunningJob(ranks: 4, transport: "auto", more: "restart: never")
         let client = Client(try job.waitUntilServing())
-        let expected = try await Self.texts(client)
-        let disturbed = try await Self.texts(client) {
+        let expected = try await StreamedTexts.all(client)
+        let disturbed = try await StreamedTexts.all(client) {
             let victims = try [0, 3].map { try #require(job.workers(rank: $0).first) }
             for victim in victims { kill(victim, SIGKILL) }
         }
@@ -104,8 +62,8 @@ import Testing
                 groups: [{name: a, role: serve, ranks: 3}, {name: b, role: serve, ranks: 1}]
                 """)
         let client = Client(try job.waitUntilServing())
-        let expected = try await Self.texts(client)
-        let disturbed = try await Self.texts(client) {
+        let expected = try await StreamedTexts.all(client)
+        let disturbed = try await StreamedTexts.all(client) {
             let victims = try [2, 3].map { try #require(job.workers(rank: $0).first) }
             kill(victims[0], SIGKILL)
             usleep(UInt32(milliseconds) * 1000)
@@ -120,8 +78,8 @@ import Testing
     @Test func `a pause of the whole job is no loss`() async throws {
         let job = try RunningJob(ranks: 2, transport: "auto", more: "restart: never")
         let client = Client(try job.waitUntilServing())
-        let expected = try await Self.texts(client)
-        let disturbed = try await Self.texts(client) {
+        let expected = try await StreamedTexts.all(client)
+        let disturbed = try await StreamedTexts.all(client) {
             let all = job.processes(named: "apus-worker") + job.processes(named: "apus-coordinator")
             for process in all { kill(process, SIGSTOP) }
             try await Task.sleep(for: .milliseconds(2500))
@@ -136,9 +94,9 @@ import Testing
     @Test func `a rank that is stopped is given up, and ends when it runs again`() async throws {
         let job = try RunningJob(ranks: 3, transport: "auto", more: "restart: never")
         let client = Client(try job.waitUntilServing())
-        let expected = try await Self.texts(client)
+        let expected = try await StreamedTexts.all(client)
         let victim = try #require(job.workers(rank: 1).first)
-        let disturbed = try await Self.texts(client) {
+        let disturbed = try await StreamedTexts.all(client) {
             kill(victim, SIGSTOP)
             _ = try await Self.wait(for: "degraded", client)
             kill(victim, SIGCONT)
@@ -158,23 +116,23 @@ import Testing
     {
         let job = try RunningJob(ranks: 3, transport: "auto")
         let client = Client(try job.waitUntilServing())
-        let expected = try await Self.texts(client)
+        let expected = try await StreamedTexts.all(client)
         for round in 0 ..< 2 {
             let victim = try #require(job.workers(rank: 1).first)
-            let disturbed = try await Self.texts(client) {
+            let disturbed = try await StreamedTexts.all(client) {
                 kill(victim, SIGKILL)
                 _ = try await Self.wait(for: "degraded", client)
             }
             #expect(disturbed == expected, "round \(round)")
             // It comes back while texts are on their way.
-            let joined = try await Self.texts(client) {
+            let joined = try await StreamedTexts.all(client) {
                 _ = try await Self.wait(for: "ready", client)
             }
             #expect(joined == expected, "round \(round)")
             #expect(job.workers(rank: 1) != [victim])
         }
         let before = try await client.metric("steps_total")
-        #expect(try await Self.texts(client) == expected)
+        #expect(try await StreamedTexts.all(client) == expected)
         #expect(try await client.metric("steps_total") > before)
         #expect(job.stop() == 0, "\(job.errors)")
         job.expectNothingLeft()

@@ -31,11 +31,13 @@ import Transport
     }
 
     private func shared(
-        _ fabric: any Fabric, living: [Rank], epoch: UInt64
+        _ fabric: any Fabric, living: [Rank], epoch: UInt64,
+        placements: [ExpertPlacement]? = nil
     ) throws -> SharedExperts? {
         guard living.count > 1 else { return nil }
         let shape = golden.configuration
-        let map = try shape.expertMap(rankCount: 3, living: living, epoch: epoch)
+        let map = try ExpertMap.remaining(
+            of: placements ?? shape.expertPlacements(rankCount: 3), living: living, epoch: epoch)
         let group = try ExpertParallelGroup(
             fabric: fabric,
             configuration: shape.expertParallel(maximumTokensPerRank: 128, compute: .float32),
@@ -78,8 +80,9 @@ import Transport
                 try present.share(nil, from: golden.checkpoint)
                 results.append(try logits(present))
             } else {
-                let map = try golden.configuration.expertMap(
-                    rankCount: 3, living: [0, 1, 2], epoch: 4)
+                let map = try ExpertMap.remaining(
+                    of: golden.configuration.expertPlacements(rankCount: 3),
+                    living: [0, 1, 2], epoch: 4)
                 present = try Model(
                     golden.checkpoint, configuration: golden.configuration, options: chosen,
                     pool: ThreadPool(threads: 1), share: (map, rank))
@@ -95,6 +98,87 @@ import Transport
                 #expect(text == expected, "rank \(rank), result \(epoch)")
             }
         }
+    }
+
+    /// Two ranks with redundant copies, then with other copies, then one without the other.
+    @Test(arguments: [false, true])
+    func `experts that were fetched before give the bits of those that are read`(
+        copiesDrafts: Bool
+    ) throws {
+        var options = ModelOptions(compute: .float32)
+        options.copiesDraftExperts = copiesDrafts
+        let chosen = options
+        let shape = golden.configuration
+        let expected = try logits(golden.model(compute: .float32, threads: 1))
+        let fabrics = try makeLoopbackFabrics(rankCount: 3)
+        defer { for fabric in fabrics { fabric.close() } }
+        let first = try shape.expertPlacements(rankCount: 3, redundantExperts: 6)
+        // Every rank holds what the next one held.
+        let turned = try first.map {
+            try ExpertPlacement(
+                expertCount: $0.expertCount,
+                expertsByRank: Array($0.expertsByRank[1...] + $0.expertsByRank[..<1]))
+        }
+        let results = try onRanks(3) { fabric -> [[Float]] in
+            let rank = fabric.rank
+            let all: [Rank] = [0, 1, 2]
+            let model = try model(
+                shared(fabric, living: all, epoch: 1, placements: first), chosen)
+            var results = [try logits(model)]
+            let next = try shared(
+                fabrics[rank.rawValue], living: all, epoch: 2, placements: turned)
+            let held = try ExpertMap.remaining(of: first, living: all, epoch: 1)
+            let wanted = try ExpertMap.remaining(of: turned, living: all, epoch: 2)
+            func fetch(_ isWanted: Bool) throws -> FetchedExperts? {
+                try FetchedExperts(
+                    golden.checkpoint, configuration: shape, options: chosen,
+                    held: (held, rank), wanted: (wanted, rank), pool: ThreadPool(threads: 1),
+                    isWanted: { isWanted })
+            }
+            #expect(try fetch(false) == nil)
+            let fetched = try #require(try fetch(true))
+            #expect(fetched.byteCount > 0)
+            let before = model.weightByteCount
+            try model.share(next, fetched: fetched, from: golden.checkpoint)
+            // Nothing was left to read at the switch.
+            #expect(model.weightByteCount == before + fetched.byteCount)
+            results.append(try logits(model))
+            return results
+        }
+        for texts in results { for text in texts { #expect(text == expected) } }
+    }
+
+    @Test func `what the gates choose is counted, layer by layer, where experts are shared`()
+        throws
+    {
+        let shape = golden.configuration
+        let counts = try onRanks(2) { fabric -> ExpertCounts? in
+            let map = try shape.expertMap(rankCount: 2)
+            let group = try ExpertParallelGroup(
+                fabric: fabric,
+                configuration: shape.expertParallel(maximumTokensPerRank: 128, compute: .float32),
+                map: map)
+            let model = try model(SharedExperts(group, map), ModelOptions(compute: .float32))
+            var chosen: [[Int32]] = []
+            model.probe = { probe in
+                if case .gate(_, _, let experts, _) = probe { chosen.append(experts) }
+            }
+            _ = try logits(model)
+            let counts = try #require(model.expertCounter.take())
+            var layer = 0
+            for experts in chosen {
+                while !shape.hasExperts(layer: layer) { layer += 1 }
+                for expert in 0 ..< shape.routedExpertCount {
+                    let count = experts.count { $0 == Int32(expert) }
+                    #expect(counts[layer, expert] == UInt32(count), "layer \(layer)")
+                }
+                layer += 1
+            }
+            #expect(layer == counts.layerCount)
+            #expect(model.expertCounter.take() == nil)
+            return counts
+        }
+        #expect(counts[0] == counts[1])
     }
 
     @Test func `only experts that come are read, and those that go are let go`() throws {

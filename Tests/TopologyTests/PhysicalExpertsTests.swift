@@ -18,8 +18,12 @@ import Topology
         let bytes = try JSONEncoder().encode(placement)
         #expect(try JSONDecoder().decode(ExpertPlacement.self, from: bytes) == placement)
         let bad = Data(#"{"expertCount": -1, "expertsByRank": [[0]]}"#.utf8)
-        #expect(throws: PlacementError.unknownExpert(0, expertCount: -1)) {
+        #expect(throws: DecodingError.self) {
             try JSONDecoder().decode(ExpertPlacement.self, from: bad)
+        }
+        let twice = Data(#"{"expertCount": 1, "expertsByRank": [[0, 0]]}"#.utf8)
+        #expect(throws: PlacementError.copiesOnOneRank(0)) {
+            try JSONDecoder().decode(ExpertPlacement.self, from: twice)
         }
     }
 }

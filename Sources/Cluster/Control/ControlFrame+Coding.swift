@@ -15,7 +15,8 @@ public struct FrameError: Error, Equatable, CustomStringConvertible {
 /// - kind 0: JSON of one message,
 /// - kind 1: an application payload as it is,
 /// - kind 2: an all-gather and a blob,
-/// - kind 3: an all-gather, a count (4 bytes), and that many blobs (4-byte lengths).
+/// - kind 3: an all-gather, a count (4 bytes), and that many blobs (4-byte lengths),
+/// - kind 4: layers (2 bytes), experts (2 bytes), tokens of each expert of each layer (4 bytes).
 ///
 /// An all-gather is a label (2-byte length), an epoch (2 bytes), a count (2 bytes), and that many
 /// ranks (2 bytes each).
@@ -25,6 +26,7 @@ extension ControlFrame {
         case payload = 1
         case contribution = 2
         case gathered = 3
+        case counts = 4
     }
 
     /// Reads the body of a frame from bytes that anybody may have sent.
@@ -45,8 +47,10 @@ extension ControlFrame {
         case .gathered:
             self = .gathered(
                 try Self.readGather(&reader), blobs: try Self.readBlobs(&reader))
+        case .counts:
+            self = .counts(try Self.readCounts(&reader))
         case nil:
-            throw FrameError("frame kind \(number) is unknown: the highest is 3")
+            throw FrameError("frame kind \(number) is unknown: the highest is 4")
         }
     }
 
@@ -61,6 +65,10 @@ extension ControlFrame {
             bytes += Self.words(UInt32(blobs.count))
             for blob in blobs { bytes += Self.words(UInt32(blob.count)) + blob }
             return bytes
+        case .counts(let counts):
+            return [Kind.counts.rawValue] + Self.words(UInt16(clamping: counts.layerCount))
+                + Self.words(UInt16(clamping: counts.expertCount))
+                + counts.values.flatMap { Self.words($0) }
         default:
             guard let message = Message(self) else { throw FrameError("a frame has no form") }
             return [Kind.message.rawValue] + (try JSONEncoder().encode(message))
@@ -137,6 +145,28 @@ extension ControlFrame {
     }
 }
 
+extension ControlFrame {
+    private static func readCounts(_ reader: inout FrameReader) throws -> ExpertCounts {
+        guard let layers = reader.integer(bytes: 2), let experts = reader.integer(bytes: 2) else {
+            throw FrameError("a frame ends inside its count of experts")
+        }
+        guard layers * experts * 4 == reader.left else {
+            throw FrameError(
+                "\(layers) layers of \(experts) experts in a frame of \(reader.left) more bytes")
+        }
+        let values = (0 ..< layers * experts).compactMap { _ in
+            reader.integer(bytes: 4).map { UInt32($0) }
+        }
+        let counts = ExpertCounts(layerCount: layers, expertCount: experts, values: values)
+        guard let counts else {
+            throw FrameError(
+                "counts of \(layers) layers of \(experts) experts: the limits are 1 to"
+                    + " \(ExpertCounts.mostLayers) and 65535")
+        }
+        return counts
+    }
+}
+
 /// Takes big-endian integers and runs of bytes from the front of a frame.
 private struct FrameReader {
     private let all: [UInt8]
@@ -176,6 +206,11 @@ private enum Message: Codable {
     case prepare(JobEpoch)
     case prepared(epoch: UInt64)
     case notPrepared(epoch: UInt64, reason: String)
+    case abandon(epoch: UInt64)
+    case askPlacement
+    case placement(PlacementReport)
+    case place(PlacementRequest)
+    case notPlaced(reason: String)
     case snapshot(JobSnapshot)
     case stop
     case end(JobEnd)
@@ -198,10 +233,15 @@ private enum Message: Codable {
         case .prepared(let epoch): self = .prepared(epoch: epoch)
         case .notPrepared(let epoch, let reason):
             self = .notPrepared(epoch: epoch, reason: reason)
+        case .abandon(let epoch): self = .abandon(epoch: epoch)
+        case .askPlacement: self = .askPlacement
+        case .placement(let report): self = .placement(report)
+        case .place(let request): self = .place(request)
+        case .notPlaced(let reason): self = .notPlaced(reason: reason)
         case .snapshot(let snapshot): self = .snapshot(snapshot)
         case .stop: self = .stop
         case .end(let end): self = .end(end)
-        case .payload, .contribution, .gathered: return nil
+        case .payload, .contribution, .gathered, .counts: return nil
         }
     }
 
@@ -222,6 +262,11 @@ private enum Message: Codable {
         case .prepare(let epoch): .prepare(epoch)
         case .prepared(let epoch): .prepared(epoch: epoch)
         case .notPrepared(let epoch, let reason): .notPrepared(epoch: epoch, reason: reason)
+        case .abandon(let epoch): .abandon(epoch: epoch)
+        case .askPlacement: .askPlacement
+        case .placement(let report): .placement(report)
+        case .place(let request): .place(request)
+        case .notPlaced(let reason): .notPlaced(reason: reason)
         case .snapshot(let snapshot): .snapshot(snapshot)
         case .stop: .stop
         case .end(let end): .end(end)

@@ -36,6 +36,18 @@ public enum ControlFrame: Equatable, Sendable {
     case prepared(epoch: UInt64)
     /// It does not.
     case notPrepared(epoch: UInt64, reason: String)
+    /// An epoch that was prepared for will not come.
+    case abandon(epoch: UInt64)
+    /// What a worker's gates chose since it last said so.
+    case counts(ExpertCounts)
+    /// An observer asks where the experts are.
+    case askPlacement
+    /// Where they are.
+    case placement(PlacementReport)
+    /// An observer asks for the experts in other places.
+    case place(PlacementRequest)
+    /// The coordinator's no to that.
+    case notPlaced(reason: String)
     /// The job as an observer sees it.
     case snapshot(JobSnapshot)
     /// An observer asks for the end of the job.

@@ -107,6 +107,11 @@ extension ControlLink {
                 self.ended(.coordinatorLost(reason: "silent for \(seconds) s"))
             }
         }
+        let pause = TimeAmount(ControlProtocol.countInterval)
+        group.next().scheduleRepeatedTask(initialDelay: pause, delay: pause) { task in
+            guard self.end == nil else { return task.cancel() }
+            if let counts = self.counts() { self.write(.counts(counts)) }
+        }
     }
 
     func write(_ frame: ControlFrame) {
@@ -161,6 +166,9 @@ extension ControlLink {
             }
             whenEpoch?(epoch)
         case .prepare(let epoch): whenPrepare?(epoch)
+        case .abandon(let epoch): whenAbandoned?(epoch)
+        case .placement(let report): change { $0.lastPlacement = .success(report) }
+        case .notPlaced(let reason): change { $0.lastPlacement = .failure(.badInput(reason)) }
         case .end(let end): ended(end)
         default: break
         }

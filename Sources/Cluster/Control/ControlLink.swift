@@ -68,6 +68,9 @@ public final class ControlLink: @unchecked Sendable {
     var lastEpoch: JobEpoch?
     var whenEpoch: (@Sendable (JobEpoch) -> Void)?
     var whenPrepare: (@Sendable (JobEpoch) -> Void)?
+    var whenAbandoned: (@Sendable (UInt64) -> Void)?
+    var counts: @Sendable () -> ExpertCounts? = { nil }
+    var lastPlacement: Result<PlacementReport, ClusterError>?
 
     private init(_ configuration: Configuration) { self.configuration = configuration }
 
@@ -186,14 +189,16 @@ public final class ControlLink: @unchecked Sendable {
     }
 
     /// Calls `body` on the link's thread for every epoch that is told from now on, and `prepare`
-    /// for every one that is to come.
+    /// for every one that is to come; `abandon` for one that will not come after all.
     public func onEpoch(
         _ body: @escaping @Sendable (JobEpoch) -> Void,
-        prepare: @escaping @Sendable (JobEpoch) -> Void
+        prepare: @escaping @Sendable (JobEpoch) -> Void,
+        abandon: @escaping @Sendable (UInt64) -> Void
     ) {
         group.next().execute {
             self.whenEpoch = body
             self.whenPrepare = prepare
+            self.whenAbandoned = abandon
         }
     }
 
@@ -213,6 +218,11 @@ public final class ControlLink: @unchecked Sendable {
     /// From now on every heartbeat carries what `read` returns.
     public func reportStatistics(_ read: @escaping @Sendable () -> RankStatistics?) {
         group.next().execute { self.statistics = read }
+    }
+
+    /// From now on the coordinator is told every two seconds what `take` returns.
+    public func reportCounts(_ take: @escaping @Sendable () -> ExpertCounts?) {
+        group.next().execute { self.counts = take }
     }
 
     /// Calls `body` once when the job is over, at once if it already is.

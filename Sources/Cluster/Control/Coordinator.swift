@@ -19,6 +19,8 @@ public final class Coordinator: Sendable {
         public var lost: @Sendable (Rank, _ reason: String, _ recovering: [Rank]) -> Void
         /// A rank that was lost is back; the ranks listed make no step until `recovered`.
         public var returned: @Sendable (Rank, _ recovering: [Rank]) -> Void
+        /// How evenly tokens lie on the ranks of each group, now and then.
+        public var balanced: @Sendable ([GroupBalance]) -> Void
         /// Every living rank takes part in the epoch.
         public var recovered: @Sendable (UInt64) -> Void
         /// The job is over.
@@ -35,6 +37,7 @@ public final class Coordinator: Sendable {
             },
             returned: @escaping @Sendable (Rank, _ recovering: [Rank]) -> Void = { _, _ in },
             recovered: @escaping @Sendable (UInt64) -> Void = { _ in },
+            balanced: @escaping @Sendable ([GroupBalance]) -> Void = { _ in },
             ended: @escaping @Sendable (JobEnd) -> Void = { _ in }
         ) {
             self.reached = reached
@@ -42,6 +45,7 @@ public final class Coordinator: Sendable {
             self.lost = lost
             self.returned = returned
             self.recovered = recovered
+            self.balanced = balanced
             self.ended = ended
         }
     }

@@ -102,15 +102,37 @@ final class CoordinatorCore {
         case .prepared(let epoch): apply(.prepared(id, epoch: epoch))
         case .notPrepared(let epoch, let reason):
             apply(.notPrepared(id, epoch: epoch, reason: reason))
+        case .counts(let counts): apply(.counted(id, counts))
+        case .askPlacement, .place: answer(frame, to: id)
         case .payload(let bytes):
             guard let rank = membership.rank(of: id) else { return refuse(id, "no hello yet") }
             handlers.payload(rank, bytes)
         case .stop:
             guard observers.contains(id) else { return refuse(id, "only observers may stop a job") }
             apply(.stopped)
-        case .welcome, .refusal, .gathered, .epoch, .prepare, .snapshot, .end:
+        case .welcome, .refusal, .gathered, .epoch, .prepare, .abandon, .placement, .notPlaced,
+            .snapshot, .end:
             refuse(id, "a frame that only the coordinator sends")
         }
+    }
+
+    /// Answers an observer's question about the placement of experts, or its request.
+    private func answer(_ frame: ControlFrame, to id: ConnectionID) {
+        guard observers.contains(id) else {
+            return refuse(id, "only observers ask for placements")
+        }
+        if case .place(let request) = frame {
+            let present = membership.placementReport(now: Self.now).groups
+            let reason =
+                present.indices.contains(request.group)
+                    && present[request.group].epoch != request.epoch
+                ? "the placements are for epoch \(request.epoch): the group is in"
+                    + " \(present[request.group].epoch)"
+                : membership.refusal(of: request.placements, group: request.group)
+            if let reason { return send(.notPlaced(reason: reason), to: id) }
+            apply(.place(request.placements, group: request.group))
+        }
+        send(.placement(membership.placementReport(now: Self.now)), to: id)
     }
 
     private func arrived(_ id: ConnectionID, _ hello: Hello) {
@@ -146,6 +168,7 @@ final class CoordinatorCore {
 
     /// Workers must know that the coordinator lives.
     func beat() {
+        handlers.balanced(membership.balances())
         for member in membership.snapshot(now: Self.now).members {
             if let id = membership.connection(of: member.rank) { send(.heartbeat(nil), to: id) }
         }
@@ -183,6 +206,9 @@ final class CoordinatorCore {
             handlers.reached(phase)
         case .prepare(let id, let epoch): send(.prepare(epoch), to: id)
         case .begin(let id, let epoch): send(.epoch(epoch), to: id)
+        case .abandon(let id, let epoch): send(.abandon(epoch: epoch), to: id)
+        case .placing(let group, let outcome):
+            log.notice("group \(group): \(outcome)")
         case .dismiss(let id, let end):
             send(.end(end), to: id)
             channels[id]?.close(promise: nil)

@@ -57,6 +57,7 @@ extension JobConfiguration {
         switch work {
         case .serve(let serving):
             guard !serving.model.isEmpty else { throw fail("model is missing") }
+            try validatePlacement(serving, fail)
         case .train(let training):
             guard !training.file.isEmpty else { throw fail("train.file is missing") }
             guard groups.groups.count == 1 else {
@@ -68,6 +69,27 @@ extension JobConfiguration {
                 "groups[\(index)].role \(group.role): the ranks of this job \(work.role)")
         }
     }
+
+    /// How many copies of experts there are is checked against the model where that is read.
+    private func validatePlacement(
+        _ serving: ServingWork, _ fail: (String) -> ClusterError
+    ) throws(ClusterError) {
+        guard (0 ... Self.mostRedundantExperts).contains(serving.redundantExperts) else {
+            throw fail(
+                "redundantExperts \(serving.redundantExperts) is not 0 to"
+                    + " \(Self.mostRedundantExperts)")
+        }
+        let seconds = serving.rebalanceSeconds
+        guard seconds == 0 || (seconds >= 1 && seconds <= Self.longestWait) else {
+            throw fail("rebalance \(seconds) is neither 0 nor 1 to 86400 seconds")
+        }
+        guard seconds == 0 || serving.onLostRank == .goOn else {
+            throw fail("rebalance: a job with onLostRank: end has one epoch")
+        }
+    }
+
+    /// Far above what any model has on the largest job.
+    private static let mostRedundantExperts = 1 << 20
 
     /// Hosts are told apart by name and by where ssh connects, and have the job's ranks.
     private func validateHosts(path: String) throws(ClusterError) {

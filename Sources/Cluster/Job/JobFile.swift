@@ -31,6 +31,8 @@ struct JobFile: Codable {
     var chatStyle = ""
     var onLostRank = ""
     var restart = ""
+    var redundantExperts = 0
+    var rebalance = 0.0
     var control = JobConfiguration().control
     var http = JobConfiguration().http
     var tokenFile = ""
@@ -70,6 +72,8 @@ struct JobFile: Codable {
             chatStyle = serving.chatStyle
             onLostRank = serving.onLostRank.rawValue
             restart = serving.restart.rawValue
+            redundantExperts = serving.redundantExperts
+            rebalance = serving.rebalanceSeconds
             engine = serving.engine
             api = serving.api
         case .train(let training):
@@ -144,6 +148,8 @@ extension JobFile {
             serving.onLostRank =
                 try choice("onLostRank", onLostRank, path: path) ?? serving.onLostRank
             serving.restart = try choice("restart", restart, path: path) ?? serving.restart
+            serving.redundantExperts = redundantExperts
+            serving.rebalanceSeconds = rebalance
             serving.engine = engine
             serving.api = api
             return .serve(serving)
@@ -151,6 +157,7 @@ extension JobFile {
         let others = [
             ("model", model.isEmpty), ("chatStyle", chatStyle.isEmpty),
             ("onLostRank", onLostRank.isEmpty), ("restart", restart.isEmpty),
+            ("redundantExperts", redundantExperts == 0), ("rebalance", rebalance == 0),
             ("engine", engine.isEmpty), ("api", api.isEmpty),
         ]
         if let other = others.first(where: { !$0.1 }) {

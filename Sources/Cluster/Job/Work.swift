@@ -28,6 +28,10 @@ public struct ServingWork: Hashable, Sendable {
     public var onLostRank = LossPolicy.goOn
     /// Whether the launcher starts a rank again that was lost.
     public var restart = RestartPolicy.onFailure
+    /// Copies of routed experts beyond one of each, per layer over all ranks of a group.
+    public var redundantExperts = 0
+    /// How often the coordinator looks for a better placement of experts; 0 for never.
+    public var rebalanceSeconds = 0.0
     /// Settings of the HTTP API, by its own names.
     public var api: [String: SettingValue] = [:]
 

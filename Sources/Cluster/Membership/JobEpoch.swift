@@ -6,9 +6,13 @@ public struct JobEpoch: Hashable, Codable, Sendable {
     public var number: UInt64
     /// The ranks that take part, in order, numbered as in the job.
     public var living: [Rank]
+    /// Where the experts of each layer are when all ranks of the group live; nil where they were at
+    /// the start.
+    public var placements: [ExpertPlacement]?
 
     /// States an epoch.
-    public init(number: UInt64, living: [Rank]) {
+    public init(number: UInt64, living: [Rank], placements: [ExpertPlacement]? = nil) {
+        self.placements = placements
         self.number = number
         self.living = living
     }

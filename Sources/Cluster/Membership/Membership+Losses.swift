@@ -64,6 +64,9 @@ extension Membership {
         members[rank.rawValue].statistics = nil
         let left = living(with: rank)
         actions.append(.lost(rank, reason: reason, recovering: left))
+        if case .placements(_, group: group(of: rank))? = candidate?.purpose {
+            actions += drop("\(rank) was lost: \(reason)", now)
+        }
         // Its whole group is gone; the other groups serve as before.
         guard !left.isEmpty else { return actions }
         lastNumber += 1
@@ -78,7 +81,7 @@ extension Membership {
         gathers = gathers.filter { gather, parts in
             !over.contains(gather.epoch) || !parts.keys.contains(where: ranks.contains)
         }
-        if let candidate, living(with: candidate.rank).contains(where: ranks.contains) {
+        if let candidate, members(of: candidate).contains(where: ranks.contains) {
             if candidate.number != number {
                 gathers = gathers.filter { $0.key.epoch != candidate.number }
             }
@@ -87,7 +90,7 @@ extension Membership {
         suspicions = suspicions.filter { !ranks.contains($0.key) }
         if suspicions.isEmpty { suspectedSince = nil }
         for rank in ranks { members[rank.rawValue].told = number }
-        let next = JobEpoch(number: number, living: ranks)
+        let next = self.epoch(number, of: ranks)
         return ranks.compactMap { connection(of: $0) }.map { .begin($0, next) }
     }
 
@@ -136,16 +139,8 @@ extension Membership {
                 return lose(suspect, reason: reason ?? "suspected", now)
             }
         }
-        if let candidate, now - candidate.since > Self.candidateLimit {
-            let missing = (living(with: candidate.rank) + [candidate.rank]).filter {
-                !candidate.prepared.contains($0)
-            }
-            let names = missing.map { "\($0)" }.joined(separator: ", ")
-            let seconds = Self.candidateLimit.seconds.formatted(digits: 0)
-            return lose(
-                candidate.rank,
-                reason: "\(names) did not meet the others within \(seconds) s: the job goes on"
-                    + " without \(candidate.rank)", now)
+        if let candidate, now - candidate.since > limit(of: candidate) {
+            return late(candidate, now)
         }
         guard isRecovering, now - epochBegan > recoveryLimit,
             let late = living.first(where: isLate)
@@ -158,7 +153,7 @@ extension Membership {
     }
 
     /// For the ranks that are left to meet and to read the experts that they take over.
-    private var recoveryLimit: Duration {
+    var recoveryLimit: Duration {
         (configuration.deadlines[.connect] ?? .zero) + (configuration.deadlines[.load] ?? .zero)
     }
 

@@ -1,3 +1,4 @@
+import Encoding
 import Topology
 
 /// How a rank that was lost takes part again, without a step that waits for it.
@@ -11,16 +12,46 @@ import Topology
 /// The candidate's epoch has a number of its own. The ranks meet for it while they serve in the
 /// present one; a loss in between makes it void, and the candidate waits for the next.
 extension Membership {
-    /// A rank about to come back, and who reaches it.
+    /// An epoch that is being prepared, and who is ready for it.
     struct Candidate: Sendable {
-        let rank: Rank
+        /// What is different in it.
+        enum Purpose: Sendable {
+            /// A rank is back.
+            case returning(Rank)
+            /// The experts of a group are in other places.
+            case placements([ExpertPlacement], group: Int)
+        }
+
+        let purpose: Purpose
         let number: UInt64
         let since: Duration
         var prepared: Set<Rank> = []
+
+        /// The rank that is about to come back.
+        var rank: Rank? {
+            if case .returning(let rank) = purpose { return rank }
+            return nil
+        }
     }
 
     /// For the ranks to meet while they serve.
     static let candidateLimit = Duration.seconds(20)
+
+    /// Those who take part in an epoch that is being prepared.
+    func members(of candidate: Candidate) -> [Rank] {
+        switch candidate.purpose {
+        case .returning(let rank): (living(with: rank) + [rank]).sorted()
+        case .placements(_, let group): living(inGroup: group)
+        }
+    }
+
+    /// For the ranks to be ready: reading experts takes as long as it may at the start.
+    func limit(of candidate: Candidate) -> Duration {
+        switch candidate.purpose {
+        case .returning: Self.candidateLimit
+        case .placements: max(Self.candidateLimit, recoveryLimit)
+        }
+    }
 
     /// Lets the ranks meet for an epoch with the next rank that is ready to come back.
     mutating func prepare(_ now: Duration) -> [Action] {
@@ -30,10 +61,10 @@ extension Membership {
             })
         else { return [] }
         lastNumber += 1
-        let rank = Rank(rawValue: place)
-        candidate = Candidate(rank: rank, number: lastNumber, since: now)
-        let next = JobEpoch(
-            number: lastNumber, living: (living(with: rank) + [rank]).sorted())
+        let candidate = Candidate(
+            purpose: .returning(Rank(rawValue: place)), number: lastNumber, since: now)
+        self.candidate = candidate
+        let next = epoch(lastNumber, of: members(of: candidate))
         return next.living.compactMap { connection(of: $0) }.map { .prepare($0, next) }
     }
 
@@ -44,21 +75,44 @@ extension Membership {
         members[rank.rawValue].lastHeard = now
         guard candidate?.number == number else { return [] }
         candidate?.prepared.insert(rank)
-        guard let candidate,
-            candidate.prepared.isSuperset(of: living(with: candidate.rank) + [candidate.rank])
-        else { return [] }
-        members[candidate.rank.rawValue].loss = nil
-        members[candidate.rank.rawValue].lastError = nil
-        let ranks = living(with: candidate.rank)
-        return [.returned(candidate.rank, recovering: ranks)]
-            + begin(candidate.number, ranks, now)
+        guard let candidate, candidate.prepared.isSuperset(of: members(of: candidate)) else {
+            return []
+        }
+        let ranks = members(of: candidate)
+        switch candidate.purpose {
+        case .returning(let rank):
+            members[rank.rawValue].loss = nil
+            members[rank.rawValue].lastError = nil
+            return [.returned(rank, recovering: ranks)] + begin(candidate.number, ranks, now)
+        case .placements(let placements, let group):
+            moved[group] = placements
+            let outcome = PlacementOutcome.placed(epoch: candidate.number)
+            outcomes[group] = outcome
+            return [.placing(group: group, outcome)] + begin(candidate.number, ranks, now)
+        }
     }
 
     mutating func notPrepared(
         _ id: ConnectionID, _ number: UInt64, _ reason: String, _ now: Duration
     ) -> [Action] {
         guard let rank = ranks[id], let candidate, candidate.number == number else { return [] }
+        guard let returning = candidate.rank else {
+            return drop("\(rank) is not ready for it: \(reason)", now)
+        }
+        return lose(returning, reason: "\(rank) does not reach the others: \(reason)", now)
+    }
+
+    /// Gives up an epoch for which some ranks do not become ready.
+    mutating func late(_ candidate: Candidate, _ now: Duration) -> [Action] {
+        let missing = members(of: candidate).filter { !candidate.prepared.contains($0) }
+        let names = missing.map { "\($0)" }.joined(separator: ", ")
+        let seconds = limit(of: candidate).seconds.formatted(digits: 0)
+        guard let rank = candidate.rank else {
+            return drop("\(names) was not ready for it within \(seconds) s", now)
+        }
         return lose(
-            candidate.rank, reason: "\(rank) does not reach the others: \(reason)", now)
+            rank,
+            reason: "\(names) did not meet the others within \(seconds) s: the job goes on"
+                + " without \(rank)", now)
     }
 }

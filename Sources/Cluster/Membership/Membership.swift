@@ -46,6 +46,11 @@ public struct Membership: Sendable {
         public var survivesLosses = false
         /// Which ranks work together; nil for all.
         public var groups: RankGroupMap?
+        /// Where the experts of each group are at the start, layer by layer; none for a job whose
+        /// experts stay where they are.
+        public var placements: [[ExpertPlacement]] = []
+        /// How often a better placement is looked for; nil for never.
+        public var rebalanceInterval: Duration?
 
         /// A configuration with the stated values.
         public init(
@@ -83,6 +88,10 @@ public struct Membership: Sendable {
         case prepared(ConnectionID, epoch: UInt64)
         /// It does not.
         case notPrepared(ConnectionID, epoch: UInt64, reason: String)
+        /// A worker counted the choices of its gates.
+        case counted(ConnectionID, ExpertCounts)
+        /// Someone asked for other placements of a group.
+        case place([ExpertPlacement], group: Int)
         /// A connection ended.
         case closed(ConnectionID, reason: String)
         /// Time passed.
@@ -107,6 +116,10 @@ public struct Membership: Sendable {
         case prepare(ConnectionID, JobEpoch)
         /// Tell a worker who takes part from now on.
         case begin(ConnectionID, JobEpoch)
+        /// Tell a worker that an epoch which it prepared for will not come.
+        case abandon(ConnectionID, epoch: UInt64)
+        /// The experts of a group are placed anew, or are not after all.
+        case placing(group: Int, PlacementOutcome)
         /// Tell a rank that the job goes on without it.
         case dismiss(ConnectionID, JobEnd)
         /// The job goes on without a rank; these must take part in the new epoch first.
@@ -144,11 +157,19 @@ public struct Membership: Sendable {
     /// Whom each rank suspects in this epoch.
     var suspicions: [Rank: (suspect: Rank, reason: String)] = [:]
     var suspectedSince: Duration?
-    /// The rank that is about to come back.
+    /// The epoch that is being prepared.
     var candidate: Candidate?
     /// The highest number of an epoch that was told to anybody.
     var lastNumber: UInt64
     var epochBegan: Duration
+    /// How much each expert of each group is used.
+    var loads: [ExpertLoad]
+    /// Placements of groups that are not those of the start any more.
+    var moved: [Int: [ExpertPlacement]] = [:]
+    /// What became of the last placement of each group.
+    var outcomes: [Int: PlacementOutcome] = [:]
+    /// When a better placement was last looked for.
+    var lastLook: Duration
     /// When time was last looked at.
     var lastTick: Duration?
     private var suspect: (rank: Rank, reason: String, since: Duration)?
@@ -170,6 +191,10 @@ public struct Membership: Sendable {
         lastNumber = configuration.epoch
         phaseBegan = now
         epochBegan = now
+        lastLook = now
+        loads = configuration.placements.map {
+            ExpertLoad(layerCount: $0.count, expertCount: $0.first?.expertCount ?? 0, now: now)
+        }
     }
 
     /// Takes in an event.
@@ -196,6 +221,8 @@ public struct Membership: Sendable {
         case .prepared(let id, let epoch): return prepared(id, epoch, now)
         case .notPrepared(let id, let epoch, let reason):
             return notPrepared(id, epoch, reason, now)
+        case .counted(let id, let counts): return counted(id, counts, now)
+        case .place(let placements, let group): return place(placements, group: group, now)
         case .closed(let id, let reason): return closed(id, reason, now)
         case .tick: return tick(now)
         case .stopped: return end(.stopped)
@@ -265,7 +292,8 @@ extension Membership {
         ranks[id] = rank
         var welcome = Welcome(epoch: epoch, rankCount: members.count)
         if member.loss != nil {
-            welcome.returnsTo = JobEpoch(number: epoch, living: living(with: rank))
+            welcome.returnsTo = JobEpoch(
+                number: epoch, living: living(with: rank), placements: moved[group(of: rank)])
         }
         return [.welcome(id, rank, welcome)] + advance(now)
     }
@@ -334,7 +362,7 @@ extension Membership {
                 reason: "silent for \(seconds) s (the limit is"
                     + " \(configuration.silenceLimit.seconds.formatted(digits: 1)) s)", now)
         }
-        if goesOn { return judge(now) }
+        if goesOn { return judge(now) + rebalance(now) }
         guard let limit = configuration.deadlines[phase], now - phaseBegan > limit,
             let late = members.firstIndex(where: { $0.phase == phase })
         else { return [] }

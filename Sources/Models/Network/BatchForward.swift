@@ -142,6 +142,7 @@ final class BatchForward {
             logits, rule: model.gateRule, bias: experts.bias, experts: &chosen, into: weights,
             pool: pool)
         model.work.add(WeightCount([experts.gate]), rows: count)
+        if isCollective { model.expertCounter.add(chosen, layer: layer) }
         if let observed {
             model.probe?(
                 .gate(layer: layer, logits: observed, experts: chosen, weights: weights.values))

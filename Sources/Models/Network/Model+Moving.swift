@@ -11,14 +11,16 @@ private struct MovingExperts {
     /// - Parameters:
     ///   - held: The experts that `weights` are of, in the same order.
     ///   - wanted: The experts of the new map.
+    ///   - fetched: Those that were read before.
     init(
         _ weights: [ExpertWeights], of held: [ExpertID], wanted: [ExpertID], layer: Int,
-        _ tensors: NetworkTensors, from loader: WeightLoader
+        _ tensors: NetworkTensors, fetched: FetchedExperts?, from loader: WeightLoader
     ) throws {
         let places = Dictionary(
             zip(held, weights.indices).map { ($0, $1) }, uniquingKeysWith: { first, _ in first })
         experts = try wanted.map { expert in
             if let place = places[expert] { return (weights[place], nil) }
+            if let weights = fetched?[layer, expert] { return (weights, nil) }
             let names = tensors.routedExpert(expert.rawValue, layer: layer)
             return (nil, try PendingExpert(names, from: loader))
         }
@@ -44,19 +46,20 @@ extension LayerWeights {
 }
 
 extension Model {
-    /// Shares the routed experts with other ranks than before: keeps the experts that stay here,
-    /// reads those that come, and lets go of the rest.
+    /// Shares the routed experts with other ranks, or otherwise, than before: keeps the experts
+    /// that stay here, reads those that come and were not fetched, and lets go of the rest.
     ///
     /// Nothing changes if it throws before the last tensor is packed. Collective among the ranks of
     /// the new group where these compute the head together.
     ///
     /// - Parameters:
     ///   - shared: The group of this epoch and its map; nil where this rank has all experts.
+    ///   - fetched: Experts that were read for this epoch before.
     ///   - checkpoint: The folder that the model was loaded from.
     ///   - progress: Called now and then while matrices are packed.
     /// - Throws: `ModelError` naming the tensor that is missing or wrong.
     public func share(
-        _ shared: SharedExperts?, from checkpoint: Checkpoint,
+        _ shared: SharedExperts?, fetched: FetchedExperts? = nil, from checkpoint: Checkpoint,
         progress: ((LoadProgress) -> Void)? = nil
     ) throws {
         let loader = WeightLoader(checkpoint)
@@ -71,7 +74,7 @@ extension Model {
             try block.routed.map {
                 try MovingExperts(
                     $0, of: held[layer], wanted: wanted[layer], layer: layer, tensors,
-                    from: loader)
+                    fetched: fetched, from: loader)
             }
         }
         let node = try Self.nodeHead(configuration, options, shared?.group)
@@ -80,7 +83,7 @@ extension Model {
         if let node, node.slices != nodeHead?.slices {
             pendingHead = try loader.parts(tensors.head, node.slices.map { ($0, false) })
         }
-        let byteCount = loader.byteCount
+        let byteCount = loader.byteCount + (fetched?.byteCount ?? 0)
         try loader.load(pool: pool, progress: progress)
         weightByteCount += byteCount
         for index in layers.indices { layers[index].routed = coming[index]?.weights }

@@ -24,6 +24,8 @@ public final class Model {
     public internal(set) var shared: SharedExperts?
     /// The routed experts that are here, layer by layer, MTP blocks after the main ones.
     var held: [[ExpertID]]
+    /// Counts what the gates choose where experts are shared.
+    public let expertCounter: ExpertCounter
     /// Time this rank spent computing routed experts since loading.
     public internal(set) var expertTime = Duration.zero
     /// What all batches since loading had to read and compute.
@@ -100,6 +102,7 @@ public final class Model {
         mtp = pending.mtp.map(\.weights)
         head = pendingHead.map(\.weight)
         gateRule = configuration.gateRule
+        expertCounter = ExpertCounter(configuration)
         let codec = compute.codec
         workspaces = [Workspace(configuration, codec), Workspace(configuration, codec)]
     }

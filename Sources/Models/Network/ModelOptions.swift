@@ -31,27 +31,26 @@ public struct ModelOptions: Sendable {
 
 extension ModelConfiguration {
     /// Where the experts of every layer are when a job of this model starts, MTP blocks after the
-    /// main layers: in order, as evenly as the counts allow.
+    /// main layers.
     ///
-    /// - Throws: `PlacementError.moreRanksThanExperts`.
-    public func expertMap(rankCount: Int) throws -> ExpertMap {
-        try .contiguous(
+    /// - Parameter redundantExperts: Copies beyond one of each expert, over all ranks.
+    /// - Throws: `PlacementError`.
+    public func expertPlacements(
+        rankCount: Int, redundantExperts: Int = 0
+    ) throws -> [ExpertPlacement] {
+        let placement = try ExpertPlacement.contiguous(
             expertCount: routedExpertCount, rankCount: rankCount,
-            layerCount: layerCount + mtpLayerCount)
+            redundantCount: redundantExperts)
+        return Array(repeating: placement, count: layerCount + mtpLayerCount)
     }
 
-    /// Where they are in an epoch in which some ranks of the job's group are lost.
+    /// The map of a job that starts: all ranks live.
     ///
-    /// - Parameters:
-    ///   - rankCount: Ranks of the group when all live.
-    ///   - living: Those that live, in order, numbered as in the group.
     /// - Throws: `PlacementError`.
-    public func expertMap(
-        rankCount: Int, living: [Rank], epoch: UInt64
-    ) throws -> ExpertMap {
-        try .remaining(
-            expertCount: routedExpertCount, rankCount: rankCount, living: living, epoch: epoch,
-            layerCount: layerCount + mtpLayerCount)
+    public func expertMap(rankCount: Int, redundantExperts: Int = 0) throws -> ExpertMap {
+        try ExpertMap(
+            placements: expertPlacements(
+                rankCount: rankCount, redundantExperts: redundantExperts))
     }
 
     /// Bytes of the head in bf16.

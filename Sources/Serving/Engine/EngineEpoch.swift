@@ -16,9 +16,14 @@ public struct GroupEpoch: Hashable, Sendable {
     public var rankCount: Int
     /// Those that live, in order, numbered as in the group.
     public var living: [Rank]
+    /// Where the experts of each layer are when all ranks live; nil where they were at the start.
+    public var placements: [ExpertPlacement]?
 
     /// States an epoch.
-    public init(number: UInt64, rankCount: Int, living: [Rank]) {
+    public init(
+        number: UInt64, rankCount: Int, living: [Rank], placements: [ExpertPlacement]? = nil
+    ) {
+        self.placements = placements
         self.number = number
         self.rankCount = rankCount
         self.living = living

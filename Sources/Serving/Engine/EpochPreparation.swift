@@ -1,3 +1,4 @@
+import Checkpoints
 import Collectives
 import Models
 import Tensors
@@ -10,6 +11,8 @@ public struct EpochPreparation: Sendable {
     let configuration: ServingRankConfiguration
     let shape: ModelConfiguration
     let compute: Compute
+    let options: ModelOptions
+    let checkpoint: Checkpoint
 
     /// Makes the windows. Collective: all ranks of the fabric call it.
     ///
@@ -35,10 +38,46 @@ public struct EpochPreparation: Sendable {
                 runningLimit: configuration.engine.runningLimit))
     }
 
+    /// Reads the experts that come to this rank in an epoch, with a thread of its own.
+    ///
+    /// - Parameters:
+    ///   - prepared: The epoch, as `prepare` made it; it takes the experts along.
+    ///   - next: Which ranks of the group it has.
+    ///   - present: The epoch in which this rank serves.
+    ///   - isWanted: Asked now and then; nothing more is read once it says no.
+    /// - Throws: What is wrong with the checkpoint, or with an epoch's placements.
+    public func fetch(
+        _ prepared: PreparedEpoch, _ next: GroupEpoch, from present: GroupEpoch,
+        isWanted: () -> Bool
+    ) throws {
+        let place = prepared.engine.barrier.rank
+        let rank = next.living[place.rawValue]
+        // A rank that comes back has read its share already.
+        guard let old = present.living.firstIndex(of: rank) else { return }
+        prepared.fetched = try FetchedExperts(
+            checkpoint, configuration: shape, options: options,
+            held: (map(present), Rank(rawValue: old)), wanted: (map(next), place),
+            pool: ThreadPool(threads: 1), isWanted: isWanted)
+    }
+
     /// Where the experts are in an epoch.
+    ///
+    /// - Throws: `ServingError.engine` for placements of another model.
     func map(_ epoch: GroupEpoch) throws -> ExpertMap {
-        try shape.expertMap(
-            rankCount: epoch.rankCount, living: epoch.living, epoch: epoch.number)
+        let first = try shape.expertPlacements(
+            rankCount: epoch.rankCount, redundantExperts: configuration.redundantExperts)
+        let placements = epoch.placements ?? first
+        guard placements.count == first.count,
+            placements.allSatisfy({
+                $0.expertCount == shape.routedExpertCount && $0.rankCount == epoch.rankCount
+            })
+        else {
+            throw ServingError.engine(
+                message: "epoch \(epoch.number) has placements of \(placements.count) layers for"
+                    + " another model or group: this one has \(first.count) with"
+                    + " \(shape.routedExpertCount) experts on \(epoch.rankCount) ranks")
+        }
+        return try .remaining(of: placements, living: epoch.living, epoch: epoch.number)
     }
 
     /// The ranks that share the routed experts; nil where one rank has all.
@@ -61,6 +100,14 @@ public final class PreparedEpoch: @unchecked Sendable {
     let engine: EngineEpoch
     let shared: SharedExperts?
     let capacity: EngineCapacity
+    /// Experts that were read for it.
+    fileprivate(set) var fetched: FetchedExperts?
+
+    /// Gives the experts away, so that those that are not used take no memory.
+    func takeFetched() -> FetchedExperts? {
+        defer { fetched = nil }
+        return fetched
+    }
 
     init(_ engine: EngineEpoch, shared: SharedExperts?, capacity: EngineCapacity) {
         self.engine = engine

@@ -11,6 +11,8 @@ public final class LeastLoadedRouter: RequestRouter {
     private struct State {
         var statistics: [EngineStatistics?]
         var capacities: [EngineCapacity]
+        /// Of each rank, where tokens of its group are counted.
+        var balances: [ExpertBalance?]
         /// Statistics received, all ranks together.
         var received = 0
         var lost: [Int: String] = [:]
@@ -34,7 +36,8 @@ public final class LeastLoadedRouter: RequestRouter {
         state = Mutex(
             State(
                 statistics: Array(repeating: nil, count: rankCount),
-                capacities: Array(repeating: EngineCapacity(runningLimit: .max), count: rankCount)))
+                capacities: Array(repeating: EngineCapacity(runningLimit: .max), count: rankCount),
+                balances: Array(repeating: nil, count: rankCount)))
     }
 
     public func submit(
@@ -104,7 +107,27 @@ public final class LeastLoadedRouter: RequestRouter {
         while state.withLock({ $0.received }) < before + living.count, .now < limit {
             do { try await Task.sleep(for: .milliseconds(2)) } catch { break }
         }
-        return state.withLock { $0.statistics.compactMap { $0 } }
+        return state.withLock { state in
+            state.statistics.compactMap { statistics in
+                guard var statistics else { return nil }
+                statistics.expertBalance = state.balances[statistics.rank]
+                return statistics
+            }
+        }
+    }
+
+    /// Notes how evenly tokens lie on the ranks of a group.
+    ///
+    /// - Parameters:
+    ///   - ratios: Tokens of each rank over the mean of all.
+    ///   - imbalance: Max over mean, layer by layer.
+    public func note(_ ranks: [Rank], ratios: [Double], imbalance: Double) {
+        state.withLock { state in
+            for (rank, ratio) in zip(ranks, ratios)
+            where state.balances.indices.contains(rank.rawValue) {
+                state.balances[rank.rawValue] = ExpertBalance(ratio: ratio, imbalance: imbalance)
+            }
+        }
     }
 
     /// A rank that does not answer within this is shown as it last was.

@@ -61,12 +61,15 @@ public final class DeepSeekNetwork: SequenceNetwork {
     /// Bytes of the checkpoint that this rank packed.
     var weightByteCount: Int { model.weightByteCount }
 
+    /// Counts which routed experts the steps choose.
+    var expertCounter: ExpertCounter { model.expertCounter }
+
     /// Shares the routed experts with the ranks of another epoch.
     func share(
-        _ shared: SharedExperts?, from checkpoint: Checkpoint,
+        _ shared: SharedExperts?, fetched: FetchedExperts?, from checkpoint: Checkpoint,
         progress: ((LoadProgress) -> Void)?
     ) throws {
-        try model.share(shared, from: checkpoint, progress: progress)
+        try model.share(shared, fetched: fetched, from: checkpoint, progress: progress)
         // The records of the new group begin anew.
         lastSequence = 0
     }
@@ -106,6 +109,7 @@ public final class DeepSeekNetwork: SequenceNetwork {
             blocks: [BlockID(rawValue: 0)])
         _ = try forward([chunk], keepsHidden: false)
         _ = takeTime()
+        _ = expertCounter.take()
     }
 
     public func takeTime() -> StepTime {

@@ -34,6 +34,12 @@ public final class ServingRank {
     public let network: DeepSeekNetwork
     /// Bytes of the checkpoint that this rank packed.
     public var weightByteCount: Int { network.weightByteCount }
+    /// Gives how often the steps chose each routed expert since it was last called; any thread may
+    /// call it.
+    public var takeExpertCounts: @Sendable () -> ExpertCounts? {
+        let counter = network.expertCounter
+        return { counter.take() }
+    }
     /// How the model was loaded.
     let options: ModelOptions
     /// Makes what this rank needs of an epoch.
@@ -98,7 +104,8 @@ public final class ServingRank {
         let compute = try configuration.compute ?? checkpoint.defaultCompute(of: shape)
         options = configuration.modelOptions(of: shape, compute: compute)
         let preparation = EpochPreparation(
-            configuration: configuration, shape: shape, compute: compute)
+            configuration: configuration, shape: shape, compute: compute, options: options,
+            checkpoint: checkpoint)
         self.preparation = preparation
         let prepared = try preparation.prepare(
             fabric, place == nil ? epoch : .first(rankCount: fabric.rankCount))
@@ -164,7 +171,9 @@ public final class ServingRank {
     /// Takes part in an epoch: reads the experts that come to this rank, and shares them.
     private func join(_ epoch: PreparedEpoch) throws {
         enter(.load(nil))
-        try network.share(epoch.shared, from: folder.checkpoint) { [enter] in enter(.load($0)) }
+        try network.share(
+            epoch.shared, fetched: epoch.takeFetched(), from: folder.checkpoint
+        ) { [enter] in enter(.load($0)) }
         capacity = epoch.capacity
         enter(.ready)
     }

@@ -2,7 +2,7 @@ import Foundation
 public import Grammar
 import Models
 public import Tensors
-import Topology
+public import Topology
 
 /// What one rank serves, and with how much of its machine.
 public struct ServingRankConfiguration: Sendable {
@@ -24,6 +24,8 @@ public struct ServingRankConfiguration: Sendable {
     ///
     /// Ranks beyond them get requests when the others are full, and share no head.
     public var cores = ProcessInfo.processInfo.activeProcessorCount
+    /// Copies of routed experts beyond one of each, per layer over all ranks.
+    public var redundantExperts = 0
     /// How the engine works.
     public var engine = EngineConfiguration()
     /// How long a step may wait for a rank.
@@ -47,13 +49,23 @@ public struct ServingRankConfiguration: Sendable {
         try Setting.check("threads", threads, 1, 256)
         try Setting.check("cacheTokens", cacheTokens, 1, 1 << 32)
         let shape = try ModelConfiguration.load(directory: directory)
-        _ = try shape.expertMap(rankCount: ranks)
+        _ = try shape.expertMap(rankCount: ranks, redundantExperts: redundantExperts)
         if let contextTokens, contextTokens > shape.positionLimit {
             throw ServingError.configuration(
                 message: "contextTokens is \(contextTokens): the model has \(shape.positionLimit)"
                     + " positions (max_position_embeddings)")
         }
         try checkMemory(shape, ranks: ranksHere ?? ranks)
+    }
+
+    /// Where the experts of each layer of a model are at the start of a job, layer by layer.
+    ///
+    /// - Throws: `PlacementError` where the ranks or copies are too many for the model.
+    public static func expertPlacements(
+        directory: String, ranks: Int, redundantExperts: Int
+    ) throws -> [ExpertPlacement] {
+        try ModelConfiguration.load(directory: directory).expertPlacements(
+            rankCount: ranks, redundantExperts: redundantExperts)
     }
 
     /// The latent cache may not be larger than the machine's memory.

@@ -98,7 +98,19 @@ final class ServiceMetrics: Sendable {
         text.add("time_per_output_token_seconds", "Between tokens of a text.", state.perToken)
         text.add("e2e_request_latency_seconds", "From request to last token.", state.whole)
         add(engines, to: &text)
+        addBalances(engines, to: &text)
         return text.text
+    }
+
+    private func addBalances(_ engines: [EngineStatistics], to text: inout PrometheusText) {
+        let counted = engines.compactMap { engine in engine.expertBalance.map { (engine.rank, $0) }
+        }
+        text.add(
+            "expert_load_ratio", "gauge", "Tokens for a rank's experts over the mean rank's.",
+            counted.map { ("rank=\"\($0)\"", $1.ratio) })
+        text.add(
+            "expert_imbalance", "gauge", "The busiest rank's tokens over the mean rank's.",
+            counted.map { ("rank=\"\($0)\"", $1.imbalance) })
     }
 
     private func add(_ engines: [EngineStatistics], to text: inout PrometheusText) {

@@ -36,9 +36,19 @@ public struct EngineStatistics: Codable, Hashable, Sendable {
     package var preemptions: UInt64 = 0
     /// Where the time of steps went.
     public var time = StepTime()
+    /// How its experts' tokens compare with those of the other ranks; nil from the rank itself.
+    var expertBalance: ExpertBalance?
 
     /// An engine that has done nothing.
     public init() {}
+}
+
+/// How the tokens that a rank's experts get compare with those of the other ranks of its group.
+struct ExpertBalance: Codable, Hashable, Sendable {
+    /// Tokens over the mean of the ranks, layers together.
+    var ratio: Double
+    /// The busiest rank's tokens of each layer, together, over the mean rank's.
+    var imbalance: Double
 }
 
 /// Where the wall time of steps went, in seconds.

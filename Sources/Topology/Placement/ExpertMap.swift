@@ -76,17 +76,14 @@ public struct ExpertMap: Hashable, Sendable {
     /// they make for it: 0 for the first of them, and so on.
     ///
     /// - Parameters:
-    ///   - rankCount: Ranks of the group when all live.
+    ///   - placements: One per layer, of all ranks of the group.
     ///   - living: Those that live, in order, numbered as in the group.
     /// - Throws: `PlacementError` where that is no map.
     public static func remaining(
-        expertCount: Int, rankCount: Int, living: [Rank], epoch: UInt64, layerCount: Int
+        of placements: [ExpertPlacement], living: [Rank], epoch: UInt64
     ) throws -> ExpertMap {
-        let placement = try ExpertPlacement.remaining(
-            expertCount: expertCount, rankCount: rankCount, living: living)
-        return try ExpertMap(
-            epoch: epoch,
-            placements: [ExpertPlacement](repeating: placement, count: max(1, layerCount)))
+        try ExpertMap(
+            epoch: epoch, placements: placements.map { try $0.remaining(on: living) })
     }
 
     /// The next epoch: without some of the ranks, or with copies in other places, within the same

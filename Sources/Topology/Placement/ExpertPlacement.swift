@@ -7,6 +7,8 @@
 public struct ExpertPlacement: Hashable, Codable, Sendable {
     /// Routed experts of the model (`n_routed_experts`).
     public let expertCount: Int
+    /// Far above any model; the copies of a rank are counted in 16 bits where tokens travel.
+    package static let mostExperts = 1 << 16
     /// For each rank, the logical expert behind each physical one, in the order the rank holds
     /// them: a position in this list is the rank's *local expert index*.
     public let expertsByRank: [[ExpertID]]
@@ -32,48 +34,62 @@ public struct ExpertPlacement: Hashable, Codable, Sendable {
         }
     }
 
-    /// One copy of each expert, in order, as evenly as the counts allow: where they do not
-    /// divide, the first ranks hold one more.
-    public static func contiguous(expertCount: Int, rankCount: Int) throws -> ExpertPlacement {
+    /// Every expert once, in order, and `redundantCount` copies more, as evenly as the counts
+    /// allow: where they do not divide, the first ranks hold one more.
+    ///
+    /// A rank's copies beyond its own share are of the experts that follow it, as if the experts
+    /// lay in a circle. Every rank of a group then has the same load where all experts have.
+    ///
+    /// - Parameter redundantCount: Copies beyond one of each expert, over all ranks.
+    public static func contiguous(
+        expertCount: Int, rankCount: Int, redundantCount: Int = 0
+    ) throws -> ExpertPlacement {
         guard rankCount >= 1, rankCount <= expertCount else {
             throw PlacementError.moreRanksThanExperts(ranks: rankCount, experts: expertCount)
         }
-        let (share, more) = expertCount.quotientAndRemainder(dividingBy: rankCount)
-        var next = 0
+        let most = expertCount * (rankCount - 1)
+        guard (0 ... most).contains(redundantCount) else {
+            throw PlacementError.redundant(redundantCount, limit: most, ranks: rankCount)
+        }
+        let own = Self.slots(of: expertCount, rankCount: rankCount)
+        let slots = Self.slots(of: expertCount + redundantCount, rankCount: rankCount)
+        var first = 0
         let experts = (0 ..< rankCount).map { rank in
-            let count = share + (rank < more ? 1 : 0)
-            defer { next += count }
-            return (next ..< next + count).map { ExpertID(rawValue: $0) }
+            defer { first += own[rank] }
+            return (first ..< first + slots[rank]).map { ExpertID(rawValue: $0 % expertCount) }
         }
         return try ExpertPlacement(expertCount: expertCount, expertsByRank: experts)
     }
 
-    /// One copy of each expert on the ranks of a group that live, numbered anew in their order.
+    /// How many copies of a layer each rank has room for, of so many over all ranks: as evenly as
+    /// they divide, the first ranks one more.
+    private static func slots(of copyCount: Int, rankCount: Int) -> [Int] {
+        let (share, more) = copyCount.quotientAndRemainder(dividingBy: rankCount)
+        return (0 ..< rankCount).map { share + ($0 < more ? 1 : 0) }
+    }
+
+    /// The copies on the ranks of a group that live, numbered anew in their order.
     ///
-    /// A rank that lives keeps what it had in `contiguous`, and the experts of the others go, in
-    /// order, each to the rank that holds the fewest. The result depends on who lives alone: a rank
-    /// that comes back computes it without knowing what happened meanwhile.
+    /// A rank that lives keeps what it has. The experts of which no copy is left go, in order, each
+    /// to the rank that holds the fewest. The result depends on who lives alone: a rank that comes
+    /// back computes it without knowing what happened meanwhile.
     ///
-    /// - Parameters:
-    ///   - rankCount: Ranks of the group when all live.
-    ///   - living: Those that live, in order, numbered as in the group.
+    /// - Parameter living: Those that live, in order, numbered as in the group.
     /// - Throws: `PlacementError`, also for a rank that is not one of the group.
-    package static func remaining(
-        expertCount: Int, rankCount: Int, living: [Rank]
-    ) throws -> ExpertPlacement {
-        let whole = try contiguous(expertCount: expertCount, rankCount: rankCount)
+    package func remaining(on living: [Rank]) throws -> ExpertPlacement {
         if let unknown = living.first(where: { !(0 ..< rankCount).contains($0.rawValue) }) {
             throw PlacementError.unknownRank(unknown, rankCount: rankCount)
         }
         guard !living.isEmpty else { throw PlacementError.notPlaced(ExpertID(rawValue: 0)) }
-        var experts = living.map { whole.experts(on: $0) }
-        for rank in 0 ..< rankCount where !living.contains(Rank(rawValue: rank)) {
-            for expert in whole.experts(on: Rank(rawValue: rank)) {
-                let fewest = experts.indices.min { experts[$0].count < experts[$1].count }
-                experts[fewest ?? 0].append(expert)
-            }
+        var left = living.map { experts(on: $0) }
+        var isHeld = [Bool](repeating: false, count: expertCount)
+        for expert in left.joined() { isHeld[expert.rawValue] = true }
+        for expert in expertsByRank.joined() where !isHeld[expert.rawValue] {
+            isHeld[expert.rawValue] = true
+            let fewest = left.indices.min { left[$0].count < left[$1].count }
+            left[fewest ?? 0].append(expert)
         }
-        return try ExpertPlacement(expertCount: expertCount, expertsByRank: experts)
+        return try ExpertPlacement(expertCount: expertCount, expertsByRank: left)
     }
 
     /// How many ranks share the experts (the EP size).
@@ -104,8 +120,14 @@ extension ExpertPlacement {
     /// Reads a placement and checks it as the initialiser does.
     public init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
+        let count = try values.decode(Int.self, forKey: .expertCount)
+        guard (1 ... Self.mostExperts).contains(count) else {
+            throw DecodingError.dataCorruptedError(
+                forKey: .expertCount, in: values,
+                debugDescription: "\(count) experts are not 1 to \(Self.mostExperts)")
+        }
         try self.init(
-            expertCount: values.decode(Int.self, forKey: .expertCount),
+            expertCount: count,
             expertsByRank: values.decode([[ExpertID]].self, forKey: .expertsByRank))
     }
 }

@@ -8,6 +8,8 @@ public enum PlacementError: Error, Hashable, Sendable {
     case copiesOnOneRank(Rank)
     /// A rank would hold no expert.
     case moreRanksThanExperts(ranks: Int, experts: Int)
+    /// There are more redundant copies than ranks that have no copy yet.
+    case redundant(Int, limit: Int, ranks: Int)
     /// A map has no layer.
     case noLayers
     /// A map's epoch is out of range.
@@ -32,6 +34,9 @@ extension PlacementError: CustomStringConvertible {
         case .copiesOnOneRank(let rank): "\(rank) holds two copies of one expert"
         case .moreRanksThanExperts(let ranks, let experts):
             "\(ranks) ranks are too many: the model has \(experts) routed experts, one per rank"
+        case .redundant(let count, let limit, let ranks):
+            "\(count) redundant experts are not 0 to \(limit): each of \(ranks) ranks holds an"
+                + " expert once at most"
         case .noLayers: "an expert map has no layer"
         case .epoch(let epoch):
             "epoch \(epoch) is out of range: the limits are 1 and \(ExpertMap.maximumEpoch)"

@@ -95,7 +95,11 @@ private func event(of frame: ControlFrame, _ id: ConnectionID) -> Membership.Eve
     case .notPrepared(let epoch, let reason): .notPrepared(id, epoch: epoch, reason: reason)
     case .stop: .stopped
     case .end: .closed(id, reason: "closed")
-    case .welcome, .refusal, .gathered, .epoch, .prepare, .snapshot, .payload: .tick
+    case .counts(let counts): .counted(id, counts)
+    case .place(let request): .place(request.placements, group: request.group)
+    case .welcome, .refusal, .gathered, .epoch, .prepare, .snapshot, .payload, .abandon,
+        .askPlacement, .placement, .notPlaced:
+        .tick
     }
 }
 

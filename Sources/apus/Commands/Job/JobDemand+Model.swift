@@ -14,7 +14,10 @@ extension JobDemand {
         else { return nil }
         var experts: [Int] = []
         for group in job.groups.groups {
-            guard let map = try? shape.expertMap(rankCount: group.rankCount) else { return nil }
+            guard
+                let map = try? shape.expertMap(
+                    rankCount: group.rankCount, redundantExperts: serving.redundantExperts)
+            else { return nil }
             experts += map.placements[0].expertsByRank.map(\.count)
         }
         self.init(

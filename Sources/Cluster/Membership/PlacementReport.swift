@@ -1,0 +1,65 @@
+public import Topology
+
+/// Where the experts of a job are, and how much each is used: what `apus placement` is told.
+public struct PlacementReport: Hashable, Codable, Sendable {
+    /// The ranks that share one copy of the model.
+    public struct Group: Hashable, Codable, Sendable {
+        /// The group's name.
+        public var name: String
+        /// Its ranks, the lost ones included, numbered as in the job.
+        public var ranks: [Rank]
+        /// Copies of a layer that each of them has room for.
+        public var slots: [Int]
+        /// One per layer, of all ranks.
+        public var placements: [ExpertPlacement]
+        /// `[layers][experts]`, tokens; older ones count less.
+        public var loads: [[Double]]
+        /// The ranks that take part.
+        public var living: [Rank] = []
+        /// The epoch that they were told last.
+        public var epoch: UInt64 = 0
+        /// The epoch for which ranks read experts now.
+        public var preparing: UInt64?
+        /// The last placement that came to nothing.
+        public var dropped: Dropped?
+
+        init(
+            name: String, ranks: [Rank], slots: [Int], placements: [ExpertPlacement],
+            loads: [[Double]]
+        ) {
+            self.name = name
+            self.ranks = ranks
+            self.slots = slots
+            self.placements = placements
+            self.loads = loads
+        }
+    }
+
+    /// A placement that came to nothing.
+    public struct Dropped: Hashable, Codable, Sendable {
+        /// The epoch that would have begun with it.
+        public var epoch: UInt64
+        /// Why.
+        public var reason: String
+    }
+
+    /// Every group of the job.
+    public var groups: [Group]
+}
+
+/// What `apus placement apply` asks for.
+public struct PlacementRequest: Hashable, Codable, Sendable {
+    /// The number of the group, from 0.
+    public var group: Int
+    /// The epoch that the placements were computed in; in another they are refused.
+    public var epoch: UInt64
+    /// One per layer, of all ranks of the group.
+    public var placements: [ExpertPlacement]
+
+    /// States a request.
+    public init(group: Int, epoch: UInt64, placements: [ExpertPlacement]) {
+        self.group = group
+        self.epoch = epoch
+        self.placements = placements
+    }
+}

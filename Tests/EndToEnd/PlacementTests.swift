@@ -1,0 +1,121 @@
+import Foundation
+import Glibc
+import Testing
+
+/// Jobs whose experts move while they answer.
+@Suite(.serialized) struct PlacementTests {
+    private static let more = "restart: never\nredundantExperts: 4"
+
+    private static func show(_ job: RunningJob) throws -> [String: Any] {
+        let (status, output) = try job.apus(["placement", "show", "test", "--json"])
+        guard status == 0 else { throw Failure(output) }
+        let value = try JSONSerialization.jsonObject(with: Data(output.utf8))
+        return try #require(value as? [String: Any])
+    }
+
+    /// Waits until what was asked so far is counted.
+    private static func waitForCounts(_ job: RunningJob) async throws {
+        let limit = ContinuousClock.now + .seconds(20)
+        while .now < limit {
+            let loads = try #require(try show(job)["loads"] as? [[Double]])
+            if loads.joined().contains(where: { $0 > 0 }) { return }
+            try await Task.sleep(for: .milliseconds(200))
+        }
+        throw Failure("no token was counted")
+    }
+
+    @Test(arguments: ["shm", "tcp"])
+    func `texts are those of a job without copies, before, while and after experts move`(
+        transport: String
+    ) async throws {
+        let plain = try RunningJob(ranks: 2, transport: transport)
+        let expected = try await StreamedTexts.all(Client(plain.waitUntilServing()))
+        #expect(plain.stop() == 0, "\(plain.errors)")
+
+        let job = try RunningJob(ranks: 4, transport: transport, more: Self.more)
+        let client = Client(try job.waitUntilServing())
+        #expect(try await StreamedTexts.all(client) == expected)
+        try await Self.waitForCounts(job)
+        let file = job.folder.appending(path: "loads.json").path(percentEncoded: false)
+        let saved = try job.apus(["placement", "show", "test", "--save", file])
+        #expect(saved.status == 0 && saved.output.contains("over mean"), "\(saved.output)")
+        let before = try #require(try Self.show(job)["epoch"] as? Int)
+        let during = try await StreamedTexts.all(client) {
+            let applied = try job.apus(["placement", "apply", "test", "--load", file])
+            #expect(applied.status == 0, "\(applied.output)")
+            #expect(applied.output.contains("experts moved"), "\(applied.output)")
+        }
+        #expect(during == expected)
+        #expect(try #require(try Self.show(job)["epoch"] as? Int) > before)
+        #expect(try await StreamedTexts.all(client) == expected)
+        let metrics = try await client.metric("expert_load_ratio")
+        #expect(abs(metrics - 4) < 0.01, "ratios of 4 ranks add up to 4: \(metrics)")
+        // What is best by the same loads is there already, also for one who asks no job.
+        let again = try job.apus(["placement", "what-if", "test", "--load", file])
+        #expect(again.output.contains("0 experts to read"), "\(again.output)")
+        let offline = try job.apus(["placement", "what-if", "--load", file, "--max-moves", "3"])
+        #expect(offline.status == 0 && offline.output.contains("model's"), "\(offline.output)")
+        #expect(job.stop() == 0, "\(job.errors)")
+        job.expectNothingLeft()
+    }
+
+    @Test(arguments: [0, 20, 60, 150])
+    func `a rank that is lost while experts move costs no text`(
+        milliseconds: Int
+    ) async throws {
+        let job = try RunningJob(ranks: 4, transport: "auto", more: Self.more)
+        let client = Client(try job.waitUntilServing())
+        let expected = try await StreamedTexts.all(client)
+        try await Self.waitForCounts(job)
+        let disturbed = try await StreamedTexts.all(client) {
+            let victim = try #require(job.workers(rank: 2).first)
+            let killing = Task.detached {
+                try await Task.sleep(for: .milliseconds(milliseconds))
+                kill(victim, SIGKILL)
+            }
+            let (status, output) = try job.apus(["placement", "apply", "test"])
+            try await killing.value
+            // The rank may be lost before ranks read, while they do, or later.
+            let words = ["was lost", "is lost", "the group is in"]
+            #expect(status == 0 || words.contains { output.contains($0) }, "\(output)")
+        }
+        #expect(disturbed == expected)
+        #expect(try await StreamedTexts.all(client) == expected)
+        #expect(try await client.health().contains("degraded"))
+        let refused = try job.apus(["placement", "apply", "test"])
+        #expect(
+            refused.status == 2 && refused.output.contains("rank 2 is lost")
+                || refused.output.contains("nothing to move"), "\(refused.output)")
+        #expect(job.stop() == 0, "\(job.errors)")
+        job.expectNothingLeft()
+    }
+
+    @Test func `a job that rebalances itself changes no text`() async throws {
+        let job = try RunningJob(
+            ranks: 3, transport: "auto", more: "redundantExperts: 3\nrebalance: 1")
+        let client = Client(try job.waitUntilServing())
+        let expected = try await StreamedTexts.all(client)
+        let limit = ContinuousClock.now + .seconds(60)
+        while !job.logs().contains("experts are placed anew"), .now < limit {
+            #expect(try await StreamedTexts.all(client) == expected)
+        }
+        #expect(job.logs().contains("experts are placed anew"), "\(job.logs())")
+        #expect(try await StreamedTexts.all(client) == expected)
+        #expect(job.stop() == 0, "\(job.errors)")
+        job.expectNothingLeft()
+    }
+
+    @Test func `more copies than the model can have, and a file that is none, are refused`()
+        throws
+    {
+        let job = try RunningJob(ranks: 2, transport: "auto", more: "redundantExperts: 17")
+        #expect(job.wait(seconds: 30) == 2)
+        let words = "17 redundant experts are not 0 to 16"
+        #expect((job.output + job.errors + job.logs()).contains(words))
+        for text in ["", "[]", #"{"format":"x","report":{"groups":[]}}"#] {
+            let file = try job.write("bad.json", text)
+            let (status, output) = try job.apus(["placement", "what-if", "--load", file])
+            #expect(status == 2 && output.contains("bad.json"), "\(output)")
+        }
+    }
+}
