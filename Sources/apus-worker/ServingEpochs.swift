@@ -92,7 +92,8 @@ final class ServingEpochs: Sendable {
             }, abandon: { [self] in abandon($0) })
     }
 
-    /// Meets the ranks of an epoch that is to come, and reads the experts that come to this one.
+    /// Meets the ranks of an epoch that is to come, and reads the experts that come to this one
+    /// where they are placed anew.
     private func prepare(_ next: JobEpoch, _ preparation: EpochPreparation) {
         do {
             let fabric = try fabric(of: next, limit: Self.preparationLimit)
@@ -111,10 +112,13 @@ final class ServingEpochs: Sendable {
     private func prepare(
         _ next: JobEpoch, _ fabric: any Fabric, _ preparation: EpochPreparation
     ) throws {
-        let present = state.withLock { $0.epoch }
-        let epoch = try preparation.prepare(fabric, group(next))
-        try preparation.fetch(epoch, group(next), from: group(present)) { [self] in
-            isToCome(next)
+        let present = group(state.withLock { $0.epoch })
+        let wanted = group(next)
+        let epoch = try preparation.prepare(fabric, wanted)
+        // A rank that comes back takes its own: others read nothing, or later with all threads, as
+        // its epoch is given up sooner than one thread may read.
+        if wanted.living == present.living {
+            try preparation.fetch(epoch, wanted, from: present) { [self] in isToCome(next) }
         }
         let stale = state.withLock { state -> (any Fabric)? in
             guard Self.isToCome(next, state), next.number > state.prepared?.number ?? 0 else {

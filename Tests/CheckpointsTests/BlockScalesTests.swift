@@ -35,6 +35,13 @@ import Testing
         }
     }
 
+    @Test func `a matrix without rows and with too many columns is refused`() throws {
+        let folder = try CheckpointFolder(
+            [OutputTensor(name: "w", type: .float8e4m3, shape: [0, 1 << 62])])
+        let error = #expect(throws: CheckpointError.self) { try scales(folder) }
+        #expect("\(error!)".contains("has a side above 2147483647"), "\(error!)")
+    }
+
     @Test func `an E8M0 byte is a power of two, and 255 is no number`() {
         #expect(BlockScales.powerOfTwo(0) == 0x1p-127 && BlockScales.powerOfTwo(1) == 0x1p-126)
         #expect(BlockScales.powerOfTwo(254) == 0x1p127 && BlockScales.powerOfTwo(255).isNaN)

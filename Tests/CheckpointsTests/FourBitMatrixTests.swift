@@ -80,6 +80,10 @@ import Testing
             ),
             (with(scale(.uint8, [4, 2])), "dtype U8 of scales of int4 is none of BF16, F16, F32"),
             (with(codes(.int32, [4, 4])), "shape [4, 4] of I32 is a matrix [4, 32]; config.json"),
+            (
+                with(codes(.int32, [0, 1 << 61])),
+                "shape [0, 2305843009213693952] with 8 numbers per I32 has a side outside 1..."
+            ),
             (with(codes(.int8, [4, 32])), "I8 of shape [4, 32] holds no matrix of 4-bit numbers"),
             (with(codes(.uint8, [4, 32])), "dtype BF16 of scales of mxfp4 is none of F8_E8M0, U8"),
             (with(other("weight_g_idx")), "weight_g_idx: an order of groups (actorder), is not"),

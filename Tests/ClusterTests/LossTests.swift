@@ -195,8 +195,12 @@ import Topology
         for rank in [0, 2] { story.apply(.recovered(Story.id(rank), epoch: 2)) }
         story.arrive(1, as: 9)
         story.apply(.entered(Story.id(9), .ready))
-        story.apply(.notPrepared(Story.id(0), epoch: 3, reason: "no route"))
+        let actions = story.apply(.notPrepared(Story.id(0), epoch: 3, reason: "no route"))
         #expect(story.dismissed[Story.id(9)] != nil)
+        // The others let go of the fabric that they made for it.
+        for other in [0, 2] {
+            #expect(actions.contains(.abandon(Story.id(other), epoch: 3)))
+        }
         #expect(story.job.epoch == 2 && story.job.living == [0, 2])
         // The same where one says nothing.
         story.arrive(1, as: 10)

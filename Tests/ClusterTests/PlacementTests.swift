@@ -129,7 +129,7 @@ import Topology
             busy.job.refusal(of: Self.first, group: 0) == "epoch 2 is being prepared already")
     }
 
-    @Test func `counts add up, and counts of another model lose their rank`() {
+    @Test func `counts add up, and counts of another model are left out, as is said once`() {
         var story = Self.story()
         var counts = ExpertCounts(layerCount: 2, expertCount: 4)
         counts.add([0, 0, 3], layer: 1)
@@ -139,8 +139,16 @@ import Topology
                 == [[0, 0, 0, 0], [4, 0, 0, 2]])
         #expect(story.job.balances()[0].ratios == [4.0 / 3, 2.0 / 3])
         #expect(story.job.balances()[0].imbalance == 4.0 / 3)
-        story.apply(.counted(Self.id(1), Self.counts([1, 2, 3, 4])))
-        #expect(story.job.living == [0])
+        let odd = Self.counts([1, 2, 3, 4])
+        #expect(
+            story.apply(.counted(Self.id(1), odd)) == [
+                .warn(
+                    "what rank 1 counts is left out: counts of 2 layers with 2 experts: the model"
+                        + " has 2 with 4")
+            ])
+        #expect(story.apply(.counted(Self.id(1), odd)).isEmpty)
+        #expect(story.job.living == [0, 1])
+        #expect(story.job.balances()[0].imbalance == 4.0 / 3)
     }
 
     @Test func `where the job says so a better placement is taken when enough was counted`() {

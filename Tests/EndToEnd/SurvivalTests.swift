@@ -4,7 +4,7 @@ import Testing
 
 /// Jobs that lose ranks while they answer, and lose nothing else.
 @Suite(.serialized) struct SurvivalTests {
-    private static func wait(for word: String, _ client: Client) async throws -> String {
+    static func wait(for word: String, _ client: Client) async throws -> String {
         let limit = ContinuousClock.now + .seconds(30)
         var body = ""
         while .now < limit {

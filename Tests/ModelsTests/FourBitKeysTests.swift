@@ -77,7 +77,9 @@ import Testing
         ("re:^model\\.layers\\.[0-2]\\..*$", "model.layers.3.x", false),
         ("re:model\\.layers\\.\\d+$", "model.layers.61", true),
         ("re:(?:a|b)+c?$", "abab", true), ("re:(a+)+$", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", false),
-        ("re:[^.]*$", "a.b", false), ("lm_head", "lm_head", true), ("lm_head", "lm_head.x", false),
+        ("re:[^.]*$", "a.b", false),
+        ("re:(|a)+b", "aab", true), ("re:.\\w[a-c-]?-$", "x_-", true),
+        ("lm_head", "lm_head", true), ("lm_head", "lm_head.x", false),
     ])
     func `a pattern matches as Python's does`(text: String, name: String, matches: Bool) throws {
         #expect(try NamePattern(text).matches(name) == matches)
@@ -86,5 +88,34 @@ import Testing
     @Test(arguments: ["re:(", "re:a**", "re:(?=a)", "re:[a", "re:\\b", "re:a{2}", "re:a*?"])
     func `an expression that is not read is refused`(text: String) {
         #expect(throws: ModelConfiguration.Refusal.self) { try NamePattern(text) }
+    }
+
+    @Test func `too long an expression and too many are refused, and names are not counted`() throws
+    {
+        func fact(_ texts: [String]) -> String {
+            let error = #expect(throws: ModelConfiguration.Refusal.self) {
+                try NamePatterns(texts)
+            }
+            return error?.fact ?? ""
+        }
+        let long = "re:" + String(repeating: "a", count: 510)
+        #expect(fact([long]).contains("has 513 bytes; an expression has at most 512"))
+        let many = (0 ..< 257).map { "re:a\($0)" }
+        #expect(fact(many) == "257 expressions after re:; the limit is 256")
+        let large = [String](repeating: String(long.dropLast()), count: 17)
+        #expect(fact(large) == "8704 bytes of expressions after re:; the limit is 8192")
+        let names = try NamePatterns((0 ..< 10_000).map { "layers.\($0)" } + ["re:.*attn.*"])
+        let found = (0 ..< 20_000).count(where: { names.matches("layers.\($0)") })
+        #expect(found == 10_000)
+        #expect(names.matches("a.self_attn.b") && !names.matches("layers"))
+    }
+
+    @Test func `a few of very many modules are named as targets`() throws {
+        let others = (0 ... Quantization.exceptionLimit).map { "model.layers.\($0).x" }
+        let few = try Quantization(.int4, of: ["lm_head"], besides: others)
+        let text = few.published.encoded()
+        #expect(text.contains("\"lm_head\"") && !text.contains("layers"), "\(text)")
+        let more = try Quantization(.int4, of: ["lm_head"], besides: Array(others.dropLast()))
+        #expect(more.published.encoded().contains("\"Linear\""))
     }
 }

@@ -104,6 +104,10 @@ import Topology
         let checkpoint = try ModelFolder(directory: path("mixed")).checkpoint
         try ModelFolder(directory: path("mixed")).check()
         #expect(errors.contains { $0.name == "lm_head.weight" })
+        for layer in 1 ... 2 {
+            let gate = checkpoint.tensors["model.layers.\(layer).mlp.gate.weight"]
+            #expect(gate?.entry.type == .bfloat16, "routers stay")
+        }
         let types = Set(checkpoint.tensors.values.map(\.entry.type))
         #expect(types == [.bfloat16, .float32, .uint8], "nothing stays FP8 beside 4 bits")
         _ = try convert("mixed", "fp8-again", to: .float8)
@@ -118,13 +122,92 @@ import Topology
 
     @Test func `experts of two formats in one layer are refused`() throws {
         try make("bf16", .bfloat16)
-        _ = try convert("bf16", "mixed", to: .int4, only: [#"re:.*mlp\.experts\.[0-2]\..*"#])
+        let refusal = #expect(throws: CheckpointError.self) {
+            try convert("bf16", "no", to: .int4, only: [#"re:.*mlp\.experts\.[0-2]\..*"#])
+        }
+        #expect("\(refusal!)".contains("experts.3.down_proj.weight: would stay plain and model."))
+        // A folder of another program.
+        try make("int4", .int4)
+        let text = try String(
+            contentsOf: folder.appending(path: "int4/config.json"), encoding: .utf8)
+        let excepted = text.replacing(
+            "\"ignore\": [", with: #""ignore": ["re:.*mlp\\.experts\\.3\\..*", "#)
+        try Data(excepted.utf8).write(to: folder.appending(path: "config.json"))
+        try make("mixed", .int4)
         let error = #expect(throws: CheckpointError.self) {
-            try ModelFolder(directory: path("mixed")).check()
+            try ModelFolder(directory: path("mixed"))
         }
         #expect(
             "\(error!)".contains("experts.3.gate_proj.weight: is bfloat16 and model.layers.1."),
             "\(error!)")
+    }
+
+    @Test func `a name that names nothing to convert is refused, and what is left is noted`() throws
+    {
+        try make("bf16", .bfloat16)
+        for (name, fact) in [
+            ("lm_haed", "lm_haed names no matrix that can become int4"),
+            ("re:.*gate$", "mlp.gate.weight cannot"), ("re:.*eh_proj", "eh_proj.weight cannot"),
+        ] {
+            let error = #expect(throws: ModelError.self) {
+                try convert("bf16", "no", to: .int4, only: ["lm_head", name])
+            }
+            #expect("\(error!)".contains(fact), "\(error!)")
+        }
+        var notes: [String] = []
+        try FormatConversion(to: .int4, only: ["re:.*mlp.*"]).run(
+            source: path("bf16"), target: path("noted"), pool: pool, note: { notes.append($0) })
+        #expect(notes.count == 1)
+        #expect(
+            notes.first?.hasPrefix(
+                "2 named matrices are left out, model.layers.1.mlp.gate.weight for one") == true,
+            "\(notes)")
+    }
+
+    @Test func `a tensor that has a part's name is refused, and one without rows is copied`() throws
+    {
+        let matrix = "model.layers.0.mlp.experts.0.up_proj.weight"
+        let empty = "model.layers.1.mlp.experts.0.up_proj.weight"
+        func write(_ name: String, _ tensors: [OutputTensor]) throws {
+            try FileManager.default.createDirectory(
+                atPath: path(name), withIntermediateDirectories: true)
+            try Data(Self.text.utf8).write(to: folder.appending(path: "\(name)/config.json"))
+            let writer = try SafetensorsWriter(
+                path: path(name) + "/model.safetensors", tensors: tensors)
+            for tensor in tensors where tensor.elementCount > 0 {
+                try writer.write(
+                    [UInt16](repeating: 0x3f80, count: tensor.elementCount), to: tensor.name)
+            }
+            try writer.finish()
+        }
+        func plain(_ name: String, _ shape: [Int]) -> OutputTensor {
+            OutputTensor(name: name, type: .bfloat16, shape: shape)
+        }
+        let pair = [plain(matrix, [2, 32]), plain(empty, [0, 64])]
+        try write("plain", pair)
+        #expect(try convert("plain", "int4", to: .int4).map(\.name) == [matrix])
+        let made = try Checkpoint(directory: path("int4"))
+        #expect(made.tensors[empty]?.entry.shape == [0, 64])
+        try write("stray", pair + [plain(matrix + "_scale", [2, 1])])
+        let error = #expect(throws: CheckpointError.self) {
+            try convert("stray", "no", to: .int4)
+        }
+        #expect("\(error!)".contains("up_proj.weight_scale: would be written twice"), "\(error!)")
+        try write("packed", pair + [plain("other_packed", [2, 4]), plain("other_scale", [2, 1])])
+        _ = try convert("packed", "kept", to: .int4)
+        let kept = try Checkpoint(directory: path("kept"))
+        #expect(kept.tensors["other_packed"] != nil && kept.tensors["other_scale"] != nil)
+    }
+
+    @Test func `a number without a code is named by its row and file`() throws {
+        let values = Tensor(rows: 2, columns: 32)
+        values[1, 3] = .nan
+        let error = #expect(throws: CheckpointError.self) {
+            try EncodedMatrix(
+                values, of: "w.weight", shape: [40_000, 32], from: 32_768, as: .int4,
+                file: "shard.safetensors")
+        }
+        #expect("\(error!)".hasPrefix("shard.safetensors: tensor w.weight: value [32769, 3]"))
     }
 
     @Test func `config.json and shards that disagree are refused`() throws {

@@ -45,8 +45,16 @@ import Testing
         #expect(chat["messages"]?.array?.first == ["role": "system", "content": "S"])
         #expect(chat["messages"]?.array?.count == 6)
         #expect(chat["reasoning_effort"] == "none" && chat["max_completion_tokens"] == 7)
-        let read = ToolResults.ordered(turns).suffix(2).compactMap { $0["content"]?.string }
+        let read = try ToolResults.ordered(turns).suffix(2).compactMap { $0["content"]?.string }
         #expect(read == ["one", "two"])
+        for ids in [["1", "3"], ["1", "1"]] {
+            let results = ids.map {
+                JSONValue.object([("role", "tool"), ("tool_call_id", .string($0))])
+            }
+            #expect(throws: APIError.self) {
+                try ToolResults.ordered(Array(turns.dropLast(2)) + results)
+            }
+        }
     }
 
     /// The members of OpenAI's `ResponseCreateParams` (SDK 3.57.0).
@@ -120,7 +128,7 @@ import Testing
 /// Which responses are kept.
 @Suite struct ResponseStoreTests {
     private func found(_ store: ResponseStore, _ id: String) -> Bool {
-        do { return try store.response(id)["id"] != nil } catch { return false }
+        do { return try store.response(id).contains(id) } catch { return false }
     }
 
     @Test func `responses that were used longest ago give way`() throws {
@@ -145,10 +153,22 @@ import Testing
     }
 
     @Test func `a response under way stays, and is not continued`() throws {
-        let store = ResponseStore(bytes: 10)
-        store.begin("a", ["id": "a"], turns: [["role": "user"]]) {}
+        let store = ResponseStore(bytes: 60)
+        try store.begin("a", ["id": "a"], turns: [["role": "user"]]) {}
         #expect(found(store, "a"))
         #expect(throws: APIError.self) { try store.turns(of: "a") }
+        // A second one has no room while the first is under way; one alone may be too large.
+        for (turns, status) in [(20, 429), (50, 400)] {
+            do {
+                let text = JSONValue.string(String(repeating: "x", count: turns))
+                try store.begin("b", ["id": "b"], turns: [text]) {}
+                Issue.record("a response of \(turns) bytes was taken")
+            } catch { #expect(error.status == status, "\(error.message)") }
+        }
+        // An ended one gives way, the one under way does not.
+        store.end("c", ["id": "c"], turns: ["0123456789"], inBackground: false)
+        store.end("d", ["id": "d"], turns: ["0123456789"], inBackground: false)
+        #expect(found(store, "a") && !found(store, "c") && found(store, "d"))
         store.end("a", ["id": "a"], turns: [], inBackground: true)
         #expect(try store.turns(of: "a").isEmpty)
         try store.delete("a")

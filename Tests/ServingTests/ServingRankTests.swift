@@ -1,4 +1,5 @@
 import Encoding
+import Foundation
 import Language
 import Models
 import Synchronization
@@ -54,6 +55,35 @@ import func TestSupport.onRanks
         rank.engine.stop()
         try rank.run { _ in }
         #expect(phases.withLock { $0 } == ["load", "warm-up", "ready"])
+    }
+
+    @Test func `a rank comes back to ranks that hold some experts twice`() throws {
+        var configuration = ServingRankConfiguration(directory: Golden.tiny)
+        configuration.redundantExperts = 2
+        let epoch = GroupEpoch(number: 3, rankCount: 2, living: [0, 1])
+        let rank = try ServingRank(configuration, returningTo: epoch, as: 1)
+        #expect(rank.weightByteCount > 0)
+    }
+
+    @Test func `placements have the layers that ranks count, not all that config.json announces`()
+        throws
+    {
+        let source = URL(filePath: Golden.tiny)
+        let folder = FileManager.default.temporaryDirectory.appending(path: "apus-\(UUID())")
+        try FileManager.default.copyItem(at: source, to: folder)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let file = folder.appending(path: "config.json")
+        let text = try String(contentsOf: file, encoding: .utf8)
+        let announced = text.replacing(
+            "\"num_nextn_predict_layers\": 1", with: "\"num_nextn_predict_layers\": 2")
+        #expect(announced != text)
+        try Data(announced.utf8).write(to: file)
+        let counts = try [folder.path(percentEncoded: false), Golden.tiny].map {
+            try ServingRankConfiguration.expertPlacements(
+                directory: $0, ranks: 2, redundantExperts: 2
+            ).count
+        }
+        #expect(counts[0] == counts[1])
     }
 
     @Test func `threads of one process and ranks of a job are assembled alike`() async throws {

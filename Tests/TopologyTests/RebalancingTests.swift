@@ -70,8 +70,10 @@ import Topology
         let whole = try Rebalancing.balanced(from: placements, loads: loads, slots: slots)
         let few = try Rebalancing.bounded(
             from: placements, loads: loads, slots: slots, maximumMoves: bound)
-        #expect(few.moves.count <= bound)
-        for result in [whole, few] {
+        let layers = try Rebalancing.balanced(
+            from: placements, loads: loads, slots: slots, maximumMoves: bound)
+        #expect(few.moves.count <= bound && layers.moves.count <= bound)
+        for result in [whole, few, layers] {
             #expect(result.after <= result.before + 1e-9)
             let found = Rebalancing.imbalance(of: result.placements, loads: loads)
             #expect(abs(found - result.after) < 1e-9)

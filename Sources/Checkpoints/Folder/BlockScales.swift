@@ -45,6 +45,10 @@ public struct BlockScales: Sendable {
             throw fault(
                 matrix, checkpoint, "F8_E4M3 of shape \(shape); only matrices have block scales")
         }
+        let limit = Int(Int32.max)
+        guard shape.allSatisfy({ $0 <= limit }) else {
+            throw fault(matrix, checkpoint, "shape \(shape) has a side above \(limit)")
+        }
         guard let scaleName = Self.name(of: name, in: checkpoint) else {
             let other = checkpoint.tensors.keys.filter { $0.hasPrefix(name + "_") }.sorted()
             let found = other.isEmpty ? "" : "; the folder has \(other[0].printable())"

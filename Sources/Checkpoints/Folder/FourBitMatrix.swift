@@ -61,7 +61,17 @@ public struct FourBitMatrix: Sendable {
                 "\(entry.type.rawValue) of shape \(entry.shape) holds no matrix of 4-bit numbers; "
                     + "they are I32 (int4) or U8 (mxfp4)")
         }
-        return [entry.shape[0], entry.shape[1] * (format == .int4 ? 8 : 2)]
+        let numbers = format == .int4 ? 8 : 2
+        let limit = Int(Int32.max)
+        guard (1 ... limit).contains(entry.shape[0]),
+            (1 ... limit / numbers).contains(entry.shape[1])
+        else {
+            throw fault(
+                codes, checkpoint,
+                "shape \(entry.shape) with \(numbers) numbers per \(entry.type.rawValue) has a "
+                    + "side outside 1...\(limit)")
+        }
+        return [entry.shape[0], entry.shape[1] * numbers]
     }
 
     private static func format(_ type: StoredType) -> NumberFormat? {

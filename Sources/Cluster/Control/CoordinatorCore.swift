@@ -209,6 +209,7 @@ final class CoordinatorCore {
         case .abandon(let id, let epoch): send(.abandon(epoch: epoch), to: id)
         case .placing(let group, let outcome):
             log.notice("group \(group): \(outcome)")
+        case .warn(let words): log.warning("\(words)")
         case .dismiss(let id, let end):
             send(.end(end), to: id)
             channels[id]?.close(promise: nil)

@@ -45,10 +45,14 @@ extension Membership {
             ranks[connection] = nil
             members[rank.rawValue].connection = nil
             members[rank.rawValue].loss = reason
-            guard candidate?.rank == rank else { return [.dismiss(connection, end)] }
-            gathers = gathers.filter { [candidate] in $0.key.epoch != candidate?.number }
-            candidate = nil
-            return [.dismiss(connection, end)] + prepare(now)
+            guard let candidate, candidate.rank == rank else {
+                return [.dismiss(connection, end)]
+            }
+            let others = members(of: candidate).compactMap { self.connection(of: $0) }
+            gathers = gathers.filter { $0.key.epoch != candidate.number }
+            self.candidate = nil
+            return [.dismiss(connection, end)]
+                + others.map { .abandon($0, epoch: candidate.number) } + prepare(now)
         }
         guard goesOn, living.contains(where: { $0 != rank }), lastNumber < ExpertMap.maximumEpoch
         else {
@@ -69,6 +73,8 @@ extension Membership {
         }
         // Its whole group is gone; the other groups serve as before.
         guard !left.isEmpty else { return actions }
+        // To drop placements may have begun another epoch.
+        guard lastNumber < ExpertMap.maximumEpoch else { return actions + self.end(end) }
         lastNumber += 1
         return actions + begin(lastNumber, left, now)
     }

@@ -55,25 +55,6 @@ extension Membership {
             placements: living.first.flatMap { moved[group(of: $0)] })
     }
 
-    /// Adds what a rank counted.
-    mutating func counted(
-        _ id: ConnectionID, _ counts: ExpertCounts, _ now: Duration
-    ) -> [Action] {
-        guard let rank = ranks[id] else { return [] }
-        members[rank.rawValue].lastHeard = now
-        let group = group(of: rank)
-        guard loads.indices.contains(group) else { return [] }
-        do {
-            try loads[group].add(counts, now: now)
-            return []
-        } catch {
-            let reason = "\(error)"
-            return goesOn
-                ? lose(rank, reason: reason, now)
-                : end(.failed(rank: rank, phase: members[rank.rawValue].phase, reason: reason))
-        }
-    }
-
     /// Why a group cannot take these placements now; nil where it can.
     func refusal(of placements: [ExpertPlacement], group: Int) -> String? {
         guard configuration.placements.indices.contains(group) else {
@@ -130,6 +111,8 @@ extension Membership {
     mutating func drop(_ reason: String, _ now: Duration) -> [Action] {
         guard let candidate, case .placements(_, let group) = candidate.purpose else { return [] }
         self.candidate = nil
+        looks.dropped += 1
+        looks.last = now
         gathers = gathers.filter { $0.key.epoch != candidate.number }
         let outcome = PlacementOutcome.dropped(epoch: candidate.number, reason: reason)
         outcomes[group] = outcome
@@ -142,36 +125,6 @@ extension Membership {
     func living(inGroup group: Int) -> [Rank] {
         living.filter { self.group(of: $0) == group }
     }
-
-    /// Looks for a better placement where it is time to: one that relieves the busiest ranks by at
-    /// least 2%, after enough tokens to tell.
-    ///
-    /// It takes milliseconds per ten layers, so it may run between two frames.
-    mutating func rebalance(_ now: Duration) -> [Action] {
-        guard let interval = configuration.rebalanceInterval, goesOn,
-            now - lastLook >= interval
-        else { return [] }
-        lastLook = now
-        for group in loads.indices {
-            loads[group].decay(to: now)
-            let tokens = loads[group].tokens
-            let present = placements(ofGroup: group)
-            let most = tokens.map { $0.reduce(0, +) }.max() ?? 0
-            guard most >= Self.leastTokens * Double(present.first?.expertCount ?? 0),
-                let better = try? Rebalancing.balanced(
-                    from: present, loads: tokens, slots: slots(ofGroup: group)),
-                better.before - better.after >= Self.leastGain
-            else { continue }
-            let actions = place(better.placements, group: group, now)
-            if !actions.isEmpty { return actions }
-        }
-        return []
-    }
-
-    /// Choices of a layer per expert: below, loads are chance.
-    private static let leastTokens = 32.0
-    /// Of the mean load: less is not worth reading weights for.
-    private static let leastGain = 0.02
 
     /// Copies of a layer that each rank of a group has room for.
     func slots(ofGroup group: Int) -> [Int] {

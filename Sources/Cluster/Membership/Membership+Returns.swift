@@ -86,6 +86,7 @@ extension Membership {
             return [.returned(rank, recovering: ranks)] + begin(candidate.number, ranks, now)
         case .placements(let placements, let group):
             moved[group] = placements
+            looks.dropped = 0
             let outcome = PlacementOutcome.placed(epoch: candidate.number)
             outcomes[group] = outcome
             return [.placing(group: group, outcome)] + begin(candidate.number, ranks, now)

@@ -120,6 +120,8 @@ public struct Membership: Sendable {
         case abandon(ConnectionID, epoch: UInt64)
         /// The experts of a group are placed anew, or are not after all.
         case placing(group: Int, PlacementOutcome)
+        /// Write into the log what people should know.
+        case warn(String)
         /// Tell a rank that the job goes on without it.
         case dismiss(ConnectionID, JobEnd)
         /// The job goes on without a rank; these must take part in the new epoch first.
@@ -168,8 +170,8 @@ public struct Membership: Sendable {
     var moved: [Int: [ExpertPlacement]] = [:]
     /// What became of the last placement of each group.
     var outcomes: [Int: PlacementOutcome] = [:]
-    /// When a better placement was last looked for.
-    var lastLook: Duration
+    /// How better placements were looked for.
+    var looks: Looks
     /// When time was last looked at.
     var lastTick: Duration?
     private var suspect: (rank: Rank, reason: String, since: Duration)?
@@ -191,7 +193,7 @@ public struct Membership: Sendable {
         lastNumber = configuration.epoch
         phaseBegan = now
         epochBegan = now
-        lastLook = now
+        looks = Looks(last: now)
         loads = configuration.placements.map {
             ExpertLoad(layerCount: $0.count, expertCount: $0.first?.expertCount ?? 0, now: now)
         }

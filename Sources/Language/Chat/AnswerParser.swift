@@ -112,15 +112,22 @@ public struct AnswerParser {
             place = .reasoning
             return []
         }
-        if let marks, let before = held.take(through: marks.first) {
+        if let marks, let before = take(throughFirst: marks) {
             hasArguments = false
             place = marks.section == nil ? .head : .betweenCalls
             written = marks.first
             return content(before)
         }
-        var starts = marks.map { [$0.first] } ?? []
+        var starts = marks.map { [$0.first, $0.space + $0.first] } ?? []
         if !hasContent { starts.append(Self.beginThinking) }
         return held.release(before: starts).map { content($0) }
+    }
+
+    /// What stands before the first call, without the space that belongs to it.
+    private mutating func take(throughFirst marks: CallMarks) -> String? {
+        guard let before = held.take(through: marks.first) else { return nil }
+        guard before.hasSuffix(marks.space) else { return before }
+        return String(before.dropLast(marks.space.count))
     }
 
     private mutating func readBetweenCalls() -> [Piece]? {
@@ -152,7 +159,9 @@ public struct AnswerParser {
         guard let marks else { return nil }
         let end = held.index(of: marks.call.end)
         switch form?.head(of: held.bytes.prefix(end ?? held.bytes.count), isWhole: end != nil) {
-        case .unfinished: return nil
+        case .unfinished where held.bytes.count <= Self.maximumHeadBytes: return nil
+        case .unfinished: return leaveHead()
+        case .other where marks.section == nil: return leaveHead()
         case .call(let name, let count, let isFenced):
             written += held.take(count)
             place = marks.separator == nil ? .members : .arguments
@@ -167,6 +176,16 @@ public struct AnswerParser {
             defer { written = "" }
             return content(written + body + marks.call.end)
         }
+    }
+
+    /// Longer than any name of a function.
+    private static let maximumHeadBytes = 4096
+
+    /// Takes what was read of a call for words.
+    private mutating func leaveHead() -> [Piece] {
+        place = .content
+        defer { written = "" }
+        return content(written)
     }
 
     private mutating func readArguments() -> [Piece]? {

@@ -29,6 +29,7 @@ package struct CallMarks: Sendable, Hashable {
             call = Pair(begin: GLMToken.beginCall.rawValue, end: GLMToken.endCall.rawValue)
         case .marked:
             let mark = V32Writer.mark
+            space = "\n\n"
             section = Pair(
                 begin: "<\(mark)function_calls>", end: "</\(mark)function_calls>")
             call = Pair(begin: "<\(mark)invoke", end: "</\(mark)invoke>")
@@ -37,6 +38,8 @@ package struct CallMarks: Sendable, Hashable {
 
     /// What begins the first call.
     var first: String { section?.begin ?? call.begin }
+    /// Space before it that is no part of the answer's words.
+    private(set) var space = ""
 }
 
 extension CallForm {

@@ -23,6 +23,7 @@ public struct ChatPrompt: Sendable, Hashable {
     init() {}
 
     mutating func append(_ token: ChatToken) { parts.append(.token(token.rawValue)) }
+    mutating func append(token name: String) { parts.append(.token(name)) }
     mutating func append(kimi token: KimiToken) { parts.append(.token(token.rawValue)) }
     mutating func append(glm token: GLMToken) { parts.append(.token(token.rawValue)) }
 

@@ -18,7 +18,7 @@ public enum ArgumentKind: Sendable, Hashable {
 ///     <｜DSML｜parameter name="city" string="true">Zürich</｜DSML｜parameter>        DeepSeek-V3.2
 ///
 /// Texts stream as they come; other values come whole, because only the whole shows whether it is
-/// JSON. Words between members are passed over.
+/// JSON. Words between members are passed over, and so is a second member of one name.
 struct MemberReader {
     private enum Place {
         /// Between members.
@@ -32,7 +32,9 @@ struct MemberReader {
     private let kinds: [String: ArgumentKind]
     private let end: String
     private var place = Place.between
-    private var count = 0
+    private var keys: Set<String> = []
+    /// Whether the member at hand has the name of an earlier one: JSON has no two of one name.
+    private var isRepeated = false
     private var hasBegunText = false
     /// What came of a value that is not a text.
     private var value = ""
@@ -80,7 +82,7 @@ struct MemberReader {
                 return nil
             }
             place = .between
-            return (Self.json(value + rest, kind), false)
+            return (isRepeated ? "" : Self.json(value + rest, kind), false)
         }
     }
 
@@ -92,7 +94,7 @@ struct MemberReader {
             return nil
         }
         _ = held.take(first)
-        if held.takePrefix(end) { return (count == 0 ? "{}" : "}", true) }
+        if held.takePrefix(end) { return (keys.isEmpty ? "{}" : "}", true) }
         if form == .keyed {
             guard let key = head(&held, GLMToken.beginKey.rawValue, GLMToken.endKey.rawValue)
             else { return nil }
@@ -123,19 +125,20 @@ struct MemberReader {
         place = .value(kind)
         hasBegunText = false
         value = ""
-        count += 1
-        return ((count == 1 ? "{" : ", ") + JSONValue.quoted(key) + ": ", false)
+        let start = keys.isEmpty ? "{" : ", "
+        isRepeated = !keys.insert(key).inserted
+        return (isRepeated ? "" : start + JSONValue.quoted(key) + ": ", false)
     }
 
     private mutating func text(_ held: inout HeldText) -> (json: String, isEnd: Bool)? {
         let quote = hasBegunText ? "" : "\""
         if let rest = held.take(through: valueEnd) {
             place = .between
-            return (quote + Self.escaped(rest) + "\"", false)
+            return (isRepeated ? "" : quote + Self.escaped(rest) + "\"", false)
         }
         guard let part = held.release(before: [valueEnd]) else { return nil }
         hasBegunText = true
-        return (quote + Self.escaped(part), false)
+        return (isRepeated ? "" : quote + Self.escaped(part), false)
     }
 
     private static func escaped(_ text: String) -> String {

@@ -23,12 +23,24 @@ struct V32Writer: ChatWriter {
         self.prompt.append(system)
         guard !tools.isEmpty else { return }
         if !system.isEmpty { self.prompt.append("\n\n") }
-        self.prompt.append(Self.header)
+        marked(Self.header)
         for tool in tools { self.prompt.append(tool.value.spacedText + "\n") }
         self.prompt.append("</functions>\n")
     }
 
+    /// A token of its own, where the tokenizer has it.
     static let mark = "｜DSML｜"
+
+    /// Writes words of the rules, in which the mark is the model's.
+    private mutating func marked(_ text: String) {
+        var rest = text[...]
+        while let range = rest.firstRange(of: Self.mark) {
+            prompt.append(String(rest[..<range.lowerBound]))
+            prompt.append(token: Self.mark)
+            rest = rest[range.upperBound...]
+        }
+        prompt.append(String(rest))
+    }
 
     private static let header = """
         ## Tools
@@ -105,16 +117,19 @@ struct V32Writer: ChatWriter {
 
     private mutating func write(_ calls: [ToolCall]) {
         (callCount, resultCount) = (calls.count, 0)
-        var text = "\n\n<\(Self.mark)function_calls>\n"
+        let mark = Self.mark
+        marked("\n\n<\(mark)function_calls>\n")
         for call in calls {
-            text += "<\(Self.mark)invoke name=\"\(call.name)\">\n"
+            marked("<\(mark)invoke name=\"")
+            prompt.append(call.name + "\">\n")
             for (key, value) in call.members {
-                text += "<\(Self.mark)parameter name=\"\(key)\" string=\""
-                text += "\(value.string != nil)\">\(value.plainText)</\(Self.mark)parameter>\n"
+                marked("<\(mark)parameter name=\"")
+                prompt.append("\(key)\" string=\"\(value.string != nil)\">\(value.plainText)")
+                marked("</\(mark)parameter>\n")
             }
-            text += "</\(Self.mark)invoke>\n"
+            marked("</\(mark)invoke>\n")
         }
-        prompt.append(text + "</\(Self.mark)function_calls>")
+        marked("</\(mark)function_calls>")
     }
 
     private mutating func result(_ content: String) {

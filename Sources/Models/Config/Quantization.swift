@@ -31,25 +31,32 @@ public struct Quantization: Codable, Sendable, Equatable {
     /// How those are stored that are.
     let form: Form
     /// Which modules are quantised, of 4 bits.
-    private let targets: [NamePattern]
+    private let targets: NamePatterns
     /// Which of these are not.
-    private let ignored: [NamePattern]
+    private let ignored: NamePatterns
 
-    private init(_ form: Form, targets: [NamePattern], ignored: [NamePattern]) {
+    private init(_ form: Form, targets: NamePatterns, ignored: NamePatterns) {
         self.form = form
         self.targets = targets
         self.ignored = ignored
     }
 
     /// Block-scaled e4m3 as DeepSeek-V3 is released.
-    public init() { self.init(.float8, targets: [], ignored: []) }
+    public init() { self.init(.float8, targets: NamePatterns(), ignored: NamePatterns()) }
 
-    /// 4-bit numbers for every matrix but those of these modules.
-    init(_ form: Form, ignoring modules: [String]) throws {
+    /// Modules that `ignore` names at most where naming the others would be shorter.
+    static let exceptionLimit = 1000
+
+    /// 4-bit numbers for some modules and not for the others.
+    ///
+    /// Programs that serve experts look for the target `Linear`, so all others are excepted from
+    /// it, unless they are so many that config.json would be too large to be read.
+    init(_ form: Form, of modules: [String], besides others: [String]) throws {
         precondition(form != .float8, "FP8 names no modules")
+        let isShorter = others.count > max(modules.count, Self.exceptionLimit)
         self.init(
-            form, targets: [try NamePattern(Self.linear)],
-            ignored: try modules.map { try NamePattern($0) })
+            form, targets: try NamePatterns(isShorter ? modules : [Self.linear]),
+            ignored: try NamePatterns(isShorter ? [] : others))
     }
 
     /// What `targets` has for every matrix product.
@@ -59,16 +66,9 @@ public struct Quantization: Codable, Sendable, Equatable {
     func form(of tensor: NetworkTensor) -> Form? {
         guard form != .float8 else { return tensor.role == .projection ? form : nil }
         guard tensor.role == .projection || tensor.isHead else { return nil }
-        return ignores(tensor) || !isTarget(tensor.module) ? nil : form
-    }
-
-    /// Whether a tensor is named among those that stay as they are.
-    func ignores(_ tensor: NetworkTensor) -> Bool {
-        ignored.contains { $0.matches(tensor.module) }
-    }
-
-    private func isTarget(_ module: String) -> Bool {
-        targets.contains { $0.text == Self.linear || $0.matches(module) }
+        let module = tensor.module
+        guard targets.contains(Self.linear) || targets.matches(module) else { return nil }
+        return ignored.matches(module) ? nil : form
     }
 
     enum CodingKeys: String, CodingKey {
@@ -97,8 +97,7 @@ public struct Quantization: Codable, Sendable, Equatable {
         let targets = groups.keys.sorted().flatMap { groups[$0]?.targets ?? [Self.linear] }
         let ignored = try box.decodeIfPresent([String].self, forKey: .ignored) ?? []
         self.init(
-            form, targets: try targets.map { try NamePattern($0) },
-            ignored: try ignored.map { try NamePattern($0) })
+            form, targets: try NamePatterns(targets), ignored: try NamePatterns(ignored))
     }
 
     /// Writes the published keys.
@@ -124,12 +123,12 @@ public struct Quantization: Codable, Sendable, Equatable {
             "config_groups": [
                 "group_0": [
                     "input_activations": .null, "output_activations": .null,
-                    "targets": .array(targets.map { .string($0.text) }),
+                    "targets": .array(targets.texts.map { .string($0) }),
                     "weights": .object(weights),
                 ]
             ],
             "format": .string(fourBit?.key ?? ""),
-            "ignore": .array(ignored.map { .string($0.text) }),
+            "ignore": .array(ignored.texts.map { .string($0) }),
             "kv_cache_scheme": .null, "quant_method": "compressed-tensors",
             "quantization_status": "compressed",
         ]

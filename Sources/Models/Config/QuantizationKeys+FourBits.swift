@@ -39,6 +39,9 @@ extension QuantizationKeys {
             }
             try checkNames(group["targets"], at: "\(place).targets")
         }
+        // All groups together are one list.
+        let targets = groups.flatMap { $0.value["targets"]?.array ?? [] }
+        try checkNames(.array(targets), at: "\(path).config_groups.*.targets")
         try checkNames(value["ignore"], at: "\(path).ignore")
     }
 
@@ -47,10 +50,10 @@ extension QuantizationKeys {
         guard let names = value.array, names.allSatisfy({ $0.string != nil }) else {
             throw refusal(path, "\(text(value)) is no list of names")
         }
-        for name in names.compactMap(\.string) {
-            do { _ = try NamePattern(name) } catch let error as ModelConfiguration.Refusal {
-                throw ModelConfiguration.Refusal(key: path.printable(), fact: error.fact)
-            }
+        do { _ = try NamePatterns(names.compactMap(\.string)) } catch let error
+            as ModelConfiguration.Refusal
+        {
+            throw ModelConfiguration.Refusal(key: path.printable(), fact: error.fact)
         }
     }
 

@@ -29,15 +29,13 @@ struct ConversionPlan {
         var tensors = [[OutputTensor]](repeating: [], count: checkpoint.shards.count)
         var changes: [String: Change] = [:]
         var derived: Set<String> = []
-        var plain: [String] = []
+        var modules = form.map { ConvertedModules($0, directory: checkpoint.directory) }
         for (name, place) in checkpoint.tensors.sorted(by: { $0.key < $1.key })
         where !StoredMatrix.isPart(name, in: checkpoint) {
             let matrix = try StoredMatrix(place, in: checkpoint)
             let wanted = matrix.flatMap { Self.form($0, form, includes) }
-            if let matrix, wanted == nil, matrix.shape.count == 2,
-                Architectures.isLinear(matrix.name)
-            {
-                plain.append(matrix.name)
+            if form != .float8, (matrix?.shape ?? place.entry.shape).count == 2 {
+                try modules?.add(matrix?.name ?? name, isTaken: wanted != nil)
             }
             if let matrix, wanted?.numbers == matrix.numbers {
                 tensors[place.shardIndex] += Self.stored(place, matrix, checkpoint)
@@ -60,22 +58,33 @@ struct ConversionPlan {
                     ? "holds no matrix that is quantised"
                     : "holds no matrix to convert: none has such a name and another format")
         }
+        try Self.checkNames(tensors, checkpoint)
         self.changes = changes
         self.derived = derived
-        quantization = try form.map {
-            $0 == .float8
-                ? Quantization() : try Quantization($0, ignoring: plain.map(NetworkTensor.module))
-        }
+        quantization = try form == .float8 ? Quantization() : modules?.quantization
         shards = zip(checkpoint.shards, tensors).map { file, tensors in
             OutputShard(file: (file.path as NSString).lastPathComponent, tensors: tensors)
         }
     }
 
-    /// What a matrix becomes; nil for plain numbers.
+    /// Refuses a folder in which a part of a converted matrix would have another tensor's name.
+    private static func checkNames(
+        _ tensors: [[OutputTensor]], _ checkpoint: Checkpoint
+    ) throws {
+        var names: Set<String> = []
+        for tensor in tensors.joined() where !names.insert(tensor.name).inserted {
+            throw CheckpointError.tensor(
+                file: checkpoint.directory, name: tensor.name.printable(),
+                fact: "would be written twice: as it is stored, and as a part of a matrix that "
+                    + "is converted")
+        }
+    }
+
+    /// What a matrix becomes; nil for plain numbers, and for one without elements.
     private static func form(
         _ matrix: StoredMatrix, _ form: Quantization.Form?, _ includes: (String) -> Bool
     ) -> Quantization.Form? {
-        guard let form, matrix.shape.count == 2 else { return nil }
+        guard let form, matrix.shape.count == 2, !matrix.shape.contains(0) else { return nil }
         if includes(matrix.name) { return form }
         // FP8 says of each tensor whether it is that; 4 bits leave no place for another format.
         return form == .float8 && matrix.numbers == .float8e4m3 ? form : nil
@@ -96,9 +105,12 @@ struct ConversionPlan {
     private static func stored(
         _ place: Checkpoint.Located, _ matrix: StoredMatrix, _ checkpoint: Checkpoint
     ) -> [OutputTensor] {
-        let parts =
-            FourBitMatrix.partNames(of: matrix.name)
-            + BlockScales.suffixes.map { matrix.name + $0 }
+        let parts: [String] =
+            if case .fourBit = matrix.form {
+                FourBitMatrix.partNames(of: matrix.name)
+            } else {
+                BlockScales.suffixes.map { matrix.name + $0 }
+            }
         return [copy(place)]
             + Set(parts).subtracting([place.entry.name]).sorted()
             .compactMap { checkpoint.tensors[$0].map(copy) }
@@ -127,7 +139,8 @@ struct ConversionPlan {
         }
         let values = try matrix.widened(rows: rows, in: checkpoint)
         let encoded = try EncodedMatrix(
-            values, of: matrix.name, shape: matrix.shape, from: rows.lowerBound, as: form)
+            values, of: matrix.name, shape: matrix.shape, from: rows.lowerBound, as: form,
+            file: checkpoint.shards[matrix.shardIndex].path)
         if form != nil {
             errors.add(
                 matrix.name, rowCount: matrix.shape[0], before: values, after: encoded.values)

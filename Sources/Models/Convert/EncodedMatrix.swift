@@ -11,10 +11,13 @@ struct EncodedMatrix {
 
     /// Encodes rows of a matrix; those of FP8 begin at a multiple of 128.
     ///
-    /// - Parameter form: nil for bfloat16.
+    /// - Parameters:
+    ///   - form: nil for bfloat16.
+    ///   - file: Where the rows come from, for messages.
     /// - Throws: `CheckpointError` that names a number that has no code.
     init(
-        _ rows: Tensor, of name: String, shape: [Int], from first: Int, as form: Quantization.Form?
+        _ rows: Tensor, of name: String, shape: [Int], from first: Int, as form: Quantization.Form?,
+        file: String
     ) throws {
         switch form {
         case nil:
@@ -32,8 +35,12 @@ struct EncodedMatrix {
             do throws(TensorError) {
                 (codes, scales) = try Quantisation.toFourBits(rows, as: format)
             } catch {
+                var fault = error
+                if case .notFinite(let output, let input) = error {
+                    fault = .notFinite(output: first + output, input: input)
+                }
                 throw CheckpointError.tensor(
-                    file: "rows from \(first) on", name: name.printable(), fact: "\(error)")
+                    file: file, name: name.printable(), fact: "\(fault)")
             }
             values = Tensor(rows: rows.rows, columns: rows.columns)
             try Quantisation.fromFourBits(

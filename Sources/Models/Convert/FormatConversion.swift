@@ -51,11 +51,15 @@ public struct FormatConversion: Sendable {
     ///
     /// Memory: a strip of 4 Mi values per thread, whatever the checkpoint's size.
     ///
-    /// - Parameter report: What rounding did to each matrix; called by one thread at a time.
-    /// - Throws: `CheckpointError` that names the file or the tensor; then `target` does not exist.
+    /// - Parameters:
+    ///   - note: Told what named modules stay as they are.
+    ///   - report: What rounding did to each matrix; called by one thread at a time.
+    /// - Throws: `CheckpointError` that names the file or the tensor, `ModelError` for a module
+    ///   that names nothing to convert; then `target` does not exist.
     public func run(
         source: String, target: String, pool: ThreadPool,
         progress: ((LoadProgress) -> Void)? = nil,
+        note: (String) -> Void = { _ in },
         report: @escaping @Sendable (RoundingError) -> Void = { _ in }
     ) throws {
         let path = source + "/config.json"
@@ -66,7 +70,10 @@ public struct FormatConversion: Sendable {
         _ = try Self.configuration([UInt8](json), quantization: nil, file: path)
         try ModelConfiguration.checkQuantization(directory: source)
         let checkpoint = try Checkpoint(directory: source)
-        let plan = try ConversionPlan(checkpoint, to: self.target.form, includes: includes)
+        let choice = MatrixChoice(target: self.target, only: only)
+        try choice.check(checkpoint, note: note)
+        let plan = try ConversionPlan(
+            checkpoint, to: self.target.form, includes: choice.includes)
         let configuration = try Self.configuration(
             [UInt8](json), quantization: plan.quantization, file: path)
         let writer = try CheckpointWriter(directory: target)
@@ -84,18 +91,6 @@ public struct FormatConversion: Sendable {
         } catch {
             try writer.abandon()
             throw error
-        }
-    }
-
-    /// Whether a matrix of this name is to be converted.
-    private func includes(_ name: String) -> Bool {
-        guard only.isEmpty else {
-            return only.contains { $0.matches(NetworkTensor.module(name)) }
-        }
-        switch target {
-        case .bfloat16: return true
-        case .float8: return Architectures.isProjection(name)
-        case .int4, .mxfp4: return Architectures.isExpertProjection(name)
         }
     }
 
@@ -128,7 +123,15 @@ public struct FormatConversion: Sendable {
         for index in members.indices where isNested && members[index].key == textKey {
             members[index].value = .object(edited(members[index].value, quantization))
         }
-        return JSONValue.object(members).encoded(indent: 2) + "\n"
+        let text = JSONValue.object(members).encoded(indent: 2) + "\n"
+        let limit = ModelConfiguration.byteLimit
+        guard text.utf8.count <= limit else {
+            throw CheckpointError.file(
+                file,
+                fact: "would have \(text.utf8.count) bytes as it is written, with the names of all "
+                    + "modules that are quantised or are not; the limit is \(limit)")
+        }
+        return text
     }
 
     /// The members of an object with a description of quantised weights, or without any.

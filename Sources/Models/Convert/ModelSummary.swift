@@ -41,11 +41,13 @@ public struct ModelSummary: Sendable, Codable, Equatable {
         isMeasured = ["model.safetensors", "model.safetensors.index.json"].contains {
             files.fileExists(atPath: directory + "/" + $0)
         }
-        var stored = tensors.all.flatMap { $0.stored(configuration.quantization) }
+        let stored: [OutputTensor]
         if isMeasured {
             stored = try Checkpoint(directory: directory).tensors.values.map {
                 OutputTensor(name: $0.entry.name, type: $0.entry.type, shape: $0.entry.shape)
             }
+        } else {
+            stored = tensors.all.flatMap { $0.stored(configuration.quantization) }
         }
         var bytesByType: [String: Int] = [:]
         var expertTotal = 0

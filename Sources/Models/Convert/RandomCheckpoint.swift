@@ -67,10 +67,12 @@ public struct RandomCheckpoint: Sendable {
         case .mxfp4: form = .mxfp4
         }
         if let given = configuration.quantization, given.form == form { return given }
-        let names = tensors.map(\.name).filter {
-            Architectures.isLinear($0) && !Architectures.isExpertProjection($0)
-        }
-        return try Quantization(form, ignoring: names.sorted().map(NetworkTensor.module))
+        let names = tensors.map(\.name).filter(Architectures.isLinear).sorted()
+        let experts = names.filter(Architectures.isExpertProjection)
+        return try Quantization(
+            form, of: experts.map(NetworkTensor.module),
+            besides: names.filter { !Architectures.isExpertProjection($0) }
+                .map(NetworkTensor.module))
     }
 
     private static func encoded(
@@ -156,7 +158,8 @@ public struct RandomCheckpoint: Sendable {
                 span[index] = Quantisation.bfloat16(Quantisation.bfloat16(nearest: span[index]))
             }
             return try EncodedMatrix(
-                values, of: matrix.name, shape: matrix.shape, from: rows.lowerBound, as: form
+                values, of: matrix.name, shape: matrix.shape, from: rows.lowerBound, as: form,
+                file: "random values"
             ).pieces
         }
         let values = Tensor(rows: rows.count, columns: tensor.columns)

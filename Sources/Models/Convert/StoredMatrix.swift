@@ -25,9 +25,11 @@ struct StoredMatrix {
                     == .float8e4m3
         }
         guard !scales else { return true }
-        return ["_scale", "_shape"].contains { suffix in
+        // Codes are those of a `.weight` alone: what else ends in `_packed` is copied, and so is
+        // what stands beside it.
+        return [".weight_scale", ".weight_shape"].contains { suffix in
             name.hasSuffix(suffix)
-                && FourBitMatrix.isStored(String(name.dropLast(suffix.count)), in: checkpoint)
+                && FourBitMatrix.isStored(String(name.dropLast("_scale".count)), in: checkpoint)
         }
     }
 

@@ -23,6 +23,7 @@ public struct ModelFolder: Sendable {
         checkpoint = try Checkpoint(directory: directory)
         configuration = announced.fitted(to: checkpoint)
         try Self.checkFourBits(configuration, checkpoint)
+        try Self.checkExperts(configuration, checkpoint)
         notes =
             Self.absentMTP(announced, configuration) + Self.cappedContext(configuration)
             + Self.unused(configuration, checkpoint)
@@ -45,8 +46,10 @@ public struct ModelFolder: Sendable {
                 throw fault(
                     "is in 4 bits; config.json (quantization_config) does not say that, nor how")
             }
-            guard !form.ignores(tensor) else {
-                throw fault("is in 4 bits; config.json (quantization_config.ignore) excepts it")
+            guard form.form(of: tensor) != nil else {
+                throw fault(
+                    "is in 4 bits; config.json (quantization_config: targets, ignore) makes it "
+                        + "plain")
             }
             let numbers = form.form.numbers.rawValue
             guard (place.entry.type == .int32) == (form.form == .int4) else {
@@ -55,6 +58,48 @@ public struct ModelFolder: Sendable {
                         + "config.json (quantization_config.format) makes it")
             }
         }
+    }
+
+    /// Checks that the experts of a layer have one format where 4 bits are one of them: all of
+    /// them, whichever of them a rank loads.
+    private static func checkExperts(
+        _ shape: ModelConfiguration, _ checkpoint: Checkpoint
+    ) throws {
+        guard let quantization = shape.quantization, quantization.form != .float8 else { return }
+        let tensors = NetworkTensors(shape)
+        for layer in 0 ..< shape.layerCount + shape.mtpLayerCount
+        where shape.hasExperts(layer: layer) {
+            var first: (name: String, format: NumberFormat)?
+            for expert in 0 ..< shape.routedExpertCount {
+                for tensor in tensors.routedExpert(expert, layer: layer).all {
+                    guard let (place, format) = stored(tensor.name, checkpoint) else { continue }
+                    let other = first ?? (name: tensor.name, format: format)
+                    first = other
+                    guard
+                        format == other.format
+                            || format.inputMultiple == 1 && other.format.inputMultiple == 1
+                    else {
+                        throw PendingExpert.fault(
+                            file: checkpoint.file(of: place), tensor.name, format,
+                            other.name, other.format)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where a matrix is and the format of its numbers; nil for one that loading will refuse.
+    private static func stored(
+        _ name: String, _ checkpoint: Checkpoint
+    ) -> (place: Checkpoint.Located, format: NumberFormat)? {
+        if let place = checkpoint.tensors[FourBitMatrix.partNames(of: name)[0]] {
+            return (place, place.entry.type == .int32 ? .int4 : .mxfp4)
+        }
+        guard let place = checkpoint.tensors[name] else { return nil }
+        let type = place.entry.type
+        let format: NumberFormat? = type == .float8e4m3 ? .float8e4m3 : WeightTypes.vector(type)
+        guard let format else { return nil }
+        return (place, format)
     }
 
     private static func counted(_ count: Int, _ noun: String) -> String {

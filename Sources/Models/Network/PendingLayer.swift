@@ -87,11 +87,19 @@ struct PendingExpert {
         where other.format != slot.format
             && (slot.format.inputMultiple > 1 || other.format.inputMultiple > 1)
         {
-            throw CheckpointError.tensor(
-                file: other.file, name: tensor.name,
-                fact: "is \(other.format.rawValue) and \(first.name) is \(slot.format.rawValue); "
-                    + "the experts of a layer have one format where 4 bits are one of them")
+            throw fault(file: other.file, tensor.name, other.format, first.name, slot.format)
         }
+    }
+
+    /// What is wrong with an expert's matrix whose format is not that of another of its layer.
+    static func fault(
+        file: String, _ name: String, _ format: NumberFormat, _ other: String,
+        _ otherFormat: NumberFormat
+    ) -> CheckpointError {
+        .tensor(
+            file: file, name: name,
+            fact: "is \(format.rawValue) and \(other) is \(otherFormat.rawValue); "
+                + "the experts of a layer have one format where 4 bits are one of them")
     }
 
     var weights: ExpertWeights {

@@ -8,8 +8,11 @@ struct CallConstraint {
     /// One whose arguments are JSON.
     let form: CallForm
 
+    /// Calls of the conversation before this answer.
+    let earlierCalls: Int
+
     /// Numbers that a call may have: more than any answer has calls.
-    private static let numbers = (0 ..< 128).map(String.init)
+    private var numbers: [String] { (earlierCalls ..< earlierCalls + 128).map(String.init) }
 
     /// One call or several, one after another.
     func calls(of tools: [Tool], atMost most: Int?) -> OutputConstraint {
@@ -37,7 +40,7 @@ struct CallConstraint {
             ])
         case .numbered:
             return .sequence([
-                .text("functions.\(tool.name):"), .choice(Self.numbers), separator, tool.arguments,
+                .text("functions.\(tool.name):"), .choice(numbers), separator, tool.arguments,
             ])
         case .bare, .keyed, .marked:
             return .sequence([.text(tool.name), separator, tool.arguments])

@@ -44,30 +44,6 @@ struct Tool: Hashable, Sendable {
         declaration = function?.text ?? "{}"
     }
 
-    /// What each argument is, as far as the schema says it.
-    var argumentKinds: [String: ArgumentKind] {
-        guard let parameters else { return [:] }
-        let properties: [(key: String, value: JSONValue)]
-        do { properties = try JSONValue.parse(parameters)["properties"]?.object ?? [] } catch {
-            return [:]
-        }
-        return Dictionary(properties.map { ($0.key, Self.kind($0.value)) }) { _, last in last }
-    }
-
-    private static func kind(_ schema: JSONValue) -> ArgumentKind {
-        let types =
-            schema["type"]?.string.map { [$0] } ?? schema["type"]?.array?.compactMap(\.string)
-        switch types {
-        case ["string"]: return .text
-        case let types? where Set(types) == ["string", "null"]: return .textOrNull
-        case let types? where !types.contains("string"): return .json
-        case nil:
-            let values = schema["enum"]?.array ?? schema["const"].map { [$0] } ?? []
-            return !values.isEmpty && values.allSatisfy { $0.string != nil } ? .text : .open
-        default: return .open
-        }
-    }
-
     /// What a call's arguments must be. The tool's schema keeps its own root.
     var arguments: OutputConstraint {
         .named("the parameters of tool \(name)", parameter: "tools", .arguments(parameters))
@@ -102,6 +78,9 @@ struct ChatFields: Sendable {
     /// Tokens after which a thought is ended; nil lets the model end it.
     var thoughtBudget: Int?
 
+    /// Calls that the conversation has.
+    var callCount: Int { messages.reduce(0) { $0 + $1.toolCalls.count } }
+
     init(_ body: JSONValue) throws(APIError) {
         messages = try Self.messages(body)
         tools = (body["tools"]?.array ?? []).map { Tool($0) }
@@ -128,7 +107,7 @@ struct ChatFields: Sendable {
     ///
     /// - Throws: 400 for a turn that cannot be continued, and where members contradict each other.
     private static func messages(_ body: JSONValue) throws(APIError) -> [ChatMessage] {
-        let values = ToolResults.ordered(body["messages"]?.array ?? [])
+        let values = try ToolResults.ordered(body["messages"]?.array ?? [])
         var messages = values.map { ChatMessage($0) }
         for (index, value) in values.dropLast().enumerated()
         where value["prefix"]?.bool == true {

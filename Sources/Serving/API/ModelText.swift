@@ -113,6 +113,9 @@ public struct ModelText: Sendable {
                     parameter: "messages")
             }
         }
+        if let fault = rules.fault(in: messages) {
+            throw .invalid("\(fault) (chats of style \(style))", parameter: "messages")
+        }
         if rules.callForm?.hasPlainArguments == false {
             for call in messages.flatMap(\.toolCalls) where !call.hasMembers {
                 throw .invalid(

@@ -151,9 +151,8 @@ extension Messages {
         case let choice? where choice.stopString != nil: reason = "stop_sequence"
         case _?: reason = "end_turn"
         }
-        return [
-            ("stop_reason", reason), ("stop_sequence", .optional(choice?.stopString)),
-        ]
+        let stop = reason == "stop_sequence" ? choice?.stopString : nil
+        return [("stop_reason", reason), ("stop_sequence", .optional(stop))]
     }
 
     private static func usage(_ cost: ChatCost) -> JSONValue {

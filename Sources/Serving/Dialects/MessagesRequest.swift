@@ -21,7 +21,16 @@ enum MessagesRequest {
             members.append(("tools", .array(tools.map { tool($0) })))
         }
         if let choice = body["tool_choice"], !choice.isNull { members += toolChoice(choice) }
-        if let thinking = body["thinking"], !thinking.isNull { members += thoughts(thinking) }
+        if let thinking = body["thinking"], !thinking.isNull {
+            if thinking["type"] == "enabled", let choice = body["tool_choice"]?["type"]?.string,
+                choice == "any" || choice == "tool"
+            {
+                throw .invalid(
+                    "thinking is enabled and tool_choice is \(choice): a forced call has no thought",
+                    parameter: "thinking")
+            }
+            members += thoughts(thinking)
+        }
         if let format = try format(body) {
             members.append(
                 (

@@ -44,7 +44,7 @@ extension RequestShapes {
             .init(
                 "thinking", thinking.orNull,
                 "enabled and disabled are for templates with that switch; adaptive leaves it to "
-                    + "the template."),
+                    + "the template. An answer in a format has no thought."),
             .init("output_config", outputConfiguration.orNull),
             .init("output_format", outputFormat.orNull, "output_config.format by its older name."),
             Self.ignored("cache_control", "prefixes are always cached"),

@@ -19,22 +19,21 @@ struct ResponseHead: Sendable {
     }
 
     /// 32 hexadecimal digits that nobody can guess: who knows them may read the response.
-    let hexID: String
+    private let hexID: String
+    /// Others, for calls and items, which clients show to tools.
+    let itemID: String
     let model: String
     /// Seconds since 1970.
     let created: Int
-    private let echo: [(key: String, value: JSONValue)]
+    /// What is repeated of the request, as text: a tree of large tools takes 25 times its bytes.
+    private let echo: String
 
     var id: String { "resp_\(hexID)" }
 
     /// - Parameter body: A request that has the shape `RequestShapes.responses`.
     init(_ body: JSONValue, model: String, created: Int) {
-        var hex = ""
-        for _ in 0 ..< 2 {
-            let word = String(UInt64.random(in: .min ... .max), radix: 16)
-            hex += String(repeating: "0", count: 16 - word.count) + word
-        }
-        hexID = hex
+        hexID = Self.word() + Self.word()
+        itemID = Self.word()
         self.model = model
         self.created = created
         let defaults: [(key: String, value: JSONValue)] = [
@@ -45,10 +44,21 @@ struct ResponseHead: Sendable {
             ("tool_choice", "auto"), ("tools", []), ("top_p", .null),
             ("truncation", "disabled"), ("user", .null),
         ]
-        echo = defaults.map { name, value in
+        let members = defaults.map { name, value in
             let given = body[name]
-            return (name, given.map { $0.isNull ? value : $0 } ?? value)
+            return (key: name, value: given.map { $0.isNull ? value : $0 } ?? value)
         }
+        echo = JSONValue.object(members).text
+    }
+
+    /// 16 hexadecimal digits.
+    private static func word() -> String {
+        let word = String(UInt64.random(in: .min ... .max), radix: 16)
+        return String(repeating: "0", count: 16 - word.count) + word
+    }
+
+    private var echoed: [(key: String, value: JSONValue)] {
+        do { return try JSONValue.parse(echo).object ?? [] } catch { return [] }
     }
 
     /// The response as it is.
@@ -70,7 +80,7 @@ struct ResponseHead: Sendable {
                 ("status", .string(state.word)), ("error", error),
                 ("incomplete_details", details), ("model", .string(model)),
                 ("output", .array(output)), ("usage", cost.map { Self.usage($0) } ?? .null),
-            ] + echo)
+            ] + echoed)
     }
 
     private static func usage(_ cost: ChatCost) -> JSONValue {

@@ -36,13 +36,13 @@ struct Responses: ChatDialect {
         self.keep = keep
     }
 
-    var callPrefix: String { "call_\(head.hexID)" }
+    var callPrefix: String { "call_\(head.itemID)" }
     var writesDone: Bool { false }
 
     func whole(_ choices: [ChatChoice], _ cost: ChatCost) -> JSONValue {
         let choice = choices.first ?? ChatChoice(index: 0)
         var items: [JSONValue] = []
-        let isWhole = choice.finish != .length
+        let isWhole = choice.finish != .length || !choice.calls.isEmpty
         if !choice.reasoning.isEmpty {
             items.append(Self.thought(id(.reasoning, 0), choice.reasoning))
         }
@@ -100,11 +100,13 @@ struct Responses: ChatDialect {
 
     mutating func finish(_ choice: ChatChoice, _ cost: ChatCost) -> [StreamEvent] {
         self.choice = choice
-        return leave(isWhole: !choice.isCut && choice.finish != .length)
+        return leave(isWhole: open?.kind == .call ? !choice.isCut : choice.finish != .length)
     }
 
     mutating func end(_ cost: ChatCost) -> [StreamEvent] {
-        let response = finished(choice, items, cost)
+        // A call that was cut is none: the conversation that is kept has it as content.
+        let whole = items.filter { $0["type"] != "function_call" || $0["status"] == "completed" }
+        let response = finished(choice, whole, cost)
         let name = choice.finish == .length ? "response.incomplete" : "response.completed"
         return [event(name, [("response", response)])]
     }
@@ -117,7 +119,7 @@ struct Responses: ChatDialect {
 
 extension Responses {
     private func id(_ kind: OpenItem.Kind, _ index: Int) -> String {
-        "\(kind.rawValue)_\(head.hexID)\(index)"
+        "\(kind.rawValue)_\(head.itemID)\(index)"
     }
 
     private mutating func event(

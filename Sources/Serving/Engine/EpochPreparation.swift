@@ -64,8 +64,10 @@ public struct EpochPreparation: Sendable {
     ///
     /// - Throws: `ServingError.engine` for placements of another model.
     func map(_ epoch: GroupEpoch) throws -> ExpertMap {
+        // A rank that comes back is alone until it meets the others, and needs no copy twice.
         let first = try shape.expertPlacements(
-            rankCount: epoch.rankCount, redundantExperts: configuration.redundantExperts)
+            rankCount: epoch.rankCount,
+            redundantExperts: epoch.rankCount > 1 ? configuration.redundantExperts : 0)
         let placements = epoch.placements ?? first
         guard placements.count == first.count,
             placements.allSatisfy({

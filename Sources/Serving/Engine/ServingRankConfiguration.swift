@@ -58,13 +58,17 @@ public struct ServingRankConfiguration: Sendable {
         try checkMemory(shape, ranks: ranksHere ?? ranks)
     }
 
-    /// Where the experts of each layer of a model are at the start of a job, layer by layer.
+    /// Where the experts of each layer of a model are at the start of a job, layer by layer, as its
+    /// ranks count the layers: without MTP blocks that the folder does not hold.
     ///
     /// - Throws: `PlacementError` where the ranks or copies are too many for the model.
     public static func expertPlacements(
         directory: String, ranks: Int, redundantExperts: Int
     ) throws -> [ExpertPlacement] {
-        try ModelConfiguration.load(directory: directory).expertPlacements(
+        let announced = try ModelConfiguration.load(directory: directory)
+        // What is wrong with the shards, a rank says by its name.
+        let found = try? ModelFolder(directory: directory).configuration
+        return try (found ?? announced).expertPlacements(
             rankCount: ranks, redundantExperts: redundantExperts)
     }
 

@@ -91,7 +91,7 @@ struct OpenAIResponder: HTTPResponder {
             return [.get: { service, _, _ in try service.model(named: name) }]
         case ("responses", 3):
             return [
-                .get: { service, _, _ in try service.response(words[2]) },
+                .get: { service, request, _ in try service.response(words[2], request) },
                 .delete: { service, _, _ in try service.deleteResponse(words[2]) },
             ]
         case ("responses", 4) where words[3] == "cancel":

@@ -152,7 +152,7 @@ extension OpenAIService {
                 for: chat.messages, tools: tools, thinks: ChatFields.templateSwitch(body))
             return try render(chat, thinks: chat.thinks)
         }
-        let conversation = ToolResults.ordered(messages).map { ChatMessage($0) }
+        let conversation = try ToolResults.ordered(messages).map { ChatMessage($0) }
         let tools = (body["tools"]?.array ?? []).map { Tool($0) }
         let thinks = ChatFields.templateSwitch(body)
         _ = try text.callForm(for: conversation, tools: tools, thinks: thinks)

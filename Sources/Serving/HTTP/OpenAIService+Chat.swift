@@ -78,9 +78,8 @@ extension OpenAIService {
         plan.prompt = rendered.ids(text.tokenizer)
         plan.beginsThinking = rendered.endsInThought
         if let named, let calls {
-            let number = chat.messages.reduce(0) { $0 + $1.toolCalls.count }
             plan.prompt += calls.beginning(
-                ofCall: named.name, number: number, text.tokenizer)
+                ofCall: named.name, number: chat.callCount, text.tokenizer)
         }
         return plan
     }
@@ -105,7 +104,8 @@ extension OpenAIService {
                         + "this model's are not: set tool_choice to none, or leave one of them out",
                     parameter: "response_format")
             }
-            let constraint = CallConstraint(tokenizer: text.tokenizer, form: calls)
+            let constraint = CallConstraint(
+                tokenizer: text.tokenizer, form: calls, earlierCalls: plan.chat.callCount)
             plan.fields.constraint = .either([
                 wanted,
                 constraint.calls(of: tools, atMost: plan.chat.allowsParallelCalls ? nil : 1),

@@ -2,6 +2,7 @@ import Encoding
 import Foundation
 import Hummingbird
 import HummingbirdCore
+import NIOCore
 
 /// A request of the Responses API that was understood.
 private struct ResponsePlan: Sendable {
@@ -50,8 +51,13 @@ extension OpenAIService {
         let streams = try await submit(plan.chat.requests)
         let (id, head) = (plan.head.id, plan.head)
         let started = head.response(.inProgress, output: [], cost: nil)
-        responses.begin(id, started, turns: plan.turns) { [weak streams] in
-            streams?.end(CancellationError())
+        do throws(APIError) {
+            try responses.begin(id, started, turns: plan.turns) { [weak streams] in
+                streams?.end(CancellationError())
+            }
+        } catch {
+            streams.end(CancellationError())
+            throw error
         }
         Task {
             do {
@@ -68,7 +74,19 @@ extension OpenAIService {
     }
 
     /// `GET`, `DELETE /v1/responses/{id}`, and `POST /v1/responses/{id}/cancel`.
-    func response(_ id: String) throws(APIError) -> Response { .json(try responses.response(id)) }
+    func response(_ id: String, _ request: Request) throws(APIError) -> Response {
+        guard request.uri.queryParameters["stream"] != "true" else {
+            throw .invalid(
+                "stream is true: a stored response is read whole, with GET", parameter: "stream")
+        }
+        return try response(id)
+    }
+
+    private func response(_ id: String) throws(APIError) -> Response {
+        Response(
+            status: .ok, headers: [.contentType: "application/json"],
+            body: ResponseBody(byteBuffer: ByteBuffer(string: try responses.response(id))))
+    }
 
     func deleteResponse(_ id: String) throws(APIError) -> Response {
         try responses.delete(id)
@@ -80,7 +98,7 @@ extension OpenAIService {
         try responses.cancel(id)
         let deadline = ContinuousClock.now + Self.cancelLimit
         while ContinuousClock.now < deadline,
-            try responses.response(id)["status"]?.string == "in_progress"
+            try responses.isUnderWay(id)
         {
             try await Task.sleep(for: .milliseconds(5))
         }

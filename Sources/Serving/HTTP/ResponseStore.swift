@@ -5,17 +5,19 @@ import Synchronization
 /// bytes.
 ///
 /// 1. Nothing is found but by an id that nobody can guess, so no client finds another's response.
-/// 2. A response that is under way stays; the permits of texts bound how many there are.
+/// 2. All that is kept is text, which is what the limit counts: a tree takes many times its bytes.
+/// 3. A response that is under way stays. Those under way have at most the limit's bytes together.
 final class ResponseStore: Sendable {
     fileprivate struct Entry {
-        var response: JSONValue
-        /// The conversation up to and with this response, as turns of a chat.
-        var turns: [JSONValue]
-        var bytes: Int
+        var response: String
+        /// The conversation up to and with this response, as a list of a chat's turns.
+        var turns: String
         var lastUse: UInt64
         /// Ends a response that is under way in the background.
         var cancel: (@Sendable () -> Void)?
         var isInBackground: Bool
+
+        var bytes: Int { response.utf8.count + turns.utf8.count }
     }
 
     fileprivate struct State {
@@ -31,40 +33,56 @@ final class ResponseStore: Sendable {
     init(bytes limit: Int) { self.limit = limit }
 
     /// Keeps a response that is under way in the background.
+    ///
+    /// - Throws: 400 for one that alone is beyond the limit, 429 where the others under way leave
+    ///   no room.
     func begin(
         _ id: String, _ response: JSONValue, turns: [JSONValue],
         cancel: @escaping @Sendable () -> Void
-    ) {
-        put(id, response, turns, cancel: cancel, isInBackground: true)
-    }
-
-    /// Keeps a response that has ended; one that is too large for the store is not kept.
-    ///
-    /// A response in the background that was deleted meanwhile stays deleted.
-    func end(_ id: String, _ response: JSONValue, turns: [JSONValue], inBackground: Bool) {
-        if inBackground, state.withLock({ $0.entries[id] == nil }) { return }
-        put(id, response, turns, cancel: nil, isInBackground: inBackground)
-    }
-
-    private func put(
-        _ id: String, _ response: JSONValue, _ turns: [JSONValue],
-        cancel: (@Sendable () -> Void)?, isInBackground: Bool
-    ) {
-        let bytes = response.text.utf8.count + turns.reduce(0) { $0 + $1.text.utf8.count }
-        state.withLock { state in
-            state.remove(id)
-            guard bytes <= limit || cancel != nil else { return }
-            state.uses += 1
-            state.entries[id] = Entry(
-                response: response, turns: turns, bytes: bytes, lastUse: state.uses,
-                cancel: cancel, isInBackground: isInBackground)
-            state.bytes += bytes
-            state.makeRoom(within: limit)
+    ) throws(APIError) {
+        let entry = Entry(
+            response: response.text, turns: JSONValue.array(turns).text, lastUse: 0,
+            cancel: cancel, isInBackground: true)
+        let room = "(api.limits.storedResponseBytes is \(limit))"
+        guard entry.bytes <= limit else {
+            throw .invalid(
+                "the conversation has \(entry.bytes) bytes, more than are stored: it cannot go on "
+                    + "in the background \(room)",
+                parameter: "background")
+        }
+        let running = state.withLock { state in
+            let running = state.entries.values.filter { $0.cancel != nil }
+                .reduce(0) { $0 + $1.bytes }
+            if running + entry.bytes <= limit { state.put(id, entry, within: limit) }
+            return running
+        }
+        guard running + entry.bytes <= limit else {
+            throw APIError(
+                ServingError.overloaded(
+                    message: "responses in the background have \(running) bytes \(room)",
+                    retryAfterSeconds: 5))
         }
     }
 
-    /// A response as it is.
-    func response(_ id: String) throws(APIError) -> JSONValue { try use(id).response }
+    /// Keeps a response that has ended; one that is too large for the store is not kept, unless its
+    /// client was told that it goes on in the background.
+    ///
+    /// A response in the background that was deleted meanwhile stays deleted.
+    func end(_ id: String, _ response: JSONValue, turns: [JSONValue], inBackground: Bool) {
+        let entry = Entry(
+            response: response.text, turns: JSONValue.array(turns).text, lastUse: 0,
+            isInBackground: inBackground)
+        state.withLock { state in
+            guard inBackground ? state.entries[id] != nil : entry.bytes <= limit else { return }
+            state.put(id, entry, within: limit)
+        }
+    }
+
+    /// A response as it is, JSON text.
+    func response(_ id: String) throws(APIError) -> String { try use(id).response }
+
+    /// Whether a response is under way in the background.
+    func isUnderWay(_ id: String) throws(APIError) -> Bool { try use(id).cancel != nil }
 
     /// The conversation that a response ended.
     ///
@@ -76,7 +94,10 @@ final class ResponseStore: Sendable {
                 "previous_response_id names \(JSONValue.quoted(id)), which is under way",
                 parameter: "previous_response_id")
         }
-        return entry.turns
+        do { return try JSONValue.parse(entry.turns).array ?? [] } catch {
+            throw APIError(
+                status: 500, message: "a stored conversation is \(error)", type: "server_error")
+        }
     }
 
     /// Ends a response in the background; without effect on one that has ended.
@@ -122,13 +143,18 @@ extension ResponseStore.State {
         if let old = entries.removeValue(forKey: id) { bytes -= old.bytes }
     }
 
-    /// Forgets those used longest ago, to an eighth below the limit, so that this is done seldom.
-    fileprivate mutating func makeRoom(within limit: Int) {
+    fileprivate mutating func put(_ id: String, _ entry: ResponseStore.Entry, within limit: Int) {
+        remove(id)
+        uses += 1
+        entries[id] = entry
+        entries[id]?.lastUse = uses
+        bytes += entry.bytes
         guard bytes > limit else { return }
-        let ended = entries.filter { $0.value.cancel == nil }
-        for (id, _) in ended.sorted(by: { $0.value.lastUse < $1.value.lastUse }) {
-            guard bytes > limit - limit / 8, entries.count > 1 else { return }
-            remove(id)
+        // Those used longest ago go, to an eighth below the limit, so that this is done seldom.
+        let ended = entries.filter { $0.key != id && $0.value.cancel == nil }
+        for (other, _) in ended.sorted(by: { $0.value.lastUse < $1.value.lastUse }) {
+            guard bytes > limit - limit / 8 else { return }
+            remove(other)
         }
     }
 }

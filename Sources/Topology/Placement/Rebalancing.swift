@@ -57,6 +57,42 @@ public struct Rebalancing: Hashable, Sendable {
         return Rebalancing(from: current, to: next, loads: loads)
     }
 
+    /// What EPLB makes of the loads, but only of the layers that gain most per move, so that there
+    /// are at most so many moves.
+    ///
+    /// It costs what `balanced` without a bound does. Where no whole layer fits, in a model of few
+    /// layers, it is `bounded`.
+    ///
+    /// - Parameter maximumMoves: Experts of one layer that some rank reads.
+    /// - Throws: `TopologyError.balancing` where these do not belong together.
+    package static func balanced(
+        from current: [ExpertPlacement], loads: [[Double]], slots: [Int], maximumMoves: Int
+    ) throws -> Rebalancing {
+        let whole = try balanced(from: current, loads: loads, slots: slots)
+        guard whole.moves.count > maximumMoves else { return whole }
+        var counts = [Int](repeating: 0, count: current.count)
+        for move in whole.moves { counts[move.layer] += 1 }
+        func worth(_ layer: Int) -> Double {
+            let old = RankLoads(current[layer], loads: loads[layer]).highest
+            let new = RankLoads(whole.placements[layer], loads: loads[layer]).highest
+            return (old - new) / Double(counts[layer])
+        }
+        let changed = counts.indices.filter { counts[$0] > 0 }
+            .map { (layer: $0, worth: worth($0)) }
+        var next = current
+        var left = maximumMoves
+        for (layer, _) in changed.sorted(by: { ($1.worth, $0.layer) < ($0.worth, $1.layer) })
+        where counts[layer] <= left {
+            next[layer] = whole.placements[layer]
+            left -= counts[layer]
+        }
+        guard left < maximumMoves else {
+            return try bounded(
+                from: current, loads: loads, slots: slots, maximumMoves: maximumMoves)
+        }
+        return Rebalancing(from: current, to: next, loads: loads)
+    }
+
     /// The moves that buy most, one after the other, at most so many.
     ///
     /// Each step relieves the busiest rank of one layer, by one copy that another rank reads in
@@ -165,6 +201,9 @@ extension Rebalancing {
     private static func check(
         _ placements: [ExpertPlacement], _ loads: [[Double]], _ slots: [Int]
     ) throws(TopologyError) {
+        guard slots.count <= Rank.maximumCount else {
+            throw .balancing("\(slots.count) ranks are more than \(Rank.maximumCount)")
+        }
         guard loads.count == placements.count else {
             throw .balancing(
                 "loads of \(loads.count) layers for placements of \(placements.count)")

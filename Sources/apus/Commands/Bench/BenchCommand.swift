@@ -9,6 +9,7 @@ struct BenchCommand: ParsableCommand {
             AllToAllCommand.self,
             BenchModelCommand.self,
             BenchServe.self,
+            DeterminismCommand.self,
             KernelsCommand.self,
             LinkCommand.self,
             OverlapCommand.self,

@@ -33,7 +33,7 @@ struct DoctorCommand: ParsableCommand {
                 configuration, instruments: .ofThisProgram, isWhole: !quick)
             var facts = try doctor.facts(topology: map, stop: stop)
             if let signal = stop.raisedBy { throw ExitCode(.signal(signal)) }
-            facts.demand = JobDemand(of: configuration)
+            facts.demand = try JobDemand(of: configuration)
             let report = DoctorReport(facts)
             if json { try printObject(report) } else { print(report.text, terminator: "") }
             if report.failures > 0 { throw ExitCode(.failed) }

@@ -18,8 +18,10 @@ struct ConvertCommand: ParsableCommand {
 
             Matrices of every format that is read are taken: bf16, f16, f32, fp8, int4, mxfp4. \
             int4 and mxfp4 take the routed experts unless --only says otherwise, and leave no \
-            other matrix quantised. For each matrix that is rounded a line gives the root of the \
-            mean square of the differences over that of the values.
+            other matrix quantised. --only takes no embedding, norm or router (mlp.gate), says on \
+            standard error what it leaves out, and takes all routed experts of a layer or none. \
+            For each matrix that is rounded a line gives the root of the mean square of the \
+            differences over that of the values.
             """)
 
     @Argument(help: "The checkpoint folder to read.")
@@ -44,7 +46,8 @@ struct ConvertCommand: ParsableCommand {
         try reporting {
             let bar = ProgressBar("converting")
             try FormatConversion(to: to, only: only).run(
-                source: source, target: target, pool: workers.pool(), progress: bar.show
+                source: source, target: target, pool: workers.pool(), progress: bar.show,
+                note: ModelArguments.note
             ) { error in
                 print(String(format: "%.5f  %@", error.relative, error.name))
             }

@@ -178,7 +178,8 @@ struct PlacementCommand: ParsableCommand {
                 Thread.sleep(forTimeInterval: 0.1)
             }
             throw ClusterError.deadline(
-                "epoch \(epoch) did not begin within \(seconds) s; the job goes on as before")
+                "epoch \(epoch) has not begun after \(seconds) s; ranks still read for it: apus"
+                    + " placement show tells when it has")
         }
     }
 }

@@ -55,7 +55,27 @@ struct PlacementFile: Codable {
             throw ClusterError.badInput(
                 "\(path): format \(file.format.prefix(64)) is not \(format)")
         }
+        if let fault = file.report.groups.lazy.compactMap(Self.fault).first {
+            throw ClusterError.badInput("\(path): \(fault)")
+        }
         return file
+    }
+
+    /// Why a group is none of a job; tables by rank are made only of one that is.
+    private static func fault(of group: PlacementReport.Group) -> String? {
+        let name = group.name.prefix(64)
+        let count = group.ranks.count
+        guard count <= Rank.maximumCount else {
+            return "group \(name) has \(count) ranks: the most are \(Rank.maximumCount)"
+        }
+        guard group.slots.count == count else {
+            return "group \(name) has slots for \(group.slots.count) ranks, and \(count) ranks"
+        }
+        if let layer = group.placements.firstIndex(where: { $0.rankCount != count }) {
+            return "group \(name) has \(group.placements[layer].rankCount) ranks in layer"
+                + " \(layer), and \(count) ranks"
+        }
+        return nil
     }
 
     /// A group as it is, with the loads that the group of this name had.

@@ -31,14 +31,14 @@ struct JobPlan: Encodable {
 
     /// Asks the hosts of a job file, and prints its plan.
     ///
-    /// - Throws: `ExitCode` 1 where a check fails.
+    /// - Throws: `ExitCode` 1 where a check fails, and what of the job does not fit its model.
     static func show(_ file: String, json: Bool) throws {
         let job = try JobConfiguration(contentsOf: file)
         let stop = StopFlag.onSignals()
         let doctor = Doctor(job, instruments: .ofThisProgram, isWhole: false)
         var facts = try doctor.facts(topology: nil, stop: stop)
         if let signal = stop.raisedBy { throw ExitCode(.signal(signal)) }
-        facts.demand = JobDemand(of: job)
+        facts.demand = try JobDemand(of: job)
         let plan = JobPlan(facts)
         if json { try printObject(plan) } else { print(plan.text, terminator: "") }
         if plan.findings.contains(where: { $0.severity == .fail }) { throw ExitCode(.failed) }
