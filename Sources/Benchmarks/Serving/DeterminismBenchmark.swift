@@ -1,4 +1,5 @@
 import Encoding
+import NIOCore
 import NIOHTTP1
 import NIOPosix
 import Serving

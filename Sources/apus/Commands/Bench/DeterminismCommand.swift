@@ -2,6 +2,7 @@ import ArgumentParser
 import Benchmarks
 import Cluster
 import Foundation
+import Topology
 
 /// `apus bench determinism`: whether a text depends on what else a server computes.
 struct DeterminismCommand: AsyncParsableCommand {
