@@ -16,7 +16,7 @@ import Testing
         #expect(report.most == 2)
         #expect(
             report.text.contains(
-                "seeded prompt 1: 2 texts, which part after 3 characters: \"ow\" and \"ot\""))
+                "seeded prompt 1: 2 texts, which part after 4 characters: \"w\" and \"t\""))
         #expect(report.json.contains(#""greedyTextsPerPrompt":1,"seededTextsPerPrompt":2"#))
     }
 }

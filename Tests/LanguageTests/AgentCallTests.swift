@@ -181,7 +181,8 @@ import Testing
             let form = try #require(rules.callForm)
             let answer = Self.read(String(Substring(written)), form)
             #expect(answer.calls.map(\.name) == ["f", "f"], "\(style) \(written)")
-            #expect(answer.content == "x" || style == .v31 || style == .v30324, "\(style)")
+            let words = answer.content
+            #expect(words.contains("x") && !words.contains("\n"), "\(style) \(words)")
             for one in answer.calls {
                 #expect(try JSONValue.parse(one.arguments) == JSONValue.parse(call.arguments))
             }

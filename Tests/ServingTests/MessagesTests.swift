@@ -50,14 +50,19 @@ import Testing
                 """
                 ,"stop_sequences":["x"],"tools":[{"name":"f","input_schema":{"type":"object"}}],
                 "tool_choice":{"type":"tool","name":"f","disable_parallel_tool_use":true},
-                "thinking":{"type":"enabled","budget_tokens":9},"top_k":3,
+                "top_k":3,
                 "output_config":{"format":{"type":"json_schema","schema":{"type":"string"}}}
                 """))
         #expect(chat["stop"] == ["x"] && chat["top_k"] == 3 && chat["max_tokens"] == 20)
         #expect(chat["tool_choice"] == ["type": "function", "function": ["name": "f"]])
         #expect(chat["parallel_tool_calls"] == false)
-        #expect(chat["chat_template_kwargs"] == ["thinking": true])
-        #expect(chat["thinking_token_budget"] == 9)
+        let user = #"{"role":"user","content":"Hi"}"#
+        let thinking = #","thinking":{"type":"enabled","budget_tokens":9}"#
+        let thinks = try Self.chat(Self.request(user, thinking))
+        #expect(thinks["chat_template_kwargs"] == ["thinking": true])
+        #expect(thinks["thinking_token_budget"] == 9)
+        let tools = #","tools":[{"name":"f","input_schema":{}}],"tool_choice":{"type":"any"}"#
+        #expect(throws: APIError.self) { try Self.chat(Self.request(user, thinking + tools)) }
         #expect(chat["response_format"]?["json_schema"]?["schema"] == ["type": "string"])
         let tool = chat["tools"]?.array?.first?["function"]
         #expect(tool == ["name": "f", "parameters": ["type": "object"]])

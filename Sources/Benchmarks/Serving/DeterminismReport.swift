@@ -56,10 +56,10 @@ public struct DeterminismReport: Sendable {
         for (key, texts) in texts.sorted(by: { $0.key < $1.key }) where texts.count > 1 {
             let two = texts.sorted { ($0.value, $0.key) > ($1.value, $1.key) }.prefix(2).map(\.key)
             let same = zip(two[0], two[1]).prefix { $0 == $1 }.count
+            let ends = two.map { JSONValue.quoted(String($0.dropFirst(same).prefix(24))) }
             lines.append(
                 "\(key.mode.rawValue) prompt \(key.prompt): \(texts.count) texts, which part after "
-                    + "\(same) characters: \(JSONValue.quoted(String(two[0].dropFirst(same).prefix(24)))) "
-                    + "and \(JSONValue.quoted(String(two[1].dropFirst(same).prefix(24))))")
+                    + "\(same) characters: \(ends[0]) and \(ends[1])")
         }
         return lines.joined(separator: "\n")
     }

@@ -73,13 +73,14 @@ extension CallForm {
     /// A name that ends where the first key, or the end of the call, begins.
     private static func keyedHead(of bytes: ArraySlice<UInt8>, isWhole: Bool) -> Head {
         let mark = Array(GLMToken.beginKey.rawValue.utf8)
+        let end = Array(GLMToken.endCall.rawValue.utf8)
         let cut = bytes.indices.first { bytes[$0...].starts(with: mark) }
         guard cut != nil || isWhole else {
             // A second word: the mark is spoken of, not used.
             let words = trimmed(bytes)
             let isName =
                 words.firstIndex(where: isSpace).map { trimmed(words[$0...]) }
-                .map { mark.starts(with: $0) } ?? true
+                .map { mark.starts(with: $0) || end.starts(with: $0) } ?? true
             return isName ? .unfinished : .other
         }
         return named(

@@ -1,6 +1,6 @@
 extension ChatTemplate {
-    /// Why a conversation cannot be written by these rules, where they need every result of a turn's
-    /// calls; nil where it can.
+    /// Why a conversation cannot be written by these rules, where they need every result of a
+    /// turn's calls; nil where it can.
     ///
     /// Kimi's rules name the result by its call, and V3.2's write the section of results and begin
     /// the answer after the last one: a missing result would be another call's, or leave the prompt

@@ -26,7 +26,8 @@ enum MessagesRequest {
                 choice == "any" || choice == "tool"
             {
                 throw .invalid(
-                    "thinking is enabled and tool_choice is \(choice): a forced call has no thought",
+                    "thinking is enabled and tool_choice is \(choice): a forced call has no "
+                        + "thought",
                     parameter: "thinking")
             }
             members += thoughts(thinking)
