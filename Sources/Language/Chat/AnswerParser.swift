@@ -132,6 +132,9 @@ public struct AnswerParser {
 
     private mutating func readBetweenCalls() -> [Piece]? {
         guard let marks, let section = marks.section else {
+            // Space between two calls is no content.
+            held.dropSpace()
+            guard !held.isEmpty else { return nil }
             place = .content
             return []
         }
