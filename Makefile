@@ -58,7 +58,7 @@ train-example: build ## trains a small model on the Debian Policy Manual, then l
 test: lint ## builds and runs every test, among them real jobs and PyTorch as the judge
 	@.ci/expect "Runs every test, one at a time: several minutes besides building." $(TEST_SECONDS)
 	@.ci/install $(BUILD_PACKAGES) $(TEST_PACKAGES)
-	APUS_PYTHON="$$(.ci/python)" && export APUS_PYTHON && .ci/build test --no-parallel
+	.ci/test
 
 # The kernels of aarch64, cross-compiled, run under qemu's user emulation.
 test-neon: ## tests the kernels of aarch64

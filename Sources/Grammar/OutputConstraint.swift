@@ -26,6 +26,9 @@ public indirect enum OutputConstraint: Codable, Hashable, Sendable {
 }
 
 extension OutputConstraint {
+    /// Bytes that the texts of a constraint may have together.
+    package static let textLimit = CompilationBudget.textLimit
+
     /// Tokens of a chat format that a constraint may hold: as many as there are bytes that no UTF-8
     /// text holds (0xC0, 0xC1, 0xF5 to 0xFF).
     package static let markerLimit = ByteSet.markers.count

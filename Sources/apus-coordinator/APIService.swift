@@ -50,6 +50,7 @@ actor APIService {
         configuration.port = job.http.port
         do {
             try configuration.validate()
+            try configuration.checkBatchFolder()
         } catch {
             throw .badInput("api.\(error)")
         }
@@ -61,7 +62,7 @@ actor APIService {
     /// - Throws: What the port has against it.
     func open() async throws -> Endpoint {
         let (ports, continuation) = AsyncStream<Int>.makeStream()
-        let server = OpenAIServer(serverConfiguration, text: text, router: router, log: log) {
+        let server = try OpenAIServer(serverConfiguration, text: text, router: router, log: log) {
             continuation.yield($0)
         }
         self.server = server

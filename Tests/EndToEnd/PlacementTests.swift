@@ -13,15 +13,21 @@ import Testing
         return try #require(value as? [String: Any])
     }
 
-    /// Waits until what was asked so far is counted.
+    /// Waits until what was asked so far is counted: until the sum has not grown for longer than
+    /// the two seconds between a rank's reports. Counts fade, so no two reads are equal.
     private static func waitForCounts(_ job: RunningJob) async throws {
-        let limit = ContinuousClock.now + .seconds(20)
+        let limit = ContinuousClock.now + .seconds(30)
+        var counted = 0.0
+        var grown = ContinuousClock.now
         while .now < limit {
             let loads = try #require(try show(job)["loads"] as? [[Double]])
-            if loads.joined().contains(where: { $0 > 0 }) { return }
+            let sum = loads.joined().reduce(0, +)
+            if sum > counted { grown = .now }
+            counted = sum
+            if counted > 0, ContinuousClock.now - grown > .milliseconds(2500) { return }
             try await Task.sleep(for: .milliseconds(200))
         }
-        throw Failure("no token was counted")
+        throw Failure("no tokens are counted, or more and more: \(counted)")
     }
 
     /// Max over mean of the ranks, layer by layer, of what `placement show` prints.

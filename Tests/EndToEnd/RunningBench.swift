@@ -43,14 +43,32 @@ final class RunningBench {
         process.exitStatus(within: seconds)
     }
 
+    /// The lines of the kernel's table of TCP sockets, in words.
+    private static func sockets() throws -> [[Substring]] {
+        try String(contentsOfFile: "/proc/net/tcp", encoding: .utf8)
+            .split(separator: "\n").dropFirst().map { $0.split(separator: " ") }
+    }
+
+    private static func port(_ address: Substring) -> Int? {
+        address.split(separator: ":").last.flatMap { Int($0, radix: 16) }
+    }
+
+    /// Whether so many clients are connected to a port of this machine, as soon as they are.
+    static func hasConnections(_ count: Int, to port: Int, within seconds: Double) throws -> Bool {
+        let deadline = Date(timeIntervalSinceNow: seconds)
+        while Date() < deadline {
+            let connected = try sockets().filter {
+                $0.count > 3 && $0[3] == "01" && Self.port($0[2]) == port
+            }
+            if connected.count >= count { return true }
+            usleep(1000)
+        }
+        return false
+    }
+
     /// A port of this machine that nobody uses, below those that Linux gives out by itself.
     static func freePort() throws -> Int {
-        let table = try String(contentsOfFile: "/proc/net/tcp", encoding: .utf8)
-        let used = Set(
-            table.split(separator: "\n").dropFirst().compactMap { line -> Int? in
-                let address = line.split(separator: " ", omittingEmptySubsequences: true)[1]
-                return address.split(separator: ":").last.flatMap { Int($0, radix: 16) }
-            })
+        let used = Set(try sockets().compactMap { Self.port($0[1]) })
         return try #require((20_000 ..< 30_000).shuffled().first { !used.contains($0) })
     }
 }

@@ -110,6 +110,22 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: path("out.partial")))
     }
 
+    @Test func `a source with the name of the partial folder is refused and untouched`() throws {
+        try make("m.partial", .bfloat16)
+        let files = ["config.json", "model.safetensors"]
+        let before = try files.map { try bytes("m.partial/\($0)") }
+        let error = #expect(throws: CheckpointError.self) {
+            try FormatConversion(to: .float8).run(
+                source: path("m.partial"), target: path("m"), pool: pool)
+        }
+        #expect("\(error!)".contains("m.partial: exists and is not what an earlier attempt left"))
+        #expect(try files.map { try bytes("m.partial/\($0)") } == before)
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: path("m.partial")).sorted()
+                == files)
+        #expect(!FileManager.default.fileExists(atPath: path("m")))
+    }
+
     @Test func `a folder with something in it is not overwritten`() throws {
         try make("a", .bfloat16)
         #expect(throws: CheckpointError.self) { try make("a", .bfloat16) }

@@ -85,7 +85,11 @@ import Testing
         #expect(try NamePattern(text).matches(name) == matches)
     }
 
-    @Test(arguments: ["re:(", "re:a**", "re:(?=a)", "re:[a", "re:\\b", "re:a{2}", "re:a*?"])
+    @Test(arguments: [
+        "re:(", "re:a**", "re:(?=a)", "re:[a", "re:\\b", "re:a{2}", "re:a*?",
+        // Python takes these: a class may begin with `]`, and a range end with what `\` escapes.
+        "re:[]", "re:[^]", "re:[]a]", "re:[^]a]", "re:[+-\\.]", "re:[+-\\]",
+    ])
     func `an expression that is not read is refused`(text: String) {
         #expect(throws: ModelConfiguration.Refusal.self) { try NamePattern(text) }
     }
@@ -100,14 +104,40 @@ import Testing
         }
         let long = "re:" + String(repeating: "a", count: 510)
         #expect(fact([long]).contains("has 513 bytes; an expression has at most 512"))
-        let many = (0 ..< 257).map { "re:a\($0)" }
-        #expect(fact(many) == "257 expressions after re:; the limit is 256")
-        let large = [String](repeating: String(long.dropLast()), count: 17)
-        #expect(fact(large) == "8704 bytes of expressions after re:; the limit is 8192")
+        let many = (0 ..< 65).map { "re:a\($0)" }
+        #expect(fact(many) == "65 expressions after re:; the limit is 64")
+        let large = [String](repeating: String(long.dropLast()), count: 3)
+        #expect(fact(large) == "1536 bytes of expressions after re:; the limit is 1024")
+        // They are counted before the first of them is read.
+        #expect(fact(["re:("] + large) == "1540 bytes of expressions after re:; the limit is 1024")
         let names = try NamePatterns((0 ..< 10_000).map { "layers.\($0)" } + ["re:.*attn.*"])
         let found = (0 ..< 20_000).count(where: { names.matches("layers.\($0)") })
         #expect(found == 10_000)
         #expect(names.matches("a.self_attn.b") && !names.matches("layers"))
+    }
+
+    @Test func `names are those of the text model too, and a class is a name`() throws {
+        func form(
+            _ module: String, _ role: NetworkTensor.Role, ignoring name: String
+        ) throws -> Quantization.Form? {
+            let text = Self.published.replacing("\"lm_head\"", with: "\"\(name)\"")
+            let quantization = try #require(try configuration(text).quantization)
+            return quantization.form(
+                of: NetworkTensor(
+                    name: "language_model.\(module).weight", shape: [64, 64], role: role))
+        }
+        let expert = "model.layers.1.mlp.experts.0.up_proj"
+        let layer = "re:model[.]layers[.]1[.]mlp"
+        #expect(try form("lm_head", .wide, ignoring: "other") == .int4)
+        for name in ["lm_head", "language_model.lm_head", "re:lm_", "Linear"] {
+            #expect(try form("lm_head", .wide, ignoring: name) == nil, "\(name)")
+        }
+        for name in ["lm_head", "head", "re:layers", "re:model[.]layers[.]2"] {
+            #expect(try form(expert, .projection, ignoring: name) == .int4, "\(name)")
+        }
+        for name in [expert, "language_model." + expert, layer, "re:language_model", "Linear"] {
+            #expect(try form(expert, .projection, ignoring: name) == nil, "\(name)")
+        }
     }
 
     @Test func `a few of very many modules are named as targets`() throws {

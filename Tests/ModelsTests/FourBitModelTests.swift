@@ -219,6 +219,12 @@ import Topology
             let error = #expect(throws: CheckpointError.self) {
                 try ModelFolder(directory: path("int4"))
             }
+            // A conversion does not take either's word.
+            let refusal = #expect(throws: CheckpointError.self) {
+                try convert("int4", "no", to: .bfloat16)
+            }
+            #expect(error == refusal)
+            #expect(!FileManager.default.fileExists(atPath: path("no")))
             return "\(error!)"
         }
         let excepted = text.replacing(
@@ -228,6 +234,23 @@ import Topology
         let other = text.replacing("pack-quantized", with: "mxfp4-pack-quantized")
             .replacing("\"int\"", with: "\"float\"")
         #expect(try fault(other).contains("dtype I32 is not that of mxfp4"))
+    }
+
+    @Test func `a conversion names the codes that make a matrix another than its stored shape`()
+        throws
+    {
+        try make("int4", .int4)
+        let matrix = "model.layers.1.mlp.experts.0.up_proj.weight"
+        let place = try Checkpoint(directory: path("int4")).locate(matrix + "_shape")
+        let file = folder.appending(path: "int4/model.safetensors")
+        var contents = try Data(contentsOf: file)
+        contents[place.entry.bytes.lowerBound] = 95
+        try contents.write(to: file)
+        let error = #expect(throws: CheckpointError.self) {
+            try convert("int4", "no", to: .bfloat16)
+        }
+        let fact = "_shape: is [95, 160]; \(matrix)_packed makes it [96, 160]"
+        #expect("\(error!)".contains(matrix + fact), "\(error!)")
     }
 
     @Test(arguments: [1, 2, 3, 4], Compute.allCases)

@@ -127,6 +127,22 @@ import Testing
         #expect(try fault(head).contains("tensor lm_head.weight: is missing"))
     }
 
+    @Test func `4 bits of what is read as plain numbers are refused, and copies are not asked`()
+        throws
+    {
+        func packed(_ folder: String, _ matrix: String, _ shape: [Int]) throws -> String {
+            let tensors = OutputTensor.fourBit(name: matrix, shape: shape, format: .int4)
+            return try copy(folder, adding: tensors) { $0 == matrix ? nil : $0 }
+        }
+        let gate = "model.layers.1.mlp.gate.weight"
+        let line = try fault(packed("gate", gate, [4, 160]))
+        #expect(line.contains("\(gate)_packed: is in 4 bits; this matrix is read as"), "\(line)")
+        let repeated = "model.layers.2.shared_head.head.weight"
+        #expect(try notes(packed("repeated", repeated, [300, 160])) == [])
+        let head = try fault(packed("head", "lm_head.weight", [300, 160]))
+        #expect(head.contains("(quantization_config) does not say that, nor how"), "\(head)")
+    }
+
     @Test func `a folder of another layout is named by what it holds`() throws {
         let folder = path("other")
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)

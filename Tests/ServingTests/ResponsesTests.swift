@@ -128,7 +128,7 @@ import Testing
 /// Which responses are kept.
 @Suite struct ResponseStoreTests {
     private func found(_ store: ResponseStore, _ id: String) -> Bool {
-        do { return try store.response(id).contains(id) } catch { return false }
+        do { return try store.response(id, of: "").contains(id) } catch { return false }
     }
 
     @Test func `responses that were used longest ago give way`() throws {
@@ -136,43 +136,43 @@ import Testing
         for index in 0 ..< 9 {
             let text = JSONValue.string(String(repeating: "x", count: 82))
             store.end(
-                "\(index)", ["id": .string("\(index)"), "text": text], turns: [],
+                "\(index)", of: "", ["id": .string("\(index)"), "text": text], turns: [],
                 inBackground: false)
-            _ = try store.response("0")
+            _ = try store.response("0", of: "")
         }
         // Each has some 102 bytes: the ninth fits still, the tenth does not.
         #expect((0 ..< 9).reversed().allSatisfy { found(store, "\($0)") })
         store.end(
-            "9", ["id": "9", "text": .string(String(repeating: "x", count: 82))], turns: [],
+            "9", of: "", ["id": "9", "text": .string(String(repeating: "x", count: 82))], turns: [],
             inBackground: false)
         #expect(found(store, "0") && found(store, "9") && !found(store, "8"))
         store.end(
-            "large", ["id": .string(String(repeating: "x", count: 1000))], turns: [],
+            "large", of: "", ["id": .string(String(repeating: "x", count: 1000))], turns: [],
             inBackground: false)
         #expect(!found(store, "large") && found(store, "0"))
     }
 
     @Test func `a response under way stays, and is not continued`() throws {
         let store = ResponseStore(bytes: 60)
-        try store.begin("a", ["id": "a"], turns: [["role": "user"]]) {}
+        try store.begin("a", of: "", ["id": "a"], turns: [["role": "user"]]) {}
         #expect(found(store, "a"))
-        #expect(throws: APIError.self) { try store.turns(of: "a") }
+        #expect(throws: APIError.self) { try store.turns(of: "a", of: "") }
         // A second one has no room while the first is under way; one alone may be too large.
         for (turns, status) in [(20, 429), (50, 400)] {
             do {
                 let text = JSONValue.string(String(repeating: "x", count: turns))
-                try store.begin("b", ["id": "b"], turns: [text]) {}
+                try store.begin("b", of: "", ["id": "b"], turns: [text]) {}
                 Issue.record("a response of \(turns) bytes was taken")
             } catch { #expect(error.status == status, "\(error.message)") }
         }
         // An ended one gives way, the one under way does not.
-        store.end("c", ["id": "c"], turns: ["0123456789"], inBackground: false)
-        store.end("d", ["id": "d"], turns: ["0123456789"], inBackground: false)
+        store.end("c", of: "", ["id": "c"], turns: ["0123456789"], inBackground: false)
+        store.end("d", of: "", ["id": "d"], turns: ["0123456789"], inBackground: false)
         #expect(found(store, "a") && !found(store, "c") && found(store, "d"))
-        store.end("a", ["id": "a"], turns: [], inBackground: true)
-        #expect(try store.turns(of: "a").isEmpty)
-        try store.delete("a")
-        store.end("a", ["id": "a"], turns: [], inBackground: true)
+        store.end("a", of: "", ["id": "a"], turns: [], inBackground: true)
+        #expect(try store.turns(of: "a", of: "").isEmpty)
+        try store.delete("a", of: "")
+        store.end("a", of: "", ["id": "a"], turns: [], inBackground: true)
         #expect(!found(store, "a"))
     }
 }

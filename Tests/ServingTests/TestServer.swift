@@ -36,7 +36,7 @@ final class TestServer: Sendable {
         self.ranks = started
         grammars = rank.grammars
         let (ports, continuation) = AsyncStream<Int>.makeStream()
-        let server = OpenAIServer(
+        let server = try OpenAIServer(
             configuration, text: try text ?? ModelText(directory: Golden.stories),
             router: started.router,
             grammars: rank.grammars,

@@ -182,8 +182,8 @@ extension TensorsTests {
         }
 
         /// How far bf16 hidden values may move outputs: gate and up of two formats are summed by
-        /// other loops than each alone, so a hidden value may be rounded to its neighbour, 2^-7 of
-        /// it at most.
+        /// other loops than each alone, so a hidden value beside the middle of two bf16 numbers may
+        /// be rounded to the other one. No other value moves any output.
         private func setLimits(
             _ limits: Tensor, _ rows: Range<Int>, _ hidden: Tensor, _ down: Tensor,
             _ compute: Compute
@@ -191,11 +191,20 @@ extension TensorsTests {
             for (index, row) in rows.enumerated() {
                 for output in 0 ..< down.rows {
                     let sum = (0 ..< down.columns).reduce(Float(0)) {
-                        $0 + abs(hidden[index, $1] * down[output, $1])
+                        $0 + step(hidden[index, $1]) * abs(down[output, $1])
                     }
-                    limits[row, output] = compute == .bfloat16 ? sum * 0x1p-7 : 0
+                    limits[row, output] = compute == .bfloat16 ? sum : 0
                 }
             }
+        }
+
+        /// The distance of the bf16 numbers that a sum near this one may be rounded to.
+        private func step(_ hidden: Float) -> Float {
+            let difference = 1e-5 * max(1, abs(hidden))
+            let ends = [hidden - difference, hidden + difference].map {
+                Quantisation.bfloat16(Quantisation.bfloat16(nearest: $0))
+            }
+            return ends[1] - ends[0]
         }
 
         @Test(arguments: levels, Kind.allCases)

@@ -65,7 +65,9 @@ struct HTTPConnection {
             for (name, value) in headers { head.headers.add(name: name, value: value) }
             let bytes = body.map { ByteBuffer(string: $0) }
             if let bytes {
-                head.headers.add(name: "content-type", value: "application/json")
+                if !head.headers.contains(name: "content-type") {
+                    head.headers.add(name: "content-type", value: "application/json")
+                }
                 head.headers.add(name: "content-length", value: "\(bytes.readableBytes)")
             }
             var parts = [HTTPClientRequestPart.head(head)]

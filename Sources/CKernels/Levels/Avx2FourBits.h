@@ -4,7 +4,9 @@
 //
 // A nibble looks up an integer of 8 bits in a table of 16: its value, of e2m1 twice its value.
 // Moved to the top of a word and converted, that is the value times a power of two, which the scale
-// takes back: no bit differs, as long as no sum reaches 2^128 / 2^25. Instead of looking up both
+// takes back: no bit differs, as long as no sum reaches 2^128 / 2^25 and f32 holds the scale in
+// that unit. Smaller scales give other bits than in other levels: int4's below 2^-102 may be
+// rounded, and e2m1's below 2^-124 (bytes 0 to 2 of a file) become 0. Instead of looking up both
 // bytes of a bf16, as e4m3 does: look-ups, unpacking and shifts share two of Zen 3's four pipes.
 // One row meets its codes in the registers of 64 sums. For more rows a group of 32 inputs is
 // widened once to f32, 8 KiB, which stay in the first-level cache.

@@ -28,7 +28,7 @@ static int pack_scales(
     int format, const void *scales, int scale_format, int groups, int g, int outputs, void *to) {
     int wrong = -1;
     for (int o = outputs - 1; o >= 0; o--) {
-        float scale = scale_at(scales, scale_format, (size_t)(o * groups + g));
+        float scale = scale_at(scales, scale_format, (size_t)o * (size_t)groups + (size_t)g);
         if (is_wrong(scale)) wrong = o;
         if (format == CK_INT4_F32) {
             ((float *)to)[o] = scale;
@@ -47,12 +47,13 @@ ptrdiff_t ck_pack_fourbit(
     size_t scale_size = scale_format == CK_E8M0 ? 1 : scale_format == CK_F32 ? 4 : 2;
     ptrdiff_t row_words = inputs / 8, wrong = -1;
     int groups = inputs / CK_GROUP_BLOCK;
+    size_t row_bytes = (size_t)groups * scale_size;
     for (int done = 0; done < count;) {
         int lane = (first + done) % CK_PANEL, left = count - done;
         int here = left < CK_PANEL - lane ? left : CK_PANEL - lane;
         uint8_t *group = (uint8_t *)packed + (size_t)((first + done) / CK_PANEL) * panel_bytes;
         const uint32_t *from = (const uint32_t *)codes + done * row_words;
-        const uint8_t *factors = (const uint8_t *)scales + (size_t)(done * groups) * scale_size;
+        const uint8_t *factors = (const uint8_t *)scales + (size_t)done * row_bytes;
         for (int g = 0; g < groups; g++, group += step, from += CK_GROUP_BLOCK / 8) {
             kernels->transpose(
                 from, row_words, here, CK_GROUP_BLOCK / 8, (uint32_t *)(void *)group + lane,

@@ -1,5 +1,6 @@
 import Encoding
 import Foundation
+import Glibc
 import Synchronization
 public import Tensors
 
@@ -20,9 +21,12 @@ public struct OutputShard: Sendable {
 /// Writes a checkpoint folder in strips of rows, all threads at once, never holding more than a
 /// strip per thread.
 ///
-/// The folder appears under its name when it is complete: until then it has `.partial` at the end
-/// of its name, and a failure leaves nothing.
-public struct CheckpointWriter {
+/// The folder appears under its name when it is complete and on disk: until then it has `.partial`
+/// at the end of its name, and a failure leaves nothing.
+///
+/// 1. Only a partial folder that holds our mark is ever emptied or removed.
+/// 2. The mark is locked for as long as the folder is written, and no other writer takes it then.
+public final class CheckpointWriter {
     /// A part of a tensor's bytes.
     public struct Piece {
         var name: String
@@ -39,11 +43,19 @@ public struct CheckpointWriter {
 
     /// Values of a strip: 16 MB in Float32, large enough to amortise a write.
     private static let stripElements = 4 << 20
+    /// Bytes that are copied at once, as many as a strip has.
+    private static let copyBytes = 16 << 20
+
+    /// The file that says that a partial folder is a writer's; locked while it is written.
+    private static let markName = ".apus-partial"
 
     private let directory: String
     private let partial: String
+    private let mark: FileLock
+    private var isInPlace = false
 
-    /// - Throws: `CheckpointError.file` if something other than an empty folder is in the way.
+    /// - Throws: `CheckpointError.file` if something other than an empty folder is in the way, or
+    ///   if the partial folder is not one that an ended writer left.
     public init(directory: String) throws {
         // With a slash at the end, the partial folder would lie inside the one it is to become.
         var directory = directory
@@ -57,21 +69,52 @@ public struct CheckpointWriter {
                 throw CheckpointError.file(directory, fact: "exists and is not an empty folder")
             }
         }
+        mark = try Self.take(partial)
+    }
+
+    /// Makes the partial folder, or empties the one that an ended writer left, and locks its mark.
+    private static func take(_ partial: String) throws(CheckpointError) -> FileLock {
+        let files = FileManager.default
+        let path = partial + "/" + markName
+        let isNew = !files.fileExists(atPath: partial)
+        guard isNew || files.fileExists(atPath: path) else {
+            throw .file(
+                partial,
+                fact: "exists and is not what an earlier attempt left (it holds no \(markName)): "
+                    + "rename it, remove it, or choose another target")
+        }
         do {
-            if files.fileExists(atPath: partial) { try files.removeItem(atPath: partial) }
             try files.createDirectory(atPath: partial, withIntermediateDirectories: true)
         } catch {
-            throw CheckpointError.file(partial, fact: "cannot be created")
+            throw .file(partial, fact: "cannot be created")
         }
+        let mark: FileLock
+        do { mark = try FileLock(path: path) } catch {
+            guard error.code == EWOULDBLOCK else {
+                throw .file(path, fact: "cannot be locked: \(error.call): \(error.reason)")
+            }
+            throw .file(
+                partial,
+                fact: "is being written by another program: wait for it, end it, or choose another "
+                    + "target")
+        }
+        do {
+            for file in try files.contentsOfDirectory(atPath: partial) where file != markName {
+                try files.removeItem(atPath: partial + "/" + file)
+            }
+        } catch {
+            throw .file(partial, fact: "is what an earlier attempt left and cannot be emptied")
+        }
+        return mark
     }
 
     /// Removes what was written.
     public func abandon() throws {
-        guard FileManager.default.fileExists(atPath: partial) else { return }
+        guard !isInPlace, FileManager.default.fileExists(atPath: partial) else { return }
         try FileManager.default.removeItem(atPath: partial)
     }
 
-    /// Puts the folder under its name.
+    /// Puts the folder under its name, and waits until the disk has both.
     public func commit() throws {
         let files = FileManager.default
         do {
@@ -82,7 +125,13 @@ public struct CheckpointWriter {
                 }
                 try files.removeItem(atPath: directory)
             }
+            try FileSink.synchronize(folder: partial)
             try files.moveItem(atPath: partial, toPath: directory)
+            isInPlace = true
+            // Not before the move: another writer could make the mark anew, and empty the folder.
+            try files.removeItem(atPath: directory + "/" + Self.markName)
+            let parent = NSString(string: directory).deletingLastPathComponent
+            try FileSink.synchronize(folder: parent.isEmpty ? "." : parent)
         } catch {
             throw CheckpointError.file(directory, fact: "cannot be put in place: \(error)")
         }
@@ -91,18 +140,31 @@ public struct CheckpointWriter {
     /// Writes a small file.
     public func write(_ text: String, to file: String) throws {
         let path = partial + "/" + file
-        guard FileManager.default.createFile(atPath: path, contents: Data(text.utf8)) else {
-            throw CheckpointError.file(path, fact: "cannot be written")
+        do {
+            let sink = try FileSink(path: path)
+            try sink.append(Array(text.utf8))
+            try sink.synchronize()
+        } catch {
+            throw CheckpointError.file(
+                path, fact: "cannot be written: \(error.call): \(error.reason)")
         }
     }
 
     /// Copies a file of another folder.
     public func copy(_ file: String, from source: String) throws {
         do {
-            try FileManager.default.copyItem(
-                atPath: source + "/" + file, toPath: partial + "/" + file)
+            let original = try MappedFile(path: source + "/" + file)
+            let sink = try FileSink(path: partial + "/" + file)
+            var place = 0
+            while place < original.byteCount {
+                let range = place ..< min(place + Self.copyBytes, original.byteCount)
+                try sink.append(original.readBytes(range))
+                place = range.upperBound
+            }
+            try sink.synchronize()
         } catch {
-            throw CheckpointError.file(file, fact: "cannot be copied to \(partial)")
+            throw CheckpointError.file(
+                file, fact: "cannot be copied to \(partial): \(error.call): \(error.reason)")
         }
     }
 
@@ -163,7 +225,7 @@ public struct CheckpointWriter {
                 }
             }
             if let error = failure.withLock({ $0 }) { throw error }
-            try file.finish()
+            try file.finish(synchronizing: true)
         }
         progress?(LoadProgress(loadedBytes: total, totalBytes: total, elapsed: .now - start))
     }

@@ -79,8 +79,11 @@ public struct FourBitMatrix: Sendable {
     }
 
     /// Finds the parts of a matrix and checks their types and shapes, and what is stored as shape.
+    ///
+    /// - Parameter origin: What makes the matrix of these sizes, for messages.
     public init(
-        _ name: String, outputs: Int, inputs: Int, in checkpoint: Checkpoint
+        _ name: String, outputs: Int, inputs: Int, origin: String = "config.json",
+        in checkpoint: Checkpoint
     ) throws {
         codes = try checkpoint.locate(name + Suffix.codes)
         let shape = [outputs, inputs]
@@ -91,7 +94,7 @@ public struct FourBitMatrix: Sendable {
             throw Self.fault(
                 codes, checkpoint,
                 "shape \(codes.entry.shape) of \(codes.entry.type.rawValue) is a matrix \(found); "
-                    + "config.json makes it \(shape)")
+                    + "\(origin) makes it \(shape)")
         }
         guard inputs.isMultiple(of: Self.group) else {
             throw Self.fault(
@@ -102,7 +105,7 @@ public struct FourBitMatrix: Sendable {
         scales = try checkpoint.locate(name + Suffix.scales)
         scaleFormat = try Self.scaleFormat(scales, of: format, shape, checkpoint)
         if let place = checkpoint.tensors[name + Suffix.shape] {
-            try Self.check(place, shape, checkpoint)
+            try Self.check(place, shape, origin, checkpoint)
         }
     }
 
@@ -155,7 +158,7 @@ public struct FourBitMatrix: Sendable {
 
     /// Checks `weight_shape`, two integers.
     private static func check(
-        _ place: Checkpoint.Located, _ shape: [Int], _ checkpoint: Checkpoint
+        _ place: Checkpoint.Located, _ shape: [Int], _ origin: String, _ checkpoint: Checkpoint
     ) throws {
         let size = place.entry.type.byteCount
         guard [.int32, .int64].contains(place.entry.type), place.entry.shape == [2] else {
@@ -171,7 +174,7 @@ public struct FourBitMatrix: Sendable {
             }
         }
         guard found == shape.map(UInt64.init) else {
-            throw fault(place, checkpoint, "is \(found); config.json makes it \(shape)")
+            throw fault(place, checkpoint, "is \(found); \(origin) makes it \(shape)")
         }
     }
 

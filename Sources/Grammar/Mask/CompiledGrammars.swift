@@ -20,8 +20,13 @@ public final class CompiledGrammars: Sendable {
     /// Bytes of text from which a constraint waits among the long ones.
     private static let longBytes = 16 << 10
 
+    /// Verdicts that are remembered.
+    private static let verdictLimit = 1 << 14
+
     /// Latest last.
     private let entries = Mutex<[CompiledConstraint]>([])
+    /// Whether constraints could be compiled, by their hashes.
+    private let verdicts = Mutex<[Int: Bool]>([:])
     private let compilations = Mutex(0)
     private let short = DispatchQueue(label: "apus.grammars", qos: .utility)
     private let long = DispatchQueue(label: "apus.grammars.long", qos: .utility)
@@ -31,6 +36,29 @@ public final class CompiledGrammars: Sendable {
 
     /// How often a grammar was compiled because it was not here.
     package var compilationCount: Int { compilations.withLock { $0 } }
+
+    /// Whether a constraint can be used, which is found out once, on a thread of its own.
+    public func accepts(_ constraint: OutputConstraint) async -> Bool {
+        let hash = constraint.hashValue
+        if let verdict = verdicts.withLock({ $0[hash] }) { return verdict }
+        let verdict = await withCheckedContinuation { continuation in
+            queue(of: constraint).async {
+                do throws(GrammarError) {
+                    _ = try ConstraintCompiler.grammar(of: constraint)
+                    continuation.resume(returning: true)
+                } catch { continuation.resume(returning: false) }
+            }
+        }
+        verdicts.withLock { verdicts in
+            if verdicts.count == Self.verdictLimit { verdicts.removeAll() }
+            verdicts[hash] = verdict
+        }
+        return verdict
+    }
+
+    private func queue(of constraint: OutputConstraint) -> DispatchQueue {
+        constraint.textBytes < Self.longBytes ? short : long
+    }
 
     /// Has a constraint compiled on a thread of its own, and waits for it.
     ///
@@ -55,8 +83,7 @@ public final class CompiledGrammars: Sendable {
         _ constraint: OutputConstraint,
         then: @escaping @Sendable (Result<CompiledConstraint, GrammarError>) -> Void
     ) {
-        let queue = constraint.textBytes < Self.longBytes ? short : long
-        queue.async {
+        queue(of: constraint).async {
             do throws(GrammarError) {
                 then(.success(try self.compiled(constraint)))
             } catch { then(.failure(error)) }

@@ -37,12 +37,24 @@ package struct CallMarks: Sendable, Hashable {
     }
 
     /// What begins the first call.
-    var first: String { section?.begin ?? call.begin }
+    package var first: String { section?.begin ?? call.begin }
     /// Space before it that is no part of the answer's words.
     private(set) var space = ""
 }
 
+extension CallMarks {
+    /// Around the key of an argument in GLM's form.
+    package static let keyMarks = Pair(
+        begin: GLMToken.beginKey.rawValue, end: GLMToken.endKey.rawValue)
+    /// Around the value of an argument in GLM's form.
+    package static let valueMarks = Pair(
+        begin: GLMToken.beginValue.rawValue, end: GLMToken.endValue.rawValue)
+}
+
 extension CallForm {
+    /// Whether a grammar can say such a call, with its tool's schema.
+    public var isGrammar: Bool { self != .marked }
+
     /// Whether the arguments of a call are JSON, so that a prompt may begin a call whose arguments
     /// a schema constrains.
     public var hasPlainArguments: Bool { CallMarks(self).separator != nil }

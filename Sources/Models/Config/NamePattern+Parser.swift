@@ -86,6 +86,8 @@ extension NamePattern {
         private mutating func letterClass() -> Expression? {
             var set = Letters(isExcluded: next == "^")
             if set.isExcluded { place += 1 }
+            // In Python a class begins with this one as a letter.
+            guard next != "]" else { return nil }
             while let letter = take(), letter != "]" {
                 guard letter != "\\", letter.isASCII else { return nil }
                 guard next == "-", place + 1 < letters.count, letters[place + 1] != 0x5D else {
@@ -93,7 +95,8 @@ extension NamePattern {
                     continue
                 }
                 let (low, high) = (UInt8(ascii: letter), letters[place + 1])
-                guard low <= high, high < 128 else { return nil }
+                // A range that ends with `\` ends with what that escapes.
+                guard low <= high, high < 128, high != 0x5C else { return nil }
                 for inside in low ... high { set.insert(inside) }
                 place += 2
             }

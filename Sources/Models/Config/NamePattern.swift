@@ -60,10 +60,10 @@ struct NamePattern: Sendable, Equatable {
 struct NamePatterns: Sendable, Equatable {
     /// Expressions that are read at most; published files have up to 10. Each is tried on each
     /// name, while names are looked up.
-    static let expressionLimit = 256
+    static let expressionLimit = 64
     /// Bytes of all expressions together; published ones have 200. The time for a name grows with
     /// them.
-    static let byteLimit = 8192
+    static let byteLimit = 1024
 
     /// As they were written.
     let texts: [String]
@@ -83,13 +83,13 @@ struct NamePatterns: Sendable, Equatable {
                 fact: "\(written.count) expressions after re:; the limit is "
                     + "\(Self.expressionLimit)")
         }
-        expressions = try written.map { try NamePattern($0) }
         let count = written.reduce(0) { $0 + $1.utf8.count }
         guard count <= Self.byteLimit else {
             throw ModelConfiguration.Refusal(
                 key: "",
                 fact: "\(count) bytes of expressions after re:; the limit is \(Self.byteLimit)")
         }
+        expressions = try written.map { try NamePattern($0) }
         names = Set(texts.filter { !$0.hasPrefix(NamePattern.mark) })
     }
 

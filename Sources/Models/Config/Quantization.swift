@@ -62,13 +62,28 @@ public struct Quantization: Codable, Sendable, Equatable {
     /// What `targets` has for every matrix product.
     private static let linear = "Linear"
 
+    /// Before the names of a text model's modules where it stands beside a vision tower.
+    private static let textPrefix = "language_model."
+
     /// How a tensor is stored; nil for plain numbers.
     func form(of tensor: NetworkTensor) -> Form? {
         guard form != .float8 else { return tensor.role == .projection ? form : nil }
-        guard tensor.role == .projection || tensor.isHead else { return nil }
-        let module = tensor.module
-        guard targets.contains(Self.linear) || targets.matches(module) else { return nil }
-        return ignored.matches(module) ? nil : form
+        guard Self.mayHaveFourBits(tensor) else { return nil }
+        let isTaken = Self.include(tensor.module, targets)
+        return isTaken && !Self.include(tensor.module, ignored) ? form : nil
+    }
+
+    /// Whether the network reads a tensor in 4 bits, if it is stored so.
+    static func mayHaveFourBits(_ tensor: NetworkTensor) -> Bool {
+        tensor.role == .projection || tensor.isHead
+    }
+
+    /// Whether names include the module of a matrix product: by its class, by its name in the
+    /// checkpoint, or by its name in the text model, where a `text_config` describes weights.
+    private static func include(_ module: String, _ names: NamePatterns) -> Bool {
+        if names.contains(linear) || names.matches(module) { return true }
+        return module.hasPrefix(textPrefix)
+            && names.matches(String(module.dropFirst(textPrefix.count)))
     }
 
     enum CodingKeys: String, CodingKey {

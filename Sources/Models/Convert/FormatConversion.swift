@@ -70,6 +70,7 @@ public struct FormatConversion: Sendable {
         _ = try Self.configuration([UInt8](json), quantization: nil, file: path)
         try ModelConfiguration.checkQuantization(directory: source)
         let checkpoint = try Checkpoint(directory: source)
+        try Self.checkFourBits(json, file: path, checkpoint)
         let choice = MatrixChoice(target: self.target, only: only)
         try choice.check(checkpoint, note: note)
         let plan = try ConversionPlan(
@@ -92,6 +93,19 @@ public struct FormatConversion: Sendable {
             try writer.abandon()
             throw error
         }
+    }
+
+    /// Checks that `config.json` and the shards say the same of matrices in 4 bits, if there are
+    /// any: the check that opening a folder to run it makes.
+    private static func checkFourBits(
+        _ json: Data, file: String, _ checkpoint: Checkpoint
+    ) throws {
+        let hasCodes = checkpoint.tensors.keys.contains {
+            FourBitMatrix.matrixName(ofCodes: $0) != nil
+        }
+        guard hasCodes else { return }
+        let configuration = try ModelConfiguration.parse(json, file: file)
+        try ModelFolder.checkFourBits(configuration, checkpoint)
     }
 
     // MARK: - Beside the tensors

@@ -1,4 +1,5 @@
 import Checkpoints
+import Encoding
 import Tensors
 
 /// A tensor of a checkpoint that is to be converted, in whatever form it is stored.
@@ -41,7 +42,9 @@ struct StoredMatrix {
             shape = try FourBitMatrix.shape(ofCodes: place, in: checkpoint)
             self.name = name
             form = .fourBit(
-                try FourBitMatrix(name, outputs: shape[0], inputs: shape[1], in: checkpoint))
+                try FourBitMatrix(
+                    name, outputs: shape[0], inputs: shape[1], origin: entry.name.printable(),
+                    in: checkpoint))
             return
         }
         (name, shape) = (entry.name, entry.shape)

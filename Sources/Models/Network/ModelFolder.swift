@@ -29,18 +29,20 @@ public struct ModelFolder: Sendable {
             + Self.unused(configuration, checkpoint)
     }
 
-    /// Checks that `config.json` and the shards say the same of matrices in 4 bits.
-    private static func checkFourBits(
-        _ shape: ModelConfiguration, _ checkpoint: Checkpoint
-    ) throws {
+    /// Checks that `config.json` and the shards say the same of matrices in 4 bits. Nothing is
+    /// asked of an MTP block's copies of embedding and head, because they are not read.
+    static func checkFourBits(_ shape: ModelConfiguration, _ checkpoint: Checkpoint) throws {
         for tensor in NetworkTensors(shape).all
-        where FourBitMatrix.isStored(tensor.name, in: checkpoint) {
+        where tensor.original == nil && FourBitMatrix.isStored(tensor.name, in: checkpoint) {
             let form = shape.quantization.flatMap { $0.form == .float8 ? nil : $0 }
             let place = try checkpoint.locate(FourBitMatrix.partNames(of: tensor.name)[0])
             func fault(_ fact: String) -> CheckpointError {
                 .tensor(
                     file: checkpoint.file(of: place), name: place.entry.name.printable(),
                     fact: fact)
+            }
+            guard Quantization.mayHaveFourBits(tensor) else {
+                throw fault("is in 4 bits; this matrix is read as plain numbers alone")
             }
             guard let form else {
                 throw fault(

@@ -33,6 +33,8 @@ struct Tool: Hashable, Sendable {
     var description: String?
     /// A JSON Schema; nil allows any object.
     var parameters: String?
+    /// Whether a call keeps to the schema, as the request says.
+    var isStrict: Bool?
     /// The whole declaration, JSON text.
     var declaration: String
 
@@ -41,12 +43,18 @@ struct Tool: Hashable, Sendable {
         name = function?["name"]?.string ?? ""
         description = function?["description"]?.string
         parameters = function?["parameters"].flatMap { $0.isNull ? nil : $0.text }
+        isStrict = (value["strict"] ?? function?["strict"])?.bool
         declaration = function?.text ?? "{}"
     }
 
+    /// Whether a call's arguments may be any object, because the schema cannot be a grammar.
+    var isLoose = false
+
     /// What a call's arguments must be. The tool's schema keeps its own root.
     var arguments: OutputConstraint {
-        .named("the parameters of tool \(name)", parameter: "tools", .arguments(parameters))
+        isLoose
+            ? .jsonObject
+            : .named("the parameters of tool \(name)", parameter: "tools", .arguments(parameters))
     }
 
     /// A call of this tool as JSON: its name and its arguments.

@@ -22,7 +22,7 @@ struct OpenAPIDocument {
         ]
     }
 
-    private var paths: [(key: String, value: JSONValue)] { generating + others }
+    private var paths: [(key: String, value: JSONValue)] { generating + batches + others }
 
     private var generating: [(key: String, value: JSONValue)] {
         let fault: JSONValue = ["$ref": "#/components/schemas/MessagesError"]
@@ -58,14 +58,14 @@ struct OpenAPIDocument {
                     "get": Self.get("A stored response.", response, [404]),
                     "delete": Self.get(
                         "Forgets a stored response.", Self.object(["id", "deleted"]), [404]),
-                    "parameters": [Self.responseID],
+                    "parameters": [Self.pathID],
                 ]
             ),
             (
                 "/v1/responses/{id}/cancel",
                 [
                     "post": Self.get("Ends a response in the background.", response, [400, 404]),
-                    "parameters": [Self.responseID],
+                    "parameters": [Self.pathID],
                 ]
             ),
             (
@@ -88,7 +88,7 @@ struct OpenAPIDocument {
         ]
     }
 
-    private static let responseID: JSONValue = [
+    static let pathID: JSONValue = [
         "name": "id", "in": "path", "required": true,
         "schema": ["type": "string", "minLength": 1],
     ]
@@ -180,15 +180,15 @@ struct OpenAPIDocument {
         ],
     ]
 
-    private static func object(_ required: [String]) -> JSONValue {
+    static func object(_ required: [String]) -> JSONValue {
         ["type": "object", "required": .array(required.map { .string($0) })]
     }
 
-    private static func content(_ type: String, _ schema: JSONValue) -> JSONValue {
+    static func content(_ type: String, _ schema: JSONValue) -> JSONValue {
         .object([(type, .object([("schema", schema)]))])
     }
 
-    private static func responses(
+    static func responses(
         _ success: JSONValue, _ failures: [Int], failure: JSONValue
     ) -> JSONValue {
         var members: [(key: String, value: JSONValue)] = [
@@ -207,20 +207,25 @@ struct OpenAPIDocument {
         return .object(members)
     }
 
-    private static let errorReference: JSONValue = ["$ref": "#/components/schemas/Error"]
+    static let errorReference: JSONValue = ["$ref": "#/components/schemas/Error"]
 
-    private static func get(
+    static func get(
         _ summary: String, _ success: JSONValue, _ failures: [Int] = [],
-        failure: JSONValue = errorReference
+        failure: JSONValue = errorReference, query: [(name: String, schema: JSONValue)] = []
     ) -> JSONValue {
-        [
-            "summary": .string(summary),
-            "responses": responses(
-                content("application/json", success), failures, failure: failure),
-        ]
+        var members: [(key: String, value: JSONValue)] = [("summary", .string(summary))]
+        if !query.isEmpty {
+            let parameters = query.map { name, schema -> JSONValue in
+                ["name": .string(name), "in": "query", "schema": schema]
+            }
+            members.append(("parameters", .array(parameters)))
+        }
+        let answers = responses(
+            content("application/json", success), failures, failure: failure)
+        return .object(members + [("responses", answers)])
     }
 
-    private func post(
+    func post(
         _ summary: String, _ shape: Shape, _ success: JSONValue, streams: Bool = false,
         failure: JSONValue = errorReference
     ) -> JSONValue {

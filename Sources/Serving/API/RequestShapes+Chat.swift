@@ -48,6 +48,11 @@ extension RequestShapes {
         ]
     }
 
+    /// What `strict` of a tool does.
+    static let strictNote =
+        "One whose schema cannot be a grammar is refused where this is true or the call is forced; "
+        + "elsewhere its arguments are any object then."
+
     private var tool: Shape {
         .object([
             .init("type", .enumeration(["function"]), required: true),
@@ -59,8 +64,7 @@ extension RequestShapes {
                     .init("parameters", Self.schema.orNull),
                     .init(
                         "strict", .boolean.orNull,
-                        "Without effect: arguments keep to the schema where a call is forced, and "
-                            + "nowhere else."),
+                        Self.strictNote),
                 ]), required: true, "The model reads all of it."),
         ])
     }

@@ -118,6 +118,17 @@ struct RequestShapes: Sendable {
             ] + generation)
     }
 
+    /// `POST /v1/batches`.
+    var batch: Shape {
+        .object([
+            .init("input_file_id", .string(1 ... 128), required: true, "A file of requests."),
+            .init("endpoint", .enumeration(BatchEndpoint.allCases.map(\.rawValue)), required: true),
+            .init("completion_window", .string(2 ... 8), required: true, "Hours, as 24h."),
+            .init("metadata", .map(.string(0 ... 512), limit: 16).orNull),
+            .init("output_expires_after", .only([.null], "files stay until they are deleted")),
+        ])
+    }
+
     /// `POST /tokenize`.
     var tokenize: Shape {
         .object(

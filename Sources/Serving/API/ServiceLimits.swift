@@ -39,6 +39,14 @@ public struct ServiceLimits: Codable, Hashable, Sendable {
     ///
     /// Beyond it the ones used longest ago are forgotten.
     package var storedResponseBytes = 64 << 20
+    /// Bytes of a file that a client sends.
+    package var fileBytes = 200 << 20
+    /// Bytes of all files, those that batches wrote included.
+    package var allFileBytes = 4 << 30
+    /// Requests of a batch.
+    package var batchRequests = 50_000
+    /// Requests of all batches that are under way at once.
+    package var batchTexts = 32
     /// Seconds a client may take to send a request, or leave a connection idle.
     package var idleSeconds = 60
     /// Seconds a reader may stand still in the middle of a stream.
@@ -74,6 +82,10 @@ public struct ServiceLimits: Codable, Hashable, Sendable {
         try Setting.check("limits.connectionsPerAddress", connectionsPerAddress, 1, 1 << 20)
         try Setting.check("limits.generations", generations, 1, 1 << 20)
         try Setting.check("limits.storedResponseBytes", storedResponseBytes, 0, 1 << 40)
+        try Setting.check("limits.fileBytes", fileBytes, 1, allFileBytes)
+        try Setting.check("limits.allFileBytes", allFileBytes, 1, 1 << 50)
+        try Setting.check("limits.batchRequests", batchRequests, 1, 1 << 24)
+        try Setting.check("limits.batchTexts", batchTexts, 1, generations)
         try Setting.check("limits.idleSeconds", idleSeconds, 1, day)
         try Setting.check("limits.writeSeconds", writeSeconds, 1, day)
         try Setting.check("limits.commentSeconds", commentSeconds, 1, day)

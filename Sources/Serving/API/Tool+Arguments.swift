@@ -1,7 +1,72 @@
 import Encoding
+import Grammar
 import Language
 
 extension Tool {
+    /// One argument, where values are written without quotes.
+    typealias Member = (name: String, value: OutputConstraint?, isRequired: Bool)
+
+    /// Bytes that the schemas of all members may have together.
+    private static let memberBytes = OutputConstraint.textLimit
+
+    /// The arguments that the schema declares, in its order, each with what its value must be; nil
+    /// is any text.
+    ///
+    /// - Returns: Nil where they would have more bytes than a constraint may.
+    var members: [Member]? {
+        guard let schema = schemaValue, let properties = schema["properties"]?.object else {
+            return []
+        }
+        let kinds = argumentKinds
+        let required = Set((schema["required"]?.array ?? []).compactMap(\.string))
+        let definitions = (schema.object ?? []).filter {
+            ["$defs", "definitions"].contains($0.key)
+        }
+        let defined = JSONValue.object(definitions).text
+        var bytes = 0
+        var members: [Member] = []
+        for (name, value) in properties {
+            var wanted: OutputConstraint?
+            switch kinds[name] {
+            case .json:
+                let text = value.text
+                // A reference beyond the definitions names a part of the whole schema.
+                let refers = text.contains("\"$ref\"")
+                if refers, !Self.keepsToDefinitions(text) || !Self.keepsToDefinitions(defined) {
+                    break
+                }
+                let whole = refers ? (value.object ?? []) + definitions : value.object ?? []
+                bytes += text.utf8.count + (refers ? defined.utf8.count : 0)
+                guard bytes <= Self.memberBytes else { return nil }
+                wanted = .jsonSchema(JSONValue.object(whole).text)
+            case .text:
+                let words = (value["enum"]?.array ?? value["const"].map { [$0] } ?? [])
+                    .compactMap(\.string)
+                if !words.isEmpty { wanted = .choice(words) }
+            case .textOrNull, .open, nil: break
+            }
+            members.append((name, wanted, required.contains(name)))
+        }
+        return members
+    }
+
+    /// Whether every reference of a schema names a definition.
+    private static func keepsToDefinitions(_ text: String) -> Bool {
+        let marks = text.ranges(of: "\"$ref\":")
+        let kept = ["\"#/$defs/", "\"#/definitions/"]
+        return marks.allSatisfy { mark in
+            kept.contains { text[mark.upperBound...].hasPrefix($0) }
+        }
+    }
+
+    /// Whether a call has no arguments.
+    var takesNothing: Bool { OutputConstraint.arguments(parameters) == .text("{}") }
+
+    private var schemaValue: JSONValue? {
+        guard let parameters else { return nil }
+        do { return try JSONValue.parse(parameters) } catch { return nil }
+    }
+
     /// What each argument is, as far as the schema says it.
     var argumentKinds: [String: ArgumentKind] {
         guard let parameters else { return [:] }

@@ -75,7 +75,10 @@ enum MessagesRequest {
             function.append(("description", description))
         }
         function.append(("parameters", value["input_schema"] ?? .null))
-        return ["type": "function", "function": .object(function)]
+        // Beside the declaration, which the model reads.
+        return [
+            "type": "function", "function": .object(function), "strict": value["strict"] ?? .null,
+        ]
     }
 
     private static func toolChoice(

@@ -118,8 +118,7 @@ extension RequestShapes {
             .init("input_schema", Self.schema, required: true),
             .init(
                 "strict", .boolean.orNull,
-                "Without effect: arguments keep to the schema where a call is forced, and nowhere "
-                    + "else."),
+                Self.strictNote),
             .init("defer_loading", .only([false, .null], "the model reads all tools")),
             Self.cacheControl,
             Self.ignored("input_examples", "no template writes them"),

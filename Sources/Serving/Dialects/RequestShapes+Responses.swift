@@ -159,8 +159,7 @@ extension RequestShapes {
                         .init("parameters", Self.schema.orNull),
                         .init(
                             "strict", .boolean.orNull,
-                            "Without effect: arguments keep to the schema where a call is "
-                                + "forced, and nowhere else."),
+                            Self.strictNote),
                         .init(
                             "defer_loading",
                             .only([false, .null], "the model reads all tools")),

@@ -77,7 +77,10 @@ enum ResponsesRequest {
         let function = (value.object ?? []).filter {
             ["name", "description", "parameters"].contains($0.key) && !$0.value.isNull
         }
-        return ["type": "function", "function": .object(function)]
+        // Beside the declaration, which the model reads.
+        return [
+            "type": "function", "function": .object(function), "strict": value["strict"] ?? .null,
+        ]
     }
 
     private static func format(_ value: JSONValue) -> JSONValue {

@@ -20,6 +20,8 @@ struct ActiveRequest {
     private(set) var generated: [Int] = []
     private(set) var usage = GenerationUsage()
     private var constraint: ConstrainedText?
+    /// The constraint that a token of the text begins.
+    private var triggered: TriggeredText?
     /// Which tokens the constraint allows next, once `constrain` has found them.
     private var allowed: [Bool]?
     /// Steps that this request has waited for others to find theirs.
@@ -48,10 +50,15 @@ struct ActiveRequest {
                     message: "this model has no tokenizer to constrain text with",
                     parameter: "response_format")
             }
-            constraint = try ServingError.constraining { () throws(GrammarError) in
-                try ConstrainedText(
-                    compiled, vocabulary: vocabulary, maxNewTokens: request.maxNewTokens,
-                    cache: grammars)
+            if let trigger = request.trigger {
+                triggered = TriggeredText(
+                    trigger, compiled, vocabulary: vocabulary, cache: grammars)
+            } else {
+                constraint = try ServingError.constraining { () throws(GrammarError) in
+                    try ConstrainedText(
+                        compiled, vocabulary: vocabulary, maxNewTokens: request.maxNewTokens,
+                        cache: grammars)
+                }
             }
         }
         if request.maxNewTokens == 0 { finish = .length }
@@ -75,9 +82,19 @@ struct ActiveRequest {
         sampler.append(token)
         countThought(token)
         generated.append(token)
-        try ServingError.constraining { () throws(GrammarError) in try constraint?.append(token) }
+        try ServingError.constraining { () throws(GrammarError) in try follow(token) }
         if remaining == 0 { finish = .length }
-        if constraint?.isFinal == true { finish = .stop }
+        if triggered == nil, constraint?.isFinal == true { finish = .stop }
+    }
+
+    /// Moves the constraint past a token; one that a token begins comes and goes.
+    private mutating func follow(_ token: Int) throws(GrammarError) {
+        guard constraint == nil else {
+            try constraint?.append(token)
+            if triggered != nil, constraint?.isFinal == true { constraint = nil }
+            return
+        }
+        constraint = try triggered?.append(token)
     }
 
     private mutating func countThought(_ token: Int) {
@@ -105,7 +122,8 @@ struct ActiveRequest {
     /// - Parameter spent: What it took is added here, in steps of a walk.
     mutating func constrain(spent: inout Int) throws(ServingError) {
         guard needsConstraining else { return }
-        let left = remaining
+        // What a token began may be cut by the limit of tokens: such a call is none.
+        let left = triggered == nil ? remaining : .max
         allowed = try ServingError.constraining { () throws(GrammarError) in
             try constraint?.mask(remaining: left, spent: &spent)
         }

@@ -1,3 +1,4 @@
+import Encoding
 import Hummingbird
 import Language
 
@@ -70,14 +71,14 @@ extension OpenAIService {
     func answer(
         _ plan: ChatPlan, _ reader: RequestStreamReader, _ dialect: some ChatDialect,
         _ record: RequestRecord?
-    ) async throws -> Response {
+    ) async throws -> JSONValue {
         var reader = reader
         var texts = ChatTexts(plan, text, metrics, callPrefix: dialect.callPrefix)
         defer { record?.cost(prompts: [plan.prompt.count], texts.cost.texts) }
         while let event = try await reader.next() {
             if texts.take(event).hasStopped { await router.cancel(plan.requests[event.index].id) }
         }
-        return .json(dialect.whole(texts.choices, texts.cost))
+        return dialect.whole(texts.choices, texts.cost)
     }
 
     /// The answer of a chat, piece by piece.

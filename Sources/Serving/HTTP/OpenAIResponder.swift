@@ -38,7 +38,6 @@ struct OpenAIResponder: HTTPResponder {
         "/detokenize": [.post: { try await $0.detokenize($1, $2) }],
         "/v1/completions": [.post: { try await $0.complete($1, $2) }],
         "/v1/chat/completions": [.post: { try await $0.chat($1, $2) }],
-        "/v1/responses": [.post: { try await $0.respond($1, $2) }],
         "/v1/messages": [.post: { try await $0.messages($1, $2) }],
         "/v1/messages/count_tokens": [.post: { try await $0.countTokens($1, $2) }],
     ]
@@ -84,19 +83,71 @@ struct OpenAIResponder: HTTPResponder {
     private func handlers(of path: String) -> [HTTPRequest.Method: Handler]? {
         if let handlers = Self.handlers[path] { return handlers }
         let words = path.split(separator: "/").map(String.init)
-        guard words.count > 2, words[0] == "v1" else { return nil }
+        guard words.count > 1, words[0] == "v1" else { return nil }
         switch (words[1], words.count) {
-        case ("models", _):
+        case ("models", 3...):
             let name = words[2...].joined(separator: "/")
             return [.get: { service, _, _ in try service.model(named: name) }]
+        default: return ownedHandlers(of: words)
+        }
+    }
+
+    /// The handlers of what callers with another key do not see: responses, files and batches.
+    private func ownedHandlers(of words: [String]) -> [HTTPRequest.Method: Handler]? {
+        switch (words[1], words.count) {
+        case ("responses", 2): return [.post: responding]
         case ("responses", 3):
+            let id = words[2]
             return [
-                .get: { service, request, _ in try service.response(words[2], request) },
-                .delete: { service, _, _ in try service.deleteResponse(words[2]) },
+                .get: owned { try $0.response(id, $1, of: $3) },
+                .delete: owned { service, _, _, owner in
+                    try service.deleteResponse(id, of: owner)
+                },
             ]
         case ("responses", 4) where words[3] == "cancel":
-            return [.post: { service, _, _ in try await service.cancelResponse(words[2]) }]
+            let id = words[2]
+            return [
+                .post: owned { service, _, _, owner in
+                    try await service.cancelResponse(id, of: owner)
+                }
+            ]
+        case ("files", 2):
+            return [.get: owned { try $0.files($1, of: $3) }, .post: uploading]
+        case ("files", 3):
+            let id = words[2]
+            return [
+                .get: owned { service, _, _, owner in try service.file(id, of: owner) },
+                .delete: owned { service, _, _, owner in try service.deleteFile(id, of: owner) },
+            ]
+        case ("files", 4) where words[3] == "content":
+            let id = words[2]
+            return [.get: owned { try $0.fileContent(id, $2, of: $3) }]
+        case ("batches", 2):
+            return [.get: owned { try $0.batchList($1, of: $3) }, .post: ordering]
+        case ("batches", 3):
+            let id = words[2]
+            return [.get: owned { service, _, _, owner in try service.batch(id, of: owner) }]
+        case ("batches", 4) where words[3] == "cancel":
+            let id = words[2]
+            return [
+                .post: owned { service, _, _, owner in try service.cancelBatch(id, of: owner) }
+            ]
         default: return nil
+        }
+    }
+
+    private var responding: Handler { owned { try await $0.respond($1, $2, of: $3) } }
+    private var uploading: Handler { owned { try await $0.upload($1, $2, of: $3) } }
+    private var ordering: Handler { owned { try await $0.createBatch($1, $2, of: $3) } }
+
+    /// A handler that is told whose the request is: the key's, or nobody's without keys.
+    private func owned(
+        _ body:
+            @escaping @Sendable (OpenAIService, Request, Caller, String) async throws -> Response
+    ) -> Handler {
+        let hasKeys = !keys.isEmpty
+        return { service, request, caller in
+            try await body(service, request, caller, hasKeys ? Self.owner(request) : "")
         }
     }
 
@@ -121,10 +172,22 @@ struct OpenAIResponder: HTTPResponder {
     /// Where clients of Anthropic's API send their key.
     private static let keyHeader = HTTPField.Name("x-api-key")
 
+    /// The key that a request sends, as `Authorization` has it.
+    private static func key(of request: Request) -> String {
+        let plain = keyHeader.flatMap { request.headers[$0] }.map { "Bearer \($0)" }
+        return request.headers[.authorization] ?? plain ?? ""
+    }
+
+    /// Tells callers with different keys apart; the keys themselves are never stored.
+    private static func owner(_ request: Request) -> String {
+        var fingerprint = Fingerprint()
+        fingerprint.add(key(of: request))
+        return fingerprint.text
+    }
+
     /// Compares keys in a time that does not depend on how much of a key was right.
     private func authorise(_ request: Request) throws(APIError) {
-        let plain = Self.keyHeader.flatMap { request.headers[$0] }.map { "Bearer \($0)" }
-        let given = Array((request.headers[.authorization] ?? plain ?? "").utf8)
+        let given = Array(Self.key(of: request).utf8)
         var isKnown = false
         for key in keys {
             let wanted = Array("Bearer \(key)".utf8)
@@ -146,7 +209,9 @@ struct OpenAIResponder: HTTPResponder {
         if Self.handlers[path] != nil { return path }
         guard handlers(of: path) != nil else { return "other" }
         if path.hasPrefix("/v1/models/") { return "/v1/models/{model}" }
-        return path.hasSuffix("/cancel") ? "/v1/responses/{id}/cancel" : "/v1/responses/{id}"
+        var words = path.split(separator: "/")
+        if words.count > 2 { words[2] = "{id}" }
+        return "/" + words.joined(separator: "/")
     }
 
     static func response(_ error: APIError, body: JSONValue) -> Response {

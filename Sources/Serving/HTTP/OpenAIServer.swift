@@ -33,16 +33,22 @@ public struct OpenAIServer: Service {
     /// - Parameters:
     ///   - grammars: Shared with the ranks where they are in this process.
     ///   - onListening: Called with the port once connections are accepted.
+    /// - Throws: `ServingError.configuration` for a batch folder that cannot be used.
     public init(
         _ configuration: OpenAIServerConfiguration, text: ModelText, router: any RequestRouter,
         grammars: CompiledGrammars = CompiledGrammars(), log: Logger,
         onListening: @escaping @Sendable (Int) async -> Void = { _ in }
-    ) {
+    ) throws(ServingError) {
         self.configuration = configuration
         self.log = log
         self.onListening = onListening
+        let limits = configuration.limits
+        let path = configuration.batchFolder
+        let batches =
+            path.isEmpty ? nil : try BatchFolder(path: path, limits: limits)
         service = OpenAIService(
-            text: text, router: router, limits: configuration.limits, grammars: grammars, log: log)
+            text: text, router: router, limits: limits, grammars: grammars, batches: batches,
+            log: log)
     }
 
     /// Ends every text under way with an error that gives the reason, and refuses later ones.
@@ -105,6 +111,9 @@ public struct OpenAIServer: Service {
                     service.connections.closeStalled()
                     if service.bodies.hasShrunk() { HeapMemory.giveBack() }
                 }
+            }
+            if let batches = service.batches {
+                group.addTask { await batches.run(service) }
             }
             try await withGracefulShutdownHandler {
                 try await application.run()

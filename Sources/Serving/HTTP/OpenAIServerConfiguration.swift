@@ -13,6 +13,11 @@ public struct OpenAIServerConfiguration: Codable, Hashable, Sendable {
     public var cors: [String] = []
     /// A file with one line per request.
     public var accessLog = AccessLogSettings()
+    /// A folder for the files and batches of `/v1/files` and `/v1/batches`; empty keeps none.
+    ///
+    /// A relative path begins at the folder in which the program was started. A later server that
+    /// is given the same folder goes on with its batches.
+    public var batchFolder = ""
     /// What requests may ask.
     public var limits = ServiceLimits()
 
@@ -31,6 +36,13 @@ public struct OpenAIServerConfiguration: Codable, Hashable, Sendable {
         }
         try accessLog.validate()
         try limits.validate()
+    }
+
+    /// Opens the batch folder and closes it again, so that a fault is known before a model loads.
+    ///
+    /// - Throws: `ServingError.configuration` for a folder that cannot be used.
+    public func checkBatchFolder() throws(ServingError) {
+        if !batchFolder.isEmpty { _ = try BatchFolder(path: batchFolder, limits: limits) }
     }
 
     /// Whether a browser could send this word as `Origin`.

@@ -4,8 +4,6 @@ import Hummingbird
 import HummingbirdCore
 import Language
 import NIOCore
-import NIOHTTP1
-import NIOHTTPTypes
 
 /// A request's body as it was received, and what it holds of the budget.
 struct ReceivedBody: Sendable {
@@ -28,11 +26,14 @@ extension OpenAIService {
         _ understand: @escaping @Sendable (JSONValue) throws -> Value
     ) async throws -> Value {
         let body = try await receive(request, caller)
-        let isLarge = body.encoding != nil || body.bytes.count > Self.largeBytes
-        return try await (isLarge ? slowLane : lane).run(for: caller.address) {
+        let bytes = body.encoding == nil ? body.bytes.count : .max
+        return try await lane(for: bytes).run(for: caller.address) {
             try understand(self.parse(body, shape))
         }
     }
+
+    /// Where so many bytes are understood.
+    func lane(for bytes: Int) -> WorkLane { bytes > Self.largeBytes ? slowLane : lane }
 
     private func receive(_ request: Request, _ caller: Caller) async throws -> ReceivedBody {
         let encoding = try CompressedBody.encoding(request.headers[.contentEncoding])
@@ -45,33 +46,19 @@ extension OpenAIService {
         }
         let length = request.headers[.contentLength].flatMap { Int($0) }
         if let length, length > limits.bodyBytes { throw tooLarge(length) }
-        connections.expect(caller.channel, within: limits.idleSeconds)
-        defer { connections.moved(caller.channel) }
-        if request.headers[.expect]?.lowercased() == "100-continue" {
-            // The client waits for this word before it sends its body.
-            try await caller.channel.writeAndFlush(
-                HTTPResponsePart.head(HTTPResponse(status: .continue)))
-        }
         var body = ReceivedBody(
             bytes: [], encoding: encoding, account: bodies.account(for: caller.address))
         if let length { body.bytes.reserveCapacity(length) }
-        do {
-            for try await part in request.body {
-                guard body.bytes.count + part.readableBytes <= limits.bodyBytes else {
-                    throw tooLarge(body.bytes.count + part.readableBytes)
-                }
-                try body.account.take(part.readableBytes)
-                body.bytes += part.readableBytesView
+        connections.expect(caller.channel, within: limits.idleSeconds)
+        defer { connections.moved(caller.channel) }
+        var parts = try await BodyParts(of: request, caller)
+        while let part = try await parts.next() {
+            guard body.bytes.count + part.readableBytes <= limits.bodyBytes else {
+                throw tooLarge(body.bytes.count + part.readableBytes)
             }
-        } catch let error as APIError {
-            throw error
-        } catch {
-            // What the connection threw: it ended, or what came is no HTTP.
-            let hasLeft =
-                !caller.channel.isActive || error as? HTTPParserError == .invalidEOFState
-            throw hasLeft ? .clientLeft : APIError.invalid("the body cannot be read: \(error)")
+            try body.account.take(part.readableBytes)
+            body.bytes += part.readableBytesView
         }
-        if let length, body.bytes.count < length { throw APIError.clientLeft }
         return body
     }
 
@@ -97,9 +84,14 @@ extension OpenAIService {
         guard value.object != nil else {
             throw APIError.invalid("the body must be a JSON object, not \(value.kind)")
         }
+        return try checked(value, shape)
+    }
+
+    /// A request's body, if it has this shape and names this model.
+    func checked(_ value: JSONValue, _ shape: Shape) throws(APIError) -> JSONValue {
         try shape.check(value, at: "")
         if let model = value["model"]?.string, !model.isEmpty, model != text.name {
-            throw APIError.notFound(
+            throw .notFound(
                 "there is no model \(JSONValue.quoted(model)): this server has \(text.name)",
                 code: "model_not_found")
         }

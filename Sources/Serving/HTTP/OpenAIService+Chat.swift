@@ -9,6 +9,8 @@ struct ChatPlan: Sendable {
     var fields: GenerationFields
     let chat: ChatFields
     var form: AnswerForm
+    /// The calls that the model may make by itself.
+    var freeCalls: FreeCalls?
     var prompt: [Int] = []
     var beginsThinking = false
     /// Empty where only the prompt was asked for.
@@ -20,15 +22,18 @@ struct ChatPlan: Sendable {
 extension OpenAIService {
     /// `POST /v1/chat/completions`.
     func chat(_ request: Request, _ caller: Caller) async throws -> Response {
-        let plan = try await understood(request, caller, shapes.chat) { try self.plan($0) }
-        let fields = plan.fields
-        return try await answer(
-            plan, caller,
-            ChatCompletions(
-                writer: writer("chatcmpl"), wantsScores: plan.chat.topLogprobs != nil,
-                includesUsage: fields.includesUsage,
-                includesContinuousUsage: fields.includesContinuousUsage,
-                choiceCount: plan.requests.count))
+        let plan = try await withCalls(
+            understood(request, caller, shapes.chat) { try self.plan($0) }, for: caller.address)
+        return try await answer(plan, caller, chatCompletions(plan))
+    }
+
+    /// How Chat Completions writes the answer.
+    func chatCompletions(_ plan: ChatPlan) -> ChatCompletions {
+        ChatCompletions(
+            writer: writer("chatcmpl"), wantsScores: plan.chat.topLogprobs != nil,
+            includesUsage: plan.fields.includesUsage,
+            includesContinuousUsage: plan.fields.includesContinuousUsage,
+            choiceCount: plan.requests.count)
     }
 
     /// Answers a chat in the words of one API.
@@ -46,6 +51,25 @@ extension OpenAIService {
                 try await $1.fail(dialect.failure(APIError(error)))
             }
         }
+    }
+
+    /// Has the calls that the model makes by itself keep to their form and their tools' schemas.
+    ///
+    /// - Parameter address: Whom the work counts for.
+    func withCalls(_ plan: ChatPlan, for address: String) async throws -> ChatPlan {
+        guard let free = plan.freeCalls,
+            let trigger = free.trigger(text.thoughtMarks, isInside: plan.beginsThinking)
+        else { return plan }
+        let bytes = Self.constraintBytes / max(1, plan.requests.count)
+        let constraint = try await free.constraint(within: bytes, grammars) { tools in
+            try await self.lane.run(for: address) { free.rest(tools) }
+        }
+        var plan = plan
+        for index in plan.requests.indices {
+            plan.requests[index].constraint = constraint
+            plan.requests[index].trigger = trigger
+        }
+        return plan
     }
 
     /// What a request of Chat Completions asks for.
@@ -94,21 +118,26 @@ extension OpenAIService {
         switch plan.chat.toolChoice {
         case .none: break
         case .auto:
+            guard let calls, !tools.isEmpty else { break }
+            let constraint = CallConstraint(tokenizer: text.tokenizer, form: calls)
+            let limit = plan.chat.allowsParallelCalls ? nil : 1
+            guard let wanted = plan.fields.constraint else {
+                if calls.isGrammar {
+                    plan.freeCalls = FreeCalls(form: constraint, tools: tools, limit: limit)
+                }
+                break
+            }
             // A call in the model's format, or what the response format asks for. The members of
             // structured_outputs say what the whole text is.
-            guard let wanted = plan.fields.constraint, plan.fields.isResponseFormat, let calls
-            else { break }
+            guard plan.fields.isResponseFormat else { break }
             guard calls.hasPlainArguments else {
                 throw .invalid(
                     "a response format beside tools needs calls whose arguments are JSON, which "
                         + "this model's are not: set tool_choice to none, or leave one of them out",
                     parameter: "response_format")
             }
-            let constraint = CallConstraint(
-                tokenizer: text.tokenizer, form: calls, earlierCalls: plan.chat.callCount)
             plan.fields.constraint = .either([
-                wanted,
-                constraint.calls(of: tools, atMost: plan.chat.allowsParallelCalls ? nil : 1),
+                wanted, constraint.calls(of: tools, atMost: limit),
             ])
         case .named(let name): named = tools.first { $0.name == name }
         case .required:

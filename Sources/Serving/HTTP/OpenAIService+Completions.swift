@@ -38,7 +38,7 @@ extension OpenAIService {
         }
     }
 
-    private func completionPlan(_ body: JSONValue) throws -> CompletionPlan {
+    func completionPlan(_ body: JSONValue) throws -> CompletionPlan {
         let fields = try GenerationFields(body, defaults: text.defaults)
         let completion = CompletionFields(body)
         var prompts: [[Int]] = []
@@ -89,10 +89,10 @@ extension OpenAIService {
             plan.texts[index].prompt, skipSpecialTokens: plan.fields.skipsSpecialTokens)
     }
 
-    private func answer(
+    func answer(
         _ plan: CompletionPlan, _ reader: RequestStreamReader, _ writer: AnswerWriter,
         _ record: RequestRecord?
-    ) async throws -> Response {
+    ) async throws -> JSONValue {
         var reader = reader
         var progress = progress(plan)
         var offsets = offsets(plan)
@@ -117,7 +117,7 @@ extension OpenAIService {
                 finish: AnswerWriter.reason(progress[index].finish ?? .stop))
         }
         let usage = AnswerWriter.usage(progress.map(\.usage), prompts: prompts)
-        return .json(writer.completion(choices, usage: usage))
+        return writer.completion(choices, usage: usage)
     }
 
     private func stream(

@@ -5,13 +5,22 @@ import HummingbirdCore
 extension OpenAIService {
     /// `POST /v1/messages`.
     func messages(_ request: Request, _ caller: Caller) async throws -> Response {
-        let plan = try await understood(request, caller, shapes.messages) { body in
-            do { return try self.plan(MessagesRequest.chat(body)) } catch let error as APIError {
-                throw MessagesRequest.renamed(error)
-            }
+        let plan = try await withCalls(
+            understood(request, caller, shapes.messages) { try self.messagesPlan($0) },
+            for: caller.address)
+        return try await answer(plan, caller, messagesDialect())
+    }
+
+    /// How the Messages API writes an answer.
+    func messagesDialect() -> Messages {
+        Messages(id: String(nextID().rawValue, radix: 16), model: text.name)
+    }
+
+    /// What a request of the Messages API asks for.
+    func messagesPlan(_ body: JSONValue) throws -> ChatPlan {
+        do { return try plan(MessagesRequest.chat(body)) } catch let error as APIError {
+            throw MessagesRequest.renamed(error)
         }
-        let id = String(nextID().rawValue, radix: 16)
-        return try await answer(plan, caller, Messages(id: id, model: text.name))
     }
 
     /// `POST /v1/messages/count_tokens`.

@@ -27,6 +27,8 @@ final class OpenAIService: Sendable {
     let slowLane = WorkLane("apus-bodies", niceness: 10)
     let shapes: RequestShapes
     let responses: ResponseStore
+    /// Where the server keeps files, and what runs batches; nil for a server that does not.
+    let batches: BatchRunner?
     private let created = Int(Date().timeIntervalSince1970)
     private let ids: Mutex<UInt64>
     private let isDraining = Mutex(false)
@@ -39,9 +41,10 @@ final class OpenAIService: Sendable {
 
     init(
         text: ModelText, router: any RequestRouter, limits: ServiceLimits,
-        grammars: CompiledGrammars, log: Logger
+        grammars: CompiledGrammars, batches: BatchFolder? = nil, log: Logger
     ) {
         self.text = text
+        self.batches = batches.map { BatchRunner($0, limits: limits) }
         self.router = router
         self.limits = limits
         self.grammars = grammars
@@ -75,9 +78,13 @@ final class OpenAIService: Sendable {
     }
 
     /// Submits requests to the engines, after the checks that do not depend on an endpoint.
-    func submit(_ requests: [GenerationRequest]) async throws -> RequestStreams {
+    ///
+    /// - Parameter room: Texts that may be under way for others beside these.
+    func submit(
+        _ requests: [GenerationRequest], leaving room: Int = 0
+    ) async throws -> RequestStreams {
         if isDraining.withLock({ $0 }) { throw ServingError.draining }
-        let permit = try permits.acquire(requests.count)
+        let permit = try permits.acquire(requests.count, leaving: room)
         // All texts of a request have one constraint: it is compiled once, on a thread of its own.
         if let constraint = requests.first?.constraint {
             try Self.checkAmount(constraint, texts: requests.count)
@@ -93,7 +100,7 @@ final class OpenAIService: Sendable {
 
     /// Bytes of a constraint's texts that one HTTP request may send to the ranks: each of its texts
     /// takes the constraint along.
-    private static let constraintBytes = 32 << 20
+    static let constraintBytes = 32 << 20
 
     private static func checkAmount(_ constraint: OutputConstraint, texts: Int) throws {
         let bytes = constraint.textBytes

@@ -12,8 +12,10 @@ final class PermitPool: Sendable {
 
     /// Takes a permit for some texts; dropping the permit returns it.
     ///
+    /// - Parameter room: Permits that stay for others.
     /// - Throws: 400 for more texts than can ever be under way, 429 for more than can be now.
-    func acquire(_ count: Int) throws(APIError) -> Permit {
+    func acquire(_ count: Int, leaving room: Int = 0) throws(APIError) -> Permit {
+        let limit = limit - room
         guard count <= limit else {
             throw .invalid(
                 "the request asks for \(count) texts: at most \(limit) are under way at once",

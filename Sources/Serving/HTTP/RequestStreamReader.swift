@@ -85,7 +85,7 @@ extension OpenAIService {
     /// proxies give up on a server that says nothing.
     func answer(
         _ requests: [GenerationRequest], streams: Bool, _ caller: Caller,
-        whole: (RequestStreamReader) async throws -> Response,
+        whole: (RequestStreamReader) async throws -> JSONValue,
         parts:
             @escaping @Sendable (RequestStreamReader, inout EventStreamWriter) async throws -> Void
     ) async throws -> Response {
@@ -98,7 +98,7 @@ extension OpenAIService {
         defer { if !isStream { connections.forget(caller.channel) } }
         var reader = RequestStreamReader(events)
         try await reader.peek(patiently: !streams)
-        guard streams else { return try await whole(reader) }
+        guard streams else { return .json(try await whole(reader)) }
         isStream = true
         let begun = reader
         return eventStream(caller) { try await parts(begun, &$0) }

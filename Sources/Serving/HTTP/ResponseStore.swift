@@ -4,11 +4,14 @@ import Synchronization
 /// Responses that clients read again or continue: in memory, those used last, up to a number of
 /// bytes.
 ///
-/// 1. Nothing is found but by an id that nobody can guess, so no client finds another's response.
+/// 1. A response is found by its id, which nobody can guess, and by callers with the key that made
+///    it.
 /// 2. All that is kept is text, which is what the limit counts: a tree takes many times its bytes.
 /// 3. A response that is under way stays. Those under way have at most the limit's bytes together.
 final class ResponseStore: Sendable {
     fileprivate struct Entry {
+        /// Whose it is, as callers with different keys are told apart.
+        let owner: String
         var response: String
         /// The conversation up to and with this response, as a list of a chat's turns.
         var turns: String
@@ -37,11 +40,11 @@ final class ResponseStore: Sendable {
     /// - Throws: 400 for one that alone is beyond the limit, 429 where the others under way leave
     ///   no room.
     func begin(
-        _ id: String, _ response: JSONValue, turns: [JSONValue],
+        _ id: String, of owner: String, _ response: JSONValue, turns: [JSONValue],
         cancel: @escaping @Sendable () -> Void
     ) throws(APIError) {
         let entry = Entry(
-            response: response.text, turns: JSONValue.array(turns).text, lastUse: 0,
+            owner: owner, response: response.text, turns: JSONValue.array(turns).text, lastUse: 0,
             cancel: cancel, isInBackground: true)
         let room = "(api.limits.storedResponseBytes is \(limit))"
         guard entry.bytes <= limit else {
@@ -68,9 +71,12 @@ final class ResponseStore: Sendable {
     /// client was told that it goes on in the background.
     ///
     /// A response in the background that was deleted meanwhile stays deleted.
-    func end(_ id: String, _ response: JSONValue, turns: [JSONValue], inBackground: Bool) {
+    func end(
+        _ id: String, of owner: String, _ response: JSONValue, turns: [JSONValue],
+        inBackground: Bool
+    ) {
         let entry = Entry(
-            response: response.text, turns: JSONValue.array(turns).text, lastUse: 0,
+            owner: owner, response: response.text, turns: JSONValue.array(turns).text, lastUse: 0,
             isInBackground: inBackground)
         state.withLock { state in
             guard inBackground ? state.entries[id] != nil : entry.bytes <= limit else { return }
@@ -79,16 +85,20 @@ final class ResponseStore: Sendable {
     }
 
     /// A response as it is, JSON text.
-    func response(_ id: String) throws(APIError) -> String { try use(id).response }
+    func response(_ id: String, of owner: String) throws(APIError) -> String {
+        try use(id, owner).response
+    }
 
     /// Whether a response is under way in the background.
-    func isUnderWay(_ id: String) throws(APIError) -> Bool { try use(id).cancel != nil }
+    func isUnderWay(_ id: String, of owner: String) throws(APIError) -> Bool {
+        try use(id, owner).cancel != nil
+    }
 
     /// The conversation that a response ended.
     ///
     /// - Throws: 404 for a response that is not here, 400 for one that is under way.
-    func turns(of id: String) throws(APIError) -> [JSONValue] {
-        let entry = try use(id, "previous_response_id")
+    func turns(of id: String, of owner: String) throws(APIError) -> [JSONValue] {
+        let entry = try use(id, owner, "previous_response_id")
         guard entry.cancel == nil else {
             throw .invalid(
                 "previous_response_id names \(JSONValue.quoted(id)), which is under way",
@@ -103,8 +113,8 @@ final class ResponseStore: Sendable {
     /// Ends a response in the background; without effect on one that has ended.
     ///
     /// - Throws: 400 for a response that was never in the background.
-    func cancel(_ id: String) throws(APIError) {
-        let entry = try use(id)
+    func cancel(_ id: String, of owner: String) throws(APIError) {
+        let entry = try use(id, owner)
         guard entry.isInBackground else {
             throw .invalid(
                 "\(JSONValue.quoted(id)) is not in the background: closing its connection ends it")
@@ -113,14 +123,17 @@ final class ResponseStore: Sendable {
     }
 
     /// Forgets a response, and ends it if it is under way.
-    func delete(_ id: String) throws(APIError) {
-        let entry = try use(id)
+    func delete(_ id: String, of owner: String) throws(APIError) {
+        let entry = try use(id, owner)
         state.withLock { $0.remove(id) }
         entry.cancel?()
     }
 
-    private func use(_ id: String, _ parameter: String? = nil) throws(APIError) -> Entry {
+    private func use(
+        _ id: String, _ owner: String, _ parameter: String? = nil
+    ) throws(APIError) -> Entry {
         let entry = state.withLock { state -> Entry? in
+            guard state.entries[id]?.owner == owner else { return nil }
             state.uses += 1
             state.entries[id]?.lastUse = state.uses
             return state.entries[id]

@@ -25,6 +25,20 @@ struct Resumption: Codable, Hashable, Sendable {
     var tokens: [Int] = []
 }
 
+/// Where a constraint begins, if not with the text.
+///
+/// From the token on the text follows the constraint; where that is complete and nothing may
+/// follow, the text goes on freely, until the token comes again.
+package struct ConstraintTrigger: Codable, Hashable, Sendable {
+    /// Comes before what the constraint describes, and is no part of it.
+    package var token: Int
+    /// The tokens around a thought, in which nothing begins; nil where the model has none.
+    package var thoughtBegin: Int?
+    package var thoughtEnd: Int?
+    /// Whether the prompt ends inside a thought.
+    package var isInside: Bool
+}
+
 /// How long the thought that begins a text may be.
 package struct ThoughtBudget: Codable, Hashable, Sendable {
     /// Tokens of the thought, without its marks.
@@ -59,6 +73,8 @@ public struct GenerationRequest: Codable, Hashable, Sendable {
     package var promptTopLogprobs: Int?
     /// What the text must be.
     public var constraint: OutputConstraint?
+    /// Where the constraint begins; nil for one of the whole text.
+    package var trigger: ConstraintTrigger?
     /// Ends a thought that becomes longer; nil lets the model end it.
     package var thoughtBudget: ThoughtBudget?
     /// How far it came on a rank that is lost; nil for a request that was on no other.

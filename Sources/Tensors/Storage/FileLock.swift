@@ -2,7 +2,7 @@ import Glibc
 
 /// Owns the only lock of a file. Another request for it, in this process or another, is refused.
 /// The system releases the lock when the process ends, however it does.
-@safe public final class FileLock {
+@safe public final class FileLock: Sendable {
     private let descriptor: Int32
 
     /// Makes the file if it is not there.

@@ -42,6 +42,9 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "A file with one line per request.")
     var accessLog: String?
 
+    @Option(help: "A folder for /v1/files and /v1/batches, which go on after a restart.")
+    var batchFolder: String?
+
     @Option(help: "Tokens whose latents each rank keeps.")
     var cacheTokens = 65_536
 
@@ -84,7 +87,9 @@ struct ServeCommand: AsyncParsableCommand {
         configuration.keys = key
         configuration.cors = cors
         configuration.accessLog.file = accessLog ?? ""
+        configuration.batchFolder = batchFolder ?? ""
         try configuration.validate()
+        try configuration.checkBatchFolder()
         let text = try ModelText(
             directory: arguments.model, chatStyle: chat.chatStyle?.rawValue)
         if let refusal = text.chatRefusal {
@@ -92,7 +97,7 @@ struct ServeCommand: AsyncParsableCommand {
         }
         let started = try LocalRanks(rank, ranks: ranks, note: ModelArguments.note)
         let host = address
-        let server = OpenAIServer(
+        let server = try OpenAIServer(
             configuration, text: text, router: started.router, grammars: rank.grammars,
             log: Logger(label: "apus")
         ) { port in

@@ -1,0 +1,62 @@
+import Encoding
+
+/// One request of a batch, as a line of its input says it.
+struct BatchLine: Sendable {
+    let id: String
+    let body: JSONValue
+    /// Bytes of the line.
+    let byteCount: Int
+
+    private static let shape = Shape.object([
+        .init("custom_id", .string(1 ... 512), required: true),
+        .init("method", .enumeration(["POST"]), required: true),
+        .init(
+            "url", .enumeration(BatchEndpoint.allCases.map(\.rawValue)), required: true),
+        .init("body", .map(.any, limit: 10_000), required: true),
+    ])
+
+    /// - Throws: 400 that says what is wrong with the line.
+    init(_ bytes: [UInt8], for endpoint: BatchEndpoint) throws(APIError) {
+        let value: JSONValue
+        do { value = try JSONValue.parse(bytes) } catch {
+            throw .invalid("the line is \(error)", code: "invalid_json_line")
+        }
+        guard value.object != nil else {
+            throw .invalid(
+                "the line must be a JSON object, not \(value.kind)", code: "invalid_json_line")
+        }
+        try Self.shape.check(value, at: "")
+        guard value["url"]?.string == endpoint.rawValue else {
+            throw .invalid(
+                "url is not \(endpoint.rawValue), which the batch is for", parameter: "url",
+                code: "mismatched_url")
+        }
+        byteCount = bytes.count
+        id = value["custom_id"]?.string ?? ""
+        body = value["body"] ?? [:]
+    }
+
+    /// What an output file says of a request.
+    static func result(_ id: String, status: Int, body: JSONValue) -> JSONValue {
+        [
+            "id": .string(StoredID.make("batch_req_")), "custom_id": .string(id),
+            "response": [
+                "status_code": .number(status), "request_id": .string(StoredID.make("req_")),
+                "body": body,
+            ],
+            "error": .null,
+        ]
+    }
+
+    /// What an error file says of a request that was given up.
+    static func expired(_ id: String) -> JSONValue {
+        [
+            "id": .string(StoredID.make("batch_req_")), "custom_id": .string(id),
+            "response": .null,
+            "error": [
+                "code": "batch_expired",
+                "message": "the batch's completion window was over before this request",
+            ],
+        ]
+    }
+}

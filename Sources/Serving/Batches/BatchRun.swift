@@ -1,0 +1,177 @@
+import Encoding
+import Logging
+
+/// Performs one batch, from wherever an earlier server left it.
+struct BatchRun: Sendable {
+    /// Faults of an input that are told.
+    private static let faultLimit = 100
+
+    let id: String
+    let service: OpenAIService
+    let folder: BatchFolder
+    let slots: BatchSlots
+
+    /// Returns when the batch has ended, or when the task is cancelled, because the batch is to be
+    /// cancelled or because the server goes down.
+    func perform() async {
+        guard let batch = folder.batch(id) else { return }
+        var results: BatchResults?
+        do {
+            // Reading what an earlier server wrote may take long.
+            let opened = try await inBackground { try BatchResults(batch, in: folder) }
+            results = opened
+            do {
+                try await advance(batch, opened)
+            } catch let refused as Batch.Refused {
+                try await end(.failed, opened, faults: refused.faults)
+            } catch is CancellationError {
+                // A server that goes down leaves the batch to the next one.
+                if state == .cancelling { try await end(.cancelled, opened) }
+            }
+        } catch {
+            await fail(error, results)
+        }
+    }
+
+    /// Does what waits for the disk, where neither streams nor requests wait for it.
+    private func inBackground<Value: Sendable>(
+        _ body: @escaping @Sendable () throws -> Value
+    ) async throws -> Value {
+        try await service.slowLane.run(for: OpenAIService.batchAddress, body)
+    }
+
+    private var state: Batch.State? { folder.batch(id)?.state }
+
+    private func advance(_ batch: Batch, _ results: BatchResults) async throws {
+        if state == .validating { try await validate(batch) }
+        if state == .inProgress { try await answerAll(of: batch, results) }
+        if state == .cancelling { throw CancellationError() }
+        if state == .finalizing {
+            let hasExpired = folder.batch(id)?.hasExpired == true
+            try await end(hasExpired ? .expired : .completed, results)
+        }
+    }
+
+    /// Checks every line, so that a batch is refused before it costs anything.
+    private func validate(_ batch: Batch) async throws {
+        var faults: [Batch.Fault] = []
+        // Python's texts, which are equal by their characters alone, not by what these mean.
+        var ids: Set<[UInt8]> = []
+        var count = 0
+        var lines = try BatchLines(batch, in: folder, for: service)
+        while faults.count < Self.faultLimit, let line = try await lines.next() {
+            count += 1
+            guard count <= service.limits.batchRequests else {
+                faults.append(
+                    Batch.Fault(
+                        code: "too_many_requests",
+                        message: "there are more than \(service.limits.batchRequests) requests "
+                            + "(api.limits.batchRequests)", line: line.number))
+                break
+            }
+            switch line.request {
+            case .failure(let error):
+                faults.append(
+                    Batch.Fault(
+                        code: error.code ?? "invalid_request", message: error.message,
+                        line: line.number))
+            case .success(let request) where !ids.insert(Array(request.id.utf8)).inserted:
+                faults.append(
+                    Batch.Fault(
+                        code: "duplicate_custom_id",
+                        message: "custom_id \(JSONValue.quoted(request.id)) stands in an earlier "
+                            + "line", line: line.number))
+            case .success: break
+            }
+        }
+        if count == 0 {
+            faults.append(Batch.Fault(code: "empty_file", message: "the file has no requests"))
+        }
+        guard faults.isEmpty else { throw Batch.Refused(faults: faults) }
+        try folder.change(id) {
+            $0.counts.total = count
+            if $0.state == .validating { $0.enter(.inProgress) }
+        }
+    }
+
+    /// Answers every request that has no answer yet.
+    private func answerAll(of batch: Batch, _ results: BatchResults) async throws {
+        try await withThrowingDiscardingTaskGroup { group in
+            var lines = try BatchLines(batch, in: folder, for: service)
+            while !group.isCancelled {
+                // A line is read when it can be answered, so that few are held.
+                let slot = try await slots.take()
+                guard let line = try await lines.next(), case .success(let request) = line.request
+                else { break }
+                guard !results.answered.contains(Array(request.id.utf8)) else { continue }
+                group.addTask {
+                    try await answer(request, of: batch, results)
+                    slot.give()
+                }
+            }
+        }
+        try Task.checkCancellation()
+        try folder.change(id) { if $0.state == .inProgress { $0.enter(.finalizing) } }
+    }
+
+    /// Answers one request, and tries again where the server has no room or a rank was lost.
+    private func answer(_ line: BatchLine, of batch: Batch, _ results: BatchResults) async throws {
+        while StoredID.now < batch.expires {
+            do {
+                let body = try await service.batchAnswer(line, to: batch.endpoint, of: batch.owner)
+                return try results.add(BatchLine.result(line.id, status: 200, body: body))
+            } catch let error where !(error is BatchResults.Unwritten) {
+                try Task.checkCancellation()
+                let error = APIError(error)
+                guard let seconds = error.retryAfterSeconds else {
+                    let body =
+                        batch.endpoint == .messages ? Messages.body(of: error) : error.body
+                    return try results.add(
+                        failed: BatchLine.result(line.id, status: error.status, body: body))
+                }
+                try await Task.sleep(for: .seconds(seconds))
+            }
+        }
+        try folder.change(id) { $0.hasExpired = true }
+        try results.add(failed: BatchLine.expired(line.id))
+    }
+
+    /// Gives the files with the answers to the owner, and ends the batch.
+    private func end(
+        _ state: Batch.State, _ results: BatchResults, faults: [Batch.Fault] = []
+    ) async throws {
+        guard let batch = folder.batch(id), !batch.state.hasEnded else { return }
+        try await inBackground {
+            let (output, errors) = try results.close()
+            let files = [(batch.output, output, "output"), (batch.errors, errors, "error")]
+            for (file, bytes, word) in files where bytes > 0 {
+                try folder.add(
+                    StoredFile(
+                        id: file, name: "\(batch.id)_\(word).jsonl", purpose: .output,
+                        bytes: bytes, created: StoredID.now, owner: batch.owner))
+            }
+            try folder.change(id) {
+                ($0.hasOutput, $0.hasErrors) = (output > 0, errors > 0)
+                $0.faults = faults
+                $0.enter(state)
+            }
+        }
+    }
+
+    /// Ends the batch because its files cannot be read or written.
+    ///
+    /// Where even that cannot be written it stays open: cancelling it, or another server, tries
+    /// again, and no answer is lost.
+    private func fail(_ error: any Error, _ results: BatchResults?) async {
+        service.log.warning("batch \(id) cannot go on: \(error)")
+        let fault = Batch.Fault(
+            code: "storage",
+            message: "the server cannot read or write the files of the batch: its log says why")
+        do {
+            if let results { return try await end(.failed, results, faults: [fault]) }
+            try folder.change(id) { $0.faults = [fault] }
+        } catch {
+            service.log.warning("the batch folder cannot be written: \(error)")
+        }
+    }
+}

@@ -1,0 +1,73 @@
+import Synchronization
+
+/// Runs the batches of a folder, each in a task of its own, while its server runs.
+final class BatchRunner: Sendable {
+    private struct State {
+        var tasks: [String: Task<Void, Never>] = [:]
+        var isRunning = false
+    }
+
+    /// Batches that are performed at once; the others wait in their order.
+    private static let runLimit = 8
+
+    let folder: BatchFolder
+    private let runs = BatchSlots(runLimit)
+    private let slots: BatchSlots
+    private let state = Mutex(State())
+
+    init(_ folder: BatchFolder, limits: ServiceLimits) {
+        self.folder = folder
+        slots = BatchSlots(limits.batchTexts)
+    }
+
+    /// Goes on with what an earlier server left, and runs until it is cancelled.
+    func run(_ service: OpenAIService) async {
+        state.withLock { $0.isRunning = true }
+        for batch in folder.openBatches { start(batch.id, service) }
+        // Ends with the cancellation alone.
+        let (never, continuation) = AsyncStream<Never>.makeStream()
+        for await _ in never {}
+        continuation.finish()
+        let tasks = state.withLock { state in
+            state.isRunning = false
+            return Array(state.tasks.values)
+        }
+        for task in tasks { task.cancel() }
+        for task in tasks { await task.value }
+    }
+
+    /// Starts a batch; one that comes while the server goes down is left to the next server.
+    func start(_ id: String, _ service: OpenAIService) {
+        let run = BatchRun(id: id, service: service, folder: folder, slots: slots)
+        state.withLock { state in
+            guard state.isRunning, state.tasks[id] == nil else { return }
+            state.tasks[id] = Task {
+                await perform(run)
+                self.state.withLock { $0.tasks[id] = nil }
+            }
+        }
+    }
+
+    private func perform(_ run: BatchRun) async {
+        let turn: BatchSlots.Slot
+        do { turn = try await runs.take() } catch {
+            // One that is to be cancelled ends without a turn; else the server goes down.
+            if folder.batch(run.id)?.state == .cancelling { await run.perform() }
+            return
+        }
+        await run.perform()
+        turn.give()
+    }
+
+    /// Ends a batch: what is under way of it is withdrawn, what was answered stays.
+    func cancel(_ id: String, _ service: OpenAIService) throws {
+        try folder.change(id) {
+            if $0.state != .finalizing { $0.enter(.cancelling) }
+        }
+        guard let task = state.withLock({ $0.tasks[id] }) else {
+            // One that could not go on ends now.
+            return start(id, service)
+        }
+        task.cancel()
+    }
+}
