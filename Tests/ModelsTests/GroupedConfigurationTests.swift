@@ -116,6 +116,21 @@ import Testing
         #expect(shape.entryBytes(format: format) == bytes[format])
     }
 
+    /// Billions, as their makers round them; some count the block of multi-token prediction.
+    @Test(arguments: [("Qwen3-30B-A3B", 30.5), ("GLM-4.5", 355), ("MiniMax-M2", 230)])
+    func `published models have the sizes that their makers announce`(
+        name: String, total: Double
+    ) throws {
+        let root = try JSONValue.parse(Array(Data(contentsOf: ConfigurationKeysTests.published)))
+        let text = Data(try #require(root[name]).encoded().utf8)
+        let shape = try ModelConfiguration.parse(text, file: name)
+        #expect(abs(Double(shape.parameterCounts.total) / 1e9 / total - 1) < 0.01)
+        let main = NetworkTensors(shape).all.filter {
+            !$0.name.hasPrefix("model.layers.\(shape.layerCount).")
+        }
+        #expect(shape.parameterCounts.total == main.reduce(0) { $0 + $1.elementCount })
+    }
+
     @Test func `scales per row of compressed-tensors are refused by their name`() throws {
         let error = #expect(throws: ModelError.self) {
             try parse(

@@ -17,8 +17,8 @@ import Testing
         defer { try? FileManager.default.removeItem(at: root) }
         _ = try python("grouped_models.py", [root.path, "\(seed)"])
         let cases = try FileManager.default.contentsOfDirectory(atPath: root.path).sorted()
-        // Fifteen kinds of network, two of each.
-        #expect(cases.count == 30)
+        // Sixteen kinds of network, two of each.
+        #expect(cases.count == 32)
         for name in cases {
             let path = root.appending(path: name).path
             let folder = try ModelFolder(directory: path)
@@ -67,5 +67,26 @@ import Testing
         }
         #expect(try Array(text[3...]) == expected.integers("greedy"), "\(name)")
         print("grouped \(name): \(difference)")
+        if expected.has("drafts") { try compareDrafts(model, cache, tokens, expected, name) }
+    }
+
+    private func compareDrafts(
+        _ model: Model, _ cache: BlockCache, _ tokens: [Int], _ expected: ExpectedTensors,
+        _ name: String
+    ) throws {
+        let blocks = cache.blocks(tokens: tokens.count)
+        let kept = Array(tokens.dropLast())
+        let main = try model.forward(
+            [SequenceChunk(tokens: kept, position: 0, blocks: blocks)], cache: cache,
+            keepsHidden: true)
+        let drafts = try model.draft(
+            [
+                SequenceChunk(
+                    tokens: Array(tokens.dropFirst()), position: 0, blocks: blocks, wanted: .all)
+            ], hidden: #require(main.hidden), cache: cache)
+        let difference = largestDifference(
+            drafts.logits.values, try expected.floats("drafts"))
+        #expect(difference < 1e-4, "\(name)")
+        print("grouped \(name), drafts: \(difference)")
     }
 }

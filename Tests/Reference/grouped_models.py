@@ -3,7 +3,8 @@
 Usage: grouped_models.py FOLDER SEED [ROUNDS]
 
 Each case becomes FOLDER/NAME with config.json, model.safetensors under the release's tensor names, and
-expected.safetensors: input_ids, logits, and `greedy`, eight tokens continued from 1, 2, 3. FP8 cases store e4m3 with
+expected.safetensors: input_ids, logits, and `greedy`, eight tokens continued from 1, 2, 3; with a block of
+multi-token prediction also `drafts`, its logits of all tokens but the last. FP8 cases store e4m3 with
 128x128 scales; Transformers gets the same weights dequantised to fp32. A prompt is kept only if a disturbance of 1e-6
 does not change the logits by more than 3e-5: where a gate is almost tied, two right programs may choose differently.
 """
@@ -42,6 +43,7 @@ CASES = {
     "glm": ("glm", False, {}),
     "glm-groups": ("glm", False, dict(n_routed_experts=16, n_group=4, topk_group=2, num_experts_per_tok=3)),
     "glm-no-norm": ("glm", False, dict(use_qk_norm=False, first_k_dense_replace=2, partial_rotary_factor=0.25)),
+    "glm-mtp": ("glm", False, dict(num_nextn_predict_layers=1)),
     "glm-fp8": ("glm", True, dict(use_qk_norm=True)),
     "minimax": ("minimax", False, {}),
     "minimax-whole": ("minimax", False, dict(rotary_dim=24, head_dim=24)),
@@ -154,6 +156,38 @@ def prompt(model, vocabulary, rng, generator):
     return None
 
 
+def block_of_mtp(model, tensors, generator):
+    """Takes the last block out of a model and gives it what a block of multi-token prediction has beside a block.
+
+    Returns the drafts of a prompt: the block runs as the only one of the model, over joined rows (DeepSeek-V3
+    report, section 2.2: norm of the embedding first, then of the hidden state, which is the normed one)."""
+    layers, final = model.model.layers, model.model.norm
+    last, hidden = len(layers) - 1, model.config.hidden_size
+    model.model.layers = layers[:last]
+    eps, head = model.config.rms_norm_eps, torch.nn.Parameter(1 + 0.2 * torch.randn(hidden, generator=generator))
+    norms = [1 + 0.2 * torch.randn(hidden, generator=generator) for _ in range(2)]
+    projection = torch.randn(hidden, 2 * hidden, generator=generator) * 1.5 / (2 * hidden) ** 0.5
+    prefix = f"model.layers.{last}."
+    tensors.update({
+        prefix + "enorm.weight": norms[0], prefix + "hnorm.weight": norms[1], prefix + "eh_proj.weight": projection,
+        prefix + "shared_head.norm.weight": head.data.clone(),
+        prefix + "embed_tokens.weight": model.model.embed_tokens.weight.data.clone(),
+        prefix + "shared_head.head.weight": model.lm_head.weight.data.clone()})
+
+    def drafts(ids):
+        state = model.model(input_ids=ids).last_hidden_state[:, :-1]
+        embedded = model.model.embed_tokens(ids[:, 1:])
+        joined = torch.cat([x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * w
+                            for x, w in zip((embedded, state), norms)], -1)
+        kept, weight = model.model.layers, final.weight
+        model.model.layers, final.weight = layers[last:], head
+        logits = model(inputs_embeds=joined @ projection.T).logits[0]
+        model.model.layers, final.weight = kept, weight
+        return logits
+
+    return drafts
+
+
 @torch.no_grad()
 def make(name, index, family, fp8, forced):
     """Writes one case; False if every prompt of this shape is too close to a tie."""
@@ -161,10 +195,14 @@ def make(name, index, family, fp8, forced):
     generator = torch.Generator().manual_seed(SEED * 100_000 + index)
     values = shape(rng, family, forced)
     kind, network = KINDS[family]
-    config = kind(**values, attn_implementation="eager", experts_implementation="eager")
+    # The block of multi-token prediction is made as one more block.
+    more = values.get("num_nextn_predict_layers", 0)
+    made = dict(values, num_hidden_layers=values["num_hidden_layers"] + more)
+    config = kind(**made, attn_implementation="eager", experts_implementation="eager")
     model = network(config).float().eval()
     fill(model, generator, values["tie_word_embeddings"])
     tensors = released(model, family, fp8, values["tie_word_embeddings"])
+    drafts = block_of_mtp(model, tensors, generator) if more else None
     found = prompt(model, values["vocab_size"], rng, generator)
     if found is None:
         return False
@@ -172,11 +210,13 @@ def make(name, index, family, fp8, forced):
     greedy = [1, 2, 3]
     for _ in range(8):
         greedy.append(int(model(input_ids=torch.tensor([greedy])).logits[0, -1].argmax()))
+    expected = dict(input_ids=ids[0].int(), logits=logits.contiguous(), greedy=torch.tensor(greedy[3:]).int())
+    if drafts:
+        expected["drafts"] = drafts(ids).contiguous()
     folder = os.path.join(FOLDER, name)
     os.makedirs(folder, exist_ok=True)
     save_file(tensors, os.path.join(folder, "model.safetensors"))
-    save_file({"input_ids": ids[0].int(), "logits": logits.contiguous(), "greedy": torch.tensor(greedy[3:]).int()},
-              os.path.join(folder, "expected.safetensors"))
+    save_file(expected, os.path.join(folder, "expected.safetensors"))
     values.update(architectures=[network.__name__], model_type=config.model_type, hidden_act="silu")
     if fp8:
         values["quantization_config"] = dict(

@@ -308,15 +308,15 @@ void ck_attend(
 void ck_merge_partials(
     const ck_attention_job *job, const ck_kernels *kernels, const ck_rows *rows, int chunks,
     ck_pool *pool) {
-    int count = rows->tokens * rows->heads;
+    int count = rows->tokens * rows->heads, values = job->value_width;
     for (int r = 0; r < count; r++) {
         float *sums = partial_row(job, rows, pool, r);
         for (int chunk = 1; chunk < chunks; chunk++) {
             const float *more = partial_row(job, rows, pool, chunk * count + r);
             merge(
-                kernels, job->value_width, sums, &sums[job->value_width], &sums[job->value_width + 1], more,
-                more[job->value_width], more[job->value_width + 1]);
+                kernels, values, sums, &sums[values], &sums[values + 1], more, more[values],
+                more[values + 1]);
         }
-        store(job, kernels, rows, r, sums, sums[job->value_width + 1]);
+        store(job, kernels, rows, r, sums, sums[values + 1]);
     }
 }
