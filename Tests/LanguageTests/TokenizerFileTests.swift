@@ -127,7 +127,8 @@ import Testing
         }
     }
 
-    /// The split patterns of Llama-3 (and GLM), Qwen and Kimi, as their files spell them.
+    /// The split patterns of Llama-3 (and GLM), Qwen, Kimi and GPT-4o (MiniMax-M2, gpt-oss), as
+    /// their files spell them.
     private static let splits: [String: String] = {
         let signs = #"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
         let ending = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -139,9 +140,18 @@ import Testing
             #"[\p{Han}]+"#, begin + upper + "*" + lower + "+" + ending + "?",
             begin + upper + "+" + lower + "*" + ending + "?", #"\p{N}{1,3}"#,
         ]
+        let (anyUpper, anyLower) = (
+            #"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"#, #"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"#
+        )
+        let cased = [
+            begin + anyUpper + "*" + anyLower + "+" + ending + "?",
+            begin + anyUpper + "+" + anyLower + "*" + ending + "?", #"\p{N}{1,3}"#,
+        ]
         return [
             "llama3": word + #"\p{N}{1,3}"# + signs, "qwen": word + #"\p{N}"# + signs,
             "kimi": kimi.joined(separator: "|") + signs,
+            "o200k": cased.joined(separator: "|")
+                + signs.replacing(#"[\r\n]*"#, with: #"[\r\n/]*"#),
         ]
     }()
 
@@ -157,7 +167,7 @@ import Testing
     /// Pre-tokenizers of other published byte-level models, with the committed vocabulary.
     @Test(
         .enabled(if: ProcessInfo.processInfo.environment["APUS_PYTHON"] != nil),
-        arguments: ["gpt2", "digits", "deepseek-v2", "llama3", "qwen", "kimi"])
+        arguments: ["gpt2", "digits", "deepseek-v2", "llama3", "qwen", "kimi", "o200k"])
     func `other pre-tokenizers cut where Hugging Face's do`(kind: String) throws {
         let json = try Self.edited { values in
             values["post_processor"] = NSNull()
@@ -175,7 +185,7 @@ import Testing
             }
             let stages =
                 switch kind {
-                case "llama3", "qwen", "kimi":
+                case "llama3", "qwen", "kimi", "o200k":
                     split + [bytes.merging(["use_regex": false]) { $1 }]
                 case "gpt2": [bytes]
                 case "digits": [digits, bytes]

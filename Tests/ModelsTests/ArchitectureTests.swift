@@ -58,7 +58,8 @@ import Testing
                 c.json: architectures: ["LlamaForCausalLM"] is not run. Taken is one of \
                 DeepseekV3ForCausalLM, DeepseekV2ForCausalLM, DeepseekV32ForCausalLM, \
                 Glm4MoeLiteForCausalLM, GlmMoeDsaForCausalLM, KimiK25ForConditionalGeneration, \
-                KimiVLForConditionalGeneration
+                KimiVLForConditionalGeneration, Qwen3MoeForCausalLM, Glm4MoeForCausalLM, \
+                MiniMaxM2ForCausalLM
                 """)
     }
 

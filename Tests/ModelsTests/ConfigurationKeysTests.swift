@@ -48,6 +48,8 @@ import Testing
             limits == [
                 "DeepSeek-R1": 163_840, "DeepSeek-V3.2": 2048, "Kimi-K2-Instruct": 131_072,
                 "Kimi-K2.5": 262_144, "GLM-5.1": 2048, "GLM-5.2": 2048,
+                "Qwen3-30B-A3B": 40_960, "Qwen3-30B-A3B-FP8": 40_960, "GLM-4.5": 131_072,
+                "MiniMax-M2": 196_608, "MiniMax-M2.7": 204_800,
             ])
     }
 
@@ -167,6 +169,14 @@ import Testing
         let without = ConfigurationKeys.withoutEffect.values.reduce(Set()) { $0.union($1) }
         #expect(
             try names("### Keys without effect") == without.union(ConfigurationKeys.ofImages))
+        for family in Architectures.all {
+            guard let keys = family.keys else { continue }
+            let named = try names("### `\(family.classNames[0])`")
+            let fixed = Set(keys.fixed.keys).union(keys.lists.keys)
+            #expect(
+                named == keys.read.union(fixed).union(keys.withoutEffect),
+                "\(family): \(named.symmetricDifference(keys.read.union(fixed)))")
+        }
         for reason in ConfigurationKeys.Reason.allCases {
             #expect(page.contains("| \(reason.rawValue) |") || reason == .image, "\(reason)")
         }

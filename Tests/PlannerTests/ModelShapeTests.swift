@@ -15,6 +15,28 @@ import Testing
         #expect(try ModelShape(named: "DeepSeek-V3") == .deepSeekV3)
     }
 
+    /// The sizes that their makers announce, in billions; half of the last digit is rounding, and
+    /// some count the block of multi-token prediction.
+    @Test(arguments: [
+        ("Qwen3-30B-A3B", 30.5, 3.3, 2 * 4 * 128), ("GLM-4.5", 355, 32, 2 * 8 * 128),
+        ("MiniMax-M2", 230, 10, 2 * 8 * 128),
+    ])
+    func `models with grouped queries have the sizes that their makers announce`(
+        name: String, total: Double, activated: Double, cache: Int
+    ) throws {
+        let file = URL(filePath: Self.golden).appending(path: "../published-configurations.json")
+        let root = try JSONSerialization.jsonObject(with: Data(contentsOf: file))
+        let model = try #require((root as? [String: Any])?[name])
+        let config = FileManager.default.temporaryDirectory
+            .appending(path: "\(UUID().uuidString).json")
+        defer { try? FileManager.default.removeItem(at: config) }
+        try JSONSerialization.data(withJSONObject: model).write(to: config)
+        let shape = try ModelShape(named: config.path(percentEncoded: false))
+        #expect(abs(shape.totalParameters / 1e9 / total - 1) < 0.01)
+        #expect(abs(shape.multipliedParameters / 1e9 / activated - 1) < 0.1)
+        #expect(shape.cacheWidth == cache)
+    }
+
     @Test func `a folder that is not there is named, with the models known by name`() throws {
         let error = #expect(throws: PlanError.self) { try ModelShape(named: "/no/such") }
         let text = "\(try #require(error))"

@@ -4,7 +4,7 @@
 
 #include "Attention/Attention.h"
 
-// out[t][h] = sum over p of softmax_p(scale * q[t][h] . c[p]) * c[p][0..<latent]
+// out[t][h] = sum over p of softmax_p(scale * q[t][h] . key[p]) * value[p]
 //
 // The rows of a unit are some tokens of one sequence by some heads; they share the cache's entries
 // as the rows of a matrix product share weights. A sequence is cut at multiples of CK_CHUNK
@@ -58,8 +58,9 @@ static int cut(const ck_attention_job *job, int heads, bool share, ck_rows *unit
     for (int token = 0; token < job->tokens;) {
         int tokens = run_length(job, token, limit);
         int chunks = chunks_of(job, token, tokens);
-        for (int head = 0; head < job->heads; head += heads) {
-            int width = job->heads - head < heads ? job->heads - head : heads;
+        for (int head = 0, width; head < job->heads; head += width) {
+            int left = job->group_heads - head % job->group_heads;
+            width = left < heads ? left : heads;
             ck_rows rows = {token, tokens, head, width, 0, chunks, -1};
             bool alone = !share || chunks <= 1;
             for (int chunk = 0; chunk < (alone ? 1 : chunks); chunk++) {
@@ -115,12 +116,12 @@ static void merge_task(void *context, int thread, int threads) {
 
 /// The number of heads in a unit, and whether chunks are units of their own.
 static bool choose_cut(const ck_attention_job *job, int threads, int *heads) {
-    *heads = job->heads < UNIT_ROWS ? job->heads : UNIT_ROWS;
+    *heads = job->group_heads < UNIT_ROWS ? job->group_heads : UNIT_ROWS;
     int wanted = threads == 1 ? 1 : threads * UNITS_PER_THREAD;
     int count = cut(job, *heads, false, NULL);
     if (count >= wanted) return false;
     int shared = cut(job, *heads, true, NULL);
-    long floats = (long)shared * *heads * (job->latent + CK_PARTIAL_EXTRA);
+    long floats = (long)shared * *heads * (job->value_width + CK_PARTIAL_EXTRA);
     bool share = shared > count && floats <= PARTIAL_LIMIT;
     if (share) count = shared;
     // Heads are the last resort: each group of heads packs the same entries again.
@@ -143,7 +144,7 @@ void ck_attention(const ck_attention_job *job, int compute, ck_pool *pool) {
     size_t partials = (size_t)partial_rows(units, count);
     if (partials > 0) {
         ck_pool_scratch(
-            pool, -2, partials * (size_t)(job->latent + CK_PARTIAL_EXTRA) * sizeof(float));
+            pool, -2, partials * (size_t)(job->value_width + CK_PARTIAL_EXTRA) * sizeof(float));
     }
     attention_run run = {job, ck_kernels_in_use(), pool, units, count, compute, 0};
     ck_pool_run(pool, attention_task, &run);

@@ -4,10 +4,10 @@
 #include "Attention/Attention.h"
 #include "Products/Operands.h"
 
-// One unit of latent attention, chunk by chunk:
+// One unit of attention, chunk by chunk:
 //
-//   scores [rows][256]    = queries [rows][width] . entries [256][width]    panels of 64 positions
-//   sums   [rows][latent] = exp(scores - largest) . entries [256][latent]   panels of 64 values
+//   scores [rows][256]    = queries [rows][width] . keys [256][width]       panels of 64 positions
+//   sums   [rows][values] = exp(scores - largest) . values [256][values]    panels of 64 values
 //
 // Both are panel products, so entries are repacked as weights are: words of a bf16 pair (or one
 // f32) are transposed for the scores, rows of two positions interleaved for the sums. A row's
@@ -17,7 +17,8 @@ typedef struct {
     const ck_attention_job *job;
     const ck_kernels *kernels;
     const ck_rows *rows;
-    int count, width, latent; // width: even; latent: a multiple of 64, the stride of sums
+    // width: of a key, even; part: of what is staged; values: a multiple of 64, the stride of sums
+    int count, width, part, values;
     bool bf16, staged;
     size_t element;
     ptrdiff_t query_stride, score_stride, stage_stride;
@@ -39,18 +40,18 @@ static char *take(char *scratch, size_t *used, size_t bytes) {
 }
 
 static size_t lay_out(workspace *w, char *scratch) {
-    size_t used = 0, rows = (size_t)w->count, latent = (size_t)w->latent;
+    size_t used = 0, rows = (size_t)w->count, values = (size_t)w->values;
     size_t tall = (size_t)(w->width > CK_CHUNK ? w->width : CK_CHUNK);
     w->queries = take(scratch, &used, rows * (size_t)w->query_stride * w->element);
     w->stage =
         take(scratch, &used, w->staged ? CK_CHUNK * (size_t)w->stage_stride * w->element : 0);
     w->panel = take(scratch, &used, tall * CK_PANEL * w->element);
     w->weights = take(scratch, &used, rows * (size_t)w->score_stride * w->element);
-    w->zeros = take(scratch, &used, (latent + (size_t)w->width) * w->element);
-    w->row = (float *)(void *)take(scratch, &used, (size_t)w->width * sizeof(float));
+    w->zeros = take(scratch, &used, (values + (size_t)w->width) * w->element);
+    w->row = (float *)(void *)take(scratch, &used, (size_t)w->part * sizeof(float));
     w->scores = (float *)(void *)take(scratch, &used, rows * CK_CHUNK * sizeof(float));
-    w->sums = (float *)(void *)take(scratch, &used, rows * latent * sizeof(float));
-    w->merged = (float *)(void *)take(scratch, &used, rows * latent * sizeof(float));
+    w->sums = (float *)(void *)take(scratch, &used, rows * values * sizeof(float));
+    w->merged = (float *)(void *)take(scratch, &used, rows * values * sizeof(float));
     w->largest = (float *)(void *)take(scratch, &used, 2 * rows * sizeof(float));
     w->total = (float *)(void *)take(scratch, &used, 2 * rows * sizeof(float));
     return used;
@@ -58,7 +59,7 @@ static size_t lay_out(workspace *w, char *scratch) {
 
 static void prepare_queries(workspace *w, bool rounds) {
     const ck_attention_job *job = w->job;
-    int width = job->latent + job->rope;
+    int width = job->key_width;
     for (int r = 0; r < w->count; r++) {
         int token = w->rows->token + r / w->rows->heads;
         int head = w->rows->head + r % w->rows->heads;
@@ -87,14 +88,14 @@ static const uint8_t *entry_at(const ck_attention_job *job, int sequence, int po
 
 /// Decodes one entry into the stage.
 static void stage_entry(workspace *w, const uint8_t *entry, char *target) {
-    int width = w->job->latent + w->job->rope;
+    int width = w->job->part_width;
     if (!w->bf16) {
         ck_cache_read(w->job->format, entry, width, (float *)(void *)target);
         return;
     }
-    memset(w->row, 0, (size_t)w->width * sizeof(float));
+    memset(w->row, 0, (size_t)w->part * sizeof(float));
     ck_cache_read(w->job->format, entry, width, w->row);
-    w->kernels->round(w->row, (uint16_t *)(void *)target, (size_t)w->width);
+    w->kernels->round(w->row, (uint16_t *)(void *)target, (size_t)w->part);
 }
 
 /// Finds the `count` entries from position `first` on, decoded when the cache's format is not the
@@ -139,12 +140,12 @@ static void pack_positions(workspace *w, int first, int count) {
     }
 }
 
-/// Packs 64 of the latent values as a panel of outputs, positions being what is summed over:
+/// Packs 64 of the summed values as a panel of outputs, positions being what is summed over:
 /// `[count / 2][64][2]` in bf16, `[count][64]` in f32.
 static void pack_values(workspace *w, int value, int count) {
-    int width = w->job->latent - value < CK_PANEL ? w->job->latent - value : CK_PANEL;
+    int left = w->job->value_width - value, width = left < CK_PANEL ? left : CK_PANEL;
     if (width < CK_PANEL) memset(w->panel, 0, (size_t)CK_CHUNK * CK_PANEL * w->element);
-    size_t offset = (size_t)value * w->element;
+    size_t offset = (size_t)(w->job->value_first + value) * w->element;
     if (!w->bf16) {
         float *panel = (float *)(void *)w->panel;
         for (int p = 0; p < count; p++) {
@@ -209,23 +210,23 @@ static void attend_chunk(
         multiply(w, w->queries, w->query_stride, w->width, w->scores + p, CK_CHUNK);
     }
     weigh(w, first, count, largest, total);
-    for (int value = 0; value < w->job->latent; value += CK_PANEL) {
+    for (int value = 0; value < w->job->value_width; value += CK_PANEL) {
         pack_values(w, value, count);
-        multiply(w, w->weights, w->score_stride, count, sums + value, w->latent);
+        multiply(w, w->weights, w->score_stride, count, sums + value, w->values);
     }
 }
 
 /// Adds the softmax of a later chunk to that of the earlier ones.
 static void merge(
-    const ck_kernels *kernels, int latent, float *sums, float *largest, float *total,
+    const ck_kernels *kernels, int values, float *sums, float *largest, float *total,
     const float *more, float more_largest, float more_total) {
     if (more_total == 0) return;
     float top = more_largest > *largest ? more_largest : *largest;
     float keep = *largest, add = more_largest;
     kernels->exponentials(&keep, top, 1);
     kernels->exponentials(&add, top, 1);
-    kernels->scale(sums, keep, (size_t)latent);
-    kernels->accumulate(more, add, sums, (size_t)latent);
+    kernels->scale(sums, keep, (size_t)values);
+    kernels->accumulate(more, add, sums, (size_t)values);
     *total = *total * keep + more_total * add;
     *largest = top;
 }
@@ -234,40 +235,44 @@ static void store(
     const ck_attention_job *job, const ck_kernels *kernels, const ck_rows *rows, int row,
     const float *sums, float total) {
     int token = rows->token + row / rows->heads, head = rows->head + row % rows->heads;
-    float *out = job->out + token * job->out_stride + (ptrdiff_t)head * job->latent;
-    memcpy(out, sums, (size_t)job->latent * sizeof(float));
-    kernels->scale(out, total > 0 ? 1 / total : 0, (size_t)job->latent);
+    float *out = job->out + token * job->out_stride + (ptrdiff_t)head * job->value_width;
+    memcpy(out, sums, (size_t)job->value_width * sizeof(float));
+    kernels->scale(out, total > 0 ? 1 / total : 0, (size_t)job->value_width);
 }
 
 static float *partial_row(
     const ck_attention_job *job, const ck_rows *rows, ck_pool *pool, int row) {
     float *partials = ck_pool_scratch(pool, -2, 0);
-    return partials + (size_t)(rows->partial + row) * (size_t)(job->latent + CK_PARTIAL_EXTRA);
+    return partials + (size_t)(rows->partial + row) * (size_t)(job->value_width + CK_PARTIAL_EXTRA);
 }
 
 static workspace workspace_of(
     const ck_attention_job *job, const ck_kernels *kernels, int compute, const ck_rows *rows) {
     bool bf16 = compute == CK_COMPUTE_BF16 && kernels->bf16;
-    int width = job->latent + job->rope, even = width + width % 2;
+    int width = job->key_width, even = width + width % 2;
+    int part = job->part_width + job->part_width % 2;
     workspace w = {.job = job, .kernels = kernels, .rows = rows, .bf16 = bf16};
     w.count = rows->tokens * rows->heads;
     w.width = bf16 ? even : width;
-    w.latent = (int)round_up((size_t)job->latent, CK_PANEL);
+    w.part = bf16 ? part : job->part_width;
+    w.values = (int)round_up((size_t)job->value_width, CK_PANEL);
     w.element = bf16 ? sizeof(uint16_t) : sizeof(float);
     w.staged = job->format != (bf16 ? CK_BF16 : CK_F32) || width != w.width;
     w.query_stride = ck_operand_stride(w.width);
-    w.stage_stride = w.query_stride;
+    w.stage_stride = ck_operand_stride(w.part);
     w.score_stride = ck_operand_stride(CK_CHUNK);
     return w;
 }
 
 void ck_attend(
-    const ck_attention_job *job, const ck_kernels *kernels, int compute, const ck_rows *rows,
+    const ck_attention_job *whole, const ck_kernels *kernels, int compute, const ck_rows *rows,
     ck_pool *pool, int thread) {
+    ck_attention_job part = *whole, *job = &part;
+    job->cache += (size_t)(rows->head / job->group_heads) * job->group_bytes;
     workspace w = workspace_of(job, kernels, compute, rows);
     size_t bytes = lay_out(&w, NULL);
     lay_out(&w, ck_pool_scratch(pool, thread, bytes));
-    memset(w.zeros, 0, (size_t)(w.latent + w.width) * w.element);
+    memset(w.zeros, 0, (size_t)(w.values + w.width) * w.element);
     prepare_queries(&w, compute == CK_COMPUTE_BF16);
     int context = 0;
     for (int t = rows->token; t < rows->token + rows->tokens; t++) {
@@ -283,35 +288,35 @@ void ck_attend(
         attend_chunk(&w, first, count, sums, largest, total);
         for (int r = 0; !begins && r < w.count; r++) {
             merge(
-                kernels, job->latent, w.merged + (size_t)r * (size_t)w.latent, &w.largest[r],
-                &w.total[r], sums + (size_t)r * (size_t)w.latent, largest[r], total[r]);
+                kernels, job->value_width, w.merged + (size_t)r * (size_t)w.values, &w.largest[r],
+                &w.total[r], sums + (size_t)r * (size_t)w.values, largest[r], total[r]);
         }
     }
     for (int r = 0; r < w.count; r++) {
-        const float *sums = w.merged + (size_t)r * (size_t)w.latent;
+        const float *sums = w.merged + (size_t)r * (size_t)w.values;
         if (rows->partial < 0) {
             store(job, kernels, rows, r, sums, rows->end_chunk > 0 ? w.total[r] : 0);
             continue;
         }
         float *partial = partial_row(job, rows, pool, r);
-        memcpy(partial, sums, (size_t)job->latent * sizeof(float));
-        partial[job->latent] = w.largest[r];
-        partial[job->latent + 1] = w.total[r];
+        memcpy(partial, sums, (size_t)job->value_width * sizeof(float));
+        partial[job->value_width] = w.largest[r];
+        partial[job->value_width + 1] = w.total[r];
     }
 }
 
 void ck_merge_partials(
     const ck_attention_job *job, const ck_kernels *kernels, const ck_rows *rows, int chunks,
     ck_pool *pool) {
-    int count = rows->tokens * rows->heads;
+    int count = rows->tokens * rows->heads, values = job->value_width;
     for (int r = 0; r < count; r++) {
         float *sums = partial_row(job, rows, pool, r);
         for (int chunk = 1; chunk < chunks; chunk++) {
             const float *more = partial_row(job, rows, pool, chunk * count + r);
             merge(
-                kernels, job->latent, sums, &sums[job->latent], &sums[job->latent + 1], more,
-                more[job->latent], more[job->latent + 1]);
+                kernels, values, sums, &sums[values], &sums[values + 1], more, more[values],
+                more[values + 1]);
         }
-        store(job, kernels, rows, r, sums, sums[job->latent + 1]);
+        store(job, kernels, rows, r, sums, sums[values + 1]);
     }
 }

@@ -285,20 +285,25 @@ void ck_gate(
     const ck_gate_rule *rule, const float *logits, const float *bias, int32_t *chosen,
     float *weights, float *scratch);
 
-// ---- Latent attention ----------------------------------------------------------------------
+// ---- Attention over a cache ----------------------------------------------------------------
 
-/// Queries against a blocked latent cache. Token t of `tokens` sees the first `contexts[t]`
-/// entries of sequence `sequences[t]`, whose entry p lies in block
+/// Queries against a blocked cache. Token t of `tokens` sees the first `contexts[t]` entries of
+/// sequence `sequences[t]`, whose entry p lies in block
 /// `blocks[first_block[sequence] + p / block_tokens]`.
+///
+/// An entry has one part for every `group_heads` heads, `group_bytes` apart. The first `key_width`
+/// values of a part are the key; `value_width` of them from `value_first` on are summed. Latent
+/// attention has one part for all heads, and its value is the first values of its key.
 typedef struct {
-    const float *queries; // [tokens][heads][latent + rope]
+    const float *queries; // [tokens][heads][key_width]
     ptrdiff_t query_stride;
-    float *out; // [tokens][heads][latent]
+    float *out; // [tokens][heads][value_width]
     ptrdiff_t out_stride;
     const uint8_t *cache;
-    size_t entry_bytes;
+    size_t entry_bytes, group_bytes;
     int format; // CK_F32, CK_BF16 or CK_E4M3
-    int block_tokens, latent, rope, heads, tokens;
+    int block_tokens, heads, group_heads, tokens;
+    int part_width, key_width, value_first, value_width;
     const int32_t *sequences, *contexts, *blocks;
     const int32_t *first_block;
     float scale;

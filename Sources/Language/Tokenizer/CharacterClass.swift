@@ -18,6 +18,14 @@ struct CharacterClass: OptionSet, Sendable {
     static let continuesWord = CharacterClass(rawValue: 512)
     /// `\p{Han}`
     static let han = CharacterClass(rawValue: 1024)
+    /// `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`: what begins a word of GPT-4o's.
+    static let beginsAnyWord = CharacterClass(rawValue: 2048)
+    /// `[\p{Ll}\p{Lm}\p{Lo}\p{M}]`: what a word of GPT-4o's goes on with.
+    static let continuesAnyWord = CharacterClass(rawValue: 4096)
+
+    /// What begins a word, and what it goes on with: of Kimi's pattern, and of GPT-4o's.
+    static let kimiWords = (begins: beginsWord, continues: continuesWord)
+    static let anyWords = (begins: beginsAnyWord, continues: continuesAnyWord)
 
     /// The class of each code point.
     private static let table: [UInt16] = {
@@ -52,10 +60,10 @@ struct CharacterClass: OptionSet, Sendable {
 
     private static func category(_ letter: Character) -> CharacterClass {
         switch letter {
-        case "U": [.letter, .beginsWord]
-        case "D": [.letter, .continuesWord]
-        case "L": [.letter, .beginsWord, .continuesWord]
-        case "M": [.mark, .beginsWord, .continuesWord]
+        case "U": [.letter, .beginsWord, .beginsAnyWord]
+        case "D": [.letter, .continuesWord, .continuesAnyWord]
+        case "L": [.letter, .beginsWord, .continuesWord, .beginsAnyWord, .continuesAnyWord]
+        case "M": [.mark, .beginsWord, .continuesWord, .beginsAnyWord, .continuesAnyWord]
         case "N": .number
         case "P": .punctuation
         default: .symbol

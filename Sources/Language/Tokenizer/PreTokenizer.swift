@@ -23,6 +23,8 @@ struct PreTokenizer: Sendable {
         case llamaWords(digits: Int)
         /// Kimi's pattern.
         case kimiWords
+        /// GPT-4o's pattern, which MiniMax-M2 and gpt-oss have.
+        case casedWords
         /// `[...]+` or `\s?[...]+`, as in DeepSeek-V2.
         case run(CharacterRanges, afterSpace: Bool)
         /// `[...]`.
@@ -110,6 +112,7 @@ extension PreTokenizer {
         case llamaPattern(#"\p{N}{1,3}"#): return .llamaWords(digits: 3)
         case llamaPattern(#"\p{N}"#): return .llamaWords(digits: 1)
         case kimiPattern: return .kimiWords
+        case casedPattern: return .casedWords
         case #"\s+$"#: return .trailingSpace
         case let other:
             guard let split = characters(other) else {
@@ -168,6 +171,15 @@ extension PreTokenizer {
         return #"[\p{Han}]+"# + begin + upper + "*" + lower + "+" + contractions + "?" + begin
             + upper
             + "+" + lower + "*" + contractions + #"?|\p{N}{1,3}"# + signsAndSpace
+    }()
+
+    private static let casedPattern: String = {
+        let upper = #"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"#
+        let lower = #"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"#
+        let begin = #"[^\r\n\p{L}\p{N}]?"#
+        return begin + upper + "*" + lower + "+" + contractions + "?|" + begin + upper + "+"
+            + lower + "*" + contractions + #"?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*"#
+            + #"|\s*[\r\n]+|\s+(?!\S)|\s+"#
     }()
 
     static let gpt2Pattern =

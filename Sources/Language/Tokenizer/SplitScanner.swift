@@ -37,6 +37,7 @@ struct SplitScanner {
         case .gpt2Words: gpt2Word(text, start, limit)
         case .llamaWords(let digits): llamaWord(text, start, limit, digits: digits)
         case .kimiWords: kimiWord(text, start, limit)
+        case .casedWords: casedWord(text, start, limit)
         case .run(let set, let afterSpace):
             members(of: set, afterSpace: afterSpace, text, start, limit)
         case .single(let set):

@@ -21,12 +21,15 @@ protocol Architecture: Sendable {
     static var leftAside: [LeftAside] { get }
     /// Whether this program trains it as its makers do.
     static var trains: Bool { get }
+    /// What becomes of its keys; nil where the common lists say it.
+    static var keys: FamilyKeys? { get }
 }
 
 extension Architecture {
     static var textKey: ModelConfiguration.CodingKeys? { nil }
     static var leftAside: [LeftAside] { [] }
     static var trains: Bool { true }
+    static var keys: FamilyKeys? { nil }
 }
 
 /// The families that this program runs.
@@ -34,7 +37,7 @@ enum Architectures {
     /// All of them, the default first.
     static let all: [any Architecture.Type] = [
         DeepSeekV3.self, DeepSeekV2.self, DeepSeekV32.self, Glm4MoeLite.self, GlmMoeDsa.self,
-        KimiK25.self, KimiVL.self,
+        KimiK25.self, KimiVL.self, Qwen3Moe.self, Glm4Moe.self, MiniMaxM2.self,
     ]
 
     /// The family that one of these class names belongs to.

@@ -12,6 +12,10 @@ struct FamilyDefaults {
     var routedScalingFactor: Float = 1
     /// `rms_norm_eps`.
     var normEpsilon: Float = 1e-6
+    /// `norm_topk_prob`.
+    var normalizesWeights = true
+    /// `rope_theta`.
+    var ropeTheta: Double = 10000
     /// `index_topk`; nil for dense attention.
     var sparseIndexCount: Int?
 }

@@ -1,6 +1,9 @@
 extension ModelConfiguration {
     /// Writes the published keys, in the classic form that every reader knows.
     public func encode(to encoder: any Encoder) throws {
+        if let family = architecture as? any GroupedArchitecture.Type {
+            return try encodeGrouped(family.grouped, to: encoder)
+        }
         var box = encoder.container(keyedBy: CodingKeys.self)
         try box.encode(architectures, forKey: .architectures)
         guard let key = architecture.textKey else { return try encodeNetwork(into: &box) }

@@ -47,7 +47,7 @@ extension ModelConfiguration {
 
     /// Says a list by the count of its first blocks where it has no other dense ones, so that one
     /// network has one description.
-    private mutating func countExpertLayers() {
+    mutating func countExpertLayers() {
         guard let layers = expertLayers else { return }
         let dense = layers.prefix { !$0 }.count
         let isCount = layers[dense...].allSatisfy { $0 }

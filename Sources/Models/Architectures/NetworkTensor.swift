@@ -6,6 +6,8 @@ public struct NetworkTensor: Sendable, Equatable {
         case norm
         /// The gate's selection bias, Float32 in every release.
         case bias
+        /// Added to the output of a projection.
+        case offset
         /// A matrix that stays in bf16 where projections are in FP8: embedding, head, gate, and
         /// the projection of an MTP block.
         case wide

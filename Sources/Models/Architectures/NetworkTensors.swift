@@ -19,8 +19,10 @@ public struct NetworkTensors: Sendable {
         NetworkTensor(name: names.finalNorm, shape: [shape.hiddenSize], role: .norm)
     }
 
-    /// `[vocabulary, hidden]`.
-    public var head: NetworkTensor { table(names.head) }
+    /// `[vocabulary, hidden]`; the embedding where the two are one.
+    public var head: NetworkTensor {
+        table(shape.tiesEmbeddings ? names.embedding : names.head)
+    }
 
     private func table(_ name: String) -> NetworkTensor {
         NetworkTensor(name: name, shape: [shape.vocabularySize, shape.hiddenSize], role: .wide)
@@ -92,7 +94,7 @@ extension NetworkTensors {
         var tensors = [embedding]
         for layer in 0 ..< shape.layerCount { tensors += block(layer) }
         for layer in mtpLayers { tensors += mtpBlock(layer) }
-        return tensors + [finalNorm, head]
+        return tensors + (shape.tiesEmbeddings ? [finalNorm] : [finalNorm, head])
     }
 
     /// Those of the MTP blocks.

@@ -7,11 +7,14 @@ import Tensors
 enum AttentionKind: Sendable {
     /// Multi-head latent attention.
     case latent(LatentAttentionNames)
+    /// Grouped queries.
+    case grouped(GroupedAttentionNames)
 
     /// The names of the matrices that FP8 checkpoints store in FP8.
     var projectionNames: [String] {
         switch self {
         case .latent(let names): names.projections
+        case .grouped(let names): names.projections
         }
     }
 
@@ -19,6 +22,7 @@ enum AttentionKind: Sendable {
     func tensors(of shape: ModelConfiguration, prefix: String) -> [NetworkTensor] {
         switch self {
         case .latent(let names): LatentAttentionTensors(names, shape, prefix: prefix).all
+        case .grouped(let names): GroupedAttentionTensors(names, shape, prefix: prefix).all
         }
     }
 
@@ -26,6 +30,7 @@ enum AttentionKind: Sendable {
     func entryBytes(of shape: ModelConfiguration, format: EntryFormat) -> Int {
         switch self {
         case .latent: LatentAttention.entryBytes(of: shape, format: format)
+        case .grouped: GroupedAttention.entryBytes(of: shape, format: format)
         }
     }
 
@@ -40,6 +45,10 @@ enum AttentionKind: Sendable {
             let tensors = LatentAttentionTensors(names, context.configuration, prefix: prefix)
             let pending = try PendingLatentAttention(tensors, context.configuration, from: loader)
             return { LatentAttention(pending.weights, context) }
+        case .grouped(let names):
+            let tensors = GroupedAttentionTensors(names, context.configuration, prefix: prefix)
+            let pending = try PendingGroupedAttention(tensors, from: loader)
+            return { GroupedAttention(pending.weights, context) }
         }
     }
 
@@ -50,6 +59,8 @@ enum AttentionKind: Sendable {
             TrainedLatentAttention(
                 LatentAttentionTensors(names, context.configuration, prefix: prefix),
                 context: context)
+        case .grouped:
+            preconditionFailure("grouped queries are not trained (ModelConfiguration.trains)")
         }
     }
 }

@@ -1,4 +1,4 @@
-/// One block of a latent cache: the same number in every layer.
+/// One block of a cache: the same number in every layer.
 public struct BlockID: RawRepresentable, Hashable, Comparable, Codable, Sendable {
     /// The number, counted from 0.
     public let rawValue: Int32

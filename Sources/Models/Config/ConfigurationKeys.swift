@@ -112,7 +112,9 @@ extension ConfigurationKeys {
     static func check(_ root: JSONValue) throws {
         let family = try family(root)
         try QuantizationKeys.check(besides: root, prefix: "")
-        guard let key = family.textKey?.rawValue else { return try checkNetwork(root, prefix: "") }
+        guard let key = family.textKey?.rawValue else {
+            return try checkNetwork(root, family.keys, prefix: "")
+        }
         guard let text = root[key], text.object != nil else {
             throw Refusal(
                 key: key,
@@ -125,7 +127,7 @@ extension ConfigurationKeys {
             try checkOther(name, value, fixed, at: name)
         }
         try QuantizationKeys.check(besides: text, prefix: key + ".")
-        try checkNetwork(text, prefix: key + ".")
+        try checkNetwork(text, family.keys, prefix: key + ".")
     }
 
     /// The family of a file, before anything else of it is looked at.
@@ -154,20 +156,30 @@ extension ConfigurationKeys {
         return family
     }
 
-    private static func checkNetwork(_ network: JSONValue, prefix: String) throws {
+    private static func checkNetwork(
+        _ network: JSONValue, _ own: FamilyKeys?, prefix: String
+    ) throws {
+        let read = own?.read ?? honoured
+        let readOfRope = honouredOfRope.union(own?.readOfRope ?? [])
+        let fixed = fixed.merging(own?.fixed ?? [:]) { $1 }
+        let lists = ["layer_types": layerTypes].merging(own?.lists ?? [:]) { $1 }
         for (name, value) in network.object ?? [] where !value.isNull {
             switch name {
             case "rope_scaling", "rope_parameters":
                 for (inner, value) in value.object ?? []
-                where !value.isNull && !honouredOfRope.contains(inner) {
+                where !value.isNull && !readOfRope.contains(inner) {
                     try checkOther(inner, value, fixedOfRope, at: "\(prefix)\(name).\(inner)")
                 }
-            case "layer_types":
-                for type in value.array ?? [value] where !layerTypes.contains(type) {
-                    throw refusal(prefix + name, type, taken: layerTypes)
-                }
             default:
-                guard !honoured.contains(name) else { continue }
+                if let taken = lists[name] {
+                    for element in value.array ?? [value] where !taken.contains(element) {
+                        throw refusal(prefix + name, element, taken: taken)
+                    }
+                    continue
+                }
+                guard !read.contains(name), own?.withoutEffect.contains(name) != true else {
+                    continue
+                }
                 try checkOther(name, value, fixed, at: prefix + name)
             }
         }

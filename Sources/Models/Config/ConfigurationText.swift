@@ -78,6 +78,9 @@ struct ConfigurationText {
             .endTokens,
         ].map(\.rawValue)
             + [
+                GroupedKey.headSize, .rotatedCount, .expertCount, .expertStep, .denseLayers,
+            ].map(\.rawValue)
+            + [
                 YaRN.CodingKeys.originalPositionLimit.rawValue,
                 Quantization.CodingKeys.blockSize.rawValue,
             ])

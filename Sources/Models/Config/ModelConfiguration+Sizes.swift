@@ -47,12 +47,26 @@ extension ModelConfiguration {
     /// Parameters of one block's attention and norms.
     package var attentionParameterCount: Int {
         let queryWidth = headCount * queryHeadSize
+        if let keyValueHeadCount {
+            let width = queryWidth + 2 * keyValueHeadCount * queryHeadSize
+            return hiddenSize * (width + queryWidth) + 2 * hiddenSize
+                + (hasAttentionBias ? width : 0) + queryKeyNormWidth
+        }
         let query =
             queryLatentSize.map { $0 * hiddenSize + $0 + queryWidth * $0 }
             ?? queryWidth * hiddenSize
         return query + cacheWidth * hiddenSize + latentSize
             + headCount * (nopeHeadSize + valueHeadSize) * latentSize
             + hiddenSize * headCount * valueHeadSize + 2 * hiddenSize
+    }
+
+    /// Weights of the norms of queries and keys.
+    private var queryKeyNormWidth: Int {
+        switch queryKeyNorm {
+        case nil: 0
+        case .head: 2 * queryHeadSize
+        case .allHeads: (headCount + (keyValueHeadCount ?? 0)) * queryHeadSize
+        }
     }
 
     /// Parameters of one block, counting only `experts` of its routed experts.
@@ -91,7 +105,7 @@ extension ModelConfiguration {
 
     /// Parameters of the main model: all, and those one token uses, embedding and head included.
     public var parameterCounts: (total: Int, activated: Int) {
-        let ends = 2 * vocabularySize * hiddenSize + hiddenSize
+        let ends = (tiesEmbeddings ? 1 : 2) * vocabularySize * hiddenSize + hiddenSize
         var (total, activated) = (ends, ends)
         for layer in 0 ..< layerCount {
             total += parameterCount(layer: layer, experts: routedExpertCount)

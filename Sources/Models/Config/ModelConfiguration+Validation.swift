@@ -46,7 +46,7 @@ extension ModelConfiguration {
         let experts = layers * routedExpertCount
         guard experts <= Limit.expertsInAll else {
             throw ModelError.configuration(
-                file: file, key: "n_routed_experts",
+                file: file, key: keyName(.routedExpertCount),
                 fact: "\(routedExpertCount) in \(layers) layers are \(experts) experts; the limit "
                     + "is \(Limit.expertsInAll)")
         }
@@ -72,7 +72,7 @@ extension ModelConfiguration {
         guard range.contains(value) else {
             let origin = reason.isEmpty ? "" : " (\(reason))"
             throw ModelError.configuration(
-                file: file, key: key.rawValue,
+                file: file, key: keyName(key),
                 fact: "\(value) is outside \(range.lowerBound)...\(range.upperBound)\(origin)")
         }
     }
@@ -85,24 +85,46 @@ extension ModelConfiguration {
         try check(expertLayerStride, 1 ... Limit.layers, .expertLayerStride, file)
         try check(headCount, 1 ... Limit.heads, .headCount, file)
         try check(queryLatentSize ?? 1, 1 ... Limit.width, .queryLatentSize, file)
-        try check(latentSize, 1 ... Limit.width, .latentSize, file)
-        try check(ropeHeadSize, 2 ... Limit.headWidth, .ropeHeadSize, file)
-        try check(nopeHeadSize, 1 ... Limit.headWidth, .nopeHeadSize, file)
-        try check(valueHeadSize, 1 ... Limit.headWidth, .valueHeadSize, file)
+        try validateHeads(file)
         try check(vocabularySize, 1 ... Limit.vocabulary, .vocabularySize, file)
         try check(positionLimit, 1 ... Limit.positions, .positionLimit, file)
         try check(mtpLayerCount, 0 ... Limit.mtpLayers, .mtpLayerCount, file)
         try check(sparseIndexCount ?? 1, 1 ... Limit.positions, .sparseIndexCount, file)
-        guard ropeHeadSize.isMultiple(of: 2) else {
-            throw ModelError.configuration(
-                file: file, key: "qk_rope_head_dim",
-                fact: "\(ropeHeadSize) is odd; rotation pairs its values")
-        }
         for token in endTokens + (beginToken.map { [$0] } ?? []) {
             try check(
                 token, 0 ... vocabularySize - 1,
                 token == beginToken ? .beginToken : .endTokens, file, because: "vocab_size")
         }
+    }
+
+    /// Checks the widths of a head, and how many keep keys and values.
+    private func validateHeads(_ file: String) throws {
+        func checkEven(_ value: Int, _ key: CodingKeys, because reason: String) throws {
+            guard value.isMultiple(of: 2) else {
+                throw ModelError.configuration(
+                    file: file, key: keyName(key), fact: "\(value) is odd; \(reason)")
+            }
+        }
+        try check(valueHeadSize, 1 ... Limit.headWidth, .valueHeadSize, file)
+        if let keyValueHeadCount {
+            try checkEven(valueHeadSize, .valueHeadSize, because: "keys are read in pairs")
+            try check(
+                ropeHeadSize, 2 ... valueHeadSize, .ropeHeadSize, file,
+                because: "of \(valueHeadSize) values of a head (head_dim) as many turn")
+            try check(
+                keyValueHeadCount, 1 ... headCount, .keyValueHeadCount, file,
+                because: "num_attention_heads")
+            guard headCount.isMultiple(of: keyValueHeadCount) else {
+                throw ModelError.configuration(
+                    file: file, key: CodingKeys.keyValueHeadCount.rawValue,
+                    fact: "\(keyValueHeadCount) does not divide num_attention_heads \(headCount)")
+            }
+        } else {
+            try check(latentSize, 1 ... Limit.width, .latentSize, file)
+            try check(ropeHeadSize, 2 ... Limit.headWidth, .ropeHeadSize, file)
+            try check(nopeHeadSize, 1 ... Limit.headWidth, .nopeHeadSize, file)
+        }
+        try checkEven(ropeHeadSize, .ropeHeadSize, because: "rotation pairs its values")
     }
 
     private func validateGate(_ file: String) throws {
@@ -111,16 +133,18 @@ extension ModelConfiguration {
         try check(sharedExpertCount, 0 ... Limit.experts, .sharedExpertCount, file)
         try check(
             sharedExpertCount, 0 ... Limit.width / expertIntermediateSize, .sharedExpertCount, file,
-            because: "moe_intermediate_size \(expertIntermediateSize)")
+            because: keyName(.expertIntermediateSize) + " \(expertIntermediateSize)")
         try check(
             activeExpertCount, 1 ... routedExpertCount, .activeExpertCount, file,
-            because: "n_routed_experts")
+            because: keyName(.routedExpertCount))
         try check(
-            groupCount, 1 ... routedExpertCount, .groupCount, file, because: "n_routed_experts")
+            groupCount, 1 ... routedExpertCount, .groupCount, file,
+            because: keyName(.routedExpertCount))
         guard routedExpertCount.isMultiple(of: groupCount) else {
             throw ModelError.configuration(
                 file: file, key: "n_group",
-                fact: "\(groupCount) does not divide n_routed_experts \(routedExpertCount)")
+                fact: "\(groupCount) does not divide \(keyName(.routedExpertCount)) "
+                    + "\(routedExpertCount)")
         }
         try check(keptGroupCount, 1 ... groupCount, .keptGroupCount, file, because: "n_group")
         let groupSize = routedExpertCount / groupCount

@@ -23,6 +23,14 @@ public struct ModelConfiguration: Codable, Sendable, Equatable {
         case greedy
     }
 
+    /// Which values of queries and of keys have one norm.
+    enum QueryKeyNorm: Sendable {
+        /// Those of each head.
+        case head
+        /// Those of all heads.
+        case allHeads
+    }
+
     /// The published class names (default DeepSeek-V3's).
     public var architectures = ["DeepseekV3ForCausalLM"]
     /// The published family name (default `deepseek_v3`).
@@ -43,6 +51,14 @@ public struct ModelConfiguration: Codable, Sendable, Equatable {
     var expertLayers: [Bool]?
     /// Attention heads.
     public var headCount: Int
+    /// Heads that keep keys and values, of grouped queries; nil for latent attention.
+    var keyValueHeadCount: Int?
+    /// What is normed of grouped queries and their keys before rotation; nil for nothing.
+    var queryKeyNorm: QueryKeyNorm?
+    /// Whether the projections of grouped queries have biases (default false).
+    var hasAttentionBias = false
+    /// Whether the head is the embedding (default false).
+    var tiesEmbeddings = false
     /// Width of the compressed query, nil where queries are not compressed.
     package var queryLatentSize: Int?
     /// Width of the compressed keys and values, `c_KV`.

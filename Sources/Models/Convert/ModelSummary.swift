@@ -14,7 +14,7 @@ public struct ModelSummary: Sendable, Codable, Equatable {
     public let bytesByType: [String: Int]
     /// Whether `bytesByType` was read from the shards; else it follows from `config.json`.
     public let isMeasured: Bool
-    /// Latent cache of one token, all layers, bfloat16.
+    /// Cache of one token, all layers, bfloat16.
     public let cacheBytesPerToken: Int
     /// Bytes of everything that every rank holds.
     package let replicatedBytes: Int

@@ -24,7 +24,7 @@ public struct RandomCheckpoint: Sendable {
     private static let shardBytes = 4_000_000_000
     /// Standard deviation of matrices where `config.json` gives no `initializer_range`.
     private static let defaultRange: Float = 0.02
-    /// Standard deviation of the gate's selection bias: it shifts choices without fixing them.
+    /// Standard deviation of biases. The gate's shifts choices without fixing them.
     private static let biasRange: Float = 0.01
 
     private let tensors: [NetworkTensor]
@@ -163,7 +163,8 @@ public struct RandomCheckpoint: Sendable {
             ).pieces
         }
         let values = Tensor(rows: rows.count, columns: tensor.columns)
-        if tensor.shape.count == 1 && tensor.type == .bfloat16 {
+        let isOffset = tensor.name.hasSuffix(".bias")
+        if tensor.shape.count == 1 && tensor.type == .bfloat16 && !isOffset {
             values.fill(1)
         } else {
             let scale = tensor.shape.count == 1 ? Self.biasRange : range

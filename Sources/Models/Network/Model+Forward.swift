@@ -2,7 +2,7 @@ import Collectives
 public import Tensors
 
 extension Model {
-    /// Runs chunks of any number of sequences through the network and caches their latents.
+    /// Runs chunks of any number of sequences through the network and caches what attention keeps.
     ///
     /// - Parameters:
     ///   - keepsHidden: Whether the hidden states are wanted too, for an MTP block.

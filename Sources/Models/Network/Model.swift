@@ -143,7 +143,8 @@ public final class Model {
         guard map.expertCount == configuration.routedExpertCount else {
             throw ModelError.request(
                 "the expert map is for \(map.expertCount) experts; the model has "
-                    + "\(configuration.routedExpertCount) (n_routed_experts)")
+                    + "\(configuration.routedExpertCount) "
+                    + "(\(configuration.keyName(.routedExpertCount)))")
         }
         guard layer < map.layerCount else {
             throw ModelError.request(

@@ -58,6 +58,12 @@ private struct ConfigurationKeys: Decodable {
     var first_k_dense_replace: Int?
     var moe_intermediate_size: Int?
     var n_routed_experts: Int?
+    var num_experts: Int?
+    var num_local_experts: Int?
+    var decoder_sparse_step: Int?
+    var mlp_only_layers: [Int]?
+    var attention_bias: Bool?
+    var use_routing_bias: Bool?
     var n_shared_experts: Int?
     var num_experts_per_tok: Int?
     var n_group: Int?
@@ -71,9 +77,12 @@ private struct ConfigurationKeys: Decodable {
             ("intermediate_size", intermediate_size, 1 << 24),
             ("vocab_size", vocab_size, 1 << 28),
             ("moe_intermediate_size", moe_intermediate_size ?? 1, 1 << 24),
-            ("n_routed_experts", n_routed_experts ?? 1, 65536),
-            ("num_experts_per_tok", num_experts_per_tok ?? 1, n_routed_experts ?? 65536),
-            ("n_group", n_group ?? 1, n_routed_experts ?? 65536),
+            (expertKey, routedExperts ?? 1, 65536),
+            ("num_experts_per_tok", num_experts_per_tok ?? 1, routedExperts ?? 65536),
+            ("n_group", n_group ?? 1, routedExperts ?? 65536),
+            ("decoder_sparse_step", decoder_sparse_step ?? 1, 4096),
+            ("num_key_value_heads", num_key_value_heads ?? 1, num_attention_heads),
+            ("head_dim", head_dim ?? 1, 1 << 16),
             ("topk_group", topk_group ?? 1, n_group ?? 1),
             ("kv_lora_rank", kv_lora_rank ?? 1, 1 << 20),
         ] where !(1 ... limit).contains(value) {
@@ -81,29 +90,52 @@ private struct ConfigurationKeys: Decodable {
         }
         var shape = ModelShape(
             name: name, hidden: hidden_size, layers: num_hidden_layers,
-            denseLayers: n_routed_experts == nil
-                ? num_hidden_layers : min(num_hidden_layers, first_k_dense_replace ?? 0),
+            denseLayers: routedExperts == nil ? num_hidden_layers : denseLayers,
             heads: num_attention_heads, attention: try attention(file),
             denseWidth: intermediate_size, vocabulary: vocab_size)
-        guard let n_routed_experts else { return shape }
-        guard let moe_intermediate_size else {
+        guard let routedExperts else { return shape }
+        // Families that call their experts local have no other networks, and no other width.
+        let own = expertKey == "num_local_experts" ? intermediate_size : nil
+        guard let width = moe_intermediate_size ?? own else {
             throw .model(file: file, key: "moe_intermediate_size", fact: "is missing")
         }
-        shape.expertWidth = moe_intermediate_size
-        shape.routedExperts = n_routed_experts
+        shape.expertWidth = width
+        shape.routedExperts = routedExperts
         shape.sharedExperts = n_shared_experts ?? 0
         shape.activeExperts = num_experts_per_tok ?? 1
         shape.expertGroups = n_group ?? 1
         shape.keptGroups = topk_group ?? 1
-        shape.hasGateBias = topk_method == "noaux_tc"
+        shape.hasGateBias =
+            topk_method == "noaux_tc" || use_routing_bias == true
+            || kv_lora_rank == nil && n_routed_experts != nil
         return shape
+    }
+
+    private var routedExperts: Int? { n_routed_experts ?? num_experts ?? num_local_experts }
+
+    /// The key of the count of routed experts.
+    private var expertKey: String {
+        if n_routed_experts != nil { return "n_routed_experts" }
+        return num_experts != nil ? "num_experts" : "num_local_experts"
+    }
+
+    /// Blocks without experts: the first ones, or all but every n-th and those that are listed.
+    private var denseLayers: Int {
+        guard let first = first_k_dense_replace else {
+            let listed = Set(mlp_only_layers ?? [])
+            return (0 ..< num_hidden_layers).count {
+                listed.contains($0) || !($0 + 1).isMultiple(of: decoder_sparse_step ?? 1)
+            }
+        }
+        return min(num_hidden_layers, first)
     }
 
     private func attention(_ file: String) throws(PlanError) -> ModelShape.Attention {
         guard let kv_lora_rank else {
             return .grouped(
                 keyValueHeads: num_key_value_heads ?? num_attention_heads,
-                headSize: head_dim ?? hidden_size / max(1, num_attention_heads), hasBias: false)
+                headSize: head_dim ?? hidden_size / max(1, num_attention_heads),
+                hasBias: attention_bias == true)
         }
         guard let qk_rope_head_dim, let qk_nope_head_dim, let v_head_dim else {
             throw .model(

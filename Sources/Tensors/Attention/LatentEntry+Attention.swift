@@ -1,5 +1,3 @@
-internal import CKernels
-
 extension LatentEntry {
     /// Softmax attention of absorbed queries over a latent cache, for prefill and decode alike.
     ///
@@ -17,33 +15,12 @@ extension LatentEntry {
         _ queries: Tensor, batch: AttentionBatch, store: BlockStore, heads: Int, scale: Float,
         into out: Tensor, compute: Compute, pool: ThreadPool
     ) {
-        precondition(
-            queries.rows >= batch.tokenCount && out.rows >= batch.tokenCount
-                && queries.columns == heads * width && out.columns == heads * latent,
-            """
-            \(batch.tokenCount) tokens, \(heads) heads: queries \(queries.rows)x\
-            \(queries.columns), out \(out.rows)x\(out.columns)
-            """)
-        batch.check(store)
         check(store)
-        unsafe batch.sequences.withUnsafeBufferPointer { sequences in
-            unsafe batch.contexts.withUnsafeBufferPointer { contexts in
-                unsafe batch.blocks.withUnsafeBufferPointer { blocks in
-                    unsafe batch.firstBlock.withUnsafeBufferPointer { firstBlock in
-                        var job = unsafe ck_attention_job(
-                            queries: UnsafePointer(queries.base), query_stride: queries.columns,
-                            out: out.base, out_stride: out.columns,
-                            cache: UnsafePointer(store.base),
-                            entry_bytes: store.entryBytes, format: format.code,
-                            block_tokens: Int32(store.blockTokens), latent: Int32(latent),
-                            rope: Int32(rope), heads: Int32(heads),
-                            tokens: Int32(batch.tokenCount), sequences: sequences.baseAddress,
-                            contexts: contexts.baseAddress, blocks: blocks.baseAddress,
-                            first_block: firstBlock.baseAddress, scale: scale)
-                        unsafe ck_attention(&job, compute.code, pool.handle)
-                    }
-                }
-            }
-        }
+        EntryParts(
+            heads: heads, groupHeads: heads, byteCount: byteCount, width: width, keyWidth: width,
+            value: 0 ..< latent
+        ).attend(
+            queries, batch: batch, store: store, scale: scale, into: out, compute: compute,
+            pool: pool)
     }
 }

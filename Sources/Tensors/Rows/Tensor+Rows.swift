@@ -23,6 +23,36 @@ public func rmsNorm(
     }
 }
 
+/// Norms every slice of a row by itself, in place, all with the same weight.
+///
+/// - Parameter weight: `[width of a slice]`.
+public func rmsNorm(
+    _ x: Tensor, slices: RotarySlices, weight: Tensor, epsilon: Float, pool: ThreadPool
+) {
+    precondition(
+        slices.first >= 0 && slices.stride >= 0
+            && slices.first + (slices.count - 1) * slices.stride + weight.count <= x.columns,
+        "\(slices.count) slices of \(weight.count) in rows of \(x.columns)")
+    pool.split(x.rows) { rows in
+        for row in rows {
+            for slice in 0 ..< slices.count {
+                let values = unsafe x.base + row * x.columns + slices.first + slice * slices.stride
+                unsafe ck_rms_norm(values, weight.base, epsilon, values, Int32(weight.count))
+            }
+        }
+    }
+}
+
+/// Adds one row to every row of x.
+///
+/// - Parameter bias: `[columns]`.
+public func add(bias: Tensor, into x: Tensor, pool: ThreadPool) {
+    precondition(bias.count == x.columns, "\(bias.count) values for rows of \(x.columns)")
+    pool.split(x.rows) { rows in
+        for row in rows { unsafe ck_add(bias.base, x.base + row * x.columns, x.columns) }
+    }
+}
+
 /// y = silu(gate) * up, element by element.
 ///
 /// y may be gate or up.

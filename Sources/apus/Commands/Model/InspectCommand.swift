@@ -145,7 +145,7 @@ private struct Report: Encodable {
             activated per token, MTP \(billions(parametersMTP))
             weights       \(gigabytes(bytesTotal)): \(types)\
             \(bytesMeasured ? "" : " (from config.json)")
-            latent cache  \(cacheBytesPerToken) bytes per token (bf16)
+            cache         \(cacheBytesPerToken) bytes per token (bf16)
             """)
         for share in ranks {
             print(

@@ -1,0 +1,162 @@
+import Tensors
+
+/// Runs grouped-query attention: neighbouring query heads share the keys and values of one head.
+///
+///     out(t) = (sum_j softmax(scale q . k_j) v_j) W_O^T
+///
+/// with queries and keys normed first, where the network norms them, and then rotated in their
+/// first values; the others carry no position.
+///
+/// Source: GQA (arXiv 2305.13245), section 2.2; partial rotation as in GPT-NeoX.
+struct GroupedAttention: AttentionLayer {
+    /// Floats that a tile of queries may take: 32 MiB.
+    private static let tileFloats = 8 << 20
+    /// Fewer rows would starve the matrix kernels.
+    private static let smallestTile = 32
+
+    private let weights: GroupedAttentionWeights
+    private let context: AttentionContext
+    private let shape: ModelConfiguration
+    private let keyHeads: Int
+    /// Values of a head.
+    private let size: Int
+    private let tileRows: Int
+
+    init(_ weights: GroupedAttentionWeights, _ context: AttentionContext) {
+        self.weights = weights
+        self.context = context
+        shape = context.configuration
+        keyHeads = Self.keyHeads(of: shape)
+        size = shape.queryHeadSize
+        tileRows = max(Self.smallestTile, Self.tileFloats / (shape.headCount * size))
+    }
+
+    private static func keyHeads(of shape: ModelConfiguration) -> Int {
+        shape.keyValueHeadCount ?? shape.headCount
+    }
+
+    private static func entry(of shape: ModelConfiguration, format: EntryFormat) -> GroupedEntry {
+        GroupedEntry(format: format, heads: keyHeads(of: shape), size: shape.queryHeadSize)
+    }
+
+    static func entryBytes(of shape: ModelConfiguration, format: EntryFormat) -> Int {
+        entry(of: shape, format: format).byteCount
+    }
+
+    var weightCount: WeightCount { weights.count }
+
+    /// Memory of one call.
+    private enum Scratch: Int {
+        /// `[rows, keyHeads * size]`.
+        case keys
+        /// `[rows, keyHeads * size]`.
+        case values
+        /// `[rows, keyHeads * (key | value)]`.
+        case entries
+        /// `[tile, heads * size]`.
+        case queries
+        /// `[tile, heads * size]`.
+        case sums
+    }
+
+    private func scratch(_ kind: Scratch, _ rows: Int, _ columns: Int) -> Tensor {
+        context.scratch.rows(kind.rawValue, rows, columns: columns)
+    }
+
+    func run(_ input: Tensor, _ rows: BatchRows, store: BlockStore, into output: Tensor) {
+        let entry = Self.entry(of: shape, format: store.format)
+        let keys = scratch(.keys, input.rows, keyHeads * size)
+        let values = scratch(.values, input.rows, keyHeads * size)
+        context.rotary.cover(rows.positions)
+        // A small batch asks for its queries with its keys: one fork and join.
+        let queries = scratch(.queries, min(tileRows, input.rows), shape.headCount * size)
+        let isWhole = input.rows <= tileRows
+        project(
+            input,
+            [(weights.key, keys), (weights.value, values)]
+                + (isWhole ? [(weights.query, queries)] : []))
+        turn(keys, heads: keyHeads, norm: weights.norms?.key, positions: rows.positions)
+        cache(keys, values, as: entry, rows, store)
+        var first = 0
+        while first < input.rows {
+            let tile = first ..< min(first + tileRows, input.rows)
+            let part = queries.view(rows: 0 ..< tile.count)
+            if !isWhole { project(input.view(rows: tile), [(weights.query, part)]) }
+            attend(part, rows, tile, store: store, entry, into: output.view(rows: tile))
+            first = tile.upperBound
+        }
+    }
+
+    /// Multiplies by matrices, all in one fork and join, and adds their biases.
+    private func project(
+        _ input: Tensor, _ parts: [(to: GroupedAttentionWeights.Projection, output: Tensor)]
+    ) {
+        linear(
+            parts.map { LinearPart(input, $0.to.weight, into: $0.output) },
+            compute: context.compute, pool: context.pool)
+        for (projection, output) in parts {
+            guard let bias = projection.bias else { continue }
+            add(bias: bias, into: output, pool: context.pool)
+        }
+    }
+
+    /// Norms and rotates the heads of every row, in place.
+    private func turn(_ x: Tensor, heads: Int, norm: Tensor?, positions: [Int32]) {
+        let slices = RotarySlices(first: 0, stride: size, count: heads)
+        let epsilon = shape.normEpsilon
+        if let norm, shape.queryKeyNorm == .head {
+            rmsNorm(x, slices: slices, weight: norm, epsilon: epsilon, pool: context.pool)
+        } else if let norm {
+            rmsNorm(x, weight: norm, epsilon: epsilon, into: x, pool: context.pool)
+        }
+        rope(
+            x, slices: slices, positions: positions, cosines: context.rotary.cosines,
+            sines: context.rotary.sines, of: shape.rotaryPairs, pool: context.pool)
+    }
+
+    /// Stores the new entries, so that a token sees itself.
+    private func cache(
+        _ keys: Tensor, _ values: Tensor, as entry: GroupedEntry, _ rows: BatchRows,
+        _ store: BlockStore
+    ) {
+        let entries = scratch(.entries, keys.rows, entry.width)
+        for (source, column) in [(keys, 0), (values, size)] {
+            copySlices(
+                source, RotarySlices(first: 0, stride: size, count: keyHeads), into: entries,
+                RotarySlices(first: column, stride: 2 * size, count: keyHeads), width: size,
+                pool: context.pool)
+        }
+        for (row, place) in rows.places.enumerated() {
+            entry.write(entries.row(row), to: store, block: place.block, slot: place.slot)
+        }
+    }
+
+    /// Computes a tile of rows from their projected queries.
+    private func attend(
+        _ queries: Tensor, _ rows: BatchRows, _ tile: Range<Int>, store: BlockStore,
+        _ entry: GroupedEntry, into output: Tensor
+    ) {
+        turn(
+            queries, heads: shape.headCount, norm: weights.norms?.query,
+            positions: Array(rows.positions[tile]))
+        let sums = scratch(.sums, queries.rows, queries.columns)
+        entry.attend(
+            queries, batch: rows.attention.rows(tile), store: store, queryHeads: shape.headCount,
+            scale: shape.attentionScale, into: sums, compute: context.compute, pool: context.pool)
+        project(sums, [(weights.output, output)])
+    }
+
+    func work(_ rows: BatchRows, store: BlockStore) -> WorkCount {
+        var work = WorkCount()
+        let perEntry = 4 * shape.headCount * size
+        var last = -1
+        let batch = rows.attention
+        for (sequence, context) in zip(batch.sequences, batch.contexts).reversed() {
+            // The last row of a sequence sees all of its entries, the others some of them.
+            if Int(sequence) != last { work.readBytes += Int(context) * store.entryBytes }
+            last = Int(sequence)
+            work.attentionOperations += Int(context) * perEntry
+        }
+        return work
+    }
+}

@@ -1,0 +1,56 @@
+internal import CKernels
+
+/// How query heads find their keys and values in an entry of a cache.
+///
+/// An entry has one part for every `groupHeads` heads. A part begins with its key.
+struct EntryParts {
+    /// Query heads.
+    let heads: Int
+    /// Query heads that read one part.
+    let groupHeads: Int
+    /// Bytes of a part.
+    let byteCount: Int
+    /// Values of a part.
+    let width: Int
+    /// Values of a key, and of a query.
+    let keyWidth: Int
+    /// The values of a part that are summed.
+    let value: Range<Int>
+
+    /// Softmax attention of `queries`, `[tokens, heads * keyWidth]`, into
+    /// `[tokens, heads * value]`.
+    func attend(
+        _ queries: Tensor, batch: AttentionBatch, store: BlockStore, scale: Float,
+        into out: Tensor, compute: Compute, pool: ThreadPool
+    ) {
+        precondition(
+            queries.rows >= batch.tokenCount && out.rows >= batch.tokenCount
+                && queries.columns == heads * keyWidth && out.columns == heads * value.count,
+            """
+            \(batch.tokenCount) tokens, \(heads) heads: queries \(queries.rows)x\
+            \(queries.columns), out \(out.rows)x\(out.columns)
+            """)
+        batch.check(store)
+        unsafe batch.sequences.withUnsafeBufferPointer { sequences in
+            unsafe batch.contexts.withUnsafeBufferPointer { contexts in
+                unsafe batch.blocks.withUnsafeBufferPointer { blocks in
+                    unsafe batch.firstBlock.withUnsafeBufferPointer { firstBlock in
+                        var job = unsafe ck_attention_job(
+                            queries: UnsafePointer(queries.base), query_stride: queries.columns,
+                            out: out.base, out_stride: out.columns,
+                            cache: UnsafePointer(store.base),
+                            entry_bytes: store.entryBytes, group_bytes: byteCount,
+                            format: store.format.code, block_tokens: Int32(store.blockTokens),
+                            heads: Int32(heads), group_heads: Int32(groupHeads),
+                            tokens: Int32(batch.tokenCount), part_width: Int32(width),
+                            key_width: Int32(keyWidth), value_first: Int32(value.lowerBound),
+                            value_width: Int32(value.count), sequences: sequences.baseAddress,
+                            contexts: contexts.baseAddress, blocks: blocks.baseAddress,
+                            first_block: firstBlock.baseAddress, scale: scale)
+                        unsafe ck_attention(&job, compute.code, pool.handle)
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+import Encoding
+import Foundation
+import Tensors
+import TestSupport
+import Testing
+
+@testable import Models
+
+/// What is said of a `config.json` of a network with grouped queries.
+@Suite struct GroupedConfigurationTests {
+    /// The small configuration of a family with some keys replaced.
+    private func parse(_ family: String, _ changes: String) throws -> ModelConfiguration {
+        let text = try #require(GroupedNetworkTests.shapes[family])
+        var members = try #require(JSONValue.parse(Array(text.utf8)).object)
+        for (key, value) in try #require(JSONValue.parse(Array(changes.utf8)).object) {
+            members.removeAll { $0.key == key }
+            members.append((key, value))
+        }
+        return try ModelConfiguration.parse(
+            Data(JSONValue.object(members).encoded().utf8), file: "c")
+    }
+
+    @Test(arguments: [
+        ("qwen", #"{"num_experts": 0}"#, "c: num_experts: 0 is outside 1...65536"),
+        ("qwen", #"{"num_experts": null}"#, "c: num_experts: is "),
+        ("qwen", #"{"num_local_experts": 9}"#, "c: num_local_experts: 9; num_experts is 8"),
+        ("qwen", #"{"num_experts_per_tok": 9}"#, "9 is outside 1...8 (num_experts)"),
+        ("qwen", #"{"head_dim": 33}"#, "c: head_dim: 33 is odd; keys are read in pairs"),
+        ("qwen", #"{"head_dim": -2}"#, "c: head_dim: -2 is outside 1...4096"),
+        ("qwen", #"{"head_dim": 9223372036854775807}"#, "c: head_dim: 9223372036854775807 is out"),
+        ("qwen", #"{"num_attention_heads": 0}"#, "c: num_attention_heads: 0 is outside"),
+        ("qwen", #"{"num_key_value_heads": 4}"#, "4 does not divide num_attention_heads 6"),
+        ("qwen", #"{"num_key_value_heads": 7}"#, "7 is outside 1...6 (num_attention_heads)"),
+        ("qwen", #"{"num_key_value_heads": null}"#, "c: num_key_value_heads: is "),
+        ("qwen", #"{"decoder_sparse_step": 0}"#, "c: decoder_sparse_step: 0 is outside 1...1024"),
+        ("qwen", #"{"mlp_only_layers": [3]}"#, "c: mlp_only_layers: block 3 is outside 0...2"),
+        ("qwen", #"{"mlp_only_layers": "x"}"#, "c: mlp_only_layers: "),
+        ("qwen", #"{"use_sliding_window": true}"#, "c: use_sliding_window: true is not run"),
+        ("qwen", #"{"hidden_act": "gelu"}"#, "c: hidden_act: \"gelu\" is not run"),
+        ("qwen", #"{"partial_rotary_factor": 0.5}"#, "c: partial_rotary_factor: 0.5 is not run"),
+        ("qwen", #"{"kv_lora_rank": 64}"#, "c: kv_lora_rank: 64 is the value of an unknown key"),
+        ("qwen", #"{"n_routed_experts": 8}"#, "c: n_routed_experts: 8 is the value of an unknown"),
+        ("qwen", #"{"scoring_func": "sigmoid"}"#, "c: scoring_func: \"sigmoid\" is the value of"),
+        (
+            "qwen", #"{"layer_types": ["sliding_attention"]}"#,
+            "c: layer_types: \"sliding_attention\""
+        ),
+        ("glm", #"{"partial_rotary_factor": 1.5}"#, "c: partial_rotary_factor: 1.5; taken is one"),
+        ("glm", #"{"partial_rotary_factor": 0}"#, "c: partial_rotary_factor: 0 is outside 2...32"),
+        ("glm", #"{"partial_rotary_factor": 0.1}"#, "c: partial_rotary_factor: 3 is odd"),
+        (
+            "glm", #"{"rope_parameters": {"partial_rotary_factor": 0.25}}"#,
+            "c: partial_rotary_factor: 0.5 and 0.25; taken is one share"
+        ),
+        ("glm", #"{"first_k_dense_replace": -1}"#, "c: first_k_dense_replace: -1 is outside"),
+        ("glm", #"{"n_group": 3}"#, "c: n_group: 3 does not divide n_routed_experts 8"),
+        ("glm", #"{"num_mtp_layers": 2}"#, "c: num_mtp_layers: 2; num_nextn_predict_layers is 1"),
+        ("minimax", #"{"rotary_dim": 34}"#, "c: rotary_dim: 34 is outside 2...32"),
+        ("minimax", #"{"rotary_dim": 7}"#, "c: rotary_dim: 7 is odd; rotation pairs its values"),
+        ("minimax", #"{"attn_type_list": [1, 0, 1]}"#, "c: attn_type_list: 0 is not run"),
+        ("minimax", #"{"use_qk_norm": false}"#, "c: use_qk_norm: false is not run; taken is true"),
+        ("minimax", #"{"shared_intermediate_size": 8}"#, "c: shared_intermediate_size: 8 is not"),
+        ("minimax", #"{"intermediate_size": 0}"#, "c: intermediate_size: 0 is outside"),
+        ("minimax", #"{"scoring_func": "softmax"}"#, "c: scoring_func: \"softmax\" is not run"),
+    ])
+    func `a key that describes no network is refused in the family's words`(
+        family: String, changes: String, fact: String
+    ) throws {
+        let error = #expect(throws: ModelError.self) { _ = try parse(family, changes) }
+        let line = "\(try #require(error))"
+        #expect(line.contains(fact), "\(line)")
+    }
+
+    @Test(arguments: [
+        ("qwen", "{}"), ("glm", "{}"), ("minimax", "{}"), ("minimax", #"{"rotary_dim": null}"#),
+        ("qwen", #"{"decoder_sparse_step": 2, "mlp_only_layers": []}"#),
+        ("qwen", #"{"decoder_sparse_step": 9}"#), ("qwen", #"{"tie_word_embeddings": true}"#),
+        ("qwen", #"{"attention_bias": true, "head_dim": null}"#),
+        ("glm", #"{"head_dim": 96, "partial_rotary_factor": 0.6666666666666666}"#),
+        ("glm", #"{"head_dim": 94, "partial_rotary_factor": 0.3}"#),
+        ("glm", #"{"use_qk_norm": false, "num_nextn_predict_layers": 0}"#),
+        (
+            "qwen",
+            #"""
+            {"rope_scaling": {"rope_type": "yarn", "factor": 4,
+             "original_max_position_embeddings": 64}}
+            """#
+        ),
+    ])
+    func `a configuration that is written is the one that was read`(
+        family: String, changes: String
+    ) throws {
+        let shape = try parse(family, changes)
+        #expect(try ModelConfiguration.parse(shape.encoded(), file: "again") == shape)
+    }
+
+    @Test func `the widths of a head and the blocks with experts are those of the keys`() throws {
+        let qwen = try parse("qwen", #"{"decoder_sparse_step": 2, "mlp_only_layers": [1]}"#)
+        #expect((0 ..< 3).allSatisfy { !qwen.hasExperts(layer: $0) })
+        #expect(qwen.ropeHeadSize == 32 && qwen.nopeHeadSize == 0 && qwen.queryKeyNorm == .head)
+        let glm = try parse("glm", #"{"partial_rotary_factor": null}"#)
+        #expect(glm.ropeHeadSize == 16 && glm.nopeHeadSize == 16 && glm.mtpLayerCount == 1)
+        #expect((0 ..< 3).map { glm.hasExperts(layer: $0) } == [false, true, true])
+        let minimax = try parse("minimax", #"{"rotary_dim": null}"#)
+        #expect(minimax.ropeHeadSize == 32 && minimax.queryKeyNorm == .allHeads)
+        #expect(minimax.expertIntermediateSize == 64 && minimax.routedExpertCount == 8)
+    }
+
+    @Test(arguments: EntryFormat.allCases)
+    func `a cache entry is a key and a value of each key-value head`(format: EntryFormat) throws {
+        let shape = try parse("glm", "{}")
+        let width = 2 * 3 * 32
+        let bytes = [
+            EntryFormat.float32: 4 * width, .bfloat16: 2 * width, .float8e4m3: width + 3 * 4,
+        ]
+        #expect(shape.entryBytes(format: format) == bytes[format])
+    }
+
+    /// Billions, as their makers round them; some count the block of multi-token prediction.
+    @Test(arguments: [("Qwen3-30B-A3B", 30.5), ("GLM-4.5", 355), ("MiniMax-M2", 230)])
+    func `published models have the sizes that their makers announce`(
+        name: String, total: Double
+    ) throws {
+        let root = try JSONValue.parse(Array(Data(contentsOf: ConfigurationKeysTests.published)))
+        let text = Data(try #require(root[name]).encoded().utf8)
+        let shape = try ModelConfiguration.parse(text, file: name)
+        #expect(abs(Double(shape.parameterCounts.total) / 1e9 / total - 1) < 0.01)
+        let main = NetworkTensors(shape).all.filter {
+            !$0.name.hasPrefix("model.layers.\(shape.layerCount).")
+        }
+        #expect(shape.parameterCounts.total == main.reduce(0) { $0 + $1.elementCount })
+    }
+
+    @Test func `scales per row of compressed-tensors are refused by their name`() throws {
+        let error = #expect(throws: ModelError.self) {
+            try parse(
+                "glm",
+                #"""
+                {"quantization_config": {"quant_method": "compressed-tensors",
+                 "format": "float-quantized", "config_groups": {"group_0": {"targets": ["Linear"],
+                 "weights": {"num_bits": 8, "type": "float", "strategy": "channel",
+                 "symmetric": true, "dynamic": false}}}}}
+                """#)
+        }
+        let line = "\(try #require(error))"
+        #expect(line.contains("float-quantized 8-bit float channel is not taken"), "\(line)")
+    }
+}

@@ -1,0 +1,234 @@
+"""Makes small random checkpoints of families with grouped queries, and what Transformers computes on them, in fp32.
+
+Usage: grouped_models.py FOLDER SEED [ROUNDS]
+
+Each case becomes FOLDER/NAME with config.json, model.safetensors under the release's tensor names, and
+expected.safetensors: input_ids, logits, and `greedy`, eight tokens continued from 1, 2, 3; with a block of
+multi-token prediction also `drafts`, its logits of all tokens but the last. FP8 cases store e4m3 with
+128x128 scales; Transformers gets the same weights dequantised to fp32. A prompt is kept only if a disturbance of 1e-6
+does not change the logits by more than 3e-5: where a gate is almost tied, two right programs may choose differently.
+"""
+
+import copy
+import json
+import os
+import random
+import sys
+
+import torch
+from safetensors.torch import save_file
+from transformers import Glm4MoeConfig, Glm4MoeForCausalLM, MiniMaxM2Config, MiniMaxM2ForCausalLM
+from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+FOLDER, SEED = sys.argv[1], int(sys.argv[2])
+ROUNDS = int(sys.argv[3]) if len(sys.argv) > 3 else 2
+torch.set_num_threads(1)
+
+YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=32)
+KINDS = {
+    "qwen": (Qwen3MoeConfig, Qwen3MoeForCausalLM),
+    "glm": (Glm4MoeConfig, Glm4MoeForCausalLM),
+    "minimax": (MiniMaxM2Config, MiniMaxM2ForCausalLM),
+}
+# Family, FP8, and what is not drawn.
+CASES = {
+    "qwen": ("qwen", False, {}),
+    "qwen-normalised": ("qwen", False, dict(norm_topk_prob=True)),
+    "qwen-dense": ("qwen", False, dict(decoder_sparse_step=2, num_hidden_layers=4, mlp_only_layers=[3])),
+    "qwen-bias": ("qwen", False, dict(attention_bias=True)),
+    "qwen-tied": ("qwen", False, dict(tie_word_embeddings=True)),
+    "qwen-yarn": ("qwen", False, dict(rope_scaling=YARN)),
+    "qwen-fp8": ("qwen", True, {}),
+    "qwen-fp8-ragged": ("qwen", True, dict(hidden_size=200, moe_intermediate_size=130, intermediate_size=288)),
+    "glm": ("glm", False, {}),
+    "glm-groups": ("glm", False, dict(n_routed_experts=16, n_group=4, topk_group=2, num_experts_per_tok=3)),
+    "glm-no-norm": ("glm", False, dict(use_qk_norm=False, first_k_dense_replace=2, partial_rotary_factor=0.25)),
+    "glm-mtp": ("glm", False, dict(num_nextn_predict_layers=1)),
+    "glm-fp8": ("glm", True, dict(use_qk_norm=True)),
+    "minimax": ("minimax", False, {}),
+    "minimax-whole": ("minimax", False, dict(rotary_dim=24, head_dim=24)),
+    "minimax-fp8": ("minimax", True, {}),
+}
+
+
+def shape(rng, family, forced):
+    key_heads = rng.choice([1, 2, 3])
+    head = rng.choice([16, 24, 72])
+    c = dict(
+        hidden_size=rng.choice([64, 96, 160, 200]), intermediate_size=rng.choice([96, 130, 288]),
+        num_hidden_layers=rng.randint(2, 4), num_attention_heads=key_heads * rng.choice([1, 2, 5]),
+        num_key_value_heads=key_heads, head_dim=head, vocab_size=rng.choice([200, 333]),
+        max_position_embeddings=512, rms_norm_eps=rng.choice([1e-6, 1e-5]), bos_token_id=0, eos_token_id=1,
+        tie_word_embeddings=False, rope_theta=rng.choice([10000.0, 1000000.0]))
+    if family == "qwen":
+        c.update(
+            num_experts=rng.choice([4, 8, 12]), num_experts_per_tok=rng.randint(1, 4), norm_topk_prob=False,
+            moe_intermediate_size=rng.choice([24, 48, 130]), decoder_sparse_step=1, mlp_only_layers=[],
+            attention_bias=False)
+    elif family == "glm":
+        c.update(
+            n_routed_experts=rng.choice([4, 8]), num_experts_per_tok=rng.randint(1, 4), n_group=1, topk_group=1,
+            moe_intermediate_size=rng.choice([24, 48, 130]), n_shared_experts=rng.choice([1, 2]),
+            first_k_dense_replace=rng.randint(0, 1), routed_scaling_factor=rng.choice([1.0, 2.5]),
+            norm_topk_prob=True, attention_bias=True, use_qk_norm=rng.random() < 0.5, partial_rotary_factor=0.5,
+            num_nextn_predict_layers=0)
+    else:
+        c.update(
+            num_local_experts=rng.choice([4, 8, 12]), num_experts_per_tok=rng.randint(1, 4), rotary_dim=head // 2,
+            use_qk_norm=True, qk_norm_type="per_layer", scoring_func="sigmoid", use_routing_bias=True,
+            shared_intermediate_size=0, attn_type_list=[1] * c["num_hidden_layers"])
+    c.update(copy.deepcopy(forced))
+    return c
+
+
+def quantise(weight):
+    """e4m3 with one scale per 128x128 block, and the same weight dequantised."""
+    rows, columns = weight.shape
+    blocks = -(-rows // 128), -(-columns // 128)
+    padded = torch.zeros(blocks[0] * 128, blocks[1] * 128)
+    padded[:rows, :columns] = weight
+    tiles = padded.reshape(blocks[0], 128, blocks[1], 128)
+    scales = tiles.abs().amax((1, 3)) / 448
+    stored = (tiles / scales[:, None, :, None]).to(torch.float8_e4m3fn)
+    wide = (stored.float() * scales[:, None, :, None]).reshape(padded.shape)[:rows, :columns]
+    return stored.reshape(padded.shape)[:rows, :columns].contiguous(), scales, wide.contiguous()
+
+
+def released(model, family, fp8, tied):
+    """The release's tensors; with fp8, quantises what releases quantise and widens it in the model."""
+    tensors = {}
+    minimax = family == "minimax"
+    gate, up, down = ("w1", "w3", "w2") if minimax else ("gate_proj", "up_proj", "down_proj")
+
+    def put(name, parameter, quantised):
+        name = name.replace(".mlp.", ".block_sparse_moe.") if minimax else name
+        if fp8 and quantised:
+            stored, scales, wide = quantise(parameter.data)
+            tensors[name], tensors[name + "_scale_inv"] = stored, scales
+            parameter.data.copy_(wide)
+        else:
+            tensors[name] = parameter.data.clone().contiguous()
+
+    for name, tensor in list(model.named_parameters()) + list(model.named_buffers()):
+        if "rotary_emb" in name or tied and name == "lm_head.weight":
+            continue
+        if name.endswith("experts.gate_up_proj"):
+            base, half = name[: -len("gate_up_proj")], tensor.shape[1] // 2
+            for expert in range(tensor.shape[0]):
+                put(f"{base}{expert}.{gate}.weight", tensor[expert, :half], True)
+                put(f"{base}{expert}.{up}.weight", tensor[expert, half:], True)
+        elif name.endswith("experts.down_proj"):
+            base = name[: -len("down_proj")]
+            for expert in range(tensor.shape[0]):
+                put(f"{base}{expert}.{down}.weight", tensor[expert], True)
+        else:
+            plain = ("embed_tokens", "lm_head", "norm", "mlp.gate.")
+            put(name, tensor, tensor.dim() == 2 and not any(word in name for word in plain))
+    return tensors
+
+
+def fill(model, generator, tied):
+    for name, tensor in list(model.named_parameters()) + list(model.named_buffers()):
+        if "rotary_emb" in name:
+            continue
+        noise = torch.randn(tensor.shape, generator=generator)
+        if "e_score_correction_bias" in name:
+            tensor.copy_(0.1 * noise)
+        elif name.endswith(".bias"):
+            tensor.copy_(0.3 * noise)
+        elif tensor.dim() == 1:
+            tensor.copy_(1 + 0.2 * noise)
+        elif "embed_tokens" in name and not tied:
+            tensor.copy_(noise)
+        else:
+            tensor.copy_(noise * 1.5 / tensor.shape[-1] ** 0.5)
+
+
+def prompt(model, vocabulary, rng, generator):
+    """A prompt and its logits; None if each is too close to a tie."""
+    for _ in range(20):
+        ids = torch.randint(0, vocabulary, (1, rng.randint(20, 80)), generator=generator)
+        logits = model(input_ids=ids).logits[0]
+        embedded = model.get_input_embeddings()(ids)
+        disturbed = embedded * (1 + 1e-6 * torch.randn(embedded.shape, generator=generator))
+        if (model(inputs_embeds=disturbed).logits[0] - logits).abs().max() < 3e-5:
+            return ids, logits
+    return None
+
+
+def block_of_mtp(model, tensors, generator):
+    """Takes the last block out of a model and gives it what a block of multi-token prediction has beside a block.
+
+    Returns the drafts of a prompt: the block runs as the only one of the model, over joined rows (DeepSeek-V3
+    report, section 2.2: norm of the embedding first, then of the hidden state, which is the normed one)."""
+    layers, final = model.model.layers, model.model.norm
+    last, hidden = len(layers) - 1, model.config.hidden_size
+    model.model.layers = layers[:last]
+    eps, head = model.config.rms_norm_eps, torch.nn.Parameter(1 + 0.2 * torch.randn(hidden, generator=generator))
+    norms = [1 + 0.2 * torch.randn(hidden, generator=generator) for _ in range(2)]
+    projection = torch.randn(hidden, 2 * hidden, generator=generator) * 1.5 / (2 * hidden) ** 0.5
+    prefix = f"model.layers.{last}."
+    tensors.update({
+        prefix + "enorm.weight": norms[0], prefix + "hnorm.weight": norms[1], prefix + "eh_proj.weight": projection,
+        prefix + "shared_head.norm.weight": head.data.clone(),
+        prefix + "embed_tokens.weight": model.model.embed_tokens.weight.data.clone(),
+        prefix + "shared_head.head.weight": model.lm_head.weight.data.clone()})
+
+    def drafts(ids):
+        state = model.model(input_ids=ids).last_hidden_state[:, :-1]
+        embedded = model.model.embed_tokens(ids[:, 1:])
+        joined = torch.cat([x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * w
+                            for x, w in zip((embedded, state), norms)], -1)
+        kept, weight = model.model.layers, final.weight
+        model.model.layers, final.weight = layers[last:], head
+        logits = model(inputs_embeds=joined @ projection.T).logits[0]
+        model.model.layers, final.weight = kept, weight
+        return logits
+
+    return drafts
+
+
+@torch.no_grad()
+def make(name, index, family, fp8, forced):
+    """Writes one case; False if every prompt of this shape is too close to a tie."""
+    rng = random.Random(SEED * 100_000 + index)
+    generator = torch.Generator().manual_seed(SEED * 100_000 + index)
+    values = shape(rng, family, forced)
+    kind, network = KINDS[family]
+    # The block of multi-token prediction is made as one more block.
+    more = values.get("num_nextn_predict_layers", 0)
+    made = dict(values, num_hidden_layers=values["num_hidden_layers"] + more)
+    config = kind(**made, attn_implementation="eager", experts_implementation="eager")
+    model = network(config).float().eval()
+    fill(model, generator, values["tie_word_embeddings"])
+    tensors = released(model, family, fp8, values["tie_word_embeddings"])
+    drafts = block_of_mtp(model, tensors, generator) if more else None
+    found = prompt(model, values["vocab_size"], rng, generator)
+    if found is None:
+        return False
+    ids, logits = found
+    greedy = [1, 2, 3]
+    for _ in range(8):
+        greedy.append(int(model(input_ids=torch.tensor([greedy])).logits[0, -1].argmax()))
+    expected = dict(input_ids=ids[0].int(), logits=logits.contiguous(), greedy=torch.tensor(greedy[3:]).int())
+    if drafts:
+        expected["drafts"] = drafts(ids).contiguous()
+    folder = os.path.join(FOLDER, name)
+    os.makedirs(folder, exist_ok=True)
+    save_file(tensors, os.path.join(folder, "model.safetensors"))
+    save_file(expected, os.path.join(folder, "expected.safetensors"))
+    values.update(architectures=[network.__name__], model_type=config.model_type, hidden_act="silu")
+    if fp8:
+        values["quantization_config"] = dict(
+            quant_method="fp8", fmt="e4m3", weight_block_size=[128, 128], activation_scheme="dynamic")
+    with open(os.path.join(folder, "config.json"), "w") as file:
+        json.dump(values, file)
+    return True
+
+
+for turn in range(ROUNDS):
+    for number, (label, case) in enumerate(CASES.items()):
+        name, index = f"{turn}-{label}", 1000 * turn + number
+        # Other shapes of the same seed, until one can be compared.
+        if not any(make(name, index + 20 * draw, *case) for draw in range(20)):
+            raise SystemExit(f"{name}: no shape of 20 without near ties")
