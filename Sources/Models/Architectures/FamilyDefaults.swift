@@ -14,4 +14,6 @@ struct FamilyDefaults {
     var normEpsilon: Float = 1e-6
     /// `index_topk`; nil for dense attention.
     var sparseIndexCount: Int?
+    /// The indexer of sparse attention; nil for a family that has none.
+    var indexer: IndexerShape?
 }

@@ -52,7 +52,7 @@ extension ModelConfiguration {
         }
         // In Double, which does not overflow: each term is below 1e19.
         let perLayer =
-            Double(attentionParameterCount)
+            Double(attentionParameterCount + indexerParameterCount)
             + 3 * Double(hiddenSize) * Double(intermediateSize + sharedIntermediateSize)
             + Double(routedExpertCount) * Double(expertParameterCount)
         let count = Double(layers) * perLayer + 2 * Double(vocabularySize) * Double(hiddenSize)
@@ -93,6 +93,7 @@ extension ModelConfiguration {
         try check(positionLimit, 1 ... Limit.positions, .positionLimit, file)
         try check(mtpLayerCount, 0 ... Limit.mtpLayers, .mtpLayerCount, file)
         try check(sparseIndexCount ?? 1, 1 ... Limit.positions, .sparseIndexCount, file)
+        try validateIndexer(file)
         guard ropeHeadSize.isMultiple(of: 2) else {
             throw ModelError.configuration(
                 file: file, key: "qk_rope_head_dim",
@@ -102,6 +103,19 @@ extension ModelConfiguration {
             try check(
                 token, 0 ... vocabularySize - 1,
                 token == beginToken ? .beginToken : .endTokens, file, because: "vocab_size")
+        }
+    }
+
+    private func validateIndexer(_ file: String) throws {
+        guard let indexer else { return }
+        try check(indexer.headCount, 1 ... Limit.heads, .indexHeadCount, file)
+        try check(
+            indexer.headSize, ropeHeadSize ... max(ropeHeadSize, Limit.headWidth), .indexHeadSize,
+            file, because: "its first qk_rope_head_dim values are rotated")
+        guard queryLatentSize != nil else {
+            throw ModelError.configuration(
+                file: file, key: CodingKeys.queryLatentSize.rawValue,
+                fact: "is missing; the indexer's queries are made of compressed ones")
         }
     }
 
