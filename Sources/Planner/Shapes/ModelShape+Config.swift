@@ -63,6 +63,10 @@ private struct ConfigurationKeys: Decodable {
     var n_group: Int?
     var topk_group: Int?
     var topk_method: String?
+    var index_topk: Int?
+    var index_n_heads: Int?
+    var index_head_dim: Int?
+    var indexer_types: [String]?
 
     func shape(name: String, file: String) throws(PlanError) -> ModelShape {
         for (key, value, limit) in [
@@ -76,6 +80,8 @@ private struct ConfigurationKeys: Decodable {
             ("n_group", n_group ?? 1, n_routed_experts ?? 65536),
             ("topk_group", topk_group ?? 1, n_group ?? 1),
             ("kv_lora_rank", kv_lora_rank ?? 1, 1 << 20),
+            ("index_topk", index_topk ?? 1, 1 << 24), ("index_n_heads", index_n_heads ?? 1, 4096),
+            ("index_head_dim", index_head_dim ?? 1, 4096),
         ] where !(1 ... limit).contains(value) {
             throw .model(file: file, key: key, fact: "\(value) is not 1 to \(limit)")
         }
@@ -85,6 +91,12 @@ private struct ConfigurationKeys: Decodable {
                 ? num_hidden_layers : min(num_hidden_layers, first_k_dense_replace ?? 0),
             heads: num_attention_heads, attention: try attention(file),
             denseWidth: intermediate_size, vocabulary: vocab_size)
+        if kv_lora_rank != nil, let index_topk, let index_n_heads, let index_head_dim {
+            shape.indexer = ModelShape.Indexer(
+                heads: index_n_heads, size: index_head_dim, count: index_topk,
+                layers: indexer_types.map { types in types.count { $0 != "shared" } }
+                    ?? num_hidden_layers)
+        }
         guard let n_routed_experts else { return shape }
         guard let moe_intermediate_size else {
             throw .model(file: file, key: "moe_intermediate_size", fact: "is missing")
