@@ -37,19 +37,27 @@ import Testing
     @Test func `published configurations are taken, with their limits`() throws {
         let root = try JSONValue.parse(Array(Data(contentsOf: Self.published)))
         var limits: [String: Int] = [:]
+        var parameters: [String: Int] = [:]
         for (name, value) in try #require(root.object) {
             let shape = try ModelConfiguration.parse(
                 Data(value.encoded().utf8), file: name)
             limits[name] = shape.contextLimit
+            if shape.indexer != nil { parameters[name] = shape.parameterCounts.total }
             let again = try ModelConfiguration.parse(shape.encoded(), file: name)
             #expect(again == shape, "\(name)")
         }
         #expect(
             limits == [
-                "DeepSeek-R1": 163_840, "DeepSeek-V3.2": 2048, "Kimi-K2-Instruct": 131_072,
-                "Kimi-K2.5": 262_144, "GLM-5.1": 2048, "GLM-5.2": 2048,
+                "DeepSeek-R1": 163_840, "DeepSeek-V3.2": 163_840, "Kimi-K2-Instruct": 131_072,
+                "Kimi-K2.5": 262_144, "GLM-5.1": 202_752, "GLM-5.2": 1_048_576,
                 "Qwen3-30B-A3B": 40_960, "Qwen3-30B-A3B-FP8": 40_960, "GLM-4.5": 131_072,
                 "MiniMax-M2": 196_608, "MiniMax-M2.7": 204_800,
+            ])
+        // Of the networks that Transformers 5.23 makes of them, gate biases included.
+        #expect(
+            parameters == [
+                "DeepSeek-V3.2": 671_877_944_064, "GLM-5.1": 743_911_218_432,
+                "GLM-5.2": 743_377_019_904,
             ])
     }
 

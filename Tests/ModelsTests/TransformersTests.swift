@@ -18,8 +18,8 @@ import Testing
         defer { try? FileManager.default.removeItem(at: folder) }
         _ = try python("transformers_models.py", [folder.path, "\(seed)"])
         let cases = try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
-        // Ten kinds of network, three of each.
-        #expect(cases.count == 30)
+        // Fifteen kinds of network, three of each.
+        #expect(cases.count == 45)
         for name in cases {
             let golden = try Golden(directory: folder.appending(path: name).path)
             let expected = try golden.expected("expected")

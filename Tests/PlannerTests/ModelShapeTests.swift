@@ -37,6 +37,28 @@ import Testing
         #expect(shape.cacheWidth == cache)
     }
 
+    @Test func `an indexer is counted, and bounds what attention reads`() throws {
+        let text = try String(contentsOfFile: Self.golden + "/config.json", encoding: .utf8)
+        let keys = """
+            {"index_topk": 2048, "index_n_heads": 64, "index_head_dim": 128,
+            """
+        let file = FileManager.default.temporaryDirectory
+            .appending(path: "\(UUID().uuidString).json").path(percentEncoded: false)
+        try (keys + text.drop { $0 != "{" }.dropFirst())
+            .write(toFile: file, atomically: true, encoding: .utf8)
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        let sparse = try ModelShape(named: file)
+        let dense = ModelShape.deepSeekV3
+        // Of DeepseekV32ForCausalLM in Transformers 5.23: wq_b, wk, weights_proj, k_norm.
+        #expect(sparse.totalParameters - dense.totalParameters == 61 * 13_959_424)
+        #expect(sparse.cacheBytesPerToken() == 61 * 2 * (576 + 128))
+        #expect(sparse.readTokens(context: 1000) == 1000)
+        #expect(sparse.readTokens(context: 100_000) == 2048)
+        #expect(sparse.indexWork(context: 1000).values == 0)
+        #expect(sparse.indexWork(context: 100_000).values == 100_000 * 128)
+        #expect(dense.readTokens(context: 100_000) == 100_000)
+    }
+
     @Test func `a folder that is not there is named, with the models known by name`() throws {
         let error = #expect(throws: PlanError.self) { try ModelShape(named: "/no/such") }
         let text = "\(try #require(error))"

@@ -4,7 +4,7 @@ Usage: layouts.py FOLDER
 
 Each case becomes FOLDER/NAME with config.json, safetensors under the published names, types and scale layouts,
 and expected.safetensors: input_ids, logits [tokens, vocab] of a plain float64 forward over the dequantised
-weights, and `greedy`, four tokens continued from 1, 2, 3. The forward was compared with Transformers 5.23.
+weights, and `greedy`, four tokens that continue input_ids. The forward was compared with Transformers 5.23.
 """
 
 import json
@@ -20,7 +20,7 @@ BF16, F16, F32, E8M0 = torch.bfloat16, torch.float16, torch.float32, torch.float
 
 
 class Reference:
-    """Dense latent attention and experts as DeepSeek publishes them, without a cache."""
+    """Latent attention, dense or over chosen tokens, and experts as DeepSeek publishes them, without a cache."""
 
     def __init__(self, c, weights):
         self.c, self.w = c, {k: v.double() for k, v in weights.items()}
@@ -56,22 +56,40 @@ class Reference:
     def norm(self, x, name, eps):
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * self.w[name]
 
-    def rotate(self, x):
+    def rotate(self, x, interleave=None):
         angles = torch.arange(x.shape[0]).double()[:, None] * self.frequencies
         cos, sin = angles.cos() * self.magnitude, angles.sin() * self.magnitude
         while cos.dim() < x.dim():
             cos, sin = cos[:, None], sin[:, None]
-        if self.c.get("rope_interleave", True):
+        if self.c.get("rope_interleave", True) if interleave is None else interleave:
             a, b = x[..., 0::2], x[..., 1::2]
             return torch.stack((a * cos - b * sin, b * cos + a * sin), -1).flatten(-2)
         a, b = x.chunk(2, -1)
         return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+
+    def choose(self, x, q, p):
+        """Which tokens each token sees: the first of equal scores, all of no more than index_topk."""
+        c, w, n = self.c, self.w, x.shape[0]
+        heads, size, rope = c["index_n_heads"], c["index_head_dim"], c["qk_rope_head_dim"]
+        interleave = c.get("indexer_rope_interleave", c["model_type"] == "glm_moe_dsa")
+        k = x @ w[p + "wk.weight"].T
+        k = torch.nn.functional.layer_norm(k, (size,), w[p + "k_norm.weight"], w[p + "k_norm.bias"], 1e-6)
+        q = (q @ w[p + "wq_b.weight"].T).view(n, heads, size)
+        q = torch.cat((self.rotate(q[..., :rope], interleave), q[..., rope:]), -1)
+        k = torch.cat((self.rotate(k[..., :rope], interleave), k[..., rope:]), -1)
+        weights = x @ w[p + "weights_proj.weight"].T * heads ** -0.5 * size ** -0.5
+        scores = torch.einsum("qh,qhk->qk", weights, torch.einsum("qhd,kd->qhk", q, k).relu())
+        scores = scores.masked_fill(torch.ones(n, n).triu(1).bool(), -torch.inf)
+        best = scores.sort(dim=-1, descending=True, stable=True).indices[:, : c["index_topk"]]
+        return torch.zeros(n, n).bool().scatter(1, best, True)
 
     def attention(self, x, p):
         c, w, n = self.c, self.w, x.shape[0]
         heads, nope, rope, value = (
             c["num_attention_heads"], c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"])
         q = self.norm(x @ w[p + "q_a_proj.weight"].T, p + "q_a_layernorm.weight", 1e-6)
+        if "index_topk" in c and p + "indexer.wq_b.weight" in w:
+            self.seen = self.choose(x, q, p + "indexer.")
         q = (q @ w[p + "q_b_proj.weight"].T).view(n, heads, nope + rope)
         latent, key = (x @ w[p + "kv_a_proj_with_mqa.weight"].T).split([c["kv_lora_rank"], rope], -1)
         latent = self.norm(latent, p + "kv_a_layernorm.weight", 1e-6)
@@ -79,7 +97,10 @@ class Reference:
         q = torch.cat((q[..., :nope], self.rotate(q[..., nope:])), -1)
         k = torch.cat((up[..., :nope], self.rotate(key)[:, None].expand(-1, heads, -1)), -1)
         scores = torch.einsum("qhd,khd->hqk", q, k) * self.scale
-        scores = scores.masked_fill(torch.ones(n, n).triu(1).bool(), -torch.inf).softmax(-1)
+        unseen = torch.ones(n, n).triu(1).bool()
+        if self.seen is not None:
+            unseen |= ~self.seen
+        scores = scores.masked_fill(unseen, -torch.inf).softmax(-1)
         return torch.einsum("hqk,khd->qhd", scores, up[..., nope:]).reshape(n, -1) @ w[p + "o_proj.weight"].T
 
     def network(self, x, p):
@@ -110,6 +131,7 @@ class Reference:
         c, w, eps = self.c, self.w, self.c["rms_norm_eps"]
         x = w["model.embed_tokens.weight"][ids]
         x = x if noise is None else x * noise
+        self.seen = None
         for i in range(c["num_hidden_layers"]):
             p = f"model.layers.{i}."
             x = x + self.attention(self.norm(x, p + "input_layernorm.weight", eps), p + "self_attn.")
@@ -131,7 +153,8 @@ V3 = dict(
     num_nextn_predict_layers=0, rms_norm_eps=1e-6, rope_scaling=YARN, rope_theta=10000, routed_scaling_factor=2.5,
     scoring_func="sigmoid", tie_word_embeddings=False, topk_method="noaux_tc", torch_dtype="bfloat16",
     transformers_version="4.46.3", use_cache=True, **SIZES)
-INDEXER = dict(index_head_dim=32, index_n_heads=4, index_topk=64)
+# Prompts have 40 tokens.
+INDEXER = dict(index_head_dim=32, index_n_heads=4, index_topk=8)
 FP8 = dict(activation_scheme="dynamic", fmt="e4m3", quant_method="fp8", weight_block_size=[128, 128])
 COMPRESSED = dict(
     config_groups=dict(group_0=dict(
@@ -182,6 +205,8 @@ CASES = {
     "newer-mtp-key": (dict(V3, num_nextn_predict_layers=None, num_mtp_layers=1), {}),
     "v3.2": (dict(V3, architectures=["DeepseekV32ForCausalLM"], model_type="deepseek_v32",
                   quantization_config=FP8, **INDEXER), dict(scale=F32)),
+    "v3.2-long-choice": (dict(V3, architectures=["DeepseekV32ForCausalLM"], model_type="deepseek_v32",
+                              **dict(INDEXER, index_topk=64)), {}),
     "relabelled-v3.2": (dict(V3, index_head_dim=32, index_n_heads=4), dict(indexer=INDEXER)),
     "glm-4.7-flash": (dict(GLM, architectures=["Glm4MoeLiteForCausalLM"], model_type="glm4_moe_lite",
                            partial_rotary_factor=1.0, mlp_layer_types=["dense", "sparse", "sparse"]), {}),
@@ -189,6 +214,8 @@ CASES = {
                    quantization_config=dict(FP8, modules_to_not_convert=["lm_head"]), head_dim=16,
                    indexer_types=["full", "shared", "shared"], indexer_rope_interleave=True,
                    mlp_layer_types=["dense", "sparse", "sparse"], **INDEXER), dict(scale=F32)),
+    "glm-5.2": (dict(GLM, architectures=["GlmMoeDsaForCausalLM"], model_type="glm_moe_dsa", first_k_dense_replace=1,
+                     index_topk_pattern="FSF", **dict(INDEXER, index_topk=16)), {}),
     "kimi-k2.5": (KIMI, dict(prefix="language_model.", outer=dict(
         OUTER, architectures=["KimiK25ForConditionalGeneration"], model_type="kimi_k25"))),
     "kimi-vl": (KIMI, dict(prefix="language_model.", outer=dict(
@@ -209,6 +236,12 @@ CASES = {
         quantization_config=packed(IGNORED)))),
     "mxfp4-experts": (four_bits(V3, IGNORED, "mxfp4-pack-quantized", "float"), dict(encode="mxfp4")),
 }
+
+
+def is_full(c, layer):
+    """Whether a block has an indexer of its own."""
+    kinds = c.get("indexer_types") or c.get("index_topk_pattern")
+    return not kinds or kinds[layer] in ("full", "F")
 
 
 def shapes(c, indexer):
@@ -233,7 +266,7 @@ def shapes(c, indexer):
             a + "kv_a_layernorm.weight": (c["kv_lora_rank"],),
             a + "kv_b_proj.weight": (heads * (nope + value), c["kv_lora_rank"]),
             a + "o_proj.weight": (H, heads * value)})
-        if indexer:
+        if indexer and is_full(c, i):
             n, d = indexer["index_n_heads"], indexer["index_head_dim"]
             out.update({a + "indexer.wq_b.weight": (n * d, c["q_lora_rank"]), a + "indexer.wk.weight": (d, H),
                         a + "indexer.k_norm.weight": (d,), a + "indexer.k_norm.bias": (d,),
@@ -343,10 +376,10 @@ def make(folder, name, config, plain=BF16, scale=None, suffix=".weight_scale_inv
             noise = 1 + 1e-6 * torch.randn(40, config["hidden_size"], generator=generator).double()
             if (reference.logits(ids, noise) - logits).abs().max() < 5e-5:
                 break
-        greedy = [1, 2, 3]
+        greedy = ids.tolist()
         for _ in range(4):
             greedy.append(int(reference.logits(torch.tensor(greedy))[-1].argmax()))
-    save_file({"input_ids": ids.int(), "logits": logits.float(), "greedy": torch.tensor(greedy[3:]).int()},
+    save_file({"input_ids": ids.int(), "logits": logits.float(), "greedy": torch.tensor(greedy[40:]).int()},
               f"{folder}/expected.safetensors")
 
 

@@ -17,16 +17,32 @@ import sys
 
 import torch
 from safetensors.torch import save_file
-from transformers import DeepseekV2Config, DeepseekV2ForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM
+from transformers import (
+    DeepseekV2Config, DeepseekV2ForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM, DeepseekV32Config,
+    DeepseekV32ForCausalLM, GlmMoeDsaConfig, GlmMoeDsaForCausalLM)
 
 FOLDER, SEED = sys.argv[1], int(sys.argv[2])
 ROUNDS = int(sys.argv[3]) if len(sys.argv) > 3 else 3
 torch.set_num_threads(1)
 
 
+def lower_first(self, k, dim=-1, **_):
+    """topk whose order of equal values is open no more: an indexer scores many tokens exactly 0."""
+    values, indices = self.sort(dim=dim, descending=True, stable=True)
+    return torch.return_types.topk((values.narrow(dim, 0, k), indices.narrow(dim, 0, k)))
+
+
+torch.Tensor.topk = lower_first
+
+
 YARN = dict(
     type="yarn", factor=40.0, original_max_position_embeddings=32, beta_fast=32, beta_slow=1, mscale=1.0,
     mscale_all_dim=1.0)
+NETWORKS = {
+    2: (DeepseekV2Config, DeepseekV2ForCausalLM), 3: (DeepseekV3Config, DeepseekV3ForCausalLM),
+    3.2: (DeepseekV32Config, DeepseekV32ForCausalLM), 5: (GlmMoeDsaConfig, GlmMoeDsaForCausalLM)}
+# Prompts are longer than what these choose.
+INDEXER = dict(q_lora_rank=136, index_topk=8, index_n_heads=6, index_head_dim=40)
 # What every round covers for certain; the rest of a shape is drawn. Version, FP8, and what is not drawn.
 CASES = {
     "v3": (3, False, {}),
@@ -39,6 +55,13 @@ CASES = {
     "v3-fp8": (3, True, {}),
     "v3-fp8-ragged": (3, True, dict(hidden_size=200, kv_lora_rank=144, q_lora_rank=136, moe_intermediate_size=130,
                                     intermediate_size=288)),
+    "v3.2": (3.2, False, dict(INDEXER, index_topk=16)),
+    "v3.2-yarn-fp8": (3.2, True, dict(INDEXER, rope_scaling=YARN)),
+    "glm-5": (5, False, dict(INDEXER, n_group=1, topk_group=1, index_n_heads=3)),
+    "glm-5.2": (5, False, dict(
+        INDEXER, num_hidden_layers=4, indexer_types=["full", "shared", "full", "shared"])),
+    "glm-5.2-counted": (5, False, dict(
+        INDEXER, num_hidden_layers=4, index_topk_freq=2, index_skip_topk_offset=2)),
     "v2-greedy": (2, False, dict(n_group=1, topk_group=1, q_lora_rank=None)),
     "v2-groups": (2, False, dict(n_group=4, topk_group=2, n_routed_experts=16, num_experts_per_tok=4)),
 }
@@ -77,7 +100,7 @@ def shape(rng, version, forced):
     config.update(copy.deepcopy(forced))
     config["num_key_value_heads"] = config["num_attention_heads"]
     theta = rng.choice([10000.0, 50000.0])
-    if version == 3 and "rope_scaling" not in config and rng.random() < 0.5:
+    if version in (3, 3.2) and "rope_scaling" not in config and rng.random() < 0.5:
         config["rope_scaling"] = dict(
             type="yarn", factor=rng.choice([4.0, 40.0]), original_max_position_embeddings=32,
             beta_fast=32, beta_slow=1, mscale=1.0, mscale_all_dim=rng.choice([1.0, 0.8]))
@@ -131,7 +154,7 @@ def released_names(model, fp8):
             for expert in range(tensor.shape[0]):
                 put(f"{base}{expert}.down_proj.weight", tensor[expert], True)
         else:
-            plain = ("embed_tokens", "lm_head", "norm", "mlp.gate.")
+            plain = ("embed_tokens", "lm_head", "norm", "mlp.gate.", "weights_proj")
             put(name, tensor, tensor.dim() == 2 and not any(word in name for word in plain))
     return tensors
 
@@ -142,8 +165,7 @@ def make(name, index, version, fp8, forced):
     rng = random.Random(SEED * 100_000 + index)
     generator = torch.Generator().manual_seed(SEED * 100_000 + index)
     values = shape(rng, version, forced)
-    kind, network = (
-        (DeepseekV2Config, DeepseekV2ForCausalLM) if version == 2 else (DeepseekV3Config, DeepseekV3ForCausalLM))
+    kind, network = NETWORKS[version]
     config = kind(**values, attn_implementation="eager", experts_implementation="eager")
     model = network(config).float().eval()
     for parameter_name, tensor in list(model.named_parameters()) + list(model.named_buffers()):

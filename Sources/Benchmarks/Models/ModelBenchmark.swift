@@ -13,6 +13,11 @@ public struct ModelBenchmark {
         public var batches = [1]
         /// Tokens that are cached before decoding begins.
         public var depth = 0
+        /// Whether only the first 512 of them are a prompt's, and the others copies of those: for
+        /// depths whose prompt would take hours.
+        public var copiesPrompt = false
+        /// Whether a network with sparse attention also decodes with dense attention.
+        public var comparesDense = false
         /// How often each is repeated.
         public var repetitions = 3
 
@@ -105,6 +110,8 @@ public struct ModelBenchmark {
         public var prefill: [Figure] = []
         /// One figure per batch size.
         public var decode: [Figure] = []
+        /// The same with dense attention; empty unless the plan asks for it.
+        public var dense: [Figure] = []
         /// What the process held while the largest batch was decoded.
         public var memory = MemoryFigure()
         /// How long loading took; nil unless it was measured.
@@ -145,6 +152,13 @@ public struct ModelBenchmark {
             var figure = try measure(tokens: plan.decodeTokens * batch) { try decode(state) }
             figure.batch = batch
             report.decode.append(figure)
+            if plan.comparesDense && model.isSparse {
+                model.attendsDensely = true
+                defer { model.attendsDensely = false }
+                var figure = try measure(tokens: plan.decodeTokens * batch) { try decode(state) }
+                figure.batch = batch
+                report.dense.append(figure)
+            }
             report.memory.note(model, cache: state.byteCount)
         }
         return report
@@ -200,16 +214,26 @@ public struct ModelBenchmark {
         _ = try model.forward([chunk], cache: state.cache)
     }
 
+    /// Tokens of a prompt that are cached together.
+    private static let pieceTokens = 512
+
     /// Caches `depth` tokens of every sequence.
     private func startDecode(_ batch: Int) throws -> DecodeState {
         let state = makeState(batch, tokens: plan.depth + plan.decodeTokens)
+        let prompt = plan.copiesPrompt ? min(plan.depth, Self.pieceTokens) : plan.depth
         for sequence in 0 ..< batch {
-            for start in stride(from: 0, to: plan.depth, by: 512) {
-                let range = start ..< min(start + 512, plan.depth)
+            for start in stride(from: 0, to: prompt, by: Self.pieceTokens) {
+                let range = start ..< min(start + Self.pieceTokens, prompt)
                 let chunk = SequenceChunk(
                     tokens: range.map { token(sequence, $0) }, position: start,
                     blocks: state.tables[sequence], wanted: .none)
                 _ = try model.forward([chunk], cache: state.cache)
+            }
+            guard prompt < plan.depth else { continue }
+            let blocks = state.tables[sequence]
+            let first = Self.pieceTokens / state.cache.blockTokens
+            for index in first ..< blocks.count {
+                state.cache.copy(blocks[index % first], to: blocks[index])
             }
         }
         return state

@@ -11,6 +11,9 @@
 // positions. Within a chunk the softmax is taken whole; chunks are merged in order. Both depend on
 // positions alone, so a token's result is the same in prefill and in decode, and whether one
 // thread walks the chunks or several share them.
+//
+// A token that sees chosen entries walks the list of them in the same way: its chunks are 256
+// entries of the list, in the order of positions.
 
 /// Rows of one unit: enough to pay for repacking the cache's entries, and their scores and sums
 /// stay in a 1 MiB cache.
@@ -31,10 +34,12 @@ typedef struct {
 
 static int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
-/// Tokens from `first` on that follow each other in one sequence, at most `limit`.
+/// Tokens from `first` on that follow each other in one sequence, at most `limit`; one that sees
+/// chosen entries is alone, because no other sees the same.
 static int run_length(const ck_attention_job *job, int first, int limit) {
     int count = 1;
-    while (count < limit && first + count < job->tokens
+    if (ck_is_sparse(job, first)) return count;
+    while (count < limit && first + count < job->tokens && !ck_is_sparse(job, first + count)
            && job->sequences[first + count] == job->sequences[first]) {
         count++;
     }
@@ -44,7 +49,7 @@ static int run_length(const ck_attention_job *job, int first, int limit) {
 static int chunks_of(const ck_attention_job *job, int token, int tokens) {
     int context = 0;
     for (int t = token; t < token + tokens; t++) {
-        context = job->contexts[t] > context ? job->contexts[t] : context;
+        context = ck_seen(job, t) > context ? ck_seen(job, t) : context;
     }
     return ceil_div(context, CK_CHUNK);
 }

@@ -10,6 +10,16 @@
 /// What a partial result holds beside the sums: the largest score and the sum of exponentials.
 #define CK_PARTIAL_EXTRA 2
 
+/// Whether a token sees chosen entries, and not all of those before it.
+static inline bool ck_is_sparse(const ck_attention_job *job, int token) {
+    return job->chosen && job->contexts[token] > job->chosen_count;
+}
+
+/// Entries that a token sees.
+static inline int ck_seen(const ck_attention_job *job, int token) {
+    return ck_is_sparse(job, token) ? job->chosen_count : job->contexts[token];
+}
+
 /// Some tokens of one sequence by some heads, over some chunks of its entries.
 typedef struct {
     int token, tokens, head, heads;

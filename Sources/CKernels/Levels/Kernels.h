@@ -99,6 +99,8 @@ typedef struct {
     void (*add)(const float *x, float *y, size_t count);
     /// y += weight * x
     void (*accumulate)(const float *x, float weight, float *y, size_t count);
+    /// y += weight * max(0, x)
+    void (*accumulate_positive)(const float *x, float weight, float *y, size_t count);
 
     void (*bf16_encode)(const float *source, uint16_t *target, size_t count);
     void (*bf16_decode)(const uint16_t *source, float *target, size_t count);

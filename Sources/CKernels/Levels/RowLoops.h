@@ -135,6 +135,11 @@ static void LEVEL(accumulate)(const float *x, float weight, float *y, size_t cou
     for (size_t i = 0; i < count; i++) y[i] += weight * x[i];
 }
 
+static void LEVEL(accumulate_positive)(
+    const float *x, float weight, float *y, size_t count) {
+    for (size_t i = 0; i < count; i++) y[i] += weight * (x[i] > 0 ? x[i] : 0);
+}
+
 // ---- Formats -------------------------------------------------------------------------------
 
 static inline uint32_t LEVEL(bits)(float value) {
@@ -318,6 +323,7 @@ static void LEVEL(group_pairs)(uint8_t *bytes, size_t count) {
     .rms_norm = LEVEL(rms_norm), .rope = LEVEL(rope), .swiglu = LEVEL(swiglu),                     \
     .largest = LEVEL(largest), .exponentials = LEVEL(exponentials), .sigmoid = LEVEL(sigmoid),     \
     .scale = LEVEL(scale), .add = LEVEL(add), .accumulate = LEVEL(accumulate),                     \
+    .accumulate_positive = LEVEL(accumulate_positive),                                             \
     .bf16_encode = LEVEL(bf16_encode), .bf16_decode = LEVEL(bf16_decode),                          \
     .bf16_accumulate = LEVEL(bf16_accumulate), .bf16_sum = LEVEL(bf16_sum),                        \
     .bf16_sum_to_bf16 = LEVEL(bf16_sum_to_bf16),                                                   \

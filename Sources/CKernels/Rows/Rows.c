@@ -8,6 +8,18 @@ void ck_rms_norm(const float *x, const float *weight, float epsilon, float *y, i
     ck_kernels_in_use()->rms_norm(x, weight, epsilon, y, columns);
 }
 
+void ck_layer_norm(
+    const float *x, const float *weight, const float *bias, float epsilon, float *y, int columns) {
+    double sum = 0, squares = 0;
+    for (int i = 0; i < columns; i++) sum += (double)x[i];
+    double mean = sum / columns;
+    for (int i = 0; i < columns; i++) squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    double scale = 1 / sqrt(squares / columns + (double)epsilon);
+    for (int i = 0; i < columns; i++) {
+        y[i] = (float)(((double)x[i] - mean) * scale) * weight[i] + bias[i];
+    }
+}
+
 void ck_rope(float *x, const float *cosines, const float *sines, int pairs, float sign) {
     ck_kernels_in_use()->rope(x, cosines, sines, pairs, sign);
 }

@@ -262,6 +262,9 @@ void ck_decode(int format, const void *source, float *target, size_t count);
 // ---- Rows ----------------------------------------------------------------------------------
 
 void ck_rms_norm(const float *x, const float *weight, float epsilon, float *y, int columns);
+/// y = (x - mean) / sqrt(variance + epsilon) * weight + bias; sums in double, in sequence.
+void ck_layer_norm(
+    const float *x, const float *weight, const float *bias, float epsilon, float *y, int columns);
 /// Rotates pairs (2i, 2i+1) by the angle whose cosine and sine are given; `sign` -1 rotates back.
 void ck_rope(float *x, const float *cosines, const float *sines, int pairs, float sign);
 /// The same for pairs (i, pairs + i).
@@ -307,12 +310,45 @@ typedef struct {
     const int32_t *sequences, *contexts, *blocks;
     const int32_t *first_block;
     float scale;
+    // [tokens][chosen_count], ascending: the entries that a token sees which would see more than
+    // that; NULL where every token sees all.
+    const int32_t *chosen;
+    int chosen_count;
 } ck_attention_job;
 
 void ck_attention(const ck_attention_job *job, int compute, ck_pool *pool);
 size_t ck_cache_entry_bytes(int format, int width);
 void ck_cache_write(int format, const float *row, int width, uint8_t *entry);
 void ck_cache_read(int format, const uint8_t *entry, int width, float *row);
+
+// ---- Sparse attention: which entries a token sees ------------------------------------------
+
+/// Queries against a blocked cache of keys, laid out as that of latent attention:
+///
+///   score(t, p) = sum over h, in sequence, of weights[t][h] * max(0, queries[t][h] . keys[p])
+///
+/// Tokens that see no more than `wanted` entries have no scores.
+typedef struct {
+    const float *queries; // [tokens][heads][width]
+    ptrdiff_t query_stride;
+    const float *weights; // [tokens][heads]
+    ptrdiff_t weight_stride;
+    const uint8_t *cache;
+    size_t entry_bytes;
+    int format; // CK_F32, CK_BF16 or CK_E4M3
+    int block_tokens, width, heads, tokens, wanted;
+    const int32_t *sequences, *contexts, *blocks;
+    const int32_t *first_block;
+} ck_index_job;
+
+/// Writes the scores of every token's entries to `scores + t * score_stride`.
+void ck_index_scores(
+    const ck_index_job *job, int compute, float *scores, ptrdiff_t score_stride, ck_pool *pool);
+/// The positions of the `wanted` largest of `count` scores, ascending; of equal scores the lower
+/// positions. `wanted` is at most `count`.
+void ck_top_positions(const float *scores, int count, int wanted, int32_t *chosen);
+/// Both: writes to `chosen`, `[tokens][wanted]`, the rows of tokens that have scores.
+void ck_choose_positions(const ck_index_job *job, int compute, int32_t *chosen, ck_pool *pool);
 
 // ---- Limits --------------------------------------------------------------------------------
 

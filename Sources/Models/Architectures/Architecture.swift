@@ -60,7 +60,9 @@ enum Architectures {
     /// Whether a matrix of this name is what compressed-tensors calls Linear: the others are tables
     /// and gates.
     static func isLinear(_ name: String) -> Bool {
-        isProjection(name) || ["head.weight", "eh_proj.weight"].contains(where: name.hasSuffix)
+        isProjection(name)
+            || ["head.weight", "eh_proj.weight", "weights_proj.weight"]
+                .contains(where: name.hasSuffix)
     }
 
     /// What is wrong with class names that belong to no family.

@@ -17,13 +17,14 @@ enum DeepSeekV3: Architecture {
             hiddenNorm: "hnorm.weight", projection: "eh_proj.weight",
             headNorm: "shared_head.norm.weight", head: "shared_head.head.weight"))
 
-    static let attention = AttentionKind.latent(
-        LatentAttentionNames(
-            queryDown: "self_attn.q_a_proj.weight", queryNorm: "self_attn.q_a_layernorm.weight",
-            queryUp: "self_attn.q_b_proj.weight", query: "self_attn.q_proj.weight",
-            latentDown: "self_attn.kv_a_proj_with_mqa.weight",
-            latentNorm: "self_attn.kv_a_layernorm.weight",
-            latentUp: "self_attn.kv_b_proj.weight", output: "self_attn.o_proj.weight"))
+    static let attention = AttentionKind.latent(latentNames)
+
+    static let latentNames = LatentAttentionNames(
+        queryDown: "self_attn.q_a_proj.weight", queryNorm: "self_attn.q_a_layernorm.weight",
+        queryUp: "self_attn.q_b_proj.weight", query: "self_attn.q_proj.weight",
+        latentDown: "self_attn.kv_a_proj_with_mqa.weight",
+        latentNorm: "self_attn.kv_a_layernorm.weight",
+        latentUp: "self_attn.kv_b_proj.weight", output: "self_attn.o_proj.weight")
 
     /// V2 either divides the chosen weights by their sum or scales them; V3 does both.
     static func gateRule(_ configuration: ModelConfiguration) -> GateRule {
@@ -91,6 +92,13 @@ extension ModelConfiguration {
         case tiesEmbeddings = "tie_word_embeddings"
         case attentionBias = "attention_bias"
         case sparseIndexCount = "index_topk"
+        case indexHeadCount = "index_n_heads"
+        case indexHeadSize = "index_head_dim"
+        case indexRotatesNeighbours = "indexer_rope_interleave"
+        case indexerTypes = "indexer_types"
+        case indexerPattern = "index_topk_pattern"
+        case indexerStride = "index_topk_freq"
+        case indexerOffset = "index_skip_topk_offset"
         case text = "text_config"
     }
 }

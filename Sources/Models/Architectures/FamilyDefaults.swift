@@ -18,4 +18,6 @@ struct FamilyDefaults {
     var ropeTheta: Double = 10000
     /// `index_topk`; nil for dense attention.
     var sparseIndexCount: Int?
+    /// The indexer of sparse attention; nil for a family that has none.
+    var indexer: IndexerShape?
 }

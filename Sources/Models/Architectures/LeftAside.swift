@@ -5,10 +5,6 @@ struct LeftAside: Sendable {
     /// What they are, for people to read.
     let part: String
 
-    /// Of sparse attention, as DeepSeek-V3.2 and GLM-5 name it.
-    static let indexer = LeftAside(
-        mark: "self_attn.indexer.", part: "the indexer of sparse attention")
-
     /// Whether a tensor of this name is one of them.
     func includes(_ name: String) -> Bool { name.hasPrefix(mark) || name.contains("." + mark) }
 }

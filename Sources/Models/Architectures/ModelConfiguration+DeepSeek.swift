@@ -48,6 +48,7 @@ extension ModelConfiguration {
         endTokens = try Self.endTokens(in: box)
         try readChoices(box, defaults)
         try readExpertLayers(box)
+        try readIndexer(box, defaults)
         try readRope(box)
     }
 

@@ -47,6 +47,7 @@ extension ModelConfiguration {
         try box.encode(yarn, forKey: .ropeScaling)
         if !rotatesNeighbours { try box.encode(false, forKey: .rotatesNeighbours) }
         try box.encodeIfPresent(sparseIndexCount, forKey: .sparseIndexCount)
+        try encodeIndexer(into: &box)
         try box.encode(mtpLayerCount, forKey: .mtpLayerCount)
         try box.encodeIfPresent(quantization, forKey: .quantization)
         try box.encodeIfPresent(beginToken, forKey: .beginToken)

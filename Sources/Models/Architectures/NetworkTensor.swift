@@ -4,7 +4,7 @@ public struct NetworkTensor: Sendable, Equatable {
     public enum Role: Sendable {
         /// A norm's weight.
         case norm
-        /// The gate's selection bias, Float32 in every release.
+        /// The gate's selection bias, Float32 in every release, and the bias of a norm.
         case bias
         /// Added to the output of a projection.
         case offset

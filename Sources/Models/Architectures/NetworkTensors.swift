@@ -110,9 +110,13 @@ extension NetworkTensors {
             + [own.headNorm, own.head]
     }
 
+    /// Those of a block's attention.
+    func attention(layer: Int) -> [NetworkTensor] {
+        attention.tensors(of: shape, layer: layer, prefix: prefix(layer: layer))
+    }
+
     private func block(_ layer: Int) -> [NetworkTensor] {
-        [inputNorm(layer: layer)]
-            + attention.tensors(of: shape, prefix: prefix(layer: layer))
+        [inputNorm(layer: layer)] + attention(layer: layer)
             + [feedForwardNorm(layer: layer)] + feedForward(layer)
     }
 

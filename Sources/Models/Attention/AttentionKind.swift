@@ -19,9 +19,11 @@ enum AttentionKind: Sendable {
     }
 
     /// The tensors of one block's attention.
-    func tensors(of shape: ModelConfiguration, prefix: String) -> [NetworkTensor] {
+    func tensors(of shape: ModelConfiguration, layer: Int, prefix: String) -> [NetworkTensor] {
         switch self {
-        case .latent(let names): LatentAttentionTensors(names, shape, prefix: prefix).all
+        case .latent(let names):
+            LatentAttentionTensors(names, shape, prefix: prefix).all
+                + (IndexerTensors(names, shape, layer: layer, prefix: prefix)?.all ?? [])
         case .grouped(let names): GroupedAttentionTensors(names, shape, prefix: prefix).all
         }
     }
@@ -34,17 +36,32 @@ enum AttentionKind: Sendable {
         }
     }
 
+    /// Bytes that a token takes beside the cache of one layer: the indexer's key.
+    func besideBytes(of shape: ModelConfiguration, layer: Int, format: EntryFormat) -> Int {
+        switch self {
+        case .latent: Indexer.entryBytes(of: shape, layer: layer, format: format)
+        case .grouped: 0
+        }
+    }
+
     /// Asks for the weights of one block's attention.
     ///
     /// - Returns: Makes the layer, once the loader has loaded.
     func request(
-        _ context: AttentionContext, prefix: String, from loader: WeightLoader
+        _ context: AttentionContext, layer: Int, prefix: String, from loader: WeightLoader
     ) throws -> () -> any AttentionLayer {
         switch self {
         case .latent(let names):
             let tensors = LatentAttentionTensors(names, context.configuration, prefix: prefix)
             let pending = try PendingLatentAttention(tensors, context.configuration, from: loader)
-            return { LatentAttention(pending.weights, context) }
+            let indexer = try IndexerTensors(
+                names, context.configuration, layer: layer, prefix: prefix
+            ).map { try PendingIndexer($0, from: loader) }
+            return {
+                LatentAttention(
+                    pending.weights, context,
+                    indexer: indexer.map { Indexer($0.weights, context) })
+            }
         case .grouped(let names):
             let tensors = GroupedAttentionTensors(names, context.configuration, prefix: prefix)
             let pending = try PendingGroupedAttention(tensors, from: loader)
@@ -69,5 +86,17 @@ extension ModelConfiguration {
     /// Bytes that a token takes in the cache of one layer.
     func entryBytes(format: EntryFormat) -> Int {
         architecture.attention.entryBytes(of: self, format: format)
+    }
+
+    /// Bytes that a token takes beside the cache of one layer.
+    func besideBytes(layer: Int, format: EntryFormat) -> Int {
+        architecture.attention.besideBytes(of: self, layer: layer, format: format)
+    }
+
+    /// Bytes that a token takes in these layers.
+    func tokenBytes(layers: Range<Int>, format: EntryFormat) -> Int {
+        layers.reduce(layers.count * entryBytes(format: format)) {
+            $0 + besideBytes(layer: $1, format: format)
+        }
     }
 }

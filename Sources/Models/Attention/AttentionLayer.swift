@@ -26,6 +26,8 @@ final class AttentionContext {
     var rotary: RotaryTables
     let compute: Compute
     let pool: ThreadPool
+    /// Whether sparse attention reads all entries.
+    var isDense = false
     /// Activations of one call, none of which is needed after it.
     let scratch = ScratchRows()
 

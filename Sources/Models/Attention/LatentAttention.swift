@@ -25,12 +25,17 @@ struct LatentAttention: AttentionLayer {
     private let weights: LatentAttentionWeights
     private let context: AttentionContext
     private let shape: ModelConfiguration
+    /// Chooses what tokens see; nil where attention is dense, or an earlier block has chosen.
+    private let indexer: Indexer?
     /// Column of each head's query, absorbed query, context and value.
     private let heads: Range<Int>
     private let tileRows: Int
 
-    init(_ weights: LatentAttentionWeights, _ context: AttentionContext) {
+    init(
+        _ weights: LatentAttentionWeights, _ context: AttentionContext, indexer: Indexer? = nil
+    ) {
         self.weights = weights
+        self.indexer = indexer
         self.context = context
         shape = context.configuration
         heads = 0 ..< shape.headCount
@@ -45,7 +50,11 @@ struct LatentAttention: AttentionLayer {
         LatentEntry(format: format, latent: shape.latentSize, rope: shape.ropeHeadSize)
     }
 
-    var weightCount: WeightCount { weights.count }
+    var weightCount: WeightCount {
+        var count = weights.count
+        if let indexer { count.add(indexer.weightCount) }
+        return count
+    }
 
     /// Memory of one call.
     private enum Scratch: Int {
@@ -85,11 +94,17 @@ struct LatentAttention: AttentionLayer {
         let entry = Self.entry(of: shape, format: store.format)
         context.rotary.cover(rows.positions)
         cache(latents, as: entry, rows, store)
+        if let indexer {
+            rows.choice.chosen = indexer.choose(input, queries: source, rows, store: store)
+        }
+        var batch = rows.attention
+        batch.chosen = rows.choice.chosen
         var first = 0
         while first < input.rows {
             let tile = first ..< min(first + tileRows, input.rows)
             let values = attend(
-                queriesFrom: source.view(rows: tile), rows, tile, store: store, entry)
+                queriesFrom: source.view(rows: tile), Array(rows.positions[tile]),
+                batch.rows(tile), store: store, entry)
             linear(
                 values, weights.output, into: output.view(rows: tile), compute: compute,
                 pool: pool)
@@ -115,20 +130,21 @@ struct LatentAttention: AttentionLayer {
 
     /// Computes the heads' values of a tile of rows.
     private func attend(
-        queriesFrom source: Tensor, _ rows: BatchRows, _ tile: Range<Int>, store: BlockStore,
-        _ entry: LatentEntry
+        queriesFrom source: Tensor, _ positions: [Int32], _ batch: AttentionBatch,
+        store: BlockStore, _ entry: LatentEntry
     ) -> Tensor {
         let (compute, pool) = (context.compute, context.pool)
         let (nope, width) = (shape.nopeHeadSize, shape.cacheWidth)
         let (size, latent) = (shape.queryHeadSize, shape.latentSize)
-        let queries = scratch(.queries, tile.count, heads.count * size)
-        let absorbed = scratch(.absorbed, tile.count, heads.count * width)
-        let summed = scratch(.context, tile.count, heads.count * latent)
-        let values = scratch(.values, tile.count, heads.count * shape.valueHeadSize)
+        let count = source.rows
+        let queries = scratch(.queries, count, heads.count * size)
+        let absorbed = scratch(.absorbed, count, heads.count * width)
+        let summed = scratch(.context, count, heads.count * latent)
+        let values = scratch(.values, count, heads.count * shape.valueHeadSize)
         linear(source, weights.query, into: queries, compute: compute, pool: pool)
         rope(
             queries, slices: RotarySlices(first: nope, stride: size, count: heads.count),
-            positions: Array(rows.positions[tile]), cosines: context.rotary.cosines,
+            positions: positions, cosines: context.rotary.cosines,
             sines: context.rotary.sines, of: shape.rotaryPairs, pool: pool)
         linear(
             heads.map { head in
@@ -141,7 +157,7 @@ struct LatentAttention: AttentionLayer {
             into: absorbed, RotarySlices(first: latent, stride: width, count: heads.count),
             width: shape.ropeHeadSize, pool: pool)
         entry.attend(
-            absorbed, batch: rows.attention.rows(tile), store: store, heads: heads.count,
+            absorbed, batch: batch, store: store, heads: heads.count,
             scale: shape.attentionScale, into: summed, compute: compute, pool: pool)
         linear(
             heads.map { head in
@@ -153,15 +169,19 @@ struct LatentAttention: AttentionLayer {
     }
 
     func work(_ rows: BatchRows, store: BlockStore) -> WorkCount {
-        var work = WorkCount()
-        let perEntry = 2 * heads.count * (shape.latentSize + shape.cacheWidth)
-        var last = -1
         let batch = rows.attention
+        var work = indexer?.work(batch, store: store) ?? WorkCount()
+        let perEntry = 2 * heads.count * (shape.latentSize + shape.cacheWidth)
+        let isSparse = shape.indexer != nil && !self.context.isDense
+        let most = isSparse ? shape.sparseIndexCount ?? Int.max : Int.max
+        var last = -1
         for (sequence, context) in zip(batch.sequences, batch.contexts).reversed() {
-            // The last row of a sequence sees all of its entries, the others some of them.
-            if Int(sequence) != last { work.readBytes += Int(context) * store.entryBytes }
+            // The last row of a sequence sees all of its entries, the others some of them; of
+            // chosen entries it is what one row sees at least.
+            let seen = min(Int(context), most)
+            if Int(sequence) != last { work.readBytes += seen * store.entryBytes }
             last = Int(sequence)
-            work.attentionOperations += Int(context) * perEntry
+            work.attentionOperations += seen * perEntry
         }
         return work
     }

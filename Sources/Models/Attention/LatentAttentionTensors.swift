@@ -16,9 +16,14 @@ struct LatentAttentionNames: Sendable {
     let latentUp: String
     /// From the heads' values to the stream.
     let output: String
+    /// Those of the indexer; nil for a family without one.
+    var indexer: IndexerNames?
 
     /// The names of the matrices.
-    var projections: [String] { [queryDown, queryUp, query, latentDown, latentUp, output] }
+    var projections: [String] {
+        [queryDown, queryUp, query, latentDown, latentUp, output]
+            + (indexer.map { [$0.query, $0.key] } ?? [])
+    }
 }
 
 /// The tensors of one block's multi-head latent attention.

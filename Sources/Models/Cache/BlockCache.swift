@@ -31,23 +31,33 @@ public final class BlockCache {
         self.format = format
         self.blockTokens = blockTokens
         self.blockCount = blockCount
-        stores = (0 ..< configuration.layerCount + configuration.mtpLayerCount).map { _ in
+        stores = (0 ..< configuration.layerCount + configuration.mtpLayerCount).map { layer in
             BlockStore(
                 format: format, entryBytes: configuration.entryBytes(format: format),
-                blockCount: blockCount, blockTokens: blockTokens)
+                blockCount: blockCount, blockTokens: blockTokens,
+                besideBytes: configuration.besideBytes(layer: layer, format: format))
         }
     }
 
     /// Bytes that one token takes in all layers of a model.
     package static func bytesPerToken(of model: ModelConfiguration, format: EntryFormat) -> Int {
-        (model.layerCount + model.mtpLayerCount) * model.entryBytes(format: format)
+        model.tokenBytes(layers: 0 ..< model.layerCount + model.mtpLayerCount, format: format)
     }
 
     /// Bytes that one token takes in all layers.
-    public var bytesPerToken: Int { stores.reduce(0) { $0 + $1.entryBytes } }
+    public var bytesPerToken: Int {
+        stores.reduce(0) { $0 + $1.entryBytes + ($1.beside?.entryBytes ?? 0) }
+    }
 
     /// Blocks that a sequence of this many tokens needs.
     package func blocksNeeded(tokens: Int) -> Int { (tokens + blockTokens - 1) / blockTokens }
+
+    /// Copies what a block holds in all layers to another.
+    public func copy(_ block: BlockID, to other: BlockID) {
+        for store in stores {
+            store.copy(block: Int(block.rawValue), to: Int(other.rawValue))
+        }
+    }
 
     /// A block table of consecutive blocks, for a user with few sequences of known length.
     ///

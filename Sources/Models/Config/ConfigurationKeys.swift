@@ -15,7 +15,7 @@ enum ConfigurationKeys {
         case origin = "says where the file comes from"
         case task = "is for other tasks than writing text"
         case tokens = "names a token that no text begins or ends with"
-        case indexer = "describes the indexer, which is not run"
+        case drafts = "changes drafts, and no token of a text"
         case widths = "repeats a width that other keys give"
         case image = "belongs to pictures, which are left aside"
     }
@@ -43,7 +43,7 @@ enum ConfigurationKeys {
         "partial_rotary_factor": [1], "llama_4_scaling_beta": [0],
     ]
 
-    /// The values that `layer_types` may list, which both are attention over all tokens here.
+    /// The values that `layer_types` may list: the family says which of them its blocks are.
     static let layerTypes: [JSONValue] = ["full_attention", "indexed_attention"]
 
     /// Keys that are known to change no number.
@@ -80,11 +80,7 @@ enum ConfigurationKeys {
             "task_specific_params", "tokenizer_class",
         ],
         .tokens: ["cls_token_id", "mask_token_id", "pad_token_id", "sep_token_id", "unk_token_id"],
-        .indexer: [
-            "index_head_dim", "index_n_heads", "index_share_for_mtp_iteration",
-            "index_skip_topk_offset", "index_topk_freq", "index_topk_pattern",
-            "indexer_rope_interleave", "indexer_types",
-        ],
+        .drafts: ["index_share_for_mtp_iteration"],
         .widths: ["head_dim"],
     ]
 

@@ -74,7 +74,8 @@ struct ConfigurationText {
             .routedExpertCount, .newerRoutedExpertCount, .sharedExpertCount, .activeExpertCount,
             .groupCount,
             .keptGroupCount, .vocabularySize, .positionLimit, .mtpLayerCount, .newerMTPLayerCount,
-            .sparseIndexCount, .beginToken,
+            .sparseIndexCount, .indexHeadCount, .indexHeadSize, .indexerStride, .indexerOffset,
+            .beginToken,
             .endTokens,
         ].map(\.rawValue)
             + [

@@ -21,8 +21,11 @@ extension ModelConfiguration {
         layer >= denseLayerCount && layer.isMultiple(of: expertLayerStride)
     }
 
-    /// Positions that a text may have: of sparse attention, no more than it chooses.
-    public var contextLimit: Int { min(positionLimit, sparseIndexCount ?? positionLimit) }
+    /// Positions that a text may have: of sparse attention without an indexer, no more than it
+    /// would choose.
+    public var contextLimit: Int {
+        indexer == nil ? min(positionLimit, sparseIndexCount ?? positionLimit) : positionLimit
+    }
 
     /// The key that says so.
     public var contextLimitKey: String {
@@ -69,13 +72,22 @@ extension ModelConfiguration {
         }
     }
 
+    /// Parameters of one indexer; 0 for a family without one.
+    var indexerParameterCount: Int {
+        guard let indexer, let queryLatentSize else { return 0 }
+        let (heads, size) = (indexer.headCount, indexer.headSize)
+        return heads * size * queryLatentSize + (size + heads) * hiddenSize + 2 * size
+    }
+
     /// Parameters of one block, counting only `experts` of its routed experts.
     package func parameterCount(layer: Int, experts: Int) -> Int {
+        let attention =
+            attentionParameterCount + (hasIndexer(layer: layer) ? indexerParameterCount : 0)
         guard hasExperts(layer: layer) else {
-            return attentionParameterCount + 3 * hiddenSize * intermediateSize
+            return attention + 3 * hiddenSize * intermediateSize
         }
         let bias = topKMethod == .biased ? routedExpertCount : 0
-        return attentionParameterCount + routedExpertCount * hiddenSize + bias
+        return attention + routedExpertCount * hiddenSize + bias
             + 3 * hiddenSize * sharedIntermediateSize + experts * expertParameterCount
     }
 

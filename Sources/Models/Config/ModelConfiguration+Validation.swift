@@ -52,7 +52,7 @@ extension ModelConfiguration {
         }
         // In Double, which does not overflow: each term is below 1e19.
         let perLayer =
-            Double(attentionParameterCount)
+            Double(attentionParameterCount + indexerParameterCount)
             + 3 * Double(hiddenSize) * Double(intermediateSize + sharedIntermediateSize)
             + Double(routedExpertCount) * Double(expertParameterCount)
         let count = Double(layers) * perLayer + 2 * Double(vocabularySize) * Double(hiddenSize)
@@ -90,6 +90,7 @@ extension ModelConfiguration {
         try check(positionLimit, 1 ... Limit.positions, .positionLimit, file)
         try check(mtpLayerCount, 0 ... Limit.mtpLayers, .mtpLayerCount, file)
         try check(sparseIndexCount ?? 1, 1 ... Limit.positions, .sparseIndexCount, file)
+        try validateIndexer(file)
         for token in endTokens + (beginToken.map { [$0] } ?? []) {
             try check(
                 token, 0 ... vocabularySize - 1,
@@ -125,6 +126,19 @@ extension ModelConfiguration {
             try check(nopeHeadSize, 1 ... Limit.headWidth, .nopeHeadSize, file)
         }
         try checkEven(ropeHeadSize, .ropeHeadSize, because: "rotation pairs its values")
+    }
+
+    private func validateIndexer(_ file: String) throws {
+        guard let indexer else { return }
+        try check(indexer.headCount, 1 ... Limit.heads, .indexHeadCount, file)
+        try check(
+            indexer.headSize, ropeHeadSize ... max(ropeHeadSize, Limit.headWidth), .indexHeadSize,
+            file, because: "its first qk_rope_head_dim values are rotated")
+        guard queryLatentSize != nil else {
+            throw ModelError.configuration(
+                file: file, key: CodingKeys.queryLatentSize.rawValue,
+                fact: "is missing; the indexer's queries are made of compressed ones")
+        }
     }
 
     private func validateGate(_ file: String) throws {

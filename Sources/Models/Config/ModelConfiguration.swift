@@ -97,10 +97,12 @@ public struct ModelConfiguration: Codable, Sendable, Equatable {
     package var ropeTheta: Double = 10000
     /// Whether neighbouring values turn together, and not those of two halves (default true).
     var rotatesNeighbours = true
-    /// Tokens among which sparse attention chooses all, nil for dense attention.
+    /// Tokens that sparse attention chooses for each token, nil for dense attention.
     ///
-    /// The indexer that would choose is not run, so this is the most that a text may have.
-    var sparseIndexCount: Int?
+    /// Among so many it chooses all. A family without an indexer has texts of no more.
+    package var sparseIndexCount: Int?
+    /// What chooses them, nil for a family without an indexer.
+    var indexer: IndexerShape?
     /// Extension of the rotary frequencies, nil without one.
     package var yarn: YaRN?
     /// Multi-token-prediction blocks after the main ones (default 0).

@@ -35,7 +35,7 @@ public struct ModelSummary: Sendable, Codable, Equatable {
         (totalParameters, activatedParameters) = configuration.parameterCounts
         mtpParameters = tensors.ofMTP.reduce(0) { $0 + ($1.original == nil ? $1.elementCount : 0) }
         cacheBytesPerToken =
-            configuration.entryBytes(format: .bfloat16) * configuration.layerCount
+            configuration.tokenBytes(layers: 0 ..< configuration.layerCount, format: .bfloat16)
 
         let files = FileManager.default
         isMeasured = ["model.safetensors", "model.safetensors.index.json"].contains {

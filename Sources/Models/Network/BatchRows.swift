@@ -49,6 +49,8 @@ struct BatchRows {
     /// Where each row's entry goes.
     let places: [(block: Int, slot: Int)]
     let attention: AttentionBatch
+    /// What the last block that chose has chosen.
+    let choice = SharedChoice()
     /// The rows that need logits.
     let wanted: [Int]
 
@@ -86,6 +88,12 @@ struct BatchRows {
         self.attention = attention
         self.wanted = wanted
     }
+}
+
+/// The entries that a block of sparse attention chose, for the blocks after it that share them.
+final class SharedChoice {
+    /// Nil where every row sees all of its entries.
+    var chosen: ChosenPositions?
 }
 
 /// What a chunk is checked against.

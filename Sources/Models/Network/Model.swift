@@ -119,6 +119,16 @@ public final class Model {
         (workspaces.map(\.largestByteCount) + [attention.scratch.largestByteCount]).max() ?? 0
     }
 
+    /// Whether this model has an indexer, which chooses what attention reads.
+    public var isSparse: Bool { configuration.indexer != nil }
+
+    /// Whether sparse attention reads all entries all the same: another network, for a measurement
+    /// of what the choice saves (default false).
+    public var attendsDensely: Bool {
+        get { attention.isDense }
+        set { attention.isDense = newValue }
+    }
+
     /// Whether this model can draft with an MTP block.
     public var canDraft: Bool { !mtp.isEmpty }
 

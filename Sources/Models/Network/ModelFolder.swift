@@ -24,6 +24,7 @@ public struct ModelFolder: Sendable {
         configuration = announced.fitted(to: checkpoint)
         try Self.checkFourBits(configuration, checkpoint)
         try Self.checkExperts(configuration, checkpoint)
+        try Self.checkIndexers(configuration, checkpoint)
         notes =
             Self.absentMTP(announced, configuration) + Self.cappedContext(configuration)
             + Self.unused(configuration, checkpoint)
@@ -90,6 +91,27 @@ public struct ModelFolder: Sendable {
         }
     }
 
+    /// Checks that no block that shares a choice holds an indexer: config.json and the shards would
+    /// describe two networks.
+    private static func checkIndexers(
+        _ shape: ModelConfiguration, _ checkpoint: Checkpoint
+    ) throws {
+        guard shape.indexer?.sharing != nil else { return }
+        for layer in 0 ..< shape.layerCount where !shape.hasIndexer(layer: layer) {
+            var choosing = shape
+            choosing.indexer?.sharing = nil
+            let own = Set(NetworkTensors(choosing).attention(layer: layer).map(\.name))
+                .subtracting(NetworkTensors(shape).attention(layer: layer).map(\.name))
+            guard let name = own.sorted().first(where: { checkpoint.tensors[$0] != nil }),
+                let place = checkpoint.tensors[name]
+            else { continue }
+            throw CheckpointError.tensor(
+                file: checkpoint.file(of: place), name: name,
+                fact: "belongs to an indexer; config.json (indexer_types) makes block \(layer) "
+                    + "share the choice of an earlier one")
+        }
+    }
+
     /// Where a matrix is and the format of its numbers; nil for one that loading will refuse.
     private static func stored(
         _ name: String, _ checkpoint: Checkpoint
@@ -134,11 +156,11 @@ public struct ModelFolder: Sendable {
     }
 
     private static func cappedContext(_ shape: ModelConfiguration) -> [String] {
-        guard let count = shape.sparseIndexCount, count < shape.positionLimit else { return [] }
+        guard shape.contextLimit < shape.positionLimit else { return [] }
         return [
-            "a text has at most \(count) tokens (index_topk) of \(shape.positionLimit) "
-                + "(max_position_embeddings): among these sparse attention chooses all, and its "
-                + "indexer is not run"
+            "a text has at most \(shape.contextLimit) tokens (index_topk) of "
+                + "\(shape.positionLimit) (max_position_embeddings): among these sparse "
+                + "attention chooses all, and \(shape.architectures.first ?? "") runs no indexer"
         ]
     }
 

@@ -26,7 +26,7 @@ struct PendingLayer {
         let tensors = NetworkTensors(shape)
         inputNorm = try loader.vector(tensors.inputNorm(layer: layer))
         attention = try shape.architecture.attention.request(
-            context, prefix: tensors.prefix(layer: layer), from: loader)
+            context, layer: layer, prefix: tensors.prefix(layer: layer), from: loader)
         feedForwardNorm = try loader.vector(tensors.feedForwardNorm(layer: layer))
         guard shape.hasExperts(layer: layer) else {
             feedForward = .dense(try PendingExpert(tensors.dense(layer: layer), from: loader))

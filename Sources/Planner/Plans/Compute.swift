@@ -48,10 +48,14 @@ package struct Compute: Sendable {
 
     /// Attention's scores and sums of a block over a cache of `context` tokens per request.
     package func cachedCore(requests: Double, context: Double) -> Double {
-        roof(
-            operations: 2 * requests * context * Double(model.cachedCoreWidth) / tp,
-            bytes: requests * context * Double(model.cacheWidth) * 2
-                * model.cacheShare(tp: Int(tp)), isBF16: true)
+        let read = model.readTokens(context: context)
+        let index = model.indexWork(context: context)
+        return roof(
+            operations: 2 * requests
+                * (read * Double(model.cachedCoreWidth) / tp + index.operations),
+            bytes: 2 * requests
+                * (read * Double(model.cacheWidth) * model.cacheShare(tp: Int(tp)) + index.values),
+            isBF16: true)
     }
 
     /// Attention's scores and sums of a block inside sequences, each token over half of its own.

@@ -74,11 +74,12 @@ extension Layout {
             + " x \(expertsPerRank) experts x 3 h I) x \(bytesText) + embedding "
             + "and head in bf16"
         memory.cache =
-            Double(request.batch * request.context) * Double(model.cacheWidth * model.layers) * 2
+            Double(request.batch * request.context) * model.cacheBytesPerToken()
             * model.cacheShare(tp: request.tp)
         memory.formulas["cache"] =
-            "B \(request.batch) x C \(request.context) x \(model.cacheWidth) values x "
-            + "\(model.layers) layers x 2 B, heads of grouped queries shared over TP"
+            "B \(request.batch) x C \(request.context) x (\(model.cacheWidth) values x "
+            + "\(model.layers) layers + \(model.indexer?.size ?? 0) of an indexer's key x "
+            + "\(model.indexer?.layers ?? 0)) x 2 B, heads of grouped queries shared over TP"
         let tokens =
             Double(request.phase == .decode ? request.batch : request.batch * request.context)
             / Double(request.tp)

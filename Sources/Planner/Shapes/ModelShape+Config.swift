@@ -69,6 +69,10 @@ private struct ConfigurationKeys: Decodable {
     var n_group: Int?
     var topk_group: Int?
     var topk_method: String?
+    var index_topk: Int?
+    var index_n_heads: Int?
+    var index_head_dim: Int?
+    var indexer_types: [String]?
 
     func shape(name: String, file: String) throws(PlanError) -> ModelShape {
         for (key, value, limit) in [
@@ -85,6 +89,8 @@ private struct ConfigurationKeys: Decodable {
             ("head_dim", head_dim ?? 1, 1 << 16),
             ("topk_group", topk_group ?? 1, n_group ?? 1),
             ("kv_lora_rank", kv_lora_rank ?? 1, 1 << 20),
+            ("index_topk", index_topk ?? 1, 1 << 24), ("index_n_heads", index_n_heads ?? 1, 4096),
+            ("index_head_dim", index_head_dim ?? 1, 4096),
         ] where !(1 ... limit).contains(value) {
             throw .model(file: file, key: key, fact: "\(value) is not 1 to \(limit)")
         }
@@ -93,6 +99,12 @@ private struct ConfigurationKeys: Decodable {
             denseLayers: routedExperts == nil ? num_hidden_layers : denseLayers,
             heads: num_attention_heads, attention: try attention(file),
             denseWidth: intermediate_size, vocabulary: vocab_size)
+        if kv_lora_rank != nil, let index_topk, let index_n_heads, let index_head_dim {
+            shape.indexer = ModelShape.Indexer(
+                heads: index_n_heads, size: index_head_dim, count: index_topk,
+                layers: indexer_types.map { types in types.count { $0 != "shared" } }
+                    ?? num_hidden_layers)
+        }
         guard let routedExperts else { return shape }
         // Families that call their experts local have no other networks, and no other width.
         let own = expertKey == "num_local_experts" ? intermediate_size : nil

@@ -12,6 +12,23 @@ package struct ModelShape: Codable, Hashable, Sendable {
         case grouped(keyValueHeads: Int, headSize: Int, hasBias: Bool)
     }
 
+    /// The indexer of sparse attention.
+    package struct Indexer: Codable, Hashable, Sendable {
+        /// Heads of a query.
+        package var heads: Int
+        /// Width of a head's query, and of the key that a token leaves in the cache.
+        package var size: Int
+        /// Tokens that it chooses.
+        package var count: Int
+        /// Blocks that run one; the others share a choice.
+        package var layers: Int
+
+        /// Parameters of one.
+        func parameters(hidden: Int, query: Int) -> Int {
+            heads * size * query + (size + heads) * hidden + 2 * size
+        }
+    }
+
     /// What it is called.
     package var name: String
     /// Width of the residual stream.
@@ -24,6 +41,8 @@ package struct ModelShape: Codable, Hashable, Sendable {
     package var heads: Int
     /// Kind of attention.
     package var attention: Attention
+    /// What chooses the tokens that attention reads; nil where it reads all.
+    package var indexer: Indexer?
     /// Width of a dense block's feed-forward network.
     package var denseWidth: Int
     /// Width of one routed expert.
@@ -51,8 +70,18 @@ extension ModelShape {
     /// Parameters of one routed expert.
     package var expertParameters: Double { Double(3 * hidden * expertWidth) }
 
-    /// Parameters of a block's attention and norms.
-    package var attentionParameters: Double {
+    /// Parameters of a block's attention and norms; the mean where some blocks have an indexer.
+    package var attentionParameters: Double { coreParameters + indexerParameters }
+
+    private var indexerParameters: Double {
+        guard let indexer, case .latent(let query?, _, _, _, _) = attention else { return 0 }
+        return indexerShare * Double(indexer.parameters(hidden: hidden, query: query))
+    }
+
+    /// The part of the blocks that run an indexer.
+    private var indexerShare: Double { indexer.map { Double($0.layers) / Double(layers) } ?? 0 }
+
+    private var coreParameters: Double {
         switch attention {
         case .latent(let query, let latent, let rope, let nope, let value):
             let queries = heads * (nope + rope)
@@ -107,9 +136,22 @@ extension ModelShape {
         }
     }
 
-    /// Cache of a token in all blocks.
+    /// Cache of a token in all blocks, the indexers' keys included.
     package func cacheBytesPerToken(bytesPerValue: Double = 2) -> Double {
-        Double(cacheWidth * layers) * bytesPerValue
+        Double(cacheWidth * layers + (indexer.map { $0.size * $0.layers } ?? 0)) * bytesPerValue
+    }
+
+    /// Tokens of a context that attention reads.
+    package func readTokens(context: Double) -> Double {
+        min(context, indexer.map { Double($0.count) } ?? context)
+    }
+
+    /// Values that a block's indexer reads of a context, and multiply-adds it needs for a token;
+    /// the mean where some blocks have none.
+    package func indexWork(context: Double) -> (values: Double, operations: Double) {
+        guard let indexer, context > Double(indexer.count) else { return (0, 0) }
+        let values = context * Double(indexer.size) * indexerShare
+        return (values, values * Double(indexer.heads))
     }
 
     /// The share of the cache that one of `tp` ranks keeps: heads are shared out, a latent is not.

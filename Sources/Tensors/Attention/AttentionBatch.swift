@@ -10,6 +10,8 @@ public struct AttentionBatch: Sendable {
     public private(set) var sequences: [Int32] = []
     /// How many entries each token sees, its own included.
     public private(set) var contexts: [Int32] = []
+    /// Which of them a token sees that would see more than a choice has; nil where all see all.
+    public var chosen: ChosenPositions?
 
     public init() {}
 
@@ -33,6 +35,7 @@ public struct AttentionBatch: Sendable {
         var part = self
         part.sequences = Array(sequences[range])
         part.contexts = Array(contexts[range])
+        part.chosen = chosen?.rows(range)
         return part
     }
 
@@ -48,5 +51,6 @@ public struct AttentionBatch: Sendable {
                 Int(context) <= (end - first) * store.blockTokens,
                 "\(context) entries in \(end - first) blocks of \(store.blockTokens)")
         }
+        chosen?.check(contexts)
     }
 }

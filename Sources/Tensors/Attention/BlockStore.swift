@@ -15,10 +15,18 @@ internal import CKernels
     public let blockCount: Int
     /// Entries per block.
     public let blockTokens: Int
+    /// What attention reads apart from the entries, in blocks of the same numbers; nil where it
+    /// reads nothing else.
+    public let beside: BlockStore?
     let base: UnsafeMutablePointer<UInt8>
 
     /// Reserves address space for all blocks; the system provides memory as they are written.
-    public init(format: EntryFormat, entryBytes: Int, blockCount: Int, blockTokens: Int) {
+    ///
+    /// - Parameter besideBytes: Bytes of a token in a store beside this one; 0 for none.
+    public init(
+        format: EntryFormat, entryBytes: Int, blockCount: Int, blockTokens: Int,
+        besideBytes: Int = 0
+    ) {
         precondition(
             blockCount > 0 && blockTokens > 0 && entryBytes > 0,
             "\(blockCount) blocks of \(blockTokens) tokens, \(entryBytes) bytes each")
@@ -26,6 +34,12 @@ internal import CKernels
         self.entryBytes = entryBytes
         self.blockCount = blockCount
         self.blockTokens = blockTokens
+        beside =
+            besideBytes == 0
+            ? nil
+            : BlockStore(
+                format: format, entryBytes: besideBytes, blockCount: blockCount,
+                blockTokens: blockTokens)
         unsafe base = ck_allocate(blockCount * blockTokens * entryBytes)
             .assumingMemoryBound(to: UInt8.self)
     }
@@ -34,6 +48,13 @@ internal import CKernels
 
     /// Bytes of all blocks.
     public var byteCount: Int { blockCount * blockTokens * entryBytes }
+
+    /// Copies the entries of a block to another, and what is beside them.
+    public func copy(block: Int, to other: Int) {
+        unsafe address(block: other, slot: 0).update(
+            from: address(block: block, slot: 0), count: blockTokens * entryBytes)
+        beside?.copy(block: block, to: other)
+    }
 
     /// Where an entry lies.
     func address(block: Int, slot: Int) -> UnsafeMutablePointer<UInt8> {

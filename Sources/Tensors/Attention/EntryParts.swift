@@ -31,23 +31,28 @@ struct EntryParts {
             \(queries.columns), out \(out.rows)x\(out.columns)
             """)
         batch.check(store)
+        let chosen = batch.chosen?.positions ?? []
         unsafe batch.sequences.withUnsafeBufferPointer { sequences in
             unsafe batch.contexts.withUnsafeBufferPointer { contexts in
                 unsafe batch.blocks.withUnsafeBufferPointer { blocks in
                     unsafe batch.firstBlock.withUnsafeBufferPointer { firstBlock in
-                        var job = unsafe ck_attention_job(
-                            queries: UnsafePointer(queries.base), query_stride: queries.columns,
-                            out: out.base, out_stride: out.columns,
-                            cache: UnsafePointer(store.base),
-                            entry_bytes: store.entryBytes, group_bytes: byteCount,
-                            format: store.format.code, block_tokens: Int32(store.blockTokens),
-                            heads: Int32(heads), group_heads: Int32(groupHeads),
-                            tokens: Int32(batch.tokenCount), part_width: Int32(width),
-                            key_width: Int32(keyWidth), value_first: Int32(value.lowerBound),
-                            value_width: Int32(value.count), sequences: sequences.baseAddress,
-                            contexts: contexts.baseAddress, blocks: blocks.baseAddress,
-                            first_block: firstBlock.baseAddress, scale: scale)
-                        unsafe ck_attention(&job, compute.code, pool.handle)
+                        unsafe chosen.withUnsafeBufferPointer { chosen in
+                            var job = unsafe ck_attention_job(
+                                queries: UnsafePointer(queries.base), query_stride: queries.columns,
+                                out: out.base, out_stride: out.columns,
+                                cache: UnsafePointer(store.base),
+                                entry_bytes: store.entryBytes, group_bytes: byteCount,
+                                format: store.format.code, block_tokens: Int32(store.blockTokens),
+                                heads: Int32(heads), group_heads: Int32(groupHeads),
+                                tokens: Int32(batch.tokenCount), part_width: Int32(width),
+                                key_width: Int32(keyWidth), value_first: Int32(value.lowerBound),
+                                value_width: Int32(value.count), sequences: sequences.baseAddress,
+                                contexts: contexts.baseAddress, blocks: blocks.baseAddress,
+                                first_block: firstBlock.baseAddress, scale: scale,
+                                chosen: batch.chosen == nil ? nil : chosen.baseAddress,
+                                chosen_count: Int32(batch.chosen?.count ?? 0))
+                            unsafe ck_attention(&job, compute.code, pool.handle)
+                        }
                     }
                 }
             }

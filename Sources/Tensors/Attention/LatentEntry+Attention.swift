@@ -2,7 +2,8 @@ extension LatentEntry {
     /// Softmax attention of absorbed queries over a latent cache, for prefill and decode alike.
     ///
     /// The output of a token depends on its query and the entries it sees, to the bit, however the
-    /// prompt was cut into chunks.
+    /// prompt was cut into chunks. A token with a choice (`batch.chosen`) sees the chosen entries
+    /// alone, those of another see all.
     ///
     /// - Parameters:
     ///   - queries: `[tokens, heads * (latent + rope)]`; each head's latent part is `W_UKᵀ q_nope`.

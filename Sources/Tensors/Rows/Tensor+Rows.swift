@@ -43,6 +43,22 @@ public func rmsNorm(
     }
 }
 
+/// x = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias, row by row, in place.
+public func layerNorm(
+    _ x: Tensor, weight: Tensor, bias: Tensor, epsilon: Float, pool: ThreadPool
+) {
+    precondition(
+        weight.count == x.columns && bias.count == x.columns,
+        "norm of \(x.columns) columns with \(weight.count) weights, \(bias.count) biases")
+    pool.split(x.rows) { rows in
+        for row in rows {
+            let values = unsafe x.base + row * x.columns
+            unsafe ck_layer_norm(
+                values, weight.base, bias.base, epsilon, values, Int32(x.columns))
+        }
+    }
+}
+
 /// Adds one row to every row of x.
 ///
 /// - Parameter bias: `[columns]`.

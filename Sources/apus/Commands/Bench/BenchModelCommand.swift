@@ -13,6 +13,7 @@ struct BenchModelCommand: ParsableCommand {
             Examples:
               apus bench model --model DIR -p 512 -n 64 -b 1,8,32 -t 2
               apus bench model --model DIR -p 0 -n 32 --kv-depth 2048 --json
+              apus bench model --model DIR -p 0 -n 8 --kv-depth 32768 --copy-prompt --dense
 
             Both limits are measured between the repetitions. -p 0 or -n 0 leaves that part out.
             """)
@@ -30,6 +31,16 @@ struct BenchModelCommand: ParsableCommand {
 
     @Option(name: .customLong("kv-depth"), help: "Tokens cached before decoding begins.")
     var depth = 0
+
+    @Flag(
+        name: .customLong("copy-prompt"),
+        help: "Fill --kv-depth with copies of the first 512 cached tokens, for great depths.")
+    var copiesPrompt = false
+
+    @Flag(
+        name: .customLong("dense"),
+        help: "Decode with dense attention too, where the network's is sparse; print the ratio.")
+    var comparesDense = false
 
     @Option(name: .shortAndLong, help: "Measurements of each figure.")
     var repetitions = 3
@@ -55,6 +66,8 @@ struct BenchModelCommand: ParsableCommand {
             plan.batches = try numbers(batches)
             plan.decodeTokens = tokens
             plan.depth = depth
+            plan.copiesPrompt = copiesPrompt
+            plan.comparesDense = comparesDense
             plan.repetitions = repetitions
             var report = try ModelBenchmark(
                 loaded.model, pool: loaded.pool, plan: plan, format: loaded.format
@@ -146,13 +159,29 @@ extension ModelBenchmark.Report {
         }
         for figure in prefill { row("prefill \(figure.tokens ?? 0)", figure, isDecode: false) }
         for figure in decode { row("decode x\(figure.batch ?? 0)", figure, isDecode: true) }
+        for figure in dense { row("dense x\(figure.batch ?? 0)", figure, isDecode: true) }
         for figure in prefill { text += figure.inside.line("prefill \(figure.tokens ?? 0)") }
         for figure in decode { text += figure.inside.line("decode x\(figure.batch ?? 0)") }
+        for (sparse, dense) in zip(decode, dense) { text += sparse.line(beside: dense) }
         if let load {
             text += load.line + "\n"
         }
         if memory.resident > 0 { text += memory.lines }
         return text
+    }
+}
+
+extension ModelBenchmark.Figure {
+    /// How much faster sparse attention decodes than dense attention.
+    fileprivate func line(beside dense: ModelBenchmark.Figure) -> String {
+        dense.inside.line("dense x\(batch ?? 0)")
+            + String(
+                format: "x%d: sparse attention decodes %.2fx as fast as dense; reads %.1f GB/s, "
+                    + "%.0f%% of what memory gives (dense %.1f GB/s, %.0f%%)\n", batch ?? 0,
+                tokensPerSecond / dense.tokensPerSecond,
+                bandwidthFraction * limit.readBytesPerSecond / 1e9, bandwidthFraction * 100,
+                dense.bandwidthFraction * dense.limit.readBytesPerSecond / 1e9,
+                dense.bandwidthFraction * 100)
     }
 }
 
