@@ -44,7 +44,7 @@ public struct ServiceLimits: Codable, Hashable, Sendable {
     /// Bytes of all files, those that batches wrote included.
     package var allFileBytes = 4 << 30
     /// Requests of a batch.
-    package var batchRequests = 50_000
+    package var batchRequests = 50000
     /// Requests of all batches that are under way at once.
     package var batchTexts = 32
     /// Seconds a client may take to send a request, or leave a connection idle.
