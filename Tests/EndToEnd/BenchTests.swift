@@ -63,19 +63,19 @@ import Testing
         holder.process.terminate()
     }
 
-    @Test(arguments: [("shm", 2), ("shm", 0), ("tcp", 2), ("ucx", 2)], [0, 0.1, 1.2])
+    @Test(arguments: [("shm", 2), ("shm", 0), ("tcp", 2), ("ucx", 2)], [0.1, 1.2])
     func `a rank that is killed is named by every survivor`(
         victim: (transport: String, rank: Int), seconds: Double
     ) throws {
         let more = "--transport \(victim.transport) --pressure 60"
         let port = try RunningBench.freePort()
         let all = try Self.start([more, more, more], port: port)
-        // A rank that nobody has met yet is missed after another deadline.
+        // A rank that dies before it has said its number is missed when joining takes 60 s.
         #expect(try RunningBench.hasConnections(2, to: port, within: 60))
         usleep(UInt32(seconds * 1e6))
         kill(all[victim.rank].process.processIdentifier, SIGKILL)
         for (rank, bench) in all.enumerated() where rank != victim.rank {
-            #expect(bench.wait(seconds: 20) == 3, "rank \(rank): \(bench.errors)")
+            #expect(bench.wait(seconds: 90) == 3, "rank \(rank): \(bench.errors)")
             #expect(bench.errors.contains("rank \(victim.rank) "), "\(bench.errors)")
         }
         let left = try FileManager.default.contentsOfDirectory(atPath: "/dev/shm")

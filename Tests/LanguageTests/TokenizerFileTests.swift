@@ -37,7 +37,16 @@ import Testing
         let split: [String: Any] = [
             "type": "Split", "pattern": ["Regex": "a|b"], "behavior": "Isolated", "invert": false,
         ]
+        let removed: [String: Any] = [
+            "type": "Split", "pattern": ["Regex": #"\p{N}"#], "behavior": "Removed",
+            "invert": true,
+        ]
         let cases: [([UInt8], String)] = [
+            (try Self.edited { $0["pre_tokenizer"] = removed }, "leaves characters out, which"),
+            (
+                try Self.edited { $0["pre_tokenizer"] = removed.merging(["invert": false]) { $1 } },
+                "Split is supported as Isolated, not inverted, or as Removed, inverted, only"
+            ),
             (try Self.edited { $0["normalizer"] = ["type": "NFKC"] }, "normalizer NFKC is not"),
             (try Self.edited { $0["pre_tokenizer"] = ["type": "Whitespace"] }, "Whitespace is not"),
             (try Self.edited { $0["pre_tokenizer"] = split }, "Split pattern a|b has no scanner"),
@@ -118,11 +127,15 @@ import Testing
         return stages(patterns)
     }
 
-    private static func stages(_ patterns: [String]) -> [[String: Any]] {
-        patterns.map {
+    /// - Parameter removing: Whether what does not match is removed.
+    private static func stages(
+        _ patterns: [String], removing: Bool = false
+    ) -> [[String: Any]] {
+        let behavior = removing ? "Removed" : "Isolated"
+        return patterns.map {
             [
-                "type": "Split", "pattern": ["Regex": $0], "behavior": "Isolated",
-                "invert": false,
+                "type": "Split", "pattern": ["Regex": $0], "behavior": behavior,
+                "invert": removing,
             ]
         }
     }
@@ -167,7 +180,9 @@ import Testing
     /// Pre-tokenizers of other published byte-level models, with the committed vocabulary.
     @Test(
         .enabled(if: ProcessInfo.processInfo.environment["APUS_PYTHON"] != nil),
-        arguments: ["gpt2", "digits", "deepseek-v2", "llama3", "qwen", "kimi", "o200k"])
+        arguments: [
+            "gpt2", "digits", "deepseek-v2", "llama3", "qwen", "kimi", "o200k", "o200k-removed",
+        ])
     func `other pre-tokenizers cut where Hugging Face's do`(kind: String) throws {
         let json = try Self.edited { values in
             values["post_processor"] = NSNull()
@@ -176,7 +191,9 @@ import Testing
                 "trim_offsets": false,
             ]
             let digits: [String: Any] = ["type": "Digits", "individual_digits": true]
-            let split = Self.splits[kind].map { Self.stages([$0]) } ?? []
+            let name = kind.replacing("-removed", with: "")
+            let split =
+                Self.splits[name].map { Self.stages([$0], removing: kind != name) } ?? []
             if kind == "qwen" { values["normalizer"] = ["type": "NFC"] }
             if kind == "llama3" {
                 var model = try #require(values["model"] as? [String: Any])
@@ -185,7 +202,7 @@ import Testing
             }
             let stages =
                 switch kind {
-                case "llama3", "qwen", "kimi", "o200k":
+                case "llama3", "qwen", "kimi", "o200k", "o200k-removed":
                     split + [bytes.merging(["use_regex": false]) { $1 }]
                 case "gpt2": [bytes]
                 case "digits": [digits, bytes]

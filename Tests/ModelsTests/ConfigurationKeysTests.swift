@@ -50,8 +50,9 @@ import Testing
             limits == [
                 "DeepSeek-R1": 163_840, "DeepSeek-V3.2": 163_840, "Kimi-K2-Instruct": 131_072,
                 "Kimi-K2.5": 262_144, "GLM-5.1": 202_752, "GLM-5.2": 1_048_576,
-                "Qwen3-30B-A3B": 40_960, "Qwen3-30B-A3B-FP8": 40_960, "GLM-4.5": 131_072,
-                "MiniMax-M2": 196_608, "MiniMax-M2.7": 204_800,
+                "Qwen3-30B-A3B": 40_960, "Qwen3-30B-A3B-FP8": 40_960,
+                "Qwen3-Coder-30B-A3B": 262_144, "GLM-4.5": 131_072, "MiniMax-M2": 196_608,
+                "MiniMax-M2.7": 204_800,
             ])
         // Of the networks that Transformers 5.23 makes of them, gate biases included.
         #expect(

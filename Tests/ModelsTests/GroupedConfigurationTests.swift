@@ -41,6 +41,12 @@ import Testing
         ("qwen", #"{"kv_lora_rank": 64}"#, "c: kv_lora_rank: 64 is the value of an unknown key"),
         ("qwen", #"{"n_routed_experts": 8}"#, "c: n_routed_experts: 8 is the value of an unknown"),
         ("qwen", #"{"scoring_func": "sigmoid"}"#, "c: scoring_func: \"sigmoid\" is the value of"),
+        ("qwen", #"{"qkv_bias": true}"#, "c: qkv_bias: true is not run; taken is false"),
+        ("qwen", #"{"use_qk_norm": false}"#, "c: use_qk_norm: false is not run; taken is true"),
+        (
+            "qwen", #"{"shared_expert_intermediate_size": 8}"#,
+            "c: shared_expert_intermediate_size: 8 is not run; taken is 0"
+        ),
         (
             "qwen", #"{"layer_types": ["sliding_attention"]}"#,
             "c: layer_types: \"sliding_attention\""
@@ -57,6 +63,14 @@ import Testing
         ("glm", #"{"num_mtp_layers": 2}"#, "c: num_mtp_layers: 2; num_nextn_predict_layers is 1"),
         ("minimax", #"{"rotary_dim": 34}"#, "c: rotary_dim: 34 is outside 2...32"),
         ("minimax", #"{"rotary_dim": 7}"#, "c: rotary_dim: 7 is odd; rotation pairs its values"),
+        (
+            "minimax", #"{"partial_rotary_factor": 0.25}"#,
+            "c: rotary_dim: 16; partial_rotary_factor 0.25 of head_dim 32 is 8"
+        ),
+        (
+            "minimax", #"{"rope_parameters": {"partial_rotary_factor": 1}}"#,
+            "c: rotary_dim: 16; partial_rotary_factor 1.0 of head_dim 32 is 32"
+        ),
         ("minimax", #"{"attn_type_list": [1, 0, 1]}"#, "c: attn_type_list: 0 is not run"),
         ("minimax", #"{"use_qk_norm": false}"#, "c: use_qk_norm: false is not run; taken is true"),
         ("minimax", #"{"shared_intermediate_size": 8}"#, "c: shared_intermediate_size: 8 is not"),
@@ -79,6 +93,19 @@ import Testing
         ("glm", #"{"head_dim": 96, "partial_rotary_factor": 0.6666666666666666}"#),
         ("glm", #"{"head_dim": 94, "partial_rotary_factor": 0.3}"#),
         ("glm", #"{"use_qk_norm": false, "num_nextn_predict_layers": 0}"#),
+        ("minimax", #"{"partial_rotary_factor": 0.5}"#),
+        ("minimax", #"{"rotary_dim": null, "rope_parameters": {"partial_rotary_factor": 0.25}}"#),
+        (
+            "qwen",
+            #"{"qkv_bias": false, "shared_expert_intermediate_size": 0, "use_qk_norm": true}"#
+        ),
+        (
+            "glm",
+            #"""
+            {"rope_scaling": {"rope_type": "yarn", "factor": 2.3, "mscale": 0.7,
+             "mscale_all_dim": 1.3, "original_max_position_embeddings": 177}}
+            """#
+        ),
         (
             "qwen",
             #"""
@@ -104,6 +131,63 @@ import Testing
         let minimax = try parse("minimax", #"{"rotary_dim": null}"#)
         #expect(minimax.ropeHeadSize == 32 && minimax.queryKeyNorm == .allHeads)
         #expect(minimax.expertIntermediateSize == 64 && minimax.routedExpertCount == 8)
+    }
+
+    @Test func `a head of MiniMax has 128 values unless its file says otherwise`() throws {
+        let minimax = try parse("minimax", #"{"head_dim": null, "rotary_dim": null}"#)
+        #expect(minimax.valueHeadSize == 128 && minimax.ropeHeadSize == 128)
+        #expect(try parse("glm", #"{"head_dim": null}"#).valueHeadSize == 96 / 6)
+    }
+
+    private static func yarn(_ factor: String, _ positions: Int, _ others: String = "") -> String {
+        #"{"rope_scaling": {"rope_type": "yarn", "factor": \#(factor)\#(others), "#
+            + #""original_max_position_embeddings": \#(positions)}}"#
+    }
+
+    @Test(
+        arguments: [
+            ("", 1, 0), (#", "mscale": 0.7"#, 1, 0), (#", "mscale_all_dim": 1.3"#, 1, 0),
+            (#", "mscale": 0, "mscale_all_dim": 1.3"#, 1, 0),
+            (#", "mscale": 0.7, "mscale_all_dim": null"#, 1, 0),
+            (#", "mscale": 0.7, "mscale_all_dim": 1.3"#, 0.7, 1.3),
+        ] as [(String, Double, Double)])
+    func `the scales of a stretch count together, and for the rotation alone`(
+        others: String, above: Double, below: Double
+    ) throws {
+        let stretch = 0.1 * log(4.0)
+        let magnitude = (above * stretch + 1) / (below * stretch + 1)
+        for family in GroupedNetworkTests.shapes.keys.sorted() {
+            let shape = try parse(family, Self.yarn("4", 64, others))
+            let yarn = try #require(shape.yarn)
+            #expect(abs(yarn.rotationMagnitude - magnitude) < 1e-12, "\(family)")
+            #expect(shape.attentionScale == Float(1 / Double(32).squareRoot()), "\(family)")
+        }
+    }
+
+    @Test(arguments: [
+        ("4", 32, 256), ("4", 100, 400), ("2.5", 201, 502), ("1e6", 16_777_216, 16_777_216),
+    ])
+    func `a stretch lengthens the texts where it reaches further`(
+        factor: String, positions: Int, limit: Int
+    ) throws {
+        let shape = try parse("qwen", Self.yarn(factor, positions))
+        #expect(shape.contextLimit == limit && shape.positionLimit == limit)
+    }
+
+    @Test(arguments: [
+        ("1e300", 64, 256, "rope_scaling.factor: "), ("-4", -64, 256, "rope_scaling.factor: "),
+        ("4", Int.max, 256, "rope_scaling.original_max_position_embeddings: "),
+        ("4", 64, -5, "max_position_embeddings: -5 is outside"),
+        ("4", 64, Int.max, "max_position_embeddings: 9223372036854775807 is outside"),
+    ])
+    func `a stretch outside the limits is refused by its key`(
+        factor: String, positions: Int, limit: Int, fact: String
+    ) throws {
+        let rope = String(Self.yarn(factor, positions).dropLast())
+        let changes = rope + ", \"max_position_embeddings\": \(limit)}"
+        let error = #expect(throws: ModelError.self) { _ = try parse("qwen", changes) }
+        let line = "\(try #require(error))"
+        #expect(line.hasPrefix("c: " + fact), "\(line)")
     }
 
     @Test(arguments: EntryFormat.allCases)

@@ -17,8 +17,8 @@ import Testing
         defer { try? FileManager.default.removeItem(at: root) }
         _ = try python("grouped_models.py", [root.path, "\(seed)"])
         let cases = try FileManager.default.contentsOfDirectory(atPath: root.path).sorted()
-        // Sixteen kinds of network, two of each.
-        #expect(cases.count == 32)
+        // Twenty kinds of network, two of each.
+        #expect(cases.count == 40)
         for name in cases {
             let path = root.appending(path: name).path
             let folder = try ModelFolder(directory: path)
@@ -55,7 +55,7 @@ import Testing
         let tokens = try expected.integers("input_ids")
         let whole = try logits(tokens, pieces: tokens.count)
         let difference = largestDifference(whole, try expected.floats("logits"))
-        // The script keeps only prompts that a disturbance of 1e-6 moves by less than 3e-5; fp32
+        // The script keeps only texts that a disturbance of 1e-6 moves by less than 3e-5; fp32
         // sums in another order disturb a few times more.
         #expect(difference < 1e-4, "\(name)")
         #expect(try logits(tokens, pieces: 7) == whole, "\(name)")

@@ -18,8 +18,9 @@ import Topology
          "intermediate_size": 128, "moe_intermediate_size": 64, "num_hidden_layers": 3,
          "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 32, "num_experts": 8,
          "num_experts_per_tok": 3, "norm_topk_prob": true, "decoder_sparse_step": 1,
-         "mlp_only_layers": [1], "vocab_size": 300, "max_position_embeddings": 256,
-         "rms_norm_eps": 1e-06, "rope_theta": 10000, "initializer_range": 0.08}
+         "attention_bias": true, "mlp_only_layers": [1], "vocab_size": 300,
+         "max_position_embeddings": 256, "rms_norm_eps": 1e-06, "rope_theta": 10000,
+         "initializer_range": 0.08}
         """,
         "glm": """
         {"architectures": ["Glm4MoeForCausalLM"], "model_type": "glm4_moe", "hidden_size": 96,
@@ -183,6 +184,25 @@ import Topology
             #expect(summary.totalParameters == main.reduce(0) { $0 + $1.elementCount })
             #expect(!folder.configuration.trains)
         }
+    }
+
+    @Test(arguments: [
+        ("qwen", "attention_bias", "k_proj.bias"), ("glm", "attention_bias", "k_proj.bias"),
+        ("glm", "use_qk_norm", "k_norm.weight"),
+    ])
+    func `a norm or bias that config.json does not announce is refused by its name`(
+        family: String, key: String, tensor: String
+    ) throws {
+        let directory = try make(family).checkpoint.directory
+        let text = try #require(Self.shapes[family])
+        try Data(text.replacing("\"\(key)\": true", with: "\"\(key)\": false").utf8)
+            .write(to: URL(filePath: directory + "/config.json"))
+        let error = #expect(throws: CheckpointError.self) {
+            try ModelFolder(directory: directory)
+        }
+        let line = "\(try #require(error))"
+        #expect(line.contains("model.layers.0.self_attn.\(tensor)"), "\(line)")
+        #expect(line.contains("config.json (\(key)) makes block 0 attend without it"), "\(line)")
     }
 
     @Test(arguments: shapes.keys.sorted())

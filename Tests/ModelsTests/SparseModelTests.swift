@@ -105,7 +105,7 @@ import Transport
             sparse,
             changes + [
                 ("architectures", ["DeepseekV3ForCausalLM"]), ("index_topk", .null),
-                ("indexer_types", .null),
+                ("indexer_types", .null), ("index_n_heads", .null), ("index_head_dim", .null),
             ])
         let count = try #require(sparse.configuration.sparseIndexCount)
         let tokens = Self.tokens(count + 30)

@@ -57,6 +57,11 @@ import Testing
         #expect(sparse.indexWork(context: 1000).values == 0)
         #expect(sparse.indexWork(context: 100_000).values == 100_000 * 128)
         #expect(dense.readTokens(context: 100_000) == 100_000)
+        #expect(sparse.promptWork(sequence: 2048).read == 1024)
+        #expect(sparse.promptWork(sequence: 2048).indexOperations == 0)
+        #expect(sparse.promptWork(sequence: 4096).read == 1536)
+        #expect(sparse.promptWork(sequence: 4096).indexOperations == 1536 * 128 * 64)
+        #expect(dense.promptWork(sequence: 4096).read == 2048)
     }
 
     @Test func `a folder that is not there is named, with the models known by name`() throws {

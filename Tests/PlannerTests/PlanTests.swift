@@ -108,6 +108,24 @@ import Topology
         #expect(try Layout(request).joiningSeconds(tokens: 4096) == 0)
     }
 
+    @Test func `a prompt reads what an indexer chose, and pays for the scores`() throws {
+        var request = try Self.request("h800-2048-mpft", .prefill)
+        (request.ep, request.context) = (32, 65536)
+        let dense = try Layout(request)
+        request.model.indexer = ModelShape.Indexer(heads: 64, size: 128, count: 2048, layers: 61)
+        let sparse = try Layout(request)
+        let whole = Compute(dense).promptCore(tokens: 65536, sequence: 65536)
+        #expect(whole == Compute(dense).causalCore(tokens: 65536, sequence: 65536))
+        // On average 2016 tokens are read and 32,736 scored by 64 heads of 128, in place of 32,768.
+        let (read, scored, all) = (2016.0 * 40960, 32736.0 * 8192, 32768.0 * 40960)
+        let chosen = Compute(sparse).promptCore(tokens: 65536, sequence: 65536)
+        #expect(abs(chosen / whole - (read + scored) / all) < 1e-12)
+        #expect(sparse.layerTimes.total < dense.layerTimes.total)
+        // Nothing is left out of a prompt that is no longer than the choice.
+        let short = Compute(sparse).promptCore(tokens: 2048, sequence: 2048)
+        #expect(short == Compute(dense).promptCore(tokens: 2048, sequence: 2048))
+    }
+
     @Test func `every shipped cluster has a plan of a model that fits it`() throws {
         let small = ModelShape(
             name: "small", hidden: 512, layers: 8, denseLayers: 1, heads: 8,

@@ -5,8 +5,9 @@ Usage: grouped_models.py FOLDER SEED [ROUNDS]
 Each case becomes FOLDER/NAME with config.json, model.safetensors under the release's tensor names, and
 expected.safetensors: input_ids, logits, and `greedy`, eight tokens continued from 1, 2, 3; with a block of
 multi-token prediction also `drafts`, its logits of all tokens but the last. FP8 cases store e4m3 with
-128x128 scales; Transformers gets the same weights dequantised to fp32. A prompt is kept only if a disturbance of 1e-6
-does not change the logits by more than 3e-5: where a gate is almost tied, two right programs may choose differently.
+128x128 scales; Transformers gets the same weights dequantised to fp32. A prompt, the greedy text and the drafts are
+kept only if a disturbance of 1e-6 does not change a logit by more than 3e-5, and the greedy text if the best two of
+each step are 1e-3 apart: where a gate or a choice is almost tied, two right programs may choose differently.
 """
 
 import copy
@@ -38,15 +39,19 @@ CASES = {
     "qwen-bias": ("qwen", False, dict(attention_bias=True)),
     "qwen-tied": ("qwen", False, dict(tie_word_embeddings=True)),
     "qwen-yarn": ("qwen", False, dict(rope_scaling=YARN)),
+    "qwen-yarn-scale": ("qwen", False, dict(rope_scaling=dict(YARN, mscale=0.7))),
+    "qwen-yarn-scales": ("qwen", False, dict(rope_scaling=dict(YARN, mscale=0.7, mscale_all_dim=1.3))),
     "qwen-fp8": ("qwen", True, {}),
     "qwen-fp8-ragged": ("qwen", True, dict(hidden_size=200, moe_intermediate_size=130, intermediate_size=288)),
     "glm": ("glm", False, {}),
     "glm-groups": ("glm", False, dict(n_routed_experts=16, n_group=4, topk_group=2, num_experts_per_tok=3)),
     "glm-no-norm": ("glm", False, dict(use_qk_norm=False, first_k_dense_replace=2, partial_rotary_factor=0.25)),
     "glm-mtp": ("glm", False, dict(num_nextn_predict_layers=1)),
+    "glm-yarn": ("glm", False, dict(rope_scaling=dict(YARN, mscale_all_dim=1.3))),
     "glm-fp8": ("glm", True, dict(use_qk_norm=True)),
     "minimax": ("minimax", False, {}),
     "minimax-whole": ("minimax", False, dict(rotary_dim=24, head_dim=24)),
+    "minimax-yarn": ("minimax", False, dict(rope_scaling=dict(YARN, mscale=1.3, mscale_all_dim=0.7))),
     "minimax-fp8": ("minimax", True, {}),
 }
 
@@ -144,16 +149,38 @@ def fill(model, generator, tied):
             tensor.copy_(noise * 1.5 / tensor.shape[-1] ** 0.5)
 
 
+def settled(logits, ids, hidden, generator):
+    """The logits of embeddings times 1; None if they change with embeddings that are disturbed."""
+    plain = logits(ids, torch.ones(1))
+    disturbed = logits(ids, 1 + 1e-6 * torch.randn((1, ids.shape[1], hidden), generator=generator))
+    return plain if (disturbed - plain).abs().max() < 3e-5 else None
+
+
+def logits_of(model):
+    embed = model.get_input_embeddings()
+    return lambda ids, factor: model(inputs_embeds=embed(ids) * factor).logits[0]
+
+
 def prompt(model, vocabulary, rng, generator):
     """A prompt and its logits; None if each is too close to a tie."""
     for _ in range(20):
         ids = torch.randint(0, vocabulary, (1, rng.randint(20, 80)), generator=generator)
-        logits = model(input_ids=ids).logits[0]
-        embedded = model.get_input_embeddings()(ids)
-        disturbed = embedded * (1 + 1e-6 * torch.randn(embedded.shape, generator=generator))
-        if (model(inputs_embeds=disturbed).logits[0] - logits).abs().max() < 3e-5:
+        logits = settled(logits_of(model), ids, model.config.hidden_size, generator)
+        if logits is not None:
             return ids, logits
     return None
+
+
+def greedy_text(model, generator):
+    """Eight tokens that continue 1, 2, 3; None if a step is too close to a tie."""
+    text = [1, 2, 3]
+    for _ in range(8):
+        text.append(int(model(input_ids=torch.tensor([text])).logits[0, -1].argmax()))
+    logits = settled(logits_of(model), torch.tensor([text[:-1]]), model.config.hidden_size, generator)
+    if logits is None:
+        return None
+    best = logits[2:].topk(2).values
+    return text[3:] if (best[:, 0] - best[:, 1]).min() > 1e-3 else None
 
 
 def block_of_mtp(model, tensors, generator):
@@ -174,11 +201,11 @@ def block_of_mtp(model, tensors, generator):
         prefix + "embed_tokens.weight": model.model.embed_tokens.weight.data.clone(),
         prefix + "shared_head.head.weight": model.lm_head.weight.data.clone()})
 
-    def drafts(ids):
-        state = model.model(input_ids=ids).last_hidden_state[:, :-1]
-        embedded = model.model.embed_tokens(ids[:, 1:])
+    def drafts(ids, factor):
+        embedded = model.model.embed_tokens(ids) * factor
+        state = model.model(inputs_embeds=embedded).last_hidden_state[:, :-1]
         joined = torch.cat([x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * w
-                            for x, w in zip((embedded, state), norms)], -1)
+                            for x, w in zip((embedded[:, 1:], state), norms)], -1)
         kept, weight = model.model.layers, final.weight
         model.model.layers, final.weight = layers[last:], head
         logits = model(inputs_embeds=joined @ projection.T).logits[0]
@@ -190,7 +217,7 @@ def block_of_mtp(model, tensors, generator):
 
 @torch.no_grad()
 def make(name, index, family, fp8, forced):
-    """Writes one case; False if every prompt of this shape is too close to a tie."""
+    """Writes one case; False if this shape has no prompt, greedy text or drafts that are not almost tied."""
     rng = random.Random(SEED * 100_000 + index)
     generator = torch.Generator().manual_seed(SEED * 100_000 + index)
     values = shape(rng, family, forced)
@@ -203,16 +230,16 @@ def make(name, index, family, fp8, forced):
     fill(model, generator, values["tie_word_embeddings"])
     tensors = released(model, family, fp8, values["tie_word_embeddings"])
     drafts = block_of_mtp(model, tensors, generator) if more else None
-    found = prompt(model, values["vocab_size"], rng, generator)
-    if found is None:
+    found, greedy = prompt(model, values["vocab_size"], rng, generator), greedy_text(model, generator)
+    if found is None or greedy is None:
         return False
     ids, logits = found
-    greedy = [1, 2, 3]
-    for _ in range(8):
-        greedy.append(int(model(input_ids=torch.tensor([greedy])).logits[0, -1].argmax()))
-    expected = dict(input_ids=ids[0].int(), logits=logits.contiguous(), greedy=torch.tensor(greedy[3:]).int())
+    expected = dict(input_ids=ids[0].int(), logits=logits.contiguous(), greedy=torch.tensor(greedy).int())
     if drafts:
-        expected["drafts"] = drafts(ids).contiguous()
+        drafted = settled(drafts, ids, values["hidden_size"], generator)
+        if drafted is None:
+            return False
+        expected["drafts"] = drafted.contiguous()
     folder = os.path.join(FOLDER, name)
     os.makedirs(folder, exist_ok=True)
     save_file(tensors, os.path.join(folder, "model.safetensors"))
@@ -230,5 +257,5 @@ for turn in range(ROUNDS):
     for number, (label, case) in enumerate(CASES.items()):
         name, index = f"{turn}-{label}", 1000 * turn + number
         # Other shapes of the same seed, until one can be compared.
-        if not any(make(name, index + 20 * draw, *case) for draw in range(20)):
+        if not any(make(name, index + len(CASES) * draw, *case) for draw in range(20)):
             raise SystemExit(f"{name}: no shape of 20 without near ties")

@@ -175,8 +175,8 @@ import Testing
         let tools = """
             [{"type":"function","function":{"name":"set","parameters":{"type":"object",
               "$defs":{"small":{"type":"integer","minimum":3,"maximum":5}},
-              "properties":{"size":{"type":"integer","maximum":7},"list":{"type":"array","maxItems":2,
-              "items":{"$ref":"#/$defs/small"}},"word":{"enum":["a","b"]},
+              "properties":{"size":{"type":"integer","maximum":7},"list":{"type":"array",
+              "maxItems":2,"items":{"$ref":"#/$defs/small"}},"word":{"enum":["a","b"]},
               "flag":{"type":"boolean"}},"required":["list","word"]}}}]
             """
         try await Self.withServer("glm-4.7-flash", Self.glm) { server, begin in

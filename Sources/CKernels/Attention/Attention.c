@@ -56,9 +56,12 @@ static int chunks_of(const ck_attention_job *job, int token, int tokens) {
 
 /// Cuts the batch into units; writes them to `units` unless it is NULL; returns how many.
 ///
-/// With `share` every chunk is a unit of its own, and its result goes to a partial.
-static int cut(const ck_attention_job *job, int heads, bool share, ck_rows *units) {
-    int count = 0, partial = 0;
+/// With `share` every chunk is a unit of its own, and its result goes to partials; `partials` is
+/// how many rows of them there are.
+static int cut(
+    const ck_attention_job *job, int heads, bool share, ck_rows *units, long *partials) {
+    int count = 0;
+    long partial = 0;
     int limit = UNIT_ROWS / heads > 0 ? UNIT_ROWS / heads : 1;
     for (int token = 0; token < job->tokens;) {
         int tokens = run_length(job, token, limit);
@@ -72,7 +75,7 @@ static int cut(const ck_attention_job *job, int heads, bool share, ck_rows *unit
                 if (!alone) {
                     rows.first_chunk = chunk;
                     rows.end_chunk = chunk + 1;
-                    rows.partial = partial;
+                    rows.partial = (int)partial;
                     partial += tokens * width;
                 }
                 if (units) units[count] = rows;
@@ -81,15 +84,8 @@ static int cut(const ck_attention_job *job, int heads, bool share, ck_rows *unit
         }
         token += tokens;
     }
+    *partials = partial;
     return count;
-}
-
-static int partial_rows(const ck_rows *units, int count) {
-    int rows = 0;
-    for (int i = 0; i < count; i++) {
-        if (units[i].partial >= 0) rows += units[i].tokens * units[i].heads;
-    }
-    return rows;
 }
 
 static void attention_task(void *context, int thread, int threads) {
@@ -123,10 +119,11 @@ static void merge_task(void *context, int thread, int threads) {
 static bool choose_cut(const ck_attention_job *job, int threads, int *heads) {
     *heads = job->group_heads < UNIT_ROWS ? job->group_heads : UNIT_ROWS;
     int wanted = threads == 1 ? 1 : threads * UNITS_PER_THREAD;
-    int count = cut(job, *heads, false, NULL);
+    long partials;
+    int count = cut(job, *heads, false, NULL, &partials);
     if (count >= wanted) return false;
-    int shared = cut(job, *heads, true, NULL);
-    long floats = (long)shared * *heads * (job->value_width + CK_PARTIAL_EXTRA);
+    int shared = cut(job, *heads, true, NULL, &partials);
+    long floats = partials * (job->value_width + CK_PARTIAL_EXTRA);
     bool share = shared > count && floats <= PARTIAL_LIMIT;
     if (share) count = shared;
     // Heads are the last resort: each group of heads packs the same entries again.
@@ -142,14 +139,15 @@ void ck_attention(const ck_attention_job *job, int compute, ck_pool *pool) {
     double start = ck_pool_time(pool);
     int heads;
     bool share = choose_cut(job, ck_pool_threads(pool), &heads);
-    int count = cut(job, heads, share, NULL);
+    long partials;
+    int count = cut(job, heads, share, NULL, &partials);
     size_t unit_bytes = (size_t)count * sizeof(ck_rows);
     ck_rows *units = ck_pool_scratch(pool, -1, unit_bytes);
-    cut(job, heads, share, units);
-    size_t partials = (size_t)partial_rows(units, count);
+    cut(job, heads, share, units, &partials);
     if (partials > 0) {
         ck_pool_scratch(
-            pool, -2, partials * (size_t)(job->value_width + CK_PARTIAL_EXTRA) * sizeof(float));
+            pool, -2,
+            (size_t)partials * (size_t)(job->value_width + CK_PARTIAL_EXTRA) * sizeof(float));
     }
     attention_run run = {job, ck_kernels_in_use(), pool, units, count, compute, 0};
     ck_pool_run(pool, attention_task, &run);

@@ -27,13 +27,14 @@ void ck_reader_prepare(ck_entry_reader *reader, int compute) {
 }
 
 void ck_reader_lay_out(ck_entry_reader *reader, size_t wide, char *scratch, size_t *used) {
-    size_t width = (size_t)reader->width, element = reader->element;
+    size_t width = (size_t)reader->width, part = (size_t)reader->part;
+    size_t element = reader->element;
     size_t tall = width > CK_CHUNK ? width : CK_CHUNK;
     size_t staged = reader->staged ? CK_CHUNK * (size_t)reader->stage_stride : 0;
     reader->stage = ck_take_piece(scratch, used, staged * element);
     reader->panel = ck_take_piece(scratch, used, tall * CK_PANEL * element);
     reader->zeros = ck_take_piece(scratch, used, (wide + width) * element);
-    reader->row = (float *)(void *)ck_take_piece(scratch, used, (size_t)reader->part * sizeof(float));
+    reader->row = (float *)(void *)ck_take_piece(scratch, used, part * sizeof(float));
 }
 
 void ck_prepare_query(

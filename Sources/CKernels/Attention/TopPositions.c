@@ -17,16 +17,21 @@ static uint32_t order_of(float score) {
 }
 
 void ck_top_positions(const float *scores, int count, int wanted, int32_t *chosen) {
-    uint32_t known = 0, mask = 0, bins[BINS];
+    // Neighbours are counted apart: most scores fall into few bins, and would wait for each other.
+    enum { WAYS = 4 };
+    uint32_t known = 0, mask = 0, bins[WAYS][BINS];
     uint32_t left = (uint32_t)wanted; // of those whose known digits are the smallest chosen's
     for (int shift = 32 - DIGIT; mask != 0xffffffffu; shift = shift > DIGIT ? shift - DIGIT : 0) {
         memset(bins, 0, sizeof bins);
         for (int p = 0; p < count; p++) {
             uint32_t order = order_of(scores[p]);
-            if ((order & mask) == known) bins[(order >> shift) % BINS]++;
+            if ((order & mask) == known) bins[p % WAYS][(order >> shift) % BINS]++;
+        }
+        for (int b = 0; b < BINS; b++) {
+            for (int way = 1; way < WAYS; way++) bins[0][b] += bins[way][b];
         }
         int bin = BINS - 1;
-        while (bins[bin] < left) left -= bins[bin--];
+        while (bins[0][bin] < left) left -= bins[0][bin--];
         known |= (uint32_t)bin << shift;
         mask |= (uint32_t)(BINS - 1) << shift;
     }

@@ -31,6 +31,17 @@ struct PreTokenizer: Sendable {
         case single(CharacterRanges)
         /// `\s+$`
         case trailingSpace
+
+        /// Whether every character belongs to a match, so that nothing lies between matches.
+        var coversText: Bool {
+            switch self {
+            case .gpt2Words, .llamaWords, .kimiWords, .casedWords: true
+            // DeepSeek's words leave numbers out.
+            case .numbersOfThree, .singleNumbers, .ideographs, .deepSeekWords, .run, .single,
+                .trailingSpace:
+                false
+            }
+        }
     }
 
     let splits: [Split]
@@ -96,13 +107,26 @@ extension PreTokenizer {
         return stages
     }
 
+    /// Removing what does not match is isolating the matches where nothing else is there.
     private static func split(_ stage: JSONValue) throws(TokenizerFault) -> Split {
-        guard stage["behavior"]?.string == "Isolated", stage["invert"]?.bool != true else {
-            throw TokenizerFault("Split is supported as Isolated, not inverted, only")
+        let isInverted = stage["invert"]?.bool == true
+        let isIsolated = stage["behavior"]?.string == "Isolated" && !isInverted
+        guard isIsolated || stage["behavior"]?.string == "Removed" && isInverted else {
+            throw TokenizerFault(
+                "Split is supported as Isolated, not inverted, or as Removed, inverted, only")
         }
         guard let pattern = stage["pattern"]?["Regex"]?.string else {
             throw TokenizerFault("Split has no pattern.Regex")
         }
+        let split = try split(pattern: pattern)
+        guard isIsolated || split.coversText else {
+            throw TokenizerFault(
+                "Split pattern \(pattern.printable()) leaves characters out, which Removed drops")
+        }
+        return split
+    }
+
+    private static func split(pattern: String) throws(TokenizerFault) -> Split {
         switch canonical(pattern) {
         case #"\p{N}{1,3}"#: return .numbersOfThree
         case #"\p{N}"#: return .singleNumbers

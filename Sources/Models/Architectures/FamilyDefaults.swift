@@ -4,6 +4,8 @@ struct FamilyDefaults {
     var scoring = ModelConfiguration.Scoring.sigmoid
     /// `topk_method`.
     var topKMethod = ModelConfiguration.TopKMethod.biased
+    /// `head_dim` of grouped queries; nil for `hidden_size` / `num_attention_heads`.
+    var headSize: Int?
     /// `first_k_dense_replace`.
     var denseLayerCount = 0
     /// `n_shared_experts`, where the key is absent and not null.

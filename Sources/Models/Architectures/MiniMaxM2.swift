@@ -41,7 +41,7 @@ enum MiniMaxM2: GroupedArchitecture {
 
     static let defaults: FamilyDefaults = {
         var defaults = FamilyDefaults()
-        defaults.ropeTheta = 5_000_000
+        (defaults.ropeTheta, defaults.headSize) = (5_000_000, 128)
         return defaults
     }()
 }

@@ -24,7 +24,7 @@ extension ModelConfiguration {
         activeExpertCount = try box.decode(Int.self, forKey: .activeExpertCount)
         let size =
             try own.decodeIfPresent(Int.self, forKey: .headSize)
-            ?? hiddenSize / max(1, headCount)
+            ?? defaults.headSize ?? hiddenSize / max(1, headCount)
         (valueHeadSize, latentSize) = (size, 0)
         ropeHeadSize = try Self.rotatedSize(own, family, of: size)
         nopeHeadSize = size &- ropeHeadSize
@@ -59,6 +59,34 @@ extension ModelConfiguration {
         if family.expertLayers == .steps { try readExpertSteps(own) }
         ropeTheta = defaults.ropeTheta
         try readRope(box)
+        try readStretch(box)
+    }
+
+    /// Takes of YaRN's stretch what Transformers and vLLM take of it for these families.
+    ///
+    /// The two scales count together alone, and for the rotation alone (`attentionScale`). A text
+    /// is as long as the stretch makes it where that is longer: Qwen's recipe for long texts leaves
+    /// `max_position_embeddings` as it is.
+    ///
+    /// Source: Transformers' `_compute_yarn_parameters`; vLLM's `_get_and_verify_max_len`.
+    private mutating func readStretch(_ box: KeyedDecodingContainer<CodingKeys>) throws {
+        guard var stretch = yarn else { return }
+        var hasScales = false
+        for key in [CodingKeys.ropeScaling, .ropeParameters] where box.contains(key) {
+            guard try !box.decodeNil(forKey: key) else { continue }
+            let inner = try box.nestedContainer(keyedBy: YaRN.CodingKeys.self, forKey: key)
+            let scales = try [YaRN.CodingKeys.mscale, .mscaleAllDimensions].map {
+                try inner.decodeIfPresent(Double.self, forKey: $0) ?? 0
+            }
+            hasScales = hasScales || !scales.contains(0)
+        }
+        if !hasScales { (stretch.mscale, stretch.mscaleAllDimensions) = (1, 0) }
+        yarn = stretch
+        let positions = stretch.factor * Double(stretch.originalPositionLimit)
+        // Values outside their limits are refused by their own names.
+        guard 1 ... Limit.positions ~= positionLimit, positions > Double(positionLimit)
+        else { return }
+        positionLimit = Int(min(positions, Double(Limit.positions)))
     }
 
     /// The count of routed experts, which Transformers 5 calls otherwise than the release.
@@ -80,32 +108,44 @@ extension ModelConfiguration {
     private static func rotatedSize(
         _ own: KeyedDecodingContainer<GroupedKey>, _ family: GroupedFamily, of size: Int
     ) throws -> Int {
-        var shares: [Double] = []
-        func add(_ share: Double?) { if let share { shares.append(share) } }
+        var shares = try rotatedShares(own)
+        var count: Int?
         switch family.rotation {
         case .whole: return size
-        case .count, .share:
-            if case .count = family.rotation,
-                let count = try own.decodeIfPresent(Int.self, forKey: .rotatedCount)
-            {
-                return count
-            }
-            add(try own.decodeIfPresent(Double.self, forKey: .rotatedShare))
-            for key in [GroupedKey.ropeParameters, .ropeScaling] where own.contains(key) {
-                guard try !own.decodeNil(forKey: key) else { continue }
-                let inner = try own.nestedContainer(keyedBy: GroupedKey.self, forKey: key)
-                add(try inner.decodeIfPresent(Double.self, forKey: .rotatedShare))
-            }
+        case .share(let share): if shares.isEmpty { shares = [share] }
+        case .count: count = try own.decodeIfPresent(Int.self, forKey: .rotatedCount)
         }
-        if case .share(let share) = family.rotation, shares.isEmpty { shares = [share] }
-        guard let share = shares.first else { return size }
+        guard let share = shares.first else { return count ?? size }
         guard shares.allSatisfy({ $0 == share }), 0 ... 1 ~= share else {
             throw Refusal(
                 key: GroupedKey.rotatedShare.rawValue,
                 fact: "\(shares.map { "\($0)" }.joined(separator: " and ")); taken is one share "
                     + "of a head, from 0 to 1")
         }
-        return Int(Double(min(max(size, 0), Limit.headWidth)) * share)
+        let turned = Int(Double(min(max(size, 0), Limit.headWidth)) * share)
+        // A quotient may be cut to a whole number below the one that it was made of.
+        if let count, count != turned, Double(count) / Double(size) != share {
+            throw Refusal(
+                key: GroupedKey.rotatedCount.rawValue,
+                fact: "\(count); \(GroupedKey.rotatedShare.rawValue) \(share) of "
+                    + "\(GroupedKey.headSize.rawValue) \(size) is \(turned)")
+        }
+        return count ?? turned
+    }
+
+    /// Every value of `partial_rotary_factor`, in the rope keys too.
+    private static func rotatedShares(
+        _ own: KeyedDecodingContainer<GroupedKey>
+    ) throws -> [Double] {
+        var shares: [Double] = []
+        func add(_ share: Double?) { if let share { shares.append(share) } }
+        add(try own.decodeIfPresent(Double.self, forKey: .rotatedShare))
+        for key in [GroupedKey.ropeParameters, .ropeScaling] where own.contains(key) {
+            guard try !own.decodeNil(forKey: key) else { continue }
+            let inner = try own.nestedContainer(keyedBy: GroupedKey.self, forKey: key)
+            add(try inner.decodeIfPresent(Double.self, forKey: .rotatedShare))
+        }
+        return shares
     }
 
     /// Reads which blocks have experts: every n-th, except those that are listed.

@@ -1,3 +1,5 @@
+import Encoding
+
 /// Qwen3-MoE: grouped queries with a norm per head, and a softmax gate without bias or groups.
 enum Qwen3Moe: GroupedArchitecture {
     static let classNames = ["Qwen3MoeForCausalLM"]
@@ -17,6 +19,11 @@ enum Qwen3Moe: GroupedArchitecture {
                 "attention_bias", "decoder_sparse_step", "mlp_only_layers",
                 "moe_intermediate_size", "norm_topk_prob", "num_experts",
             ]),
+            // Qwen3-Coder's files have these, with the values that the class computes.
+            fixed: [
+                "qkv_bias": [false], "shared_expert_intermediate_size": [0],
+                "use_qk_norm": [true],
+            ],
             // A window is none while use_sliding_window is false, its only value that is run.
             withoutEffect: ["max_window_layers", "sliding_window"]))
 

@@ -13,8 +13,10 @@ import Tensors
 ///
 /// Source: DeepSeek-V3.2 report, §2.1; Transformers' `GlmMoeDsaIndexer` and `DeepseekV32Indexer`.
 struct Indexer {
-    /// Rows whose queries are computed together: 8 MiB of them for DeepSeek-V3.2.
-    private static let tileRows = 256
+    /// Floats that the queries of a tile may take: 8 MiB, 256 rows of DeepSeek-V3.2.
+    private static let tileFloats = 2 << 20
+    /// Rows of a tile at most, and where a row is larger than any that is published.
+    private static let tileLimits = 8 ... 256
     /// Of the keys' norm, whatever `rms_norm_eps` says.
     private static let normEpsilon: Float = 1e-6
 
@@ -22,6 +24,8 @@ struct Indexer {
     private let context: AttentionContext
     private let shape: IndexerShape
     private let count: Int
+    /// Rows whose queries are computed together.
+    private let tileRows: Int
 
     init(_ weights: IndexerWeights, _ context: AttentionContext) {
         guard let shape = context.configuration.indexer,
@@ -31,6 +35,9 @@ struct Indexer {
         self.context = context
         self.shape = shape
         self.count = count
+        let rows = Self.tileFloats / (shape.headCount * shape.headSize)
+        let limits = Self.tileLimits
+        tileRows = min(limits.upperBound, max(limits.lowerBound, rows))
     }
 
     /// Bytes of a token's key in one layer; 0 in a layer that has no indexer.
@@ -156,6 +163,6 @@ struct Indexer {
     private func isChoosing(_ context: Int32) -> Bool { !self.context.isDense && context > count }
 
     private func tiles(_ rows: Int) -> [Range<Int>] {
-        stride(from: 0, to: rows, by: Self.tileRows).map { $0 ..< min($0 + Self.tileRows, rows) }
+        stride(from: 0, to: rows, by: tileRows).map { $0 ..< min($0 + tileRows, rows) }
     }
 }

@@ -44,7 +44,11 @@ enum ConfigurationKeys {
     ]
 
     /// The values that `layer_types` may list: the family says which of them its blocks are.
-    static let layerTypes: [JSONValue] = ["full_attention", "indexed_attention"]
+    static let layerTypes: [JSONValue] = [
+        "full_attention", "indexed_attention",
+        // Its older name, which Transformers 5.23 still reads.
+        "deepseek_sparse_attention",
+    ]
 
     /// Keys that are known to change no number.
     static let withoutEffect: [Reason: Set<String>] = [

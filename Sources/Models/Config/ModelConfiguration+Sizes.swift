@@ -38,9 +38,11 @@ extension ModelConfiguration {
     /// Main blocks that have routed experts.
     public var expertLayerCount: Int { (0 ..< layerCount).count { hasExperts(layer: $0) } }
 
-    /// Factor on the attention logits, YaRN's magnitude included (DeepSeek-V3 report, §2.1.1).
+    /// Factor on the attention logits, YaRN's magnitude included (DeepSeek-V3 report, §2.1.1)
+    /// except for grouped queries, whose code leaves it to the rotation.
     package var attentionScale: Float {
-        let magnitude = yarn.map { $0.magnitude($0.mscaleAllDimensions) } ?? 1
+        let stretch = keyValueHeadCount == nil ? yarn : nil
+        let magnitude = stretch.map { $0.magnitude($0.mscaleAllDimensions) } ?? 1
         return Float(magnitude * magnitude / Double(queryHeadSize).squareRoot())
     }
 
@@ -53,7 +55,7 @@ extension ModelConfiguration {
         if let keyValueHeadCount {
             let width = queryWidth + 2 * keyValueHeadCount * queryHeadSize
             return hiddenSize * (width + queryWidth) + 2 * hiddenSize
-                + (hasAttentionBias ? width : 0) + queryKeyNormWidth
+                + (hasAttentionBias ? width + outputBiasWidth : 0) + queryKeyNormWidth
         }
         let query =
             queryLatentSize.map { $0 * hiddenSize + $0 + queryWidth * $0 }
@@ -61,6 +63,12 @@ extension ModelConfiguration {
         return query + cacheWidth * hiddenSize + latentSize
             + headCount * (nopeHeadSize + valueHeadSize) * latentSize
             + hiddenSize * headCount * valueHeadSize + 2 * hiddenSize
+    }
+
+    /// Width of what is added to the output of grouped queries that have biases.
+    private var outputBiasWidth: Int {
+        guard case .grouped(let names) = architecture.attention else { return 0 }
+        return names.hasOutputBias ? hiddenSize : 0
     }
 
     /// Weights of the norms of queries and keys.

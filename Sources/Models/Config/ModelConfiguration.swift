@@ -89,7 +89,7 @@ public struct ModelConfiguration: Codable, Sendable, Equatable {
     package var routedScalingFactor: Float = 1
     /// Rows of the embedding and of the head.
     public var vocabularySize: Int
-    /// Positions the model was made for (default 4096).
+    /// Positions the model was made for (default 4096), those of YaRN's stretch included.
     public var positionLimit = 4096
     /// Epsilon of the block norms (default 1e-6).
     package var normEpsilon: Float = 1e-6
@@ -127,9 +127,10 @@ public struct YaRN: Codable, Sendable, Equatable {
     package var betaFast: Double = 32
     /// Rotations below which a frequency is divided by the factor (default 1).
     package var betaSlow: Double = 1
-    /// Scale of the rotation's magnitude (default 1).
+    /// Scale of the rotation's magnitude (default 1; 1 too for grouped queries without both).
     package var mscale: Double = 1
-    /// Scale of the attention logits, 0 for none (default 0).
+    /// Scale of the attention logits, 0 for none (default 0; 0 too for grouped queries without
+    /// both). For grouped queries it divides the rotation's magnitude alone.
     package var mscaleAllDimensions: Double = 0
     /// The rotation's magnitude itself, nil where the scales above give it.
     var attentionFactor: Double?

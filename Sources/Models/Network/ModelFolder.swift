@@ -25,6 +25,7 @@ public struct ModelFolder: Sendable {
         try Self.checkFourBits(configuration, checkpoint)
         try Self.checkExperts(configuration, checkpoint)
         try Self.checkIndexers(configuration, checkpoint)
+        try Self.checkGroupedQueries(configuration, checkpoint)
         notes =
             Self.absentMTP(announced, configuration) + Self.cappedContext(configuration)
             + Self.unused(configuration, checkpoint)
@@ -109,6 +110,34 @@ public struct ModelFolder: Sendable {
                 file: checkpoint.file(of: place), name: name,
                 fact: "belongs to an indexer; config.json (indexer_types) makes block \(layer) "
                     + "share the choice of an earlier one")
+        }
+    }
+
+    /// Checks that no block holds norms or biases of grouped queries of which config.json says that
+    /// there are none: the two would describe two networks.
+    private static func checkGroupedQueries(
+        _ shape: ModelConfiguration, _ checkpoint: Checkpoint
+    ) throws {
+        guard shape.keyValueHeadCount != nil else { return }
+        var (normed, biased) = (shape, shape)
+        normed.queryKeyNorm = shape.queryKeyNorm ?? .head
+        biased.hasAttentionBias = true
+        let others = [
+            (GroupedKey.normsQueries.rawValue, NetworkTensors(normed)),
+            (ModelConfiguration.CodingKeys.attentionBias.rawValue, NetworkTensors(biased)),
+        ]
+        let announced = NetworkTensors(shape)
+        for layer in 0 ..< shape.layerCount + shape.mtpLayerCount {
+            let known = Set(announced.attention(layer: layer).map(\.name))
+            for (key, tensors) in others {
+                let own = Set(tensors.attention(layer: layer).map(\.name)).subtracting(known)
+                guard let name = own.sorted().first(where: { checkpoint.tensors[$0] != nil }),
+                    let place = checkpoint.tensors[name]
+                else { continue }
+                throw CheckpointError.tensor(
+                    file: checkpoint.file(of: place), name: name,
+                    fact: "is there; config.json (\(key)) makes block \(layer) attend without it")
+            }
         }
     }
 

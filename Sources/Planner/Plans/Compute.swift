@@ -58,7 +58,18 @@ package struct Compute: Sendable {
             isBF16: true)
     }
 
-    /// Attention's scores and sums of a block inside sequences, each token over half of its own.
+    /// Attention's scores and sums of a block over prompts, each token over what its indexer chose
+    /// of the tokens before it, and the indexer's scores, which every rank computes.
+    package func promptCore(tokens: Double, sequence: Double) -> Double {
+        let work = model.promptWork(sequence: sequence)
+        return roof(
+            operations: 2 * tokens
+                * (work.read * Double(model.coreWidth) / tp + work.indexOperations),
+            bytes: 0, isBF16: true)
+    }
+
+    /// Attention's scores and sums of a block inside sequences, each token over half of its own:
+    /// of training, which no model with an indexer has.
     package func causalCore(tokens: Double, sequence: Double) -> Double {
         roof(
             operations: tokens * sequence * Double(model.coreWidth) / tp, bytes: 0, isBF16: true)

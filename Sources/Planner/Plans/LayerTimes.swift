@@ -36,7 +36,7 @@ extension Layout {
             }
             return compute.projections(tokens: requests * context)
                 + joiningSeconds(tokens: requests * context)
-                + compute.causalCore(tokens: requests * context, sequence: context)
+                + compute.promptCore(tokens: requests * context, sequence: context)
         }
         func tokens(_ share: Double) -> Double {
             Double(request.batch) * share * (isDecode ? 1 : Double(request.context))

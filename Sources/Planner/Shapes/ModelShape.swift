@@ -43,6 +43,8 @@ package struct ModelShape: Codable, Hashable, Sendable {
     package var attention: Attention
     /// What chooses the tokens that attention reads; nil where it reads all.
     package var indexer: Indexer?
+    /// Whether the output projection of grouped queries has a bias.
+    package var hasOutputBias = false
     /// Width of a dense block's feed-forward network.
     package var denseWidth: Int
     /// Width of one routed expert.
@@ -92,7 +94,8 @@ extension ModelShape {
         case .grouped(let keyValueHeads, let headSize, let hasBias):
             let width = (heads + 2 * keyValueHeads) * headSize
             return Double(
-                hidden * width + heads * headSize * hidden + 2 * hidden + (hasBias ? width : 0))
+                hidden * width + heads * headSize * hidden + 2 * hidden + (hasBias ? width : 0)
+                    + (hasOutputBias ? hidden : 0))
         }
     }
 
@@ -154,6 +157,18 @@ extension ModelShape {
         return (values, values * Double(indexer.heads))
     }
 
+    /// What a token of a prompt needs on average: one after `p` tokens reads up to `count` of them,
+    /// and its indexer scores all `p` where they are more.
+    package func promptWork(sequence: Double) -> (read: Double, indexOperations: Double) {
+        guard let indexer, sequence > Double(indexer.count) else { return (sequence / 2, 0) }
+        let count = Double(indexer.count)
+        let scored = (sequence * sequence - count * count) / (2 * sequence)
+        return (
+            count - count * count / (2 * sequence),
+            scored * Double(indexer.size * indexer.heads) * indexerShare
+        )
+    }
+
     /// The share of the cache that one of `tp` ranks keeps: heads are shared out, a latent is not.
     package func cacheShare(tp: Int) -> Double {
         switch attention {
@@ -181,8 +196,12 @@ extension ModelShape {
 
     /// Operations of a token's forward in a sequence of this length.
     package func forwardOperations(sequence: Int, isCausal: Bool = true) -> Double {
-        let core = Double(sequence * coreWidth * layers) * (isCausal ? 1 : 2)
-        return 2 * multipliedParameters + core
+        let work = promptWork(sequence: Double(sequence))
+        let core =
+            isCausal
+            ? work.read * Double(coreWidth) + work.indexOperations
+            : Double(sequence) * Double(coreWidth)
+        return 2 * multipliedParameters + 2 * core * Double(layers)
     }
 
     /// Operations of a token's training: the backward is twice the forward.
