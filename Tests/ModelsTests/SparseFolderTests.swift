@@ -96,20 +96,6 @@ import Testing
         #expect(line.hasPrefix("c: \(key): ") && line.contains(fact), "\(line)")
     }
 
-    @Test func `a class without an indexer refuses its description, unless index_topk ends texts`()
-        throws
-    {
-        let other: [(String, JSONValue)] = [
-            ("architectures", ["DeepseekV3ForCausalLM"]), ("index_n_heads", 4),
-            ("indexer_types", .null),
-        ]
-        #expect(try shape(other).indexer == nil)
-        let error = #expect(throws: ModelError.self) {
-            try shape(other + [("index_topk", .null)])
-        }
-        #expect("\(try #require(error))".contains("index_n_heads: describes an indexer"))
-    }
-
     @Test func `the older name of sparse attention in layer_types is taken`() throws {
         let types = JSONValue.array(Array(repeating: "deepseek_sparse_attention", count: 4))
         #expect(try shape([("layer_types", types)]).indexer != nil)

@@ -20,17 +20,7 @@ extension ModelConfiguration {
     mutating func readIndexer(
         _ box: KeyedDecodingContainer<CodingKeys>, _ defaults: FamilyDefaults
     ) throws {
-        guard var indexer = defaults.indexer else {
-            // Such a network runs dense, which is right up to `index_topk` alone.
-            let keys: [CodingKeys] = [.indexHeadCount, .indexHeadSize, .indexerTypes]
-            if sparseIndexCount == nil, let key = try keys.first(where: { try isStated($0, box) }) {
-                throw Refusal(
-                    key: key.rawValue,
-                    fact: "describes an indexer, which this class has none of; index_topk, up to "
-                        + "which it changes nothing, is missing")
-            }
-            return
-        }
+        guard var indexer = defaults.indexer else { return }
         indexer.headCount =
             try box.decodeIfPresent(Int.self, forKey: .indexHeadCount) ?? indexer.headCount
         indexer.headSize =
@@ -51,13 +41,6 @@ extension ModelConfiguration {
         }
         indexer.sharing = sharing.contains(true) ? sharing : nil
         self.indexer = indexer
-    }
-
-    private func isStated(
-        _ key: CodingKeys, _ box: KeyedDecodingContainer<CodingKeys>
-    ) throws -> Bool {
-        guard box.contains(key) else { return false }
-        return try !box.decodeNil(forKey: key)
     }
 
     /// What a list of one word per main block says.
