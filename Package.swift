@@ -38,7 +38,7 @@ let package = Package(
             cSettings: plainC() + [.headerSearchPath(".")]),
 
         // Ground: where things are, values as bytes, what bytes mean, how bytes move.
-        room("Topology", [yams]),
+        room("Topology", ["Encoding", yams]),
         room("Encoding"),
         room("Tensors", ["CKernels"]),
         room("Transport", ["CFabric", "Topology"]),
@@ -56,7 +56,7 @@ let package = Package(
         room("Grammar", ["Encoding"]),
 
         // What a cluster would bring, computed before it is bought.
-        room("Planner", ["Pipeline", "Topology"]),
+        room("Planner", ["Pipeline", "Encoding", "Topology"]),
 
         // Top: what people ask for.
         room(
@@ -95,8 +95,8 @@ let package = Package(
             "apus",
             [
                 "Benchmarks", "Cluster", "Serving", "Training", "Planner", "Pipeline", "Models",
-                "Collectives", "Language", "Checkpoints", "Transport", "Tensors", "Topology", log,
-                arguments,
+                "Collectives", "Language", "Checkpoints", "Transport", "Tensors", "Encoding",
+                "Topology", log, arguments,
             ],
             resources: [.embedInCode("Comparison/all_to_all.c")]),
 

@@ -127,6 +127,25 @@ import Testing
         #expect(throws: ClusterError.badInput(words)) { try Self.place(0).control(of: job) }
     }
 
+    @Test func `RANK or WORLD_SIZE alone is an error that names the other`() {
+        #expect(throws: ClusterError.badInput("WORLD_SIZE is not set, but RANK is")) {
+            try RankPlace(environment: ["RANK": "0"])
+        }
+        #expect(throws: ClusterError.badInput("RANK is not set, but WORLD_SIZE is")) {
+            try RankPlace(environment: ["WORLD_SIZE": "2"])
+        }
+    }
+
+    @Test func `a host of rank 0 that has no address is named`() throws {
+        let variables = ["RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "no-such-host.invalid"]
+        let place = try #require(try RankPlace(environment: variables))
+        #expect {
+            try place.control(of: Self.job())
+        } throws: {
+            "\($0)".hasPrefix("rank 0 runs on no-such-host.invalid, by RANK and WORLD_SIZE, a name")
+        }
+    }
+
     @Test func `ranks that nobody tells the host get a remedy`() throws {
         let place = try #require(try RankPlace(environment: Self.openMPI))
         #expect {

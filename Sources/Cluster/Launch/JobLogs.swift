@@ -25,6 +25,9 @@ public struct JobLogs {
         findNew()
     }
 
+    /// Whether no process of the job has written a log.
+    public var isEmpty: Bool { readers.isEmpty }
+
     private var names: [String] {
         let path = folder.url.path(percentEncoded: false)
         return ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [])

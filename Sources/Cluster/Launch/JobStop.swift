@@ -24,7 +24,9 @@ public enum JobStop {
             throw .badInput("the job \(report.name) has ended already")
         }
         for _ in 0 ..< (now ? 2 : 1) {
-            guard kill(state.owner.pid, SIGTERM) == 0 else {
+            if kill(state.owner.pid, SIGTERM) != 0 {
+                // It ended meanwhile, as it was about to be asked.
+                guard errno != ESRCH else { return }
                 throw .badInput(
                     "process \(state.owner.pid) of the job \(report.name) is another user's")
             }

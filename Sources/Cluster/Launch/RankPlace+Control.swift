@@ -27,10 +27,13 @@ extension RankPlace {
         }
         let endpoints = hosts.map { Endpoint(address: $0, port: port) }
         guard let reached = endpoints.first(where: \.isResolved) else {
-            let tried = hosts.isEmpty ? "" : " (not resolved: \(hosts.joined(separator: ", ")))"
+            let fact =
+                hosts.isEmpty
+                ? "\(source) does not say where rank 0 runs"
+                : "rank 0 runs on \(hosts.joined(separator: " or ")), by \(source), a name"
+                    + " that this machine cannot resolve"
             throw .badInput(
-                "\(source) does not say where rank 0 runs\(tried): set MASTER_ADDR to its address,"
-                    + " or give --coordinator ADDRESS:PORT")
+                "\(fact): set MASTER_ADDR to its address, or give --coordinator ADDRESS:PORT")
         }
         guard rank == 0 else { return Control(reached: reached) }
         // A machine's own name is often 127.0.1.1 on it, where no other machine comes in.

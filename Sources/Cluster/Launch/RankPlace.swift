@@ -48,6 +48,9 @@ public struct RankPlace: Equatable, Sendable {
             self = try reader.place("PMI_RANK", "PMI_SIZE", "PMI")
             if environment["MPI_LOCALNRANKS"] == "\(rankCount)" { hosts.append("127.0.0.1") }
             hosts += try reader.slurmHosts()
+        } else if environment["RANK"] != nil || environment["WORLD_SIZE"] != nil {
+            // One alone is refused by `place`, which names the other.
+            self = try reader.place("RANK", "WORLD_SIZE", "RANK and WORLD_SIZE")
         } else {
             return nil
         }

@@ -105,17 +105,11 @@ public final class Tokenizer: Sendable {
     }
 
     private static func read(_ file: URL) throws(LanguageError) -> [UInt8] {
-        let data: Data
-        do {
-            data = try Data(contentsOf: file, options: .mappedIfSafe)
-        } catch {
-            throw LanguageError.file(file.path, fact: "cannot be read")
-        }
-        guard data.count <= maximumFileBytes else {
-            throw LanguageError.file(
-                file.path, fact: "\(data.count) bytes; the limit is \(maximumFileBytes)")
-        }
-        return [UInt8](data)
+        let path = file.path
+        return [UInt8](
+            try WholeFile.read(path, limit: maximumFileBytes) {
+                LanguageError.file(path, fact: "\($0)")
+            })
     }
 
     private static func naming<Value>(

@@ -63,8 +63,8 @@ public struct FormatConversion: Sendable {
         report: @escaping @Sendable (RoundingError) -> Void = { _ in }
     ) throws {
         let path = source + "/config.json"
-        guard let json = FileManager.default.contents(atPath: path) else {
-            throw CheckpointError.file(path, fact: "cannot be read")
+        let json = try WholeFile.read(path, limit: ModelConfiguration.byteLimit) {
+            CheckpointError.file(path, fact: "\($0)")
         }
         // Says what is wrong with the present one before anything is read.
         _ = try Self.configuration([UInt8](json), quantization: nil, file: path)

@@ -39,8 +39,8 @@ public struct RandomCheckpoint: Sendable {
     ///   - configurationFile: A `config.json`.
     ///   - seed: The same seed gives the same bytes.
     public init(configurationFile: String, seed: UInt64, format: Format) throws {
-        guard let data = FileManager.default.contents(atPath: configurationFile) else {
-            throw CheckpointError.file(configurationFile, fact: "cannot be read")
+        let data = try WholeFile.read(configurationFile, limit: ModelConfiguration.byteLimit) {
+            CheckpointError.file(configurationFile, fact: "\($0)")
         }
         let configuration = try ModelConfiguration.parse(data, file: configurationFile)
         tensors = NetworkTensors(configuration).all

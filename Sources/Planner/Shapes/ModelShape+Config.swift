@@ -1,3 +1,4 @@
+import Encoding
 import Foundation
 
 extension ModelShape {
@@ -10,16 +11,10 @@ extension ModelShape {
             return
         }
         let file = name.hasSuffix(".json") ? name : name + "/config.json"
-        guard let data = FileManager.default.contents(atPath: file) else {
+        let data = try WholeFile.read(file, limit: Self.largestFileBytes) {
             let known = Self.published.map(\.name).joined(separator: ", ")
-            throw .model(
-                file: file, key: "the file",
-                fact: "cannot be read; models known by name: \(known)")
-        }
-        guard data.count <= Self.largestFileBytes else {
-            throw .model(
-                file: file, key: "the file",
-                fact: "\(data.count) bytes; the limit is \(Self.largestFileBytes)")
+            return PlanError.model(
+                file: file, key: "the file", fact: "\($0); models known by name: \(known)")
         }
         let keys: ConfigurationKeys
         do {

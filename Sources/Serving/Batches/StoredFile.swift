@@ -1,5 +1,4 @@
 import Encoding
-import Foundation
 
 /// A file that a client sent, or that a batch wrote.
 struct StoredFile: Codable, Hashable, Sendable {
@@ -27,19 +26,4 @@ struct StoredFile: Codable, Hashable, Sendable {
             "purpose": .string(purpose.rawValue), "status": "processed", "status_details": .null,
         ]
     }
-}
-
-/// Ids of files and batches, which nobody can guess.
-enum StoredID {
-    /// - Parameter kind: What the id begins with, as `file-`.
-    static func make(_ kind: String) -> String { kind + word() + word() }
-
-    /// 16 hexadecimal digits.
-    static func word() -> String {
-        let word = String(UInt64.random(in: .min ... .max), radix: 16)
-        return String(repeating: "0", count: 16 - word.count) + word
-    }
-
-    /// Seconds since 1970.
-    static var now: Int { Int(Date().timeIntervalSince1970) }
 }

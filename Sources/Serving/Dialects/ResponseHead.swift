@@ -32,8 +32,8 @@ struct ResponseHead: Sendable {
 
     /// - Parameter body: A request that has the shape `RequestShapes.responses`.
     init(_ body: JSONValue, model: String, created: Int) {
-        hexID = Self.word() + Self.word()
-        itemID = Self.word()
+        hexID = StoredID.make("")
+        itemID = StoredID.word()
         self.model = model
         self.created = created
         let defaults: [(key: String, value: JSONValue)] = [
@@ -49,12 +49,6 @@ struct ResponseHead: Sendable {
             return (key: name, value: given.map { $0.isNull ? value : $0 } ?? value)
         }
         echo = JSONValue.object(members).text
-    }
-
-    /// 16 hexadecimal digits.
-    private static func word() -> String {
-        let word = String(UInt64.random(in: .min ... .max), radix: 16)
-        return String(repeating: "0", count: 16 - word.count) + word
     }
 
     private var echoed: [(key: String, value: JSONValue)] {

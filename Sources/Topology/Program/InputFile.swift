@@ -1,3 +1,4 @@
+import Encoding
 import Foundation
 import Synchronization
 public import Yams
@@ -59,8 +60,7 @@ public enum InputFile {
         } catch let error as InputError {
             throw error
         } catch {
-            let isThere = FileManager.default.fileExists(atPath: path)
-            throw InputError(isThere ? error.localizedDescription : "there is no such file")
+            throw InputError(FileFault(why: path).description)
         }
     }
 

@@ -1,4 +1,5 @@
 import Checkpoints
+import Encoding
 import Foundation
 import Models
 import Tensors
@@ -31,8 +32,8 @@ public struct TrainingCheckpoint {
     /// What a checkpoint's `state.json` says.
     static func state(in directory: String) throws -> State {
         let path = directory + "/state.json"
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw TrainingError.checkpoint(path, fact: "cannot be read")
+        let data = try WholeFile.read(path, limit: 1 << 20) {
+            TrainingError.checkpoint(path, fact: "\($0)")
         }
         do {
             let state = try JSONDecoder().decode(State.self, from: data)

@@ -114,8 +114,8 @@ final class TokenFile: Sendable {
     static func documents(
         of path: String, field: String, linesAreDocuments: Bool = false
     ) throws -> [String] {
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw TrainingError.missingText(path)
+        let data = try WholeFile.read(path, limit: 1 << 40) {
+            TrainingError.tokenFile(path, fact: "\($0)")
         }
         let text = String(decoding: data, as: UTF8.self)
         guard path.hasSuffix(".jsonl") else {
@@ -162,8 +162,8 @@ final class TokenFile: Sendable {
     /// A number that tells tokenizers apart: a hash of `tokenizer.json`.
     static func fingerprint(tokenizer directory: String) throws -> UInt64 {
         let path = directory + "/tokenizer.json"
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw TrainingError.tokenFile(path, fact: "is missing")
+        let data = try WholeFile.read(path, limit: 256 << 20) {
+            TrainingError.tokenFile(path, fact: "\($0)")
         }
         return FNV1a.hash(data)
     }

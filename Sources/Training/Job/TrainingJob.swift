@@ -1,3 +1,4 @@
+import Encoding
 import Foundation
 public import Models
 public import Pipeline
@@ -133,8 +134,8 @@ extension TrainingJob {
         if FileManager.default.fileExists(atPath: model + "/config.json") {
             return try ModelConfiguration.load(directory: model)
         }
-        guard let data = FileManager.default.contents(atPath: model) else {
-            throw TrainingError.job("model", fact: "\(model) cannot be read")
+        let data = try WholeFile.read(model, limit: 1 << 20) {
+            TrainingError.job("model", fact: "\(model): \($0)")
         }
         return try ModelConfiguration.parse(data, file: model)
     }

@@ -41,6 +41,10 @@ struct LogsCommand: ParsableCommand {
             let folder = try JobSelection.folder(job, mayHaveEnded: true)
             let process = coordinator ? "coordinator" : rank.map { "rank-\($0)" }
             var logs = try JobLogs(of: folder, process: process)
+            if logs.isEmpty, !follow {
+                throw ClusterError.badInput(
+                    "\(folder.url.path(percentEncoded: false)) has no log of a coordinator or rank")
+            }
             try showWhatIsThere(&logs)
             guard follow else { return }
             while true {

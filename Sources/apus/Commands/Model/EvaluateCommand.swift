@@ -1,5 +1,6 @@
 import ArgumentParser
 import Checkpoints
+import Encoding
 import Foundation
 import Language
 import Models
@@ -92,8 +93,8 @@ struct EvaluateCommand: ParsableCommand {
 
 /// Reads a UTF-8 file; bytes that are not UTF-8 become U+FFFD.
 func readText(_ path: String) throws -> String {
-    guard let data = FileManager.default.contents(atPath: path) else {
-        throw CheckpointError.file(path, fact: "cannot be read")
+    let data = try WholeFile.read(path, limit: 1 << 30) {
+        CheckpointError.file(path, fact: "\($0)")
     }
     return String(decoding: data, as: UTF8.self)
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Checkpoints
+import Encoding
 import Foundation
 import Pipeline
 
@@ -32,8 +33,8 @@ struct PlotCommand: ParsableCommand {
 
     func run() throws {
         try reporting {
-            guard let data = FileManager.default.contents(atPath: file) else {
-                throw CheckpointError.file(file, fact: "cannot be read")
+            let data = try WholeFile.read(file, limit: 64 << 20) {
+                CheckpointError.file(file, fact: "\($0)")
             }
             let plot: Plot
             do {

@@ -1,4 +1,5 @@
 import Cluster
+import Encoding
 import Foundation
 import Topology
 
@@ -34,16 +35,8 @@ struct PlacementFile: Codable {
     ///
     /// - Throws: `ClusterError.badInput` with what is wrong.
     static func read(_ path: String) throws -> PlacementFile {
-        let bytes: Data
-        do {
-            let handle = try FileHandle(forReadingFrom: URL(filePath: path))
-            defer { try? handle.close() }
-            bytes = try handle.read(upToCount: mostBytes + 1) ?? Data()
-        } catch {
-            throw ClusterError.badInput("\(path): \(error.localizedDescription)")
-        }
-        guard bytes.count <= mostBytes else {
-            throw ClusterError.badInput("\(path): more than \(mostBytes) bytes")
+        let bytes = try WholeFile.read(path, limit: mostBytes) {
+            ClusterError.badInput("\(path): \($0)")
         }
         let file: PlacementFile
         do {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Checkpoints
 import Cluster
+import Encoding
 import Foundation
 import Models
 import Training
@@ -59,8 +60,8 @@ struct TrainSpeed: ParsableCommand {
             guard let precision = TrainingPrecision(rawValue: precision) else {
                 throw TrainingError.job("precision", fact: "\(precision) is not known")
             }
-            guard let data = FileManager.default.contents(atPath: model) else {
-                throw CheckpointError.file(model, fact: "cannot be read")
+            let data = try WholeFile.read(model, limit: 1 << 20) {
+                CheckpointError.file(model, fact: "\($0)")
             }
             let shape = try ModelConfiguration.parse(data, file: model)
             let speeds = try SpeedTest.run(
