@@ -52,7 +52,8 @@ private struct Fault: Error, Equatable {
         try Data("secret".utf8).write(to: URL(filePath: path("locked")))
         try FileManager.default.setAttributes([.posixPermissions: 0], ofItemAtPath: path("locked"))
         // The superuser may read everything.
-        let words = FileManager.default.isReadableFile(atPath: path("locked"))
+        let words =
+            FileManager.default.isReadableFile(atPath: path("locked"))
             ? nil : "may not be read by the user of this process"
         #expect(fact(path("locked")) == words)
     }
