@@ -38,10 +38,28 @@ struct Apus: AsyncParsableCommand {
             TrainCommand.self,
         ])
 
+    /// Writes `--seed -1` as `--seed=-1`. The parser takes a word that begins with a dash for an
+    /// option, and would say that the value is missing, not that it is below its limit.
+    private static func joiningNumbers(_ words: [String]) -> [String] {
+        let own = words.prefix { $0 != "--" }
+        var joined: [String] = []
+        for word in own {
+            if let name = joined.last, name.hasPrefix("--"), !name.contains("="),
+                word.hasPrefix("-"), Double(word) != nil
+            {
+                joined[joined.count - 1] = "\(name)=\(word)"
+            } else {
+                joined.append(word)
+            }
+        }
+        return joined + words[own.endIndex...]
+    }
+
     /// Parses, runs, and exits: 2 for a command that makes no sense, as for any other bad input.
     static func main() async {
         do {
-            var command = try parseAsRoot()
+            var command = try parseAsRoot(
+                Self.joiningNumbers(Array(CommandLine.arguments.dropFirst())))
             _ = try reporting { try Processor.check(ProcessInfo.processInfo.environment) }
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()

@@ -43,6 +43,19 @@ import Testing
         #expect(output.split(separator: "\n").count <= 4, "\(output)")
     }
 
+    @Test(arguments: [
+        (["bench", "all-to-all", "--ranks", "-1"], "--ranks -1 is outside 1...1024"),
+        (["generate", "--model", model, "--prompt", "x", "--temperature", "-0.5"], "-0.5"),
+        (["logs", "--rank", "-2"], "--rank -2 is below 0"),
+    ])
+    func `a number below its limit is told from a missing one`(
+        words: [String], fact: String
+    ) throws {
+        let (status, output) = try RunningJob.run("apus", words)
+        #expect(status == 2)
+        #expect(output.contains(fact) && !output.contains("Missing value"), "\(output)")
+    }
+
     @Test func `biases and penalties of generate decide what is written`() throws {
         let (status, output) = try RunningJob.run(
             "apus",

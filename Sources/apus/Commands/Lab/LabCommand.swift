@@ -20,7 +20,13 @@ struct LabCommand: ParsableCommand {
 
     struct Up: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Builds the lab and leaves it up.")
+            abstract: "Builds the lab and leaves it up.",
+            discussion: """
+                Prints the name and the addresses of each node. Commands run in it by \
+                apus lab run, or by ip netns exec NAME.
+
+                  apus lab up topology/two-nodes-4g.yaml
+                """)
 
         @Argument(help: "A file of topology/.") var topology: String
 
@@ -42,7 +48,12 @@ struct LabCommand: ParsableCommand {
 
     struct Down: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Ends what runs in the lab and removes it, also after a crash.")
+            abstract: "Ends what runs in the lab and removes it, also after a crash.",
+            discussion: """
+                Only processes and namespaces that carry the lab's mark are touched.
+
+                  apus lab down topology/two-nodes-4g.yaml
+                """)
 
         @Argument(help: "A file of topology/.") var topology: String
 
@@ -63,6 +74,9 @@ struct LabCommand: ParsableCommand {
                 RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT, \
                 APUS_NODE, APUS_ADDRESSES, APUS_DEVICES and APUS_TOKEN. Exits with the first \
                 status that is not 0.
+
+                  apus lab run topology/two-nodes-4g.yaml -- apus bench all-to-all
+                  apus lab run topology/two-nodes-4g.yaml --per-node -- ip address
                 """)
 
         @Argument(help: "A file of topology/.") var topology: String

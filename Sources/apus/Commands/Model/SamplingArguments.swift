@@ -3,7 +3,7 @@ import Language
 
 /// How the next token is chosen, as options; their ranges are those of `SamplingParameters`.
 struct SamplingArguments: ParsableArguments {
-    @Option(help: "0 takes the likeliest token; higher is more varied.")
+    @Option(help: "0 takes the likeliest token; higher is more varied, to 100.")
     var temperature = 0.0
 
     @Option(help: "Keeps the likeliest tokens whose probabilities sum to this.")
