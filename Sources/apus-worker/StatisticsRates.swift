@@ -26,6 +26,8 @@ final class StatisticsRates: Sendable {
         statistics.steps = Int(clamping: now.steps)
         statistics.runningRequests = now.running
         statistics.waitingRequests = now.waiting
+        statistics.cacheShare =
+            now.blockCount > 0 ? Double(now.blocksInUse) / Double(now.blockCount) : 0
         let elapsed = sample.at - oldest.at
         guard elapsed > .zero else { return statistics }
         let seconds =
@@ -37,7 +39,13 @@ final class StatisticsRates: Sendable {
         statistics.stepsPerSecond = Double(now.steps &- before.steps) / seconds
         statistics.tokensPerSecond =
             Double(now.generatedTokens &- before.generatedTokens) / seconds
-        statistics.allToAllShare = total > 0 ? min(1, allToAll / total) : 0
+        statistics.promptTokensPerSecond =
+            Double(now.promptTokens &- before.promptTokens) / seconds
+        func share(_ part: Double) -> Double { total > 0 ? min(1, max(0, part / total)) : 0 }
+        statistics.allToAllShare = share(allToAll)
+        statistics.exposedShare = share(exposed)
+        statistics.expertShare = share(now.time.expertCompute - before.time.expertCompute)
+        statistics.waitShare = share(now.time.stepWait - before.time.stepWait)
         statistics.hiddenShare = allToAll > 0 ? max(0, 1 - exposed / allToAll) : 0
         return statistics
     }

@@ -34,6 +34,7 @@ struct Apus: AsyncParsableCommand {
             SimulateCommand.self,
             StatusCommand.self,
             StopCommand.self,
+            TopCommand.self,
             TopologyCommand.self,
             TrainCommand.self,
         ])

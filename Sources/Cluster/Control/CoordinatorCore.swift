@@ -8,6 +8,8 @@ import Topology
 /// Lives on one event loop and nowhere else.
 final class CoordinatorCore {
     private var membership: Membership
+    /// How evenly tokens lay on the ranks at the last heartbeat.
+    private var balances: [GroupBalance] = []
     private let handlers: Coordinator.Handlers
     private let token: ControlToken
     private let log: Logger
@@ -145,7 +147,7 @@ final class CoordinatorCore {
             return
         }
         observers.insert(id)
-        send(.snapshot(membership.snapshot(now: Self.now)), to: id)
+        send(.snapshot(snapshot()), to: id)
     }
 
     private func refuse(_ id: ConnectionID, _ reason: String) {
@@ -160,7 +162,7 @@ final class CoordinatorCore {
     func tick() {
         apply(.tick)
         for line in rejections.passed(Self.now) { log.warning("\(line)") }
-        let snapshot = membership.snapshot(now: Self.now)
+        let snapshot = snapshot()
         for id in observers.sorted(by: { $0.rawValue < $1.rawValue }) {
             send(.snapshot(snapshot), to: id)
         }
@@ -168,7 +170,8 @@ final class CoordinatorCore {
 
     /// Workers must know that the coordinator lives.
     func beat() {
-        handlers.balanced(membership.balances())
+        balances = membership.balances()
+        handlers.balanced(balances)
         for member in membership.snapshot(now: Self.now).members {
             if let id = membership.connection(of: member.rank) { send(.heartbeat(nil), to: id) }
         }
@@ -178,7 +181,14 @@ final class CoordinatorCore {
 
     func orphan() { apply(.orphaned) }
 
-    func snapshot() -> JobSnapshot { membership.snapshot(now: Self.now) }
+    func snapshot() -> JobSnapshot {
+        var snapshot = membership.snapshot(now: Self.now)
+        for (rank, ratio) in balances.flatMap({ zip($0.ranks, $0.ratios) })
+        where snapshot.members.indices.contains(rank.rawValue) {
+            snapshot.members[rank.rawValue].loadRatio = ratio
+        }
+        return snapshot
+    }
 
     func send(_ bytes: [UInt8], to rank: Rank) {
         if let id = membership.connection(of: rank) { send(.payload(bytes), to: id) }

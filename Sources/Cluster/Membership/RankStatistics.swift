@@ -10,6 +10,16 @@ public struct RankStatistics: Hashable, Codable, Sendable {
     public var allToAllShare = 0.0
     /// The part of all-to-all time that computation hid, 0 to 1.
     public var hiddenShare = 0.0
+    /// The part of step time in which dispatch and combine were waited for, 0 to 1.
+    public var exposedShare = 0.0
+    /// The part of step time in which routed experts were computed, 0 to 1.
+    public var expertShare = 0.0
+    /// The part of step time in which other ranks had not begun the step yet, 0 to 1.
+    public var waitShare = 0.0
+    /// Prompt tokens computed per second lately.
+    public var promptTokensPerSecond = 0.0
+    /// The part of the latent cache that requests hold, 0 to 1.
+    public var cacheShare = 0.0
     /// Requests that hold a place in the batch.
     public var runningRequests = 0
     /// Requests that wait for one.

@@ -15,7 +15,7 @@ public struct EngineStatistics: Codable, Hashable, Sendable {
     /// Blocks of the latent cache, and how many hold latents some request or prefix needs.
     public var blockCount = 0
     /// Blocks held by running requests.
-    package var blocksInUse = 0
+    public var blocksInUse = 0
     /// Blocks that hold only reusable prefixes.
     package var blocksCached = 0
     /// Tokens of one block.
@@ -66,9 +66,9 @@ public struct StepTime: Codable, Hashable, Sendable {
     /// The part of that in which another rank had not begun yet, so that nothing could travel.
     public var skew = 0.0
     /// Computing routed experts.
-    package var expertCompute = 0.0
+    public var expertCompute = 0.0
     /// Waiting for every rank to begin the step.
-    package var stepWait = 0.0
+    public var stepWait = 0.0
     /// Choosing tokens from logits.
     public var sampling = 0.0
 

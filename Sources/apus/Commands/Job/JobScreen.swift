@@ -40,7 +40,8 @@ final class JobScreen: Sendable {
             guard isDue || !changes.isEmpty else { return }
             erase(&state)
             let lines = JobTable.lines(snapshot)
-            write(lines.joined(separator: "\n") + "\n", &state)
+            // Lines that the terminal would wrap could not be erased again: it cuts them instead.
+            write("\u{1b}[?7l" + lines.joined(separator: "\n") + "\n\u{1b}[?7h", &state)
             state.drawnLines = lines.count
             state.drawnAt = .now
         }

@@ -1,0 +1,79 @@
+import Foundation
+import Testing
+import Topology
+
+@testable import Cluster
+
+@Suite struct TopTableTests {
+    private static let began = Date(timeIntervalSince1970: 1_000_000)
+
+    private static func report(_ count: Int) -> JobReport {
+        var report = JobReport(
+            name: "tale", subject: "model", folder: "/tmp/tale", pid: 77, began: began,
+            state: "ready")
+        report.http = "http://127.0.0.1:8080/v1"
+        report.snapshot = JobSnapshot(
+            epoch: 3, phase: .ready,
+            members: (0 ..< count).map { index in
+                var figures = RankStatistics()
+                figures.stepsPerSecond = 100
+                figures.tokensPerSecond = 250
+                figures.promptTokensPerSecond = 10
+                figures.allToAllShare = 0.4
+                figures.hiddenShare = 0.5
+                figures.exposedShare = 0.2
+                figures.expertShare = 0.3
+                figures.waitShare = 0.1
+                figures.cacheShare = 0.12
+                figures.runningRequests = 2
+                var member = JobSnapshot.Member(
+                    rank: Rank(rawValue: index), phase: .ready, node: "node-a", pid: 1,
+                    statistics: figures)
+                member.loadRatio = index == 1 ? 1.5 : 0.5
+                return member
+            })
+        return report
+    }
+
+    private static func lines(_ report: JobReport, rows: Int = 100) -> [String] {
+        TopTable.lines(report, rows: rows, now: began.addingTimeInterval(3_725))
+    }
+
+    @Test func `sums are those of the ranks that live, and a step's time adds up`() {
+        var report = Self.report(3)
+        report.snapshot?.members[2].loss = "its process ended"
+        let lines = Self.lines(report)
+        #expect(
+            lines[0] == "tale, ready for 1:02:05, process 77, http://127.0.0.1:8080/v1")
+        #expect(
+            lines[1]
+                == "2 of 3 ranks, epoch 3: 500.0 tokens/s, 20.0 prompt tokens/s, 4 running,"
+                + " 0 waiting, busiest rank 1.50 of the mean")
+        #expect(lines.count == 7)
+        #expect(lines[4].hasSuffix("  eeeeeeddddddddxxxx.."), "\(lines[4])")
+        #expect(lines[4].contains(" 12% ") && lines[4].contains(" 40% "))
+        #expect(lines[6].hasSuffix("lost: its process ended"))
+        func end(_ text: String, _ line: String) -> Int? {
+            line.range(of: text).map { line.distance(from: line.startIndex, to: $0.upperBound) }
+        }
+        #expect(end("steps/s", lines[3]) == end("100.0", lines[4]))
+        #expect(end("tok/s", lines[3]) == end("250.0", lines[4]))
+    }
+
+    @Test func `ranks that the screen has no room for are counted`() {
+        #expect(Self.lines(Self.report(8), rows: 12).count == 12)
+        let lines = Self.lines(Self.report(8), rows: 11)
+        #expect(lines.count == 11 && lines.last == "and 2 ranks more")
+        #expect(Self.lines(Self.report(1024), rows: 3).last == "and 1024 ranks more")
+    }
+
+    @Test func `figures that are no numbers, and a job that says nothing, are drawn`() {
+        var report = Self.report(1)
+        report.snapshot?.members[0].statistics?.stepsPerSecond = .infinity
+        report.snapshot?.members[0].statistics?.expertShare = .nan
+        #expect(Self.lines(report).count == 5)
+        report.snapshot = nil
+        report.error = "the job did not answer"
+        #expect(Self.lines(report).last == "the job did not answer")
+    }
+}
