@@ -102,6 +102,13 @@ extension RunTests {
         try Self.run(job)
         let error = #expect(throws: TrainingError.self) { try Self.run(job) }
         #expect("\(error!)".contains("--resume goes on from it"))
+        var launch = TrainingLaunch()
+        #expect(throws: TrainingError.self) { try launch.check(job) }
+        launch.resumes = true
+        try launch.check(job)
+        try FileManager.default.removeItem(atPath: job.output + "/checkpoints")
+        let nothing = #expect(throws: TrainingError.self) { try launch.check(job) }
+        #expect("\(nothing!)".hasSuffix("no checkpoint to resume: begin the run without --resume"))
     }
 
     @Test(arguments: [("seed: 5", "is of seed 0, the job's is 5"), ("sequences: 4", "128 tokens")])

@@ -54,6 +54,25 @@ public struct TrainingCheckpoint {
             .max()
             .map { directory + "/" + $0 }
     }
+
+    /// The checkpoint that a run of a job goes on from; nil for a run that begins anew.
+    ///
+    /// - Throws: `TrainingError.checkpoint` where there is nothing to resume, or where a run that
+    ///   begins would write over an earlier one.
+    static func start(of job: TrainingJob, resumes: Bool) throws(TrainingError) -> String? {
+        let folder = job.output + "/checkpoints"
+        let newest = newest(in: folder)
+        if resumes, newest == nil {
+            throw .checkpoint(
+                folder, fact: "has no checkpoint to resume: begin the run without --resume")
+        }
+        if !resumes, let newest {
+            throw .checkpoint(
+                newest,
+                fact: "is of an earlier run: --resume goes on from it, another output begins anew")
+        }
+        return newest
+    }
 }
 
 extension ModelConfiguration {

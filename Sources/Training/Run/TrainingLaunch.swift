@@ -13,6 +13,15 @@ public struct TrainingLaunch: Codable, Hashable, Sendable {
     /// Training from the start.
     public init() {}
 
+    /// Looks whether the run can begin, before ranks are started for it.
+    ///
+    /// - Throws: `TrainingError.checkpoint` where there is nothing to resume, or where a run that
+    ///   begins would write over an earlier one.
+    public func check(_ job: TrainingJob) throws(TrainingError) {
+        guard !profiles else { return }
+        _ = try TrainingCheckpoint.start(of: job, resumes: resumes)
+    }
+
     /// Runs the job as one of its ranks. Collective over the fabric's ranks.
     ///
     /// - Parameter experts: The ranks that share this rank's experts, if any do.

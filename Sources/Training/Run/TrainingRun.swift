@@ -25,22 +25,14 @@ struct TrainingRun {
         let isFirst = fabric.rank == 0
         let lock = isFirst ? try OutputFolder.take(job.output) : nil
         defer { withExtendedLifetime(lock) {} }
-        if !resumes, let old = TrainingCheckpoint.newest(in: checkpoints) {
-            throw TrainingError.checkpoint(
-                old,
-                fact: "is of an earlier run: --resume goes on from it, another output begins "
-                    + "anew")
-        }
+        let start = try TrainingCheckpoint.start(of: job, resumes: resumes)
         let log = isFirst ? try RunLog(job, observer) : nil
         if isFirst { _ = try JobText(job, makes: true) }
         try fabric.barrier(deadline: fabric.deadline(.seconds(600), "tokenizing the text"))
         let text = try JobText(job, makes: false)
         let trainer = try RankTrainer(options, fabric: fabric, experts: experts)
-        if resumes {
-            guard let newest = TrainingCheckpoint.newest(in: checkpoints) else {
-                throw TrainingError.checkpoint(checkpoints, fact: "has no checkpoint")
-            }
-            try trainer.resume(from: newest)
+        if let start {
+            try trainer.resume(from: start)
             try log?.say(
                 "resumed from step \(trainer.step)"
                     + (trainer.step < job.steps ? "" : ": all \(job.steps) steps are done"))

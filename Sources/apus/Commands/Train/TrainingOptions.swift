@@ -27,7 +27,11 @@ struct TrainingOptions: ParsableArguments {
     /// Runs a job to its end.
     func run(_ launch: TrainingLaunch) async throws {
         let job = try reporting {
-            try TrainingJob.load(path: file) { StandardStream.error.say("apus: \($0)\n") }
+            let job = try TrainingJob.load(path: file) {
+                StandardStream.error.say("apus: \($0)\n")
+            }
+            try launch.check(job)
+            return job
         }
         if let teacher = job.teacher {
             do {
