@@ -102,12 +102,13 @@ extension RunTests {
         try Self.run(job)
         let error = #expect(throws: TrainingError.self) { try Self.run(job) }
         #expect("\(error!)".contains("--resume goes on from it"))
+        let loaded = try TrainingJob.load(path: job)
         var launch = TrainingLaunch()
-        #expect(throws: TrainingError.self) { try launch.check(job) }
+        #expect(throws: TrainingError.self) { try launch.check(loaded) }
         launch.resumes = true
-        try launch.check(job)
-        try FileManager.default.removeItem(atPath: job.output + "/checkpoints")
-        let nothing = #expect(throws: TrainingError.self) { try launch.check(job) }
+        try launch.check(loaded)
+        try FileManager.default.removeItem(atPath: loaded.output + "/checkpoints")
+        let nothing = #expect(throws: TrainingError.self) { try launch.check(loaded) }
         #expect("\(nothing!)".hasSuffix("no checkpoint to resume: begin the run without --resume"))
     }
 
