@@ -208,9 +208,42 @@ import Testing
         let cache = GrammarCache()
         let first = try cache.automaton(of: .jsonSchema(#"{"type":"integer"}"#))
         #expect(try cache.automaton(of: .jsonSchema(#"{"type":"integer"}"#)) === first)
-        for limit in 1 ... GrammarCache.limit {
+        for limit in 1 ... RecentConstraints<Int>.countLimit {
             _ = try cache.automaton(of: .jsonSchema(#"{"type":"string","maxLength":\#(limit)}"#))
         }
         #expect(try cache.automaton(of: .jsonSchema(#"{"type":"integer"}"#)) !== first)
+    }
+
+    @Test func `what was asked for longest is dropped, by count and by bytes`() {
+        var recent = RecentConstraints<Int>()
+        func short(_ number: Int) -> OutputConstraint { .text("\(number)") }
+        for number in 0 ..< 40 { recent.keep(number, of: short(number)) }
+        #expect(recent.value(of: short(7)) == nil)
+        #expect(recent.value(of: short(8)) == 8)
+        recent.keep(40, of: short(40))
+        #expect(recent.value(of: short(8)) == 8 && recent.value(of: short(9)) == nil)
+        let half = String(repeating: "x", count: RecentConstraints<Int>.textLimit / 2)
+        recent.keep(1, of: .text("a" + half))
+        #expect(recent.value(of: short(40)) == 40)
+        recent.keep(2, of: .text("b" + half))
+        #expect(recent.value(of: .text("a" + half)) == nil)
+        #expect(recent.value(of: .text("b" + half)) == 2)
+        recent.keep(3, of: .text(half + half + half))
+        #expect(recent.value(of: .text(half + half + half)) == 3)
+        #expect(recent.value(of: .text("b" + half)) == nil)
+    }
+
+    @Test func `a constraint that is looked at before it is followed is compiled once`()
+        async throws
+    {
+        let grammars = CompiledGrammars()
+        let schema = OutputConstraint.jsonSchema(#"{"type":"integer"}"#)
+        #expect(await grammars.accepts(schema, isFollowed: true))
+        try await grammars.prepare(schema)
+        #expect(grammars.compilationCount == 1)
+        let part = OutputConstraint.jsonSchema(#"{"type":"string"}"#)
+        #expect(await grammars.accepts(part, isFollowed: false))
+        #expect(await !grammars.accepts(.jsonSchema("{"), isFollowed: true))
+        #expect(grammars.compilationCount == 1)
     }
 }

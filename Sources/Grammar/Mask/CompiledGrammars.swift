@@ -14,17 +14,13 @@ public struct CompiledConstraint: Sendable {
 /// Constraints are compiled one after another on threads of their own, never on one that writes
 /// streams or computes steps. Short ones do not wait for long ones.
 public final class CompiledGrammars: Sendable {
-    /// Grammars that are kept: as many as a rank keeps automata.
-    private static let limit = GrammarCache.limit
-
     /// Bytes of text from which a constraint waits among the long ones.
     private static let longBytes = 16 << 10
 
     /// Verdicts that are remembered.
     private static let verdictLimit = 1 << 14
 
-    /// Latest last.
-    private let entries = Mutex<[CompiledConstraint]>([])
+    private let recent = Mutex(RecentConstraints<CompiledConstraint>())
     /// Whether constraints could be compiled, by their hashes.
     private let verdicts = Mutex<[Int: Bool]>([:])
     private let compilations = Mutex(0)
@@ -38,13 +34,20 @@ public final class CompiledGrammars: Sendable {
     package var compilationCount: Int { compilations.withLock { $0 } }
 
     /// Whether a constraint can be used, which is found out once, on a thread of its own.
-    public func accepts(_ constraint: OutputConstraint) async -> Bool {
+    ///
+    /// - Parameter isFollowed: Whether the constraint itself will be followed, so that its grammar
+    ///   is kept, and not only a larger one that has it as a part.
+    public func accepts(_ constraint: OutputConstraint, isFollowed: Bool) async -> Bool {
         let hash = constraint.hashValue
         if let verdict = verdicts.withLock({ $0[hash] }) { return verdict }
         let verdict = await withCheckedContinuation { continuation in
             queue(of: constraint).async {
                 do throws(GrammarError) {
-                    _ = try ConstraintCompiler.grammar(of: constraint)
+                    if isFollowed {
+                        _ = try self.compiled(constraint)
+                    } else {
+                        _ = try ConstraintCompiler.grammar(of: constraint)
+                    }
                     continuation.resume(returning: true)
                 } catch { continuation.resume(returning: false) }
             }
@@ -101,21 +104,11 @@ public final class CompiledGrammars: Sendable {
         let made = CompiledConstraint(
             constraint: constraint, grammar: try ConstraintCompiler.grammar(of: constraint))
         compilations.withLock { $0 += 1 }
-        entries.withLock { entries in
-            entries.removeAll { $0.constraint == constraint }
-            if entries.count == Self.limit { entries.removeFirst() }
-            entries.append(made)
-        }
+        recent.withLock { $0.keep(made, of: constraint) }
         return made
     }
 
     private func known(_ constraint: OutputConstraint) -> CompiledConstraint? {
-        entries.withLock { entries in
-            guard let place = entries.firstIndex(where: { $0.constraint == constraint }) else {
-                return nil
-            }
-            entries.append(entries.remove(at: place))
-            return entries[entries.count - 1]
-        }
+        recent.withLock { $0.value(of: constraint) }
     }
 }

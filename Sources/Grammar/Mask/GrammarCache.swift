@@ -1,9 +1,6 @@
 /// The automata of one rank: keeps those of the constraints that were asked for last, so that texts
 /// share what they find, and bounds what all of them hold.
 public final class GrammarCache {
-    /// Schemas that are kept while no text uses them.
-    static let limit = 4
-
     /// Bytes of the states and masks of all automata, those that only texts use included; the
     /// mask found last may come on top, with 129,000 tokens up to two megabytes.
     static let byteLimit = 128 << 20
@@ -14,8 +11,8 @@ public final class GrammarCache {
 
     private let limits: GrammarAutomaton.WalkLimits
     private let byteLimit: Int
-    /// Latest last.
-    private var held: [(constraint: OutputConstraint, automaton: GrammarAutomaton)] = []
+    /// Those that are kept while no text uses them.
+    private var held = RecentConstraints<GrammarAutomaton>()
     /// All automata that this cache or a text still uses.
     private var alive: [Weak] = []
 
@@ -36,16 +33,12 @@ public final class GrammarCache {
     /// The automaton of a constraint.
     func automaton(of compiled: CompiledConstraint) -> GrammarAutomaton {
         let constraint = compiled.constraint
-        if let place = held.firstIndex(where: { $0.constraint == constraint }) {
-            held.append(held.remove(at: place))
-        } else {
-            let automaton = GrammarAutomaton(compiled.grammar, limits: limits)
-            if held.count == Self.limit { held.removeFirst() }
-            held.append((constraint, automaton))
-            alive.removeAll { $0.automaton == nil }
-            alive.append(Weak(automaton: automaton))
-        }
-        return held[held.count - 1].automaton
+        if let known = held.value(of: constraint) { return known }
+        let automaton = GrammarAutomaton(compiled.grammar, limits: limits)
+        held.keep(automaton, of: constraint)
+        alive.removeAll { $0.automaton == nil }
+        alive.append(Weak(automaton: automaton))
+        return automaton
     }
 
     /// Makes room for one walk: the automaton that holds most forgets first, and finds its states

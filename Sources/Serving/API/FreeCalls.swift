@@ -34,7 +34,7 @@ struct FreeCalls: Sendable {
         let isSmall = declared <= min(bytes, OutputConstraint.textLimit)
         if isSmall {
             let all = try await make(tools)
-            if all.textBytes <= bytes, await grammars.accepts(all) { return all }
+            if all.textBytes <= bytes, await grammars.accepts(all, isFollowed: true) { return all }
         }
         // A schema that cannot be a grammar is kept to where the request says so, with an error;
         // else the arguments of its tool are any object.
@@ -42,14 +42,14 @@ struct FreeCalls: Sendable {
         for index in tools.indices where tools[index].isStrict != true {
             if isSmall {
                 let arguments = tools[index].arguments
-                let isAccepted = await grammars.accepts(arguments)
+                let isAccepted = await grammars.accepts(arguments, isFollowed: false)
                 loose[index].isLoose = !isAccepted
             } else {
                 loose[index].isLoose = true
             }
         }
         let some = try await make(loose)
-        if some.textBytes <= bytes, await grammars.accepts(some) { return some }
+        if some.textBytes <= bytes, await grammars.accepts(some, isFollowed: true) { return some }
         for index in tools.indices where tools[index].isStrict != true {
             loose[index].isLoose = true
         }

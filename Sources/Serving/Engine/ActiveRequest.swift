@@ -165,6 +165,12 @@ struct ActiveRequest {
             finish = .stop
             return nil
         }
+        // Of a call that began, the form alone says what comes next: a text may end later.
+        if triggered != nil, let allowed,
+            !allowed.indices.contains(where: { allowed[$0] && !forbidden.contains($0) })
+        {
+            forbidden = []
+        }
         var token: Int
         do throws(LanguageError) {
             token = try sampler.sample(logits, allowed: allowed, forbidden: forbidden)

@@ -80,7 +80,9 @@ extension BatchingEngine {
             outcome.newTokens.append(token.token)
             let accepted = row - first
             guard accepted < entry.draftCount,
-                token.token == entry.tokens[entry.tokens.count - entry.draftCount + accepted]
+                token.token == entry.tokens[entry.tokens.count - entry.draftCount + accepted],
+                // A mask takes its place among those of a step: this row is computed again then.
+                !state.needsConstraining
             else { break }
             row += 1
             outcome.rows += 1
