@@ -67,13 +67,36 @@ import Testing
     @Test func `an abandoned folder leaves nothing, and a committed one stays`() throws {
         let first = try writer()
         try first.write("{}", to: "config.json")
-        try first.abandon()
+        #expect(first.abandon(after: CancellationError()) is CancellationError)
         #expect(try files() == [])
         let second = try writer()
         try second.write("{}", to: "config.json")
         try second.commit()
         try add("other", to: "m.partial")
-        try second.abandon()
+        #expect(second.abandon(after: CancellationError()) is CancellationError)
         #expect(try files() == ["m", "m.partial"])
+    }
+
+    /// What a writer leaves that ends before it has made its mark, or after it has removed it.
+    @Test func `an empty partial folder is taken`() throws {
+        try FileManager.default.createDirectory(
+            atPath: folder + "/m.partial", withIntermediateDirectories: true)
+        let taken = try writer()
+        #expect(try files("m.partial") == [".apus-partial"])
+        let error = #expect(throws: CheckpointError.self) { _ = try writer() }
+        #expect("\(error!)".contains("is being written by another program"))
+        try taken.write("{}", to: "config.json")
+        try taken.commit()
+        #expect(try files("m") == ["config.json"])
+        #expect(try files() == ["m"])
+    }
+
+    /// The mark cannot be removed, because it is not there.
+    @Test func `what stays of an abandoned folder is told with the first error`() throws {
+        let first = try writer()
+        try FileManager.default.removeItem(atPath: folder + "/m.partial/.apus-partial")
+        let error = first.abandon(after: CheckpointError.file("a", fact: "is bad"))
+        #expect("\(error)".contains("m.partial: stays, because"), "\(error)")
+        #expect("\(error)".hasSuffix("after: a: is bad"), "\(error)")
     }
 }

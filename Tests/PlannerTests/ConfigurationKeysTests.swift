@@ -88,8 +88,46 @@ import Testing
         #expect(try Self.shape("Qwen3-30B-A3B", changes) == Self.shape("Qwen3-30B-A3B"))
     }
 
+    /// Qwen's files name a window that their switch turns off; a null one is none.
     @Test(
         arguments: [
+            #"{"sliding_window": 4096, "use_sliding_window": false}"#,
+            #"{"sliding_window": null, "use_sliding_window": null}"#,
+            #"{"full_attention_interval": 1, "attn_layer_period": 1, "linear_attn_config": null}"#,
+            #"{"num_experts_per_tok": null, "num_experts_per_token": 8}"#,
+            #"{"num_experts_per_tok": null, "experts_per_token": 8}"#,
+            #"{"num_experts_per_tok": null, "moe_k": 8}"#,
+        ])
+    func `keys that change nothing, and other spellings, are taken`(changes: String) throws {
+        #expect(try Self.shape("Qwen3-30B-A3B", changes) == Self.shape("Qwen3-30B-A3B"))
+    }
+
+    @Test(
+        arguments: [
+            (
+                "GLM-4.5", #"{"sliding_window": 4096}"#,
+                "sliding_window: 4096 is not planned in every block"
+            ),
+            (
+                "Qwen3-30B-A3B", #"{"linear_attn_config": {"kda_layers": [1, 2]}}"#,
+                "linear_attn_config: is there: linear attention is not planned"
+            ),
+            (
+                "Qwen3-30B-A3B", #"{"full_attention_interval": 4}"#,
+                "full_attention_interval: 4: blocks without full attention are not planned"
+            ),
+            (
+                "Qwen3-30B-A3B", #"{"attn_layer_period": 8}"#,
+                "attn_layer_period: 8: blocks without full attention are not planned"
+            ),
+            (
+                "MiniMax-M2", #"{"num_experts_per_tok": null}"#,
+                "num_experts_per_tok: is missing beside num_local_experts"
+            ),
+            (
+                "MiniMax-M2", #"{"num_experts_per_tok": null, "moe_k": 257}"#,
+                "moe_k: 257 is not 1 to 256"
+            ),
             (
                 "GLM-5.2", #"{"indexer_types": ["full"]}"#,
                 "indexer_types: lists 1 blocks; num_hidden_layers is 78"

@@ -284,6 +284,27 @@ import Testing
         }
     }
 
+    /// The next answer on the connection would be taken for the rest of the file.
+    @Test func `a file that lost bytes on the disk does not end as if it were whole`()
+        async throws
+    {
+        let path = Self.folder()
+        defer { Self.remove(path) }
+        try await Self.withServer(folder: path) { server in
+            let file = try await Self.upload("0123456789", to: server)
+            let id = try #require(file.json["id"]?.string)
+            let content = "GET /v1/files/\(id)/content HTTP/1.1\r\nhost: x\r\n"
+            let next = "GET /version HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+            let whole = try await WireTests.exchange(server.port, content + "\r\n" + next)
+            #expect(whole.contains("0123456789") && whole.contains("\"version\""))
+            let handle = try FileHandle(forWritingTo: URL(filePath: "\(path)/files/\(id)"))
+            try handle.truncate(atOffset: 4)
+            try handle.close()
+            let cut = try await WireTests.exchange(server.port, content + "\r\n" + next)
+            #expect(!cut.contains("\"version\""), "\(cut)")
+        }
+    }
+
     @Test func `callers with one key do not see another's files and batches`() async throws {
         let path = Self.folder()
         defer { Self.remove(path) }

@@ -24,7 +24,8 @@ public struct OutputShard: Sendable {
 /// The folder appears under its name when it is complete and on disk: until then it has `.partial`
 /// at the end of its name, and a failure leaves nothing.
 ///
-/// 1. Only a partial folder that holds our mark is ever emptied or removed.
+/// 1. Only a partial folder that holds our mark is ever emptied or removed. An empty one without a
+///    mark is taken: a writer that ended between making the folder and its mark left it.
 /// 2. The mark is locked for as long as the folder is written, and no other writer takes it then.
 public final class CheckpointWriter {
     /// A part of a tensor's bytes.
@@ -64,8 +65,7 @@ public final class CheckpointWriter {
         partial = directory + ".partial"
         let files = FileManager.default
         if files.fileExists(atPath: directory) {
-            let contents = try? files.contentsOfDirectory(atPath: directory)
-            guard contents?.isEmpty == true else {
+            guard Self.isEmpty(directory) else {
                 throw CheckpointError.file(directory, fact: "exists and is not an empty folder")
             }
         }
@@ -77,7 +77,7 @@ public final class CheckpointWriter {
         let files = FileManager.default
         let path = partial + "/" + markName
         let isNew = !files.fileExists(atPath: partial)
-        guard isNew || files.fileExists(atPath: path) else {
+        guard isNew || files.fileExists(atPath: path) || isEmpty(partial) else {
             throw .file(
                 partial,
                 fact: "exists and is not what an earlier attempt left (it holds no \(markName)): "
@@ -90,6 +90,7 @@ public final class CheckpointWriter {
         }
         let mark: FileLock
         do { mark = try FileLock(path: path) } catch {
+            if isNew { removeIfEmpty(partial) }
             guard error.code == EWOULDBLOCK else {
                 throw .file(path, fact: "cannot be locked: \(error.call): \(error.reason)")
             }
@@ -98,20 +99,46 @@ public final class CheckpointWriter {
                 fact: "is being written by another program: wait for it, end it, or choose another "
                     + "target")
         }
-        do {
-            for file in try files.contentsOfDirectory(atPath: partial) where file != markName {
-                try files.removeItem(atPath: partial + "/" + file)
-            }
-        } catch {
+        do { try empty(partial) } catch {
             throw .file(partial, fact: "is what an earlier attempt left and cannot be emptied")
         }
         return mark
     }
 
-    /// Removes what was written.
-    public func abandon() throws {
-        guard !isInPlace, FileManager.default.fileExists(atPath: partial) else { return }
-        try FileManager.default.removeItem(atPath: partial)
+    private static func isEmpty(_ folder: String) -> Bool {
+        (try? FileManager.default.contentsOfDirectory(atPath: folder))?.isEmpty == true
+    }
+
+    private static func removeIfEmpty(_ folder: String) {
+        do { try FileSink.remove(emptyFolder: folder) } catch {
+            // Another writer's mark may be in it. An empty folder that stays is the next writer's.
+        }
+    }
+
+    /// Removes what was written, because of an error.
+    ///
+    /// - Returns: The error, with the reason why the partial folder stays, if it does.
+    public func abandon(after error: any Error) -> any Error {
+        let files = FileManager.default
+        guard !isInPlace, files.fileExists(atPath: partial) else { return error }
+        do {
+            try Self.empty(partial)
+            // The mark last: until then it says whose the folder is.
+            try files.removeItem(atPath: partial + "/" + Self.markName)
+        } catch let other {
+            return CheckpointError.file(
+                partial, fact: "stays, because it cannot be removed (\(other)), after: \(error)")
+        }
+        Self.removeIfEmpty(partial)
+        return error
+    }
+
+    /// Removes everything but the mark.
+    private static func empty(_ partial: String) throws {
+        let files = FileManager.default
+        for file in try files.contentsOfDirectory(atPath: partial) where file != markName {
+            try files.removeItem(atPath: partial + "/" + file)
+        }
     }
 
     /// Puts the folder under its name, and waits until the disk has both.
@@ -133,7 +160,12 @@ public final class CheckpointWriter {
             let parent = NSString(string: directory).deletingLastPathComponent
             try FileSink.synchronize(folder: parent.isEmpty ? "." : parent)
         } catch {
-            throw CheckpointError.file(directory, fact: "cannot be put in place: \(error)")
+            throw CheckpointError.file(
+                directory,
+                fact: isInPlace
+                    ? "is complete and in place, but its folder cannot be tidied and brought to the "
+                        + "disk: \(error)"
+                    : "cannot be put in place: \(error)")
         }
     }
 

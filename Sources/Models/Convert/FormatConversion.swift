@@ -89,10 +89,7 @@ public struct FormatConversion: Sendable {
             try writer.write(configuration, to: "config.json")
             for file in try otherFiles(source, plan.shards) { try writer.copy(file, from: source) }
             try writer.commit()
-        } catch {
-            try writer.abandon()
-            throw error
-        }
+        } catch { throw writer.abandon(after: error) }
     }
 
     /// Checks that `config.json` and the shards say the same of matrices in 4 bits, if there are

@@ -136,10 +136,7 @@ public struct RandomCheckpoint: Sendable {
             if shards.count > 1 { try writer.writeIndex(shards) }
             try writer.write(configurationText, to: "config.json")
             try writer.commit()
-        } catch {
-            try writer.abandon()
-            throw error
-        }
+        } catch { throw writer.abandon(after: error) }
     }
 
     /// Tensors whose bytes come with another's.

@@ -24,6 +24,9 @@ struct ConfigurationKeys: Decodable {
     var use_routing_bias: Bool?
     var n_shared_experts: Int?
     var num_experts_per_tok: Int?
+    var num_experts_per_token: Int?
+    var experts_per_token: Int?
+    var moe_k: Int?
     var n_group: Int?
     var topk_group: Int?
     var topk_method: String?
@@ -35,6 +38,9 @@ struct ConfigurationKeys: Decodable {
     var index_topk_freq: Int?
     var index_skip_topk_offset: Int?
     var linear_num_value_heads: Int?
+    var linear_attn_config: Presence?
+    var full_attention_interval: Int?
+    var attn_layer_period: Int?
     var shared_expert_intermediate_size: Int?
     var shared_intermediate_size: Int?
     var attn_type_list: [Int]?
@@ -62,7 +68,11 @@ struct ConfigurationKeys: Decodable {
         shape.expertWidth = width
         shape.routedExperts = routedExperts
         shape.sharedExperts = n_shared_experts ?? family.sharedExperts
-        shape.activeExperts = num_experts_per_tok ?? 1
+        guard let chosen = chosenExperts else {
+            throw .model(
+                file: file, key: "num_experts_per_tok", fact: "is missing beside \(expertKey)")
+        }
+        shape.activeExperts = chosen.count
         shape.expertGroups = n_group ?? 1
         shape.keptGroups = topk_group ?? 1
         shape.hasGateBias =
@@ -77,6 +87,19 @@ struct ConfigurationKeys: Decodable {
     private var expertKey: String {
         if n_routed_experts != nil { return "n_routed_experts" }
         return num_experts != nil ? "num_experts" : "num_local_experts"
+    }
+
+    /// How many experts a token is sent to, and the key that says so: models spell it differently.
+    private var chosenExperts: (key: String, count: Int)? {
+        let spellings = [
+            ("num_experts_per_tok", num_experts_per_tok),
+            ("num_experts_per_token", num_experts_per_token),
+            ("experts_per_token", experts_per_token), ("moe_k", moe_k),
+        ]
+        for (key, count) in spellings {
+            if let count { return (key, count) }
+        }
+        return nil
     }
 
     /// Blocks without experts: the first ones, or all but every n-th and those that are listed.
@@ -150,7 +173,7 @@ extension ConfigurationKeys {
         try check("vocab_size", vocab_size, most: 1 << 28)
         try check("moe_intermediate_size", moe_intermediate_size, most: 1 << 24)
         try check(expertKey, routedExperts, most: 65536)
-        try check("num_experts_per_tok", num_experts_per_tok, most: routedExperts ?? 65536)
+        if let (key, count) = chosenExperts { try check(key, count, most: routedExperts ?? 65536) }
         try check("n_shared_experts", n_shared_experts, least: 0, most: 65536)
         try check("first_k_dense_replace", first_k_dense_replace, least: 0, most: 4096)
         try check("n_group", n_group, most: routedExperts ?? 65536)
@@ -180,6 +203,15 @@ extension ConfigurationKeys {
                 "linear_num_value_heads",
                 "\(linear_num_value_heads): linear attention is not planned")
         }
+        if linear_attn_config != nil {
+            throw refusal("linear_attn_config", "is there: linear attention is not planned")
+        }
+        for (key, period) in [
+            ("full_attention_interval", full_attention_interval ?? 1),
+            ("attn_layer_period", attn_layer_period ?? 1),
+        ] where period != 1 {
+            throw refusal(key, "\(period): blocks without full attention are not planned")
+        }
         for (key, width) in [
             ("shared_expert_intermediate_size", shared_expert_intermediate_size ?? 0),
             ("shared_intermediate_size", shared_intermediate_size ?? 0),
@@ -190,6 +222,13 @@ extension ConfigurationKeys {
             throw refusal(
                 "attn_type_list", "\(kind) is not planned; 1, attention over all tokens, is")
         }
+        try checkWindows(refusal)
+    }
+
+    /// Refuses windows that any block attends in.
+    private func checkWindows(
+        _ refusal: (_ key: String, _ fact: String) -> PlanError
+    ) throws(PlanError) {
         let slides = use_sliding_window != false && sliding_window != nil
         let full = ["full_attention", "indexed_attention", "deepseek_sparse_attention"]
         let other = layer_types?.first { kind in
@@ -201,9 +240,12 @@ extension ConfigurationKeys {
                 "\(String(reflecting: String(other.prefix(40)))) is not planned; "
                     + "\(full.joined(separator: ", ")) are")
         }
-        if layer_types == nil, use_sliding_window == true, let sliding_window,
-            max_window_layers ?? 0 < num_hidden_layers
-        {
+        guard layer_types == nil, slides, let sliding_window else { return }
+        // Without the switch every block has the window.
+        guard use_sliding_window == true else {
+            throw refusal("sliding_window", "\(sliding_window) is not planned in every block")
+        }
+        if max_window_layers ?? 0 < num_hidden_layers {
             throw refusal(
                 "use_sliding_window", "true: a window of \(sliding_window) is not planned")
         }
@@ -211,6 +253,11 @@ extension ConfigurationKeys {
 }
 
 extension ConfigurationKeys {
+    /// A key that is there, whatever its value.
+    struct Presence: Decodable {
+        init(from decoder: any Decoder) {}
+    }
+
     /// A word for each block, in a list or as letters of a text.
     enum BlockWords: Decodable {
         case words([String])

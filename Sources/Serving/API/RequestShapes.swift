@@ -124,7 +124,7 @@ struct RequestShapes: Sendable {
             .init("input_file_id", .string(1 ... 128), required: true, "A file of requests."),
             .init("endpoint", .enumeration(BatchEndpoint.allCases.map(\.rawValue)), required: true),
             .init("completion_window", .string(2 ... 8), required: true, "Hours, as 24h."),
-            .init("metadata", .map(.string(0 ... 512), limit: 16).orNull),
+            .init("metadata", .map(.string(0 ... 512), limit: 16, keyLength: 64).orNull),
             .init("output_expires_after", .only([.null], "files stay until they are deleted")),
         ])
     }

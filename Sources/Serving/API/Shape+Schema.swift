@@ -45,10 +45,10 @@ extension Shape {
             return ["anyOf": .array(schemas + other)]
         case .only(let values, let reason):
             return ["enum": .array(values), "description": .string(reason)]
-        case .map(let element, let limit):
+        case .map(let element, let limit, let keyLength):
             return [
                 "type": "object", "additionalProperties": element.schema,
-                "maxProperties": .number(limit),
+                "maxProperties": .number(limit), "propertyNames": ["maxLength": .number(keyLength)],
             ]
         case .either(let shapes): return ["anyOf": .array(shapes.map(\.schema))]
         }

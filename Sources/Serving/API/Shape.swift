@@ -21,9 +21,12 @@ indirect enum Shape: Sendable {
     case tagged(String, [(tag: String, fields: [Field])], otherwise: [Field]? = nil)
     /// What is accepted because it asks for nothing; other values are refused with the reason.
     case only([JSONValue], String)
-    /// Any keys, values of one shape, a limited number of them.
-    case map(Shape, limit: Int)
+    /// Any keys of at most so many characters, values of one shape, a limited number of them.
+    case map(Shape, limit: Int, keyLength: Int = Shape.keyLength)
     case either([Shape])
+
+    /// Characters of a key where no API says less: a path to a file may be one.
+    static let keyLength = 1024
 
     /// One member of an object.
     struct Field: Sendable {
@@ -88,16 +91,30 @@ indirect enum Shape: Sendable {
         case (.only(let values, let reason), _):
             guard !values.contains(value) else { return }
             throw .invalid("\(path) is \(value.brief): \(reason)", parameter: path)
-        case (.map(let element, let limit), .object(let members)):
+        case (.map(let element, let limit, let keyLength), .object(let members)):
             guard members.count <= limit else {
                 throw Self.outside(path, "\(members.count) members", "0", "\(limit)")
             }
-            for member in members { try element.check(member.value, at: "\(path).\(member.key)") }
-            return
+            return try Self.check(members, element, keyLength: keyLength, at: path)
         case (.either(let shapes), _): return try Self.check(either: shapes, value, at: path)
         default: break
         }
         throw .invalid("\(path) must be \(description), not \(value.brief)", parameter: path)
+    }
+
+    private static func check(
+        _ members: [(key: String, value: JSONValue)], _ element: Shape, keyLength: Int,
+        at path: String
+    ) throws(APIError) {
+        for member in members {
+            let count = member.key.unicodeScalars.count
+            guard count <= keyLength else {
+                throw .invalid(
+                    "a key of \(path) has \(count) characters: the limit is \(keyLength)",
+                    parameter: path)
+            }
+            try element.check(member.value, at: place(String(member.key.prefix(64)), in: path))
+        }
     }
 
     private static func place(_ name: String, in path: String) -> String {

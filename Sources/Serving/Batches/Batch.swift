@@ -72,9 +72,9 @@ struct Batch: Codable, Sendable {
         endpoint: BatchEndpoint, input: String, hours: Int, metadata: [String: String],
         owner: String
     ) {
-        id = StoredID.make("batch_")
-        output = StoredID.make("file-")
-        errors = StoredID.make("file-")
+        id = StoredID.make(StoredID.batch)
+        output = StoredID.make(StoredID.file)
+        errors = StoredID.make(StoredID.file)
         created = StoredID.now
         self.endpoint = endpoint
         self.input = input

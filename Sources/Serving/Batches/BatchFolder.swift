@@ -13,6 +13,8 @@ import Tensors
 /// 2. A file is known when all of it is on the disk, and its description after it.
 /// 3. Ids are ours: what a caller sends is looked up, and never becomes part of a path.
 /// 4. All files have a limit together, and those being written count.
+/// 5. Only regular files with names that this makes are read, counted or removed. Whatever else a
+///    folder holds is its owner's, and stays.
 final class BatchFolder: Sendable {
     private struct State {
         var files: [String: StoredFile] = [:]
@@ -24,6 +26,8 @@ final class BatchFolder: Sendable {
     private let path: String
     private let limits: ServiceLimits
     private let lock: FileLock
+    /// Where uploads wait for the disk.
+    let lane = WorkLane("apus-files", niceness: 0)
     private let state = Mutex(State())
 
     /// Files, and batches, that a folder may hold.
@@ -65,52 +69,102 @@ final class BatchFolder: Sendable {
 
     private static func load(_ path: String) throws -> State {
         var state = State()
-        for batch in try values(of: Batch.self, in: "\(path)/batches") {
+        for batch in try values(of: Batch.self, StoredID.batch, in: "\(path)/batches", id: \.id) {
             state.batches[batch.id] = batch
         }
-        for file in try values(of: StoredFile.self, in: "\(path)/files") {
+        for file in try values(of: StoredFile.self, StoredID.file, in: "\(path)/files", id: \.id) {
             state.files[file.id] = file
             state.bytes += file.bytes
         }
         // What a batch under way has written stays; what an upload left behind goes.
         let open = state.batches.values.filter { !$0.state.hasEnded }
         let written = Set(open.flatMap { [$0.output, $0.errors] })
-        let files = FileManager.default
-        for name in try files.contentsOfDirectory(atPath: "\(path)/files")
-        where !name.hasSuffix(".json") && state.files[name] == nil {
-            let file = "\(path)/files/\(name)"
-            if written.contains(name) {
-                let size = try files.attributesOfItem(atPath: file)[.size] as? NSNumber
-                state.bytes += size?.intValue ?? 0
+        for id in try ids(StoredID.file, in: "\(path)/files") where state.files[id] == nil {
+            let file = "\(path)/files/\(id)"
+            if written.contains(id) {
+                state.bytes += try byteCount(of: file)
             } else {
-                try files.removeItem(atPath: file)
+                try FileManager.default.removeItem(atPath: file)
+            }
+        }
+        for (kind, folder) in [(StoredID.batch, "batches"), (StoredID.file, "files")] {
+            for id in try ids(kind, in: "\(path)/\(folder)", ending: partialEnd) {
+                try FileManager.default.removeItem(atPath: "\(path)/\(folder)/\(id)\(partialEnd)")
             }
         }
         return state
     }
 
+    /// How the name of a description ends, and how it ends while that is written.
+    private static let descriptionEnd = ".json"
+    private static let partialEnd = ".json.partial"
+
+    /// Ids by which a folder's regular files are named, in front of `ending` (5).
+    private static func ids(
+        _ kind: String, in folder: String, ending: String = ""
+    ) throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: folder).compactMap { name in
+            guard name.hasSuffix(ending) else { return nil }
+            let id = String(name.dropLast(ending.count))
+            guard StoredID.isOne(id, kind), try isRegular("\(folder)/\(name)") else { return nil }
+            return id
+        }
+    }
+
+    /// Whether this is a file, and neither a folder nor a link to something elsewhere.
+    private static func isRegular(_ path: String) throws -> Bool {
+        let type = try FileManager.default.attributesOfItem(atPath: path)[.type]
+        return type as? FileAttributeType == .typeRegular
+    }
+
+    /// Bytes of a regular file; 0 where there is none.
+    private static func byteCount(of path: String) throws -> Int {
+        guard FileManager.default.fileExists(atPath: path), try isRegular(path) else { return 0 }
+        return Int(try FileHandle(forReadingFrom: URL(filePath: path)).seekToEnd())
+    }
+
+    private static func removeIfThere(_ path: String) throws {
+        guard FileManager.default.fileExists(atPath: path) else { return }
+        try FileManager.default.removeItem(atPath: path)
+    }
+
     private static func values<Value: Decodable>(
-        of type: Value.Type, in folder: String
+        of type: Value.Type, _ kind: String, in folder: String, id: (Value) -> String
     ) throws -> [Value] {
-        try FileManager.default.contentsOfDirectory(atPath: folder)
-            .filter { $0.hasSuffix(".json") }
-            .map { name in
-                let file = "\(folder)/\(name)"
-                do {
-                    let data = try Data(contentsOf: URL(filePath: file))
-                    return try JSONDecoder().decode(type, from: data)
-                } catch {
-                    throw ServingError.configuration(message: "\(file) is damaged: \(error)")
+        try ids(kind, in: folder, ending: descriptionEnd).map { name in
+            let file = "\(folder)/\(name)\(descriptionEnd)"
+            do {
+                let data = try Data(contentsOf: URL(filePath: file))
+                let value = try JSONDecoder().decode(type, from: data)
+                guard id(value) == name else {
+                    throw ServingError.configuration(message: "it describes \(id(value))")
                 }
+                return value
+            } catch {
+                throw ServingError.configuration(message: "\(file) is damaged: \(error)")
             }
+        }
     }
 
     /// Where the content of a file with one of our ids is.
     func path(of id: String) -> String { "\(path)/files/\(id)" }
 
-    private func write(_ value: some Encodable, to name: String) throws {
-        try JSONEncoder().encode(value).write(
-            to: URL(filePath: "\(path)/\(name).json"), options: .atomic)
+    /// Bytes that are in the file with one of our ids; 0 where there is none.
+    func byteCount(of id: String) throws -> Int { try Self.byteCount(of: path(of: id)) }
+
+    /// Writes a description, whole or not at all.
+    ///
+    /// - Parameter synchronizing: Whether to wait until the disk has it.
+    private func write(
+        _ value: some Encodable, to folder: String, _ id: String, synchronizing: Bool = false
+    ) throws {
+        let folder = "\(path)/\(folder)"
+        // A partial one that stays is written anew, or taken away by the next server.
+        let sink = try FileSink(path: "\(folder)/\(id)\(Self.partialEnd)")
+        try sink.append([UInt8](try JSONEncoder().encode(value)))
+        if synchronizing { try sink.synchronize() }
+        try sink.publish(as: "\(folder)/\(id)\(Self.descriptionEnd)")
+        if synchronizing { try FileSink.synchronize(folder: folder) }
     }
 }
 
@@ -125,7 +179,7 @@ extension BatchFolder {
             guard bytes <= 0 || state.bytes + bytes <= limits.allFileBytes else {
                 return state.bytes + bytes
             }
-            state.bytes += bytes
+            state.bytes = max(0, state.bytes + bytes)
             return 0
         }
         guard all == 0 else {
@@ -137,7 +191,8 @@ extension BatchFolder {
         }
     }
 
-    /// Keeps a file, whose content is on the disk and whose bytes are reserved.
+    /// Keeps a file, whose content is on the disk and whose bytes are reserved. Waits until the
+    /// disk has its description, too.
     func add(_ file: StoredFile) throws {
         let isFull = state.withLock { $0.files.count >= Self.countLimit }
         // What a batch wrote is never lost.
@@ -148,18 +203,28 @@ extension BatchFolder {
                     + "(BatchFolder.countLimit). Delete files that are no longer needed",
                 type: "invalid_request_error")
         }
-        try write(file, to: "files/\(file.id)")
+        do {
+            try write(file, to: "files", file.id, synchronizing: true)
+        } catch let failure {
+            do { try Self.removeIfThere(path(of: file.id) + Self.descriptionEnd) } catch {
+                // The next server knows a file without content, which can be deleted.
+            }
+            throw failure
+        }
         state.withLock { $0.files[file.id] = file }
     }
 
     /// - Throws: 404 for a file that this owner does not have.
     func file(_ id: String, of owner: String) throws(APIError) -> StoredFile {
         guard let file = state.withLock({ $0.files[id] }), file.owner == owner else {
-            throw .notFound(
-                "there is no file \(JSONValue.quoted(String(id.prefix(128))))",
-                code: "file_not_found")
+            throw Self.noFile(id)
         }
         return file
+    }
+
+    private static func noFile(_ id: String) -> APIError {
+        .notFound(
+            "there is no file \(JSONValue.quoted(String(id.prefix(128))))", code: "file_not_found")
     }
 
     /// The latest first.
@@ -180,9 +245,13 @@ extension BatchFolder {
                     + "\(user.state.rawValue): cancel that first")
         }
         // Without its description the content is no file: the next server would take it away.
-        try FileManager.default.removeItem(atPath: path(of: id) + ".json")
-        state.withLock { $0.files[id] = nil }
-        try FileManager.default.removeItem(atPath: path(of: id))
+        try Self.removeIfThere(path(of: id) + Self.descriptionEnd)
+        // Another request may delete it, too: its room is freed once.
+        guard state.withLock({ $0.files.removeValue(forKey: id) }) != nil else {
+            throw Self.noFile(id)
+        }
+        // Content that is gone leaves its room; one that cannot be removed keeps it.
+        try Self.removeIfThere(path(of: id))
         try reserve(-file.bytes)
     }
 }
@@ -211,9 +280,9 @@ extension BatchFolder {
                 type: "rate_limit_error", code: "overloaded", retryAfterSeconds: 60)
         }
         if let old {
-            try FileManager.default.removeItem(atPath: "\(path)/batches/\(old.id).json")
+            try Self.removeIfThere("\(path)/batches/\(old.id)\(Self.descriptionEnd)")
         }
-        try write(batch, to: "batches/\(batch.id)")
+        try write(batch, to: "batches", batch.id)
         state.withLock { $0.batches[batch.id] = batch }
     }
 
@@ -253,7 +322,7 @@ extension BatchFolder {
             }
             let before = (batch.state, batch.hasExpired)
             body(&batch)
-            if before != (batch.state, batch.hasExpired) { try write(batch, to: "batches/\(id)") }
+            if before != (batch.state, batch.hasExpired) { try write(batch, to: "batches", id) }
             state.batches[id] = batch
             return batch
         }

@@ -36,6 +36,28 @@ struct BatchLine: Sendable {
         body = value["body"] ?? [:]
     }
 
+    private struct Found: Error {}
+
+    /// The request that a line of results is of; nil where the line is damaged.
+    ///
+    /// What stands behind `custom_id` is not read, because an answer in a line of results may lie
+    /// deeper than a reader goes.
+    static func id(ofResult line: [UInt8]) -> String? {
+        guard line.last == UInt8(ascii: "}") else { return nil }
+        var reader = JSONReader(line)
+        var id: String?
+        do {
+            try reader.members { reader in
+                guard String(decoding: reader.text, as: UTF8.self) == "custom_id" else {
+                    return try reader.skip()
+                }
+                id = try reader.string()
+                throw Found()
+            }
+        } catch { return id }
+        return nil
+    }
+
     /// What an output file says of a request.
     static func result(_ id: String, status: Int, body: JSONValue) -> JSONValue {
         [

@@ -5,7 +5,8 @@ import Synchronization
 /// A file of answers that grows by a line per request, and that a later server goes on with.
 ///
 /// 1. A line is written at once and whole; one that was cut, because the process ended in the
-///    middle of it, is taken away when the file is opened again.
+///    middle of it, is taken away when the file is opened again, with its room.
+/// 2. A line that is damaged stays, and tells nothing.
 final class BatchOutput: Sendable {
     private struct State {
         var file: FileHandle?
@@ -17,6 +18,8 @@ final class BatchOutput: Sendable {
     private let state: Mutex<State>
     /// The requests that had an answer when the file was opened.
     let answered: [String]
+    /// Lines that were damaged when the file was opened.
+    let damagedLines: Int
 
     private var path: String { folder.path(of: id) }
 
@@ -26,20 +29,23 @@ final class BatchOutput: Sendable {
         self.folder = folder
         let path = folder.path(of: id)
         guard FileManager.default.fileExists(atPath: path) else {
-            answered = []
+            (answered, damagedLines) = ([], 0)
             state = Mutex(State(file: nil, bytes: 0))
             return
         }
         var reader = try LineReader(path: path, limit: .max)
         var ids: [String] = []
+        var damaged = 0
         while let line = try reader.next(), reader.hasLineEnd {
-            ids.append(try JSONValue.parse(line)["custom_id"]?.string ?? "")
+            if let id = BatchLine.id(ofResult: line) { ids.append(id) } else { damaged += 1 }
         }
         let whole = reader.wholeBytes
         let file = try FileHandle(forWritingTo: URL(filePath: path))
+        let cut = Int(try file.seekToEnd()) - whole
         try file.truncate(atOffset: UInt64(whole))
         try file.seek(toOffset: UInt64(whole))
-        answered = ids
+        try folder.reserve(-cut)
+        (answered, damagedLines) = (ids, damaged)
         state = Mutex(State(file: file, bytes: whole))
     }
 

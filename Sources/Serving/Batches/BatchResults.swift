@@ -14,6 +14,8 @@ final class BatchResults: Sendable {
     private let errors: BatchOutput
     /// The requests that need no answer any more.
     let answered: Set<[UInt8]>
+    /// Lines of which nobody knows what they answered.
+    var damagedLines: Int { output.damagedLines + errors.damagedLines }
 
     /// Opens the files where an earlier server left them, and counts what they hold.
     init(_ batch: Batch, in folder: BatchFolder) throws {
@@ -26,6 +28,13 @@ final class BatchResults: Sendable {
         try folder.change(id) {
             ($0.counts.completed, $0.counts.failed) = (output.answered.count, errors.answered.count)
         }
+    }
+
+    /// Bytes of both files as they are, where they cannot be opened.
+    static func bytes(
+        of batch: Batch, in folder: BatchFolder
+    ) throws -> (output: Int, errors: Int) {
+        (try folder.byteCount(of: batch.output), try folder.byteCount(of: batch.errors))
     }
 
     /// Adds the answer of a request.

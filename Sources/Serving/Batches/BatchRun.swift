@@ -5,11 +5,15 @@ import Logging
 struct BatchRun: Sendable {
     /// Faults of an input that are told.
     private static let faultLimit = 100
+    /// Lost ranks that a request may see: one that brings ranks down must not do so all day.
+    private static let lossLimit = 5
 
     let id: String
     let service: OpenAIService
     let folder: BatchFolder
     let slots: BatchSlots
+    /// Where the batch waits for the disk.
+    let lane: WorkLane
 
     /// Returns when the batch has ended, or when the task is cancelled, because the batch is to be
     /// cancelled or because the server goes down.
@@ -20,6 +24,13 @@ struct BatchRun: Sendable {
             // Reading what an earlier server wrote may take long.
             let opened = try await inBackground { try BatchResults(batch, in: folder) }
             results = opened
+            if opened.damagedLines > 0 {
+                service.log.warning(
+                    """
+                    batch \(id): \(opened.damagedLines) lines of its results are damaged: they stay, \
+                    and their requests are answered again
+                    """)
+            }
             do {
                 try await advance(batch, opened)
             } catch let refused as Batch.Refused {
@@ -37,7 +48,7 @@ struct BatchRun: Sendable {
     private func inBackground<Value: Sendable>(
         _ body: @escaping @Sendable () throws -> Value
     ) async throws -> Value {
-        try await service.slowLane.run(for: OpenAIService.batchAddress, body)
+        try await lane.run(for: id, body)
     }
 
     private var state: Batch.State? { folder.batch(id)?.state }
@@ -116,33 +127,62 @@ struct BatchRun: Sendable {
 
     /// Answers one request, and tries again where the server has no room or a rank was lost.
     private func answer(_ line: BatchLine, of batch: Batch, _ results: BatchResults) async throws {
-        while StoredID.now < batch.expires {
+        var losses = 0
+        while true {
+            let left = batch.expires - StoredID.now
+            guard left > 0 else { break }
             do {
-                let body = try await service.batchAnswer(line, to: batch.endpoint, of: batch.owner)
+                guard let body = try await body(for: line, of: batch, within: left) else { break }
                 return try results.add(BatchLine.result(line.id, status: 200, body: body))
             } catch let error where !(error is BatchResults.Unwritten) {
                 try Task.checkCancellation()
+                if isLoss(error) { losses += 1 }
                 let error = APIError(error)
-                guard let seconds = error.retryAfterSeconds else {
+                guard losses < Self.lossLimit, let seconds = error.retryAfterSeconds else {
                     let body =
                         batch.endpoint == .messages ? Messages.body(of: error) : error.body
                     return try results.add(
                         failed: BatchLine.result(line.id, status: error.status, body: body))
                 }
-                try await Task.sleep(for: .seconds(seconds))
+                try await Task.sleep(for: .seconds(min(seconds, left)))
             }
         }
         try folder.change(id) { $0.hasExpired = true }
         try results.add(failed: BatchLine.expired(line.id))
     }
 
+    /// The answer; nil where the window is over before it, which withdraws the request.
+    private func body(
+        for line: BatchLine, of batch: Batch, within seconds: Int
+    ) async throws -> JSONValue? {
+        try await withThrowingTaskGroup(of: JSONValue?.self) { group in
+            group.addTask {
+                try await service.batchAnswer(line, to: batch.endpoint, of: batch.owner)
+            }
+            group.addTask {
+                try await Task.sleep(for: .seconds(seconds))
+                return nil
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? nil
+        }
+    }
+
+    /// Whether a request ended with its rank while the other ranks go on.
+    private func isLoss(_ error: any Error) -> Bool {
+        guard case .rankLost? = error as? ServingError else { return false }
+        return service.router.health != .lost
+    }
+
     /// Gives the files with the answers to the owner, and ends the batch.
+    ///
+    /// - Parameter results: Nil where they cannot be opened: the files are what they are.
     private func end(
-        _ state: Batch.State, _ results: BatchResults, faults: [Batch.Fault] = []
+        _ state: Batch.State, _ results: BatchResults?, faults: [Batch.Fault] = []
     ) async throws {
         guard let batch = folder.batch(id), !batch.state.hasEnded else { return }
         try await inBackground {
-            let (output, errors) = try results.close()
+            let (output, errors) = try results?.close() ?? BatchResults.bytes(of: batch, in: folder)
             let files = [(batch.output, output, "output"), (batch.errors, errors, "error")]
             for (file, bytes, word) in files where bytes > 0 {
                 try folder.add(
@@ -168,8 +208,7 @@ struct BatchRun: Sendable {
             code: "storage",
             message: "the server cannot read or write the files of the batch: its log says why")
         do {
-            if let results { return try await end(.failed, results, faults: [fault]) }
-            try folder.change(id) { $0.faults = [fault] }
+            try await end(state == .cancelling ? .cancelled : .failed, results, faults: [fault])
         } catch {
             service.log.warning("the batch folder cannot be written: \(error)")
         }

@@ -13,6 +13,8 @@ final class BatchRunner: Sendable {
     let folder: BatchFolder
     private let runs = BatchSlots(runLimit)
     private let slots: BatchSlots
+    /// Where batches wait for the disk, behind everything that computes.
+    private let lane = WorkLane("apus-batches", niceness: 10)
     private let state = Mutex(State())
 
     init(_ folder: BatchFolder, limits: ServiceLimits) {
@@ -38,7 +40,7 @@ final class BatchRunner: Sendable {
 
     /// Starts a batch; one that comes while the server goes down is left to the next server.
     func start(_ id: String, _ service: OpenAIService) {
-        let run = BatchRun(id: id, service: service, folder: folder, slots: slots)
+        let run = BatchRun(id: id, service: service, folder: folder, slots: slots, lane: lane)
         state.withLock { state in
             guard state.isRunning, state.tasks[id] == nil else { return }
             state.tasks[id] = Task {
@@ -59,15 +61,16 @@ final class BatchRunner: Sendable {
         turn.give()
     }
 
-    /// Ends a batch: what is under way of it is withdrawn, what was answered stays.
+    /// Ends a batch: what is under way of it is withdrawn, what was answered stays. One whose
+    /// requests are all answered ends when its turn comes.
     func cancel(_ id: String, _ service: OpenAIService) throws {
-        try folder.change(id) {
+        let batch = try folder.change(id) {
             if $0.state != .finalizing { $0.enter(.cancelling) }
         }
         guard let task = state.withLock({ $0.tasks[id] }) else {
             // One that could not go on ends now.
             return start(id, service)
         }
-        task.cancel()
+        if batch?.state == .cancelling { task.cancel() }
     }
 }

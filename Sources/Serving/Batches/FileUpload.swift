@@ -16,7 +16,7 @@ final class FileUpload {
     private static let nameLimit = 512
 
     private let folder: BatchFolder
-    private let id = StoredID.make("file-")
+    private let id = StoredID.make(StoredID.file)
     private let limit: Int
     private var reader: MultipartReader
     private var handle: FileHandle?
@@ -115,10 +115,10 @@ final class FileUpload {
         }
     }
 
-    /// Keeps the file.
+    /// Keeps the file when the disk has it.
     ///
     /// - Throws: 400 for a form that is cut or lacks a field.
-    func finish(owner: String) throws -> StoredFile {
+    func finish(owner: String) async throws -> StoredFile {
         guard reader.hasEnded else { throw APIError.invalid("the form ends before its last part") }
         guard let purpose = fields["purpose"] else {
             throw APIError.invalid("purpose is missing", parameter: "purpose")
@@ -128,10 +128,15 @@ final class FileUpload {
             throw APIError.invalid("purpose is \(word): it must be batch", parameter: "purpose")
         }
         guard let name else { throw APIError.invalid("file is missing", parameter: "file") }
-        try handle?.close()
         let file = StoredFile(
             id: id, name: name, purpose: .input, bytes: bytes, created: StoredID.now, owner: owner)
-        try folder.add(file)
+        let (folder, handle) = (folder, handle)
+        // No thread that writes streams waits for the disk.
+        try await folder.lane.run(for: owner) {
+            try handle?.synchronize()
+            try handle?.close()
+            try folder.add(file)
+        }
         isKept = true
         return file
     }

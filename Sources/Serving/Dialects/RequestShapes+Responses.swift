@@ -42,7 +42,9 @@ extension RequestShapes {
                     "seed", .integer(.min ... .max).orNull,
                     "Not of OpenAI's API: one seed, one text."),
                 .init("cache_salt", .string(1 ... 256).orNull, "Keeps cached prefixes apart."),
-                .init("metadata", .map(.string(0 ... 512), limit: 16).orNull, "Given back."),
+                .init(
+                    "metadata", .map(.string(0 ... 512), limit: 16, keyLength: 64).orNull,
+                    "Given back."),
             ] + Self.withoutEffectInResponses + Self.refusedOfResponses)
     }
 

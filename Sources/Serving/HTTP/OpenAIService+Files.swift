@@ -33,7 +33,8 @@ extension OpenAIService {
             connections.expect(caller.channel, within: limits.idleSeconds)
             try upload.append(part.readableBytesView)
         }
-        return .json(try upload.finish(owner: owner).object)
+        connections.moved(caller.channel)
+        return .json(try await upload.finish(owner: owner).object)
     }
 
     /// `GET /v1/files`.
@@ -76,6 +77,10 @@ extension OpenAIService {
                         caller.channel, within: service.limits.writeSeconds)
                     defer { service.connections.moved(caller.channel) }
                     try await writer.write(ByteBuffer(bytes: piece))
+                }
+                // What ends well is taken for the whole file.
+                guard left == 0 else {
+                    throw ServingError.engine(message: "\(id) lacks its last \(left) bytes")
                 }
                 try await writer.finish(nil)
             })

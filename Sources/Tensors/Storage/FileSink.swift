@@ -81,6 +81,15 @@ import Glibc
         try synchronize(descriptor, path)
     }
 
+    /// Removes a folder, if it is empty.
+    ///
+    /// - Throws: `FileError`, with ENOTEMPTY if something is in it.
+    public static func remove(emptyFolder path: String) throws(FileError) {
+        guard unsafe rmdir(path) == 0 else {
+            throw FileError(call: "rmdir", path: path, code: errno)
+        }
+    }
+
     private static func synchronize(_ descriptor: Int32, _ path: String) throws(FileError) {
         guard fsync(descriptor) == 0 else {
             throw FileError(call: "fsync", path: path, code: errno)
