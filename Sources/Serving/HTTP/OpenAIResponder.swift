@@ -83,7 +83,9 @@ struct OpenAIResponder: HTTPResponder {
 
     private func handlers(of path: String) -> [HTTPRequest.Method: Handler]? {
         if let handlers = Self.handlers[path] { return handlers }
-        if let file = PageFile.all[path] { return [.get: { _, request, _ in file.answer(request) }] }
+        if let file = PageFile.all[path] {
+            return [.get: { _, request, _ in file.answer(request) }]
+        }
         let words = path.split(separator: "/").map(String.init)
         guard words.count > 1, words[0] == "v1" else { return nil }
         switch (words[1], words.count) {

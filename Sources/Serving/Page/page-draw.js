@@ -28,7 +28,7 @@ export function say(node, text) {
 
 /**
  * Fills a table in place. A row is `{ cells, isBad }`; a cell is a text, or a share of 0 to 1 as
- * `{ bar }`. `words` says how many columns on the left hold words.
+ * `{ bar, mark }`, with a mark at another one. `words` columns on the left hold words.
  */
 export function fillTable(table, heads, rows, words = 1) {
   const head = table.tHead ?? table.createTHead();
@@ -60,7 +60,9 @@ function fillCell(cell, value) {
     cell.className = "bar";
     cell.replaceChildren(element("div", { "aria-hidden": "true" }));
   }
-  cell.firstElementChild.style.width = `${(100 * value.bar).toFixed(1)}%`;
+  const bar = cell.firstElementChild.style;
+  bar.setProperty("--bar", `${(100 * value.bar).toFixed(1)}%`);
+  bar.setProperty("--mark", `${(100 * value.mark).toFixed(1)}%`);
 }
 
 /** Puts `[name, value]` pairs into a list of terms, in place. */
@@ -87,18 +89,19 @@ export const NONE = "–";
 /** A number with as many digits as matter. */
 export function figure(value) {
   if (value === undefined || value === null || !Number.isFinite(value)) return NONE;
-  const digits = value === 0 || value >= 100 ? 0 : value >= 10 ? 1 : 2;
-  return value.toLocaleString("en", { maximumFractionDigits: digits, useGrouping: true });
+  const digits = Number.isInteger(value) || value >= 100 ? 0 : value >= 10 ? 1 : 2;
+  return value.toLocaleString("en", {
+    minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 export const percent = (share) =>
   share === undefined || share === null || !Number.isFinite(share)
-    ? NONE : `${(100 * share).toFixed(share > 0 && share < .1 ? 1 : 0)} %`;
+    ? NONE : `${(100 * share).toFixed(share > 0 && share < .1 ? 1 : 0)}\u00a0%`;
 
 /** Seconds in the unit that people say. */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return NONE;
-  return seconds < 1 ? `${figure(1000 * seconds)} ms` : `${figure(seconds)} s`;
+  return seconds < 1 ? `${figure(1000 * seconds)}\u00a0ms` : `${figure(seconds)}\u00a0s`;
 }
 
 /**
@@ -107,7 +110,7 @@ export function duration(seconds) {
  */
 export function areaChart(points, kinds, { width, span, alternative }) {
   const height = 220;
-  const [left, right, top, bottom] = [48, width - 8, 10, height - 34];
+  const [left, right, top, bottom] = [48, width - 8, 26, height - 22];
   const x = (age) => right - (right - left) * age / span;
   const y = (share) => bottom - (bottom - top) * Math.min(1, share);
   const drawing = shape("svg", {
@@ -122,7 +125,7 @@ export function areaChart(points, kinds, { width, span, alternative }) {
   for (let age = 0; age <= span; age += 60) {
     write(x(age), bottom + 16, age ? `−${age / 60} min` : "now", age ? "middle" : "end");
   }
-  write((left + right) / 2, height - 3, "share of step time", "middle");
+  write(0, 12, "share of step time", "start");
   for (const run of runs(points)) {
     let floor = run.map(() => 0);
     kinds.forEach((kind, index) => {

@@ -15,8 +15,8 @@ function state(history, health, rank, sum) {
   if (health.lost.includes(rank)) return "lost";
   if (!sum) return "measuring";
   if (sum.steps_total > 0) return history.gauge(rank, "num_requests_running") > 0
-    ? "working" : "joins steps";
-  return history.gauge(rank, "num_requests_running") > 0 ? "no step now" : "idle";
+    ? "working" : "joining";
+  return history.gauge(rank, "num_requests_running") > 0 ? "no steps" : "idle";
 }
 
 const perSecond = (sum, name) => (sum ? sum[name] / sum.seconds : undefined);
@@ -63,7 +63,7 @@ export function showCluster(history, health) {
 
 /** The server above, its ranks below: lines are requests, bars are where the time of steps went. */
 function drawMap(ranks, width) {
-  const [tile, tall, gap, top] = [128, 84, 14, 58];
+  const [tile, tall, gap, top] = [140, 84, 14, 58];
   const columns = Math.max(1, Math.min(ranks.length, Math.floor((width - 24) / (tile + gap))));
   const rows = Math.ceil(ranks.length / columns);
   const height = top + rows * (tall + gap + 10);
@@ -134,7 +134,7 @@ export function showExperts(history) {
     "Rank", "Load", "Of its group's mean", "Imbalance of its group",
   ], ranks.map((rank, index) => ({
     cells: [
-      String(rank), { bar: ratios[index] / most }, ratios[index].toFixed(2),
+      String(rank), { bar: ratios[index] / most, mark: 1 / most }, ratios[index].toFixed(2),
       history.gauge(rank, "expert_imbalance").toFixed(2),
     ],
   })), 2);
@@ -144,11 +144,10 @@ export function showExperts(history) {
 function gain(history, imbalance) {
   const share = Math.max(0, ...history.ranks.map(
     (rank) => split(history.growth(rank, 60))?.experts ?? 0));
-  const next = "apus placement what-if says what can be had, and apus placement apply does it.";
-  if (share === 0) return `What that costs is known once steps are made; ${next}`;
+  if (share === 0) return "What that costs is known once steps are made.";
   const saved = share * (1 - 1 / imbalance);
   return `Routed experts take up to ${percent(share)} of a rank's step, so an even placement would `
-    + `shorten steps by at most about ${percent(saved)}; ${next}`;
+    + `shorten steps by at most about ${percent(saved)}.`;
 }
 
 // Seconds of the chart, and of a row of its table.
