@@ -87,10 +87,12 @@ import Testing
     }
 
     @Test func `what a model writes never becomes markup or a program`() throws {
-        let ways =
-            /innerHTML|outerHTML|insertAdjacentHTML|document\.write|createContextual|srcdoc|eval\(|Function\(/
+        let ways = [
+            "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "srcdoc", "eval(",
+            "Function(", "createContextualFragment",
+        ]
         for (name, text) in try Self.files() {
-            #expect(text.firstMatch(of: ways) == nil, "\(name)")
+            for way in ways { #expect(!text.contains(way), "\(name) has \(way)") }
             // Nor does a file hold a script or a style that the policy would have to allow.
             if name.hasSuffix(".html") {
                 #expect(
