@@ -48,6 +48,14 @@ def say(browser, text):
     browser.press("Enter")
 
 
+def settings(browser, **values):
+    """Writes into the fields of the chat's settings, which are folded at first."""
+    if not browser.js("return document.querySelector('#chat-form details').open"):
+        browser.click("#chat-form summary")
+    for name, value in values.items():
+        browser.write(f"#chat-{name}", value)
+
+
 def ends(browser, word):
     browser.wait(f"the answer ends: {word}", f"{STATUS}.startsWith({json.dumps(word)})")
 
@@ -109,9 +117,7 @@ def chat(browser, server):
 
     # What the settings say is what the model does: greedy, so many tokens, as the API has it.
     browser.click("#chat-clear")
-    browser.click("#chat summary")
-    browser.write("#chat-temperature", "0")
-    browser.write("#chat-tokens", "12")
+    settings(browser, temperature="0", tokens="12")
     say(browser, "Tell me a story about rain.")
     ends(browser, "Complete. 12 tokens")
     wanted = json.loads(post(server.url + "/v1/chat/completions", {
@@ -121,7 +127,7 @@ def chat(browser, server):
     check("why it ended", "limit of tokens" in browser.text("#conversation"))
 
     # Errors are the API's own, and the question comes back to its field.
-    browser.write("#chat-temperature", "9")
+    settings(browser, temperature="9")
     say(browser, "Hello")
     ends(browser, "The answer failed.")
     error = json.loads(post(server.url + "/v1/chat/completions", {
@@ -132,8 +138,7 @@ def chat(browser, server):
         "return document.querySelector('#chat-input').value") == "Hello")
 
     # Escape stops, here and in the engine.
-    browser.write("#chat-temperature", "")
-    browser.write("#chat-tokens", "1900")
+    settings(browser, temperature="", tokens="1900")
     browser.click("#chat-clear")
     say(browser, "Tell me a very long story.")
     browser.wait("the answer begins", f"({ANSWER} ?? '').length > 20")
@@ -144,7 +149,7 @@ def chat(browser, server):
     while series(server.url, "generations")[""] > 0:
         check("the engine stops too", time.monotonic() < limit)
     browser.click("#chat-clear")
-    browser.write("#chat-tokens", "512")
+    settings(browser, tokens="512")
 
 
 def stop(browser, front):
@@ -178,7 +183,7 @@ def thoughts(browser, front):
             {"choices": [], "usage": {"completion_tokens": 2}}, "[DONE]"])
 
     front.answers["/v1/chat/completions"] = answer
-    browser.write("#chat-system", "Be brief.")
+    settings(browser, system="Be brief.")
     say(browser, "Hello")
     ends(browser, "Complete. 2 tokens")
     check("the thought", browser.text("#conversation .thought") == "I think. " + evil)
@@ -308,7 +313,7 @@ def looks(browser, name):
         for width in (1100, 360):
             browser.look(scheme, width)
             for view in VIEWS:
-                browser.js("location.hash = arguments[0]", view)
+                browser.js("location.hash = '#/' + arguments[0]", view)
                 browser.wait(view, f"!document.querySelector('#{view}').hidden")
                 time.sleep(0.3)
                 wide = browser.js("return document.documentElement.scrollWidth")
@@ -422,9 +427,7 @@ def completions(browser, server):
     browser.wait("the page says why", "document.querySelector('#chat-note').textContent"
                  ".includes('no form of chats')")
     check("the field says what it takes", browser.label("#chat-input")[1] == "Text to complete")
-    browser.click("#chat summary")
-    browser.write("#chat-temperature", "0")
-    browser.write("#chat-tokens", "8")
+    settings(browser, temperature="0", tokens="8")
     say(browser, "Once upon a time")
     ends(browser, "Complete. 8 tokens")
     wanted = json.loads(post(server.url + "/v1/completions", {

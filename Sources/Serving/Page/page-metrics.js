@@ -21,6 +21,16 @@ export const HISTOGRAMS = [
   "time_to_first_token_seconds", "time_per_output_token_seconds", "e2e_request_latency_seconds",
 ];
 
+const RANK_NAMES = new Set(RANK_SERIES);
+const COUNTERS = RANK_SERIES.filter((name) => name.endsWith("_total"));
+
+// What `split` reads.
+export const SPLIT_SERIES = [
+  "steps_total", "step_seconds_total", "step_wait_seconds_total", "all_to_all_seconds_total",
+  "all_to_all_exposed_seconds_total", "all_to_all_skew_seconds_total",
+  "expert_compute_seconds_total",
+];
+
 /** The values of a text in Prometheus' format, for the series above; others are passed over. */
 export function parse(text, time) {
   const sample = { time, ranks: new Map(), server: {}, labelled: {}, buckets: {} };
@@ -32,7 +42,7 @@ export function parse(text, time) {
     const name = full.slice(PREFIX.length);
     const value = number === "+Inf" ? Infinity : Number(number);
     if (Number.isNaN(value)) continue;
-    if (RANK_SERIES.includes(name)) {
+    if (RANK_NAMES.has(name)) {
       const rank = Number(label(labels, "rank"));
       if (!sample.ranks.has(rank)) sample.ranks.set(rank, {});
       sample.ranks.get(rank)[name] = value;
@@ -90,15 +100,14 @@ export class History {
    * How much each counter of a rank grew, and the seconds between; null without two samples.
    * `rank` null takes all ranks together.
    */
-  growth(rank, seconds = History.now, end = this.samples.length - 1) {
+  growth(rank, seconds = History.now, end = this.samples.length - 1, names = COUNTERS) {
     const [now, then] = [this.samples[end], this.before(seconds, end)];
     if (!now || now === then) return null;
     const sum = { seconds: now.time - then.time };
     for (const [number, values] of now.ranks) {
       const old = then.ranks.get(number);
       if ((rank !== null && number !== rank) || !old) continue;
-      for (const name of RANK_SERIES) {
-        if (!name.endsWith("_total")) continue;
+      for (const name of names) {
         sum[name] = (sum[name] ?? 0) + growth(values[name] ?? 0, old[name]);
       }
     }

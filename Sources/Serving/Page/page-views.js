@@ -3,7 +3,7 @@
 import {
   NONE, areaChart, duration, figure, fillCards, fillLegend, fillTable, find, percent, say, shape,
 } from "./page-draw.js";
-import { History, label, quantile, split } from "./page-metrics.js";
+import { SPLIT_SERIES, label, quantile, split } from "./page-metrics.js";
 
 /** Ranks that are known, the lost ones among them. */
 export function allRanks(history, health) {
@@ -159,7 +159,7 @@ export function showExchange(history) {
   fillChoice(choice, history.ranks);
   const rank = choice.value === "" ? null : Number(choice.value);
   const points = history.samples.map((sample, end) => {
-    const sum = history.growth(rank, 3, end);
+    const sum = history.growth(rank, 3, end, SPLIT_SERIES);
     // While nobody saw the page it asked nothing: that is a gap, not a mean.
     const shares = sum && sum.seconds < ROW ? split(sum) : null;
     return {
@@ -214,7 +214,7 @@ function chartRows(history, rank) {
   const rows = [];
   let end = history.samples.length - 1;
   while (end > 0) {
-    const sum = history.growth(rank, ROW, end);
+    const sum = history.growth(rank, ROW, end, SPLIT_SERIES);
     if (!sum || sum.seconds < ROW / 2) break;
     const shares = split(sum);
     rows.push({

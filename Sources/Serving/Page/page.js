@@ -34,12 +34,13 @@ function show(name, isUser) {
     if (isChosen && isUser) tab.focus();
     find(tab.getAttribute("aria-controls")).hidden = !isChosen;
   }
-  if (isUser) window.history.replaceState(null, "", `#${name}`);
+  // No element has such a name, so the browser neither scrolls to it nor gives it the focus.
+  if (isUser) window.history.replaceState(null, "", `#/${name}`);
   draw();
 }
 
 function followHash() {
-  const name = location.hash.slice(1);
+  const name = location.hash.slice("#/".length);
   if (Object.hasOwn(VIEWS, name)) show(name, false);
 }
 
