@@ -95,8 +95,9 @@ export class Chat {
     } catch (error) {
       if (!abort.signal.aborted) fault = error;
     }
-    // A new chat began meanwhile: its conversation is not this one's.
-    if (messages === this.#messages) {
+    // Else a new chat began meanwhile, and this one is gone.
+    const isHere = messages === this.#messages;
+    if (isHere) {
       if (answer.text || answer.thought) {
         messages.push(question, { role: "assistant", content: answer.text });
       } else {
@@ -105,7 +106,7 @@ export class Chat {
       }
     }
     answer.end(fault, abort.signal.aborted);
-    this.#finish(fault ? "The answer failed."
+    this.#finish(!isHere ? "" : fault ? "The answer failed."
       : abort.signal.aborted ? `Stopped. ${answer.figures}` : `Complete. ${answer.figures}`);
   }
 

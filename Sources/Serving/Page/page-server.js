@@ -33,15 +33,15 @@ export class Server {
   }
 
   /**
-   * Sends a request, and once more when the reader gives a key for it. Paths are relative, so that
-   * the page works below a proxy's folder.
+   * Sends a request, and once more when the reader gives a key for it: each may take so many
+   * `seconds`. Paths are relative, so that the page works below a proxy's folder.
    */
-  async ask(path, { body, signal, isQuiet = false } = {}) {
+  async ask(path, { body, signal, seconds, isQuiet = false } = {}) {
     for (;;) {
       const sent = this.key;
       const response = await fetch(path, {
-        method: body ? "POST" : "GET", signal, cache: "no-store", credentials: "omit",
-        redirect: "error",
+        method: body ? "POST" : "GET", cache: "no-store", credentials: "omit", redirect: "error",
+        signal: signal ?? (seconds ? AbortSignal.timeout(1000 * seconds) : undefined),
         headers: {
           ...(body ? { "Content-Type": "application/json" } : {}),
           ...(sent ? { Authorization: `Bearer ${sent}` } : {}),
@@ -81,17 +81,22 @@ export class Server {
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) throw new Error("The stream ended before the answer did.");
-    rest += value;
-    const parts = rest.split("\n\n");
-    rest = parts.pop();
-    for (const part of parts) {
-      const data = part.split("\n").filter((line) => line.startsWith("data: "))
-        .map((line) => line.slice("data: ".length)).join("\n");
-      if (data === "[DONE]") return;
-      if (data) yield JSON.parse(data);
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) throw new Error("The stream ended before the answer did.");
+      rest += value;
+      const parts = rest.split("\n\n");
+      rest = parts.pop();
+      for (const part of parts) {
+        const data = part.split("\n").filter((line) => line.startsWith("data: "))
+          .map((line) => line.slice("data: ".length)).join("\n");
+        if (data === "[DONE]") return;
+        if (data) yield JSON.parse(data);
+      }
     }
+  } finally {
+    // Frees the connection of a stream that is not read to its end; one that was cut is free.
+    reader.cancel().catch(() => {});
   }
 }

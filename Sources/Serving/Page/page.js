@@ -170,8 +170,7 @@ async function look() {
   isUnderWay = true;
   const begun = performance.now();
   try {
-    const response = await server.ask(
-      "metrics", { signal: AbortSignal.timeout(1000 * PATIENCE), isQuiet: true });
+    const response = await server.ask("metrics", { seconds: PATIENCE, isQuiet: true });
     const sample = parse(await response.text(), performance.now() / 1000);
     if (isHealthDue(sample)) {
       await askHealth();
