@@ -5,6 +5,7 @@ BUILD_PACKAGES = libucx-dev libibverbs-dev librdmacm-dev libssl-dev pkg-config
 RDMA_PACKAGES = qemu-system-x86 kmod cpio zstd busybox-static perftest ibverbs-utils \
 	ibverbs-providers iproute2 ucx-utils
 SSH_PACKAGES = openssh-server openssh-client iproute2 curl
+PAGE_PACKAGES = chromium chromium-driver fonts-dejavu-core
 SLURM_PACKAGES = slurm-wlm munge curl openmpi-bin
 TEST_PACKAGES = python3-venv curl iproute2 ucx-utils openmpi-bin libopenmpi-dev
 
@@ -30,7 +31,7 @@ PREFIX ?= /usr/local
 QUESTION = Tell me a story about dog and ball.
 
 .PHONY: build demo train-example test test-neon fuzz bench-llama test-rdma test-clients \
-	test-ssh test-slurm lint \
+	test-ssh test-slurm test-page lint \
 	test-docs test-package benchmarks format clean install package commands help
 
 # Program by program, so that what only tests import is left to `make test`.
@@ -99,6 +100,11 @@ test-ssh: build ## tests jobs on hosts behind ssh
 test-slurm: build ## tests jobs that srun, mpirun and others start
 	@.ci/install $(SLURM_PACKAGES)
 	Tests/Slurm/run
+
+# Headless Chromium from Debian; screenshots in .build/page.
+test-page: build ## tries the page at / in a browser
+	@.ci/install $(PAGE_PACKAGES)
+	Tests/Page/run
 
 lint: ## checks the format of Swift files
 	swift format lint --strict --recursive Package.swift Sources Tests

@@ -72,7 +72,8 @@ let package = Package(
                 "Tensors", "Encoding", "Topology", hummingbird, hummingbirdCore, nio, nioEmbedded,
                 nioHTTP1, nioHTTPTypes, nioHTTPTypesHTTP1, nioCompression, httpTypes, lifecycle,
                 signals, log,
-            ]),
+            ],
+            resources: page),
         room("Cluster", ["CCrypto", "Encoding", "Topology", log, yams, nio, nioPosix, nioExtras]),
 
         // Whatever measures; nothing of the product imports it.
@@ -204,6 +205,12 @@ func library(_ name: String, of package: String) -> Target.Dependency {
     .product(name: name, package: package)
 }
 
+/// The page that the HTTP server shows in a browser: files that become a part of the program.
+var page: [Resource] {
+    let scripts = ["chat", "draw", "metrics", "server", "views"].map { "page-\($0).js" }
+    return (["index.html", "page.css", "page.js"] + scripts).map { .embedInCode("Page/" + $0) }
+}
+
 /// Every Swift target is held to the same bar; but harnesses hand raw memory to what they test.
 func strict(memory: Bool = true) -> [SwiftSetting] {
     (memory ? [.strictMemorySafety()] : []) + [
@@ -225,9 +232,11 @@ func plainC() -> [CSetting] {
 }
 
 /// A library target, whose README says in one page what it owns and why.
-func room(_ name: String, _ imports: [Target.Dependency] = []) -> Target {
+func room(
+    _ name: String, _ imports: [Target.Dependency] = [], resources: [Resource]? = nil
+) -> Target {
     .target(
-        name: name, dependencies: imports, exclude: ["README.md"],
+        name: name, dependencies: imports, exclude: ["README.md"], resources: resources,
         swiftSettings: strict() + testable())
 }
 

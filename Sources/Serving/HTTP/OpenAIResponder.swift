@@ -70,7 +70,8 @@ struct OpenAIResponder: HTTPResponder {
         if request.method == .options, let handlers {
             return crossOrigin.options(request, methods: Self.names(handlers))
         }
-        if !keys.isEmpty, !Self.openPaths.contains(path) { try authorise(request) }
+        let isOpen = Self.openPaths.contains(path) || PageFile.all[path] != nil
+        if !keys.isEmpty, !isOpen { try authorise(request) }
         guard let handlers else {
             throw APIError.notFound("there is no \(request.method) \(AccessLog.escaped(path))")
         }
@@ -82,6 +83,9 @@ struct OpenAIResponder: HTTPResponder {
 
     private func handlers(of path: String) -> [HTTPRequest.Method: Handler]? {
         if let handlers = Self.handlers[path] { return handlers }
+        if let file = PageFile.all[path] {
+            return [.get: { _, request, _ in file.answer(request) }]
+        }
         let words = path.split(separator: "/").map(String.init)
         guard words.count > 1, words[0] == "v1" else { return nil }
         switch (words[1], words.count) {
