@@ -1,7 +1,8 @@
 // The views of figures: each takes the history and fills its panel.
 
 import {
-  NONE, areaChart, count, duration, figure, fillCards, fillLegend, fillTable, find, percent, say, shape,
+  NONE, areaChart, count, duration, figure, fillCards, fillLegend, fillTable, find, percent, say,
+  shape,
 } from "./page-draw.js";
 import { SPLIT_SERIES, label, quantile, split } from "./page-metrics.js";
 
