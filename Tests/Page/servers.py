@@ -147,8 +147,9 @@ class Front:
                     front.answers[path](self, body)
                     return
                 request = urllib.request.Request(behind + self.path, body)
-                if body is not None:
-                    request.add_header("Content-Type", "application/json")
+                for name in ("Content-Type", "Authorization"):
+                    if name in self.headers:
+                        request.add_header(name, self.headers[name])
                 try:
                     answer = urllib.request.urlopen(request, timeout=60)
                 except urllib.error.HTTPError as error:

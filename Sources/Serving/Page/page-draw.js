@@ -86,6 +86,9 @@ export function fillLegend(list, entries) {
 
 export const NONE = "–";
 
+/** `1 rank`, `2 ranks`. */
+export const count = (number, name) => `${figure(number)} ${name}${number === 1 ? "" : "s"}`;
+
 /** A number with as many digits as matter. */
 export function figure(value) {
   if (value === undefined || value === null || !Number.isFinite(value)) return NONE;

@@ -86,10 +86,14 @@ export class History {
   /** Ranks that the last sample has, in order. */
   get ranks() { return [...(this.last?.ranks.keys() ?? [])].sort((a, b) => a - b); }
 
-  /** The latest sample that is at least so many seconds older than the one at `end`. */
-  before(seconds, end = this.samples.length - 1) {
+  /**
+   * The latest sample that is at least so many seconds older than the one at `end`; where that
+   * lacks the rank, because the rank was silent, the first one after it that has the rank.
+   */
+  before(seconds, end = this.samples.length - 1, rank = null) {
     let index = end;
     while (index > 0 && this.samples[end].time - this.samples[index].time < seconds) index -= 1;
+    if (rank !== null) while (index < end && !this.samples[index].ranks.has(rank)) index += 1;
     return this.samples[index];
   }
 
@@ -101,7 +105,7 @@ export class History {
    * `rank` null takes all ranks together.
    */
   growth(rank, seconds = History.now, end = this.samples.length - 1, names = COUNTERS) {
-    const [now, then] = [this.samples[end], this.before(seconds, end)];
+    const [now, then] = [this.samples[end], this.before(seconds, end, rank)];
     if (!now || now === then) return null;
     const sum = { seconds: now.time - then.time };
     for (const [number, values] of now.ranks) {

@@ -9,9 +9,8 @@ export class ServerError extends Error {
 
   /** One line for a person. */
   get line() {
-    const again = this.retryAfter ? ` Try again in ${this.retryAfter} s.` : "";
-    return `${this.status}${this.code ? ` (${this.code})` : ""}: ${this.message}.${again}`
-      .replace("..", ".");
+    const again = this.retryAfter ? ` (try again in ${this.retryAfter} s)` : "";
+    return `${this.status}${this.code ? ` (${this.code})` : ""}: ${this.message}${again}`;
   }
 }
 

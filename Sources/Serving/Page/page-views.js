@@ -1,7 +1,8 @@
 // The views of figures: each takes the history and fills its panel.
 
 import {
-  NONE, areaChart, duration, figure, fillCards, fillLegend, fillTable, find, percent, say, shape,
+  NONE, areaChart, count, duration, figure, fillCards, fillLegend, fillTable, find, percent, say,
+  shape,
 } from "./page-draw.js";
 import { SPLIT_SERIES, label, quantile, split } from "./page-metrics.js";
 
@@ -21,7 +22,6 @@ function state(history, health, rank, sum) {
 
 const perSecond = (sum, name) => (sum ? sum[name] / sum.seconds : undefined);
 const perStep = (sum, name) => (sum?.steps_total ? sum[name] / sum.steps_total : undefined);
-const count = (number, name) => `${number} ${name}${number === 1 ? "" : "s"}`;
 
 // The parts of a step that the map and its table show, in the order in which they are drawn.
 const PARTS = [

@@ -1,7 +1,7 @@
 // The page: its tabs, the question for a key, and the one request a second that all views share.
 
 import { Chat } from "./page-chat.js";
-import { figure, find, say } from "./page-draw.js";
+import { count, figure, find, say } from "./page-draw.js";
 import { History, parse } from "./page-metrics.js";
 import { Server, ServerError } from "./page-server.js";
 import { allRanks, showCluster, showExchange, showExperts, showRequests } from "./page-views.js";
@@ -154,9 +154,9 @@ function showState(sample) {
   const rate = sum ? sum.generation_tokens_total / sum.seconds : 0;
   const lost = health.lost.length ? `: lost rank ${health.lost.join(", ")}` : "";
   announce(health.word + lost, health.word !== "ready");
-  const count = allRanks(history, health).length;
-  say(find("state-figures"), `${count} rank${count === 1 ? "" : "s"}, ${figure(running)} running, `
-    + `${figure(sample.server.generations)} texts, ${figure(rate)} tokens/s`);
+  say(find("state-figures"), `${count(allRanks(history, health).length, "rank")}, `
+    + `${figure(running)} running, ${count(sample.server.generations, "text")}, `
+    + `${figure(rate)} tokens/s`);
 }
 
 let failures = 0;
