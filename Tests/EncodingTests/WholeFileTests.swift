@@ -49,6 +49,9 @@ private struct Fault: Error, Equatable {
         #expect(fact(path("nothing")) == "there is no such file")
         #expect(fact(path("nothing/below")) == "there is no such file")
         #expect(fact(folder.path) == "is a folder, where a file is expected")
+        try FileManager.default.createSymbolicLink(
+            atPath: path("link"), withDestinationPath: path("nothing"))
+        #expect(fact(path("link")) == "is a link to a file that is not there")
         try Data("secret".utf8).write(to: URL(filePath: path("locked")))
         try FileManager.default.setAttributes([.posixPermissions: 0], ofItemAtPath: path("locked"))
         // The superuser may read everything.

@@ -160,14 +160,15 @@ import Testing
     }
 
     @Test func `a text under way ends with the window`() async throws {
-        let batch = try leave(.inProgress, hours: 1, age: 3597)
+        let batch = try leave(.inProgress, hours: 1, age: 3585)
         let router = BarrenRouter()
         try await serve(router) { _ in
+            try await Self.wait("the request") { router.asked == 1 }
             let ended = try await end(of: batch.id)
             #expect(ended.state == .expired && ended.counts.failed == 1)
             let text = try errors(of: batch)
             #expect(text.contains("batch_expired"))
-            try await Self.wait("the withdrawal") { router.withdrawn == router.asked }
+            try await Self.wait("the withdrawal") { router.withdrawn == 1 && router.asked == 1 }
         }
     }
 

@@ -1,4 +1,4 @@
-import Foundation
+public import Foundation
 
 /// A running job as `apus top` draws it: sums first, then a line per rank.
 public enum TopTable {

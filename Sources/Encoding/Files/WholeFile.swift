@@ -43,7 +43,7 @@ public struct FileFault: Equatable, Sendable, CustomStringConvertible {
         var isFolder: ObjCBool = false
         let files = FileManager.default
         if !files.fileExists(atPath: path, isDirectory: &isFolder) {
-            description = "there is no such file"
+            description = Self.absence(of: path)
         } else if isFolder.boolValue {
             description = "is a folder, where a file is expected"
         } else if !files.isReadableFile(atPath: path) {
@@ -51,5 +51,15 @@ public struct FileFault: Equatable, Sendable, CustomStringConvertible {
         } else {
             description = "cannot be read"
         }
+    }
+
+    /// Why nothing was found at a path.
+    private static func absence(of path: String) -> String {
+        do {
+            _ = try FileManager.default.attributesOfItem(atPath: path)
+            return "is a link to a file that is not there"
+        } catch let error as CocoaError where error.code == .fileReadNoPermission {
+            return "is in a folder that the user of this process may not search"
+        } catch { return "there is no such file" }
     }
 }

@@ -154,17 +154,18 @@ final class BatchFolder: Sendable {
 
     /// Writes a description, whole or not at all.
     ///
-    /// - Parameter synchronizing: Whether to wait until the disk has it.
+    /// - Parameter isNew: Whether to wait until the disk has its name, too.
     private func write(
-        _ value: some Encodable, to folder: String, _ id: String, synchronizing: Bool = false
+        _ value: some Encodable, to folder: String, _ id: String, isNew: Bool = false
     ) throws {
         let folder = "\(path)/\(folder)"
         // A partial one that stays is written anew, or taken away by the next server.
         let sink = try FileSink(path: "\(folder)/\(id)\(Self.partialEnd)")
         try sink.append([UInt8](try JSONEncoder().encode(value)))
-        if synchronizing { try sink.synchronize() }
+        // The name may reach the disk before the bytes do.
+        try sink.synchronize()
         try sink.publish(as: "\(folder)/\(id)\(Self.descriptionEnd)")
-        if synchronizing { try FileSink.synchronize(folder: folder) }
+        if isNew { try FileSink.synchronize(folder: folder) }
     }
 }
 
@@ -204,7 +205,7 @@ extension BatchFolder {
                 type: "invalid_request_error")
         }
         do {
-            try write(file, to: "files", file.id, synchronizing: true)
+            try write(file, to: "files", file.id, isNew: true)
         } catch let failure {
             do { try Self.removeIfThere(path(of: file.id) + Self.descriptionEnd) } catch {
                 // The next server knows a file without content, which can be deleted.
@@ -282,7 +283,7 @@ extension BatchFolder {
         if let old {
             try Self.removeIfThere("\(path)/batches/\(old.id)\(Self.descriptionEnd)")
         }
-        try write(batch, to: "batches", batch.id)
+        try write(batch, to: "batches", batch.id, isNew: true)
         state.withLock { $0.batches[batch.id] = batch }
     }
 
