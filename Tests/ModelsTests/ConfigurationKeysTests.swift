@@ -42,7 +42,9 @@ import Testing
             let shape = try ModelConfiguration.parse(
                 Data(value.encoded().utf8), file: name)
             limits[name] = shape.contextLimit
-            if shape.indexer != nil { parameters[name] = shape.parameterCounts.total }
+            if shape.indexer != nil || shape.window != nil {
+                parameters[name] = shape.parameterCounts.total
+            }
             let again = try ModelConfiguration.parse(shape.encoded(), file: name)
             #expect(again == shape, "\(name)")
         }
@@ -52,13 +54,14 @@ import Testing
                 "Kimi-K2.5": 262_144, "GLM-5.1": 202_752, "GLM-5.2": 1_048_576,
                 "Qwen3-30B-A3B": 40_960, "Qwen3-30B-A3B-FP8": 40_960,
                 "Qwen3-Coder-30B-A3B": 262_144, "GLM-4.5": 131_072, "MiniMax-M2": 196_608,
-                "MiniMax-M2.7": 204_800,
+                "MiniMax-M2.7": 204_800, "gpt-oss-20b": 131_072, "gpt-oss-120b": 131_072,
             ])
         // Of the networks that Transformers 5.23 makes of them, gate biases included.
         #expect(
             parameters == [
                 "DeepSeek-V3.2": 671_877_944_064, "GLM-5.1": 743_911_218_432,
-                "GLM-5.2": 743_377_019_904,
+                "GLM-5.2": 743_377_019_904, "gpt-oss-20b": 20_914_757_184,
+                "gpt-oss-120b": 116_829_156_672,
             ])
     }
 

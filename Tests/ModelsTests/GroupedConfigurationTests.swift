@@ -76,6 +76,31 @@ import Testing
         ("minimax", #"{"shared_intermediate_size": 8}"#, "c: shared_intermediate_size: 8 is not"),
         ("minimax", #"{"intermediate_size": 0}"#, "c: intermediate_size: 0 is outside"),
         ("minimax", #"{"scoring_func": "softmax"}"#, "c: scoring_func: \"softmax\" is not run"),
+        ("oss", #"{"layer_types": ["chunked_attention"]}"#, "c: layer_types: \"chunked_attention"),
+        ("oss", #"{"layer_types": ["full_attention"]}"#, "lists 1 blocks; num_hidden_layers is 3"),
+        ("oss", #"{"sliding_window": null}"#, "c: sliding_window: is null; layer_types makes"),
+        ("oss", #"{"sliding_window": 0}"#, "c: sliding_window: 0 is outside 1..."),
+        ("oss", #"{"sliding_window": 1.5}"#, "c: sliding_window: 1.5 is not a whole number"),
+        ("oss", #"{"swiglu_limit": 0}"#, "c: swiglu_limit: 0.0 is outside 0.001...1000.0"),
+        ("oss", #"{"swiglu_alpha": -1}"#, "c: swiglu_alpha: -1.0 is outside 0.001...1000.0"),
+        ("oss", #"{"hidden_act": "gelu"}"#, "c: hidden_act: \"gelu\" is not run"),
+        ("oss", #"{"use_qk_norm": true}"#, "c: use_qk_norm: true is the value of an unknown key"),
+        ("oss", #"{"n_shared_experts": 1}"#, "c: n_shared_experts: 1 is the value of an unknown"),
+        ("oss", #"{"norm_topk_prob": true}"#, "c: norm_topk_prob: true is the value of an unkno"),
+        ("oss", #"{"rope_scaling": null}"#, "c: rope_scaling: is missing, and so is rope_param"),
+        ("oss", #"{"intermediate_size": 0}"#, "c: intermediate_size: 0 is outside"),
+        (
+            "oss", #"{"quantization_config": {"quant_method": "fp8"}}"#,
+            "c: quantization_config.quant_method: fp8 is not taken; taken are mxfp4, and weights"
+        ),
+        (
+            "oss", #"{"quantization_config": {"quant_method": "mxfp4", "group_size": 16}}"#,
+            "c: quantization_config.group_size: 16 is the value of an unknown key; mxfp4 has"
+        ),
+        (
+            "qwen", #"{"quantization_config": {"quant_method": "mxfp4"}}"#,
+            "c: quantization_config.quant_method: mxfp4 is not taken; taken are quant_method fp8"
+        ),
     ])
     func `a key that describes no network is refused in the family's words`(
         family: String, changes: String, fact: String
@@ -93,7 +118,11 @@ import Testing
         ("glm", #"{"head_dim": 96, "partial_rotary_factor": 0.6666666666666666}"#),
         ("glm", #"{"head_dim": 94, "partial_rotary_factor": 0.3}"#),
         ("glm", #"{"use_qk_norm": false, "num_nextn_predict_layers": 0}"#),
-        ("minimax", #"{"partial_rotary_factor": 0.5}"#),
+        ("minimax", #"{"partial_rotary_factor": 0.5}"#), ("oss", "{}"),
+        ("oss", #"{"layer_types": null, "sliding_window": 7, "swiglu_limit": 0.7}"#),
+        ("oss", #"{"layer_types": ["full_attention", "full_attention", "full_attention"]}"#),
+        ("oss", #"{"attention_bias": false, "swiglu_alpha": 1.5, "head_dim": null}"#),
+        ("oss", #"{"quantization_config": {"quant_method": "mxfp4", "dequantize": false}}"#),
         ("minimax", #"{"rotary_dim": null, "rope_parameters": {"partial_rotary_factor": 0.25}}"#),
         (
             "qwen",
@@ -201,7 +230,10 @@ import Testing
     }
 
     /// Billions, as their makers round them; some count the block of multi-token prediction.
-    @Test(arguments: [("Qwen3-30B-A3B", 30.5), ("GLM-4.5", 355), ("MiniMax-M2", 230)])
+    @Test(arguments: [
+        ("Qwen3-30B-A3B", 30.5), ("GLM-4.5", 355), ("MiniMax-M2", 230), ("gpt-oss-20b", 20.9),
+        ("gpt-oss-120b", 116.8),
+    ])
     func `published models have the sizes that their makers announce`(
         name: String, total: Double
     ) throws {
@@ -213,6 +245,19 @@ import Testing
             !$0.name.hasPrefix("model.layers.\(shape.layerCount).")
         }
         #expect(shape.parameterCounts.total == main.reduce(0) { $0 + $1.elementCount })
+    }
+
+    @Test func `gpt-oss sees a window of 128 in every other block, from the first on`() throws {
+        let root = try JSONValue.parse(Array(Data(contentsOf: ConfigurationKeysTests.published)))
+        for (name, layers) in [("gpt-oss-20b", 24), ("gpt-oss-120b", 36)] {
+            let text = Data(try #require(root[name]).encoded().utf8)
+            let shape = try ModelConfiguration.parse(text, file: name)
+            let windows = (0 ..< layers).map { shape.windowSize(layer: $0) }
+            #expect(windows == (0 ..< layers).map { $0.isMultiple(of: 2) ? 128 : nil })
+            #expect(shape.windowSize(layer: layers) == nil)
+            #expect(shape.expertActivation == ClampedSwiGLU(alpha: 1.702, limit: 7))
+            #expect(shape.yarn?.truncates == false && shape.hasAttentionBias)
+        }
     }
 
     @Test func `scales per row of compressed-tensors are refused by their name`() throws {

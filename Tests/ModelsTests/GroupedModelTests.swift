@@ -17,8 +17,8 @@ import Testing
         defer { try? FileManager.default.removeItem(at: root) }
         _ = try python("grouped_models.py", [root.path, "\(seed)"])
         let cases = try FileManager.default.contentsOfDirectory(atPath: root.path).sorted()
-        // Twenty kinds of network, two of each.
-        #expect(cases.count == 40)
+        // Twenty-eight kinds of network, two of each.
+        #expect(cases.count == 56)
         for name in cases {
             let path = root.appending(path: name).path
             let folder = try ModelFolder(directory: path)
@@ -37,7 +37,7 @@ import Testing
             folder.checkpoint, configuration: folder.configuration,
             options: ModelOptions(compute: .float32), pool: ThreadPool(threads: 2))
         let cache = BlockCache(
-            configuration: folder.configuration, format: .float32, blockCount: 8, blockTokens: 16)
+            configuration: folder.configuration, format: .float32, blockCount: 48, blockTokens: 16)
         func logits(_ tokens: [Int], pieces: Int) throws -> [Float] {
             var logits: [Float] = []
             for start in stride(from: 0, to: tokens.count, by: pieces) {

@@ -5,7 +5,8 @@ Usage: grouped_models.py FOLDER SEED [ROUNDS]
 Each case becomes FOLDER/NAME with config.json, model.safetensors under the release's tensor names, and
 expected.safetensors: input_ids, logits, and `greedy`, eight tokens continued from 1, 2, 3; with a block of
 multi-token prediction also `drafts`, its logits of all tokens but the last. FP8 cases store e4m3 with
-128x128 scales; Transformers gets the same weights dequantised to fp32. A prompt, the greedy text and the drafts are
+128x128 scales, MXFP4 cases the blocks of gpt-oss; Transformers gets the same weights dequantised to fp32, the blocks
+by its own code. A prompt, the greedy text and the drafts are
 kept only if a disturbance of 1e-6 does not change a logit by more than 3e-5, and the greedy text if the best two of
 each step are 1e-3 apart: where a gate or a choice is almost tied, two right programs may choose differently.
 """
@@ -19,7 +20,8 @@ import sys
 import torch
 from safetensors.torch import save_file
 from transformers import Glm4MoeConfig, Glm4MoeForCausalLM, MiniMaxM2Config, MiniMaxM2ForCausalLM
-from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+from transformers import GptOssConfig, GptOssForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 FOLDER, SEED = sys.argv[1], int(sys.argv[2])
 ROUNDS = int(sys.argv[3]) if len(sys.argv) > 3 else 2
@@ -30,29 +32,41 @@ KINDS = {
     "qwen": (Qwen3MoeConfig, Qwen3MoeForCausalLM),
     "glm": (Glm4MoeConfig, Glm4MoeForCausalLM),
     "minimax": (MiniMaxM2Config, MiniMaxM2ForCausalLM),
+    "oss": (GptOssConfig, GptOssForCausalLM),
 }
-# Family, FP8, and what is not drawn.
+OSS_YARN = dict(YARN, beta_fast=32.0, beta_slow=1.0, truncate=False)
+# Family, how matrices are stored (None for plain numbers), and what is not drawn.
 CASES = {
-    "qwen": ("qwen", False, {}),
-    "qwen-normalised": ("qwen", False, dict(norm_topk_prob=True)),
-    "qwen-dense": ("qwen", False, dict(decoder_sparse_step=2, num_hidden_layers=4, mlp_only_layers=[3])),
-    "qwen-bias": ("qwen", False, dict(attention_bias=True)),
-    "qwen-tied": ("qwen", False, dict(tie_word_embeddings=True)),
-    "qwen-yarn": ("qwen", False, dict(rope_scaling=YARN)),
-    "qwen-yarn-scale": ("qwen", False, dict(rope_scaling=dict(YARN, mscale=0.7))),
-    "qwen-yarn-scales": ("qwen", False, dict(rope_scaling=dict(YARN, mscale=0.7, mscale_all_dim=1.3))),
-    "qwen-fp8": ("qwen", True, {}),
-    "qwen-fp8-ragged": ("qwen", True, dict(hidden_size=200, moe_intermediate_size=130, intermediate_size=288)),
-    "glm": ("glm", False, {}),
-    "glm-groups": ("glm", False, dict(n_routed_experts=16, n_group=4, topk_group=2, num_experts_per_tok=3)),
-    "glm-no-norm": ("glm", False, dict(use_qk_norm=False, first_k_dense_replace=2, partial_rotary_factor=0.25)),
-    "glm-mtp": ("glm", False, dict(num_nextn_predict_layers=1)),
-    "glm-yarn": ("glm", False, dict(rope_scaling=dict(YARN, mscale_all_dim=1.3))),
-    "glm-fp8": ("glm", True, dict(use_qk_norm=True)),
-    "minimax": ("minimax", False, {}),
-    "minimax-whole": ("minimax", False, dict(rotary_dim=24, head_dim=24)),
-    "minimax-yarn": ("minimax", False, dict(rope_scaling=dict(YARN, mscale=1.3, mscale_all_dim=0.7))),
-    "minimax-fp8": ("minimax", True, {}),
+    "qwen": ("qwen", None, {}),
+    "qwen-normalised": ("qwen", None, dict(norm_topk_prob=True)),
+    "qwen-dense": ("qwen", None, dict(decoder_sparse_step=2, num_hidden_layers=4, mlp_only_layers=[3])),
+    "qwen-bias": ("qwen", None, dict(attention_bias=True)),
+    "qwen-tied": ("qwen", None, dict(tie_word_embeddings=True)),
+    "qwen-yarn": ("qwen", None, dict(rope_scaling=YARN)),
+    "qwen-yarn-scale": ("qwen", None, dict(rope_scaling=dict(YARN, mscale=0.7))),
+    "qwen-yarn-scales": ("qwen", None, dict(rope_scaling=dict(YARN, mscale=0.7, mscale_all_dim=1.3))),
+    "qwen-fp8": ("qwen", "fp8", {}),
+    "qwen-fp8-ragged": ("qwen", "fp8", dict(hidden_size=200, moe_intermediate_size=130, intermediate_size=288)),
+    "glm": ("glm", None, {}),
+    "glm-groups": ("glm", None, dict(n_routed_experts=16, n_group=4, topk_group=2, num_experts_per_tok=3)),
+    "glm-no-norm": ("glm", None, dict(use_qk_norm=False, first_k_dense_replace=2, partial_rotary_factor=0.25)),
+    "glm-mtp": ("glm", None, dict(num_nextn_predict_layers=1)),
+    "glm-yarn": ("glm", None, dict(rope_scaling=dict(YARN, mscale_all_dim=1.3))),
+    "glm-fp8": ("glm", "fp8", dict(use_qk_norm=True)),
+    "minimax": ("minimax", None, {}),
+    "minimax-whole": ("minimax", None, dict(rotary_dim=24, head_dim=24)),
+    "minimax-yarn": ("minimax", None, dict(rope_scaling=dict(YARN, mscale=1.3, mscale_all_dim=0.7))),
+    "minimax-fp8": ("minimax", "fp8", {}),
+    "oss": ("oss", None, {}),
+    "oss-odd": ("oss", None, dict(hidden_size=200, intermediate_size=130, swiglu_limit=0.75)),
+    "oss-full": ("oss", None, dict(layer_types=["full_attention"] * 2, num_hidden_layers=2)),
+    "oss-plain-rope": ("oss", None, dict(rope_scaling=dict(rope_type="default"))),
+    "oss-blocks": ("oss", "mxfp4", {}),
+    "oss-blocks-wide": ("oss", "mxfp4", dict(hidden_size=288, intermediate_size=224, num_attention_heads=8,
+                                             num_key_value_heads=2, head_dim=64, swiglu_limit=7.0)),
+    # Longer than two chunks of 256 positions, over which attention sums.
+    "oss-long": ("oss", None, dict(sliding_window=128, max_position_embeddings=1024)),
+    "oss-blocks-long": ("oss", "mxfp4", dict(sliding_window=300, max_position_embeddings=1024)),
 }
 
 
@@ -65,7 +79,14 @@ def shape(rng, family, forced):
         num_key_value_heads=key_heads, head_dim=head, vocab_size=rng.choice([200, 333]),
         max_position_embeddings=512, rms_norm_eps=rng.choice([1e-6, 1e-5]), bos_token_id=0, eos_token_id=1,
         tie_word_embeddings=False, rope_theta=rng.choice([10000.0, 1000000.0]))
-    if family == "qwen":
+    if family == "oss":
+        c.update(
+            hidden_size=rng.choice([64, 96, 160]), intermediate_size=rng.choice([32, 64, 160]), rope_theta=150000.0,
+            num_local_experts=rng.choice([4, 8, 12]), num_experts_per_tok=rng.randint(1, 4), attention_bias=True,
+            sliding_window=rng.choice([1, 7, 16, 33]), swiglu_limit=rng.choice([0.5, 2.0, 7.0]), rope_scaling=OSS_YARN,
+            rms_norm_eps=1e-5)
+        c["layer_types"] = [("full" if i % 2 else "sliding") + "_attention" for i in range(c["num_hidden_layers"])]
+    elif family == "qwen":
         c.update(
             num_experts=rng.choice([4, 8, 12]), num_experts_per_tok=rng.randint(1, 4), norm_topk_prob=False,
             moe_intermediate_size=rng.choice([24, 48, 130]), decoder_sparse_step=1, mlp_only_layers=[],
@@ -99,9 +120,20 @@ def quantise(weight):
     return stored.reshape(padded.shape)[:rows, :columns].contiguous(), scales, wide.contiguous()
 
 
-def released(model, family, fp8, tied):
-    """The release's tensors; with fp8, quantises what releases quantise and widens it in the model."""
+def blocks(weight):
+    """MXFP4 of `[experts, inputs, outputs]` as gpt-oss stores it: blocks and scales `[experts, outputs, ...]`."""
+    groups = weight.transpose(1, 2).reshape(weight.shape[0], weight.shape[2], -1, 32)
+    exponents = groups.abs().amax(-1).log2().floor() - 2
+    units = groups / exponents.exp2()[..., None]
+    steps = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
+    codes = (units.abs()[..., None] - steps).abs().argmin(-1) + 8 * (units < 0)
+    return (codes[..., ::2] | codes[..., 1::2] << 4).to(torch.uint8), (exponents + 127).to(torch.uint8)
+
+
+def released(model, family, form, tied):
+    """The release's tensors; with a form, quantises what releases quantise and widens it in the model."""
     tensors = {}
+    fp8 = form == "fp8"
     minimax = family == "minimax"
     gate, up, down = ("w1", "w3", "w2") if minimax else ("gate_proj", "up_proj", "down_proj")
 
@@ -117,7 +149,14 @@ def released(model, family, fp8, tied):
     for name, tensor in list(model.named_parameters()) + list(model.named_buffers()):
         if "rotary_emb" in name or tied and name == "lm_head.weight":
             continue
-        if name.endswith("experts.gate_up_proj"):
+        if family == "oss":
+            if form == "mxfp4" and name.endswith("_proj"):
+                numbers, scales = blocks(tensor.data)
+                tensors[name + "_blocks"], tensors[name + "_scales"] = numbers.contiguous(), scales.contiguous()
+                tensor.data.copy_(convert_moe_packed_tensors(numbers, scales, dtype=torch.float32))
+            else:
+                tensors[name] = tensor.data.clone().contiguous()
+        elif name.endswith("experts.gate_up_proj"):
             base, half = name[: -len("gate_up_proj")], tensor.shape[1] // 2
             for expert in range(tensor.shape[0]):
                 put(f"{base}{expert}.{gate}.weight", tensor[expert, :half], True)
@@ -139,14 +178,17 @@ def fill(model, generator, tied):
         noise = torch.randn(tensor.shape, generator=generator)
         if "e_score_correction_bias" in name:
             tensor.copy_(0.1 * noise)
-        elif name.endswith(".bias"):
+        elif name.endswith("bias"):
             tensor.copy_(0.3 * noise)
+        elif name.endswith("sinks"):
+            tensor.copy_(noise)
         elif tensor.dim() == 1:
             tensor.copy_(1 + 0.2 * noise)
         elif "embed_tokens" in name and not tied:
             tensor.copy_(noise)
         else:
-            tensor.copy_(noise * 1.5 / tensor.shape[-1] ** 0.5)
+            is_transposed = isinstance(model, GptOssForCausalLM) and tensor.dim() == 3
+            tensor.copy_(noise * 1.5 / tensor.shape[1 if is_transposed else -1] ** 0.5)
 
 
 def settled(logits, ids, hidden, generator):
@@ -161,10 +203,10 @@ def logits_of(model):
     return lambda ids, factor: model(inputs_embeds=embed(ids) * factor).logits[0]
 
 
-def prompt(model, vocabulary, rng, generator):
+def prompt(model, vocabulary, rng, generator, lengths):
     """A prompt and its logits; None if each is too close to a tie."""
     for _ in range(20):
-        ids = torch.randint(0, vocabulary, (1, rng.randint(20, 80)), generator=generator)
+        ids = torch.randint(0, vocabulary, (1, rng.randint(*lengths)), generator=generator)
         logits = settled(logits_of(model), ids, model.config.hidden_size, generator)
         if logits is not None:
             return ids, logits
@@ -216,7 +258,7 @@ def block_of_mtp(model, tensors, generator):
 
 
 @torch.no_grad()
-def make(name, index, family, fp8, forced):
+def make(name, index, family, form, forced):
     """Writes one case; False if this shape has no prompt, greedy text or drafts that are not almost tied."""
     rng = random.Random(SEED * 100_000 + index)
     generator = torch.Generator().manual_seed(SEED * 100_000 + index)
@@ -228,9 +270,10 @@ def make(name, index, family, fp8, forced):
     config = kind(**made, attn_implementation="eager", experts_implementation="eager")
     model = network(config).float().eval()
     fill(model, generator, values["tie_word_embeddings"])
-    tensors = released(model, family, fp8, values["tie_word_embeddings"])
+    tensors = released(model, family, form, values["tie_word_embeddings"])
     drafts = block_of_mtp(model, tensors, generator) if more else None
-    found, greedy = prompt(model, values["vocab_size"], rng, generator), greedy_text(model, generator)
+    lengths = (520, 700) if name.endswith("-long") else (20, 80)
+    found, greedy = prompt(model, values["vocab_size"], rng, generator, lengths), greedy_text(model, generator)
     if found is None or greedy is None:
         return False
     ids, logits = found
@@ -245,7 +288,10 @@ def make(name, index, family, fp8, forced):
     save_file(tensors, os.path.join(folder, "model.safetensors"))
     save_file(expected, os.path.join(folder, "expected.safetensors"))
     values.update(architectures=[network.__name__], model_type=config.model_type, hidden_act="silu")
-    if fp8:
+    if form == "mxfp4":
+        values["quantization_config"] = dict(quant_method="mxfp4", modules_to_not_convert=[
+            "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"])
+    if form == "fp8":
         values["quantization_config"] = dict(
             quant_method="fp8", fmt="e4m3", weight_block_size=[128, 128], activation_scheme="dynamic")
     with open(os.path.join(folder, "config.json"), "w") as file:

@@ -181,6 +181,58 @@ extension TensorsTests {
             }
         }
 
+        /// Widths that no panel divides, and some rows and many.
+        @Test(arguments: levels, [NumberFormat.float32, .bfloat16, .mxfp4])
+        func `an expert adds its biases and clamps its activation`(
+            level: Processor, format: NumberFormat
+        ) throws {
+            var random = Random(seed: 71)
+            let (hidden, width, rows) = (96, 160, 33)
+            let gate = try Matrix(format, width, hidden, &random).weight()
+            let up = try Matrix(format, width, hidden, &random).weight()
+            let down = try Matrix(format, hidden, width, &random).weight()
+            let biases = (0 ..< 3).map { random.values($0 == 2 ? hidden : width) }
+            let (alpha, limit) = (1.702, 0.75)
+            let expert = ExpertWeights(
+                gate: gate, up: up, down: down,
+                biases: ExpertBiases(gate: biases[0], up: biases[1], down: biases[2]),
+                activation: ClampedSwiGLU(alpha: Float(alpha), limit: Float(limit)))
+            let (x, y) = (random.tensor(rows, hidden), Tensor(rows: rows, columns: hidden))
+            at(level) {
+                expertLayer(
+                    x.view(rows: 0 ..< 2), expert, into: y.view(rows: 0 ..< 2), compute: .float32,
+                    pool: ThreadPool(threads: 2))
+                expertLayer(
+                    x.view(rows: 2 ..< rows), expert, into: y.view(rows: 2 ..< rows),
+                    compute: .float32, pool: ThreadPool(threads: 2))
+            }
+            func product(_ weight: Weight, _ bias: [Float], _ input: [Double]) -> [Double] {
+                let wide = weight.widened()
+                return (0 ..< weight.outputs).map { output in
+                    input.indices.reduce(Double(bias[output])) {
+                        $0 + input[$1] * Double(wide[output, $1])
+                    }
+                }
+            }
+            var clamped = 0
+            for row in 0 ..< rows {
+                let input = (0 ..< hidden).map { Double(x[row, $0]) }
+                let (gates, ups) = (
+                    product(gate, biases[0], input), product(up, biases[1], input)
+                )
+                let values = zip(gates, ups).map { gate, up in
+                    if gate > limit || abs(up) > limit { clamped += 1 }
+                    let g = min(gate, limit)
+                    return g / (1 + exp(-alpha * g)) * (max(-limit, min(up, limit)) + 1)
+                }
+                for (column, wanted) in product(down, biases[2], values).enumerated() {
+                    // Sums of 96 and 160 products, whose roundings a clamp does not enlarge.
+                    #expect(abs(Double(y[row, column]) - wanted) < 1e-4 * max(1, abs(wanted)))
+                }
+            }
+            #expect(clamped > 0 && clamped < rows * width)
+        }
+
         /// How far bf16 hidden values may move outputs: gate and up of two formats are summed by
         /// other loops than each alone, so a hidden value beside the middle of two bf16 numbers may
         /// be rounded to the other one. No other value moves any output.

@@ -31,6 +31,26 @@ extension TensorsTests {
             }
         }
 
+        @Test func `the softmax of the chosen logits weighs, bias included`() {
+            var random = Random(seed: 37)
+            let (bias, logits) = (random.tensor(1, 12), random.tensor(40, 12))
+            let given = (0 ..< 40).map { row in
+                (0 ..< 12).map { Double(logits[row, $0]) + Double(bias[0, $0]) }
+            }
+            let rule = GateRule(score: .softmaxOfChosen, expertCount: 12, topK: 4)
+            var experts = [Int32](repeating: -1, count: 160)
+            let weights = Tensor(rows: 40, columns: 4)
+            gate(logits, rule: rule, bias: bias, experts: &experts, into: weights, pool: pool)
+            for row in 0 ..< 40 {
+                let best = given[row].indices.sorted { given[row][$0] > given[row][$1] }.prefix(4)
+                #expect(experts[row * 4 ..< row * 4 + 4].map { Int($0) } == Array(best))
+                let total = best.reduce(0.0) { $0 + exp(given[row][$1]) }
+                for (k, expert) in best.enumerated() {
+                    #expect(abs(Double(weights[row, k]) - exp(given[row][expert]) / total) < 1e-6)
+                }
+            }
+        }
+
         @Test func `equal scores go to the lower expert`() {
             let logits = Tensor(rows: 1, columns: 8)
             var experts = [Int32](repeating: -1, count: 3)

@@ -49,7 +49,14 @@ extension TensorsTests {
             level: Processor, format: EntryFormat
         ) {
             var random = Random(seed: 47)
-            for (heads, group, size, blockTokens) in Self.shapes {
+            // A window within a chunk of positions, one over two, and each with and without sinks.
+            for (shape, window) in zip(
+                Self.shapes + Self.shapes, [nil, 30, 1, 280, 7, nil, 100, 64])
+            {
+                let (heads, group, size, blockTokens) = shape
+                let sinks =
+                    window == 30 || window == 280 || blockTokens == 16
+                    ? random.tensor(1, heads * group) : nil
                 let cache = Cache(
                     format, [300, 37, 1], blockTokens: blockTokens, heads: heads, size: size,
                     &random)
@@ -63,22 +70,26 @@ extension TensorsTests {
                     at(level) {
                         cache.entry.attend(
                             queries, batch: batch, store: cache.store, queryHeads: heads * group,
-                            scale: Self.scale, into: out, compute: compute,
-                            pool: ThreadPool(threads: 2))
+                            scale: Self.scale, window: window, sinks: sinks, into: out,
+                            compute: compute, pool: ThreadPool(threads: 2))
                     }
                     for (token, sequence, context) in [
                         (0, 0, 251), (17, 0, 268), (49, 0, 300), (50, 1, 37), (51, 2, 1),
                     ] {
+                        let seen = cache.entries[sequence].prefix(context)
                         let error = worstError(
-                            queries, out, token, Array(cache.entries[sequence].prefix(context)),
-                            cache.entry)
+                            queries, out, token, Array(seen.suffix(window ?? context)),
+                            cache.entry, sinks)
                         // As for latent attention: exponents of at most scale * 2 * size, off by
                         // size * 2^-24 of that, entries up to 2. bf16 rounds queries and weights.
                         let spread = Double(Self.scale) * 2 * Double(size)
                         let step = compute == .float32 ? 0x1p-21 : 0x1p-8
                         #expect(
                             error <= 2 * step * (1 + spread),
-                            "token \(token), \(compute), \(heads) by \(group) heads of \(size)")
+                            """
+                            \(token), \(compute), \(heads) by \(group) heads of \(size), window \
+                            \(window ?? 0)
+                            """)
                     }
                 }
             }
@@ -86,7 +97,7 @@ extension TensorsTests {
 
         private func worstError(
             _ queries: Tensor, _ out: Tensor, _ token: Int, _ entries: [[Float]],
-            _ shape: GroupedEntry
+            _ shape: GroupedEntry, _ sinks: Tensor?
         ) -> Double {
             let size = shape.size
             let queryHeads = queries.columns / size
@@ -101,7 +112,8 @@ extension TensorsTests {
                 }
                 let top = scores.max()!
                 let weights = scores.map { exp($0 - top) }
-                let total = weights.reduce(0, +)
+                let sink = sinks.map { exp(Double($0[0, head]) - top) } ?? 0
+                let total = weights.reduce(sink, +)
                 for i in 0 ..< size {
                     let sum = zip(weights, entries).reduce(0.0) {
                         $0 + $1.0 * Double($1.1[part + size + i])
@@ -121,7 +133,10 @@ extension TensorsTests {
             let seed: UInt64 = 53
             var random = Random(seed: seed)
             let (heads, group, size, length) = (2, 4, 64, 600)
-            for compute in Compute.allCases {
+            for (compute, window) in zip(
+                Compute.allCases + Compute.allCases, [nil, nil, 100, 300])
+            {
+                let sinks = window == nil ? nil : random.tensor(1, heads * group)
                 let cache = Cache(
                     format, [length], blockTokens: 32, heads: heads, size: size, &random)
                 let queries = random.tensor(length, heads * group * size)
@@ -132,8 +147,8 @@ extension TensorsTests {
                     let out = Tensor(rows: range.count, columns: queries.columns)
                     cache.entry.attend(
                         queries.view(rows: range), batch: batch, store: cache.store,
-                        queryHeads: heads * group, scale: 0.2, into: out, compute: compute,
-                        pool: ThreadPool(threads: threads))
+                        queryHeads: heads * group, scale: 0.2, window: window, sinks: sinks,
+                        into: out, compute: compute, pool: ThreadPool(threads: threads))
                     return out
                 }
                 at(level) {
@@ -151,6 +166,51 @@ extension TensorsTests {
                     }
                 }
             }
+        }
+
+        @Test func `entries before a window are not read`() {
+            var random = Random(seed: 61)
+            var cache = Cache(.float32, [700], blockTokens: 16, heads: 2, size: 32, &random)
+            let queries = random.tensor(1, 4 * 32)
+            func attend() -> [Float] {
+                var batch = AttentionBatch()
+                batch.append(blocks: cache.blocks[0], position: 699, tokens: 1)
+                let out = Tensor(rows: 1, columns: 4 * 32)
+                cache.entry.attend(
+                    queries, batch: batch, store: cache.store, queryHeads: 4, scale: 0.2,
+                    window: 128, into: out, compute: .float32, pool: ThreadPool(threads: 2))
+                return out.values
+            }
+            let before = attend()
+            // The window begins at 572, and panels of 64 positions at 512: what lies before that
+            // is not a number, which would spoil every sum that it is in.
+            let wrong = [Float](repeating: .nan, count: cache.entry.width)
+            for position in 0 ..< 512 {
+                cache.entry.write(
+                    wrong.span, to: cache.store, block: Int(cache.blocks[0][position / 16]),
+                    slot: position % 16)
+            }
+            cache.entries = []
+            #expect(attend() == before)
+        }
+
+        @Test func `a sink far above all scores takes the whole weight, one far below none`() {
+            var random = Random(seed: 67)
+            let cache = Cache(.float32, [300], blockTokens: 16, heads: 1, size: 32, &random)
+            let queries = random.tensor(1, 2 * 32)
+            func attend(_ sinks: Tensor?) -> Tensor {
+                var batch = AttentionBatch()
+                batch.append(blocks: cache.blocks[0], position: 299, tokens: 1)
+                let out = Tensor(rows: 1, columns: 2 * 32)
+                cache.entry.attend(
+                    queries, batch: batch, store: cache.store, queryHeads: 2, scale: 0.2,
+                    sinks: sinks, into: out, compute: .float32, pool: ThreadPool(threads: 1))
+                return out
+            }
+            let sinks = Tensor(rows: 1, columns: 2, values: [1e4, -1e4])
+            let (with, without) = (attend(sinks), attend(nil))
+            #expect((0 ..< 32).allSatisfy { with[0, $0] == 0 })
+            #expect((32 ..< 64).allSatisfy { with[0, $0] == without[0, $0] })
         }
 
         @Test func `every head of a row is normed by itself, and a bias is added to every row`() {

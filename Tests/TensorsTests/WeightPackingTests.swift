@@ -43,6 +43,38 @@ extension TensorsTests {
             }
         }
 
+        @Test(arguments: [NumberFormat.float32, .bfloat16, .float16], [false, true])
+        func `a matrix is found among others whose outputs lie in turn`(
+            format: NumberFormat, transposed: Bool
+        ) throws {
+            var random = Random(seed: 11)
+            let (outputs, inputs, size) = (150, 96, format.byteCount(of: 1))
+            let matrices = (0 ..< 3).map { _ in Matrix(format, outputs, inputs, &random) }
+            var bytes: [UInt8] = []
+            // By output, or by input and output.
+            for place in 0 ..< (transposed ? inputs * outputs : outputs) {
+                let (input, output) = (place / outputs, place % outputs)
+                let first = (transposed ? output * inputs + input : place * inputs) * size
+                for matrix in matrices {
+                    bytes += matrix.bytes[first ..< first + (transposed ? 1 : inputs) * size]
+                }
+            }
+            let folder = FileManager.default.temporaryDirectory
+            let path = folder.appending(path: "packing-\(UUID().uuidString)").path
+            let sink = try FileSink(path: path)
+            defer { try? FileManager.default.removeItem(atPath: path) }
+            try sink.append([7, 7, 7] + bytes)
+            let file = try MappedFile(path: path)
+            for (index, matrix) in matrices.enumerated() {
+                let packing = try WeightPacking(
+                    file, bytes: 3 ..< 3 + bytes.count, format: format,
+                    outputs: transposed ? inputs : outputs, inputs: transposed ? outputs : inputs,
+                    transposed: transposed, interleaving: Interleaving(count: 3, index: index))
+                ThreadPool(threads: 2).forEach(packing)
+                #expect(matrix.differences(from: packing.weight) == 0)
+            }
+        }
+
         @Test(arguments: [NumberFormat.float32, .bfloat16, .float16, .float8e4m3], [false, true])
         func `a cut holds the values of its rows, transposed or not`(
             format: NumberFormat, transposed: Bool

@@ -12,6 +12,11 @@
 // positions alone, so a token's result is the same in prefill and in decode, and whether one
 // thread walks the chunks or several share them.
 //
+// A window drops the chunks before it. What it hides in its first chunk weighs zero, as what comes
+// after a token in its last chunk does: zeros at either end of a sum change no bit of it.
+//
+// A sink is one more score of a head, without a value: it joins the sum of exponentials at the end.
+//
 // A token that sees chosen entries walks the list of them in the same way: its chunks are 256
 // entries of the list, in the order of positions.
 
@@ -46,12 +51,16 @@ static int run_length(const ck_attention_job *job, int first, int limit) {
     return count;
 }
 
-static int chunks_of(const ck_attention_job *job, int token, int tokens) {
-    int context = 0;
+/// The chunks that some tokens see entries of; none where they see none.
+static void find_chunks(
+    const ck_attention_job *job, int token, int tokens, int *first_chunk, int *end_chunk) {
+    int end = 0, first = ck_first_seen(job, token);
     for (int t = token; t < token + tokens; t++) {
-        context = ck_seen(job, t) > context ? ck_seen(job, t) : context;
+        end = ck_seen(job, t) > end ? ck_seen(job, t) : end;
+        first = ck_first_seen(job, t) < first ? ck_first_seen(job, t) : first;
     }
-    return ceil_div(context, CK_CHUNK);
+    *first_chunk = first / CK_CHUNK;
+    *end_chunk = ceil_div(end, CK_CHUNK);
 }
 
 /// Cuts the batch into units; writes them to `units` unless it is NULL; returns how many.
@@ -65,16 +74,19 @@ static int cut(
     int limit = UNIT_ROWS / heads > 0 ? UNIT_ROWS / heads : 1;
     for (int token = 0; token < job->tokens;) {
         int tokens = run_length(job, token, limit);
-        int chunks = chunks_of(job, token, tokens);
+        int first_chunk, end_chunk;
+        find_chunks(job, token, tokens, &first_chunk, &end_chunk);
+        int chunks = end_chunk - first_chunk;
         for (int head = 0, width; head < job->heads; head += width) {
             int left = job->group_heads - head % job->group_heads;
             width = left < heads ? left : heads;
-            ck_rows rows = {token, tokens, head, width, 0, chunks, -1};
+            ck_rows rows = {token, tokens, head, width, first_chunk, end_chunk, -1, 1};
             bool alone = !share || chunks <= 1;
             for (int chunk = 0; chunk < (alone ? 1 : chunks); chunk++) {
                 if (!alone) {
-                    rows.first_chunk = chunk;
-                    rows.end_chunk = chunk + 1;
+                    rows.first_chunk = first_chunk + chunk;
+                    rows.end_chunk = rows.first_chunk + 1;
+                    rows.parts = chunk == 0 ? chunks : 0;
                     rows.partial = (int)partial;
                     partial += tokens * width;
                 }
@@ -106,12 +118,8 @@ static void merge_task(void *context, int thread, int threads) {
         int unit = atomic_fetch_add(&run->next, 1);
         if (unit >= run->count) return;
         const ck_rows *rows = &run->units[unit];
-        if (rows->partial < 0 || rows->first_chunk != 0) continue;
-        int chunks = 1;
-        while (unit + chunks < run->count && run->units[unit + chunks].first_chunk == chunks) {
-            chunks++;
-        }
-        ck_merge_partials(run->job, run->kernels, rows, chunks, run->pool);
+        if (rows->partial < 0 || rows->parts == 0) continue;
+        ck_merge_partials(run->job, run->kernels, rows, run->pool);
     }
 }
 

@@ -15,9 +15,15 @@ static inline bool ck_is_sparse(const ck_attention_job *job, int token) {
     return job->chosen && job->contexts[token] > job->chosen_count;
 }
 
-/// Entries that a token sees.
+/// Where the entries that a token sees end.
 static inline int ck_seen(const ck_attention_job *job, int token) {
     return ck_is_sparse(job, token) ? job->chosen_count : job->contexts[token];
+}
+
+/// Where they begin: 0 without a window.
+static inline int ck_first_seen(const ck_attention_job *job, int token) {
+    bool is_cut = job->window > 0 && job->contexts[token] > job->window;
+    return is_cut ? job->contexts[token] - job->window : 0;
 }
 
 /// Some tokens of one sequence by some heads, over some chunks of its entries.
@@ -25,11 +31,11 @@ typedef struct {
     int token, tokens, head, heads;
     int first_chunk, end_chunk;
     int partial; // row of the partial results, or -1 when the unit has all chunks
+    int parts;   // units that share these rows, this one and the next; 0 in the next
 } ck_rows;
 
 void ck_attend(
     const ck_attention_job *job, const ck_kernels *kernels, int compute, const ck_rows *rows,
     ck_pool *pool, int thread);
 void ck_merge_partials(
-    const ck_attention_job *job, const ck_kernels *kernels, const ck_rows *rows, int chunks,
-    ck_pool *pool);
+    const ck_attention_job *job, const ck_kernels *kernels, const ck_rows *rows, ck_pool *pool);

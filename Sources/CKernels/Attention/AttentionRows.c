@@ -11,7 +11,8 @@
 //
 // Both are panel products, so entries are repacked as weights are: words of a bf16 pair (or one
 // f32) are transposed for the scores, rows of two positions interleaved for the sums. A row's
-// positions beyond its context weigh zero, which changes no bit of its sums.
+// positions beyond its context, and those before its window, weigh zero, which changes no bit of
+// its sums. Of the first chunk of a window the panels of 64 before it are left out.
 
 typedef struct {
     const ck_attention_job *job;
@@ -76,16 +77,18 @@ static void pack_values(workspace *w, int value, int count) {
     }
 }
 
-static int visible(const workspace *w, int row, int first) {
-    int count = ck_seen(w->job, w->rows->token + row / w->rows->heads) - first;
-    return count < 0 ? 0 : count < CK_CHUNK ? count : CK_CHUNK;
+static int bounded(int position) {
+    return position < 0 ? 0 : position < CK_CHUNK ? position : CK_CHUNK;
 }
 
 /// Turns scores into weights: exponentials under the row's largest score, zero out of sight.
-static void weigh(workspace *w, int first, int count, float *largest, float *total) {
+static void weigh(workspace *w, int first, float *largest, float *total) {
     for (int r = 0; r < w->count; r++) {
-        float *scores = w->scores + (size_t)r * CK_CHUNK;
-        size_t seen = (size_t)visible(w, r, first);
+        int token = w->rows->token + r / w->rows->heads;
+        int begin = bounded(ck_first_seen(w->job, token) - first);
+        int end = bounded(ck_seen(w->job, token) - first);
+        size_t seen = end > begin ? (size_t)(end - begin) : 0;
+        float *scores = w->scores + (size_t)r * CK_CHUNK + begin;
         char *weights = w->weights + (size_t)(r * w->score_stride) * w->reader.element;
         memset(weights, 0, (size_t)w->score_stride * w->reader.element);
         total[r] = 0;
@@ -94,6 +97,7 @@ static void weigh(workspace *w, int first, int count, float *largest, float *tot
         w->kernels->scale(scores, w->job->scale, seen);
         largest[r] = w->kernels->largest(scores, seen);
         total[r] = w->kernels->exponentials(scores, largest[r], seen);
+        weights += (size_t)begin * w->reader.element;
         if (w->reader.bf16) {
             w->kernels->round(scores, (uint16_t *)(void *)weights, seen);
         } else {
@@ -102,21 +106,24 @@ static void weigh(workspace *w, int first, int count, float *largest, float *tot
     }
 }
 
-/// sums, largest, total: the softmax of one chunk before it is divided by the total.
+/// sums, largest, total: the softmax of one chunk, from panel `begin` on, before it is divided by
+/// the total.
 static void attend_chunk(
-    workspace *w, int first, int count, float *sums, float *largest, float *total) {
-    ck_find_entries(&w->reader, first, count);
+    workspace *w, int first, int begin, int count, float *sums, float *largest, float *total) {
+    count -= begin;
+    ck_find_entries(&w->reader, first + begin, count);
     for (int p = 0; p < count; p += CK_PANEL) {
         ck_pack_positions(&w->reader, p, count - p < CK_PANEL ? count - p : CK_PANEL);
         ck_multiply_panel(
-            &w->reader, w->queries, w->query_stride, w->count, w->reader.width, w->scores + p,
-            CK_CHUNK);
+            &w->reader, w->queries, w->query_stride, w->count, w->reader.width,
+            w->scores + begin + p, CK_CHUNK);
     }
-    weigh(w, first, count, largest, total);
+    weigh(w, first, largest, total);
+    const char *weights = w->weights + (size_t)begin * w->reader.element;
     for (int value = 0; value < w->job->value_width; value += CK_PANEL) {
         pack_values(w, value, count);
         ck_multiply_panel(
-            &w->reader, w->weights, w->score_stride, w->count, count, sums + value, w->values);
+            &w->reader, weights, w->score_stride, w->count, count, sums + value, w->values);
     }
 }
 
@@ -135,13 +142,21 @@ static void merge(
     *largest = top;
 }
 
+/// Divides the sums by the total, to which a sink adds its exponential.
 static void store(
     const ck_attention_job *job, const ck_kernels *kernels, const ck_rows *rows, int row,
-    const float *sums, float total) {
+    const float *sums, float largest, float total) {
     int token = rows->token + row / rows->heads, head = rows->head + row % rows->heads;
+    float share = total > 0 ? 1 / total : 0;
+    if (job->sinks) {
+        float sink = job->sinks[head], top = sink > largest ? sink : largest, kept = largest;
+        kernels->exponentials(&kept, top, 1);
+        kernels->exponentials(&sink, top, 1);
+        share = kept / (total * kept + sink);
+    }
     float *out = job->out + token * job->out_stride + (ptrdiff_t)head * job->value_width;
     memcpy(out, sums, (size_t)job->value_width * sizeof(float));
-    kernels->scale(out, total > 0 ? 1 / total : 0, (size_t)job->value_width);
+    kernels->scale(out, share, (size_t)job->value_width);
 }
 
 static float *partial_row(
@@ -180,18 +195,20 @@ void ck_attend(
     lay_out(&w, ck_pool_scratch(pool, thread, bytes));
     memset(w.reader.zeros, 0, (size_t)(w.values + w.reader.width) * w.reader.element);
     prepare_queries(&w, compute == CK_COMPUTE_BF16);
-    int context = 0;
+    int context = 0, window = ck_first_seen(job, rows->token);
     for (int t = rows->token; t < rows->token + rows->tokens; t++) {
         context = ck_seen(job, t) > context ? ck_seen(job, t) : context;
+        window = ck_first_seen(job, t) < window ? ck_first_seen(job, t) : window;
     }
     for (int chunk = rows->first_chunk; chunk < rows->end_chunk; chunk++) {
         bool begins = chunk == rows->first_chunk;
         int first = chunk * CK_CHUNK;
         int count = context - first < CK_CHUNK ? context - first : CK_CHUNK;
+        int begin = bounded(window - first) / CK_PANEL * CK_PANEL;
         float *sums = begins ? w.merged : w.sums;
         float *largest = begins ? w.largest : w.largest + w.count;
         float *total = begins ? w.total : w.total + w.count;
-        attend_chunk(&w, first, count, sums, largest, total);
+        attend_chunk(&w, first, begin, count, sums, largest, total);
         for (int r = 0; !begins && r < w.count; r++) {
             merge(
                 kernels, job->value_width, w.merged + (size_t)r * (size_t)w.values, &w.largest[r],
@@ -201,7 +218,9 @@ void ck_attend(
     for (int r = 0; r < w.count; r++) {
         const float *sums = w.merged + (size_t)r * (size_t)w.values;
         if (rows->partial < 0) {
-            store(job, kernels, rows, r, sums, rows->end_chunk > 0 ? w.total[r] : 0);
+            bool sees = rows->end_chunk > 0;
+            float largest = sees ? w.largest[r] : -INFINITY, total = sees ? w.total[r] : 0;
+            store(job, kernels, rows, r, sums, largest, total);
             continue;
         }
         float *partial = partial_row(job, rows, pool, r);
@@ -212,17 +231,16 @@ void ck_attend(
 }
 
 void ck_merge_partials(
-    const ck_attention_job *job, const ck_kernels *kernels, const ck_rows *rows, int chunks,
-    ck_pool *pool) {
+    const ck_attention_job *job, const ck_kernels *kernels, const ck_rows *rows, ck_pool *pool) {
     int count = rows->tokens * rows->heads, values = job->value_width;
     for (int r = 0; r < count; r++) {
         float *sums = partial_row(job, rows, pool, r);
-        for (int chunk = 1; chunk < chunks; chunk++) {
-            const float *more = partial_row(job, rows, pool, chunk * count + r);
+        for (int part = 1; part < rows->parts; part++) {
+            const float *more = partial_row(job, rows, pool, part * count + r);
             merge(
                 kernels, values, sums, &sums[values], &sums[values + 1], more, more[values],
                 more[values + 1]);
         }
-        store(job, kernels, rows, r, sums, sums[values + 1]);
+        store(job, kernels, rows, r, sums, sums[values], sums[values + 1]);
     }
 }

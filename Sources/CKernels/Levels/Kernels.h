@@ -91,6 +91,8 @@ typedef struct {
     void (*rms_norm)(const float *x, const float *weight, float epsilon, float *y, int columns);
     void (*rope)(float *x, const float *cosines, const float *sines, int pairs, float sign);
     void (*swiglu)(const float *gate, const float *up, float *y, size_t count);
+    void (*clamped_swiglu)(
+        const float *gate, const float *up, float alpha, float limit, float *y, size_t count);
     float (*largest)(const float *x, size_t count);
     /// x[i] = exp(x[i] - shift); returns the sum.
     float (*exponentials)(float *x, float shift, size_t count);

@@ -74,6 +74,16 @@ static void LEVEL(swiglu)(const float *gate, const float *up, float *y, size_t c
     }
 }
 
+static void LEVEL(clamped_swiglu)(
+    const float *gate, const float *up, float alpha, float limit, float *y, size_t count) {
+    IN_PLACE for (size_t i = 0; i < count; i++) {
+        float g = gate[i] > limit ? limit : gate[i];
+        float u = up[i] > limit ? limit : up[i];
+        u = u < -limit ? -limit : u;
+        y[i] = g / (1 + LEVEL(exp)(-alpha * g)) * (u + 1);
+    }
+}
+
 static void LEVEL(sigmoid)(float *x, size_t count) {
     for (size_t i = 0; i < count; i++) x[i] = 1 / (1 + LEVEL(exp)(-x[i]));
 }
@@ -321,6 +331,7 @@ static void LEVEL(group_pairs)(uint8_t *bytes, size_t count) {
 
 #define ROW_LOOPS                                                                                  \
     .rms_norm = LEVEL(rms_norm), .rope = LEVEL(rope), .swiglu = LEVEL(swiglu),                     \
+    .clamped_swiglu = LEVEL(clamped_swiglu),                                                       \
     .largest = LEVEL(largest), .exponentials = LEVEL(exponentials), .sigmoid = LEVEL(sigmoid),     \
     .scale = LEVEL(scale), .add = LEVEL(add), .accumulate = LEVEL(accumulate),                     \
     .accumulate_positive = LEVEL(accumulate_positive),                                             \

@@ -2,10 +2,11 @@
 
 #include "Products/Operands.h"
 
-// y = down(silu(gate(x)) * up(x)), expert by expert, in two forks and joins: the hidden values of
-// all experts, made panel by panel with gate and up side by side, then all of `down`. The hidden
-// values are written in the form that `down` reads, so they never exist in f32 as a whole; but
-// blocks of int8 inputs are wider than a panel, so before an int8 `down` they do.
+// y = down(silu(gate(x)) * up(x)), or with biases and a clamped activation, expert by expert, in
+// two forks and joins: the hidden values of all experts, made panel by panel with gate and up side
+// by side, then all of `down`. The hidden values are written in the form that `down` reads, so they
+// never exist in f32 as a whole; but blocks of int8 inputs are wider than a panel, so before an
+// int8 `down` they do.
 
 typedef struct {
     const ck_expert_job *job;
@@ -37,6 +38,25 @@ static void store_hidden(
     }
 }
 
+/// What `down` reads of some rows of a panel, made of gate and up, in place of gate.
+static void activate(
+    const ck_kernels *kernels, const ck_expert_job *job, int panel, int rows, float *gate,
+    float *up) {
+    size_t tile = (size_t)rows * CK_PANEL;
+    const float *biases[] = {job->gate_bias, job->up_bias};
+    float *sums[] = {gate, up};
+    for (int m = 0; m < 2; m++) {
+        for (int r = 0; biases[m] && r < rows; r++) {
+            kernels->add(biases[m] + panel * CK_PANEL, sums[m] + r * CK_PANEL, CK_PANEL);
+        }
+    }
+    if (job->limit > 0) {
+        kernels->clamped_swiglu(gate, up, job->alpha, job->limit, gate, tile);
+    } else {
+        kernels->swiglu(gate, up, gate, tile);
+    }
+}
+
 /// The gate's panel of a unit, counted from the first of `plan`; NULL beyond the last.
 static const void *start_of(const expert_run *run, const expert_plan *plan, int unit) {
     while (unit >= plan->units) {
@@ -60,7 +80,7 @@ static void do_unit(const expert_run *run, const expert_plan *plan, int unit, in
         ck_panel_at(job->up, panel));
     ck_panel_product(
         run->kernels, job->up, panel, plan->x, row, rows, up, CK_PANEL, scratch, after);
-    run->kernels->swiglu(gate, up, gate, tile);
+    activate(run->kernels, job, panel, rows, gate, up);
     for (int r = 0; r < rows; r++) {
         store_hidden(run, &plan->hidden, row + r, panel * CK_PANEL, gate + r * CK_PANEL);
     }
@@ -143,6 +163,7 @@ void ck_experts(const ck_expert_job *jobs, int count, int compute, ck_pool *pool
         downs[j] = (ck_linear_job){
             jobs[j].down, plans[j].hidden.data, plans[j].hidden.stride, jobs[j].y,
             jobs[j].y_stride, jobs[j].rows, jobs[j].outputs, jobs[j].output_format,
+            jobs[j].down_bias,
         };
     }
     int threads = ck_pool_threads(pool), units = 0;

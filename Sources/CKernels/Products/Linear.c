@@ -122,6 +122,15 @@ static const void *start_of(const linear_run *run, const linear_plan *plan, int 
     return ck_panel_at(plan->job->weight, unit % groups * plan->panels_per_unit);
 }
 
+/// Adds the bias of a panel to the whole sums of its outputs.
+static void add_bias(
+    const ck_linear_job *job, int panel, int rows, int width, float *c, ptrdiff_t stride) {
+    const float *bias = job->bias + panel * CK_PANEL;
+    for (int r = 0; r < rows; r++) {
+        for (int o = 0; o < width; o++) c[r * stride + o] += bias[o];
+    }
+}
+
 /// Writes some outputs of a row where the job says that the row lies.
 static void store_apart(
     const linear_run *run, const ck_linear_job *job, int row, int first, const float *values,
@@ -147,23 +156,25 @@ static void do_unit(const linear_run *run, const linear_plan *plan, int unit, in
     for (int panel = first; panel < end; panel++) {
         const void *next = panel + 1 < end ? ck_panel_at(job->weight, panel + 1) : after;
         int outputs = job->weight->outputs - panel * CK_PANEL;
+        int width = outputs < CK_PANEL ? outputs : CK_PANEL;
         bool is_apart = job->outputs != NULL;
         float *y = is_apart ? tile : job->y + row * job->y_stride + panel * CK_PANEL;
         if (!is_apart && outputs >= CK_PANEL && rows <= CK_TILE_ROWS) {
             ck_panel_product(
                 run->kernels, job->weight, panel, plan->x, row, rows, y, job->y_stride, scratch,
                 next);
+            if (job->bias) add_bias(job, panel, rows, width, y, job->y_stride);
             continue;
         }
         ck_panel_product(
             run->kernels, job->weight, panel, plan->x, row, rows, tile, CK_PANEL, scratch, next);
-        size_t width = (size_t)(outputs < CK_PANEL ? outputs : CK_PANEL);
+        if (job->bias) add_bias(job, panel, rows, width, tile, CK_PANEL);
         for (int r = 0; r < rows; r++) {
             const float *from = tile + r * CK_PANEL;
             if (is_apart) {
-                store_apart(run, job, row + r, panel * CK_PANEL, from, width);
+                store_apart(run, job, row + r, panel * CK_PANEL, from, (size_t)width);
             } else {
-                memcpy(y + r * job->y_stride, from, width * sizeof(float));
+                memcpy(y + r * job->y_stride, from, (size_t)width * sizeof(float));
             }
         }
     }

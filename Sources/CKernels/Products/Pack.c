@@ -114,6 +114,22 @@ static void pack_panel(
     }
 }
 
+void ck_take_every(void *units, size_t unit, size_t count, size_t step, size_t index) {
+    uint16_t *pairs = units;
+    uint32_t *words = units;
+    char *bytes = units;
+    for (size_t i = 0; i < count; i++) {
+        size_t from = i * step + index;
+        if (unit == sizeof(uint16_t)) {
+            pairs[i] = pairs[from];
+        } else if (unit == sizeof(uint32_t)) {
+            words[i] = words[from];
+        } else {
+            memmove(bytes + i * unit, bytes + from * unit, unit);
+        }
+    }
+}
+
 void ck_pack_rows(
     int format, const void *source, ptrdiff_t row, ptrdiff_t column, int first, int count,
     int inputs, void *packed) {

@@ -40,17 +40,25 @@ static void drop_weak_groups(const ck_gate_rule *rule, float *choice, float *gro
     }
 }
 
+/// Turns logits into scores.
+static void score(const ck_gate_rule *rule, const float *bias, float *scores) {
+    if (rule->weighs_chosen) {
+        for (int i = 0; bias && i < rule->experts; i++) scores[i] += bias[i];
+    } else if (rule->softmax) {
+        ck_softmax(scores, rule->experts);
+    } else {
+        ck_kernels_in_use()->sigmoid(scores, (size_t)rule->experts);
+    }
+}
+
 void ck_gate(
     const ck_gate_rule *rule, const float *logits, const float *bias, int32_t *chosen,
     float *weights, float *scratch) {
     float *scores = scratch, *choice = scratch + rule->experts;
     memcpy(scores, logits, (size_t)rule->experts * sizeof(float));
-    if (rule->softmax) {
-        ck_softmax(scores, rule->experts);
-    } else {
-        ck_kernels_in_use()->sigmoid(scores, (size_t)rule->experts);
-    }
-    for (int i = 0; i < rule->experts; i++) choice[i] = scores[i] + (bias ? bias[i] : 0);
+    score(rule, bias, scores);
+    bool is_biased = bias && !rule->weighs_chosen;
+    for (int i = 0; i < rule->experts; i++) choice[i] = scores[i] + (is_biased ? bias[i] : 0);
     if (rule->top_groups < rule->groups) {
         drop_weak_groups(rule, choice, choice + rule->experts);
     }
@@ -61,6 +69,10 @@ void ck_gate(
         chosen[k] = best;
         weights[k] = scores[best];
         sum += scores[best];
+    }
+    if (rule->weighs_chosen) {
+        ck_softmax(weights, rule->top_k);
+        sum = 1;
     }
     float scale = rule->normalise ? rule->scaling / (sum + 1e-20f) : rule->scaling;
     for (int k = 0; k < rule->top_k; k++) weights[k] *= scale;

@@ -120,6 +120,8 @@ void ck_pack(
 void ck_pack_rows(
     int format, const void *source, ptrdiff_t row, ptrdiff_t column, int first, int count,
     int inputs, void *packed);
+/// Keeps of `count * step` units of `unit` bytes every `step`th from number `index` on, in place.
+void ck_take_every(void *units, size_t unit, size_t count, size_t step, size_t index);
 /// Packs outputs `first ..< first + count` of a 4-bit matrix, whose inputs are a multiple of 32.
 ///
 /// `codes` and `scales` point to output `first`: `[count][inputs / 2]` bytes, the even input in the
@@ -183,14 +185,21 @@ typedef struct {
     // Where each row of y lies, f32 or bf16, in place of y; NULL for rows one after the other.
     void *const *outputs;
     int output_format;
+    const float *bias; // [outputs], added to every row; NULL for none
 } ck_linear_job;
 
 /// All jobs in one fork and join.
 void ck_linear(const ck_linear_job *jobs, int count, int compute, ck_pool *pool);
 
-/// One expert: y = down(silu(gate(x)) * up(x)), for `rows` rows.
+/// One expert: y = down(silu(gate(x)) * up(x)), for `rows` rows; or, with a `limit`,
+/// y = down(g / (1 + e^(-alpha g)) * (u + 1)), where g is gate(x), at most the limit, and u is
+/// up(x), between the limit and its negative.
 typedef struct {
     const ck_weight *gate, *up, *down;
+    // What is added to their outputs, of gate and up with zeros to the end of the last panel; NULL
+    // for nothing.
+    const float *gate_bias, *up_bias, *down_bias;
+    float alpha, limit; // of the clamped activation; a limit of 0 is silu
     const float *x;
     ptrdiff_t x_stride;
     float *y;
@@ -277,13 +286,15 @@ void ck_add(const float *x, float *y, size_t count);
 typedef struct {
     int experts, top_k, groups, top_groups;
     int softmax;        // else sigmoid
+    int weighs_chosen;  // scores are logits plus bias, weights the softmax of the chosen scores
     int group_max;      // group score: its best expert (V2), else the sum of its best two (V3)
     int normalise;      // divide weights by their sum
     float scaling;      // routed_scaling_factor
 } ck_gate_rule;
 
 /// Chooses `top_k` experts, best first, equal scores by lower index. `bias` may be NULL.
-/// `scratch` holds 2 * experts + groups floats. Scores after the call: the unbiased ones.
+/// `scratch` holds 2 * experts + groups floats. Scores after the call: the unbiased ones, or with
+/// `weighs_chosen` the biased ones.
 void ck_gate(
     const ck_gate_rule *rule, const float *logits, const float *bias, int32_t *chosen,
     float *weights, float *scratch);
@@ -314,6 +325,9 @@ typedef struct {
     // that; NULL where every token sees all.
     const int32_t *chosen;
     int chosen_count;
+    int window;         // the last entries of a context that a token sees, if no entries are
+                        // chosen; 0 for all
+    const float *sinks; // [heads], a score that takes weight and has no value; NULL for none
 } ck_attention_job;
 
 void ck_attention(const ck_attention_job *job, int compute, ck_pool *pool);

@@ -83,7 +83,7 @@ extension Checkpoint {
 
     /// The tensor of all experts that holds a routed expert's matrix, if the folder has one.
     private func fused(_ name: String) -> String? {
-        guard let place = name.range(of: ".experts.") else { return nil }
+        guard name.hasSuffix(".weight"), let place = name.range(of: ".experts.") else { return nil }
         let prefix = name[..<place.upperBound]
         return ["gate_up_proj", "down_proj"].flatMap { [$0, $0 + ".weight"] }
             .map { prefix + $0 }.first { tensors[$0] != nil }

@@ -100,7 +100,14 @@ public final class Checkpoint: Sendable {
     ///
     /// - Throws: `CheckpointError` that names the tensor if the system refuses the bytes.
     public func readBytes(of located: Located) throws -> [UInt8] {
-        do { return try shards[located.shardIndex].readBytes(located.entry.bytes) } catch {
+        try readBytes(of: located, 0 ..< located.entry.bytes.count)
+    }
+
+    /// The same of some of its bytes.
+    func readBytes(of located: Located, _ range: Range<Int>) throws -> [UInt8] {
+        let first = located.entry.bytes.lowerBound
+        let bytes = first + range.lowerBound ..< first + range.upperBound
+        do { return try shards[located.shardIndex].readBytes(bytes) } catch {
             throw CheckpointError.tensor(
                 file: file(of: located), name: located.entry.name,
                 fact: "\(error.call): \(error.reason)")

@@ -263,15 +263,16 @@ public final class CheckpointWriter {
     }
 
     /// Cuts a tensor into ranges of rows; all but the last are whole blocks of 128, so that no
-    /// scale spans two strips.
+    /// scale spans two strips. Rows of more extents are matrices, of which a strip may have one.
     private static func strips(
         _ tensor: OutputTensor
     ) -> [(tensor: OutputTensor, rows: Range<Int>)] {
         guard tensor.elementCount > 0 else { return [] }
         let width = max(1, tensor.columns * tensor.numbersPerValue)
-        let blocks = max(1, stripElements / width / 128)
-        return stride(from: 0, to: tensor.rows, by: blocks * 128).map {
-            (tensor, $0 ..< min($0 + blocks * 128, tensor.rows))
+        let block = tensor.shape.count > 2 ? 1 : 128
+        let step = max(1, stripElements / width / block) * block
+        return stride(from: 0, to: tensor.rows, by: step).map {
+            (tensor, $0 ..< min($0 + step, tensor.rows))
         }
     }
 }

@@ -57,32 +57,38 @@ public final class WeightLoader {
         let slot: Slot
     }
 
+    /// Says what is wrong with a scale of an output and a group of inputs.
+    private typealias ScaleFault = @Sendable (_ output: Int, _ group: Int) -> CheckpointError
+
     /// A matrix and everything that is packed from it.
     private struct Matrix {
         let place: Checkpoint.Located
+        /// Where in its file the matrix lies, with those that it is interleaved with.
+        let bytes: Range<Int>
+        var interleaving = Interleaving.none
         let outputs: Int
         let inputs: Int
         let format: NumberFormat
         /// Of float8e4m3.
         var scales: [Float] = []
         /// Of int4 and mxfp4.
-        var fourBit: FourBitMatrix?
+        var storedScales: (scales: StoredScales, byteCount: Int, fault: ScaleFault)?
         let parts: [Part]
 
         var byteCount: Int {
-            place.entry.bytes.count + (fourBit?.scales.entry.bytes.count ?? 0)
+            (bytes.count + (storedScales?.byteCount ?? 0)) / interleaving.count
         }
     }
 
     /// A piece of a weight: what a thread does at a time.
     private struct Task {
         let place: Checkpoint.Located
-        let fourBit: FourBitMatrix?
+        let scaleFault: ScaleFault?
         let packing: WeightPacking
         let piece: Int
     }
 
-    private let checkpoint: Checkpoint
+    let checkpoint: Checkpoint
     private var matrices: [Matrix] = []
 
     public init(_ checkpoint: Checkpoint) { self.checkpoint = checkpoint }
@@ -110,10 +116,15 @@ public final class WeightLoader {
         if FourBitMatrix.isStored(name, in: checkpoint) {
             let found = try FourBitMatrix(name, outputs: outputs, inputs: inputs, in: checkpoint)
             let parts = makeParts(found.format, found.codes)
+            let checkpoint = checkpoint
             matrices.append(
                 Matrix(
-                    place: found.codes, outputs: outputs, inputs: inputs, format: found.format,
-                    fourBit: found, parts: parts))
+                    place: found.codes, bytes: found.codes.entry.bytes, outputs: outputs,
+                    inputs: inputs, format: found.format,
+                    storedScales: storedScales(
+                        found.scales, found.scales.entry.bytes, found.scaleFormat
+                    ) { found.scaleFault(output: $0, group: $1, in: checkpoint) },
+                    parts: parts))
             return parts.map(\.slot)
         }
         let place = try checkpoint.locate(name)
@@ -127,24 +138,66 @@ public final class WeightLoader {
         let parts = makeParts(format, place)
         matrices.append(
             Matrix(
-                place: place, outputs: outputs, inputs: inputs, format: format, scales: scales,
-                parts: parts))
+                place: place, bytes: place.entry.bytes, outputs: outputs, inputs: inputs,
+                format: format, scales: scales, parts: parts))
         return parts.map(\.slot)
+    }
+
+    private func storedScales(
+        _ place: Checkpoint.Located, _ bytes: Range<Int>, _ format: ScaleFormat,
+        fault: @escaping ScaleFault
+    ) -> (scales: StoredScales, byteCount: Int, fault: ScaleFault) {
+        let shard = checkpoint.shards[place.shardIndex]
+        return (StoredScales(shard, bytes: bytes, format: format), bytes.count, fault)
+    }
+
+    /// Asks for one expert's matrix in a tensor of all experts.
+    func ask(for found: FusedMatrix) -> Slot {
+        let slot = Slot(found.format, checkpoint.file(of: found.numbers))
+        let isPlain = found.scales == nil
+        let checkpoint = checkpoint
+        // What the file has as rows: of plain numbers the inputs.
+        let (rows, columns) =
+            isPlain
+            ? (found.place.inputs, found.place.outputs)
+            : (found.place.outputs, found.place.inputs)
+        matrices.append(
+            Matrix(
+                place: found.numbers, bytes: found.bytes(of: found.numbers),
+                interleaving: found.place.interleaving, outputs: rows, inputs: columns,
+                format: found.format,
+                storedScales: found.scales.map { scales in
+                    storedScales(scales, found.bytes(of: scales), .float8e8m0) {
+                        found.scaleFault(output: $0, group: $1, in: checkpoint)
+                    }
+                },
+                parts: [Part(rows: nil, transposed: isPlain, slot: slot)]))
+        return slot
     }
 
     /// Reads a small tensor now, widened to `[1, count]`.
     public func vector(_ name: String, count: Int) throws -> Tensor {
         let place = try checkpoint.locate(name)
+        let values = try values(
+            of: place, shape: [count], first: 0, count: place.entry.bytes.count)
+        return Tensor(rows: 1, columns: count, values: values)
+    }
+
+    /// Some bytes of a small tensor of plain numbers, widened.
+    func values(
+        of place: Checkpoint.Located, shape: [Int], first: Int, count: Int
+    ) throws -> [Float] {
         guard let format = WeightTypes.vector(place.entry.type) else {
             throw fault(
                 place, "dtype \(place.entry.type.rawValue) is none of F32, F16, BF16")
         }
-        try check(place, shape: [count])
-        let values = Quantisation.widened(try checkpoint.readBytes(of: place), as: format)
+        try check(place, shape: shape)
+        let values = Quantisation.widened(
+            try checkpoint.readBytes(of: place, first ..< first + count), as: format)
         guard values.allSatisfy(\.isFinite) else {
             throw fault(place, "holds a value that is not finite")
         }
-        return Tensor(rows: 1, columns: count, values: values)
+        return values
     }
 
     // MARK: - Loading
@@ -194,24 +247,21 @@ public final class WeightLoader {
     private func makeTasks() throws -> [Task] {
         var tasks: [Task] = []
         let order = matrices.sorted { a, b in
-            (a.place.shardIndex, a.place.entry.bytes.lowerBound)
-                < (b.place.shardIndex, b.place.entry.bytes.lowerBound)
+            (a.place.shardIndex, a.bytes.lowerBound) < (b.place.shardIndex, b.bytes.lowerBound)
         }
         for matrix in order {
             for part in matrix.parts {
                 let packing = try WeightPacking(
-                    checkpoint.shards[matrix.place.shardIndex], bytes: matrix.place.entry.bytes,
+                    checkpoint.shards[matrix.place.shardIndex], bytes: matrix.bytes,
                     format: matrix.format, outputs: matrix.outputs, inputs: matrix.inputs,
-                    scales: matrix.scales,
-                    storedScales: matrix.fourBit.map {
-                        StoredScales(
-                            checkpoint.shards[$0.scales.shardIndex], bytes: $0.scales.entry.bytes,
-                            format: $0.scaleFormat)
-                    }, rows: part.rows, transposed: part.transposed)
+                    scales: matrix.scales, storedScales: matrix.storedScales?.scales,
+                    rows: part.rows, transposed: part.transposed,
+                    interleaving: matrix.interleaving)
                 part.slot.stored = packing.weight
                 tasks += (0 ..< packing.pieceCount).map {
                     Task(
-                        place: matrix.place, fourBit: matrix.fourBit, packing: packing, piece: $0)
+                        place: matrix.place, scaleFault: matrix.storedScales?.fault,
+                        packing: packing, piece: $0)
                 }
             }
         }
@@ -230,10 +280,9 @@ public final class WeightLoader {
         switch error {
         case .file(let error): return fault(task.place, "\(error.call): \(error.reason)")
         case .numbers(let error):
-            guard case .scale(let output, let group) = error, let matrix = task.fourBit else {
-                return fault(task.place, "\(error)")
-            }
-            return matrix.scaleFault(output: output, group: group, in: checkpoint)
+            guard case .scale(let output, let group) = error, let describe = task.scaleFault
+            else { return fault(task.place, "\(error)") }
+            return describe(output, group)
         }
     }
 

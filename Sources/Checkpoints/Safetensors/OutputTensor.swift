@@ -49,6 +49,19 @@ public struct OutputTensor: Sendable, Hashable {
                 : [])
     }
 
+    /// The matrices of all experts of a layer in MXFP4, and their scales: see `FusedMatrix`.
+    public static func blocks(
+        name: String, experts: Int, outputs: Int, inputs: Int
+    ) -> [OutputTensor] {
+        let names = FusedMatrix.partNames(of: name)
+        let scales = [experts, outputs, inputs / FourBitMatrix.group]
+        return [
+            OutputTensor(
+                name: names[0], type: .uint8, shape: scales + [FourBitMatrix.group / 2]),
+            OutputTensor(name: names[1], type: .uint8, shape: scales),
+        ]
+    }
+
     /// The extents of the scales of a matrix in e4m3.
     package static func scaleShape(_ shape: [Int]) -> [Int] { shape.map { ($0 + 127) / 128 } }
 

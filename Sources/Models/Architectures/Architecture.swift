@@ -37,7 +37,7 @@ enum Architectures {
     /// All of them, the default first.
     static let all: [any Architecture.Type] = [
         DeepSeekV3.self, DeepSeekV2.self, DeepSeekV32.self, Glm4MoeLite.self, GlmMoeDsa.self,
-        KimiK25.self, KimiVL.self, Qwen3Moe.self, Glm4Moe.self, MiniMaxM2.self,
+        KimiK25.self, KimiVL.self, Qwen3Moe.self, Glm4Moe.self, MiniMaxM2.self, GptOss.self,
     ]
 
     /// The family that one of these class names belongs to.
@@ -45,6 +45,13 @@ enum Architectures {
         all.first { architecture in
             classNames.contains(where: architecture.classNames.contains)
         }
+    }
+
+    /// The family that a `config.json` names and whose tensors hold all experts of a block, if it
+    /// is such a one.
+    static func fused(in root: JSONValue) -> (any Architecture.Type)? {
+        let names = root[ModelConfiguration.CodingKeys.architectures.rawValue]?.array ?? []
+        return named(names.compactMap(\.string)).flatMap { $0.tensorNames.fused == nil ? nil : $0 }
     }
 
     /// Whether a family stores a tensor of this name in FP8 in its FP8 checkpoints.

@@ -18,6 +18,8 @@ struct FamilyDefaults {
     var normalizesWeights = true
     /// `rope_theta`.
     var ropeTheta: Double = 10000
+    /// `attention_bias` of grouped queries.
+    var attentionBias = false
     /// `index_topk`; nil for dense attention.
     var sparseIndexCount: Int?
     /// The indexer of sparse attention; nil for a family that has none.

@@ -11,7 +11,7 @@ enum Glm4Moe: GroupedArchitecture {
             keyNorm: "self_attn.k_norm.weight", hasOutputBias: false))
 
     static let grouped = GroupedFamily(
-        norm: nil, rotation: .share(0.5), expertLayers: .first,
+        norm: .said, rotation: .share(0.5), expertLayers: .first,
         expertCount: .routedExpertCount, expertWidth: .expertWidth,
         keys: FamilyKeys(
             read: FamilyKeys.ofGroupedQueries.union([

@@ -43,8 +43,18 @@ struct GroupedFamily: Sendable {
         case steps
     }
 
-    /// What is normed before rotation; nil where `use_qk_norm` says whether each head is.
-    let norm: ModelConfiguration.QueryKeyNorm?
+    /// What says what is normed before rotation.
+    enum Norm: Sendable {
+        /// Nothing: this always is.
+        case always(ModelConfiguration.QueryKeyNorm)
+        /// `use_qk_norm` says whether each head is.
+        case said
+        /// Nothing: nothing is.
+        case never
+    }
+
+    /// What is normed before rotation.
+    let norm: Norm
     let rotation: Rotation
     let expertLayers: ExpertLayers
     /// The key of the count of routed experts.
@@ -85,6 +95,10 @@ enum GroupedKey: String, CodingKey {
     case width = "intermediate_size"
     case expertStep = "decoder_sparse_step"
     case denseLayers = "mlp_only_layers"
+    case window = "sliding_window"
+    case layerTypes = "layer_types"
+    case activationAlpha = "swiglu_alpha"
+    case activationLimit = "swiglu_limit"
     case ropeParameters = "rope_parameters"
     case ropeScaling = "rope_scaling"
 }

@@ -20,8 +20,8 @@ enum MiniMaxM2: GroupedArchitecture {
     static let attention = Qwen3Moe.attention
 
     static let grouped = GroupedFamily(
-        norm: .allHeads, rotation: .count, expertLayers: .all, expertCount: .localExpertCount,
-        expertWidth: .width,
+        norm: .always(.allHeads), rotation: .count, expertLayers: .all,
+        expertCount: .localExpertCount, expertWidth: .width,
         keys: FamilyKeys(
             read: FamilyKeys.ofGroupedQueries.union(["partial_rotary_factor", "rotary_dim"]),
             readOfRope: ["partial_rotary_factor"],

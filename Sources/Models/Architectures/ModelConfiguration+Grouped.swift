@@ -42,10 +42,13 @@ extension ModelConfiguration {
         normEpsilon = try read(.normEpsilon, or: defaults.normEpsilon)
         rotatesNeighbours = false
         tiesEmbeddings = try read(.tiesEmbeddings, or: false)
-        hasAttentionBias = try read(.attentionBias, or: false)
-        queryKeyNorm = family.norm
-        if family.norm == nil, try own.decodeIfPresent(Bool.self, forKey: .normsQueries) == true {
-            queryKeyNorm = .head
+        hasAttentionBias = try read(.attentionBias, or: defaults.attentionBias)
+        switch family.norm {
+        case .always(let norm): queryKeyNorm = norm
+        case .said:
+            let norms = try own.decodeIfPresent(Bool.self, forKey: .normsQueries) == true
+            queryKeyNorm = norms ? .head : nil
+        case .never: break
         }
         if family.keys.read.contains(CodingKeys.mtpLayerCount.rawValue) {
             mtpLayerCount = try Self.one(of: .mtpLayerCount, .newerMTPLayerCount, box, or: 0)

@@ -39,7 +39,8 @@ extension ModelConfiguration {
             try own.encode(share, forKey: .rotatedShare)
         case .count: try own.encode(ropeHeadSize, forKey: .rotatedCount)
         }
-        if family.norm == nil { try own.encode(queryKeyNorm != nil, forKey: .normsQueries) }
+        if case .said = family.norm { try own.encode(queryKeyNorm != nil, forKey: .normsQueries) }
+        try encodeWindow(into: &own)
         try encodeExperts(family, &box, &own)
     }
 

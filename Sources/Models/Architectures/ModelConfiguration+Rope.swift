@@ -57,7 +57,7 @@ extension ModelConfiguration {
 
 extension KeyedDecodingContainer {
     /// Whether a key is there and not null.
-    fileprivate func hasValue(_ key: Key) throws -> Bool {
+    func hasValue(_ key: Key) throws -> Bool {
         try contains(key) && !decodeNil(forKey: key)
     }
 }

@@ -13,6 +13,8 @@ public struct NetworkTensor: Sendable, Equatable {
         case wide
         /// A matrix that FP8 checkpoints store in FP8.
         case projection
+        /// A matrix of each expert of a block, all in one tensor.
+        case fused
     }
 
     /// As checkpoints name it.

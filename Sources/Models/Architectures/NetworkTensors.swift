@@ -1,3 +1,5 @@
+import Tensors
+
 /// Every tensor of a network: its name by its family's table, its shape by its configuration.
 public struct NetworkTensors: Sendable {
     private let shape: ModelConfiguration
@@ -52,9 +54,10 @@ public struct NetworkTensors: Sendable {
     /// `[experts]`; nil where the gate has none.
     func gateBias(layer: Int) -> NetworkTensor? {
         guard shape.topKMethod == .biased else { return nil }
+        // One that is a part of the logits is stored like those of other matrices.
         return NetworkTensor(
             name: prefix(layer: layer) + names.gateBias, shape: [shape.routedExpertCount],
-            role: .bias)
+            role: shape.gateRule.score == .softmaxOfChosen ? .offset : .bias)
     }
 
     /// The network of a dense block.
@@ -73,6 +76,16 @@ public struct NetworkTensors: Sendable {
         network(
             TensorNames.numbered(names.routedExpert, expert), layer, shape.expertIntermediateSize)
     }
+
+    /// The routed experts of a block where tensors of all of them hold them; else nil.
+    func fusedExperts(layer: Int) -> FusedExpertTensors? {
+        names.fused.map {
+            FusedExpertTensors($0, prefix: prefix(layer: layer) + names.routedExpert, shape)
+        }
+    }
+
+    /// What the routed experts have in place of silu(gate) * up; nil for that.
+    var expertActivation: ClampedSwiGLU? { shape.expertActivation }
 
     private func network(_ name: String, _ layer: Int, _ width: Int) -> FeedForwardTensors {
         FeedForwardTensors(
@@ -124,6 +137,7 @@ extension NetworkTensors {
         guard shape.hasExperts(layer: layer) else { return dense(layer: layer).all }
         var tensors = [gate(layer: layer)]
         if let bias = gateBias(layer: layer) { tensors.append(bias) }
+        if let fused = fusedExperts(layer: layer) { return tensors + fused.all }
         for expert in 0 ..< shape.routedExpertCount {
             tensors += routedExpert(expert, layer: layer).all
         }

@@ -12,7 +12,7 @@ enum Qwen3Moe: GroupedArchitecture {
             keyNorm: "self_attn.k_norm.weight", hasOutputBias: true))
 
     static let grouped = GroupedFamily(
-        norm: .head, rotation: .whole, expertLayers: .steps, expertCount: .expertCount,
+        norm: .always(.head), rotation: .whole, expertLayers: .steps, expertCount: .expertCount,
         expertWidth: .expertWidth,
         keys: FamilyKeys(
             read: FamilyKeys.ofGroupedQueries.union([

@@ -30,6 +30,8 @@ struct TensorNames: Sendable {
     let network: NetworkNames
     /// Inside a multi-token-prediction block, beside the names of a block.
     let mtp: MTPNames
+    /// Where a block has the routed experts in tensors of all of them; nil for tensors of each.
+    var fused: FusedExpertNames?
 
     /// The part of every name of a routed expert that says so.
     private var routedMark: String { "." + routedExpert.prefix { $0 != "#" } }
@@ -50,7 +52,7 @@ struct TensorNames: Sendable {
             embedding: prefix + embedding, finalNorm: prefix + finalNorm, head: prefix + head,
             block: prefix + block, inputNorm: inputNorm, feedForwardNorm: feedForwardNorm,
             gate: gate, gateBias: gateBias, dense: dense, sharedExperts: sharedExperts,
-            routedExpert: routedExpert, network: network, mtp: mtp)
+            routedExpert: routedExpert, network: network, mtp: mtp, fused: fused)
     }
 
     /// Puts a number in its place.

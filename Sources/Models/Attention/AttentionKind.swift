@@ -65,7 +65,8 @@ enum AttentionKind: Sendable {
         case .grouped(let names):
             let tensors = GroupedAttentionTensors(names, context.configuration, prefix: prefix)
             let pending = try PendingGroupedAttention(tensors, from: loader)
-            return { GroupedAttention(pending.weights, context) }
+            let window = context.configuration.windowSize(layer: layer)
+            return { GroupedAttention(pending.weights, context, window: window) }
         }
     }
 

@@ -5,9 +5,11 @@ import Tensors
 ///     out(t) = (sum_j softmax(scale q . k_j) v_j) W_O^T
 ///
 /// with queries and keys normed first, where the network norms them, and then rotated in their
-/// first values; the others carry no position.
+/// first values; the others carry no position. A block with a window sums over the last entries,
+/// and a sink joins the softmax of its head without a value.
 ///
-/// Source: GQA (arXiv 2305.13245), section 2.2; partial rotation as in GPT-NeoX.
+/// Source: GQA (arXiv 2305.13245), section 2.2; partial rotation as in GPT-NeoX; window and sinks
+/// as in gpt-oss (arXiv 2508.10925), section 2.
 struct GroupedAttention: AttentionLayer {
     /// Floats that a tile of queries may take: 32 MiB.
     private static let tileFloats = 8 << 20
@@ -21,8 +23,11 @@ struct GroupedAttention: AttentionLayer {
     /// Values of a head.
     private let size: Int
     private let tileRows: Int
+    /// Entries that a token sees; nil for all.
+    private let window: Int?
 
-    init(_ weights: GroupedAttentionWeights, _ context: AttentionContext) {
+    init(_ weights: GroupedAttentionWeights, _ context: AttentionContext, window: Int?) {
+        self.window = window
         self.weights = weights
         self.context = context
         shape = context.configuration
@@ -142,21 +147,27 @@ struct GroupedAttention: AttentionLayer {
         let sums = scratch(.sums, queries.rows, queries.columns)
         entry.attend(
             queries, batch: rows.attention.rows(tile), store: store, queryHeads: shape.headCount,
-            scale: shape.attentionScale, into: sums, compute: context.compute, pool: context.pool)
+            scale: shape.attentionScale, window: window, sinks: weights.sinks, into: sums,
+            compute: context.compute, pool: context.pool)
         project(sums, [(weights.output, output)])
     }
 
     func work(_ rows: BatchRows, store: BlockStore) -> WorkCount {
         var work = WorkCount()
         let perEntry = 4 * shape.headCount * size
-        var last = -1
+        // Of each sequence, the first entry that some row sees, and where the entries end.
+        var (last, begin, end) = (-1, 0, 0)
         let batch = rows.attention
         for (sequence, context) in zip(batch.sequences, batch.contexts).reversed() {
-            // The last row of a sequence sees all of its entries, the others some of them.
-            if Int(sequence) != last { work.readBytes += Int(context) * store.entryBytes }
-            last = Int(sequence)
-            work.attentionOperations += Int(context) * perEntry
+            let first = max(0, Int(context) - (window ?? Int(context)))
+            if Int(sequence) != last {
+                work.readBytes += (end - begin) * store.entryBytes
+                (last, end) = (Int(sequence), Int(context))
+            }
+            begin = first
+            work.attentionOperations += (Int(context) - first) * perEntry
         }
+        work.readBytes += (end - begin) * store.entryBytes
         return work
     }
 }

@@ -14,6 +14,8 @@ struct GroupedAttentionNames: Sendable {
     let keyNorm: String
     /// Whether the output has a bias where the others have one.
     let hasOutputBias: Bool
+    /// Of each head, a score without an entry; nil for none.
+    var sinks: String?
 
     /// The names of the matrices.
     var projections: [String] { [query, key, value, output].map { $0 + ".weight" } }
@@ -39,6 +41,8 @@ struct GroupedAttentionTensors {
     let output: Projection
     /// `[size]`, or the width of all heads; nil without norms.
     let norms: (query: NetworkTensor, key: NetworkTensor)?
+    /// `[heads]`; nil for none.
+    let sinks: NetworkTensor?
 
     init(_ names: GroupedAttentionNames, _ shape: ModelConfiguration, prefix: String) {
         func projection(
@@ -67,9 +71,13 @@ struct GroupedAttentionTensors {
             }
             return (tensor(names.queryNorm, queryWidth), tensor(names.keyNorm, keyWidth))
         }
+        sinks = names.sinks.map {
+            NetworkTensor(name: prefix + $0, shape: [shape.headCount], role: .offset)
+        }
     }
 
     var all: [NetworkTensor] {
         [query, key, value, output].flatMap(\.all) + (norms.map { [$0.query, $0.key] } ?? [])
+            + (sinks.map { [$0] } ?? [])
     }
 }

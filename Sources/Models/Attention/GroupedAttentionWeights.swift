@@ -19,6 +19,8 @@ struct GroupedAttentionWeights {
     let output: Projection
     /// `[size]`, or the width of all heads; nil without norms.
     let norms: (query: Tensor, key: Tensor)?
+    /// `[heads]`, a score beside those of the entries; nil for none.
+    let sinks: Tensor?
 
     /// The size of the projections.
     var count: WeightCount { WeightCount([query, key, value, output].map(\.weight)) }
@@ -45,6 +47,7 @@ struct PendingGroupedAttention {
     private let value: Projection
     private let output: Projection
     private let norms: (query: Tensor, key: Tensor)?
+    private let sinks: Tensor?
 
     init(_ tensors: GroupedAttentionTensors, from loader: WeightLoader) throws {
         query = try Projection(tensors.query, from: loader)
@@ -52,12 +55,13 @@ struct PendingGroupedAttention {
         value = try Projection(tensors.value, from: loader)
         output = try Projection(tensors.output, from: loader)
         norms = try tensors.norms.map { (try loader.vector($0.query), try loader.vector($0.key)) }
+        sinks = try tensors.sinks.map(loader.vector)
     }
 
     /// The packed weights.
     var weights: GroupedAttentionWeights {
         GroupedAttentionWeights(
             query: query.packed, key: key.packed, value: value.packed, output: output.packed,
-            norms: norms)
+            norms: norms, sinks: sinks)
     }
 }

@@ -111,7 +111,8 @@ extension ConfigurationKeys {
     /// Checks the architecture, then the storage of the weights, then every key.
     static func check(_ root: JSONValue) throws {
         let family = try family(root)
-        try QuantizationKeys.check(besides: root, prefix: "")
+        let isFused = family.tensorNames.fused != nil
+        try QuantizationKeys.check(besides: root, prefix: "", isFused: isFused)
         guard let key = family.textKey?.rawValue else {
             return try checkNetwork(root, family.keys, prefix: "")
         }
@@ -126,7 +127,7 @@ extension ConfigurationKeys {
             guard !honouredBesideText.contains(name), !ofImages.contains(name) else { continue }
             try checkOther(name, value, fixed, at: name)
         }
-        try QuantizationKeys.check(besides: text, prefix: key + ".")
+        try QuantizationKeys.check(besides: text, prefix: key + ".", isFused: isFused)
         try checkNetwork(text, family.keys, prefix: key + ".")
     }
 

@@ -80,6 +80,7 @@ struct ConfigurationText {
         ].map(\.rawValue)
             + [
                 GroupedKey.headSize, .rotatedCount, .expertCount, .expertStep, .denseLayers,
+                .window,
             ].map(\.rawValue)
             + [
                 YaRN.CodingKeys.originalPositionLimit.rawValue,

@@ -47,7 +47,11 @@ extension ModelConfiguration {
     }
 
     /// Parameters of one routed expert.
-    package var expertParameterCount: Int { 3 * hiddenSize * expertIntermediateSize }
+    package var expertParameterCount: Int {
+        let biases =
+            architecture.tensorNames.fused == nil ? 0 : 2 * expertIntermediateSize + hiddenSize
+        return 3 * hiddenSize * expertIntermediateSize + biases
+    }
 
     /// Parameters of one block's attention and norms.
     package var attentionParameterCount: Int {
@@ -56,6 +60,7 @@ extension ModelConfiguration {
             let width = queryWidth + 2 * keyValueHeadCount * queryHeadSize
             return hiddenSize * (width + queryWidth) + 2 * hiddenSize
                 + (hasAttentionBias ? width + outputBiasWidth : 0) + queryKeyNormWidth
+                + (hasSinks ? headCount : 0)
         }
         let query =
             queryLatentSize.map { $0 * hiddenSize + $0 + queryWidth * $0 }
@@ -69,6 +74,12 @@ extension ModelConfiguration {
     private var outputBiasWidth: Int {
         guard case .grouped(let names) = architecture.attention else { return 0 }
         return names.hasOutputBias ? hiddenSize : 0
+    }
+
+    /// Whether each head of grouped queries has a sink.
+    private var hasSinks: Bool {
+        guard case .grouped(let names) = architecture.attention else { return false }
+        return names.sinks != nil
     }
 
     /// Weights of the norms of queries and keys.

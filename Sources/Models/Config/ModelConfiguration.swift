@@ -1,4 +1,5 @@
 import Foundation
+import Tensors
 
 /// The shape of a network, as `config.json` gives it.
 ///
@@ -57,6 +58,10 @@ public struct ModelConfiguration: Codable, Sendable, Equatable {
     var queryKeyNorm: QueryKeyNorm?
     /// Whether the projections of grouped queries have biases (default false).
     var hasAttentionBias = false
+    /// Blocks in which a token sees the last entries alone; nil for none.
+    var window: AttentionWindow?
+    /// What routed experts have in place of silu(gate) * up; nil for that.
+    var expertActivation: ClampedSwiGLU?
     /// Whether the head is the embedding (default false).
     var tiesEmbeddings = false
     /// Width of the compressed query, nil where queries are not compressed.

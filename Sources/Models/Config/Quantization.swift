@@ -4,7 +4,8 @@ import Tensors
 /// How a checkpoint stores matrices that it does not store as plain numbers.
 ///
 /// FP8 has two descriptions: DeepSeek's `fp8` and the `float-quantized` of compressed-tensors. It
-/// is written in the first. 4-bit numbers have one, of compressed-tensors.
+/// is written in the first. 4-bit numbers have one, of compressed-tensors; gpt-oss has another for
+/// tensors of all experts.
 public struct Quantization: Codable, Sendable, Equatable {
     /// How a matrix is stored.
     public enum Form: Sendable, Equatable {
@@ -14,13 +15,15 @@ public struct Quantization: Codable, Sendable, Equatable {
         case int4
         /// `mxfp4-pack-quantized`: e2m1 with one power of two per 32 inputs.
         case mxfp4
+        /// `quant_method` mxfp4, of gpt-oss: the tensors of all experts in blocks of e2m1.
+        case mxfp4Blocks
 
         /// The numbers of it.
         var numbers: NumberFormat {
             switch self {
             case .float8: .float8e4m3
             case .int4: .int4
-            case .mxfp4: .mxfp4
+            case .mxfp4, .mxfp4Blocks: .mxfp4
             }
         }
     }
@@ -47,12 +50,16 @@ public struct Quantization: Codable, Sendable, Equatable {
     /// Modules that `ignore` names at most where naming the others would be shorter.
     static let exceptionLimit = 1000
 
+    /// The form in which gpt-oss is released.
+    static let blocks = Quantization(
+        .mxfp4Blocks, targets: NamePatterns(), ignored: NamePatterns())
+
     /// 4-bit numbers for some modules and not for the others.
     ///
     /// Programs that serve experts look for the target `Linear`, so all others are excepted from
     /// it, unless they are so many that config.json would be too large to be read.
     init(_ form: Form, of modules: [String], besides others: [String]) throws {
-        precondition(form != .float8, "FP8 names no modules")
+        precondition(form == .int4 || form == .mxfp4, "\(form) names no modules")
         let isShorter = others.count > max(modules.count, Self.exceptionLimit)
         self.init(
             form, targets: try NamePatterns(isShorter ? modules : [Self.linear]),
@@ -67,7 +74,11 @@ public struct Quantization: Codable, Sendable, Equatable {
 
     /// How a tensor is stored; nil for plain numbers.
     func form(of tensor: NetworkTensor) -> Form? {
-        guard form != .float8 else { return tensor.role == .projection ? form : nil }
+        switch form {
+        case .float8: return tensor.role == .projection ? form : nil
+        case .mxfp4Blocks: return tensor.role == .fused ? form : nil
+        case .int4, .mxfp4: break
+        }
         guard Self.mayHaveFourBits(tensor) else { return nil }
         let isTaken = Self.include(tensor.module, targets)
         return isTaken && !Self.include(tensor.module, ignored) ? form : nil
@@ -103,6 +114,10 @@ public struct Quantization: Codable, Sendable, Equatable {
     /// Takes what `QuantizationKeys.check` let pass.
     public init(from decoder: any Decoder) throws {
         let box = try decoder.container(keyedBy: CodingKeys.self)
+        if try box.decodeIfPresent(String.self, forKey: .method) == QuantizationKeys.blockMethod {
+            self = .blocks
+            return
+        }
         let packing = try box.decodeIfPresent(String.self, forKey: .packing) ?? ""
         guard let form = QuantizationKeys.fourBitForms[packing]?.form else {
             self.init()
@@ -127,6 +142,15 @@ public struct Quantization: Codable, Sendable, Equatable {
             return [
                 "activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8",
                 "weight_block_size": .array(Self.block.map { .number($0) }),
+            ]
+        }
+        guard form != .mxfp4Blocks else {
+            return [
+                "modules_to_not_convert": [
+                    "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens",
+                    "lm_head",
+                ],
+                "quant_method": .string(QuantizationKeys.blockMethod),
             ]
         }
         let fourBit = QuantizationKeys.fourBitForms.first { $0.value.form == form }

@@ -38,7 +38,10 @@ enum QuantizationKeys {
     ]
 
     /// Checks what an object of a `config.json` says of its weights.
-    static func check(besides root: JSONValue, prefix: String) throws {
+    ///
+    /// - Parameter isFused: Whether the network has tensors of all experts, which have a
+    ///   description of their own and no other.
+    static func check(besides root: JSONValue, prefix: String, isFused: Bool) throws {
         for key in keys {
             guard let value = root[key], !value.isNull else { continue }
             guard let members = value.object, key != "quantization" else {
@@ -49,7 +52,14 @@ enum QuantizationKeys {
             guard let method = value["quant_method"]?.string else {
                 throw Refusal(key: "\(prefix)\(key).quant_method", fact: "is missing; \(taken)")
             }
+            guard (method == blockMethod) == isFused else {
+                let other = "taken are \(blockMethod), and weights that are not quantised"
+                throw Refusal(
+                    key: "\(prefix)\(key).quant_method",
+                    fact: "\(description(method, value)) is not taken; \(isFused ? other : taken)")
+            }
             switch method {
+            case blockMethod: try checkBlocks(members, at: prefix + key)
             case "fp8": try checkFloat8(members, at: prefix + key)
             case "compressed-tensors": try checkCompressed(value, at: prefix + key)
             default:
@@ -57,6 +67,26 @@ enum QuantizationKeys {
                     key: "\(prefix)\(key).quant_method",
                     fact: "\(description(method, value)) is not taken; \(taken)")
             }
+        }
+    }
+
+    /// What gpt-oss calls the form of its experts.
+    static let blockMethod = "mxfp4"
+
+    /// Keys beside it without effect: each tensor's type is read from its file.
+    static let withoutEffectOfBlocks: Set<String> = [
+        "dequantize", "modules_to_not_convert", "quant_method",
+    ]
+
+    private static func checkBlocks(
+        _ members: [(key: String, value: JSONValue)], at path: String
+    ) throws {
+        for (name, value) in members
+        where !value.isNull && !withoutEffectOfBlocks.contains(name) && !name.hasPrefix("_") {
+            throw Refusal(
+                key: "\(path).\(name)".printable(),
+                fact: "\(value.encoded().printable(limit: 40)) is the value of an unknown key; "
+                    + "\(blockMethod) has modules_to_not_convert alone")
         }
     }
 

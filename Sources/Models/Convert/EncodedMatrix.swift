@@ -28,9 +28,12 @@ struct EncodedMatrix {
             ]
             values = rows
         case .float8: (pieces, values) = Self.float8(rows, of: name, from: first)
-        case .int4, .mxfp4:
+        case .int4, .mxfp4, .mxfp4Blocks:
             let format: NumberFormat = form == .int4 ? .int4 : .mxfp4
-            let names = OutputTensor.fourBit(name: name, shape: shape, format: format).map(\.name)
+            let names =
+                form == .mxfp4Blocks
+                ? FusedMatrix.partNames(of: name)
+                : OutputTensor.fourBit(name: name, shape: shape, format: format).map(\.name)
             let (codes, scales): ([UInt8], [UInt8])
             do throws(TensorError) {
                 (codes, scales) = try Quantisation.toFourBits(rows, as: format)

@@ -68,6 +68,7 @@ public struct FormatConversion: Sendable {
         }
         // Says what is wrong with the present one before anything is read.
         _ = try Self.configuration([UInt8](json), quantization: nil, file: path)
+        try Self.refuseFused(json, file: path)
         try ModelConfiguration.checkQuantization(directory: source)
         let checkpoint = try Checkpoint(directory: source)
         try Self.checkFourBits(json, file: path, checkpoint)
@@ -105,6 +106,16 @@ public struct FormatConversion: Sendable {
         try ModelFolder.checkFourBits(configuration, checkpoint)
     }
 
+    /// Refuses a family whose experts lie in tensors of all of a block.
+    private static func refuseFused(_ json: Data, file: String) throws {
+        guard let family = Architectures.fused(in: try ConfigurationText(json, file: file).root)
+        else { return }
+        throw ModelError.configuration(
+            file: file, key: ModelConfiguration.CodingKeys.architectures.rawValue,
+            fact: "\(family.classNames[0]) has all experts of a block in one tensor, of which no "
+                + "other format is written; its folders are run as they are")
+    }
+
     // MARK: - Beside the tensors
 
     /// `config.json` with or without `quantization_config`, everything else as it is.
@@ -120,13 +131,14 @@ public struct FormatConversion: Sendable {
             guard root.object != nil else { throw reader.malformed("an object") }
             try reader.end()
         } catch { throw CheckpointError.file(file, fact: "\(error)") }
+        let isFused = Architectures.fused(in: root) != nil
         // Where the keys of the network stand apart, its quantisation stands with them.
         let textKey = ModelConfiguration.CodingKeys.text.rawValue
         let isNested = root[textKey]?.object != nil
         for (prefix, part) in [("", root), (textKey + ".", root[textKey] ?? .null)] {
-            do { try QuantizationKeys.check(besides: part, prefix: prefix) } catch let error
-                as ModelConfiguration.Refusal
-            {
+            do {
+                try QuantizationKeys.check(besides: part, prefix: prefix, isFused: isFused)
+            } catch let error as ModelConfiguration.Refusal {
                 throw ModelError.configuration(file: file, key: error.key, fact: error.fact)
             }
         }

@@ -18,6 +18,9 @@ extension NetworkTensor {
         case .float8: return OutputTensor.float8(name: name, shape: shape)
         case .int4: return OutputTensor.fourBit(name: name, shape: shape, format: .int4)
         case .mxfp4: return OutputTensor.fourBit(name: name, shape: shape, format: .mxfp4)
+        case .mxfp4Blocks:
+            return OutputTensor.blocks(
+                name: name, experts: shape[0], outputs: shape[2], inputs: shape[1])
         }
     }
 }

@@ -16,7 +16,7 @@ public struct RandomCheckpoint: Sendable {
         /// Routed experts in 4 bits as `convert --to int4` makes them; or what the configuration's
         /// own `quantization_config` says, if it is of that format.
         case int4
-        /// The same as `convert --to mxfp4`.
+        /// The same as `convert --to mxfp4`; of gpt-oss, the blocks that it is released in.
         case mxfp4
     }
 
@@ -32,6 +32,8 @@ public struct RandomCheckpoint: Sendable {
     private let range: Float
     private let random: CounterRandom
     private let quantization: Quantization?
+    /// Names of what is added to outputs.
+    private let offsets: Set<String>
     /// How each tensor that is not stored plainly is, by the name of its numbers.
     private let encoded: [String: (tensor: NetworkTensor, form: Quantization.Form)]
 
@@ -44,7 +46,17 @@ public struct RandomCheckpoint: Sendable {
         }
         let configuration = try ModelConfiguration.parse(data, file: configurationFile)
         tensors = NetworkTensors(configuration).all
-        quantization = try Self.quantization(format, of: configuration, tensors)
+        offsets = Set(tensors.lazy.filter { $0.role == .offset }.map(\.name))
+        let isFused = configuration.architecture.tensorNames.fused != nil
+        guard !isFused || format == .bfloat16 || format == .mxfp4 else {
+            throw CheckpointError.file(
+                configurationFile,
+                fact: "\(configuration.architectures[0]) is not written in \(format.rawValue); "
+                    + "taken are mxfp4 and bf16")
+        }
+        quantization =
+            isFused && format == .mxfp4
+            ? .blocks : try Self.quantization(format, of: configuration, tensors)
         encoded = try Self.encoded(tensors, quantization, file: configurationFile)
         configurationText = try FormatConversion.configuration(
             [UInt8](data), quantization: quantization, file: configurationFile)
@@ -148,23 +160,26 @@ public struct RandomCheckpoint: Sendable {
         _ tensor: OutputTensor, _ rows: Range<Int>
     ) throws -> [CheckpointWriter.Piece] {
         if let (matrix, form) = encoded[tensor.name] {
-            let values = Tensor(rows: rows.count, columns: matrix.shape[1])
-            fill(values, matrix.name, first: rows.lowerBound * matrix.shape[1], range)
+            // A row of all experts' tensor is an expert, with as many rows as outputs.
+            let outputs = matrix.role == .fused ? matrix.shape[2] : 1
+            let first = rows.lowerBound * outputs
+            let values = Tensor(rows: rows.count * outputs, columns: matrix.shape[1])
+            fill(values, matrix.name, first: first * matrix.shape[1], range)
             var span = values.mutableSpan
             for index in 0 ..< span.count {
                 span[index] = Quantisation.bfloat16(Quantisation.bfloat16(nearest: span[index]))
             }
             return try EncodedMatrix(
-                values, of: matrix.name, shape: matrix.shape, from: rows.lowerBound, as: form,
+                values, of: matrix.name, shape: matrix.shape, from: first, as: form,
                 file: "random values"
             ).pieces
         }
         let values = Tensor(rows: rows.count, columns: tensor.columns)
-        let isOffset = tensor.name.hasSuffix(".bias")
+        let isOffset = offsets.contains(tensor.name)
         if tensor.shape.count == 1 && tensor.type == .bfloat16 && !isOffset {
             values.fill(1)
         } else {
-            let scale = tensor.shape.count == 1 ? Self.biasRange : range
+            let scale = isOffset || tensor.shape.count == 1 ? Self.biasRange : range
             fill(values, tensor.name, first: rows.lowerBound * tensor.columns, scale)
         }
         let offset = rows.lowerBound * tensor.columns * tensor.type.byteCount

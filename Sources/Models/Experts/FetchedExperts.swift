@@ -41,13 +41,7 @@ public struct FetchedExperts {
             let loader = WeightLoader(checkpoint)
             let pending = try wanted.map.experts(on: wanted.rank, layer: layer)
                 .filter { !here.contains($0) }
-                .map {
-                    (
-                        $0,
-                        try PendingExpert(
-                            tensors.routedExpert($0.rawValue, layer: layer), from: loader)
-                    )
-                }
+                .map { ($0, try PendingExpert(tensors, $0, layer: layer, from: loader)) }
             byteCount += loader.byteCount
             try loader.load(pool: pool, progress: nil)
             layers.append(

@@ -21,8 +21,7 @@ private struct MovingExperts {
         experts = try wanted.map { expert in
             if let place = places[expert] { return (weights[place], nil) }
             if let weights = fetched?[layer, expert] { return (weights, nil) }
-            let names = tensors.routedExpert(expert.rawValue, layer: layer)
-            return (nil, try PendingExpert(names, from: loader))
+            return (nil, try PendingExpert(tensors, expert, layer: layer, from: loader))
         }
     }
 

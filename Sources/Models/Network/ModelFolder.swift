@@ -24,6 +24,7 @@ public struct ModelFolder: Sendable {
         configuration = announced.fitted(to: checkpoint)
         try Self.checkFourBits(configuration, checkpoint)
         try Self.checkExperts(configuration, checkpoint)
+        try Self.checkFused(configuration, checkpoint)
         try Self.checkIndexers(configuration, checkpoint)
         try Self.checkGroupedQueries(configuration, checkpoint)
         notes =
@@ -69,7 +70,7 @@ public struct ModelFolder: Sendable {
     private static func checkExperts(
         _ shape: ModelConfiguration, _ checkpoint: Checkpoint
     ) throws {
-        guard let quantization = shape.quantization, quantization.form != .float8 else { return }
+        guard let form = shape.quantization?.form, form == .int4 || form == .mxfp4 else { return }
         let tensors = NetworkTensors(shape)
         for layer in 0 ..< shape.layerCount + shape.mtpLayerCount
         where shape.hasExperts(layer: layer) {
@@ -89,6 +90,21 @@ public struct ModelFolder: Sendable {
                     }
                 }
             }
+        }
+    }
+
+    /// Checks that `config.json` and the shards say the same of tensors of all experts.
+    private static func checkFused(_ shape: ModelConfiguration, _ checkpoint: Checkpoint) throws {
+        let isFourBit = shape.quantization?.form == .mxfp4Blocks
+        for tensor in NetworkTensors(shape).all where tensor.role == .fused {
+            let isStored = FusedMatrix.isFourBit(tensor.name, in: checkpoint)
+            let name = isStored ? FusedMatrix.partNames(of: tensor.name)[0] : tensor.name
+            guard isStored != isFourBit, let place = checkpoint.tensors[name] else { continue }
+            throw CheckpointError.tensor(
+                file: checkpoint.file(of: place), name: name,
+                fact: isStored
+                    ? "is in 4 bits; config.json (quantization_config) does not say that"
+                    : "is plain; config.json (quantization_config.quant_method) makes it mxfp4")
         }
     }
 
@@ -203,6 +219,7 @@ public struct ModelFolder: Sendable {
             if FourBitMatrix.isStored(tensor.name, in: checkpoint) {
                 left.subtract(FourBitMatrix.partNames(of: tensor.name))
             }
+            if tensor.role == .fused { left.subtract(FusedMatrix.partNames(of: tensor.name)) }
             guard checkpoint.tensors[tensor.name]?.entry.type == .float8e4m3,
                 let scales = BlockScales.name(of: tensor.name, in: checkpoint)
             else { continue }

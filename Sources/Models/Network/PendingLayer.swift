@@ -33,7 +33,7 @@ struct PendingLayer {
             return
         }
         let routed = try experts.map {
-            try PendingExpert(tensors.routedExpert($0.rawValue, layer: layer), from: loader)
+            try PendingExpert(tensors, $0, layer: layer, from: loader)
         }
         try PendingExpert.checkFormats(routed)
         feedForward = .experts(
@@ -59,51 +59,6 @@ struct PendingLayer {
         return LayerWeights(
             inputNorm: inputNorm, attention: attention(), feedForwardNorm: feedForwardNorm,
             feedForward: loaded)
-    }
-}
-
-/// The three matrices of a feed-forward network.
-struct PendingExpert {
-    private let gate: WeightLoader.Slot
-    private let up: WeightLoader.Slot
-    private let down: WeightLoader.Slot
-
-    private let tensors: FeedForwardTensors
-
-    init(_ tensors: FeedForwardTensors, from loader: WeightLoader) throws {
-        self.tensors = tensors
-        gate = try loader.matrix(tensors.gate)
-        up = try loader.matrix(tensors.up)
-        down = try loader.matrix(tensors.down)
-    }
-
-    /// Refuses experts of one layer of which some are in 4 bits and some are not.
-    static func checkFormats(_ experts: [PendingExpert]) throws {
-        let matrices = experts.flatMap {
-            [($0.tensors.gate, $0.gate), ($0.tensors.up, $0.up), ($0.tensors.down, $0.down)]
-        }
-        guard let (first, slot) = matrices.first else { return }
-        for (tensor, other) in matrices
-        where other.format != slot.format
-            && (slot.format.inputMultiple > 1 || other.format.inputMultiple > 1)
-        {
-            throw fault(file: other.file, tensor.name, other.format, first.name, slot.format)
-        }
-    }
-
-    /// What is wrong with an expert's matrix whose format is not that of another of its layer.
-    static func fault(
-        file: String, _ name: String, _ format: NumberFormat, _ other: String,
-        _ otherFormat: NumberFormat
-    ) -> CheckpointError {
-        .tensor(
-            file: file, name: name,
-            fact: "is \(format.rawValue) and \(other) is \(otherFormat.rawValue); "
-                + "the experts of a layer have one format where 4 bits are one of them")
-    }
-
-    var weights: ExpertWeights {
-        ExpertWeights(gate: gate.weight, up: up.weight, down: down.weight)
     }
 }
 

@@ -16,6 +16,10 @@ struct EntryParts {
     let keyWidth: Int
     /// The values of a part that are summed.
     let value: Range<Int>
+    /// The last entries that a token sees; nil for all.
+    var window: Int?
+    /// Of each query head, a score that takes weight and has no value; nil for none.
+    var sinks: Tensor?
 
     /// Softmax attention of `queries`, `[tokens, heads * keyWidth]`, into
     /// `[tokens, heads * value]`.
@@ -30,6 +34,9 @@ struct EntryParts {
             \(batch.tokenCount) tokens, \(heads) heads: queries \(queries.rows)x\
             \(queries.columns), out \(out.rows)x\(out.columns)
             """)
+        precondition(
+            sinks.map { $0.count == heads } ?? true && (window == nil || batch.chosen == nil),
+            "\(sinks?.count ?? 0) sinks of \(heads) heads, window \(window ?? 0)")
         batch.check(store)
         let chosen = batch.chosen?.positions ?? []
         unsafe batch.sequences.withUnsafeBufferPointer { sequences in
@@ -50,7 +57,9 @@ struct EntryParts {
                                 contexts: contexts.baseAddress, blocks: blocks.baseAddress,
                                 first_block: firstBlock.baseAddress, scale: scale,
                                 chosen: batch.chosen == nil ? nil : chosen.baseAddress,
-                                chosen_count: Int32(batch.chosen?.count ?? 0))
+                                chosen_count: Int32(batch.chosen?.count ?? 0),
+                                window: Int32(window ?? 0),
+                                sinks: sinks.map { unsafe UnsafePointer($0.base) })
                             unsafe ck_attention(&job, compute.code, pool.handle)
                         }
                     }

@@ -69,19 +69,25 @@ public struct GroupedEntry: Sendable {
     ///   - store: Made of entries like this one.
     ///   - queryHeads: A multiple of `heads`; neighbours share a key-value head.
     ///   - scale: Softmax scale.
+    ///   - window: How many entries a token sees, its own and those just before it; nil for all.
+    ///     Others are not read.
+    ///   - sinks: `[queryHeads]`, a score beside those of the entries, which takes its share of the
+    ///     weights and adds nothing; nil for none.
     ///   - out: `[tokens, queryHeads * size]`.
     ///
-    /// Source: GQA (arXiv 2305.13245), section 2.2.
+    /// Source: GQA (arXiv 2305.13245), section 2.2; sinks: gpt-oss model card (arXiv 2508.10925),
+    /// section 2.
     public func attend(
         _ queries: Tensor, batch: AttentionBatch, store: BlockStore, queryHeads: Int,
-        scale: Float, into out: Tensor, compute: Compute, pool: ThreadPool
+        scale: Float, window: Int? = nil, sinks: Tensor? = nil, into out: Tensor,
+        compute: Compute, pool: ThreadPool
     ) {
         precondition(
             queryHeads.isMultiple(of: heads), "\(queryHeads) query heads over \(heads) heads")
         check(store)
         EntryParts(
             heads: queryHeads, groupHeads: queryHeads / heads, byteCount: partBytes,
-            width: 2 * size, keyWidth: size, value: size ..< 2 * size
+            width: 2 * size, keyWidth: size, value: size ..< 2 * size, window: window, sinks: sinks
         ).attend(
             queries, batch: batch, store: store, scale: scale, into: out, compute: compute,
             pool: pool)

@@ -8,8 +8,15 @@ public struct ExpertWeights: Sendable {
     public let up: Weight
     /// The way back, `[hidden, intermediate]`.
     public let down: Weight
+    /// What is added to their outputs; nil for nothing.
+    let biases: ExpertBiases?
+    /// What takes the place of silu(gate) * up; nil for that.
+    let activation: ClampedSwiGLU?
 
-    public init(gate: Weight, up: Weight, down: Weight) {
+    public init(
+        gate: Weight, up: Weight, down: Weight, biases: ExpertBiases? = nil,
+        activation: ClampedSwiGLU? = nil
+    ) {
         precondition(
             gate.outputs == up.outputs && gate.inputs == up.inputs
                 && down.inputs == gate.outputs,
@@ -17,9 +24,61 @@ public struct ExpertWeights: Sendable {
             gate \(gate.outputs)x\(gate.inputs), up \(up.outputs)x\(up.inputs), \
             down \(down.outputs)x\(down.inputs) do not form an expert
             """)
+        if let biases {
+            precondition(
+                biases.width == gate.outputs && biases.down.count == down.outputs,
+                "biases of \(biases.width) and \(biases.down.count) values")
+        }
         self.gate = gate
         self.up = up
         self.down = down
+        self.biases = biases
+        self.activation = activation
+    }
+}
+
+/// What is added to the outputs of an expert's matrices.
+public struct ExpertBiases: Sendable {
+    /// Values of gate and of up.
+    let width: Int
+    /// With zeros to the end of the last panel.
+    let gate: Tensor
+    /// With zeros to the end of the last panel.
+    let up: Tensor
+    /// `[hidden]`.
+    let down: Tensor
+
+    /// - Parameters:
+    ///   - gate: `[intermediate]`.
+    ///   - up: `[intermediate]`.
+    ///   - down: `[hidden]`.
+    public init(gate: [Float], up: [Float], down: [Float]) {
+        precondition(gate.count == up.count, "\(gate.count) and \(up.count) values")
+        func row(_ values: [Float], padding: Int) -> Tensor {
+            let zeros = [Float](repeating: 0, count: padding)
+            return Tensor(rows: 1, columns: values.count + padding, values: values + zeros)
+        }
+        let panel = Int(CK_PANEL)
+        let padding = (panel - gate.count % panel) % panel
+        width = gate.count
+        self.gate = row(gate, padding: padding)
+        self.up = row(up, padding: padding)
+        self.down = row(down, padding: 0)
+    }
+}
+
+/// g sigmoid(alpha g) (u + 1), of a gate g of at most `limit` and of u within its two sides: the
+/// activation of gpt-oss, in place of silu(gate) * up.
+public struct ClampedSwiGLU: Sendable, Equatable {
+    /// Factor on the gate inside the sigmoid.
+    public let alpha: Float
+    /// Above 0.
+    public let limit: Float
+
+    public init(alpha: Float, limit: Float) {
+        precondition(limit > 0, "a limit of \(limit)")
+        self.alpha = alpha
+        self.limit = limit
     }
 }
 
@@ -124,6 +183,13 @@ private struct ExpertPlan {
                 unsafe job.gate = matrix
                 unsafe job.up = unsafe matrix + 1
                 unsafe job.down = unsafe matrix + 2
+                if let biases = experts[e].biases {
+                    unsafe job.gate_bias = unsafe UnsafePointer(biases.gate.base)
+                    unsafe job.up_bias = unsafe UnsafePointer(biases.up.base)
+                    unsafe job.down_bias = unsafe UnsafePointer(biases.down.base)
+                }
+                unsafe job.alpha = experts[e].activation?.alpha ?? 0
+                unsafe job.limit = experts[e].activation?.limit ?? 0
                 unsafe job.rows = Int32(offsets[e + 1] - offsets[e])
                 unsafe locate(&job, offsets[e])
                 return unsafe job

@@ -63,7 +63,7 @@ public func linear(_ parts: [LinearPart], compute: Compute, pool: ThreadPool) {
                 x_stride: part.x.columns,
                 y: part.y.base + part.rows.lowerBound * part.y.columns + part.yColumn,
                 y_stride: part.y.columns, rows: Int32(part.rows.count), outputs: nil,
-                output_format: 0)
+                output_format: 0, bias: nil)
         }
         unsafe ck_linear(jobs, Int32(jobs.count), compute.code, pool.handle)
     }

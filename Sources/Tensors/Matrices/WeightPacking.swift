@@ -1,5 +1,22 @@
 internal import CKernels
 
+/// Where a matrix lies in a file that has the outputs of several in turn: the first of each, then
+/// the second.
+public struct Interleaving: Sendable {
+    /// A matrix that lies alone.
+    public static let none = Interleaving(count: 1, index: 0)
+    /// Matrices.
+    public let count: Int
+    /// Which of them this is.
+    public let index: Int
+
+    public init(count: Int, index: Int) {
+        precondition((0 ..< count).contains(index), "matrix \(index) of \(count)")
+        self.count = count
+        self.index = index
+    }
+}
+
 /// A weight on its way from a file into the kernels' layout, in pieces that any threads may pack.
 ///
 /// A piece is read a few rows at a time into memory that stays in the second-level cache and is
@@ -26,6 +43,7 @@ internal import CKernels
     private let scales: [Float]
     private let storedScales: StoredScales?
     private let pieceOutputs: Int
+    private let interleaving: Interleaving
 
     /// Reserves the memory of a matrix, or of a part of one, that lies in a file.
     ///
@@ -36,18 +54,25 @@ internal import CKernels
     ///     are a ninth of the matrix.
     ///   - rows: The outputs to keep; all when nil.
     ///   - transposed: As for `Weight`.
+    ///   - interleaving: Which of the matrices in `bytes` this is. All of them are read, and the
+    ///     numbers of this one are kept.
     /// - Throws: `TensorError` when byte counts do not fit the shape.
     public init(
         _ file: MappedFile, bytes: Range<Int>, format: NumberFormat, outputs: Int, inputs: Int,
         scales: [Float] = [], storedScales: StoredScales? = nil, rows: Range<Int>? = nil,
-        transposed: Bool = false
+        transposed: Bool = false, interleaving: Interleaving = .none
     ) throws(TensorError) {
         let source = MatrixSource(
             format: format, outputs: outputs, inputs: inputs,
             scaleFormat: storedScales?.format ?? .float32)
+        let shares = interleaving.count
         try source.check(
-            byteCount: bytes.count, scaleBytes: storedScales?.bytes.count ?? scales.count * 4)
+            byteCount: bytes.count / shares,
+            scaleBytes: storedScales.map { $0.bytes.count / shares } ?? scales.count * 4)
         precondition(format != .int8, "no checkpoint holds int8")
+        precondition(
+            shares == 1 || rows == nil && scales.isEmpty, "a part of an interleaved matrix")
+        self.interleaving = interleaving
         part = MatrixPart(source: source, rows: rows ?? 0 ..< outputs, transposed: transposed)
         weight = Weight(reserving: part, scales: scales)
         self.file = file
@@ -89,18 +114,30 @@ internal import CKernels
     private func fill(
         _ outputs: Range<Int>, rows: Range<Int>, _ pool: ThreadPool, _ thread: Int
     ) throws(PackingError) {
-        let count = rows.count * part.rowBytes
-        let scaleCount = storedScales == nil ? 0 : rows.count * part.scaleRowBytes
+        let shares = interleaving.count
+        let count = rows.count * part.rowBytes * shares
+        let scaleCount = storedScales == nil ? 0 : rows.count * part.scaleRowBytes * shares
         let scratch = unsafe ck_pool_scratch(pool.handle, Int32(thread), count + scaleCount)!
-        let first = firstByte + rows.lowerBound * part.rowBytes
+        let first = firstByte + rows.lowerBound * part.rowBytes * shares
         do throws(FileError) {
             try unsafe file.read(first ..< first + count, to: scratch)
             if let stored = storedScales {
                 let row = part.rows.lowerBound + rows.lowerBound
-                let first = stored.bytes.lowerBound + row * part.scaleRowBytes
+                let first = stored.bytes.lowerBound + row * part.scaleRowBytes * shares
                 try unsafe stored.file.read(first ..< first + scaleCount, to: scratch + count)
             }
         } catch { throw .file(error) }
+        if shares > 1 {
+            // An output is a row, or of a transposed matrix a number of every row.
+            let unit =
+                part.transposed
+                ? part.source.format.byteCount(of: 1) : part.rowBytes
+            unsafe ck_take_every(scratch, unit, count / shares / unit, shares, interleaving.index)
+            if scaleCount > 0 {
+                unsafe ck_take_every(
+                    scratch + count, part.scaleRowBytes, rows.count, shares, interleaving.index)
+            }
+        }
         guard storedScales != nil else {
             unsafe part.fill(weight.packed, outputs: outputs, from: scratch, scales)
             return

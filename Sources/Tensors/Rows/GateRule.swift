@@ -2,9 +2,13 @@ internal import CKernels
 
 /// How a token chooses its experts.
 ///
-/// Source: DeepSeek-V3 report, §2.1.2; DeepSeek-V2 for the softmax form.
+/// Source: DeepSeek-V3 report, §2.1.2; DeepSeek-V2 for the softmax form, gpt-oss for the last.
 public struct GateRule: Sendable {
-    public enum Score: String, Sendable { case sigmoid, softmax }
+    public enum Score: String, Sendable {
+        case sigmoid, softmax
+        /// Logits and bias choose, and the softmax of the chosen ones weighs.
+        case softmaxOfChosen
+    }
     /// What a group of experts counts by.
     public enum GroupScore: String, Sendable {
         /// V2: its best expert.
@@ -48,6 +52,7 @@ public struct GateRule: Sendable {
         ck_gate_rule(
             experts: Int32(expertCount), top_k: Int32(topK), groups: Int32(groupCount),
             top_groups: Int32(topGroups), softmax: score == .softmax ? 1 : 0,
+            weighs_chosen: score == .softmaxOfChosen ? 1 : 0,
             group_max: groupScore == .best ? 1 : 0, normalise: normalises ? 1 : 0,
             scaling: scaling)
     }
@@ -56,8 +61,8 @@ public struct GateRule: Sendable {
 /// Chooses experts by biased score and weighs them by unbiased score; dropped groups never win.
 ///
 /// - Parameters:
-///   - logits: `[tokens, experts]`. Holds the unbiased scores afterwards, which training needs.
-///   - bias: `[experts]`, added for the choice alone.
+///   - logits: `[tokens, experts]`. Holds the scores afterwards, which training needs.
+///   - bias: `[experts]`, added for the choice alone, but for `softmaxOfChosen`.
 ///   - experts: `tokens * topK` ids, best first, equal scores by lower id.
 ///   - weights: `[tokens, topK]`.
 public func gate(
