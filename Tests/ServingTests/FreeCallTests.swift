@@ -9,7 +9,7 @@ import Testing
 /// Calls that a model makes by itself keep to their form and their tools.
 @Suite(.serialized) struct FreeCallTests {
     /// The small model, whose last words are other tokens: those of a form of calls.
-    private static func folder(_ tokens: [String]) throws -> String {
+    static func folder(_ tokens: [String]) throws -> String {
         let folder = FileManager.default.temporaryDirectory.appending(path: "apus-\(UUID())")
         let files = FileManager.default
         try files.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -42,30 +42,30 @@ import Testing
         return folder.path
     }
 
-    private static let deepSeek = [
+    static let deepSeek = [
         "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁call▁begin｜>",
         "<｜tool▁call▁end｜>", "<｜tool▁sep｜>",
     ]
-    private static let kimi = [
+    static let kimi = [
         "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", "<|tool_call_begin|>",
         "<|tool_call_end|>", "<|tool_call_argument_begin|>", "<|im_user|>", "<|im_assistant|>",
         "<|im_system|>", "<|im_middle|>", "<|im_end|>",
     ]
 
-    private static let glm = [
+    static let glm = [
         "<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>",
         "[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>",
         "<tool_response>", "</tool_response>", "<think>", "</think>",
     ]
 
-    private static let qwen = [
+    static let qwen = [
         "<tool_call>", "</tool_call>", "<|im_start|>", "<|im_end|>", "<think>", "</think>",
     ]
-    private static let minimax = [
+    static let minimax = [
         "<minimax:tool_call>", "</minimax:tool_call>", "]~b]", "[e~[", "]~!b[", "<think>",
         "</think>",
     ]
-    private static let marked = ["｜DSML｜", "<think>", "</think>"]
+    static let marked = ["｜DSML｜", "<think>", "</think>"]
 
     private static let tools = """
         [{"type":"function","function":{"name":"paint","parameters":{"type":"object",
