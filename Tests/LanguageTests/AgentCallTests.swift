@@ -3,7 +3,7 @@ import Testing
 
 @testable import Language
 
-/// Calls in the forms of Kimi-K2, GLM-4.7-Flash and DeepSeek-V3.2.
+/// Calls in the forms of Kimi-K2, GLM, DeepSeek-V3.2, Qwen3, Qwen3-Coder and MiniMax-M2.
 @Suite struct AgentCallTests {
     private struct Call: Hashable {
         var name: String
@@ -170,7 +170,8 @@ import Testing
             name: "f", arguments: #"{"city": "Zürich </b>", "days": [1, {"a": null}]}"#)
         let turn = ChatMessage(role: .assistant, content: "x", toolCalls: [call, call])
         for style in [
-            ChatTemplate.Style.kimiK2, .kimiK2Thinking, .glm47, .v32, .v31, .v30324,
+            ChatTemplate.Style.kimiK2, .kimiK2Thinking, .glm45, .glm47, .glm52, .v32, .v31, .v30324,
+            .qwen3, .qwen3Instruct, .qwen3Thinking, .qwen3Coder, .minimaxM2,
         ] {
             let rules = ChatTemplate(style: style)
             let user = ChatMessage(role: .user, content: "Hi")
@@ -178,14 +179,108 @@ import Testing
             let text = rules.render([user, turn], thinking: false, addGenerationPrompt: false).text
             let same = zip(text.unicodeScalars, start.unicodeScalars).prefix { $0.0 == $0.1 }
             let written = text.unicodeScalars.dropFirst(same.count)
+            let end = ["<|im_end|>\n", "[e~[\n"].first { text.hasSuffix($0) } ?? ""
             let form = try #require(rules.callForm)
-            let answer = Self.read(String(Substring(written)), form)
+            let answer = Self.read(
+                String(Substring(written.dropLast(end.unicodeScalars.count))), form)
             #expect(answer.calls.map(\.name) == ["f", "f"], "\(style) \(written)")
-            let words = answer.content
+            // GLM-4.5 begins a line with a call.
+            let words = style == .glm45 ? answer.content.withoutLines(.end) : answer.content
             #expect(words.contains("x") && !words.contains("\n"), "\(style) \(words)")
             for one in answer.calls {
                 #expect(try JSONValue.parse(one.arguments) == JSONValue.parse(call.arguments))
             }
         }
+    }
+
+    private static func object(_ body: String) -> String { "<tool_call>\n\(body)\n</tool_call>" }
+
+    @Test func `Qwen3's calls are objects`() throws {
+        let first = #"{"name": "f", "arguments": {"a": "}</tool_call>{\"", "b": [{}]}}"#
+        let text =
+            "<think>\nHm.\n</think>\n\nSure.\n" + Self.object(first) + "\n"
+            + Self.object(#" { "name" : "g" , "arguments" : { } } "#)
+        let answer = Self.read(text, .object)
+        #expect(answer.reasoning == "\nHm.\n" && answer.content == "Sure.")
+        #expect(
+            answer.calls == [
+                Call(
+                    name: "f", arguments: #"{"a": "}</tool_call>{\"", "b": [{}]}"#, isWhole: true),
+                Call(name: "g", arguments: "{ }", isWhole: true),
+            ])
+        #expect(Self.read(text, .object, limit: 1).calls.count == 1)
+        let whole = Self.object(first)
+        for count in 1 ..< whole.count {
+            let cut = Self.read(String(whole.prefix(count)), .object)
+            #expect(cut.calls.allSatisfy { !$0.isWhole })
+            #expect(
+                cut.calls.isEmpty
+                    ? whole.hasPrefix(cut.content) : whole.hasPrefix(cut.openCall ?? "-"))
+        }
+        // Other members, other orders and other values are no call of this form.
+        for other in [
+            #"{"arguments": {}, "name": "f"}"#, #"{"name": "f"}"#, #"{"name": 1, "arguments": {}}"#,
+            #"{"name": "f", "arguments": "{}"}"#, #"{"name": "", "arguments": {}}"#, "f", "",
+        ] {
+            let answer = Self.read(Self.object(other), .object)
+            #expect(answer == Answer(content: Self.object(other)), "\(other)")
+        }
+    }
+
+    @Test func `Qwen3-Coder's values are lines`() throws {
+        func call(_ name: String, _ members: [(String, String)]) -> String {
+            "<tool_call>\n<function=\(name)>\n"
+                + members.map { "<parameter=\($0.0)>\n\($0.1)\n</parameter>\n" }.joined()
+                + "</function>\n</tool_call>"
+        }
+        let text =
+            "Sure.\n\n"
+            + call("f", [("city", "\nA <b>\n\n"), ("days", "[1, true]"), ("note", "None")])
+            + "\n" + call("f", [("note", "12"), ("on", "True"), ("none", "None"), ("x", "1.5")])
+            + "\n" + call("g", [])
+        let answer = Self.read(text, .tagged)
+        #expect(answer.content == "Sure." && answer.calls.map(\.name) == ["f", "f", "g"])
+        #expect(
+            try answer.calls.map { try JSONValue.parse($0.arguments) } == [
+                ["city": "\nA <b>\n\n", "days": [1, .bool(true)], "note": .null],
+                ["note": "12", "on": .bool(true), "none": .null, "x": .number("1.5")], [:],
+            ])
+        // A value that stands in its line's place.
+        let dense = "<tool_call><function=f><parameter=city>a</parameter></function></tool_call>"
+        #expect(Self.read(dense, .tagged).calls.map(\.arguments) == [#"{"city": "a"}"#])
+        let whole = call("f", [("city", "Zürich"), ("days", "[1]")])
+        for count in 1 ..< whole.count {
+            let cut = Self.read(String(whole.prefix(count)), .tagged)
+            #expect(cut.calls.allSatisfy { !$0.isWhole })
+        }
+        let spoken = "use <tool_call> to call <function=f>"
+        #expect(Self.read(spoken, .tagged) == Answer(content: spoken))
+    }
+
+    @Test func `MiniMax-M2's calls name function and arguments as attributes`() throws {
+        let text =
+            "Hm.\n</think>\n\nSure.\n<minimax:tool_call>\n<invoke name=\"f\">\n"
+            + "<parameter name=\"city\">Zürich\n</parameter>\n"
+            + "<parameter name=\"days\">[1]</parameter>\n</invoke>\n<invoke name=\"g\">\n"
+            + "</invoke>\n</minimax:tool_call>"
+        let answer = Self.read(text, .invoked, thinking: true)
+        #expect(answer.reasoning == "Hm.\n" && answer.content == "Sure.")
+        #expect(
+            answer.calls == [
+                Call(name: "f", arguments: #"{"city": "Zürich\n", "days": [1]}"#, isWhole: true),
+                Call(name: "g", arguments: "{}", isWhole: true),
+            ])
+        for count in stride(from: 40, to: text.count, by: 3) {
+            let cut = Self.read(String(text.prefix(count)), .invoked, thinking: true)
+            #expect(!cut.calls.dropLast().contains { !$0.isWhole })
+        }
+        let other = "<minimax:tool_call>\nnothing</minimax:tool_call>"
+        #expect(Self.read(other, .invoked).calls.isEmpty)
+    }
+
+    @Test func `a thought may begin on a line of its own`() {
+        let answer = Self.read("\n<think>Hm.</think>\nYes", .keyed)
+        #expect(answer == Answer(content: "Yes", reasoning: "Hm."))
+        #expect(Self.read("\n\nNo <think>", .keyed).content == "No <think>")
     }
 }

@@ -4,8 +4,9 @@ Usage: chat_cases.py TEMPLATE COUNT SEED > CASES.jsonl
 TEMPLATE is a name of chat_templates.py, a directory with a tokenizer_config.json or a
 chat_template.jinja, or a file of Jinja. With `--plain`, no tools, no thoughts and one leading
 system turn. With `--agents`, tools that the template declares, thoughts as members of their own,
-names of speakers, and arguments as objects, as the templates of Kimi, GLM and DeepSeek-V3.2 read
-them; Tests/Golden/chat has cases of those publishers' files, which are not in this repository.
+names of speakers, and arguments as objects, as the templates of Kimi, GLM, DeepSeek-V3.2, Qwen3 and
+MiniMax read them; Tests/Golden/chat has cases of those publishers' files, which are not in this
+repository.
 """
 import json
 import os
@@ -37,9 +38,9 @@ def template(name):
     return open(name, encoding="utf-8").read()
 
 
-def call(random):
+def call(random, more=()):
     return {"type": "function", "function": {
-        "name": random.choice(NAMES), "arguments": random.choice(ARGUMENTS)}}
+        "name": random.choice(NAMES), "arguments": random.choice(ARGUMENTS + list(more))}}
 
 
 def conversation(random, plain, tools, prefix, cut_all):
@@ -69,6 +70,21 @@ def conversation(random, plain, tools, prefix, cut_all):
     return messages
 
 
+# What templates that write values without quotes, or schemas in marks, read besides.
+RICH_ARGUMENTS = [
+    '{"on": true, "off": false, "none": null, "n": -3, "x": 1.5, "list": [true, null, "é"]}',
+    '{"text": "two\\nlines <b>", "map": {"a": {"b": "ü \\"c\\""}}, "empty": "", "l": []}',
+]
+RICH_TOOLS = [
+    {"name": "set", "description": "  Sets\n all. ", "strict": True, "parameters": {
+        "type": "object", "$defs": {"n": {"type": "integer"}}, "properties": {
+            "on": {"type": "boolean", "default": False, "description": " Whether. "},
+            "word": {"type": ["string", "null"], "enum": ["a", "ü", None]},
+            "list": {"type": "array", "items": {"$ref": "#/$defs/n"}, "maxItems": 3},
+            "any": {"anyOf": [{"type": "string"}, {"type": "null"}], "title": "Any"}},
+        "required": ["on"], "additionalProperties": False}},
+]
+
 TOOLS = [
     {"name": "get_weather", "description": "Das Wetter in Zürich & Umgebung.", "parameters": {
         "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}},
@@ -77,15 +93,22 @@ TOOLS = [
 ]
 
 
+def is_rich(text):
+    """Whether a template is read with all kinds of values and schemas; older cases have fewer."""
+    return any(mark in text for mark in ("im_start", "minimax", "/nothink", "defer_loading"))
+
+
 def agents(random, text):
     """A conversation of an agent: the results of a turn's calls follow it, all of them."""
+    more = RICH_ARGUMENTS if is_rich(text) else []
+    takes_none = "visible_text" not in text and "in message.content %}" not in text
     messages = conversation(random, False, False, False, False)
     result = []
     for message in messages:
         if message["role"] == "assistant":
             while random.random() < 0.5:
-                calls = [call(random) for _ in range(random.randrange(1, 4))]
-                content = random.choice(TEXTS if "[gMASK]" in text else TEXTS + [None])
+                calls = [call(random, more) for _ in range(random.randrange(1, 4))]
+                content = random.choice(TEXTS + [None] if takes_none else TEXTS)
                 result.append({"role": "assistant", "content": content, "tool_calls": calls})
                 result += [{"role": "tool", "content": random.choice(TEXTS)} for _ in calls]
         result.append(message)
@@ -102,17 +125,20 @@ def agents(random, text):
 def main_agents(text, count, seed):
     # Kimi's templates append to lists, which the immutable sandbox forbids.
     environment_ = SandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    tool_sets = [[], TOOLS[:1], TOOLS] + ([RICH_TOOLS, TOOLS + RICH_TOOLS] if is_rich(text) else [])
     environment_.filters["tojson"] = lambda value, ensure_ascii=False: json.dumps(
         value, ensure_ascii=ensure_ascii)  # as Transformers has it
     compiled = environment_.from_string(text)
     generator = random.Random(seed)
     for _ in range(count):
         messages = agents(generator, text)
-        tools = generator.choice([[], TOOLS[:1], TOOLS])
+        tools = generator.choice(tool_sets)
         generation = generator.random() < 0.7
         thinking = generator.choice([None, False, True]) if "enable_thinking" in text else None
+        effort = (generator.choice([None, "high", "max", "low"])
+                  if "reasoning_effort" in text else None)
         read = json.loads(json.dumps(messages))
-        if "items()" in text:
+        if "items()" in text or "arguments|items" in text:
             for message in read:
                 for one in message.get("tool_calls", []):
                     one["function"]["arguments"] = json.loads(one["function"]["arguments"])
@@ -122,7 +148,10 @@ def main_agents(text, count, seed):
             "bos_token": "<｜begin▁of▁sentence｜>"}
         if thinking is not None:
             values["enable_thinking"] = thinking
+        if effort is not None:
+            values["reasoning_effort"] = effort
         print(json.dumps({
+            **({} if effort is None else {"effort": effort}),
             "messages": messages, "tools": [json.dumps(tool, ensure_ascii=False) for tool in tools],
             "generation": generation, "thinking": thinking,
             "text": compiled.render(**values)}, ensure_ascii=False, separators=(",", ":")))

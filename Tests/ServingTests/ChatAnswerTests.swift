@@ -185,4 +185,12 @@ import Testing
         #expect(try message("v3", thinks: true).contains("style v3 never begin with a"))
         #expect(try message("r1-0528", thinks: false).contains("style r1-0528 always begin"))
     }
+
+    @Test func `a job file may name every style of chats`() throws {
+        let file = URL(filePath: #filePath).deletingLastPathComponent()
+            .appending(path: "../../cluster/job.schema.json").standardized
+        let schema = try JSONValue.parse(Array(Data(contentsOf: file)))
+        let names = schema["properties"]?["chatStyle"]?["enum"]?.array?.compactMap(\.string)
+        #expect(Set(names ?? []) == Set(ChatTemplate.Style.allCases.map(\.rawValue) + [""]))
+    }
 }

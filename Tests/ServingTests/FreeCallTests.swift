@@ -9,7 +9,7 @@ import Testing
 /// Calls that a model makes by itself keep to their form and their tools.
 @Suite(.serialized) struct FreeCallTests {
     /// The small model, whose last words are other tokens: those of a form of calls.
-    private static func folder(_ tokens: [String]) throws -> String {
+    static func folder(_ tokens: [String]) throws -> String {
         let folder = FileManager.default.temporaryDirectory.appending(path: "apus-\(UUID())")
         let files = FileManager.default
         try files.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -42,21 +42,30 @@ import Testing
         return folder.path
     }
 
-    private static let deepSeek = [
+    static let deepSeek = [
         "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁call▁begin｜>",
         "<｜tool▁call▁end｜>", "<｜tool▁sep｜>",
     ]
-    private static let kimi = [
+    static let kimi = [
         "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", "<|tool_call_begin|>",
         "<|tool_call_end|>", "<|tool_call_argument_begin|>", "<|im_user|>", "<|im_assistant|>",
         "<|im_system|>", "<|im_middle|>", "<|im_end|>",
     ]
 
-    private static let glm = [
+    static let glm = [
         "<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>",
         "[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>",
         "<tool_response>", "</tool_response>", "<think>", "</think>",
     ]
+
+    static let qwen = [
+        "<tool_call>", "</tool_call>", "<|im_start|>", "<|im_end|>", "<think>", "</think>",
+    ]
+    static let minimax = [
+        "<minimax:tool_call>", "</minimax:tool_call>", "]~b]", "[e~[", "]~!b[", "<think>",
+        "</think>",
+    ]
+    static let marked = ["｜DSML｜", "<think>", "</think>"]
 
     private static let tools = """
         [{"type":"function","function":{"name":"paint","parameters":{"type":"object",
@@ -86,7 +95,7 @@ import Testing
     private static func request(
         _ begin: Int, seed: Int, tools: String = tools, more: String = ""
     ) -> String {
-        #"{"messages":[{"role":"user","content":"Go"}],"max_tokens":160,"temperature":1.5,"#
+        #"{"messages":[{"role":"user","content":"Go"}],"max_tokens":240,"temperature":1.5,"#
             + #""seed":\#(seed),"tools":\#(tools),"logit_bias":{"\#(begin)":100}\#(more)}"#
     }
 
@@ -108,13 +117,18 @@ import Testing
 
     @Test(arguments: [
         ("v3", deepSeek), ("v3.1", deepSeek), ("kimi-k2", kimi), ("glm-4.7-flash", glm),
+        ("glm-4.5", glm), ("qwen3", qwen), ("qwen3-thinking-2507", qwen), ("qwen3-coder", qwen),
+        ("minimax-m2", minimax),
     ])
     func `a call that begins is whole`(style: String, tokens: [String]) async throws {
         try await Self.withServer(style, tokens) { server, begin in
             // In a thought nothing is a call.
             let more =
-                style == "glm-4.7-flash"
-                ? #","chat_template_kwargs":{"thinking":false}"# : ""
+                switch style {
+                case "glm-4.7-flash": #","chat_template_kwargs":{"thinking":false}"#
+                case "minimax-m2", "qwen3-thinking-2507": #","thinking_token_budget":0"#
+                default: ""
+                }
             for seed in 1 ... 8 {
                 let path = "/v1/chat/completions"
                 let one = Self.request(
@@ -133,6 +147,44 @@ import Testing
                 #expect(!all.isEmpty, "\(several.text)")
                 try Self.check(all)
             }
+        }
+    }
+
+    /// The token of these calls stands inside their first mark, after `<`.
+    @Test func `a call of DeepSeek-V3_2 that begins is whole`() async throws {
+        let tools = """
+            [{"type":"function","function":{"name":"set","parameters":{"type":"object",
+              "properties":{"size":{"type":"integer","maximum":7},"word":{"enum":["a","b"]},
+              "note":{"anyOf":[{"type":"string","const":"n"},{"type":"null"}]}},
+              "required":["size","word"]}}},
+             {"type":"function","function":{"name":"wait"}}]
+            """
+        try await Self.withServer("v3.2", Self.marked) { server, begin in
+            let text = try ModelText(directory: Golden.stories)
+            let bracket = try #require(text.tokenizer.encode("<", addSpecialTokens: false).last)
+            var count = 0
+            for seed in 1 ... 16 {
+                let body =
+                    #"{"messages":[{"role":"user","content":"Go"}],"max_tokens":300,"#
+                    + #""seed":\#(seed),"tools":\#(tools),"parallel_tool_calls":false,"#
+                    + #""logit_bias":{"\#(begin)":100,"\#(bracket)":100}}"#
+                let (status, answer) = try await server.post("/v1/chat/completions", body)
+                #expect(status == 200, "\(answer.text)")
+                let message = answer["choices"]?.array?.first?["message"]
+                for call in message?["tool_calls"]?.array ?? [] {
+                    count += 1
+                    let function = try #require(call["function"])
+                    let text = try #require(function["arguments"]?.string)
+                    let arguments = try JSONValue.parse(text)
+                    guard function["name"] == "set" else {
+                        #expect(function["name"] == "wait" && arguments == [:], "\(call.text)")
+                        continue
+                    }
+                    #expect(arguments["size"]?.integer ?? 8 <= 7, "\(text)")
+                    #expect(["a", "b"].contains(arguments["word"]?.string), "\(text)")
+                }
+            }
+            #expect(count >= 4)
         }
     }
 

@@ -18,6 +18,11 @@ import Testing
         #expect(count([7, 2, 9, 3], isInside: false) == 3)
         #expect(count([1, 7, 2, 9], isInside: false) == 0)
         #expect(count([], isInside: true) == 0)
+        // GLM-4.5 begins a thought on a line of its own.
+        var lines = ThoughtCount(
+            ThoughtCount.Marks(begin: 7, end: 9, line: 5), isInside: false)
+        for token in [5, 7, 2, 9, 3] { lines.append(token) }
+        #expect(lines.count == 3)
     }
 
     private func texts(_ budget: ThoughtBudget?, loud: Int, count: Int) throws -> [Int] {
@@ -51,6 +56,9 @@ import Testing
         #expect(try texts(budget, loud: 5, count: 4) == [5, 5, 5, 5])
         #expect(try texts(budget, loud: 7, count: 5) == [7, 7, 7, 9, 7])
         #expect(try texts(nil, loud: 5, count: 3) == [5, 5, 5])
+        budget.lineToken = 7
+        budget.beginToken = 5
+        #expect(try texts(budget, loud: 5, count: 5) == [5, 5, 5, 9, 5])
     }
 
     /// The small model in R1's format, with one of its tokens as the end of thoughts.

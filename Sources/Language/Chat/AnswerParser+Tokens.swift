@@ -1,3 +1,5 @@
+import Encoding
+
 extension AnswerParser {
     /// The special tokens that structure an answer: they are text to the parser, so a decoder that
     /// skips special tokens keeps them.
@@ -7,7 +9,10 @@ extension AnswerParser {
         ]
         let kimi: [KimiToken] = [.beginCalls, .endCalls, .beginCall, .beginArguments, .endCall]
         let glm: [GLMToken] = [.beginCall, .endCall, .beginKey, .endKey, .beginValue, .endValue]
-        let names = deepSeek.map(\.rawValue) + kimi.map(\.rawValue) + glm.map(\.rawValue)
+        let minimax: [MiniMaxToken] = [.beginCalls, .endCalls]
+        let names =
+            deepSeek.map(\.rawValue) + kimi.map(\.rawValue) + glm.map(\.rawValue)
+            + minimax.map(\.rawValue)
         return Set((names + [V32Writer.mark]).compactMap { tokenizer.id(of: $0) })
     }
 }
@@ -21,6 +26,11 @@ extension CallForm {
         ofCall name: String, number: Int, _ tokenizer: Tokenizer
     ) -> [Int] {
         var prompt = ChatPrompt()
+        if self == .object {
+            prompt.append(qwen: .beginCall)
+            prompt.append(Self.objectStart(JSONValue.quoted(name)))
+            return prompt.ids(tokenizer)
+        }
         if self == .numbered {
             prompt.append(kimi: .beginCalls)
             prompt.append(kimi: .beginCall)

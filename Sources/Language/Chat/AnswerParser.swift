@@ -15,13 +15,17 @@ public struct AnswerParser {
         case callEnds
     }
 
-    private enum Place { case reasoning, content, betweenCalls, head, arguments, members, done }
+    private enum Place {
+        case reasoning, content, betweenCalls, head, arguments, object, members, done
+    }
 
     private var place: Place
     private let form: CallForm?
     private let marks: CallMarks?
     private let kinds: [String: [String: ArgumentKind]]
     private var members: MemberReader?
+    private var scan = ObjectScan()
+    private var isScanned = false
     private var callsLeft: Int
     private var held = HeldText()
     private var hasContent = false
@@ -56,7 +60,7 @@ public struct AnswerParser {
     /// Whether a call has begun and is not whole.
     public var isInCall: Bool { place == .head || isInArguments }
 
-    private var isInArguments: Bool { place == .arguments || place == .members }
+    private var isInArguments: Bool { [.arguments, .object, .members].contains(place) }
 
     /// What the model wrote of a call that is not whole, once its arguments have begun.
     public var openCall: String? { isInArguments ? written + held.text : nil }
@@ -79,7 +83,7 @@ public struct AnswerParser {
             let rest = held.takeAll()
             return rest.isEmpty ? [] : [.reasoning(rest)]
         case .content, .head, .betweenCalls: return content(written + held.takeAll())
-        case .arguments, .members, .done: return []
+        case .arguments, .object, .members, .done: return []
         }
     }
 
@@ -92,6 +96,7 @@ public struct AnswerParser {
         case .betweenCalls: return readBetweenCalls()
         case .head: return readHead()
         case .arguments: return readArguments()
+        case .object: return readObject()
         case .members: return readMembers()
         case .done:
             _ = held.takeAll()
@@ -108,6 +113,9 @@ public struct AnswerParser {
     }
 
     private mutating func readContent() -> [Piece]? {
+        // GLM-4.5 begins its thoughts on a line of their own.
+        while !hasContent, marks?.space.isEmpty != false, held.takePrefix("\n") {}
+        guard !held.isEmpty else { return nil }
         if !hasContent, held.takePrefix(Self.beginThinking) {
             place = .reasoning
             return []
@@ -167,9 +175,11 @@ public struct AnswerParser {
         case .other where marks.section == nil: return leaveHead()
         case .call(let name, let count, let isFenced):
             written += held.take(count)
-            place = marks.separator == nil ? .members : .arguments
-            if let form, marks.separator == nil {
-                members = MemberReader(form, kinds: kinds[name] ?? [:], end: marks.call.end)
+            place = marks.separator == nil ? .object : .arguments
+            (scan, isScanned) = (ObjectScan(), false)
+            if let around = form.flatMap({ CallMarks.member(of: $0) }) {
+                place = .members
+                members = MemberReader(around, kinds: kinds[name] ?? [:], end: marks.call.end)
             }
             self.isFenced = isFenced
             return [.call(name: name)]
@@ -207,6 +217,21 @@ public struct AnswerParser {
         endCall()
         if arguments.isEmpty, !hasArguments { arguments = "{}" }
         return (arguments.isEmpty ? [] : [.arguments(String(arguments))]) + [.callEnds]
+    }
+
+    /// Reads arguments inside an object; the last bracket waits for the mark that ends the call.
+    private mutating func readObject() -> [Piece]? {
+        guard let marks else { return nil }
+        guard !isScanned else {
+            guard held.take(through: marks.call.end) != nil else { return nil }
+            endCall()
+            return [.arguments("}"), .callEnds]
+        }
+        let end = scan.end(in: held.bytes)
+        isScanned = end != nil
+        guard let text = held.release(end.map { $0 - 1 }) else { return end == nil ? nil : [] }
+        written += text
+        return [.arguments(text)]
     }
 
     private mutating func readMembers() -> [Piece]? {

@@ -18,7 +18,9 @@ extension CallForm {
     func head(of bytes: ArraySlice<UInt8>, isWhole: Bool) -> Head {
         switch self {
         case .keyed: return Self.keyedHead(of: bytes, isWhole: isWhole)
-        case .marked: return Self.markedHead(of: bytes, isWhole: isWhole)
+        case .marked, .invoked: return Self.markedHead(of: bytes, isWhole: isWhole)
+        case .object: return Self.objectHead(of: bytes, isWhole: isWhole)
+        case .tagged: return Self.taggedHead(of: bytes, isWhole: isWhole)
         case .fenced, .bare, .numbered: break
         }
         let separator = Array((CallMarks(self).separator ?? "").utf8)
@@ -98,7 +100,7 @@ extension CallForm {
         return named(words[1], count: cut + 1 - bytes.startIndex)
     }
 
-    private static func named(_ words: ArraySlice<UInt8>, count: Int) -> Head {
+    static func named(_ words: ArraySlice<UInt8>, count: Int) -> Head {
         let name = trimmed(words)
         guard !name.isEmpty, !name.contains(where: isSpace) else { return .other }
         return .call(name: String(decoding: name, as: UTF8.self), count: count, isFenced: false)

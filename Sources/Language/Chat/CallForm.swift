@@ -12,6 +12,12 @@ public enum CallForm: Sendable, Hashable {
     case keyed
     /// DeepSeek-V3.2's: marks as of XML, with an attribute that says whether a value is text.
     case marked
+    /// Qwen3's: a JSON object of name and arguments.
+    case object
+    /// Qwen3-Coder's: marks as of XML around the function and each argument, a line each.
+    case tagged
+    /// MiniMax-M2's: marks as of XML, names as attributes.
+    case invoked
 
     /// The part of the system prompt that declares functions.
     ///
@@ -20,7 +26,8 @@ public enum CallForm: Sendable, Hashable {
     func section(_ tools: [ToolDeclaration]) -> ChatPrompt {
         var prompt = ChatPrompt()
         switch self {
-        case .numbered, .keyed, .marked: break  // their templates declare tools themselves
+        case .numbered, .keyed, .marked, .object, .tagged, .invoked:
+            break  // their templates declare tools themselves
         case .fenced:
             prompt.append("## Tools\n\nThese functions can be called:\n\n")
             for tool in tools {
@@ -58,9 +65,14 @@ public enum CallForm: Sendable, Hashable {
 
 extension ChatPrompt {
     mutating func append(_ call: ToolCall, in form: CallForm) {
+        if form == .object {
+            appendObject(call)
+            return
+        }
         append(.beginCall)
         switch form {
-        case .numbered, .keyed, .marked: break  // their writers write calls themselves
+        case .numbered, .keyed, .marked, .object, .tagged, .invoked:
+            break  // their writers write calls themselves
         case .fenced:
             append(call.type)
             append(.separator)
@@ -71,6 +83,21 @@ extension ChatPrompt {
             append(call.arguments)
         }
         append(.endCall)
+    }
+
+    private mutating func appendObject(_ call: ToolCall) {
+        append(qwen: .beginCall)
+        append(CallForm.objectStart(JSONValue.quoted(call.name)) + call.arguments + "}\n")
+        append(qwen: .endCall)
+    }
+}
+
+extension CallForm {
+    /// What stands before the arguments of a call that is an object.
+    ///
+    /// - Parameter name: The function's name, as JSON.
+    package static func objectStart(_ name: String) -> String {
+        "\n{\"name\": \(name), \"arguments\": "
     }
 }
 

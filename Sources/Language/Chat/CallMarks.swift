@@ -27,12 +27,23 @@ package struct CallMarks: Sendable, Hashable {
             separator = KimiToken.beginArguments.rawValue
         case .keyed:
             call = Pair(begin: GLMToken.beginCall.rawValue, end: GLMToken.endCall.rawValue)
+        case .object:
+            call = Pair(begin: QwenToken.beginCall.rawValue, end: QwenToken.endCall.rawValue)
+            space = "\n"
+        case .tagged:
+            call = Pair(begin: QwenToken.beginCall.rawValue, end: QwenToken.endCall.rawValue)
+            space = "\n\n"
         case .marked:
             let mark = V32Writer.mark
             space = "\n\n"
             section = Pair(
                 begin: "<\(mark)function_calls>", end: "</\(mark)function_calls>")
             call = Pair(begin: "<\(mark)invoke", end: "</\(mark)invoke>")
+        case .invoked:
+            space = "\n"
+            section = Pair(
+                begin: MiniMaxToken.beginCalls.rawValue, end: MiniMaxToken.endCalls.rawValue)
+            call = Pair(begin: "<invoke", end: "</invoke>")
         }
     }
 
@@ -43,19 +54,50 @@ package struct CallMarks: Sendable, Hashable {
 }
 
 extension CallMarks {
-    /// Around the key of an argument in GLM's form.
-    package static let keyMarks = Pair(
-        begin: GLMToken.beginKey.rawValue, end: GLMToken.endKey.rawValue)
-    /// Around the value of an argument in GLM's form.
-    package static let valueMarks = Pair(
-        begin: GLMToken.beginValue.rawValue, end: GLMToken.endValue.rawValue)
+    /// What stands around one argument, in a form that writes arguments member by member.
+    package struct Member: Sendable, Hashable {
+        /// Around the key; what follows the key up to `key.end` belongs to the mark.
+        package var key: Pair
+        /// Around the value.
+        package var value: Pair
+        /// Whether a value is a line of its own.
+        package var hasLines = false
+        /// Whether the value's mark says what the value is.
+        package var saysKind = false
+    }
+
+    /// The marks around arguments; nil for a form whose arguments are JSON.
+    package static func member(of form: CallForm) -> Member? {
+        switch form {
+        case .fenced, .bare, .numbered, .object: return nil
+        case .keyed:
+            return Member(
+                key: Pair(begin: GLMToken.beginKey.rawValue, end: GLMToken.endKey.rawValue),
+                value: Pair(begin: GLMToken.beginValue.rawValue, end: GLMToken.endValue.rawValue))
+        case .marked:
+            let mark = V32Writer.mark
+            return Member(
+                key: Pair(begin: "<\(mark)parameter name=\"", end: ">"),
+                value: Pair(begin: "", end: "</\(mark)parameter>"), saysKind: true)
+        case .tagged:
+            return Member(
+                key: Pair(begin: "<parameter=", end: ">"),
+                value: Pair(begin: "", end: "</parameter>"), hasLines: true)
+        case .invoked:
+            return Member(
+                key: Pair(begin: "<parameter name=\"", end: ">"),
+                value: Pair(begin: "", end: "</parameter>"))
+        }
+    }
 }
 
 extension CallForm {
-    /// Whether a grammar can say such a call, with its tool's schema.
-    public var isGrammar: Bool { self != .marked }
-
     /// Whether the arguments of a call are JSON, so that a prompt may begin a call whose arguments
     /// a schema constrains.
-    public var hasPlainArguments: Bool { CallMarks(self).separator != nil }
+    public var hasPlainArguments: Bool { CallMarks.member(of: self) == nil }
+
+    /// The token from which on a text is a call: that of the first mark, or the one inside it.
+    package var trigger: String {
+        self == .marked ? V32Writer.mark : CallMarks(self).first
+    }
 }

@@ -25,7 +25,21 @@ public struct ChatPrompt: Sendable, Hashable {
     mutating func append(_ token: ChatToken) { parts.append(.token(token.rawValue)) }
     mutating func append(token name: String) { parts.append(.token(name)) }
     mutating func append(kimi token: KimiToken) { parts.append(.token(token.rawValue)) }
+    mutating func append(qwen token: QwenToken) { parts.append(.token(token.rawValue)) }
     mutating func append(glm token: GLMToken) { parts.append(.token(token.rawValue)) }
+
+    /// Words of the rules, in which each of `tokens` is the model's.
+    mutating func append(rules text: String, tokens: [String]) {
+        var rest = text[...]
+        while let (range, token) = tokens.compactMap({ token in
+            rest.firstRange(of: token).map { ($0, token) }
+        }).min(by: { $0.0.lowerBound < $1.0.lowerBound }) {
+            append(String(rest[..<range.lowerBound]))
+            append(token: token)
+            rest = rest[range.upperBound...]
+        }
+        append(String(rest))
+    }
 
     mutating func append(_ text: String) {
         guard !text.isEmpty else { return }
@@ -50,10 +64,7 @@ public struct ChatPrompt: Sendable, Hashable {
     /// After the token that begins an answer stands only what the model or the caller puts there,
     /// or what tools gave.
     public var endsInThought: Bool {
-        let begin =
-            parts.lastIndex { part in
-                if case .token(let name) = part { Self.beginnings.contains(name) } else { false }
-            } ?? parts.endIndex
+        let begin = parts.indices.last { beginsAnswer($0) } ?? parts.endIndex
         let answer = parts[begin...].map(\.words).joined()
         guard let mark = answer.ranges(of: ChatToken.beginThinking.rawValue).last else {
             return false
@@ -61,8 +72,20 @@ public struct ChatPrompt: Sendable, Hashable {
         return !answer[mark.upperBound...].contains(ChatToken.endThinking.rawValue)
     }
 
+    /// Whether the assistant's turn begins with this part.
+    private func beginsAnswer(_ index: Int) -> Bool {
+        guard case .token(let name) = parts[index] else { return false }
+        if Self.beginnings.contains(name) { return true }
+        // Where one token begins every turn, the role comes after it.
+        guard let role = Self.roles[name], index + 1 < parts.count else { return false }
+        return parts[index + 1].words.hasPrefix(role)
+    }
+
     private static let beginnings: Set<String> = [
         ChatToken.assistant.rawValue, KimiToken.assistant.rawValue, GLMToken.assistant.rawValue,
+    ]
+    private static let roles = [
+        QwenToken.start.rawValue: QwenWriter.assistant, MiniMaxToken.start.rawValue: "ai\n",
     ]
 
     /// The prompt as one string, as a template of Hugging Face renders it.

@@ -4,12 +4,14 @@ extension ChatTemplate {
     ///
     /// Kimi's rules name the result by its call, and V3.2's write the section of results and begin
     /// the answer after the last one: a missing result would be another call's, or leave the prompt
-    /// open.
+    /// open. Those of Qwen3-Coder and MiniMax only need a call before a result.
     package func fault(in messages: [ChatMessage]) -> String? {
         switch style {
-        case .kimiK2, .kimiK2Thinking, .glm47, .v32: break
+        case .kimiK2, .kimiK2Thinking, .glm45, .glm47, .glm52, .v32, .qwen3Coder, .minimaxM2: break
         case .v2, .v3, .v30324, .r1, .r10528, .v31, .plain: return nil
+        case .qwen3, .qwen3Instruct, .qwen3Thinking: return nil
         }
+        let needsAll = style != .qwen3Coder && style != .minimaxM2
         var awaited = 0
         var turn = 0
         for (index, message) in messages.enumerated() {
@@ -20,10 +22,10 @@ extension ChatTemplate {
                 awaited -= 1
                 continue
             }
-            guard awaited == 0 else { return Self.missing(awaited, turn) }
+            guard awaited == 0 || !needsAll else { return Self.missing(awaited, turn) }
             (awaited, turn) = (message.toolCalls.count, index)
         }
-        guard awaited == 0 else { return Self.missing(awaited, turn) }
+        guard awaited == 0 || !needsAll else { return Self.missing(awaited, turn) }
         let last = messages.last { $0.role != .system }
         guard style != .v32 || last?.role != .assistant || last?.isPrefix == true else {
             return "the last turn is the assistant's and is not to be continued"

@@ -26,8 +26,22 @@ public struct ChatTemplate: Sendable, Hashable {
         case kimiK2 = "kimi-k2"
         /// Kimi-K2-Thinking: the same, with thoughts.
         case kimiK2Thinking = "kimi-k2-thinking"
-        /// GLM-4.7-Flash: calls are keys and values; an answer says at once whether it thinks.
+        /// GLM-4.5, 4.6: calls are keys and values, a line each; the model begins a thought.
+        case glm45 = "glm-4.5"
+        /// GLM-4.7, 4.7-Flash: the same without lines; an answer says at once whether it thinks.
         case glm47 = "glm-4.7-flash"
+        /// GLM-5.2: the same; the prompt says how hard to think.
+        case glm52 = "glm-5.2"
+        /// Qwen3: calls are JSON; an empty thought in the prompt keeps an answer from thinking.
+        case qwen3 = "qwen3"
+        /// Qwen3-Instruct-2507: the same, without thoughts.
+        case qwen3Instruct = "qwen3-instruct-2507"
+        /// Qwen3-Thinking-2507: the same; an answer begins with a thought.
+        case qwen3Thinking = "qwen3-thinking-2507"
+        /// Qwen3-Coder: calls are between marks as of XML; no thoughts.
+        case qwen3Coder = "qwen3-coder"
+        /// MiniMax-M2: calls are between marks as of XML; an answer begins with a thought.
+        case minimaxM2 = "minimax-m2"
         /// DeepSeek-V3's marks and nothing else: the stories model of this project.
         case plain
 
@@ -64,7 +78,10 @@ public struct ChatTemplate: Sendable, Hashable {
         case .v31: .bare
         case .v32: .marked
         case .kimiK2, .kimiK2Thinking: .numbered
-        case .glm47: .keyed
+        case .glm45, .glm47, .glm52: .keyed
+        case .qwen3, .qwen3Instruct, .qwen3Thinking: .object
+        case .qwen3Coder: .tagged
+        case .minimaxM2: .invoked
         case .v3, .v30324, .r1, .r10528, .plain: .fenced
         }
     }
@@ -72,9 +89,9 @@ public struct ChatTemplate: Sendable, Hashable {
     /// Whether chats can be asked to think (`true`) or not to (`false`).
     public func canThink(_ thinking: Bool) -> Bool {
         switch style {
-        case .v31, .v32, .glm47, .r1: true
-        case .r10528, .kimiK2Thinking: thinking
-        case .v2, .v3, .v30324, .kimiK2, .plain: !thinking
+        case .v31, .v32, .glm45, .glm47, .glm52, .r1, .qwen3: true
+        case .r10528, .kimiK2Thinking, .qwen3Thinking, .minimaxM2: thinking
+        case .v2, .v3, .v30324, .kimiK2, .qwen3Instruct, .qwen3Coder, .plain: !thinking
         }
     }
 
@@ -85,14 +102,16 @@ public struct ChatTemplate: Sendable, Hashable {
     ///   - tools: Functions the assistant may call; described in a section that ends the system
     ///     prompt.
     ///   - thinking: Whether the answer is to begin with a thought; nil leaves it to the style
-    ///     (R1 and GLM think, V3.1 and V3.2 do not). A style that has no such beginning passes it
-    ///     over.
+    ///     (R1, GLM and Qwen3 think, V3.1 and V3.2 do not). A style that has no such beginning
+    ///     passes it over.
+    ///   - effort: How hard to think, in the template's own words; other words mean its default.
+    ///     Only GLM-5.2's has such words (`high`; else `Max`).
     ///   - addGenerationPrompt: Whether the prompt ends where an answer begins.
     public func render(
         _ messages: [ChatMessage], tools: [ToolDeclaration] = [], thinking: Bool? = nil,
-        addGenerationPrompt: Bool = true
+        effort: String? = nil, addGenerationPrompt: Bool = true
     ) -> ChatPrompt {
-        var writer = writer(messages, tools, thinking)
+        var writer = writer(messages, tools, thinking, effort)
         let last = messages.indices.last
         let isOpen =
             addGenerationPrompt && messages.last?.role == .assistant
@@ -105,7 +124,8 @@ public struct ChatTemplate: Sendable, Hashable {
     }
 
     private func writer(
-        _ messages: [ChatMessage], _ tools: [ToolDeclaration], _ thinking: Bool?
+        _ messages: [ChatMessage], _ tools: [ToolDeclaration], _ thinking: Bool?,
+        _ effort: String?
     ) -> any ChatWriter {
         var prompt = ChatPrompt()
         switch style {
@@ -113,14 +133,11 @@ public struct ChatTemplate: Sendable, Hashable {
             prompt.append(.beginningOfSequence)
             writeSystem(messages, tools, into: &prompt)
         case .v2, .v32, .plain: prompt.append(.beginningOfSequence)
-        case .kimiK2, .kimiK2Thinking, .glm47: break
+        default: return writerOfOthers(messages, tools, thinking, effort)
         }
         return switch style {
         case .v32:
             V32Writer(messages, tools: tools, prompt: prompt, thinks: thinking ?? false)
-        case .kimiK2: KimiWriter(messages, tools: tools)
-        case .kimiK2Thinking: KimiWriter(messages, tools: tools, thinks: thinking ?? true)
-        case .glm47: GLMWriter(messages, tools: tools, thinks: thinking ?? true)
         case .v2: V2Writer(prompt: prompt)
         case .plain: PlainWriter(prompt: prompt, tools: toolSection(tools))
         case .v3, .r1: V3Writer(prompt: prompt, thinks: style == .r1 && thinking != false)
@@ -128,7 +145,33 @@ public struct ChatTemplate: Sendable, Hashable {
             TurnWriter(
                 prompt: prompt,
                 cut: style == .v30324 ? .none : cutsEveryThought ? .every : .answers)
-        case .v31: V31Writer(prompt: prompt, thinking: thinking ?? false)
+        default: V31Writer(prompt: prompt, thinking: thinking ?? false)
+        }
+    }
+
+    /// The rules of families other than DeepSeek's.
+    private func writerOfOthers(
+        _ messages: [ChatMessage], _ tools: [ToolDeclaration], _ thinking: Bool?,
+        _ effort: String?
+    ) -> any ChatWriter {
+        let thinks = thinking ?? true
+        func glm(_ kind: GLMWriter.Kind) -> GLMWriter {
+            GLMWriter(messages, tools: tools, kind: kind, thinks: thinks)
+        }
+        func qwen(_ kind: QwenWriter.Kind) -> QwenWriter {
+            QwenWriter(messages, tools: tools, kind: kind, thinks: thinks)
+        }
+        return switch style {
+        case .kimiK2Thinking: KimiWriter(messages, tools: tools, thinks: thinks)
+        case .glm45: glm(.lines)
+        case .glm47: glm(.dense)
+        case .glm52: glm(.effort(effort))
+        case .qwen3: qwen(.hybrid)
+        case .qwen3Instruct: qwen(.instruct)
+        case .qwen3Thinking: qwen(.thinking)
+        case .qwen3Coder: QwenCoderWriter(messages, tools: tools)
+        case .minimaxM2: MiniMaxWriter(messages, tools: tools, thinks: thinks)
+        default: KimiWriter(messages, tools: tools)
         }
     }
 

@@ -31,6 +31,29 @@ enum KimiToken: String {
     case endCall = "<|tool_call_end|>"
 }
 
+/// The structural tokens of Qwen3.
+enum QwenToken: String, CaseIterable {
+    case start = "<|im_start|>"
+    case end = "<|im_end|>"
+    case beginCall = "<tool_call>"
+    case endCall = "</tool_call>"
+    case beginResponse = "<tool_response>"
+    case endResponse = "</tool_response>"
+    case beginThinking = "<think>"
+    case endThinking = "</think>"
+}
+
+/// The structural tokens of MiniMax-M2.
+enum MiniMaxToken: String, CaseIterable {
+    case beginning = "]~!b["
+    case start = "]~b]"
+    case end = "[e~["
+    case beginCalls = "<minimax:tool_call>"
+    case endCalls = "</minimax:tool_call>"
+    case beginThinking = "<think>"
+    case endThinking = "</think>"
+}
+
 /// The structural tokens of Z.ai's GLM-4.5 and its successors.
 enum GLMToken: String {
     case mask = "[gMASK]"
@@ -47,4 +70,6 @@ enum GLMToken: String {
     case endValue = "</arg_value>"
     case beginResponse = "<tool_response>"
     case endResponse = "</tool_response>"
+    /// Ends a user's turn that asks for no thought, in GLM-4.5.
+    case noThinking = "/nothink"
 }

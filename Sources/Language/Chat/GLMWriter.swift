@@ -1,21 +1,40 @@
 import Encoding
 
-/// The rules of GLM-4.7-Flash: an answer says at once whether it thinks; the arguments of a call
-/// are keys and values; thoughts stay until the user's next turn.
+/// The rules of GLM-4.5 and its successors: the arguments of a call are keys and values; thoughts
+/// stay until the user's next turn.
 struct GLMWriter: ChatWriter {
+    /// Which of the published rules.
+    enum Kind: Equatable {
+        /// GLM-4.5, 4.6: every part begins a line; the model begins a thought by itself.
+        case lines
+        /// GLM-4.7, GLM-4.7-Flash: an answer says at once whether it thinks.
+        case dense
+        /// GLM-5.2: as `dense`, and the prompt says how hard to think.
+        case effort(String?)
+    }
+
     private(set) var prompt = ChatPrompt()
+    private let kind: Kind
     private let thinks: Bool
     private let lastUser: Int
     private var turnCount = 0
     private var afterTool = false
 
-    init(_ messages: [ChatMessage], tools: [ToolDeclaration], thinks: Bool) {
+    init(_ messages: [ChatMessage], tools: [ToolDeclaration], kind: Kind, thinks: Bool) {
+        self.kind = kind
         self.thinks = thinks
         lastUser = messages.lastIndex { $0.role == .user } ?? -1
         prompt.append(glm: .mask)
         prompt.append(glm: .start)
+        if case .effort(let effort) = kind, thinks {
+            prompt.append(glm: .system)
+            prompt.append("Reasoning Effort: " + (effort == "high" ? "High" : "Max"))
+        }
         if !tools.isEmpty { declare(tools) }
     }
+
+    /// What stands between the parts of a turn.
+    private var space: String { kind == .lines ? "\n" : "" }
 
     private mutating func declare(_ tools: [ToolDeclaration]) {
         prompt.append(glm: .system)
@@ -30,7 +49,7 @@ struct GLMWriter: ChatWriter {
             <tools>
 
             """)
-        for tool in tools { prompt.append(tool.function + "\n") }
+        for tool in tools { prompt.append(line(tool)) }
         prompt.append(
             """
             </tools>
@@ -40,20 +59,32 @@ struct GLMWriter: ChatWriter {
 
             """)
         prompt.append(glm: .beginCall)
-        prompt.append("{function-name}")
+        prompt.append("{function-name}" + space)
         append(key: "{arg-key-1}", value: "{arg-value-1}")
         append(key: "{arg-key-2}", value: "{arg-value-2}")
-        prompt.append("...")
+        prompt.append("..." + space)
         prompt.append(glm: .endCall)
+    }
+
+    private func line(_ tool: ToolDeclaration) -> String {
+        guard case .effort = kind else { return tool.function + "\n" }
+        // What says how a tool is offered is not for the model.
+        if tool.value["defer_loading"]?.bool == true { return "" }
+        let members = (tool.value.object ?? []).filter {
+            $0.key != "defer_loading" && $0.key != "strict"
+        }
+        return JSONValue.object(members).spacedText + "\n"
     }
 
     private mutating func append(key: String, value: String) {
         prompt.append(glm: .beginKey)
         prompt.append(key)
         prompt.append(glm: .endKey)
+        prompt.append(space)
         prompt.append(glm: .beginValue)
         prompt.append(value)
         prompt.append(glm: .endValue)
+        prompt.append(space)
     }
 
     mutating func write(_ message: ChatMessage, open: Bool) {
@@ -65,67 +96,87 @@ struct GLMWriter: ChatWriter {
         switch message.role {
         case .system:
             prompt.append(glm: .system)
-            prompt.append(content)
-        case .user:
-            prompt.append(glm: .user)
-            prompt.append(content)
+            prompt.append(space + content)
+        case .user: ask(content)
         case .tool:
             if !afterTool { prompt.append(glm: .observation) }
+            prompt.append(space)
             prompt.append(glm: .beginResponse)
-            prompt.append(content)
+            prompt.append(space + content + space)
             prompt.append(glm: .endResponse)
         case .assistant: answer(message, open: open)
         }
     }
 
-    private mutating func answer(_ message: ChatMessage, open: Bool) {
-        prompt.append(glm: .assistant)
-        guard !open else {
-            prompt.append(.endThinking)
-            prompt.append(message.content ?? "")
+    private mutating func ask(_ content: String) {
+        prompt.append(glm: .user)
+        guard kind == .lines, !thinks else {
+            prompt.append(space + content)
             return
         }
-        let (thought, words) = Self.parts(message)
-        if turnCount > lastUser, !thought.isEmpty {
-            prompt.append(.beginThinking)
-            prompt.append(Self.stripped(thought))
+        let mark = GLMToken.noThinking
+        prompt.append(
+            space
+                + (content.hasSuffix(mark.rawValue)
+                    ? String(content.dropLast(mark.rawValue.count)) : content))
+        prompt.append(glm: mark)
+    }
+
+    private mutating func answer(_ message: ChatMessage, open: Bool) {
+        prompt.append(glm: .assistant)
+        prompt.append(space)
+        guard !open else {
+            if kind != .dense { prompt.append(.beginThinking) }
+            prompt.append(.endThinking)
+            prompt.append(space + (message.content ?? ""))
+            return
+        }
+        let (thought, content) = parts(message)
+        let isKept = turnCount > lastUser && !thought.isEmpty
+        if isKept || kind != .dense { prompt.append(.beginThinking) }
+        if isKept, case .effort = kind {
+            prompt.append(thought)
+        } else if isKept {
+            prompt.append(thought.stripped)
         }
         prompt.append(.endThinking)
-        prompt.append(Self.stripped(words))
+        let words = content.stripped
+        if !words.isEmpty { prompt.append(space + words) }
         for call in message.toolCalls {
+            prompt.append(space)
             prompt.append(glm: .beginCall)
-            prompt.append(call.name)
+            prompt.append(call.name + space)
             for (key, value) in call.members { append(key: key, value: value.plainText) }
             prompt.append(glm: .endCall)
         }
     }
 
     /// The thought of an answer, which its words may hold, and the words after it.
-    private static func parts(_ message: ChatMessage) -> (thought: String, words: String) {
+    private func parts(_ message: ChatMessage) -> (thought: String, words: String) {
         let content = message.content ?? ""
         if let reasoning = message.reasoning { return (reasoning, content) }
-        let (begin, end) = (ChatToken.beginThinking.rawValue, ChatToken.endThinking.rawValue)
-        guard let first = content.firstRange(of: end), let last = content.ranges(of: end).last
-        else { return ("", content) }
-        var thought = content[..<first.lowerBound]
-        while thought.last == "\n" { thought.removeLast() }
-        if let mark = thought.ranges(of: begin).last { thought = thought[mark.upperBound...] }
+        guard let (before, after) = content.thoughtParts else { return ("", content) }
+        let begin = ChatToken.beginThinking.rawValue
+        if case .effort = kind { return (before.after(begin), after) }
         return (
-            String(thought.drop { $0 == "\n" }),
-            String(content[last.upperBound...].drop { $0 == "\n" })
+            before.withoutLines(.end).after(begin).withoutLines(.start), after.withoutLines(.start)
         )
-    }
-
-    private static func stripped(_ text: String) -> String {
-        let words = text.drop(while: \.isWhitespace)
-        guard let end = words.lastIndex(where: { !$0.isWhitespace }) else { return "" }
-        return String(words[...end])
     }
 
     mutating func finish(generation: Bool) {
         guard generation else { return }
         prompt.append(glm: .assistant)
-        prompt.append(thinks ? .beginThinking : .endThinking)
+        switch kind {
+        case .lines where thinks: break
+        case .lines:
+            prompt.append(space)
+            prompt.append(.beginThinking)
+            prompt.append(.endThinking)
+        case .dense: prompt.append(thinks ? .beginThinking : .endThinking)
+        case .effort:
+            prompt.append(.beginThinking)
+            if !thinks { prompt.append(.endThinking) }
+        }
     }
 }
 

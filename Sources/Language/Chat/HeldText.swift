@@ -24,6 +24,12 @@ struct HeldText {
         return (0 ... bytes.count - mark.count).first { bytes[$0...].starts(with: mark) }
     }
 
+    /// So many bytes, or all; nil where that is none.
+    mutating func release(_ count: Int?) -> String? {
+        let count = count ?? bytes.count
+        return count > 0 ? take(count) : nil
+    }
+
     /// What stands before a mark, which goes too.
     mutating func take(through mark: String) -> String? {
         guard let start = index(of: mark) else { return nil }

@@ -16,6 +16,8 @@ public enum ArgumentKind: Sendable, Hashable {
 ///
 ///     <arg_key>city</arg_key><arg_value>Zürich</arg_value>                         GLM
 ///     <｜DSML｜parameter name="city" string="true">Zürich</｜DSML｜parameter>        DeepSeek-V3.2
+///     <parameter=city> LINE Zürich LINE </parameter>                               Qwen3-Coder
+///     <parameter name="city">Zürich</parameter>                                    MiniMax-M2
 ///
 /// Texts stream as they come; other values come whole, because only the whole shows whether it is
 /// JSON. Words between members are passed over, and so is a second member of one name.
@@ -28,7 +30,7 @@ struct MemberReader {
         case value(ArgumentKind)
     }
 
-    private let form: CallForm
+    private let marks: CallMarks.Member
     private let kinds: [String: ArgumentKind]
     private let end: String
     private var place = Place.between
@@ -36,30 +38,27 @@ struct MemberReader {
     /// Whether the member at hand has the name of an earlier one: JSON has no two of one name.
     private var isRepeated = false
     private var hasBegunText = false
+    /// Whether the line break before a value is still to come.
+    private var beginsLine = false
     /// What came of a value that is not a text.
     private var value = ""
 
     /// Longer than any name of an argument.
     private static let maximumHeadBytes = 4096
 
-    private static let mark = V32Writer.mark
-    private static let parameter = "<\(mark)parameter name=\""
-
     /// - Parameters:
+    ///   - marks: What stands around a member.
     ///   - kinds: What the tool's schema says of each argument.
     ///   - end: What ends the call.
-    init(_ form: CallForm, kinds: [String: ArgumentKind], end: String) {
-        self.form = form
+    init(_ marks: CallMarks.Member, kinds: [String: ArgumentKind], end: String) {
+        self.marks = marks
         self.kinds = kinds
         self.end = end
     }
 
-    private var keyBegin: String {
-        form == .keyed ? GLMToken.beginKey.rawValue : Self.parameter
-    }
-
-    private var valueEnd: String {
-        form == .keyed ? GLMToken.endValue.rawValue : "</\(Self.mark)parameter>"
+    /// What may end a value: where it is a line, the line's end goes too.
+    private var valueEnds: [String] {
+        marks.hasLines ? ["\n" + marks.value.end, marks.value.end] : [marks.value.end]
     }
 
     /// One step forward.
@@ -70,24 +69,37 @@ struct MemberReader {
         case .between: return between(&held)
         case .afterKey(let key):
             held.dropSpace()
-            let mark = GLMToken.beginValue.rawValue
+            let mark = marks.value.begin
             if held.takePrefix(mark) { return begin(key, kinds[key] ?? .open) }
             guard !held.begins([mark]) else { return nil }
             place = .between
             return ("", false)
+        case .value where beginsLine:
+            guard !held.isEmpty else { return nil }
+            _ = held.takePrefix("\n")
+            beginsLine = false
+            return ("", false)
         case .value(.text): return text(&held)
         case .value(let kind):
-            guard let rest = held.take(through: valueEnd) else {
-                value += held.release(before: [valueEnd]) ?? ""
+            guard let rest = takeValue(&held) else {
+                value += held.release(before: valueEnds) ?? ""
                 return nil
             }
             place = .between
-            return (isRepeated ? "" : Self.json(value + rest, kind), false)
+            return (isRepeated ? "" : json(value + rest, kind), false)
         }
     }
 
+    /// The rest of a value, and its end.
+    private func takeValue(_ held: inout HeldText) -> String? {
+        guard let end = held.index(of: marks.value.end) else { return nil }
+        let first = valueEnds[0]
+        let isLine = marks.hasLines && held.index(of: first) == end - 1
+        return held.take(through: isLine ? first : marks.value.end)
+    }
+
     private mutating func between(_ held: inout HeldText) -> (json: String, isEnd: Bool)? {
-        let starts = [keyBegin, end]
+        let starts = [marks.key.begin, end]
         let places = starts.compactMap { held.index(of: $0) }
         guard let first = places.min() else {
             _ = held.release(before: starts)
@@ -95,15 +107,14 @@ struct MemberReader {
         }
         _ = held.take(first)
         if held.takePrefix(end) { return (keys.isEmpty ? "{}" : "}", true) }
-        if form == .keyed {
-            guard let key = head(&held, GLMToken.beginKey.rawValue, GLMToken.endKey.rawValue)
-            else { return nil }
-            place = .afterKey(key)
+        guard let head = head(&held, marks.key.begin, marks.key.end) else { return nil }
+        guard marks.value.begin.isEmpty else {
+            place = .afterKey(head)
             return ("", false)
         }
-        guard let head = head(&held, Self.parameter, ">") else { return nil }
         let words = head.split(separator: "\"", omittingEmptySubsequences: false)
         let key = words.first.map(String.init) ?? ""
+        guard marks.saysKind else { return begin(key, kinds[key] ?? .open) }
         let isText = !head.contains("string=\"false\"")
         return begin(key, isText ? .text : .json)
     }
@@ -124,6 +135,7 @@ struct MemberReader {
     private mutating func begin(_ key: String, _ kind: ArgumentKind) -> (String, Bool) {
         place = .value(kind)
         hasBegunText = false
+        beginsLine = marks.hasLines
         value = ""
         let start = keys.isEmpty ? "{" : ", "
         isRepeated = !keys.insert(key).inserted
@@ -132,11 +144,11 @@ struct MemberReader {
 
     private mutating func text(_ held: inout HeldText) -> (json: String, isEnd: Bool)? {
         let quote = hasBegunText ? "" : "\""
-        if let rest = held.take(through: valueEnd) {
+        if let rest = takeValue(&held) {
             place = .between
             return (isRepeated ? "" : quote + Self.escaped(rest) + "\"", false)
         }
-        guard let part = held.release(before: [valueEnd]) else { return nil }
+        guard let part = held.release(before: valueEnds) else { return nil }
         hasBegunText = true
         return (isRepeated ? "" : quote + Self.escaped(part), false)
     }
@@ -145,9 +157,10 @@ struct MemberReader {
         String(JSONValue.quoted(text).dropFirst().dropLast())
     }
 
-    private static func json(_ text: String, _ kind: ArgumentKind) -> String {
+    private func json(_ text: String, _ kind: ArgumentKind) -> String {
         do {
-            let value = try JSONValue.parse(text)
+            // Qwen3-Coder's template writes such values as Python does.
+            let value = try marks.hasLines ? Self.constants[text] ?? .parse(text) : .parse(text)
             switch kind {
             case .textOrNull where !value.isNull, .text: break
             case .textOrNull, .json, .open: return value.text
@@ -155,4 +168,8 @@ struct MemberReader {
         } catch { return JSONValue.quoted(text) }
         return JSONValue.quoted(text)
     }
+
+    private static let constants: [String: JSONValue] = [
+        "True": .bool(true), "False": .bool(false), "None": .null,
+    ]
 }

@@ -19,6 +19,18 @@ enum TemplateCatalog {
         0x1bd9_4183_f434_f431: ChatTemplate(style: .kimiK2),
         0x7a85_88dd_eff4_d29a: ChatTemplate(style: .kimiK2Thinking),
         0x8218_1501_d180_c6fe: ChatTemplate(style: .v32),
+        // GLM-4.5's text, and the one that llama.cpp has for GLM-4.6: calls may lack arguments.
+        0xb592_2523_7e22_c2fc: ChatTemplate(style: .glm45),
+        0x267d_ed75_38d8_62be: ChatTemplate(style: .glm45),
+        // Revision b4734de4 of GLM-5.2.
+        0xd555_9e15_d4a2_cf70: ChatTemplate(style: .glm52),
+        // Qwen3's first text, and its later one, which reads contents in parts.
+        0x3f5b_9ffa_af4a_f789: ChatTemplate(style: .qwen3),
+        0x4a03_2875_05ee_0365: ChatTemplate(style: .qwen3),
+        0xb689_64c2_846e_7286: ChatTemplate(style: .qwen3Instruct),
+        0x2671_ce3e_19c7_8237: ChatTemplate(style: .qwen3Thinking),
+        0x2e02_abab_65fc_141f: ChatTemplate(style: .qwen3Coder),
+        0xccf7_b540_1e10_499e: ChatTemplate(style: .minimaxM2),
     ]
 
     /// The rules of a template's text, nil for a text that is not known.

@@ -33,13 +33,7 @@ struct V32Writer: ChatWriter {
 
     /// Writes words of the rules, in which the mark is the model's.
     private mutating func marked(_ text: String) {
-        var rest = text[...]
-        while let range = rest.firstRange(of: Self.mark) {
-            prompt.append(String(rest[..<range.lowerBound]))
-            prompt.append(token: Self.mark)
-            rest = rest[range.upperBound...]
-        }
-        prompt.append(String(rest))
+        prompt.append(rules: text, tokens: [Self.mark])
     }
 
     private static let header = """

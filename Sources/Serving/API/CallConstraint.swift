@@ -1,3 +1,4 @@
+import Encoding
 import Grammar
 import Language
 
@@ -5,7 +6,6 @@ import Language
 /// or what a response format asks for.
 struct CallConstraint {
     let tokenizer: Tokenizer
-    /// One that a grammar can say.
     let form: CallForm
 
     /// One call or several, one after another.
@@ -16,7 +16,7 @@ struct CallConstraint {
     /// The token that begins calls in a text that is otherwise free; nil where that is no token of
     /// its own.
     var trigger: Int? {
-        marker(marks.first) == nil ? nil : tokenizer.id(of: marks.first)
+        marker(form.trigger) == nil ? nil : tokenizer.id(of: form.trigger)
     }
 
     /// What follows that token: the rest of the calls.
@@ -24,13 +24,27 @@ struct CallConstraint {
         let body = OutputConstraint.sequence([.either(tools.map(call)), mark(marks.call.end)])
         // A form without a section has a beginning for each call.
         guard let section = marks.section else { return body }
-        let one = OutputConstraint.sequence([mark(marks.call.begin), body])
+        let one = OutputConstraint.sequence([mark(marks.call.begin), body] + lineEnd)
         // V3 begins a line with each further call.
         let next = form == .fenced ? OutputConstraint.sequence([.choice(["\n", ""]), one]) : one
         let rest = most.map { $0 - 1 }
         let more: [OutputConstraint] =
             rest == 0 ? [] : [.either([.text(""), .repeated(next, atMost: rest)])]
-        return .sequence([one] + more + [mark(section.end)])
+        return .sequence(start + [one] + more + [mark(section.end)])
+    }
+
+    /// What stands between the trigger and the first call.
+    private var start: [OutputConstraint] {
+        switch form {
+        case .marked: [.text("function_calls>\n")]
+        case .invoked: lineEnd
+        case .fenced, .bare, .numbered, .keyed, .object, .tagged: []
+        }
+    }
+
+    /// What ends the line of a call.
+    private var lineEnd: [OutputConstraint] {
+        form == .marked || form == .invoked ? [.text("\n")] : []
     }
 
     private var marks: CallMarks { CallMarks(form) }
@@ -48,43 +62,113 @@ struct CallConstraint {
                 .text("functions.\(tool.name):"), .regex("(0|[1-9][0-9]{0,4})"),
                 separator, tool.arguments,
             ])
-        case .keyed: return .sequence([.text(tool.name), members(of: tool)])
-        case .bare, .marked:
+        case .object:
+            return .sequence([
+                .text(CallForm.objectStart(JSONValue.quoted(tool.name))), tool.arguments,
+                .text("}\n"),
+            ])
+        case .keyed: return .sequence([.text(tool.name), line, members(of: tool)])
+        case .tagged:
+            return .sequence([
+                .text("\n<function=\(tool.name)>\n"), members(of: tool), .text("</function>\n"),
+            ])
+        case .marked, .invoked:
+            return .sequence([.text(" name=\"\(tool.name)\">\n"), members(of: tool)])
+        case .bare:
             return .sequence([.text(tool.name), separator, tool.arguments])
         }
     }
 
-    /// Keys and values between marks: those of the schema in its order, without the optional ones
-    /// that the model leaves out; of a tool that declares none, any.
+    /// A line break that GLM-4.5 writes and its successors do not.
+    private var line: OutputConstraint { .choice(["", "\n"]) }
+
+    /// Arguments between marks: those of the schema in its order, without the optional ones that
+    /// the model leaves out; of a tool that declares none, any.
     private func members(of tool: Tool) -> OutputConstraint {
         // Nil is what a grammar cannot say.
         let declared = tool.isLoose ? [] : tool.members ?? []
         guard !declared.isEmpty else {
-            let any = member(key: Self.anyText, value: Self.anyText)
+            let any = member(key: anyKey, value: nil, kind: .open)
             return tool.takesNothing && !tool.isLoose
                 ? .text("") : .either([.text(""), .repeated(any, atMost: nil)])
         }
         return .named(
             "the parameters of tool \(tool.name)", parameter: "tools",
             .sequence(
-                declared.map { name, value, isRequired in
-                    let member = member(key: .text(name), value: value ?? Self.anyText)
+                declared.map { name, kind, value, isRequired in
+                    let member = member(key: .text(name), value: value, kind: kind)
                     return isRequired ? member : .either([.text(""), member])
                 }))
     }
 
-    private func member(key: OutputConstraint, value: OutputConstraint) -> OutputConstraint {
-        let (begins, ends) = (CallMarks.keyMarks, CallMarks.valueMarks)
+    private func member(
+        key: OutputConstraint, value: OutputConstraint?, kind: ArgumentKind
+    ) -> OutputConstraint {
+        guard let around = CallMarks.member(of: form) else { return value ?? anyText }
+        let value = value ?? anyText
+        switch form {
+        case .marked:
+            let text = parameter(key, "true", value)
+            let json = parameter(key, "false", value)
+            switch kind {
+            case .text: return text
+            case .json: return json
+            case .textOrNull: return .either([text, parameter(key, "false", .text("null"))])
+            case .open: return .either([text, parameter(key, "false", .jsonSchema("{}"))])
+            }
+        case .tagged, .invoked:
+            let end = form == .tagged ? ">\n" : "\">"
+            let line = around.hasLines ? "\n" : ""
+            return .sequence([
+                .text(around.key.begin), key, .text(end), value,
+                .text(line + around.value.end + "\n"),
+            ])
+        default:
+            return .sequence([
+                mark(around.key.begin), key, mark(around.key.end), line, mark(around.value.begin),
+                value, mark(around.value.end), line,
+            ])
+        }
+    }
+
+    /// A member in DeepSeek-V3.2's form.
+    private func parameter(
+        _ key: OutputConstraint, _ isText: String, _ value: OutputConstraint
+    ) -> OutputConstraint {
+        let (begin, end) = (
+            CallMarks.member(of: form)?.key.begin ?? "",
+            CallMarks.member(of: form)?.value.end ?? ""
+        )
         return .sequence([
-            mark(begins.begin), key, mark(begins.end), mark(ends.begin), value, mark(ends.end),
+            mark(begin), key, .text("\" string=\"\(isText)\">"), value, mark(end), .text("\n"),
         ])
     }
 
-    private static let anyText = OutputConstraint.regex(#"(.|\n|\t|\r)*"#)
+    /// A name, where none is declared.
+    private var anyKey: OutputConstraint {
+        form == .keyed ? anyText : .regex(#"[^<>"\n\r\t ]+"#)
+    }
 
-    /// A mark of the format: its token, or its text where the vocabulary has no such token.
+    /// A text that does not hold what ends it, where that is no token of its own.
+    private var anyText: OutputConstraint {
+        let any = #"(.|\n|\t|\r)*"#
+        guard form == .tagged || form == .invoked, let around = CallMarks.member(of: form) else {
+            return .regex(any)
+        }
+        return .regex("(?!\(any)\(around.value.end))\(any)")
+    }
+
+    /// A mark of the format: its token, or its text where the vocabulary has no such token, or
+    /// the token inside it and the text around that.
     private func mark(_ name: String) -> OutputConstraint {
-        marker(name).map { .marker($0) } ?? .text(name)
+        if let marker = marker(name) { return .marker(marker) }
+        let inner = form.trigger
+        guard form == .marked, let range = name.firstRange(of: inner), let marker = marker(inner)
+        else { return .text(name) }
+        return .sequence([
+            .text(String(name[..<range.lowerBound])), .marker(marker),
+            .text(String(name[range.upperBound...])),
+        ])
     }
 
     private func marker(_ name: String) -> Int? {

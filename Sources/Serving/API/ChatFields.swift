@@ -83,6 +83,8 @@ struct ChatFields: Sendable {
     var topLogprobs: Int?
     /// Whether the model should think first; nil leaves it to the template.
     var thinks: Bool?
+    /// How hard the model should think, in the request's word.
+    var effort: String?
     /// Tokens after which a thought is ended; nil lets the model end it.
     var thoughtBudget: Int?
 
@@ -103,6 +105,7 @@ struct ChatFields: Sendable {
         }
         toolChoice = try Self.toolChoice(body["tool_choice"], &tools)
         thinks = try Self.thinks(body)
+        effort = body["reasoning_effort"]?.string
         thoughtBudget = body["thinking_token_budget"]?.integer
         if messages.last?.isPrefix == true, toolChoice != .none, toolChoice != .auto {
             throw .invalid(

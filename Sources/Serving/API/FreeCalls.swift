@@ -14,7 +14,8 @@ struct FreeCalls: Sendable {
     func trigger(_ marks: ThoughtCount.Marks, isInside: Bool) -> ConstraintTrigger? {
         form.trigger.map {
             ConstraintTrigger(
-                token: $0, thoughtBegin: marks.begin, thoughtEnd: marks.end, isInside: isInside)
+                token: $0, thoughtBegin: marks.begin, thoughtEnd: marks.end, line: marks.line,
+                isInside: isInside)
         }
     }
 

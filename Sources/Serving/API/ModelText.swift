@@ -41,9 +41,11 @@ public struct ModelText: Sendable {
         tokenizer = try Tokenizer(directory: folder)
         chats = try Self.chats(in: folder, chatStyle)
         structureTokens = AnswerParser.structureTokens(of: tokenizer)
+        let line = tokenizer.encode("\n", addSpecialTokens: false)
         thoughtMarks = ThoughtCount.Marks(
             begin: tokenizer.id(of: ChatToken.beginThinking.rawValue),
-            end: tokenizer.id(of: ChatToken.endThinking.rawValue))
+            end: tokenizer.id(of: ChatToken.endThinking.rawValue),
+            line: line.count == 1 ? line[0] : nil)
         vocabularySize = configuration.vocabularySize
         self.contextTokens = min(
             contextTokens ?? configuration.contextLimit, configuration.contextLimit)
@@ -135,11 +137,12 @@ public struct ModelText: Sendable {
 
     /// A chat as a prompt, up to where its answer begins.
     func render(
-        _ messages: [ChatMessage], tools: [Tool], thinks: Bool?, addGenerationPrompt: Bool = true
+        _ messages: [ChatMessage], tools: [Tool], thinks: Bool?, effort: String? = nil,
+        addGenerationPrompt: Bool = true
     ) throws(APIError) -> ChatPrompt {
         try rules().render(
             messages,
             tools: tools.map { ToolDeclaration(name: $0.name, declaration: $0.declaration) },
-            thinking: thinks, addGenerationPrompt: addGenerationPrompt)
+            thinking: thinks, effort: effort, addGenerationPrompt: addGenerationPrompt)
     }
 }

@@ -6,6 +6,8 @@ struct ThoughtCount: Sendable {
     struct Marks: Sendable {
         var begin: Int?
         var end: Int?
+        /// A line break, which may stand before a thought.
+        var line: Int?
     }
 
     private let marks: Marks
@@ -23,7 +25,7 @@ struct ThoughtCount: Sendable {
 
     mutating func append(_ token: Int) {
         if isAtStart, token == marks.begin { isInside = true }
-        isAtStart = false
+        isAtStart = isAtStart && token == marks.line
         guard isInside else { return }
         count += 1
         if token == marks.end { isInside = false }
@@ -43,6 +45,7 @@ extension ModelText {
                 parameter: "thinking_token_budget")
         }
         return ThoughtBudget(
-            tokens: tokens, beginToken: thoughtMarks.begin, endToken: end, isInside: isInside)
+            tokens: tokens, beginToken: thoughtMarks.begin, lineToken: thoughtMarks.line,
+            endToken: end, isInside: isInside)
     }
 }

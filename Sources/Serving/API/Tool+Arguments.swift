@@ -4,7 +4,9 @@ import Language
 
 extension Tool {
     /// One argument, where values are written without quotes.
-    typealias Member = (name: String, value: OutputConstraint?, isRequired: Bool)
+    typealias Member = (
+        name: String, kind: ArgumentKind, value: OutputConstraint?, isRequired: Bool
+    )
 
     /// Bytes that the schemas of all members may have together.
     private static let memberBytes = OutputConstraint.textLimit
@@ -45,7 +47,7 @@ extension Tool {
                 if !words.isEmpty { wanted = .choice(words) }
             case .textOrNull, .open, nil: break
             }
-            members.append((name, wanted, required.contains(name)))
+            members.append((name, kinds[name] ?? .open, wanted, required.contains(name)))
         }
         return members
     }

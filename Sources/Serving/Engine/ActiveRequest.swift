@@ -99,7 +99,8 @@ struct ActiveRequest {
 
     private mutating func countThought(_ token: Int) {
         guard let budget = request.thoughtBudget else { return }
-        if generated.isEmpty, !budget.isInside, token == budget.beginToken {
+        let isFirst = generated.allSatisfy { $0 == budget.lineToken }
+        if isFirst, !budget.isInside, token == budget.beginToken {
             thoughtLeft = budget.tokens
         } else if token == budget.endToken {
             thoughtLeft = nil

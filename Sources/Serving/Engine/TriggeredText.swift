@@ -24,7 +24,7 @@ struct TriggeredText {
     ///
     /// - Returns: What the text follows from here on, where the token begins that.
     mutating func append(_ token: Int) throws(GrammarError) -> ConstrainedText? {
-        defer { isAtStart = false }
+        defer { isAtStart = isAtStart && token == trigger.line }
         if isAtStart, token == trigger.thoughtBegin { isInThought = true }
         if isInThought {
             if token == trigger.thoughtEnd { isInThought = false }

@@ -122,9 +122,7 @@ extension OpenAIService {
             let constraint = CallConstraint(tokenizer: text.tokenizer, form: calls)
             let limit = plan.chat.allowsParallelCalls ? nil : 1
             guard let wanted = plan.fields.constraint else {
-                if calls.isGrammar {
-                    plan.freeCalls = FreeCalls(form: constraint, tools: tools, limit: limit)
-                }
+                plan.freeCalls = FreeCalls(form: constraint, tools: tools, limit: limit)
                 break
             }
             // A call in the model's format, or what the response format asks for. The members of
@@ -164,7 +162,8 @@ extension OpenAIService {
     /// The prompt of a chat.
     func render(_ chat: ChatFields, thinks: Bool?) throws(APIError) -> ChatPrompt {
         try text.render(
-            chat.messages, tools: chat.toolChoice == .none ? [] : chat.tools, thinks: thinks)
+            chat.messages, tools: chat.toolChoice == .none ? [] : chat.tools, thinks: thinks,
+            effort: chat.effort)
     }
 
     /// The engine requests for the choices of one prompt.

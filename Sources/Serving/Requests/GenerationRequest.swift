@@ -35,6 +35,8 @@ package struct ConstraintTrigger: Codable, Hashable, Sendable {
     /// The tokens around a thought, in which nothing begins; nil where the model has none.
     package var thoughtBegin: Int?
     package var thoughtEnd: Int?
+    /// A line break, which may stand before a thought.
+    package var line: Int?
     /// Whether the prompt ends inside a thought.
     package var isInside: Bool
 }
@@ -45,6 +47,8 @@ package struct ThoughtBudget: Codable, Hashable, Sendable {
     package var tokens: Int
     /// Generated first, it begins a thought; nil where the model has no such token.
     package var beginToken: Int?
+    /// A line break, which may stand before a thought.
+    package var lineToken: Int?
     /// It ends the thought, and is the next token after `tokens` others.
     package var endToken: Int
     /// Whether the prompt ends inside a thought.
