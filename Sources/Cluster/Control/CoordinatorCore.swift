@@ -227,7 +227,7 @@ final class CoordinatorCore {
             handlers.takingOver()
         case .tookOver(let recovering):
             let (epoch, count) = (membership.epoch, recovering.count)
-            log.notice("the job is taken over in epoch \(epoch): \(count) ranks are still to join it")
+            log.notice("the job is taken over in epoch \(epoch), which \(count) ranks are to join")
             handlers.tookOver(recovering)
         case .end(let end):
             log.notice("\(end)")
