@@ -57,13 +57,21 @@ struct CoordinatorProgram: AsyncParsableCommand {
         var configuration = try JobConfiguration(contentsOf: job)
         if let control { configuration.control = try Endpoint(control) }
         let token = try ControlToken(for: configuration)
+        let registration = Registration(folder, configuration, token: token, log: log)
+        defer { registration.end() }
+        configuration = registration.resumed(configuration)
         let outbox = Outbox()
         let router = LeastLoadedRouter(rankCount: configuration.ranks) { outbox.send($1, to: $0) }
         // The API opens last; what is wrong with its settings, texts or port is said first.
         let api = try configuration.serving.map {
             try APIService(configuration, $0, router: router, log: log)
         }
+        // Whose clients were served before are told to wait, and not refused.
         let ready = AsyncStream<Void>.makeStream()
+        if registration.former != nil, configuration.coordinatorLimit > .zero {
+            router.takesOver()
+            ready.continuation.yield()
+        }
         // From here on a signal asks for the end; what is read before may hang.
         let stop = StopFlag.onSignals()
         let coordinator = try Coordinator(
@@ -74,9 +82,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
         if let warning = configuration.control.loopbackWarning {
             log.warning("control.address: \(warning)")
         }
-        let registration = Registration(folder, configuration, token: token, log: log)
-        defer { registration.end() }
-        try registration.announce(controlPort: coordinator.port, http: nil)
+        try registration.announce(
+            controlPort: coordinator.port, http: registration.former?.http)
         let watcher = Task.detached { [drain = configuration.deadlines.drainSeconds] in
             try await Self.wait(for: stop, requests: 1)
             let hurry = Task {
@@ -90,9 +97,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
             hurry.cancel()
             coordinator.stop()
         }
-        for await _ in ready.stream {
-            let http = try await api?.open()
-            try registration.announce(controlPort: coordinator.port, http: http)
+        try await serve(ready.stream, api) {
+            try registration.announce(controlPort: coordinator.port, http: $0)
         }
         let end = try await coordinator.end()
         watcher.cancel()
@@ -105,6 +111,23 @@ struct CoordinatorProgram: AsyncParsableCommand {
         return end
     }
 
+    /// Opens the API when it is time to, and returns when the job is over.
+    private func serve(
+        _ ready: AsyncStream<Void>, _ api: APIService?, announce: (Endpoint?) throws -> Void
+    ) async throws {
+        var isOpen = false
+        do {
+            for await _ in ready where !isOpen {
+                isOpen = true
+                try announce(try await api?.open())
+            }
+        } catch {
+            // Streams that this coordinator's own fault cuts short get to know why.
+            await api?.end(reason: "the coordinator fails: \(error)")
+            throw error
+        }
+    }
+
     /// What the control plane must know of the job.
     private static func membership(
         _ configuration: JobConfiguration
@@ -114,6 +137,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
             deadlines: configuration.deadlines.byPhase,
             silenceLimit: .seconds(configuration.deadlines.silenceSeconds))
         membership.survivesLosses = configuration.survivesLosses
+        membership.takeOverLimit = configuration.coordinatorLimit
         membership.groups = configuration.groups
         if let serving = configuration.serving {
             membership.placements = try configuration.groups.groups.map {
@@ -133,7 +157,11 @@ struct CoordinatorProgram: AsyncParsableCommand {
         _ router: LeastLoadedRouter, _ ready: AsyncStream<Void>.Continuation, _ log: Logger
     ) -> Coordinator.Handlers {
         Coordinator.Handlers(
-            reached: { if $0 == .ready { ready.yield() } },
+            reached: {
+                guard $0 == .ready else { return }
+                router.tookOver(recovering: [])
+                ready.yield()
+            },
             payload: { rank, bytes in
                 do {
                     try router.receive(bytes, from: rank)
@@ -144,6 +172,11 @@ struct CoordinatorProgram: AsyncParsableCommand {
             lost: { router.goOn(without: $0, reason: $1, recovering: $2) },
             returned: { router.goOn(with: $0, recovering: $1) },
             recovered: { _ in router.recovered() },
+            takingOver: {
+                router.takesOver()
+                ready.yield()
+            },
+            tookOver: { router.tookOver(recovering: $0) },
             balanced: { groups in
                 for group in groups {
                     router.note(group.ranks, ratios: group.ratios, imbalance: group.imbalance)

@@ -13,6 +13,8 @@ struct RankStart {
     let endpoint: Endpoint
     /// The coordinator, where this rank started it.
     let beside: CoordinatorBesideRank?
+    /// Whether somebody may start another coordinator: one beside rank 0 ends with that rank.
+    let outlivesCoordinator: Bool
     /// Keeps the signals of a rank that `srun` or `mpirun` started.
     private let stop: StopFlag?
 
@@ -34,10 +36,12 @@ struct RankStart {
         self.rank = rank
         token = try ControlToken(for: job)
         guard let place else {
+            outlivesCoordinator = true
             endpoint = try coordinator.map { try Endpoint($0) } ?? job.control
             (beside, stop) = (nil, nil)
             return
         }
+        outlivesCoordinator = coordinator != nil
         log.info("\(place.source) says rank \(rank) of \(job.ranks)")
         if let coordinator {
             try place.check(job)

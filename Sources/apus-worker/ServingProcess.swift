@@ -94,6 +94,15 @@ final class ServingProcess {
             }
         }
         link.onEnd { _ in engine.stop() }
+        link.onLoss(
+            { reason in
+                log.warning("the coordinator was lost: \(reason); this rank waits for another one")
+                endpoint.leaveRouter()
+            },
+            back: {
+                log.notice("a coordinator took this rank back, with what it holds")
+                endpoint.meetRouter()
+            })
         let epochs = epochs
         let preparation = serving.preparation
         epochs.follow(engine, preparation)

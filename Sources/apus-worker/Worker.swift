@@ -113,14 +113,15 @@ struct Worker: ParsableCommand {
         let endpoint = start.endpoint
         let rank = Rank(rawValue: start.rank)
         let deadlines = configuration.deadlines
-        let link = try ControlLink.join(
-            ControlLink.Configuration(
-                endpoint, token: start.token,
-                hello: Hello(
-                    rank: rank, identity: JobIdentity(of: configuration),
-                    pid: getpid(), node: ProcessIdentity.node),
-                joinLimit: .seconds(deadlines.joinSeconds),
-                silenceLimit: .seconds(max(10, 2 * deadlines.silenceSeconds))))
+        var joining = ControlLink.Configuration(
+            endpoint, token: start.token,
+            hello: Hello(
+                rank: rank, identity: try JobIdentity(of: configuration),
+                pid: getpid(), node: ProcessIdentity.node),
+            joinLimit: .seconds(deadlines.joinSeconds),
+            silenceLimit: .seconds(max(10, 2 * deadlines.silenceSeconds)))
+        joining.waitLimit = start.outlivesCoordinator ? configuration.coordinatorLimit : .zero
+        let link = try ControlLink.join(joining)
         defer { link.close() }
         log.info(
             """

@@ -21,10 +21,10 @@ import Topology
             #expect(
                 story.apply(.exited(.rank(1), .killed(signal: 9))) == [
                     .report(
-                        1, .killed(signal: 9), plan: "it is started again in \(pause) s")
+                        .rank(1), .killed(signal: 9), plan: "it is started again in \(pause) s")
                 ])
             #expect(story.apply(.tick, after: .milliseconds(pause * 1000 - 1)).isEmpty)
-            #expect(story.apply(.tick, after: .milliseconds(1)) == [.restart(1)])
+            #expect(story.apply(.tick, after: .milliseconds(1)) == [.restart(.rank(1))])
             story.apply(.started(.rank(1)))
             #expect(story.apply(.tick).isEmpty)
         }
@@ -32,7 +32,7 @@ import Topology
         #expect(
             last == [
                 .report(
-                    1, .exited(1),
+                    .rank(1), .exited(1),
                     plan: "it is left out: it was started 5 times and lived less than 60 s each"
                         + " time")
             ])
@@ -72,7 +72,7 @@ import Topology
             story.apply(.told(told, http: nil)) == [
                 .show(told),
                 .report(
-                    1, .killed(signal: 9), plan: "it is not started again (restart: never)"),
+                    .rank(1), .killed(signal: 9), plan: "it is not started again (restart: never)"),
             ])
         #expect(story.run.isRunning)
     }
@@ -85,16 +85,122 @@ import Topology
         #expect(story.apply(.tick) == [.kill(.rank(1))])
     }
 
+    /// A job that serves and replaces its coordinator.
+    private static func replacing(
+        _ restart: RestartPolicy = .onFailure, limit: Duration = .seconds(30)
+    ) -> JobRunTests.Story {
+        var story = JobRunTests.Story()
+        var configuration = JobRun.Configuration(
+            ranks: [0, 1], joinLimit: .seconds(60), drainLimit: .seconds(10))
+        configuration.survivesLosses = true
+        configuration.restart = restart
+        configuration.coordinatorLimit = limit
+        story.run = JobRun(configuration)
+        story.apply(.begun)
+        story.apply(.started(.coordinator))
+        story.apply(.listening)
+        for rank in [0, 1] as [Rank] { story.apply(.started(.rank(rank))) }
+        story.apply(.told(JobRunTests.snapshot(.ready), http: JobRunTests.endpoint))
+        return story
+    }
+
+    private static let closed = JobEnd.coordinatorLost(reason: "its connection closed")
+
+    @Test func `a coordinator that is killed is started again, and its ranks are left alone`() {
+        var story = Self.replacing()
+        for pause in [1, 2] {
+            #expect(story.apply(.ended(Self.closed)).isEmpty)
+            #expect(
+                story.apply(.exited(.coordinator, .killed(signal: 9))) == [
+                    .report(
+                        .coordinator, .killed(signal: 9),
+                        plan: "it is started again in \(pause) s")
+                ])
+            #expect(!story.run.awaitsCoordinator)
+            #expect(
+                story.apply(.tick, after: .seconds(pause)) == [.restart(.coordinator)])
+            story.apply(.started(.coordinator))
+            #expect(story.run.awaitsCoordinator)
+            #expect(story.apply(.listening).isEmpty)
+            #expect(story.run.isRunning)
+        }
+    }
+
+    @Test func `a rank that dies with the coordinator is started again beside it`() {
+        var story = Self.replacing()
+        #expect(story.apply(.exited(.coordinator, .killed(signal: 9))).isEmpty)
+        #expect(story.apply(.exited(.rank(1), .killed(signal: 9))).isEmpty)
+        let plan = "it is started again in 1 s"
+        #expect(
+            story.apply(.ended(Self.closed)) == [
+                .report(.coordinator, .killed(signal: 9), plan: plan),
+                .report(.rank(1), .killed(signal: 9), plan: plan),
+            ])
+        #expect(
+            story.apply(.tick, after: .seconds(1)) == [
+                .restart(.coordinator), .restart(.rank(1)),
+            ])
+    }
+
+    @Test func `a coordinator that hangs is killed, and then replaced`() {
+        var story = Self.replacing()
+        story.apply(.ended(.coordinatorLost(reason: "silent for 10 s")))
+        #expect(story.apply(.tick, after: .seconds(4)) == [.kill(.coordinator)])
+        #expect(story.apply(.exited(.coordinator, .killed(signal: 9))).count == 1)
+        #expect(story.run.isReplacing)
+    }
+
+    @Test func `a job whose coordinator does not come back in time ends with how it ended`() {
+        var story = Self.replacing(limit: .seconds(5))
+        story.apply(.ended(Self.closed))
+        story.apply(.exited(.coordinator, .killed(signal: 9)))
+        story.apply(.tick, after: .seconds(1))
+        story.apply(.started(.coordinator))
+        // Another coordinator that fails does not buy the ranks more time.
+        story.apply(.exited(.coordinator, .exited(2)), after: .seconds(1))
+        #expect(story.run.isReplacing)
+        #expect(
+            story.apply(.tick, after: .seconds(4)) == [.terminate(.rank(1)), .terminate(.rank(0))])
+        story.end([.rank(0), .rank(1)])
+        #expect(story.run.outcome == .exited(.coordinator, .exited(2), nil))
+    }
+
+    @Test(arguments: [(RestartPolicy.never, 30.0), (.onFailure, 0.0)])
+    func `a job that is not to replace its coordinator ends with it`(
+        restart: RestartPolicy, seconds: Double
+    ) {
+        var story = Self.replacing(restart, limit: .seconds(seconds))
+        story.apply(.ended(Self.closed))
+        story.apply(.exited(.coordinator, .killed(signal: 9)))
+        #expect(story.run.outcome == .exited(.coordinator, .killed(signal: 9), nil))
+    }
+
+    @Test func `a job that is stopped while its coordinator is replaced ends in order`() {
+        var story = Self.replacing()
+        story.apply(.ended(Self.closed))
+        story.apply(.exited(.coordinator, .killed(signal: 9)))
+        #expect(story.apply(.stopRequested) == [.terminate(.rank(1)), .terminate(.rank(0))])
+        story.end([.rank(0), .rank(1)])
+        #expect(story.run.outcome == .done && story.run.isOver)
+    }
+
+    @Test func `a coordinator that ended the job is not started again`() {
+        var story = Self.replacing()
+        story.apply(.exited(.coordinator, .exited(3)))
+        story.apply(.ended(JobRunTests.lost))
+        #expect(story.run.outcome == .ended(JobRunTests.lost))
+    }
+
     @Test func `a rank that lived long begins anew, and with restart never none is started`() {
         var plan = RestartPlan(.onFailure)
         for _ in 0 ..< 3 {
-            _ = plan.ended(1, now: .zero)
-            #expect(plan.due(now: .seconds(30)) == [1])
+            _ = plan.ended(.rank(1), now: .zero)
+            #expect(plan.due(now: .seconds(30)) == [.rank(1)])
         }
-        #expect(plan.ended(1, now: .seconds(91)) == "it is started again in 1 s")
-        #expect(plan.due(now: .seconds(92)) == [1])
+        #expect(plan.ended(.rank(1), now: .seconds(91)) == "it is started again in 1 s")
+        #expect(plan.due(now: .seconds(92)) == [.rank(1)])
         var never = RestartPlan(.never)
-        #expect(never.ended(1, now: .zero).contains("restart: never"))
+        #expect(never.ended(.rank(1), now: .zero).contains("restart: never"))
         #expect(never.due(now: .seconds(1000)).isEmpty)
     }
 }

@@ -28,6 +28,8 @@ import Topology
             for rank in 0 ..< ranks { arrive(rank, as: rank) }
             guard isReady else { return }
             for rank in 0 ..< ranks { apply(.entered(Self.id(rank), .ready)) }
+            // Each was told the epoch in which the job begins.
+            told = [:]
         }
 
         static func id(_ number: Int) -> ConnectionID { ConnectionID(rawValue: number) }

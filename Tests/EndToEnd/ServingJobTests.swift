@@ -78,16 +78,20 @@ import Testing
         #expect(try job.apus(["status"]).status == 2)
     }
 
-    @Test func `when the coordinator is killed, the job ends and says so`() throws {
-        let job = try RunningJob(ranks: 2, transport: "auto")
+    @Test(arguments: [
+        "restart: never", "onLostRank: end", "deadlines: {coordinatorSeconds: 0}",
+    ])
+    func `where no other coordinator may come, the job ends with its own and says so`(
+        more: String
+    ) throws {
+        let job = try RunningJob(ranks: 2, transport: "auto", more: more)
         _ = try job.waitUntilServing()
         let coordinator = try #require(job.processes(named: "apus-coordinator").first)
         kill(coordinator, SIGKILL)
-        #expect(job.wait(seconds: 20) != 0)
+        #expect(job.wait(seconds: 20) == 1)
         #expect(job.errors.contains("coordinator was killed by signal 9"))
         job.expectNothingLeft()
     }
-
 }
 
 /// Jobs that must not come to serve.

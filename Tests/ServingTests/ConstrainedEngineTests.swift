@@ -9,7 +9,7 @@ import Testing
 @testable import Serving
 
 /// Finds every token alike: what is chosen is the constraint's and the seed's doing.
-private final class IndifferentNetwork: SequenceNetwork {
+final class IndifferentNetwork: SequenceNetwork {
     let vocabularySize = 269
     let contextLimit = 4096
     let blockCount = 64

@@ -4,7 +4,7 @@ import NIOPosix
 import Serving
 import Synchronization
 
-/// A load on a job whose ranks are killed and stopped meanwhile: every answer is compared with the
+/// A load on a job whose processes are killed and stopped meanwhile: every answer is compared with the
 /// one that the job gave before.
 public struct ChaosBenchmark: Sendable {
     /// The load and what is done to the job.
@@ -27,6 +27,8 @@ public struct ChaosBenchmark: Sendable {
         public var kills = true
         /// Whether ranks are stopped, until the job gave them up.
         public var pauses = false
+        /// Whether the coordinator is killed: its clients ask again what broke off.
+        public var coordinator = false
         /// Whether some clients leave in the middle of their answers.
         public var disconnects = false
         /// The same seed disturbs the same ranks in the same order.
@@ -54,15 +56,19 @@ public struct ChaosBenchmark: Sendable {
     public struct Job: Sendable {
         /// The ranks that take part now.
         public var ranks: @Sendable () -> [Victim]
-        /// Sends a signal to a rank's process.
-        public var signal: @Sendable (Victim, Int32) -> Void
+        /// The process of the coordinator; nil while there is none.
+        public var coordinator: @Sendable () -> Int32?
+        /// Sends a signal to a process.
+        public var signal: @Sendable (_ process: Int32, _ signal: Int32) -> Void
 
         /// A job that is known by these.
         public init(
             ranks: @escaping @Sendable () -> [Victim],
-            signal: @escaping @Sendable (Victim, Int32) -> Void
+            coordinator: @escaping @Sendable () -> Int32?,
+            signal: @escaping @Sendable (_ process: Int32, _ signal: Int32) -> Void
         ) {
             self.ranks = ranks
+            self.coordinator = coordinator
             self.signal = signal
         }
     }
@@ -129,18 +135,28 @@ public struct ChaosBenchmark: Sendable {
             let index = number % questions.count
             number += configuration.streams + 1
             let leaves = configuration.disconnects && random.next() % 4 == 0
-            let answer = await client.answer(
-                questions[index],
-                leavingAfter: leaves ? Int(random.next() % UInt64(configuration.tokens)) : nil)
-            tally.value.withLock { $0.add(answer, expected: expected[index], question: index) }
-            // A server that is gone refuses at once.
-            if answer.failure != nil {
+            let leaving = leaves ? Int(random.next() % UInt64(configuration.tokens)) : nil
+            let limit = ContinuousClock.now + Self.askingLimit
+            while true {
+                let answer = await client.answer(questions[index], leavingAfter: leaving)
+                let asksAgain =
+                    answer.failure != nil && configuration.coordinator && .now < limit
+                tally.value.withLock {
+                    $0.add(
+                        answer, expected: expected[index], question: index, asksAgain: asksAgain)
+                }
+                guard answer.failure != nil else { break }
+                // A server that is gone refuses at once.
                 do { try await Task.sleep(for: .milliseconds(100)) } catch { return }
+                guard asksAgain else { break }
             }
         }
     }
 
-    /// Disturbs one rank after another.
+    /// For a request that broke off with its coordinator to be answered after all.
+    private static let askingLimit = Duration.seconds(60)
+
+    /// Disturbs one process after another.
     private func disturb(
         _ client: ChaosClient, until end: ContinuousClock.Instant,
         _ tally: SharedTally
@@ -151,24 +167,34 @@ public struct ChaosBenchmark: Sendable {
         let kinds =
             (configuration.kills ? [ChaosReport.Event.Kind.kill] : [])
             + (configuration.pauses ? [.pause] : [])
+            + (configuration.coordinator ? [.coordinator] : [])
         while next < end, !kinds.isEmpty, tally.value.withLock({ $0.wrong == nil }) {
             do { try await Task.sleep(until: next) } catch { return events }
             await client.settle(until: end)
             guard ContinuousClock.now < end else { break }
             next = max(next, .now) + .seconds(configuration.interval)
-            let ranks = job.ranks().sorted { $0.rank < $1.rank }
-            // The last rank cannot be survived.
-            guard ranks.count > 1 else { continue }
-            let victim = ranks[Int(random.next() % UInt64(ranks.count))]
             let kind = kinds[events.count % kinds.count]
+            guard let victim = victim(of: kind, &random) else { continue }
             var event = ChaosReport.Event(kind: kind, rank: victim.rank)
-            job.signal(victim, kind == .kill ? SIGKILL : SIGSTOP)
+            job.signal(victim.process, kind == .pause ? SIGSTOP : SIGKILL)
             await client.watch(&event, until: .now + .seconds(30))
-            if kind == .pause { job.signal(victim, SIGCONT) }
+            if kind == .pause { job.signal(victim.process, SIGCONT) }
             tell(event.line)
             events.append(event)
         }
         return events
+    }
+
+    /// The process that is disturbed next; nil where none may be.
+    private func victim(
+        of kind: ChaosReport.Event.Kind, _ random: inout SplitMix64
+    ) -> (rank: Int?, process: Int32)? {
+        if kind == .coordinator { return job.coordinator().map { (nil, $0) } }
+        let ranks = job.ranks().sorted { $0.rank < $1.rank }
+        // The last rank cannot be survived.
+        guard ranks.count > 1 else { return nil }
+        let victim = ranks[Int(random.next() % UInt64(ranks.count))]
+        return (victim.rank, victim.process)
     }
 
     /// Memory that a process holds; 0 for one that is gone.

@@ -135,7 +135,8 @@ struct ChaosClient: Sendable {
         }
     }
 
-    /// Watches what `/health` says of a rank that was just disturbed.
+    /// Watches what `/health` says of a rank that was just disturbed, or whether it says anything
+    /// without the coordinator.
     func watch(
         _ event: inout ChaosReport.Event, until limit: ContinuousClock.Instant
     ) async {
@@ -143,8 +144,12 @@ struct ChaosClient: Sendable {
         var seconds: Double { begin.duration(to: .now).seconds }
         while ContinuousClock.now < limit {
             let health = await health()
-            let isKnown = health.lost.contains(event.rank)
-            if health.status == 503 || isKnown { event.detection = event.detection ?? seconds }
+            let isKnown =
+                event.rank.map { health.lost.contains($0) } ?? (event.detection != nil)
+            let isGone = event.rank == nil && health.status == 0
+            if health.status == 503 || isKnown || isGone {
+                event.detection = event.detection ?? seconds
+            }
             if health.status == 200, isKnown {
                 event.recovery = seconds
                 return

@@ -5,10 +5,11 @@ import Foundation
 public struct ChaosReport: Sendable {
     /// One disturbance.
     struct Event: Sendable {
-        enum Kind: String, Sendable { case kill, pause }
+        enum Kind: String, CaseIterable, Sendable { case kill, pause, coordinator }
 
         let kind: Kind
-        let rank: Int
+        /// Nil where it was the coordinator.
+        let rank: Int?
         /// Until `/health` told of it, in seconds; nil if it did not.
         var detection: Double?
         /// Until the ranks that were left served again.
@@ -18,7 +19,8 @@ public struct ChaosReport: Sendable {
             func text(_ seconds: Double?) -> String {
                 seconds.map { String(format: "%.3f s", $0) } ?? "never"
             }
-            return "\(kind.rawValue) rank \(rank): known after \(text(detection)), served again"
+            let victim = rank.map { "\(kind.rawValue) rank \($0)" } ?? "kill coordinator"
+            return "\(victim): known after \(text(detection)), served again"
                 + " after \(text(recovery))"
         }
     }
@@ -28,6 +30,8 @@ public struct ChaosReport: Sendable {
         var answered = 0
         var left = 0
         var failed = 0
+        /// Requests that broke off with their coordinator and were asked again.
+        var askedAgain = 0
         /// The first reasons of these.
         var reasons: [String] = []
         /// The first answer that differs, in words.
@@ -35,7 +39,9 @@ public struct ChaosReport: Sendable {
         var tokens = 0
         var longestGap = 0.0
 
-        mutating func add(_ answer: ChaosClient.Answer, expected: [UInt8], question: Int) {
+        mutating func add(
+            _ answer: ChaosClient.Answer, expected: [UInt8], question: Int, asksAgain: Bool
+        ) {
             tokens += answer.pieces
             longestGap = max(longestGap, answer.longestGap)
             let isPart = answer.hasLeft || answer.failure != nil
@@ -46,7 +52,9 @@ public struct ChaosReport: Sendable {
                     "question \(question) differs from byte \(place) on, of \(expected.count)"
                     + " expected and \(answer.text.count) received"
             }
-            if let failure = answer.failure {
+            if asksAgain {
+                askedAgain += 1
+            } else if let failure = answer.failure {
                 failed += 1
                 if reasons.count < 5 { reasons.append(failure) }
             } else if answer.hasLeft {
@@ -85,14 +93,14 @@ public struct ChaosReport: Sendable {
             "events    count   detection s: p50      p99      max   recovery s: p50"
                 + "      p99      max"
         ]
-        for kind in [Event.Kind.kill, .pause] {
+        for kind in Event.Kind.allCases {
             let those = events.filter { $0.kind == kind }
             guard !those.isEmpty else { continue }
             let found = spread(those.compactMap(\.detection))
             let served = spread(those.compactMap(\.recovery))
             lines.append(
-                kind.rawValue.padding(toLength: 9, withPad: " ", startingAt: 0)
-                    + String(format: "%6d", those.count) + "       " + seconds(found.p50)
+                kind.rawValue.padding(toLength: 11, withPad: " ", startingAt: 0)
+                    + String(format: "%6d", those.count) + "     " + seconds(found.p50)
                     + seconds(found.p99) + seconds(found.max) + "       " + seconds(served.p50)
                     + seconds(served.p99) + seconds(served.max))
         }
@@ -101,6 +109,7 @@ public struct ChaosReport: Sendable {
             "not survived            \(lost)",
             "requests answered       \(tally.answered)",
             "requests failed         \(tally.failed)",
+            "asked again             \(tally.askedAgain)",
             "clients that left       \(tally.left)",
             "wrong, missing or repeated tokens: \(tally.wrong ?? "none")",
             String(format: "longest gap in a stream %.3f s", tally.longestGap),
@@ -121,11 +130,13 @@ public struct ChaosReport: Sendable {
         return JSONValue.object([
             ("kills", .number(events.count { $0.kind == .kill })),
             ("pauses", .number(events.count { $0.kind == .pause })),
+            ("coordinators", .number(events.count { $0.kind == .coordinator })),
             ("notSurvived", .number(events.count { $0.recovery == nil })),
             ("detectionP50", .number(found.p50)), ("detectionP99", .number(found.p99)),
             ("detectionMax", .number(found.max)), ("recoveryP50", .number(served.p50)),
             ("recoveryP99", .number(served.p99)), ("recoveryMax", .number(served.max)),
             ("answered", .number(tally.answered)), ("failed", .number(tally.failed)),
+            ("askedAgain", .number(tally.askedAgain)),
             ("left", .number(tally.left)),
             ("wrong", tally.wrong.map(JSONValue.string) ?? .null),
             ("longestGap", .number(tally.longestGap)),

@@ -7,7 +7,7 @@ import Topology
 
 extension ControlLink {
     /// Pause between two attempts: short beside the start of a process, long beside a refusal.
-    private static let retryPause = 0.2
+    static let retryPause = 0.2
 
     /// Tries to join until the join limit.
     func connect() throws(ClusterError) {
@@ -15,7 +15,7 @@ extension ControlLink {
         var lastError = "no attempt was made"
         while ContinuousClock.now < limit {
             do {
-                try attempt(until: limit)
+                try attempt(until: limit, configuration.hello)
                 return startBeating()
             } catch .refused(let reason) {
                 throw .refused("\(name) was refused: \(reason)")
@@ -31,7 +31,13 @@ extension ControlLink {
 
     private var name: String { configuration.hello.rank.map { "\($0)" } ?? "this observer" }
 
-    private func attempt(until limit: ContinuousClock.Instant) throws(ClusterError) {
+    /// One attempt to be let in.
+    ///
+    /// - Throws: `refused`, `ended` with what was heard instead of a welcome, or why there is no
+    ///   connection.
+    func attempt(
+        until limit: ContinuousClock.Instant, _ hello: Hello
+    ) throws(ClusterError) {
         let left = limit - .now
         let attempt = beginAttempt()
         let channel: any Channel
@@ -44,7 +50,7 @@ extension ControlLink {
                         let pipeline = channel.pipeline.syncOperations
                         try pipeline.addHandler(CallerHandler(link: self))
                         try ControlChannel.addFraming(to: pipeline)
-                        try pipeline.addHandler(LinkHandler(link: self, attempt: attempt))
+                        try pipeline.addHandler(LinkHandler(link: self, hello, attempt: attempt))
                     }
                 }
             let endpoint = configuration.endpoint
@@ -62,10 +68,14 @@ extension ControlLink {
         self.channel = channel
         condition.unlock()
         do {
-            try wait(left, "an answer of the coordinator") { self.isWelcome ? true : nil }
+            try wait(left, "an answer of the coordinator") {
+                () -> Result<Void, ClusterError>? in
+                if self.isWelcome { return .success(()) }
+                return self.attemptEnd.map { .failure(.ended($0)) }
+            }.get()
         } catch .deadline(let words) where isProved {
             channel.close(promise: nil)
-            let bytes = (try? ControlFrame.hello(configuration.hello).encoded().count) ?? 0
+            let bytes = (try? ControlFrame.hello(hello).encoded().count) ?? 0
             throw .deadline(
                 "\(words): it took the proof of \(Handshake.proofBytes) bytes and gave no answer to"
                     + " the hello of \(bytes) bytes. Where only short packets pass, the MTU of a"
@@ -81,8 +91,9 @@ extension ControlLink {
         condition.lock()
         defer { condition.unlock() }
         attempts += 1
-        ending = nil
+        attemptEnd = nil
         isProved = false
+        isWelcome = false
         return attempts
     }
 
@@ -95,6 +106,7 @@ extension ControlLink {
         lastBeat = .now
         group.next().scheduleRepeatedTask(initialDelay: interval, delay: interval) { task in
             guard self.end == nil else { return task.cancel() }
+            guard self.lossesSoFar != nil else { return }
             // A worker that did not run itself may not have read what the coordinator sent.
             let gap = self.lastBeat.duration(to: .now)
             let pause = gap - ControlProtocol.heartbeatInterval * 2
@@ -110,13 +122,15 @@ extension ControlLink {
         let pause = TimeAmount(ControlProtocol.countInterval)
         group.next().scheduleRepeatedTask(initialDelay: pause, delay: pause) { task in
             guard self.end == nil else { return task.cancel() }
+            guard self.lossesSoFar != nil else { return }
             if let counts = self.counts() { self.write(.counts(counts)) }
         }
     }
 
     func write(_ frame: ControlFrame) {
         condition.lock()
-        let channel = channel
+        // A new coordinator hears nothing before it has let this worker in.
+        let channel = isWaiting ? nil : channel
         condition.unlock()
         channel?.writeAndFlush(frame, promise: nil)
     }
@@ -148,9 +162,7 @@ extension ControlLink {
         case .payload(let bytes):
             if let receive { receive(bytes) } else { early.append(bytes) }
         case .welcome(let welcome):
-            change {
-                $0.welcome = welcome; $0.isWelcome = true
-            }
+            letIn(welcome)
         case .refusal(let reason): change { $0.refusal = reason }
         case .snapshot(let snapshot):
             change {
@@ -162,10 +174,13 @@ extension ControlLink {
         case .epoch(let epoch):
             change {
                 $0.lastEpoch = epoch
+                $0.memory.heard(epoch.number)
                 $0.gathered = $0.gathered.filter { $0.key.epoch == epoch.number }
             }
             whenEpoch?(epoch)
-        case .prepare(let epoch): whenPrepare?(epoch)
+        case .prepare(let epoch):
+            change { $0.memory.heard(epoch.number) }
+            whenPrepare?(epoch)
         case .abandon(let epoch): whenAbandoned?(epoch)
         case .placement(let report): change { $0.lastPlacement = .success(report) }
         case .notPlaced(let reason): change { $0.lastPlacement = .failure(.badInput(reason)) }
@@ -177,16 +192,36 @@ extension ControlLink {
     /// - Parameter attempt: The connection that ended, if it was that; an old one does not count.
     func ended(_ end: JobEnd, attempt: Int? = nil) {
         condition.lock()
-        let isFirst = ending == nil && attempt ?? attempts == attempts
-        if isFirst { ending = end }
-        let body = isFirst && isWelcome ? whenEnded : nil
-        if body != nil { whenEnded = nil }
+        guard ending == nil, attempt ?? attempts == attempts else { return condition.unlock() }
+        guard isWelcome else {
+            attemptEnd = end
+            condition.broadcast()
+            return condition.unlock()
+        }
+        if case .coordinatorLost(let reason) = end, beginsToWait() {
+            condition.broadcast()
+            condition.unlock()
+            return search(reason)
+        }
+        condition.unlock()
+        conclude(end)
+    }
+
+    /// Whatever waits on this link ends with the reason.
+    func conclude(_ end: JobEnd) {
+        condition.lock()
+        let isFirst = ending == nil
+        let body = isFirst ? whenEnded : nil
+        if isFirst {
+            ending = end
+            whenEnded = nil
+        }
         condition.broadcast()
         condition.unlock()
         body?(end)
     }
 
-    private func change(_ body: (ControlLink) -> Void) {
+    func change(_ body: (ControlLink) -> Void) {
         condition.lock()
         body(self)
         condition.broadcast()
@@ -253,17 +288,18 @@ private final class LinkHandler: ChannelInboundHandler {
     typealias InboundIn = ControlFrame
     typealias OutboundOut = ControlFrame
     private let link: ControlLink
+    private let hello: Hello
     private let attempt: Int
     private var fault: String?
 
-    init(link: ControlLink, attempt: Int) {
+    init(link: ControlLink, _ hello: Hello, attempt: Int) {
         self.link = link
+        self.hello = hello
         self.attempt = attempt
     }
 
     func channelActive(context: ChannelHandlerContext) {
-        let hello = ControlFrame.hello(link.configuration.hello)
-        context.writeAndFlush(wrapOutboundOut(hello), promise: nil)
+        context.writeAndFlush(wrapOutboundOut(.hello(hello)), promise: nil)
         context.fireChannelActive()
     }
 

@@ -17,6 +17,9 @@ public import Topology
 ///            refused   deadline                             └─── coordinatorLost ────────┘
 /// ```
 ///
+/// A worker that takes part in an epoch may wait for another coordinator instead
+/// (`ControlLink+Waiting.swift`).
+///
 /// Safe because `condition` guards every mutable field and is never held while calling out.
 public final class ControlLink: @unchecked Sendable {
     /// Where and as whom to join.
@@ -31,6 +34,9 @@ public final class ControlLink: @unchecked Sendable {
         public var joinLimit: Duration
         /// Silence of the coordinator after which it is lost.
         public var silenceLimit: Duration
+        /// How long a worker that takes part in an epoch waits for another coordinator when its own
+        /// is lost; zero not at all.
+        public var waitLimit = Duration.zero
 
         /// A configuration with every field given.
         public init(
@@ -57,6 +63,17 @@ public final class ControlLink: @unchecked Sendable {
     var isProved = false
     var lastSnapshot: JobSnapshot?
     var attempts = 0
+    /// How the present attempt to join ended, if it did without a welcome.
+    var attemptEnd: JobEnd?
+    /// Whether the coordinator is lost and another one is waited for.
+    var isWaiting = false
+    var isSearching = false
+    var isClosed = false
+    /// How many coordinators were lost.
+    var losses = 0
+    var memory = Memory()
+    var whenLost: (@Sendable (String) -> Void)?
+    var whenBack: (@Sendable () -> Void)?
     var refusal: String?
     var ending: JobEnd?
     var lastHeard = ContinuousClock.now
@@ -106,11 +123,17 @@ public final class ControlLink: @unchecked Sendable {
     /// next one.
     public func suspect(_ rank: Rank, epoch: UInt64, reason: String) {
         let bytes = reason.utf8.prefix(ControlProtocol.longestReasonBytes)
-        write(.suspected(rank, epoch: epoch, reason: String(decoding: bytes, as: UTF8.self)))
+        let frame = ControlFrame.suspected(
+            rank, epoch: epoch, reason: String(decoding: bytes, as: UTF8.self))
+        change { $0.memory.suspicion = (epoch, frame) }
+        write(frame)
     }
 
     /// Tells that this rank takes part in an epoch.
-    public func recovered(epoch: UInt64) { write(.recovered(epoch: epoch)) }
+    public func recovered(epoch: UInt64) {
+        change { $0.memory.recovered = epoch }
+        write(.recovered(epoch: epoch))
+    }
 
     /// Tells that this rank reaches every rank of an epoch that is to come.
     public func prepared(epoch: UInt64) { write(.prepared(epoch: epoch)) }
@@ -146,8 +169,8 @@ public final class ControlLink: @unchecked Sendable {
     ///   the job.
     /// - Parameter epoch: The one that the members are of.
     /// - Returns: The blobs in the order of `members`, or of all ranks.
-    /// - Throws: `ended` when the job is over, `superseded` when another epoch has begun, and
-    ///   `deadline` after `limit`.
+    /// - Throws: `ended` when the job is over or its coordinator is lost, `superseded` when another
+    ///   epoch has begun, and `deadline` after `limit`.
     public func allGather(
         _ blob: [UInt8], label: String, among members: [Rank] = [],
         epoch number: UInt64 = ExpertMap.firstEpoch, limit: Duration
@@ -157,10 +180,17 @@ public final class ControlLink: @unchecked Sendable {
             throw .badInput(
                 "a blob of \(blob.count) bytes: the limit is \(ControlProtocol.largestBlobBytes)")
         }
-        write(.contribution(gather, blob: blob))
+        let before = lossesSoFar
+        if before != nil { write(.contribution(gather, blob: blob)) }
         let blobs = try wait(limit, "all-gather \"\(label)\"") {
+            () -> Result<[[UInt8]], ClusterError>? in
+            // What was given to a coordinator that is lost, no other one has.
+            if self.losses != before {
+                let reason = "all-gather \"\(label)\" was with it"
+                return .failure(.ended(.coordinatorLost(reason: reason)))
+            }
             if let blobs = self.gathered.removeValue(forKey: gather) {
-                return Result<[[UInt8]], ClusterError>.success(blobs)
+                return .success(blobs)
             }
             guard let now = self.lastEpoch?.number, now > number else { return nil }
             return .failure(.superseded(epoch: number, by: now))
@@ -267,6 +297,7 @@ public final class ControlLink: @unchecked Sendable {
     ///
     /// What was written before is sent.
     public func close() {
+        stopSearching()
         try? channel?.close().wait()
         try? group.syncShutdownGracefully()
     }

@@ -23,6 +23,10 @@ public final class Coordinator: Sendable {
         public var balanced: @Sendable ([GroupBalance]) -> Void
         /// Every living rank takes part in the epoch.
         public var recovered: @Sendable (UInt64) -> Void
+        /// Ranks of a coordinator that was lost come back.
+        public var takingOver: @Sendable () -> Void
+        /// They are back; the ranks listed make no step until `recovered`.
+        public var tookOver: @Sendable (_ recovering: [Rank]) -> Void
         /// The job is over.
         ///
         /// Called once.
@@ -37,6 +41,8 @@ public final class Coordinator: Sendable {
             },
             returned: @escaping @Sendable (Rank, _ recovering: [Rank]) -> Void = { _, _ in },
             recovered: @escaping @Sendable (UInt64) -> Void = { _ in },
+            takingOver: @escaping @Sendable () -> Void = {},
+            tookOver: @escaping @Sendable (_ recovering: [Rank]) -> Void = { _ in },
             balanced: @escaping @Sendable ([GroupBalance]) -> Void = { _ in },
             ended: @escaping @Sendable (JobEnd) -> Void = { _ in }
         ) {
@@ -45,6 +51,8 @@ public final class Coordinator: Sendable {
             self.lost = lost
             self.returned = returned
             self.recovered = recovered
+            self.takingOver = takingOver
+            self.tookOver = tookOver
             self.balanced = balanced
             self.ended = ended
         }

@@ -232,6 +232,13 @@ final class CoordinatorCore {
         case .recovered(let epoch):
             log.notice("every rank that is left takes part in epoch \(epoch)")
             handlers.recovered(epoch)
+        case .takingOver:
+            log.notice("ranks come back from a coordinator that was lost: this one takes over")
+            handlers.takingOver()
+        case .tookOver(let recovering):
+            let (epoch, count) = (membership.epoch, recovering.count)
+            log.notice("the job is taken over in epoch \(epoch), which \(count) ranks are to join")
+            handlers.tookOver(recovering)
         case .end(let end):
             log.notice("\(end)")
             for id in channels.keys.sorted(by: { $0.rawValue < $1.rawValue }) {

@@ -33,6 +33,10 @@ extension JobConfiguration {
         for (field, seconds) in deadlines.all where !(seconds > 0 && seconds <= Self.longestWait) {
             throw fail("deadlines.\(field) \(seconds) is not above 0 and at most one day")
         }
+        guard (0 ... Self.longestWait).contains(deadlines.coordinatorSeconds) else {
+            throw fail(
+                "deadlines.coordinatorSeconds \(deadlines.coordinatorSeconds) is not 0 to one day")
+        }
         guard deadlines.silenceSeconds >= 1 else {
             throw fail(
                 "deadlines.silenceSeconds \(deadlines.silenceSeconds) is below 1:"

@@ -62,6 +62,13 @@ public struct JobConfiguration: Hashable, Sendable {
     /// Whether the other ranks go on without one that is lost.
     public var survivesLosses: Bool { serving?.onLostRank == .goOn }
 
+    /// How long ranks keep what they hold, and wait for another coordinator, when theirs is lost.
+    ///
+    /// Zero for a job that ends when a rank is lost.
+    public var coordinatorLimit: Duration {
+        survivesLosses ? .seconds(deadlines.coordinatorSeconds) : .zero
+    }
+
     /// Gives the job's only group another number of ranks.
     ///
     /// - Throws: `ClusterError.badInput` for a job of several groups, whose file says how many
@@ -113,6 +120,10 @@ public struct JobConfiguration: Hashable, Sendable {
         ///
         /// Default 10.
         public var drainSeconds = 10.0
+        /// For another coordinator when that of a job which goes on is lost; 0 ends the job at once.
+        ///
+        /// Default 30.
+        public var coordinatorSeconds = 30.0
     }
 
     /// What a rank may hold.

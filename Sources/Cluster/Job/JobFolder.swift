@@ -1,4 +1,5 @@
 public import Foundation
+import Glibc
 
 /// The folder of one job: its resolved configuration, where it listens, and a log per process.
 public struct JobFolder: Sendable {
@@ -82,13 +83,14 @@ public struct JobFolder: Sendable {
         public var control: Endpoint
         /// For clients; nil until it serves.
         public var http: Endpoint?
+        /// The coordinator's process; nil of one of an earlier version.
+        public var process: Int32?
 
-        /// States where it listens.
-        public init(
-            control: Endpoint, http: Endpoint? = nil
-        ) {
+        /// States where this process listens as the coordinator.
+        public init(control: Endpoint, http: Endpoint? = nil) {
             self.control = control
             self.http = http
+            process = getpid()
         }
     }
 
@@ -132,6 +134,14 @@ public struct JobFolder: Sendable {
                 "\(folder.url.path(percentEncoded: false)): \(error.localizedDescription)")
         }
         return folder
+    }
+
+    /// Takes over the folder of a job whose process is gone, for this one to run it.
+    ///
+    /// Nothing happens if that process lives, as a launcher does.
+    public func takeOver(_ job: JobConfiguration, token: ControlToken) throws {
+        if let state = try? state(), state.owner.isAlive { return }
+        try write(State(of: job, token: token))
     }
 
     /// Takes the folder away, with all that is in it.

@@ -21,6 +21,9 @@ import Topology
 ///                                                                               over
 /// ```
 ///
+/// A job that goes on without its coordinator is `replacing` it: from `asking`, once the coordinator
+/// is gone, to `running`, once another one listens.
+///
 /// Each state but `running` has a limit. In `ending` every process is asked to end, and killed
 /// after `patience`. A second request to stop ends the job at once: it cuts `draining` short, and
 /// `patience` to `hurriedPatience`. A third one kills.
@@ -43,8 +46,10 @@ struct JobRun: Sendable {
         var hurriedPatience = Duration.milliseconds(750)
         /// Whether the job goes on without a rank that is lost once it is ready.
         var survivesLosses = false
-        /// Whether a rank that is lost is started again.
+        /// Whether a process that is lost is started again.
         var restart = RestartPolicy.never
+        /// How long ranks wait for another coordinator; zero ends the job with its coordinator.
+        var coordinatorLimit = Duration.zero
         /// For the exit of a rank that the coordinator lost, which says how it ended.
         var exitLimit = Duration.seconds(1)
 
@@ -72,8 +77,8 @@ struct JobRun: Sendable {
         case exited(JobProcess, ProcessEnd)
         /// Somebody asked for the end, for the first time or again.
         case stopRequested
-        /// A rank could not be started again.
-        case notRestarted(Rank)
+        /// A process could not be started again.
+        case notRestarted(JobProcess)
         /// Something that was to be done could not be done.
         case failed(ClusterError)
         /// Time passed.
@@ -86,10 +91,10 @@ struct JobRun: Sendable {
         case start(JobProcess)
         /// Show the job.
         case show(JobSnapshot)
-        /// Tell that a rank ended and the job goes on, and what is done about it.
-        case report(Rank, ProcessEnd, plan: String)
-        /// Start a rank again.
-        case restart(Rank)
+        /// Tell that a process ended and the job goes on, and what is done about it.
+        case report(JobProcess, ProcessEnd, plan: String)
+        /// Start a process again.
+        case restart(JobProcess)
         /// Tell that the job serves.
         case announce(Endpoint)
         /// Ask a process to end.
@@ -119,20 +124,23 @@ struct JobRun: Sendable {
         case running
         case asking(JobProcess, ProcessEnd?)
         case naming(Rank, JobEnd)
+        case replacing(ProcessEnd)
         case draining
         case leaving
         case ending
         case over
     }
 
-    private let configuration: Configuration
+    let configuration: Configuration
     private(set) var state = State.ready
-    private var since = Duration.zero
+    private(set) var since = Duration.zero
     private var living: [JobProcess] = []
     private var snapshot: JobSnapshot?
     private var loss: JobEnd?
-    private var isAnnounced = false
-    private var restarts: RestartPlan
+    private(set) var isAnnounced = false
+    var restarts: RestartPlan
+    /// Ranks that ended while it is not known how the coordinator did.
+    var unreported: [(process: JobProcess, end: ProcessEnd)] = []
     private var started: [JobProcess: Duration] = [:]
     private var hasKilled = false
     private var isHurried = false
@@ -152,7 +160,9 @@ struct JobRun: Sendable {
     var isRunning: Bool { state == .running }
 
     /// Whether the launcher waits for the coordinator to listen.
-    var awaitsCoordinator: Bool { state == .starting }
+    var awaitsCoordinator: Bool {
+        state == .starting || isReplacing && living.contains(.coordinator)
+    }
 
     /// Takes in an event.
     mutating func apply(_ event: Event, now: Duration) -> [Action] {
@@ -166,8 +176,8 @@ struct JobRun: Sendable {
             started[process] = now
             return []
         case .exited(let process, let end): return exited(process, end, now)
-        case .notRestarted(let rank):
-            _ = restarts.ended(rank, now: now)
+        case .notRestarted(let process):
+            _ = restarts.ended(process, now: now)
             return []
         case .stopRequested: return stopRequested(now)
         case .failed(let error): return conclude(.failed(error), now)
@@ -177,7 +187,7 @@ struct JobRun: Sendable {
 }
 
 extension JobRun {
-    private mutating func enter(_ next: State, _ now: Duration) {
+    mutating func enter(_ next: State, _ now: Duration) {
         state = next
         since = now
     }
@@ -189,8 +199,10 @@ extension JobRun {
     }
 
     private mutating func listening(_ now: Duration) -> [Action] {
-        guard state == .starting else { return [] }
+        let isReplacing = isReplacing
+        guard state == .starting || isReplacing else { return [] }
         enter(.running, now)
+        guard !isReplacing else { return [] }
         return configuration.ranks.map { .start(.rank($0)) }
     }
 
@@ -203,7 +215,7 @@ extension JobRun {
         {
             // The coordinator explains the exit: the job goes on.
             enter(.running, now)
-            return [.show(snapshot), .report(rank, exit, plan: restarts.ended(rank, now: now))]
+            return [.show(snapshot), report(.rank(rank), exit, now)]
         }
         guard state == .running else { return [] }
         guard !isAnnounced, snapshot.phase == .ready, let http else { return [.show(snapshot)] }
@@ -218,8 +230,7 @@ extension JobRun {
             loss = end
             enter(.asking(.coordinator, nil), now)
             return []
-        case (.asking(.coordinator, let exit?), .coordinatorLost):
-            return conclude(.exited(.coordinator, exit, nil), now)
+        case (.asking(.coordinator, let exit?), .coordinatorLost): return replace(exit, now)
         case (.asking(.coordinator, nil), .coordinatorLost): return []
         case (.running, .lost(let rank, _, _, _)) where living.contains(.rank(rank)):
             enter(.naming(rank, end), now)
@@ -242,13 +253,18 @@ extension JobRun {
         living.removeAll { $0 == process }
         switch (state, process) {
         case (.starting, .coordinator): return conclude(.exited(.coordinator, end, nil), now)
-        case (.asking(.coordinator, nil), .coordinator):
-            return conclude(.exited(.coordinator, end, nil), now)
-        case (.running, .rank(let rank)) where configuration.survivesLosses && isAnnounced:
-            return [.report(rank, end, plan: restarts.ended(rank, now: now))]
-        case (.running, _):
+        case (.asking(.coordinator, nil), .coordinator), (.replacing, .coordinator):
+            return replace(end, now)
+        case (.running, .rank), (.replacing, .rank):
+            if configuration.survivesLosses, isAnnounced { return [report(process, end, now)] }
             enter(.asking(process, end), now)
             return []
+        case (.running, .coordinator):
+            enter(.asking(process, end), now)
+            return []
+        case (.asking(.coordinator, _), .rank):
+            unreported.append((process, end))
+            return tick(now)
         case (.naming(let lost, .lost(_, let phase, _, _)), .rank(let rank)) where lost == rank:
             guard case .killed(let signal) = end else { return tick(now) }
             return conclude(.killed(rank, signal: signal, phase), now)
@@ -273,6 +289,7 @@ extension JobRun {
             defer { isHurried = true }
             return isHurried ? killAll() : []
         case .naming(_, let end): return conclude(.ended(end), now)
+        case .replacing: return conclude(.done, now)
         case .asking, .over: return []
         }
     }
@@ -288,8 +305,17 @@ extension JobRun {
             return conclude(.failed(.deadline(reason)), now)
         case .asking(let process, let exit):
             guard elapsed > configuration.patience else { return [] }
+            // A coordinator that hangs makes room for the next one.
+            if exit == nil, replacesCoordinator, elapsed < configuration.patience * 2 {
+                return [.kill(.coordinator)]
+            }
             guard let exit else { return conclude(loss.map(Outcome.ended) ?? .done, now) }
             return conclude(unexplained(process, exit), now)
+        case .replacing(let end):
+            guard elapsed > configuration.coordinatorLimit else {
+                return restarts.due(now: now).map(Action.restart)
+            }
+            return conclude(.exited(.coordinator, end, nil), now)
         case .naming(_, let end):
             guard elapsed > configuration.exitLimit else { return [] }
             return conclude(.ended(end), now)
@@ -333,7 +359,7 @@ extension JobRun {
     }
 
     /// Invariant 2.
-    private mutating func conclude(_ outcome: Outcome, _ now: Duration) -> [Action] {
+    mutating func conclude(_ outcome: Outcome, _ now: Duration) -> [Action] {
         guard state != .ending, state != .over else { return [] }
         self.outcome = outcome
         enter(living.isEmpty ? .over : .ending, now)

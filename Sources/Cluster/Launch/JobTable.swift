@@ -33,6 +33,10 @@ public struct JobTable: Sendable {
 
     private static func header(_ snapshot: JobSnapshot) -> String {
         if let end = snapshot.end { return "\(end)" }
+        if let awaited = snapshot.awaited {
+            let names = awaited.map { "\($0)" }.joined(separator: ", ")
+            return "takes the job over, epoch \(snapshot.epoch), waits for \(names)"
+        }
         let left = snapshot.secondsLeft.map { ", \($0.formatted(digits: 0)) s left" } ?? ""
         return "phase \(snapshot.phase)\(left), epoch \(snapshot.epoch)"
     }

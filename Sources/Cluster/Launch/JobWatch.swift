@@ -40,6 +40,7 @@ public enum JobWatch {
             let snapshot = try ask(endpoints.control, ControlToken(state.token))
             report.snapshot = snapshot
             report.state = snapshot.end == nil ? "\(snapshot.phase)" : "ended"
+            if snapshot.awaited != nil { report.state = "recovering" }
         } catch {
             report.state = "silent"
             report.error = error.description

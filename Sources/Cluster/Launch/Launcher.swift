@@ -129,6 +129,7 @@ public final class Launcher {
             drainLimit: .seconds(job.deadlines.drainSeconds))
         configuration.survivesLosses = job.survivesLosses
         configuration.restart = job.serving?.restart ?? .never
+        configuration.coordinatorLimit = job.coordinatorLimit
         var run = JobRun(configuration)
         let begin = ContinuousClock.now
         var requests = 0
@@ -170,8 +171,11 @@ public final class Launcher {
             children[process] = nil
             events.append(.exited(process, end))
         }
-        if run.awaitsCoordinator, link == nil, let endpoints = try? folder.endpoints() {
-            events.append(join(endpoints.control))
+        if run.awaitsCoordinator, link == nil, let endpoints = try? folder.endpoints(),
+            endpoints.process == (children[.coordinator] as? Child)?.pid,
+            let event = join(endpoints.control, again: run.isReplacing)
+        {
+            events.append(event)
         }
         return events + [.tick]
     }
@@ -189,15 +193,19 @@ public final class Launcher {
                     return events + [.failed(error)]
                 }
             case .show(let snapshot): display.snapshot(snapshot)
-            case .report(let rank, let end, let plan):
-                display.told("\(rank) \(fate(.rank(rank), end)); \(plan)")
-            case .restart(let rank):
+            case .report(let process, let end, let plan):
+                display.told("\(process) \(fate(process, end)); \(plan)")
+                if process == .coordinator {
+                    link?.close()
+                    link = nil
+                }
+            case .restart(let process):
                 do throws(ClusterError) {
-                    children[.rank(rank)] = try start(.rank(rank))
-                    events.append(.started(.rank(rank)))
+                    children[process] = try start(process)
+                    events.append(.started(process))
                 } catch {
-                    display.told("\(rank) could not be started again: \(error)")
-                    events.append(.notRestarted(rank))
+                    display.told("\(process) could not be started again: \(error)")
+                    events.append(.notRestarted(process))
                 }
             case .announce(let endpoint): display.ready(endpoint)
             case .terminate(let process): children[process]?.signal(SIGTERM)
@@ -207,18 +215,21 @@ public final class Launcher {
         return events
     }
 
-    private func join(_ control: Endpoint) -> JobRun.Event {
+    /// - Parameter again: Whether the coordinator takes the place of another one, which may end as
+    ///   that did: then its exit is what counts.
+    /// - Returns: What came of it; nil to try again.
+    private func join(_ control: Endpoint, again: Bool) -> JobRun.Event? {
         do throws(ClusterError) {
             link = try ControlLink.join(
                 ControlLink.Configuration(
                     control, token: token,
                     hello: Hello(
                         rank: nil, identity: nil, pid: getpid(), node: ProcessIdentity.node),
-                    joinLimit: .seconds(job.deadlines.joinSeconds),
+                    joinLimit: again ? .seconds(1) : .seconds(job.deadlines.joinSeconds),
                     silenceLimit: .seconds(max(10, job.deadlines.silenceSeconds * 2))))
             return .listening
         } catch {
-            return .failed(error)
+            return again ? nil : .failed(error)
         }
     }
 

@@ -12,6 +12,8 @@ public struct Hello: Hashable, Codable, Sendable {
     public var pid: Int32
     /// The machine, for messages.
     public var node: String
+    /// What a worker keeps of a job whose coordinator was lost; nil of one that starts.
+    public var held: HeldEpoch?
 
     /// States who connects.
     public init(rank: Rank?, identity: JobIdentity?, pid: Int32, node: String) {

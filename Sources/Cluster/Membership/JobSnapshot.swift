@@ -35,6 +35,8 @@ public struct JobSnapshot: Hashable, Codable, Sendable {
     package var secondsLeft: Double?
     /// Every rank, in order.
     public var members: [Member]
+    /// The ranks that a coordinator which takes the job over waits for; nil for another.
+    public var awaited: [Rank]?
     /// Why the job is over, if it is.
     public var end: JobEnd?
 }

@@ -23,7 +23,9 @@ extension Membership {
     private static let votingTime = Duration.milliseconds(250)
 
     /// Whether a rank that is lost now leaves the others to go on.
-    var goesOn: Bool { configuration.survivesLosses && phase == .ready }
+    var goesOn: Bool {
+        configuration.survivesLosses && (phase == .ready || takeOver != nil)
+    }
 
     /// The ranks that are in.
     var living: [Rank] {
@@ -40,6 +42,7 @@ extension Membership {
     /// Ends the job because of a rank, or goes on without it.
     mutating func lose(_ rank: Rank, reason: String, _ now: Duration) -> [Action] {
         let end = lost(rank, reason: reason)
+        if takeOver != nil { return miss(rank, reason: reason, now) }
         if members[rank.rawValue].loss != nil, let connection = members[rank.rawValue].connection {
             // It was on its way back.
             ranks[connection] = nil
@@ -124,13 +127,15 @@ extension Membership {
         guard number == told, members[rank.rawValue].epoch < told else { return [] }
         members[rank.rawValue].epoch = told
         members[rank.rawValue].lastError = nil
+        guard takeOver == nil else { return settle(now) }
         return isRecovering ? [] : [.recovered(epoch: epoch)] + prepare(now)
     }
 
-    /// Whether a rank does not take part in the epoch yet.
+    /// Whether a rank does not take part in its epoch yet.
     var isRecovering: Bool { living.contains(where: isLate) }
 
-    private func isLate(_ rank: Rank) -> Bool {
+    /// Whether a rank does not take part in the epoch that it was told last.
+    func isLate(_ rank: Rank) -> Bool {
         members[rank.rawValue].epoch < members[rank.rawValue].told
     }
 

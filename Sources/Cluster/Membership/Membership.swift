@@ -21,7 +21,8 @@ public import Topology
 ///                                        ── it reports another ─────► that one is the suspect
 /// ```
 ///
-/// A job that survives losses does not end by them once it is ready: `Membership+Losses.swift`.
+/// A job that survives losses does not end by them once it is ready: `Membership+Losses.swift`. It
+/// goes on with another coordinator, too: `Membership+TakeOver.swift`.
 ///
 /// Invariants:
 /// 1. The job's phase is that of its slowest rank, and never goes back.
@@ -51,6 +52,8 @@ public struct Membership: Sendable {
         public var placements: [[ExpertPlacement]] = []
         /// How often a better placement is looked for; nil for never.
         public var rebalanceInterval: Duration?
+        /// How long ranks of a coordinator that was lost are waited for; zero takes none back.
+        public var takeOverLimit = Duration.zero
 
         /// A configuration with the stated values.
         public init(
@@ -130,6 +133,10 @@ public struct Membership: Sendable {
         case returned(Rank, recovering: [Rank])
         /// Every living rank takes part in the epoch.
         case recovered(epoch: UInt64)
+        /// A rank of a coordinator that was lost is back: others may follow.
+        case takingOver
+        /// The job goes on with the ranks that are back; these must take part in a new epoch first.
+        case tookOver(recovering: [Rank])
         /// Tell everybody that the job is over.
         case end(JobEnd)
     }
@@ -154,7 +161,7 @@ public struct Membership: Sendable {
     let configuration: Configuration
     var members: [Member]
     var ranks: [ConnectionID: Rank] = [:]
-    private var phaseBegan: Duration
+    var phaseBegan: Duration
     var gathers: [Gather: [Rank: [UInt8]]] = [:]
     /// Whom each rank suspects in this epoch.
     var suspicions: [Rank: (suspect: Rank, reason: String)] = [:]
@@ -174,10 +181,12 @@ public struct Membership: Sendable {
     var looks: Looks
     /// When time was last looked at.
     var lastTick: Duration?
+    /// Ranks that come back from a coordinator that was lost; nil once they are here.
+    var takeOver: TakeOver?
     private var suspect: (rank: Rank, reason: String, since: Duration)?
 
     /// The job's phase.
-    public private(set) var phase = Phase.join
+    public internal(set) var phase = Phase.join
     /// The epoch of the job's map of experts (`ExpertMap.epoch`).
     public internal(set) var epoch: UInt64
     /// Why the job is over.
@@ -246,7 +255,7 @@ public struct Membership: Sendable {
                     silentSeconds: member.lastHeard.map { (now - $0).seconds },
                     statistics: member.statistics,
                     lastError: member.lastError, loss: member.loss)
-            }, end: ending)
+            }, awaited: takeOver == nil ? nil : awaited, end: ending)
     }
 
     /// The connection of a rank, if it is in.
@@ -264,42 +273,6 @@ extension Membership {
     /// How long a suspect has to prove the suspicion by closing, before it counts as lost.
     static let suspicionGrace = Duration.seconds(1)
 
-    private mutating func arrived(
-        _ id: ConnectionID, _ hello: Hello, _ now: Duration
-    ) -> [Action] {
-        guard let rank = hello.rank, let identity = hello.identity else { return [] }
-        guard members.indices.contains(rank.rawValue) else {
-            return [
-                .refuse(
-                    id,
-                    reason: "\(rank) is out of range: the job has \(members.count) ranks")
-            ]
-        }
-        if let difference = configuration.identity.difference(from: identity) {
-            members[rank.rawValue].lastError = "refused: \(difference)"
-            return [.refuse(id, reason: difference)]
-        }
-        let member = members[rank.rawValue]
-        guard member.connection == nil else {
-            return [
-                .refuse(
-                    id, reason: "\(rank) is held by process \(member.pid) on \(member.node)")
-            ]
-        }
-        members[rank.rawValue].connection = id
-        members[rank.rawValue].node = hello.node
-        members[rank.rawValue].pid = hello.pid
-        members[rank.rawValue].lastHeard = now
-        members[rank.rawValue].phase = .connect
-        ranks[id] = rank
-        var welcome = Welcome(epoch: epoch, rankCount: members.count)
-        if member.loss != nil {
-            welcome.returnsTo = JobEpoch(
-                number: epoch, living: living(with: rank), placements: moved[group(of: rank)])
-        }
-        return [.welcome(id, rank, welcome)] + advance(now)
-    }
-
     private mutating func change(
         _ id: ConnectionID, _ now: Duration, _ body: (inout Member) -> Void
     ) -> [Action] {
@@ -307,16 +280,6 @@ extension Membership {
         members[rank.rawValue].lastHeard = now
         body(&members[rank.rawValue])
         return []
-    }
-
-    /// Invariant 1: a step for every phase that the slowest rank has entered.
-    private mutating func advance(_ now: Duration) -> [Action] {
-        let slowest = members.lazy.filter { $0.loss == nil }.map(\.phase).min() ?? .join
-        guard slowest > phase else { return [] }
-        let passed = Phase.allCases.filter { $0 > phase && $0 <= slowest }
-        phase = slowest
-        phaseBegan = now
-        return passed.map(Action.reached)
     }
 
     private mutating func failed(
@@ -339,6 +302,7 @@ extension Membership {
     private mutating func closed(
         _ id: ConnectionID, _ reason: String, _ now: Duration
     ) -> [Action] {
+        takeOver?.waiting.removeAll { $0.id == id }
         guard let rank = ranks[id] else { return [] }
         if goesOn { return lose(rank, reason: reason, now) }
         ranks[id] = nil
@@ -364,7 +328,7 @@ extension Membership {
                 reason: "silent for \(seconds) s (the limit is"
                     + " \(configuration.silenceLimit.seconds.formatted(digits: 1)) s)", now)
         }
-        if goesOn { return judge(now) + rebalance(now) }
+        if goesOn { return settle(now) + judge(now) + rebalance(now) }
         guard let limit = configuration.deadlines[phase], now - phaseBegan > limit,
             let late = members.firstIndex(where: { $0.phase == phase })
         else { return [] }

@@ -6,7 +6,8 @@ import Models
 /// A step is `prepare`, then `step` with what the ranks agreed on, then `note` with the time it
 /// took; the plan of the step travels between them as a value.
 ///
-/// 1. Every request that was taken ends with exactly one `finished` or `failed`.
+/// 1. Every request that was taken ends with exactly one `finished` or `failed`, unless all are
+///    dropped.
 final class BatchingEngine {
     let configuration: EngineConfiguration
     let network: any SequenceNetwork
@@ -97,6 +98,14 @@ final class BatchingEngine {
         for id in active.keys.sorted() { end(id, .failed(error)) }
         for id in compiling.sorted() { report(id, .failed(error)) }
         compiling = []
+    }
+
+    /// Forgets every request, and what was to be said of it.
+    func dropAll() {
+        for id in active.keys { scheduler.remove(id) }
+        active = [:]
+        compiling = []
+        reports = []
     }
 
     /// Takes what was reported since the last call.

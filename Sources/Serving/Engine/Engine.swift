@@ -16,6 +16,7 @@ public final class Engine: Sendable {
         case submit(GenerationRequest)
         case compiled(GenerationRequest, Result<CompiledConstraint, GrammarError>)
         case cancel(RequestID)
+        case dropAll
     }
 
     private struct State {
@@ -53,6 +54,12 @@ public final class Engine: Sendable {
 
     /// Withdraws a request, from the next step on.
     public func cancel(_ id: RequestID) { give(.cancel(id)) }
+
+    /// Forgets every request that was submitted before, from the next step on, without a report:
+    /// whoever asked is gone.
+    ///
+    /// Other ranks need not do it in the same step: a rank without requests takes part in theirs.
+    public func dropAll() { give(.dropAll) }
 
     /// Ends `run` when the step under way is done.
     ///
@@ -185,6 +192,7 @@ public final class Engine: Sendable {
                 }
             case .compiled(let request, let result): core.submit(request, result)
             case .cancel(let id): core.cancel(id)
+            case .dropAll: core.dropAll()
             }
         }
         if isStopping { return false }

@@ -6,6 +6,7 @@ public final class EngineEndpoint: Sendable {
     private let engine: Engine
     private let send: @Sendable ([UInt8]) throws -> Void
     private let lastStatistics = Mutex<ContinuousClock.Instant?>(nil)
+    private let capacity: Mutex<EngineCapacity>
 
     /// The shortest time between two messages of statistics.
     private static let statisticsInterval = Duration.milliseconds(500)
@@ -19,11 +20,21 @@ public final class EngineEndpoint: Sendable {
     ) {
         self.engine = engine
         self.send = send
+        self.capacity = Mutex(capacity)
         announce(capacity)
     }
 
     /// Tells the router what the rank can take from now on.
-    public func announce(_ capacity: EngineCapacity) { give(.capacity(capacity)) }
+    public func announce(_ capacity: EngineCapacity) {
+        self.capacity.withLock { $0 = capacity }
+        give(.capacity(capacity))
+    }
+
+    /// The router is gone: nobody waits for what it asked.
+    public func leaveRouter() { engine.dropAll() }
+
+    /// Another router is there.
+    public func meetRouter() { announce(capacity.withLock { $0 }) }
 
     /// Takes what the router sent.
     ///

@@ -18,6 +18,8 @@ public final class LeastLoadedRouter: RequestRouter {
         var lost: [Int: String] = [:]
         /// Ranks that are about to take part in a new epoch.
         var recovering: Set<Int> = []
+        /// Whether ranks of an earlier coordinator are still to come back.
+        var isTakingOver = false
         /// Why nothing is taken any more.
         var closed: String?
     }
@@ -60,11 +62,12 @@ public final class LeastLoadedRouter: RequestRouter {
 
     /// Why nothing is taken any more.
     private var refusal: ServingError? {
-        let (lost, closed) = state.withLock { ($0.lost, $0.closed) }
+        let (lost, closed, waits) = state.withLock { ($0.lost, $0.closed, $0.isTakingOver) }
         if lost.count == rankCount, let (rank, reason) = lost.min(by: { $0.key < $1.key }) {
             return .rankLost(message: "rank \(rank) left: \(reason)")
         }
-        return closed.map { .unavailable(message: $0) }
+        let comes = waits ? "a coordinator was lost, and this one takes its ranks back" : nil
+        return (closed ?? comes).map { .unavailable(message: $0) }
     }
 
     private func choose(_ load: [Int]) -> Int? {
@@ -194,11 +197,24 @@ public final class LeastLoadedRouter: RequestRouter {
     /// Notes that every rank makes steps again.
     public func recovered() { state.withLock { $0.recovering = [] } }
 
+    /// Takes nothing until the ranks of a coordinator that was lost are back.
+    public func takesOver() { state.withLock { $0.isTakingOver = true } }
+
+    /// Goes on with the ranks that are back.
+    ///
+    /// - Parameter recovering: The ranks that cannot make a step until they are in a new epoch.
+    public func tookOver(recovering: [Rank]) {
+        state.withLock { state in
+            state.isTakingOver = false
+            state.recovering = Set(recovering.map(\.rawValue))
+        }
+    }
+
     public var health: ServiceHealth {
         state.withLock { state in
             if state.closed != nil || state.lost.count == rankCount { return .lost }
             let lost = state.lost.keys.sorted()
-            if !state.recovering.isEmpty { return .recovering(lost: lost) }
+            if !state.recovering.isEmpty || state.isTakingOver { return .recovering(lost: lost) }
             return lost.isEmpty ? .serving : .degraded(lost: lost)
         }
     }

@@ -9,7 +9,7 @@ import Transport
 public final class LocalRanks: Sendable {
     /// Takes requests to the ranks.
     public let router: LeastLoadedRouter
-    private let engines: [Engine]
+    let engines: [Engine]
     private let threads: DispatchGroup
     private let fabrics: [any Fabric]
 

@@ -11,6 +11,7 @@ final class BackgroundJob: Sendable {
         var hasEnded = false
     }
 
+    private let folder: JobFolder
     private let stopFlag = StopFlag()
     private let state = Mutex(State())
     private let ended = DispatchSemaphore(value: 0)
@@ -20,6 +21,7 @@ final class BackgroundJob: Sendable {
         var served = job
         served.http.port = 0
         let launcher = Handover(try Launcher(served))
+        folder = launcher.value.folder
         let thread = Thread { [self] in
             defer {
                 state.withLock { $0.hasEnded = true }
@@ -39,6 +41,9 @@ final class BackgroundJob: Sendable {
 
     /// Whether the launcher has ended, so that no process of the job is left.
     var hasEnded: Bool { state.withLock { $0.hasEnded } }
+
+    /// The process of the coordinator that listens; nil while none does.
+    var coordinator: Int32? { hasEnded ? nil : (try? folder.endpoints())?.process }
 
     /// The job as its coordinator last told.
     var snapshot: JobSnapshot? { state.withLock { $0.snapshot } }

@@ -5,7 +5,7 @@ import Glibc
 import Synchronization
 import Topology
 
-/// `apus chaos`: a job whose ranks are killed and stopped while clients ask it.
+/// `apus chaos`: a job whose processes are killed and stopped while clients ask it.
 struct ChaosCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "chaos",
@@ -13,8 +13,8 @@ struct ChaosCommand: AsyncParsableCommand {
         discussion: """
             Asks everything once undisturbed, then again and again while ranks are lost. A rank \
             that was lost is started again. Exits with 1 on the first token that differs, on a \
-            request that fails and on a loss that is not survived. Ranks must be processes of \
-            this machine, a lab's too.
+            request that fails and on a loss that is not survived. With --coordinator its clients \
+            ask again what broke off with it. Ranks must be processes of this machine, a lab's too.
 
               apus chaos cluster/local.yaml --ranks 4 --minutes 1
               apus chaos job.yaml --minutes 10 --every 30 --pause --disconnect-clients --json
@@ -29,6 +29,8 @@ struct ChaosCommand: AsyncParsableCommand {
     @Option(help: "Tokens of each answer.") var tokens = 96
     @Flag(inversion: .prefixedNo, help: "Kill ranks.") var kill = true
     @Flag(help: "Stop ranks, too: they hang until the job has given them up.") var pause = false
+    @Flag(help: "Kill the coordinator, too: another one takes the ranks over.")
+    var coordinator = false
     @Flag(help: "Some clients leave in the middle of an answer.") var disconnectClients = false
     @Option(help: "The same seed disturbs the same ranks in the same order.") var seed: UInt64 = 0
     @Flag(help: "Print JSON.") var json = false
@@ -42,7 +44,9 @@ struct ChaosCommand: AsyncParsableCommand {
         where !(1 ... 4096).contains(value) {
             throw ValidationError("\(name) \(value) is not 1 to 4096")
         }
-        guard kill || pause else { throw ValidationError("--no-kill without --pause: no chaos") }
+        guard kill || pause || coordinator else {
+            throw ValidationError("--no-kill without --pause or --coordinator: no chaos")
+        }
     }
 
     func run() async throws {
@@ -68,6 +72,10 @@ struct ChaosCommand: AsyncParsableCommand {
         guard serving.onLostRank == .goOn else {
             throw ClusterError.badInput("\(job): onLostRank is end: no loss is survived")
         }
+        guard !coordinator || served.coordinatorLimit > .zero else {
+            throw ClusterError.badInput(
+                "\(job): deadlines.coordinatorSeconds is 0: no loss of the coordinator is survived")
+        }
         // A rank that is killed again and again is not left out.
         serving.restart = .always
         served.serving = serving
@@ -84,13 +92,15 @@ struct ChaosCommand: AsyncParsableCommand {
         load.interval = every
         load.kills = kill
         load.pauses = pause
+        load.coordinator = coordinator
         load.disconnects = disconnectClients
         load.seed = seed
         let isQuiet = json
         return try await ChaosBenchmark(
             load,
             job: ChaosBenchmark.Job(
-                ranks: { background.living }, signal: { _ = Glibc.kill($0.process, $1) }),
+                ranks: { background.living }, coordinator: { background.coordinator },
+                signal: { _ = Glibc.kill($0, $1) }),
             tell: { if !isQuiet { print($0) } }
         ).run()
     }

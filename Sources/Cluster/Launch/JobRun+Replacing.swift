@@ -1,0 +1,35 @@
+/// How a launcher replaces the coordinator of a job that goes on without it.
+extension JobRun {
+    /// Whether another coordinator is to take the place of one that is lost.
+    var isReplacing: Bool {
+        if case .replacing = state { return true }
+        return false
+    }
+
+    /// Whether another coordinator takes the place of one that is lost.
+    var replacesCoordinator: Bool {
+        isAnnounced && configuration.survivesLosses && configuration.coordinatorLimit > .zero
+            && configuration.restart != .never
+    }
+
+    /// The coordinator is gone, and did not end the job.
+    mutating func replace(_ end: ProcessEnd, _ now: Duration) -> [Action] {
+        guard replacesCoordinator else { return conclude(.exited(.coordinator, end, nil), now) }
+        let ends = [(.coordinator, end)] + unreported
+        unreported = []
+        let reports = ends.map { report($0.0, $0.1, now) }
+        guard restarts.isAboutToStart(.coordinator) else {
+            return reports + conclude(.exited(.coordinator, end, nil), now)
+        }
+        // Ranks wait from when they lost the one that they had joined.
+        let began = isReplacing ? since : now
+        enter(.replacing(end), began)
+        return reports
+    }
+
+    mutating func report(
+        _ process: JobProcess, _ end: ProcessEnd, _ now: Duration
+    ) -> Action {
+        .report(process, end, plan: restarts.ended(process, now: now))
+    }
+}

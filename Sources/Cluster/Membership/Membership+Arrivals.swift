@@ -1,0 +1,70 @@
+import Topology
+
+/// How ranks come into the job, and how the job follows them from phase to phase.
+extension Membership {
+    mutating func arrived(
+        _ id: ConnectionID, _ hello: Hello, _ now: Duration
+    ) -> [Action] {
+        guard let rank = hello.rank, let identity = hello.identity else { return [] }
+        guard members.indices.contains(rank.rawValue) else {
+            return [
+                .refuse(
+                    id,
+                    reason: "\(rank) is out of range: the job has \(members.count) ranks")
+            ]
+        }
+        if let difference = configuration.identity.difference(from: identity) {
+            members[rank.rawValue].lastError = "refused: \(difference)"
+            return [.refuse(id, reason: difference)]
+        }
+        let member = members[rank.rawValue]
+        let waits = hello.held == nil && takeOver?.waiting.contains { $0.rank == rank } == true
+        guard member.connection == nil, !waits else {
+            return [
+                .refuse(
+                    id, reason: "\(rank) is held by process \(member.pid) on \(member.node)")
+            ]
+        }
+        if let held = hello.held { return cameBack(id, rank, hello, held, now) }
+        guard takeOver == nil else {
+            takeOver?.waiting.append((id, rank, hello))
+            return []
+        }
+        enter(rank, id, hello, now)
+        members[rank.rawValue].phase = .connect
+        var welcome = Welcome(epoch: epoch, rankCount: members.count)
+        if member.loss != nil {
+            welcome.returnsTo = JobEpoch(
+                number: epoch, living: living(with: rank), placements: moved[group(of: rank)])
+        }
+        return [.welcome(id, rank, welcome)] + advance(now)
+    }
+
+    /// Binds a rank to its connection.
+    mutating func enter(_ rank: Rank, _ id: ConnectionID, _ hello: Hello, _ now: Duration) {
+        members[rank.rawValue].connection = id
+        members[rank.rawValue].node = hello.node
+        members[rank.rawValue].pid = hello.pid
+        members[rank.rawValue].lastHeard = now
+        ranks[id] = rank
+    }
+
+    /// Invariant 1: a step for every phase that the slowest rank has entered.
+    mutating func advance(_ now: Duration) -> [Action] {
+        guard takeOver == nil else { return [] }
+        let slowest = members.lazy.filter { $0.loss == nil }.map(\.phase).min() ?? .join
+        guard slowest > phase else { return [] }
+        let passed = Phase.allCases.filter { $0 > phase && $0 <= slowest }
+        phase = slowest
+        phaseBegan = now
+        let actions = passed.map(Action.reached)
+        guard configuration.survivesLosses, phase == .ready else { return actions }
+        // From now on each rank knows what it keeps, should this coordinator be lost.
+        return actions
+            + living.compactMap { rank in
+                connection(of: rank).map {
+                    .begin($0, epoch(members[rank.rawValue].told, of: living(with: rank)))
+                }
+            }
+    }
+}

@@ -1,0 +1,209 @@
+import Encoding
+import Topology
+
+/// How a coordinator takes over the job of one that was lost.
+///
+/// ```
+///   a rank says which epoch it holds ──► take-over: a rank that starts anew waits for its answer
+///
+///   every rank of the latest epochs is here, or given up, or the time is over ──► settled
+///      a rank is missing ──────────────────────────────────► it is lost: a new epoch of its group
+///      a rank takes no part in the latest epoch, or leaves ─► a new epoch of its group
+///      else ────────────────────────────────────────────────► the job is ready as it was
+/// ```
+///
+/// The coordinator that was lost left nothing but what its ranks know. Numbers of epochs go on from
+/// the highest that a rank heard of.
+extension Membership {
+    /// Ranks that come back, until all are here.
+    struct TakeOver: Sendable {
+        let since: Duration
+        /// What each rank that is back holds.
+        var held: [Rank: HeldEpoch] = [:]
+        /// Ranks that nobody waits for any more, and why.
+        var missing: [Rank: String] = [:]
+        /// Ranks that start anew: they are let in when the job goes on.
+        var waiting: [(id: ConnectionID, rank: Rank, hello: Hello)] = []
+    }
+
+    /// A rank came back from a coordinator that was lost.
+    mutating func cameBack(
+        _ id: ConnectionID, _ rank: Rank, _ hello: Hello, _ held: HeldEpoch, _ now: Duration
+    ) -> [Action] {
+        guard takeOver != nil || canTakeOver else {
+            return [.dismiss(id, lost(rank, reason: "the job went on, or ends, without it"))]
+        }
+        if let fault = fault(of: held, rank) { return [.refuse(id, reason: fault)] }
+        var actions: [Action] = []
+        if takeOver == nil {
+            takeOver = TakeOver(since: now)
+            actions = [.takingOver] + dismissStarters()
+        }
+        takeOver?.held[rank] = held
+        takeOver?.missing[rank] = nil
+        enter(rank, id, hello, now)
+        members[rank.rawValue].phase = .ready
+        members[rank.rawValue].told = held.epoch.number
+        members[rank.rawValue].epoch = held.takesPart ? held.epoch.number : 0
+        lastNumber = max(lastNumber, held.highestNumber, held.epoch.number)
+        epoch = max(epoch, held.epoch.number)
+        let welcome = Welcome(epoch: held.epoch.number, rankCount: members.count)
+        return actions + [.welcome(id, rank, welcome)] + settle(now)
+    }
+
+    /// Whether this coordinator has not begun a job of its own.
+    private var canTakeOver: Bool {
+        configuration.survivesLosses && configuration.takeOverLimit > .zero && phase == .join
+    }
+
+    /// Ranks that were let in before it was known that the job runs already.
+    private mutating func dismissStarters() -> [Action] {
+        gathers = [:]
+        return ranks.sorted { $0.value < $1.value }.map { id, rank in
+            let end = lost(rank, reason: "the job is taken over: the rank may start again")
+            ranks[id] = nil
+            members[rank.rawValue] = Member(told: configuration.epoch, epoch: configuration.epoch)
+            return .dismiss(id, end)
+        }
+    }
+
+    /// What is wrong with what a rank says that it holds.
+    private func fault(of held: HeldEpoch, _ rank: Rank) -> String? {
+        let (epoch, limit) = (held.epoch, ExpertMap.maximumEpoch)
+        guard epoch.number > 0, epoch.number <= limit, held.highestNumber <= limit else {
+            return "\(rank) holds epoch \(epoch.number) of \(held.highestNumber): the limit is"
+                + " \(limit)"
+        }
+        let group = group(of: rank)
+        guard epoch.living.contains(rank),
+            epoch.living.allSatisfy({ members.indices.contains($0.rawValue) })
+        else {
+            return "\(rank) holds an epoch of ranks \(epoch.living.map(\.rawValue)): the job has"
+                + " \(members.count)"
+        }
+        guard let placements = epoch.placements else { return nil }
+        let first =
+            configuration.placements.indices.contains(group)
+            ? configuration.placements[group] : []
+        let fits = zip(placements, first).allSatisfy {
+            $0.expertCount == $1.expertCount && $0.rankCount == $1.rankCount
+        }
+        return fits && placements.count == first.count
+            ? nil : "\(rank) holds placements of another model or group"
+    }
+
+    /// The ranks that are still to come back.
+    var awaited: [Rank] {
+        guard let takeOver else { return [] }
+        let expected = groupIndices.flatMap { group in
+            latest(ofGroup: group).map { $0.living.filter { self.group(of: $0) == group } }
+                ?? ranks(ofGroup: group)
+        }
+        return expected.filter {
+            members[$0.rawValue].connection == nil && takeOver.missing[$0] == nil
+        }
+    }
+
+    private var groupIndices: Range<Int> { 0 ..< (configuration.groups?.groups.count ?? 1) }
+
+    /// The latest epoch of a group that a rank which is back holds.
+    private func latest(ofGroup group: Int) -> JobEpoch? {
+        takeOver?.held.filter { self.group(of: $0.key) == group }
+            .map(\.value.epoch).max { $0.number < $1.number }
+    }
+
+    /// A rank that was waited for, or that was back, is gone.
+    mutating func miss(_ rank: Rank, reason: String, _ now: Duration) -> [Action] {
+        var actions: [Action] = []
+        if let connection = connection(of: rank) {
+            actions = [.dismiss(connection, lost(rank, reason: reason))]
+            ranks[connection] = nil
+        }
+        members[rank.rawValue].connection = nil
+        takeOver?.held[rank] = nil
+        takeOver?.missing[rank] = reason
+        suspicions[rank] = nil
+        forgetSuspicions(of: rank)
+        return actions + settle(now)
+    }
+
+    private mutating func forgetSuspicions(of rank: Rank) {
+        suspicions = suspicions.filter { $0.value.suspect != rank }
+        if suspicions.isEmpty { suspectedSince = nil }
+    }
+
+    /// Ends the take-over once nobody is waited for.
+    mutating func settle(_ now: Duration) -> [Action] {
+        guard let takeOver else { return [] }
+        guard awaited.isEmpty || now - takeOver.since > configuration.takeOverLimit else {
+            return []
+        }
+        var actions = leaveOutOthers(now)
+        let missing = living.filter { connection(of: $0) == nil }
+        self.takeOver = nil
+        func reason(_ rank: Rank) -> String {
+            let seconds = configuration.takeOverLimit.seconds.formatted(digits: 0)
+            return takeOver.missing[rank]
+                ?? "it did not come back to the new coordinator within \(seconds) s"
+        }
+        if missing == living, let rank = missing.first {
+            return actions + end(lost(rank, reason: reason(rank)))
+        }
+        phase = .ready
+        phaseBegan = now
+        for rank in missing { leaveOut(rank, reason: reason(rank), now) }
+        actions += missing.map {
+            .lost($0, reason: reason($0), recovering: living(with: $0))
+        }
+        actions += beginEpochs(without: missing, now)
+        guard ending == nil else { return actions }
+        actions.append(.tookOver(recovering: living.filter(isLate)))
+        return actions + takeOver.waiting.flatMap { arrived($0.id, $0.hello, now) }
+    }
+
+    /// Notes the ranks that took no part before the coordinator was lost, and where experts were.
+    private mutating func leaveOutOthers(_ now: Duration) -> [Action] {
+        var actions: [Action] = []
+        for group in groupIndices {
+            guard let latest = latest(ofGroup: group) else { continue }
+            moved[group] = latest.placements
+            for rank in ranks(ofGroup: group) where !latest.living.contains(rank) {
+                let reason = "it took no part when the coordinator was lost"
+                if let connection = connection(of: rank) {
+                    actions.append(.dismiss(connection, lost(rank, reason: reason)))
+                }
+                leaveOut(rank, reason: reason, now)
+                actions.append(.lost(rank, reason: reason, recovering: []))
+            }
+        }
+        return actions
+    }
+
+    private mutating func leaveOut(_ rank: Rank, reason: String, _ now: Duration) {
+        if let connection = connection(of: rank) { ranks[connection] = nil }
+        members[rank.rawValue].connection = nil
+        members[rank.rawValue].loss = reason
+        // Of the rank's process, if it hangs, nothing is heard from now on.
+        members[rank.rawValue].lastHeard = now
+        suspicions[rank] = nil
+        forgetSuspicions(of: rank)
+    }
+
+    /// Begins an epoch of each group whose ranks are not together in one.
+    private mutating func beginEpochs(without missing: [Rank], _ now: Duration) -> [Action] {
+        var actions: [Action] = []
+        for group in groupIndices {
+            let left = living(inGroup: group)
+            let epochs = Set(left.map { members[$0.rawValue].epoch })
+            let isWhole = !missing.contains { self.group(of: $0) == group }
+            guard !left.isEmpty, !isWhole || epochs.count > 1 || left.contains(where: isLate)
+            else { continue }
+            guard lastNumber < ExpertMap.maximumEpoch else {
+                return actions + end(lost(left[0], reason: "no epoch is left"))
+            }
+            lastNumber += 1
+            actions += begin(lastNumber, left, now)
+        }
+        return actions
+    }
+}

@@ -1,0 +1,169 @@
+import Foundation
+import Glibc
+import Logging
+import Synchronization
+import Testing
+import Topology
+
+@testable import Cluster
+
+/// Workers whose coordinator is gone, over real connections.
+@Suite struct CoordinatorLossTests {
+    private static func coordinator(
+        port: Int, _ token: ControlToken, identity: JobIdentity = MembershipTests.identity,
+        handlers: Coordinator.Handlers = .init()
+    ) throws -> Coordinator {
+        var membership = Membership.Configuration(
+            rankCount: 2, identity: identity,
+            deadlines: [.join: .seconds(10), .connect: .seconds(10)], silenceLimit: .seconds(3))
+        membership.survivesLosses = true
+        membership.takeOverLimit = .seconds(10)
+        return try Coordinator(
+            Endpoint(address: "127.0.0.1", port: port), token: token, membership: membership,
+            handlers: handlers, log: Logger(label: "test"))
+    }
+
+    /// Two workers that are ready, and know it.
+    private static func ready(
+        _ port: Int, _ token: ControlToken, limit: Duration
+    ) async throws -> [ControlLink] {
+        let links = try await ControlPlaneTests.onThreads(2) { rank in
+            var configuration = ControlPlaneTests.configuration(rank, port: port, token: token)
+            configuration.waitLimit = limit
+            let link = try ControlLink.join(configuration)
+            link.enter(.ready)
+            link.recovered(epoch: 1)
+            return link
+        }
+        try await Self.until { links.allSatisfy { $0.lastEpoch != nil } }
+        return links
+    }
+
+    /// A fact that does not come ends the test by name, and no time is asserted.
+    private static func until(_ isTrue: () async -> Bool) async throws {
+        let limit = ContinuousClock.now + .seconds(20)
+        while await !isTrue() {
+            guard ContinuousClock.now < limit else { throw Never() }
+            try await Task.sleep(for: .milliseconds(5))
+        }
+    }
+
+    private struct Never: Error {}
+
+    @Test func `workers keep their epoch through two coordinators that are lost in a row`()
+        async throws
+    {
+        let token = ControlToken.random()
+        let first = try Self.coordinator(port: 0, token)
+        let port = first.port
+        let links = try await Self.ready(port, token, limit: .seconds(20))
+        let news = Mutex<[String]>([])
+        links[0].onLoss(
+            { reason in news.withLock { $0.append(reason) } },
+            back: { news.withLock { $0.append("back") } })
+        var last = first
+        for round in 1 ... 2 {
+            await last.close()
+            let told = Mutex<[String]>([])
+            last = try Self.coordinator(
+                port: port, token,
+                handlers: .init(
+                    payload: { rank, bytes in
+                        told.withLock { $0.append("\(rank) \(bytes)") }
+                    },
+                    takingOver: { told.withLock { $0.append("taking over") } },
+                    tookOver: { late in told.withLock { $0.append("took over \(late)") } }))
+            try await Self.until { told.withLock { $0.contains("took over []") } }
+            try links[1].send([UInt8(round)])
+            try await Self.until { told.withLock { $0.contains("rank 1 [\(round)]") } }
+            #expect(told.withLock { $0.first } == "taking over")
+            let snapshot = try #require(await last.snapshot())
+            #expect(snapshot.phase == .ready && snapshot.epoch == 1)
+        }
+        #expect(
+            news.withLock { $0 }
+                == ["its connection closed", "back", "its connection closed", "back"])
+        #expect(links.allSatisfy { $0.end == nil && $0.epoch.number == 1 })
+        last.stop()
+        for link in links { #expect(link.waitForEnd() == .stopped) }
+        links.forEach { $0.close() }
+        await last.close()
+    }
+
+    @Test func `where no coordinator comes in time, the loss and the limit are named`()
+        async throws
+    {
+        let token = ControlToken.random()
+        let coordinator = try Self.coordinator(port: 0, token)
+        let links = try await Self.ready(coordinator.port, token, limit: .milliseconds(300))
+        await coordinator.close()
+        for link in links {
+            let end = link.waitForEnd()
+            #expect(end.exitStatus == .lost)
+            #expect(
+                end.description.contains(
+                    "no other one came within 0.3 s (deadlines.coordinatorSeconds)"), "\(end)")
+            link.close()
+        }
+    }
+
+    @Test func `a worker that may not wait ends at once, as one that is not ready does`()
+        async throws
+    {
+        let token = ControlToken.random()
+        let coordinator = try Self.coordinator(port: 0, token)
+        var configuration = ControlPlaneTests.configuration(
+            0, port: coordinator.port, token: token)
+        configuration.waitLimit = .seconds(20)
+        let link = try ControlLink.join(configuration)
+        await coordinator.close()
+        #expect(link.waitForEnd() == .coordinatorLost(reason: "its connection closed"))
+        link.close()
+        let second = try Self.coordinator(port: 0, token)
+        let links = try await Self.ready(second.port, token, limit: .zero)
+        await second.close()
+        for link in links {
+            #expect(link.waitForEnd() == .coordinatorLost(reason: "its connection closed"))
+            link.close()
+        }
+    }
+
+    @Test func `a coordinator of another job refuses to take workers over, and says why`()
+        async throws
+    {
+        let token = ControlToken.random()
+        let first = try Self.coordinator(port: 0, token)
+        let port = first.port
+        let links = try await Self.ready(port, token, limit: .seconds(20))
+        await first.close()
+        let other = try Self.coordinator(
+            port: port, token,
+            identity: MembershipTests.identity { $0.files["config.json"] = "other" })
+        for link in links {
+            let end = link.waitForEnd()
+            #expect(end.description.contains("refused it: model file config.json differs"))
+            link.close()
+        }
+        #expect(await other.snapshot()?.awaited == nil)
+        await other.close()
+    }
+
+    @Test func `what ranks were about to exchange fails with its coordinator, and not later`()
+        async throws
+    {
+        let token = ControlToken.random()
+        let coordinator = try Self.coordinator(port: 0, token)
+        let links = try await Self.ready(coordinator.port, token, limit: .seconds(1))
+        let link = links[0]
+        async let failures = ControlPlaneTests.onThreads(1) { _ in
+            #expect(throws: ClusterError.self) {
+                try link.allGather([1], label: "addresses", limit: .seconds(60))
+            }
+        }
+        try await Task.sleep(for: .milliseconds(50))
+        await coordinator.close()
+        let error = try #require(try await failures.first ?? nil)
+        #expect("\(error)".contains("all-gather \"addresses\" was with it"), "\(error)")
+        links.forEach { $0.close() }
+    }
+}

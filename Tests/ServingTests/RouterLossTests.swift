@@ -1,0 +1,79 @@
+import TestSupport
+import Testing
+import Topology
+
+@testable import Grammar
+@testable import Serving
+
+/// What becomes of requests whose router is gone, and of those that come before the next is ready.
+@Suite struct RouterLossTests {
+    @Test func `an engine that drops everything says nothing, holds nothing, and takes the next`() {
+        let core = BatchingEngine(
+            IndifferentNetwork(), configuration: EngineConfiguration(),
+            vocabulary: { ConstraintExamples.vocabulary })
+        func request(_ id: UInt64) -> GenerationRequest {
+            var request = GenerationRequest(
+                id: RequestID(rawValue: id), prompt: [1, 2, 3], maxNewTokens: 4)
+            request.ignoresEndTokens = true
+            return request
+        }
+        core.submit(request(1))
+        core.submit(request(2))
+        core.expect(RequestID(rawValue: 3))
+        if case .step(let plan) = core.prepare() { _ = try? core.step(plan, []) }
+        core.dropAll()
+        #expect(core.takeReports().isEmpty && core.active.isEmpty)
+        #expect(core.prepare() == .idle)
+        // What was being compiled comes too late.
+        core.submit(request(3), .failure(.forbidden(token: 1)))
+        #expect(core.takeReports().isEmpty)
+        // The same number may come again.
+        core.submit(request(1))
+        var tokens = 0
+        while case .step(let plan) = core.prepare() {
+            _ = try? core.step(plan, [])
+            for report in core.takeReports() {
+                if case .tokens(let more) = report.event { tokens += more.count }
+            }
+        }
+        #expect(tokens == 4)
+    }
+
+    /// Ranks drop what they have in steps of their own.
+    @Test func `a rank that drops its requests changes no text of another`() async throws {
+        try await EngineRun.with(EngineRun.Setting(ranks: 2, blocks: 256)) { run in
+            let requests = EngineTests.requests(2, tokens: 400)
+            let expected = try await run.generate(requests)
+            // The first of equals goes to rank 0, the second to rank 1.
+            let dropped = Task { try await run.outcome(requests[0]).tokens }
+            while run.ranks.statistics[0].running == 0 { await Task.yield() }
+            async let kept = run.outcome(requests[1]).tokens
+            while run.ranks.statistics[1].running == 0 { await Task.yield() }
+            run.ranks.engines[0].dropAll()
+            #expect(try await kept == expected[1])
+            #expect(run.ranks.statistics[0].running == 0)
+            dropped.cancel()
+            _ = try? await dropped.value
+            #expect(try await run.generate(requests) == expected)
+        }
+    }
+
+    @Test func `a router that takes ranks over refuses for a while, and then serves`()
+        async throws
+    {
+        let router = LeastLoadedRouter(rankCount: 2) { _, _ in }
+        let request = GenerationRequest(
+            id: RequestID(rawValue: 1), prompt: [1], maxNewTokens: 1)
+        router.takesOver()
+        #expect(router.health == .recovering(lost: []))
+        let error = await #expect(throws: ServingError.self) { try await router.submit(request) }
+        let answer = APIError(try #require(error))
+        #expect(answer.status == 503 && answer.retryAfterSeconds != nil)
+        router.goOn(without: 1, reason: "gone", recovering: [])
+        router.tookOver(recovering: [0])
+        #expect(router.health == .recovering(lost: [1]))
+        _ = try await router.submit(request)
+        router.recovered()
+        #expect(router.health == .degraded(lost: [1]))
+    }
+}
