@@ -91,7 +91,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
             coordinator.stop()
         }
         for await _ in ready.stream {
-            let http = try await api?.open()
+            let http = try await api?.open(stop)
             try registration.announce(controlPort: coordinator.port, http: http)
         }
         let end = try await coordinator.end()
