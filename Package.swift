@@ -34,6 +34,9 @@ let package = Package(
             name: "CCrypto", exclude: ["README.md"], cSettings: plainC(),
             linkerSettings: [.linkedLibrary("crypto")]),
         .target(
+            name: "CTLS", exclude: ["README.md"], cSettings: plainC(),
+            linkerSettings: ["ssl", "crypto"].map { .linkedLibrary($0) }),
+        .target(
             name: "CKernels", exclude: ["README.md"],
             cSettings: plainC() + [.headerSearchPath(".")]),
 
@@ -68,10 +71,10 @@ let package = Package(
         room(
             "Serving",
             [
-                "Models", "Grammar", "Collectives", "Language", "Checkpoints", "Transport",
+                "CTLS", "Models", "Grammar", "Collectives", "Language", "Checkpoints", "Transport",
                 "Tensors", "Encoding", "Topology", hummingbird, hummingbirdCore, nio, nioEmbedded,
                 nioHTTP1, nioHTTPTypes, nioHTTPTypesHTTP1, nioCompression, httpTypes, lifecycle,
-                signals, log,
+                signals, log, yams,
             ],
             resources: page),
         room("Cluster", ["CCrypto", "Encoding", "Topology", log, yams, nio, nioPosix, nioExtras]),

@@ -50,7 +50,7 @@ actor APIService {
         configuration.port = job.http.port
         do {
             try configuration.validate()
-            try configuration.checkBatchFolder()
+            try configuration.checkFiles()
         } catch {
             throw .badInput("api.\(error)")
         }
@@ -60,12 +60,16 @@ actor APIService {
     /// Opens the API and returns where it is.
     ///
     /// - Throws: What the port has against it.
-    func open() async throws -> Endpoint {
+    ///
+    /// - Parameter stop: Raised when an operator ends the job over HTTP, as a signal raises it.
+    func open(_ stop: StopFlag) async throws -> Endpoint {
         let (ports, continuation) = AsyncStream<Int>.makeStream()
         let server = try OpenAIServer(serverConfiguration, text: text, router: router, log: log) {
             continuation.yield($0)
         }
         self.server = server
+        let requests = server.endRequests
+        Task { for await _ in requests { stop.raise(SIGTERM) } }
         let group = ServiceGroup(services: [server], logger: log)
         self.group = group
         let serving = Task {
@@ -74,7 +78,9 @@ actor APIService {
         }
         self.serving = serving
         for await port in ports {
-            return Endpoint(address: job.http.address, port: port)
+            var endpoint = Endpoint(address: job.http.address, port: port)
+            if serverConfiguration.tls.isOn { endpoint.isSecure = true }
+            return endpoint
         }
         try await serving.value
         throw ClusterError.badInput("the HTTP API closed before it opened")

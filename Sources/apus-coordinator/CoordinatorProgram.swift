@@ -97,7 +97,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
             hurry.cancel()
             coordinator.stop()
         }
-        try await serve(ready.stream, api) {
+        try await serve(ready.stream, api, stop) {
             try registration.announce(controlPort: coordinator.port, http: $0)
         }
         let end = try await coordinator.end()
@@ -113,13 +113,14 @@ struct CoordinatorProgram: AsyncParsableCommand {
 
     /// Opens the API when it is time to, and returns when the job is over.
     private func serve(
-        _ ready: AsyncStream<Void>, _ api: APIService?, announce: (Endpoint?) throws -> Void
+        _ ready: AsyncStream<Void>, _ api: APIService?, _ stop: StopFlag,
+        announce: (Endpoint?) throws -> Void
     ) async throws {
         var isOpen = false
         do {
             for await _ in ready where !isOpen {
                 isOpen = true
-                try announce(try await api?.open())
+                try announce(try await api?.open(stop))
             }
         } catch {
             // Streams that this coordinator's own fault cuts short get to know why.

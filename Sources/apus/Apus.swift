@@ -16,6 +16,7 @@ struct Apus: AsyncParsableCommand {
             ChaosCommand.self,
             ConvertCommand.self,
             DoctorCommand.self,
+            DrainCommand.self,
             EvaluateCommand.self,
             GenerateCommand.self,
             HostCommand.self,

@@ -93,20 +93,21 @@ import Testing
         #expect(AccessLog.escaped(path) == written)
     }
 
-    @Test func `a line names what happened in nine words`() {
+    @Test func `a line names what happened in ten words`() {
         let record = RequestRecord(method: "POST", path: "/v1/completions")
         record.answered(status: 200)
         record.wrote(bytes: 512)
+        record.came(with: "alice")
         var usage = GenerationUsage()
         usage.generatedTokens = 24
         record.cost(prompts: [5, 7], [usage])
         let words = record.line(from: "10.0.0.1", otherwise: 499).split(separator: " ")
-        #expect(words.count == 9 && words[0].hasSuffix("Z"))
+        #expect(words.count == 10 && words[0].hasSuffix("Z"))
         #expect(words[1 ... 5] == ["10.0.0.1", "POST", "/v1/completions", "200", "512"])
-        #expect(words[7 ... 8] == ["12", "24\n"])
+        #expect(words[7 ... 9] == ["12", "24", "alice\n"])
         let left = RequestRecord(method: "GET", path: String(repeating: "a", count: 5000))
         let line = left.line(from: "10.0.0.1", otherwise: 499)
         #expect(line.contains(" 499 0 ") && line.utf8.count < 400)
-        #expect(line.hasSuffix(" - -\n"))
+        #expect(line.hasSuffix(" - - -\n"))
     }
 }

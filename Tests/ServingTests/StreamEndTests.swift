@@ -107,7 +107,7 @@ import Topology
         let router = SilentRouter()
         let streams = try await RequestStreams(
             [GenerationRequest(id: RequestID(rawValue: 1), prompt: [1], maxNewTokens: 1)],
-            router: router, permit: PermitPool(limit: 1).acquire(1), silence: .milliseconds(20))
+            router: router, permits: [PermitPool(limit: 1).acquire(1)], silence: .milliseconds(20))
         var waits = 0
         for try await event in streams.events {
             if case .waiting = event { waits += 1 } else { break }
@@ -122,7 +122,7 @@ import Topology
         let table = StreamTable()
         var streams: RequestStreams? = try await RequestStreams(
             [GenerationRequest(id: RequestID(rawValue: 1), prompt: [1], maxNewTokens: 1)],
-            router: router, permit: PermitPool(limit: 1).acquire(1), silence: .seconds(60))
+            router: router, permits: [PermitPool(limit: 1).acquire(1)], silence: .seconds(60))
         table.add(try #require(streams))
         streams = nil
         var iterator = router.endings.makeAsyncIterator()
@@ -285,7 +285,7 @@ import Topology
         let text = try folder.text("access.log")
         let lines = text.split(separator: "\n").map { $0.split(separator: " ") }
         #expect(lines.count == 5, "\(text)")
-        #expect(lines.allSatisfy { $0.count == 9 && $0[1] == "127.0.0.1" })
+        #expect(lines.allSatisfy { $0.count == 10 && $0[1] == "127.0.0.1" })
         #expect(lines.map { $0[4] } == ["200", "200", "401", "404", "400"])
         #expect(lines[0][8] == "3" && lines[1][8] == "3" && lines[2][8] == "-")
         #expect(lines[2][3] == "/v1/models")

@@ -68,6 +68,9 @@ final class TestServer: Sendable {
     /// Ends what is under way, as a drain limit does.
     func end(_ reason: String) { server.end(reason: reason) }
 
+    /// What operators ask of the process that runs the server.
+    var endRequests: AsyncStream<Void> { server.endRequests }
+
     func drain() async { await group.triggerGracefulShutdown() }
 
     /// A whole answer: status and body.

@@ -4,6 +4,8 @@ public struct Endpoint: Codable, Hashable, Sendable {
     public var address: String
     /// 0 to 65535; 0 takes any free one.
     public var port: Int
+    /// Whether what listens there speaks TLS; nil where it does not.
+    public var isSecure: Bool?
 
     /// An interface and a port on it.
     ///
@@ -48,7 +50,7 @@ public struct Endpoint: Codable, Hashable, Sendable {
     ///
     /// A scope of an IPv6 address is written as RFC 6874 says.
     public func url(_ path: String = "") -> String {
-        "http://\(host.replacing("%", with: "%25")):\(port)\(path)"
+        "http\(isSecure == true ? "s" : "")://\(host.replacing("%", with: "%25")):\(port)\(path)"
     }
 
     /// The address as it stands before a port.

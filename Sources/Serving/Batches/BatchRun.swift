@@ -110,6 +110,8 @@ struct BatchRun: Sendable {
         try await withThrowingDiscardingTaskGroup { group in
             var lines = try BatchLines(batch, in: folder, for: service)
             while !group.isCancelled {
+                // Before a slot is taken, which others' batches could use meanwhile.
+                try await service.waitForTurn(of: batch.owner, until: batch.expires)
                 // A line is read when it can be answered, so that few are held.
                 let slot = try await slots.take()
                 guard let line = try await lines.next(), case .success(let request) = line.request

@@ -16,6 +16,8 @@ struct APIChannel: HTTPChannelHandler {
     let limits: ServiceLimits
     let table: ConnectionTable
     let accessLog: AccessLog?
+    /// Nil for HTTP without TLS.
+    let certificate: ServerCertificate?
 
     /// Bytes that one read takes at most.
     private static let readBytes = 16 << 10
@@ -34,12 +36,18 @@ struct APIChannel: HTTPChannelHandler {
                 .recvAllocator,
                 value: AdaptiveRecvByteBufferAllocator(
                     minimum: 64, initial: 2048, maximum: Self.readBytes))
+            if let certificate {
+                // A client that may not stand still for long may not in its handshake either.
+                let seconds = min(TLSHandler.handshakeSeconds, limits.idleSeconds)
+                try pipeline.addHandler(
+                    TLSHandler(TLSSession(certificate.current), handshakeSeconds: seconds))
+            }
             try pipeline.configureHTTPServerPipeline(
                 withPipeliningAssistance: false, withErrorHandling: false,
                 withOutboundHeaderValidation: false, withEncoderConfiguration: .init(),
                 withDecoderLimitConfiguration: decoder)
             try pipeline.addHandler(ConnectionHandler(table, accessLog: accessLog))
-            try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: false))
+            try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: certificate != nil))
             try pipeline.addHandler(
                 HTTPConnectionStateHandler(
                     idleTimeout: .seconds(limits.idleSeconds), logger: logger))

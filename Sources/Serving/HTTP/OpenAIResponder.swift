@@ -8,6 +8,8 @@ import NIOCore
 struct Caller: InitializableFromSource, Sendable {
     typealias Source = ApplicationRequestContextSource
     let channel: any Channel
+    /// The key that the request came with; nil on a server without keys, and on open paths.
+    var key: KeyRing.Entry?
     /// Whom the request counts for.
     var address: String { ClientAddress.name(of: channel.remoteAddress) }
     init(source: Source) { channel = source.channel }
@@ -19,7 +21,6 @@ struct OpenAIResponder: HTTPResponder {
     private typealias Handler = @Sendable (OpenAIService, Request, Caller) async throws -> Response
 
     let service: OpenAIService
-    let keys: [String]
     let crossOrigin: CrossOrigin
 
     /// Paths that say nothing about requests or models: open to probes without a key.
@@ -42,11 +43,18 @@ struct OpenAIResponder: HTTPResponder {
         "/v1/messages/count_tokens": [.post: { try await $0.countTokens($1, $2) }],
     ]
 
+    /// What ends the server: paths that are there when a key may do so.
+    private static let operatorHandlers: [String: [HTTPRequest.Method: Handler]] = [
+        "/admin/drain": [.post: { service, request, _ in try service.drain(request) }],
+        "/admin/stop": [.post: { service, request, _ in try service.stop(request) }],
+    ]
+
     func respond(to request: Request, context: Caller) async throws -> Response {
         let path = Self.plain(request.uri.path)
+        var caller = context
         var response: Response
         do {
-            response = try await answer(request, path, context)
+            response = try await answer(request, path, &caller)
         } catch {
             let error = APIError(error)
             response = Self.response(
@@ -54,6 +62,9 @@ struct OpenAIResponder: HTTPResponder {
                 body: path.hasPrefix("/v1/messages") ? Messages.body(of: error) : error.body)
         }
         service.metrics.answered(known(path), status: response.status.code)
+        for header in caller.key?.usage.headers(now: .now) ?? [] {
+            if let name = HTTPField.Name(header.name) { response.headers[name] = header.value }
+        }
         for header in crossOrigin.headers(for: request) { response.headers.append(header) }
         return request.method == .head ? response.createHeadResponse() : response
     }
@@ -64,14 +75,14 @@ struct OpenAIResponder: HTTPResponder {
     }
 
     private func answer(
-        _ request: Request, _ path: String, _ caller: Caller
+        _ request: Request, _ path: String, _ caller: inout Caller
     ) async throws -> Response {
         let handlers = handlers(of: path)
         if request.method == .options, let handlers {
             return crossOrigin.options(request, methods: Self.names(handlers))
         }
         let isOpen = Self.openPaths.contains(path) || PageFile.all[path] != nil
-        if !keys.isEmpty, !isOpen { try authorise(request) }
+        if !service.keys.isOpen, !isOpen { try authorise(request, path, &caller) }
         guard let handlers else {
             throw APIError.notFound("there is no \(request.method) \(AccessLog.escaped(path))")
         }
@@ -86,6 +97,7 @@ struct OpenAIResponder: HTTPResponder {
         if let file = PageFile.all[path] {
             return [.get: { _, request, _ in file.answer(request) }]
         }
+        if let handlers = Self.operatorHandlers[path], service.keys.hasAdmin { return handlers }
         let words = path.split(separator: "/").map(String.init)
         guard words.count > 1, words[0] == "v1" else { return nil }
         switch (words[1], words.count) {
@@ -149,9 +161,8 @@ struct OpenAIResponder: HTTPResponder {
         _ body:
             @escaping @Sendable (OpenAIService, Request, Caller, String) async throws -> Response
     ) -> Handler {
-        let hasKeys = !keys.isEmpty
-        return { service, request, caller in
-            try await body(service, request, caller, hasKeys ? Self.owner(request) : "")
+        { service, request, caller in
+            try await body(service, request, caller, caller.key?.key.owner ?? "")
         }
     }
 
@@ -182,35 +193,35 @@ struct OpenAIResponder: HTTPResponder {
         return request.headers[.authorization] ?? plain ?? ""
     }
 
-    /// Tells callers with different keys apart; the keys themselves are never stored.
-    private static func owner(_ request: Request) -> String {
-        var fingerprint = Fingerprint()
-        fingerprint.add(key(of: request))
-        return fingerprint.text
-    }
-
-    /// Compares keys in a time that does not depend on how much of a key was right.
-    private func authorise(_ request: Request) throws(APIError) {
-        let given = Array(Self.key(of: request).utf8)
-        var isKnown = false
-        for key in keys {
-            let wanted = Array("Bearer \(key)".utf8)
-            var difference = UInt8(given.count == wanted.count ? 0 : 1)
-            for index in wanted.indices {
-                difference |= wanted[index] ^ (index < given.count ? given[index] : 0)
-            }
-            if difference == 0 { isKnown = true }
-        }
-        guard isKnown else {
+    /// Finds the key of a request, and takes the request from what the key may ask.
+    ///
+    /// - Throws: 401 without a known key, 403 for a path that needs an admin's, 429 for one request
+    ///   too many.
+    private func authorise(
+        _ request: Request, _ path: String, _ caller: inout Caller
+    ) throws(APIError) {
+        guard let entry = service.keys.entry(for: Self.key(of: request)) else {
             throw APIError(
                 status: 401, message: "the API key is missing or wrong",
                 type: "authentication_error", code: "invalid_api_key")
         }
+        caller.key = entry
+        service.connections.record(of: caller.channel)?.came(with: entry.key.name)
+        try entry.usage.admitRequest(now: .now)
+        guard entry.key.isAdmin || !isOperator(path) else {
+            throw APIError(
+                status: 403, message: "the key \(entry.key.name) is not marked admin: true",
+                type: "permission_error", code: "admin_key_required")
+        }
+    }
+
+    private func isOperator(_ path: String) -> Bool {
+        Self.operatorHandlers[path] != nil && service.keys.hasAdmin
     }
 
     /// The endpoint as a label: unknown paths share one, so that nobody can grow the metrics.
     private func known(_ path: String) -> String {
-        if Self.handlers[path] != nil { return path }
+        if Self.handlers[path] != nil || isOperator(path) { return path }
         guard handlers(of: path) != nil else { return "other" }
         if path.hasPrefix("/v1/models/") { return "/v1/models/{model}" }
         var words = path.split(separator: "/")

@@ -18,6 +18,7 @@ import UnixSignals
 public struct OpenAIServer: Service {
     private let configuration: OpenAIServerConfiguration
     private let service: OpenAIService
+    private let certificate: ServerCertificate?
     private let log: Logger
     private let onListening: @Sendable (Int) async -> Void
 
@@ -33,7 +34,8 @@ public struct OpenAIServer: Service {
     /// - Parameters:
     ///   - grammars: Shared with the ranks where they are in this process.
     ///   - onListening: Called with the port once connections are accepted.
-    /// - Throws: `ServingError.configuration` for a batch folder that cannot be used.
+    /// - Throws: `ServingError.configuration` for a batch folder, key file or certificate that
+    ///   cannot be used.
     public init(
         _ configuration: OpenAIServerConfiguration, text: ModelText, router: any RequestRouter,
         grammars: CompiledGrammars = CompiledGrammars(), log: Logger,
@@ -46,24 +48,36 @@ public struct OpenAIServer: Service {
         let path = configuration.batchFolder
         let batches =
             path.isEmpty ? nil : try BatchFolder(path: path, limits: limits)
+        let tls = configuration.tls
+        certificate = tls.isOn ? try ServerCertificate(tls, log: log) : nil
+        let keys = try KeyRing(configuration.keys, file: configuration.keyFile, log: log)
         service = OpenAIService(
-            text: text, router: router, limits: limits, grammars: grammars, batches: batches,
-            log: log)
+            text: text, router: router, limits: limits, grammars: grammars, keys: keys,
+            batches: batches, log: log)
     }
 
     /// Ends every text under way with an error that gives the reason, and refuses later ones.
     public func end(reason: String) { service.end(.unavailable(message: reason)) }
 
-    /// Runs until SIGTERM or SIGINT, then answers what is under way: for at most the drain limit,
-    /// or until a second signal.
+    /// What an operator asks over HTTP, in place of a signal: one element to end in order, another
+    /// one to end at once.
+    public var endRequests: AsyncStream<Void> { service.operators.endRequests }
+
+    /// Runs until SIGTERM or SIGINT, or until an operator ends it over HTTP, then answers what is
+    /// under way: for at most the drain limit, or until it is asked again.
     public func runUntilSignal() async throws {
         let group = ServiceGroup(services: [self], logger: log)
         let serving = Task { try await group.run() }
         let limit = configuration.limits.drainSeconds
         let ending = Task {
-            var signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
-                .makeAsyncIterator()
-            guard await signals.next() != nil else { return }
+            let forwarding = Task {
+                for await _ in await UnixSignalsSequence(trapping: .sigterm, .sigint) {
+                    service.operators.ask()
+                }
+            }
+            defer { forwarding.cancel() }
+            var requests = endRequests.makeAsyncIterator()
+            guard await requests.next() != nil else { return }
             await group.triggerGracefulShutdown()
             let timer = Task {
                 try await Task.sleep(for: .seconds(limit))
@@ -73,7 +87,7 @@ public struct OpenAIServer: Service {
                 try await Task.sleep(for: .seconds(Self.lastEventSeconds))
                 serving.cancel()
             }
-            guard await signals.next() != nil else { return timer.cancel() }
+            guard await requests.next() != nil else { return timer.cancel() }
             timer.cancel()
             end(reason: "the server was asked to end twice")
             do { try await Task.sleep(for: .seconds(Self.lastEventSeconds)) } catch { return }
@@ -109,6 +123,9 @@ public struct OpenAIServer: Service {
                 while !Task.isCancelled {
                     try await Task.sleep(for: .seconds(1))
                     service.connections.closeStalled()
+                    service.keys.look()
+                    certificate?.look()
+                    service.operators.look(texts: service.permits.count)
                     if service.bodies.hasShrunk() { HeapMemory.giveBack() }
                 }
             }
@@ -128,15 +145,16 @@ public struct OpenAIServer: Service {
         _ places: ConnectionLedger<ObjectIdentifier>.Limits, _ accessLog: AccessLog?
     ) -> Application<OpenAIResponder> {
         let (limits, connections) = (configuration.limits, service.connections)
+        let certificate = certificate
         let server = HTTPServerBuilder { responder in
             APIChannel(
-                responder: responder, limits: limits, table: connections, accessLog: accessLog)
+                responder: responder, limits: limits, table: connections, accessLog: accessLog,
+                certificate: certificate)
         }
         let listening = onListening
         return Application(
             responder: OpenAIResponder(
-                service: service, keys: configuration.keys,
-                crossOrigin: CrossOrigin(origins: configuration.cors)),
+                service: service, crossOrigin: CrossOrigin(origins: configuration.cors)),
             server: server,
             configuration: ApplicationConfiguration(
                 address: .hostname(configuration.address, port: configuration.port),

@@ -1,3 +1,5 @@
+import Foundation
+
 /// How the HTTP API is reached.
 public struct OpenAIServerConfiguration: Codable, Hashable, Sendable {
     /// The interface, numeric.
@@ -8,6 +10,12 @@ public struct OpenAIServerConfiguration: Codable, Hashable, Sendable {
     public var port = 8000
     /// Keys of which a client must send one; none lets everybody in.
     public var keys: [String] = []
+    /// A file of named keys and their limits, which is read again when it changes; empty for none.
+    ///
+    /// A relative path begins at the folder in which the program was started.
+    public var keyFile = ""
+    /// The certificate of the API; without one it speaks HTTP.
+    public var tls = TLSSettings()
     /// Origins whose pages may use the API in a browser, as `https://chat.example`; `*` is every
     /// one, and none is the default.
     public var cors: [String] = []
@@ -34,15 +42,29 @@ public struct OpenAIServerConfiguration: Codable, Hashable, Sendable {
                 message: "cors names \(origin): it must be * or an origin as "
                     + "https://chat.example:8443, without a path")
         }
+        try tls.validate()
         try accessLog.validate()
         try limits.validate()
     }
 
-    /// Opens the batch folder and closes it again, so that a fault is known before a model loads.
+    /// Reads the key file and the certificate, and opens the batch folder and closes it again, so
+    /// that a fault is known before a model loads.
     ///
-    /// - Throws: `ServingError.configuration` for a folder that cannot be used.
-    public func checkBatchFolder() throws(ServingError) {
+    /// - Throws: `ServingError.configuration` for a file or folder that cannot be used.
+    public func checkFiles() throws(ServingError) {
+        if !keyFile.isEmpty { _ = try KeyFile.read(keyFile) }
+        if tls.isOn { _ = try TLSContext(tls, now: .now) }
         if !batchFolder.isEmpty { _ = try BatchFolder(path: batchFolder, limits: limits) }
+    }
+
+    /// The secret of the first admin in a file of keys, for a command that ends a server.
+    ///
+    /// - Throws: `ServingError.configuration` for a file that cannot be used, or that has no admin.
+    public static func adminKey(in path: String) throws(ServingError) -> String {
+        guard let key = try KeyFile.read(path).first(where: \.isAdmin) else {
+            throw .configuration(message: "keyFile \(path) has no key with admin: true")
+        }
+        return key.text
     }
 
     /// Whether a browser could send this word as `Origin`.

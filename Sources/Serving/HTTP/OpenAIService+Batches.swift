@@ -108,12 +108,13 @@ extension OpenAIService {
         switch endpoint {
         case .chat:
             let plan = try await understood(line, shapes.chat) { try self.plan($0) }
-            return try await whole(plan, chatCompletions(plan))
+            return try await whole(plan, of: owner, chatCompletions(plan))
         case .completions:
             let plan = try await understood(line, shapes.completion) {
                 try self.completionPlan($0)
             }
-            let streams = try await submit(plan.texts.map(\.request), leaving: batchRoom)
+            let streams = try await submit(
+                plan.texts.map(\.request), for: keys.usage(of: owner), leaving: batchRoom)
             return try await answer(plan, RequestStreamReader(streams), writer("cmpl"), nil)
         case .responses:
             var plan = try await understood(line, shapes.responses) {
@@ -121,19 +122,39 @@ extension OpenAIService {
             }
             // Nobody knows its id before the batch has ended.
             plan.isStored = line.body["store"]?.bool ?? false
-            return try await whole(plan.chat, dialect(of: plan))
+            return try await whole(plan.chat, of: owner, dialect(of: plan))
         case .messages:
             let plan = try await understood(line, shapes.messages) { try self.messagesPlan($0) }
-            return try await whole(plan, messagesDialect())
+            return try await whole(plan, of: owner, messagesDialect())
         }
     }
 
     /// Texts that stay for clients that wait.
     private var batchRoom: Int { limits.generations / 2 }
 
-    private func whole(_ plan: ChatPlan, _ dialect: some ChatDialect) async throws -> JSONValue {
+    /// Waits while the key that made a batch has no tokens left, or is not among the keys.
+    ///
+    /// - Parameter expires: When nobody waits any more, seconds since 1970.
+    func waitForTurn(of owner: String, until expires: Int) async throws {
+        while StoredID.now < expires, !keys.isOpen, !owner.isEmpty {
+            var seconds = Self.keyPause
+            if let usage = keys.usage(of: owner) {
+                seconds = min(seconds, usage.secondsUntilToken(now: .now))
+            }
+            guard seconds > 0 else { return }
+            try await Task.sleep(for: .seconds(seconds))
+        }
+    }
+
+    /// How long a batch waits before it looks for its key again.
+    private static let keyPause = 5.0
+
+    private func whole(
+        _ plan: ChatPlan, of owner: String, _ dialect: some ChatDialect
+    ) async throws -> JSONValue {
         let plan = try await withCalls(plan, for: Self.batchAddress)
-        let streams = try await submit(plan.requests, leaving: batchRoom)
+        let streams = try await submit(
+            plan.requests, for: keys.usage(of: owner), leaving: batchRoom)
         return try await answer(plan, RequestStreamReader(streams), dialect, nil)
     }
 

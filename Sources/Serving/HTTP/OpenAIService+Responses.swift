@@ -25,7 +25,7 @@ extension OpenAIService {
         plan.chat = try await withCalls(plan.chat, for: caller.address)
         let dialect = dialect(of: plan)
         guard plan.isInBackground else { return try await answer(plan.chat, caller, dialect) }
-        return try await begin(plan, dialect)
+        return try await begin(plan, caller, dialect)
     }
 
     /// How the Responses API writes the answer, which is stored if its request asks for that.
@@ -60,8 +60,10 @@ extension OpenAIService {
     }
 
     /// Starts a response in the background.
-    private func begin(_ plan: ResponsePlan, _ dialect: Responses) async throws -> Response {
-        let streams = try await submit(plan.chat.requests)
+    private func begin(
+        _ plan: ResponsePlan, _ caller: Caller, _ dialect: Responses
+    ) async throws -> Response {
+        let streams = try await submit(plan.chat.requests, for: caller.key?.usage)
         let (id, head) = (plan.head.id, plan.head)
         let started = head.response(.inProgress, output: [], cost: nil)
         do throws(APIError) {

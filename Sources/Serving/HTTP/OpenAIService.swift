@@ -20,6 +20,8 @@ final class OpenAIService: Sendable {
     let metrics = ServiceMetrics()
     let connections: ConnectionTable
     let permits: PermitPool
+    let keys: KeyRing
+    let operators = OperatorRequests()
     let bodies: BodyBudget
     /// Where requests are understood: JSON, schemas, templates and tokens.
     let lane = WorkLane("apus-requests", niceness: 0)
@@ -41,13 +43,14 @@ final class OpenAIService: Sendable {
 
     init(
         text: ModelText, router: any RequestRouter, limits: ServiceLimits,
-        grammars: CompiledGrammars, batches: BatchFolder? = nil, log: Logger
+        grammars: CompiledGrammars, keys: KeyRing, batches: BatchFolder? = nil, log: Logger
     ) {
         self.text = text
         self.batches = batches.map { BatchRunner($0, limits: limits) }
         self.router = router
         self.limits = limits
         self.grammars = grammars
+        self.keys = keys
         self.log = log
         connections = ConnectionTable(
             ConnectionLedger.Limits(limits, descriptors: limits.connections))
@@ -79,12 +82,16 @@ final class OpenAIService: Sendable {
 
     /// Submits requests to the engines, after the checks that do not depend on an endpoint.
     ///
-    /// - Parameter room: Texts that may be under way for others beside these.
+    /// - Parameters:
+    ///   - usage: Of the key that asks, if there are keys: its limits hold for a client that waits.
+    ///   - room: Of a batch, which waited for its key's turn: texts that may be under way for
+    ///     others beside these.
     func submit(
-        _ requests: [GenerationRequest], leaving room: Int = 0
+        _ requests: [GenerationRequest], for usage: KeyUsage?, leaving room: Int? = nil
     ) async throws -> RequestStreams {
         if isDraining.withLock({ $0 }) { throw ServingError.draining }
-        let permit = try permits.acquire(requests.count, leaving: room)
+        var held = [try permits.acquire(requests.count, leaving: room ?? 0)]
+        if room == nil, let usage { held.append(try usage.admitTexts(requests.count, now: .now)) }
         // All texts of a request have one constraint: it is compiled once, on a thread of its own.
         if let constraint = requests.first?.constraint {
             try Self.checkAmount(constraint, texts: requests.count)
@@ -93,9 +100,21 @@ final class OpenAIService: Sendable {
             }
         }
         let streams = try await RequestStreams(
-            requests, router: router, permit: permit, silence: .seconds(limits.commentSeconds))
+            usage.map { Self.salted(requests, by: $0.name) } ?? requests, router: router,
+            permits: held, usage: usage,
+            silence: .seconds(limits.commentSeconds))
+        usage?.charge(tokens: Self.promptTokens(of: requests))
         underWay.add(streams)
         return streams
+    }
+
+    /// Tokens of all prompts; the texts of one prompt follow each other and count it once.
+    private static func promptTokens(of requests: [GenerationRequest]) -> Int {
+        requests.indices.reduce(0) { sum, index in
+            let prompt = requests[index].prompt
+            let isSame = index > 0 && requests[index - 1].prompt == prompt
+            return isSame ? sum : sum + prompt.count
+        }
     }
 
     /// Bytes of a constraint's texts that one HTTP request may send to the ranks: each of its texts
@@ -108,6 +127,17 @@ final class OpenAIService: Sendable {
         throw APIError.invalid(
             "a constraint of \(bytes) bytes for \(texts) texts: the limit is "
                 + "\(constraintBytes) bytes in all (OpenAIService.constraintBytes)")
+    }
+
+    /// The same requests, whose prefixes nobody with another key finds.
+    private static func salted(
+        _ requests: [GenerationRequest], by key: String
+    ) -> [GenerationRequest] {
+        requests.map { request in
+            var request = request
+            request.cacheSalt = salt("\(key) \(request.cacheSalt)")
+            return request
+        }
     }
 
     /// A salt that keeps the prefixes of different callers' secrets apart.
@@ -181,7 +211,8 @@ extension OpenAIService {
             now: ServiceMetrics.Now(
                 connections: connections.count, turnedAway: connections.turnedAway,
                 generations: permits.count, bodyBytes: bodies.count,
-                lostRanks: router.health.lostRanks.count))
+                lostRanks: router.health.lostRanks.count, serves: router.health.serves,
+                keys: keys.entries.map { ($0.key.name, $0.usage.counts) }))
         return Response(
             status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
             body: ResponseBody(byteBuffer: ByteBuffer(string: text)))

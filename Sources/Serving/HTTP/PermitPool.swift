@@ -2,39 +2,57 @@ import Synchronization
 
 /// Counts texts under way, and refuses more than a limit.
 final class PermitPool: Sendable {
-    private let taken = Mutex(0)
-    private let limit: Int
+    private struct State {
+        var taken = 0
+        var limit: Int
+    }
 
-    init(limit: Int) { self.limit = limit }
+    private let state: Mutex<State>
+    private let subject: String
+    private let setting: String
+
+    /// - Parameters:
+    ///   - subject: What is counted, for messages.
+    ///   - setting: What the limit is called.
+    init(limit: Int, of subject: String = "texts", _ setting: String = "api.limits.generations") {
+        state = Mutex(State(limit: limit))
+        self.subject = subject
+        self.setting = setting
+    }
 
     /// Texts under way.
-    var count: Int { taken.withLock { $0 } }
+    var count: Int { state.withLock { $0.taken } }
+
+    /// Takes another limit; permits beyond it stay until they are returned.
+    func limit(_ limit: Int) { state.withLock { $0.limit = limit } }
 
     /// Takes a permit for some texts; dropping the permit returns it.
     ///
     /// - Parameter room: Permits that stay for others.
     /// - Throws: 400 for more texts than can ever be under way, 429 for more than can be now.
     func acquire(_ count: Int, leaving room: Int = 0) throws(APIError) -> Permit {
-        let limit = limit - room
+        let (limit, taken, isFree) = state.withLock { state in
+            let limit = state.limit - room
+            guard state.taken + count <= limit else { return (limit, state.taken, false) }
+            state.taken += count
+            return (limit, state.taken, true)
+        }
         guard count <= limit else {
             throw .invalid(
-                "the request asks for \(count) texts: at most \(limit) are under way at once",
+                "the request asks for \(count) \(subject): at most \(limit) are under way at once "
+                    + "(\(setting))",
                 parameter: "n")
-        }
-        let isFree = taken.withLock { taken in
-            guard taken + count <= limit else { return false }
-            taken += count
-            return true
         }
         guard isFree else {
             throw APIError(
-                status: 429, message: "\(self.count) texts are under way: the limit is \(limit)",
+                status: 429,
+                message: "\(taken) \(subject) are under way: the limit is \(limit) (\(setting))",
                 type: "rate_limit_error", code: "overloaded", retryAfterSeconds: 1)
         }
         return Permit(self, count)
     }
 
-    fileprivate func release(_ count: Int) { taken.withLock { $0 -= count } }
+    fileprivate func release(_ count: Int) { state.withLock { $0.taken -= count } }
 }
 
 /// Allows the texts of one request; returned when it is dropped.

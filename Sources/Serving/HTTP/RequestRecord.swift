@@ -9,6 +9,7 @@ final class RequestRecord: Sendable {
         var bytes = 0
         var promptTokens: Int?
         var generatedTokens = 0
+        var key: String?
     }
 
     let method: String
@@ -23,6 +24,9 @@ final class RequestRecord: Sendable {
     }
 
     func answered(status: Int) { answer.withLock { $0.status = status } }
+
+    /// Notes the name of the key that the request came with.
+    func came(with key: String) { answer.withLock { $0.key = key } }
 
     func wrote(bytes: Int) { answer.withLock { $0.bytes += bytes } }
 
@@ -43,7 +47,7 @@ final class RequestRecord: Sendable {
         let tokens = answer.promptTokens.map { "\($0) \(answer.generatedTokens)" } ?? "- -"
         return "\(Self.time(date)) \(address) \(AccessLog.escaped(method)) "
             + "\(AccessLog.escaped(path)) \(answer.status ?? status) \(answer.bytes) "
-            + "\(String(format: "%.3f", seconds)) \(tokens)\n"
+            + "\(String(format: "%.3f", seconds)) \(tokens) \(answer.key ?? "-")\n"
     }
 
     private static func time(_ date: Date) -> String {

@@ -19,12 +19,13 @@ final class RequestStreams: Sendable {
     /// Submits all requests.
     ///
     /// - Parameters:
-    ///   - permit: Held until the last text has ended.
+    ///   - permits: Held until the last text has ended.
+    ///   - usage: What is charged for the tokens, as they arrive.
     ///   - silence: After this long without an event the reader is told that it waits.
     /// - Throws: What the router says about the first request that it does not take.
     init(
-        _ requests: [GenerationRequest], router: any RequestRouter, permit: Permit,
-        silence: Duration
+        _ requests: [GenerationRequest], router: any RequestRouter, permits: [Permit],
+        usage: KeyUsage? = nil, silence: Duration
     ) async throws {
         (events, continuation) = AsyncThrowingStream<Event, any Error>.makeStream()
         var streams: [AsyncThrowingStream<GenerationEvent, any Error>] = []
@@ -45,16 +46,18 @@ final class RequestStreams: Sendable {
         continuation.onTermination = { _ in progress.end() }
         var tasks = streams.enumerated().map { index, stream in
             Task {
+                var charged = 0
                 do {
                     for try await event in stream {
                         progress.moved()
+                        charged += Self.charge(event, to: usage, after: charged)
                         continuation.yield(.text(index: index, event))
                     }
                     if progress.textEnded() { continuation.finish() }
                 } catch {
                     continuation.finish(throwing: error)
                 }
-                _ = permit
+                _ = permits
             }
         }
         tasks.append(
@@ -65,6 +68,20 @@ final class RequestStreams: Sendable {
                 }
             })
         progress.keep(tasks)
+    }
+
+    /// Charges what an event says was generated beyond what was charged before.
+    private static func charge(
+        _ event: GenerationEvent, to usage: KeyUsage?, after charged: Int
+    ) -> Int {
+        let count =
+            switch event {
+            case .tokens(let tokens): tokens.count
+            case .finished(_, let cost): max(0, cost.generatedTokens - charged)
+            case .began, .failed: 0
+            }
+        if count > 0 { usage?.charge(tokens: count) }
+        return count
     }
 
     /// Calls `body` once when the streams have ended, at once if they have.

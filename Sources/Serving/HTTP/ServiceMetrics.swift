@@ -70,6 +70,9 @@ final class ServiceMetrics: Sendable {
         var generations: Int
         var bodyBytes: Int
         var lostRanks: Int
+        /// Whether steps can be made.
+        var serves: Bool
+        var keys: [(name: String, counts: KeyUsage.Counts)]
     }
 
     /// Everything, in Prometheus' text format 0.0.4.
@@ -93,13 +96,35 @@ final class ServiceMetrics: Sendable {
             [("", Double(now.turnedAway.closedEarly))])
         text.add("http_body_bytes", "gauge", "Request bodies held.", [("", Double(now.bodyBytes))])
         text.add("ranks_lost", "gauge", "Ranks that others replace.", [("", Double(now.lostRanks))])
+        text.add(
+            "serving", "gauge", "1 while steps can be made, 0 while the job recovers.",
+            [("", now.serves ? 1 : 0)])
         text.add("generations", "gauge", "Texts under way.", [("", Double(now.generations))])
         text.add("time_to_first_token_seconds", "Until a text's first token.", state.firstToken)
         text.add("time_per_output_token_seconds", "Between tokens of a text.", state.perToken)
         text.add("e2e_request_latency_seconds", "From request to last token.", state.whole)
+        if !now.keys.isEmpty { add(now.keys, to: &text) }
         add(engines, to: &text)
         addBalances(engines, to: &text)
         return text.text
+    }
+
+    /// Three series for each key, whose number the key file limits.
+    private func add(
+        _ keys: [(name: String, counts: KeyUsage.Counts)], to text: inout PrometheusText
+    ) {
+        func samples(_ count: (KeyUsage.Counts) -> UInt64) -> [(labels: String, value: Double)] {
+            keys.map { ("key=\"\($0.name)\"", Double(count($0.counts))) }
+        }
+        text.add(
+            "key_requests_total", "counter", "Requests by the name of their key.",
+            samples(\.requests))
+        text.add(
+            "key_refusals_total", "counter", "Requests that the limits of a key refused.",
+            samples(\.refusals))
+        text.add(
+            "key_tokens_total", "counter", "Tokens of prompts and answers by key.",
+            samples(\.tokens))
     }
 
     private func addBalances(_ engines: [EngineStatistics], to text: inout PrometheusText) {

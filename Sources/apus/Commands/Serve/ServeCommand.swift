@@ -36,6 +36,15 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "A key that clients must send.")
     var key: [String] = []
 
+    @Option(help: "A file of named keys and their limits, read again when it changes.")
+    var apiKeyFile: String?
+
+    @Option(help: "A PEM file with the certificate and its chain: HTTPS in place of HTTP.")
+    var tlsCertificate: String?
+
+    @Option(help: "A PEM file with the certificate's key, which its owner alone may read.")
+    var tlsKey: String?
+
     @Option(help: "An origin whose pages may use the API in a browser; * is every one.")
     var cors: [String] = []
 
@@ -85,23 +94,27 @@ struct ServeCommand: AsyncParsableCommand {
         configuration.address = Endpoint(address: address, port: port).address
         configuration.port = port
         configuration.keys = key
+        configuration.keyFile = apiKeyFile ?? ""
+        configuration.tls.certificate = tlsCertificate ?? ""
+        configuration.tls.key = tlsKey ?? ""
         configuration.cors = cors
         configuration.accessLog.file = accessLog ?? ""
         configuration.batchFolder = batchFolder ?? ""
         try configuration.validate()
-        try configuration.checkBatchFolder()
+        try configuration.checkFiles()
         let text = try ModelText(
             directory: arguments.model, chatStyle: chat.chatStyle?.rawValue)
         if let refusal = text.chatRefusal {
             StandardStream.error.say("chats are refused: \(refusal)\n")
         }
         let started = try LocalRanks(rank, ranks: ranks, note: ModelArguments.note)
-        let host = address
+        let (host, isSecure) = (address, configuration.tls.isOn)
         let server = try OpenAIServer(
             configuration, text: text, router: started.router, grammars: rank.grammars,
             log: Logger(label: "apus")
         ) { port in
-            let endpoint = Endpoint(address: host, port: port)
+            var endpoint = Endpoint(address: host, port: port)
+            if isSecure { endpoint.isSecure = true }
             print("serving \(text.name) on \(endpoint.url("/v1"))")
             fflush(nil)
         }

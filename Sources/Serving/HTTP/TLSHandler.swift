@@ -1,0 +1,163 @@
+import NIOCore
+
+/// Stands between the socket and HTTP: opens what the client sealed, and seals what it gets.
+///
+/// 1. Nothing is said before the handshake is done, which has a deadline.
+/// 2. A connection that we end says so to the client (`close_notify`), so that nobody who cuts it
+///    can make an answer look whole.
+final class TLSHandler: ChannelDuplexHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private enum Phase {
+        case handshake
+        case open
+        case over
+    }
+
+    /// For the last byte of a handshake: long beside a slow network, short beside the time in which
+    /// many connections could take all places.
+    static let handshakeSeconds = 10
+
+    /// The answer to a client that speaks HTTP without TLS.
+    private static let plainAnswer: String = {
+        let body = "This port speaks HTTPS: the URL begins with https://\n"
+        return "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n"
+            + "content-length: \(body.utf8.count)\r\nconnection: close\r\n\r\n\(body)"
+    }()
+
+    private let session: TLSSession
+    private let limit: TimeAmount
+    private var phase = Phase.handshake
+    private var deadline: Scheduled<Void>?
+    private var hasInputEnded = false
+
+    /// - Parameter handshakeSeconds: For the handshake.
+    init(_ session: TLSSession, handshakeSeconds: Int) {
+        self.session = session
+        limit = .seconds(Int64(handshakeSeconds))
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        if context.channel.isActive { begin(context) }
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        begin(context)
+        context.fireChannelActive()
+    }
+
+    private func begin(_ context: ChannelHandlerContext) {
+        guard deadline == nil else { return }
+        let channel = context.channel
+        deadline = context.eventLoop.scheduleTask(in: limit) { channel.close(promise: nil) }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        deadline?.cancel()
+        phase = .over
+        context.fireChannelInactive()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard phase != .over else { return }
+        guard session.feed(Array(unwrapInboundIn(data).readableBytesView)) else {
+            return end(context)
+        }
+        if phase == .handshake { shakeHands(context) }
+        if phase == .open { read(context) }
+    }
+
+    private func shakeHands(_ context: ChannelHandlerContext) {
+        let step = session.handshake()
+        switch step {
+        case .done:
+            phase = .open
+            deadline?.cancel()
+        case .waits: break
+        case .plainHTTP:
+            phase = .over
+            context.writeAndFlush(
+                wrapOutboundOut(ByteBuffer(string: Self.plainAnswer)), promise: nil)
+            return context.close(promise: nil)
+        case .bytes, .closed, .failed: return end(context)
+        }
+        send(context)
+    }
+
+    private func read(_ context: ChannelHandlerContext) {
+        // A handler that is told of bytes may end the connection.
+        while phase == .open {
+            switch session.read() {
+            case .bytes(let bytes):
+                context.fireChannelRead(wrapInboundOut(ByteBuffer(bytes: bytes)))
+            case .waits, .done: return send(context)
+            case .closed:
+                send(context)
+                return inputEnded(context)
+            case .failed, .plainHTTP: return end(context)
+            }
+        }
+    }
+
+    /// Sends what the session has for the client: handshakes, alerts.
+    private func send(_ context: ChannelHandlerContext) {
+        let bytes = takeAll()
+        guard bytes.readableBytes > 0 else { return }
+        context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
+    }
+
+    private func takeAll() -> ByteBuffer {
+        var all = ByteBuffer()
+        while true {
+            let bytes = session.take()
+            guard !bytes.isEmpty else { return all }
+            all.writeBytes(bytes)
+        }
+    }
+
+    /// Ends a session that cannot go on, after its alert.
+    private func end(_ context: ChannelHandlerContext) {
+        phase = .over
+        send(context)
+        context.close(promise: nil)
+    }
+
+    private func inputEnded(_ context: ChannelHandlerContext) {
+        guard !hasInputEnded else { return }
+        hasInputEnded = true
+        context.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard case ChannelEvent.inputClosed? = event as? ChannelEvent else {
+            return context.fireUserInboundEventTriggered(event)
+        }
+        if phase == .handshake { return end(context) }
+        inputEnded(context)
+    }
+
+    func write(
+        context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?
+    ) {
+        // A connection that is refused at once has no session in which it could be told (1).
+        guard phase == .open, session.write(Array(unwrapOutboundIn(data).readableBytesView)) else {
+            promise?.fail(ChannelError.ioOnClosedChannel)
+            return
+        }
+        context.write(wrapOutboundOut(takeAll()), promise: promise)
+    }
+
+    func close(
+        context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?
+    ) {
+        if phase == .open, mode != .input {
+            session.close()
+            send(context)
+            if mode == .all { phase = .over }
+        }
+        context.close(mode: mode, promise: promise)
+    }
+}

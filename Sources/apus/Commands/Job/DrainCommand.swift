@@ -1,0 +1,65 @@
+import ArgumentParser
+import Cluster
+import Foundation
+import Serving
+import Topology
+
+/// Ends a server or job once what runs is answered.
+struct DrainCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "drain",
+        abstract: "Ends a server or job once the requests under way are answered.",
+        discussion: """
+            New requests are refused with 503 and Retry-After from now on, and /health answers \
+            503, so that a load balancer sends them elsewhere. When no text is under way, or after \
+            --seconds, the job ends as apus stop ends it. The server must have a key marked \
+            admin: true (api.keyFile). The command sends that key from APUS_ADMIN_KEY, or from \
+            the file of keys; for a job of this machine the job's own file. It asks by curl.
+
+              apus drain
+              apus drain tale --seconds 600
+              APUS_ADMIN_KEY=... apus drain https://tale.example:8080
+            """)
+
+    @Argument(help: "A URL, or a job's name or folder; default the only job that runs.")
+    var target: String?
+    @Option(help: "Seconds to wait for texts under way.") var seconds = 300
+    @Option(help: "A file of named keys, whose first admin's key is sent.") var keyFile: String?
+
+    func validate() throws {
+        if !(1 ... 86400).contains(seconds) {
+            throw ValidationError("--seconds \(seconds) is not 1 to 86400")
+        }
+    }
+
+    func run() throws {
+        try reporting {
+            let (url, file) = try place()
+            // The job's own drain limit comes after.
+            let client = try OperatorClient(
+                url, keyFile: keyFile ?? file, limit: .seconds(seconds + 60))
+            try client.end("/admin/drain?seconds=\(seconds)", again: "/admin/drain") { texts in
+                StandardStream.error.say("\(texts) texts under way\n")
+            }
+            print("drained \(url)")
+        }
+    }
+
+    /// Where the server is, and the job's own file of keys.
+    private func place() throws -> (url: String, keyFile: String?) {
+        if let target, target.contains("://") { return (target, nil) }
+        let folder = try JobSelection.folder(target, mayHaveEnded: false)
+        let job = try JobConfiguration(
+            contentsOf: folder.configuration.path(percentEncoded: false))
+        guard let serving = job.serving, let http = (try? folder.endpoints())?.http else {
+            throw ClusterError.badInput(
+                "the job \(job.name) has no HTTP API: apus stop ends it")
+        }
+        let settings = try serving.api.applied(to: OpenAIServerConfiguration(), section: "api")
+        guard keyFile != nil || !settings.keyFile.isEmpty else {
+            throw ClusterError.badInput(
+                "the job \(job.name) has no api.keyFile with an admin's key: apus stop ends it")
+        }
+        return (http.url(), settings.keyFile.isEmpty ? nil : settings.keyFile)
+    }
+}

@@ -1,0 +1,209 @@
+import Encoding
+import Foundation
+import NIOCore
+import NIOHTTP1
+import Testing
+
+@testable import Serving
+
+/// A server with a file of keys, as its clients and its operator see it.
+@Suite(.serialized) struct KeyAPITests {
+    private static let text = """
+        alice: {key: \(KeyTests.alice), requestsPerMinute: 600, tokensPerMinute: 60}
+        bob: {key: \(KeyTests.bob), textsAtOnce: 1}
+        operator: {key: the-secret-of-the-operator, admin: true}
+        """
+    private static let admin = "the-secret-of-the-operator"
+
+    private static func withServer(
+        _ text: String = text,
+        _ body: (TestServer, AccessLogTests.Folder) async throws -> Void
+    ) async throws {
+        let folder = try AccessLogTests.Folder()
+        let path = try KeyTests.write(text, folder)
+        try await APITests.withServer(
+            ranks: 1,
+            adjust: { api, _ in
+                api.keyFile = path
+                api.accessLog.file = folder.path("log")
+            }
+        ) { try await body($0, folder) }
+    }
+
+    private static func send(
+        _ server: TestServer, _ method: HTTPMethod, _ path: String, _ key: String,
+        _ body: String? = nil
+    ) async throws -> (status: Int, text: String) {
+        try await server.send(
+            method, path, body, headers: [("authorization", "Bearer \(key)")])
+    }
+
+    private static let completion = #"{"prompt":"Once upon","max_tokens":8,"temperature":0}"#
+
+    @Test func `a key's name stands in the metrics and the log, and never the key`() async throws {
+        try await Self.withServer { server, folder in
+            for key in [KeyTests.alice, KeyTests.bob] {
+                let answer = try await Self.send(
+                    server, .POST, "/v1/completions", key, Self.completion)
+                #expect(answer.status == 200, "\(answer.text)")
+            }
+            #expect(try await Self.send(server, .GET, "/v1/models", "wrong").status == 401)
+            #expect(try await server.send(.GET, "/v1/models").status == 401)
+            let metrics = try await Self.send(server, .GET, "/metrics", Self.admin).text
+            let cost =
+                try JSONValue.parse(
+                    try await Self.send(
+                        server, .POST, "/v1/completions", KeyTests.bob, Self.completion
+                    ).text)["usage"]?["total_tokens"]?.integer ?? 0
+            #expect(cost > 8)
+            for name in ["alice", "bob"] {
+                #expect(metrics.contains(#"apus:key_requests_total{key="\#(name)"} 1.0"#))
+                #expect(metrics.contains(#"apus:key_tokens_total{key="\#(name)"} \#(cost).0"#))
+            }
+            #expect(metrics.contains(#"apus:key_refusals_total{key="operator"} 0.0"#))
+            let log = try await Self.log(folder, lines: 6)
+            let names = log.split(separator: "\n").map { $0.split(separator: " ").last ?? "" }
+            #expect(names == ["alice", "bob", "-", "-", "operator", "bob"])
+            for secret in [KeyTests.alice, KeyTests.bob, Self.admin] {
+                #expect(!log.contains(secret) && !metrics.contains(secret))
+            }
+        }
+    }
+
+    /// The access log, once it has so many lines.
+    private static func log(_ folder: AccessLogTests.Folder, lines: Int) async throws -> String {
+        let limit = ContinuousClock.now + .seconds(10)
+        while .now < limit {
+            let text = try folder.text("log")
+            if text.count(where: { $0 == "\n" }) >= lines { return text }
+            try await Task.sleep(for: .milliseconds(10))
+        }
+        return try folder.text("log")
+    }
+
+    @Test func `a key that has used its tokens gets 429 with what OpenAI's clients read`()
+        async throws
+    {
+        try await Self.withServer { server, _ in
+            let long = #"{"prompt":"Once upon","max_tokens":700,"ignore_eos":true}"#
+            #expect(
+                try await Self.send(server, .POST, "/v1/completions", KeyTests.alice, long).status
+                    == 200)
+            let answer = try await WireTests.exchange(
+                server.port,
+                "POST /v1/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+                    + "authorization: Bearer \(KeyTests.alice)\r\n"
+                    + "content-type: application/json\r\n"
+                    + "content-length: \(Self.completion.utf8.count)\r\n\r\n\(Self.completion)")
+            #expect(answer.hasPrefix("HTTP/1.1 429"), "\(answer)")
+            for part in [
+                "retry-after: ", "x-ratelimit-limit-requests: 600",
+                "x-ratelimit-remaining-requests: 59", "x-ratelimit-limit-tokens: 60",
+                "x-ratelimit-remaining-tokens: 0", "x-ratelimit-reset-tokens: 1",
+                #""type":"tokens""#, #""code":"rate_limit_exceeded""#,
+            ] { #expect(answer.contains(part), "\(part) is not in \(answer)") }
+            // A path that writes no text costs no token, and another key has its own.
+            #expect(try await Self.send(server, .GET, "/v1/models", KeyTests.alice).status == 200)
+            let other = try await Self.send(
+                server, .POST, "/v1/completions", KeyTests.bob, Self.completion)
+            #expect(other.status == 200)
+            let message = try await Self.send(
+                server, .POST, "/v1/messages", KeyTests.alice,
+                #"{"max_tokens":8,"messages":[{"role":"user","content":"Hi"}]}"#)
+            #expect(message.status == 429 && message.text.contains("rate_limit_error"))
+        }
+    }
+
+    @Test func `texts at once are limited by key`() async throws {
+        try await Self.withServer { server, _ in
+            let two = #"{"prompt":"Once","max_tokens":2,"n":2}"#
+            let answer = try await Self.send(
+                server, .POST, "/v1/completions", KeyTests.bob, two)
+            #expect(answer.status == 400 && answer.text.contains("textsAtOnce"))
+            #expect(
+                try await Self.send(server, .POST, "/v1/completions", KeyTests.alice, two).status
+                    == 200)
+        }
+    }
+
+    @Test func `a key that leaves the file is refused within seconds`() async throws {
+        try await Self.withServer { server, folder in
+            #expect(try await Self.send(server, .GET, "/v1/models", KeyTests.bob).status == 200)
+            _ = try KeyTests.write("alice: \(KeyTests.alice)\n", folder)
+            let limit = ContinuousClock.now + .seconds(20)
+            while try await Self.send(server, .GET, "/v1/models", KeyTests.bob).status != 401 {
+                try #require(ContinuousClock.now < limit)
+                try await Task.sleep(for: .milliseconds(100))
+            }
+            #expect(try await Self.send(server, .GET, "/v1/models", KeyTests.alice).status == 200)
+        }
+    }
+
+    @Test(arguments: ["/admin/drain", "/admin/stop"])
+    func `only an admin's key ends the server`(path: String) async throws {
+        try await Self.withServer { server, _ in
+            #expect(try await server.send(.POST, path).status == 401)
+            let refused = try await Self.send(server, .POST, path, KeyTests.alice)
+            #expect(refused.status == 403 && refused.text.contains("admin_key_required"))
+            #expect(try await Self.send(server, .GET, path, Self.admin).status == 405)
+            for query in ["?seconds=0", "?seconds=x", "?now=1"]
+            where query.hasPrefix("?now") == (path == "/admin/stop") {
+                let answer = try await Self.send(server, .POST, path + query, Self.admin)
+                #expect(answer.status == 400, "\(answer.text)")
+            }
+            #expect(try await server.send(.GET, "/health").status == 200)
+        }
+    }
+
+    @Test(arguments: ["/admin/drain", "/admin/stop"])
+    func `without an admin's key there is no such path`(path: String) async throws {
+        try await Self.withServer("alice: \(KeyTests.alice)") { server, _ in
+            #expect(try await Self.send(server, .POST, path, KeyTests.alice).status == 404)
+        }
+        try await APITests.withServer(ranks: 1) { server in
+            #expect(try await server.send(.POST, path).status == 404)
+        }
+    }
+
+    @Test func `a drain answers what runs, refuses what is new, and then asks for the end`()
+        async throws
+    {
+        try await Self.withServer { server, _ in
+            let long = #"{"prompt":"Once upon","max_tokens":1200,"ignore_eos":true}"#
+            let running = Task {
+                try await Self.send(server, .POST, "/v1/completions", KeyTests.bob, long)
+            }
+            while server.ranks.statistics.reduce(0, { $0 + $1.running }) == 0 {
+                try await Task.sleep(for: .milliseconds(2))
+            }
+            let accepted = try await Self.send(server, .POST, "/admin/drain", Self.admin)
+            #expect(accepted.status == 202)
+            #expect(try JSONValue.parse(accepted.text)["status"]?.string == "draining")
+            let refused = try await Self.send(
+                server, .POST, "/v1/completions", KeyTests.alice, Self.completion)
+            #expect(refused.status == 503 && refused.text.contains("draining"))
+            #expect(try await server.send(.GET, "/health").status == 503)
+            var requests = server.endRequests.makeAsyncIterator()
+            #expect(await requests.next() != nil)
+            let answer = try await running.value
+            #expect(answer.status == 200, "\(answer.text)")
+            #expect(
+                try JSONValue.parse(answer.text)["usage"]?["completion_tokens"]?.integer == 1200)
+        }
+    }
+
+    @Test func `a prefix is found again with the key that sent it alone`() async throws {
+        try await Self.withServer { server, _ in
+            let words = String(repeating: "once upon a time ", count: 60)
+            let body = #"{"prompt":"\#(words)","max_tokens":1}"#
+            func cached(_ key: String) async throws -> Int? {
+                let answer = try await Self.send(server, .POST, "/v1/completions", key, body)
+                let usage = try JSONValue.parse(answer.text)["usage"]
+                return usage?["prompt_tokens_details"]?["cached_tokens"]?.integer
+            }
+            #expect(try await cached(KeyTests.bob) == 0)
+            #expect(try await cached(Self.admin) == 0)
+            #expect(try #require(await cached(KeyTests.bob)) > 100)
+        }
+    }
+}

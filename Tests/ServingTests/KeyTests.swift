@@ -1,0 +1,295 @@
+import Foundation
+import Testing
+
+@testable import Serving
+
+/// Keys of the API as values: their file, their limits, and how they are compared.
+@Suite struct KeyTests {
+    static let alice = "a-long-secret-of-alice"
+    static let bob = "a-long-secret-of-bob"
+
+    /// A file of keys that its owner alone may use.
+    static func write(_ text: String, _ folder: AccessLogTests.Folder) throws -> String {
+        let path = folder.path("keys")
+        try Data(text.utf8).write(to: URL(filePath: path))
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
+        return path
+    }
+
+    // MARK: The file
+
+    @Test func `a file names keys, their limits and its admins`() throws {
+        let folder = try AccessLogTests.Folder()
+        let path = try Self.write(
+            """
+            # who may use this server
+            alice: \(Self.alice)
+            bob: {key: "\(Self.bob)", requestsPerMinute: 60, tokensPerMinute: 2000, textsAtOnce: 4}
+            operator: {key: 0123456789012345678, admin: true}
+            """, folder)
+        let keys = try KeyFile.read(path)
+        #expect(keys.map(\.name) == ["alice", "bob", "operator"])
+        #expect(keys.map(\.isAdmin) == [false, false, true])
+        #expect(keys[0].limits == APIKey.Limits())
+        #expect(
+            keys[1].limits
+                == APIKey.Limits(requestsPerMinute: 60, tokensPerMinute: 2000, textsAtOnce: 4))
+        #expect(keys[2].matches(Array("0123456789012345678".utf8)))
+        #expect(try OpenAIServerConfiguration.adminKey(in: path) == "0123456789012345678")
+    }
+
+    @Test(arguments: [
+        ("", "is not a list of lines"), ("- a", "is not a list of lines"), ("{}", "has no key"),
+        ("alice: short", "line 1: the key of alice does not have 16 to 512"),
+        ("alice: \"sixteen letters and a space\"", "does not have 16 to 512 visible"),
+        ("a b: SECRET-SECRET-SECRET", "line 1: a name has 1 to 64"),
+        ("x: SECRET-SECRET-SECRET\nx: OTHER-SECRET-SECRET", "names a key twice"),
+        ("x: SECRET-SECRET-SECRET\ny: SECRET-SECRET-SECRET", "line 2: y has the key of x"),
+        ("x: {key: SECRET-SECRET-SECRET, rate: 1}", "line 1: x has one of key, admin"),
+        ("x: {admin: true}", "line 1: x has no key"),
+        ("x: {key: SECRET-SECRET-SECRET, admin: maybe}", "neither true nor false"),
+        ("x: {key: SECRET-SECRET-SECRET, tokensPerMinute: 0}", "tokensPerMinute of x is not 1 to"),
+        ("x: {key: SECRET-SECRET-SECRET, textsAtOnce: -1}", "textsAtOnce of x is not 1 to"),
+        ("x: [SECRET-SECRET-SECRET]", "is neither a key nor a mapping"),
+        ("x: {key: SECRET-SECRET-SECRET", "is no YAML: line"),
+        ("x: \"SECRET-SECRET-SECRET", "is no YAML: line"),
+        ("a: &a [SECRET,SECRET]\nb: *missing", "is no YAML"),
+    ])
+    func `a wrong file is refused with its line, and never with a key`(
+        text: String, fact: String
+    ) throws {
+        let folder = try AccessLogTests.Folder()
+        let path = try Self.write(text, folder)
+        let error = #expect(throws: ServingError.self) { try KeyFile.read(path) }
+        let message = error?.message ?? ""
+        #expect(message.contains("keyFile \(path)") && message.contains(fact), "\(message)")
+        #expect(!message.contains("SECRET"), "\(message)")
+    }
+
+    @Test func `a file of keys that stands for billions of values is refused`() throws {
+        let folder = try AccessLogTests.Folder()
+        let levels = (1 ..< 30).map { "l\($0): &l\($0) [*l\($0 - 1),*l\($0 - 1),*l\($0 - 1)]" }
+        let path = try Self.write("l0: &l0 [x,x,x]\n" + levels.joined(separator: "\n"), folder)
+        let error = #expect(throws: ServingError.self) { try KeyFile.read(path) }
+        #expect(error?.message.contains("stands for more than") == true)
+    }
+
+    @Test(arguments: [0o640, 0o604, 0o660, 0o644])
+    func `a file that others may use is refused with the remedy`(mode: Int) throws {
+        let folder = try AccessLogTests.Folder()
+        let path = try Self.write("alice: \(Self.alice)", folder)
+        try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
+        let error = #expect(throws: ServingError.self) { try KeyFile.read(path) }
+        #expect(error?.message.contains("chmod 600 \(path)") == true)
+    }
+
+    @Test func `a folder, and a file that is not there, are no file of keys`() throws {
+        let folder = try AccessLogTests.Folder()
+        for (path, fact) in [("/tmp", "is not a regular file"), (folder.path("no"), "no such")] {
+            let error = #expect(throws: ServingError.self) { try KeyFile.read(path) }
+            #expect(error?.message.contains(fact) == true, "\(error?.message ?? "")")
+        }
+    }
+
+    // MARK: Comparing
+
+    /// Bytes that count how often one of them is read.
+    private final class CountedBytes: RandomAccessCollection {
+        private let bytes: [UInt8]
+        private(set) var reads = 0
+
+        init(_ text: String) { bytes = Array(text.utf8) }
+
+        var startIndex: Int { bytes.startIndex }
+        var endIndex: Int { bytes.endIndex }
+        subscript(position: Int) -> UInt8 {
+            reads += 1
+            return bytes[position]
+        }
+    }
+
+    @Test func `a key is compared to its end wherever the first difference is`() {
+        let key = APIKey(name: "alice", secret: Self.alice)
+        let count = Self.alice.utf8.count
+        for index in 0 ..< count {
+            var letters = Array(Self.alice)
+            letters[index] = "#"
+            let given = CountedBytes(String(letters))
+            #expect(!key.matches(given) && given.reads == count)
+        }
+        let right = CountedBytes(Self.alice)
+        #expect(key.matches(right) && right.reads == count)
+        let others = [
+            "", "a", String(Self.alice.dropLast()), Self.alice + "x", Self.alice + Self.alice,
+        ]
+        for other in others {
+            #expect(!key.matches(Array(other.utf8)), "\(other)")
+        }
+    }
+
+    // MARK: Whose things are
+
+    @Test func `what a named key made stays with its name, what an unnamed one made with itself`() {
+        let old = APIKey(name: "alice", secret: Self.alice)
+        let replaced = APIKey(name: "alice", secret: Self.bob)
+        let renamed = APIKey(name: "alicia", secret: Self.alice)
+        #expect(old.owner == replaced.owner && old.owner != renamed.owner)
+        let first = APIKey(number: 0, secret: Self.alice)
+        #expect(first.owner == APIKey(number: 3, secret: Self.alice).owner)
+        #expect(first.owner != APIKey(number: 0, secret: Self.bob).owner)
+        #expect(first.owner != old.owner)
+    }
+
+    // MARK: Changes
+
+    @Test func `a file that changes is read again, and a broken one changes nothing`() throws {
+        let folder = try AccessLogTests.Folder()
+        let path = try Self.write("alice: \(Self.alice)", folder)
+        let ring = try KeyRing([], file: path, log: AccessLogTests.quiet)
+        let usage = try #require(ring.entry(for: "Bearer \(Self.alice)")).usage
+        usage.charge(tokens: 7)
+        _ = try Self.write("alice: \(Self.alice)\nbob: {key: \(Self.bob), admin: true}", folder)
+        ring.readAgain()
+        #expect(ring.entry(for: "Bearer \(Self.bob)")?.key.name == "bob" && ring.hasAdmin)
+        // Whoever had used something still has.
+        #expect(ring.entry(for: "Bearer \(Self.alice)")?.usage.counts.tokens == 7)
+        for broken in ["", "bob: short", "- x"] {
+            _ = try Self.write(broken, folder)
+            ring.readAgain()
+            #expect(ring.entries.map(\.key.name) == ["alice", "bob"])
+        }
+        try FileManager.default.removeItem(atPath: path)
+        ring.readAgain()
+        #expect(ring.entries.count == 2 && !ring.isOpen)
+        _ = try Self.write("carol: \(Self.alice)", folder)
+        ring.readAgain()
+        #expect(ring.entries.map(\.key.name) == ["carol"] && !ring.hasAdmin)
+        #expect(ring.entry(for: "Bearer \(Self.bob)") == nil)
+    }
+
+    @Test func `a file is another one when it is written, replaced, made or removed`() throws {
+        let folder = try AccessLogTests.Folder()
+        let watch = FileWatch([folder.path("a"), folder.path("b")])
+        #expect(!watch.hasChanged())
+        try Data("one".utf8).write(to: URL(filePath: folder.path("a")))
+        #expect(watch.hasChanged() && !watch.hasChanged())
+        try Data("three".utf8).write(to: URL(filePath: folder.path("a")))
+        #expect(watch.hasChanged() && !watch.hasChanged())
+        try FileManager.default.createSymbolicLink(
+            atPath: folder.path("b"), withDestinationPath: folder.path("a"))
+        #expect(watch.hasChanged() && !watch.hasChanged())
+        // As Kubernetes gives a new secret: what the link leads to is another file.
+        try Data("three".utf8).write(to: URL(filePath: folder.path("c")))
+        try FileManager.default.removeItem(atPath: folder.path("b"))
+        try FileManager.default.createSymbolicLink(
+            atPath: folder.path("b"), withDestinationPath: folder.path("c"))
+        #expect(watch.hasChanged() && !watch.hasChanged())
+        try FileManager.default.removeItem(atPath: folder.path("b"))
+        #expect(watch.hasChanged() && !watch.hasChanged())
+    }
+
+    @Test func `keys of the settings stay beside those of the file`() throws {
+        let folder = try AccessLogTests.Folder()
+        let path = try Self.write("alice: \(Self.alice)", folder)
+        let ring = try KeyRing(["plain"], file: path, log: AccessLogTests.quiet)
+        #expect(ring.entry(for: "Bearer plain")?.key.name == "keys[0]")
+        for wrong in ["plain", "Bearer ", "bearer plain", "Bearer plain ", "", "Bearer keys[0]"] {
+            #expect(ring.entry(for: wrong) == nil, "\(wrong)")
+        }
+        #expect(try KeyRing([], file: "", log: AccessLogTests.quiet).isOpen)
+    }
+}
+
+/// What a key may use, at times that the test says.
+@Suite struct KeyLimitTests {
+    private let start = ContinuousClock.now
+
+    private func usage(_ limits: APIKey.Limits) -> KeyUsage {
+        var key = APIKey(name: "alice", secret: KeyTests.alice)
+        key.limits = limits
+        return KeyUsage(of: key, now: start)
+    }
+
+    @Test func `a minute's requests are there at once, and come back evenly`() throws {
+        let usage = usage(APIKey.Limits(requestsPerMinute: 3))
+        for _ in 0 ..< 3 { try usage.admitRequest(now: start) }
+        let error = #expect(throws: APIError.self) { try usage.admitRequest(now: start) }
+        #expect(error?.status == 429 && error?.type == "requests")
+        #expect(error?.code == "rate_limit_exceeded" && error?.retryAfterSeconds == 20)
+        #expect(throws: APIError.self) { try usage.admitRequest(now: start + .seconds(19)) }
+        try usage.admitRequest(now: start + .seconds(20))
+        #expect(throws: APIError.self) { try usage.admitRequest(now: start + .seconds(21)) }
+        // An hour of silence brings one minute's requests, not sixty.
+        for _ in 0 ..< 3 { try usage.admitRequest(now: start + .seconds(3600)) }
+        #expect(throws: APIError.self) { try usage.admitRequest(now: start + .seconds(3600)) }
+        #expect(usage.counts.requests == 11 && usage.counts.refusals == 4)
+    }
+
+    @Test func `tokens may be overdrawn by what runs, and are paid back first`() throws {
+        let usage = usage(APIKey.Limits(tokensPerMinute: 60))
+        let permit = try usage.admitTexts(1, now: start)
+        usage.charge(tokens: 90, now: start)
+        let error = #expect(throws: APIError.self) { try usage.admitTexts(1, now: start) }
+        #expect(error?.type == "tokens" && error?.retryAfterSeconds == 31)
+        #expect(throws: APIError.self) { try usage.admitTexts(1, now: start + .seconds(30)) }
+        #expect(usage.secondsUntilToken(now: start + .seconds(31)) == 0)
+        _ = try usage.admitTexts(1, now: start + .seconds(31))
+        #expect(usage.counts.tokens == 90)
+        withExtendedLifetime(permit) {}
+    }
+
+    @Test func `texts at once are counted until their permit is dropped`() throws {
+        let usage = usage(APIKey.Limits(textsAtOnce: 2))
+        var permit: Permit? = try usage.admitTexts(2, now: start)
+        let error = #expect(throws: APIError.self) { try usage.admitTexts(1, now: start) }
+        #expect(error?.status == 429 && error?.message.contains("the key alice") == true)
+        withExtendedLifetime(permit) {}
+        permit = nil
+        _ = try usage.admitTexts(1, now: start)
+        let never = #expect(throws: APIError.self) { try usage.admitTexts(3, now: start) }
+        #expect(never?.status == 400)
+    }
+
+    @Test func `new limits hold at once, and bring no new minute`() throws {
+        let usage = usage(APIKey.Limits(requestsPerMinute: 2))
+        for _ in 0 ..< 2 { try usage.admitRequest(now: start) }
+        usage.limit(APIKey.Limits(requestsPerMinute: 60), now: start)
+        #expect(throws: APIError.self) { try usage.admitRequest(now: start) }
+        try usage.admitRequest(now: start + .seconds(1))
+        usage.limit(APIKey.Limits(), now: start + .seconds(1))
+        for _ in 0 ..< 100 { try usage.admitRequest(now: start + .seconds(1)) }
+    }
+
+    @Test func `headers say the limits, what is left, and when they are whole`() throws {
+        let usage = usage(APIKey.Limits(requestsPerMinute: 60, tokensPerMinute: 600))
+        try usage.admitRequest(now: start)
+        usage.charge(tokens: 900, now: start)
+        let headers = usage.headers(now: start).map { "\($0.name): \($0.value)" }
+        #expect(
+            headers == [
+                "x-ratelimit-limit-requests: 60", "x-ratelimit-remaining-requests: 59",
+                "x-ratelimit-reset-requests: 1s", "x-ratelimit-limit-tokens: 600",
+                "x-ratelimit-remaining-tokens: 0", "x-ratelimit-reset-tokens: 1m30s",
+            ])
+        #expect(self.usage(APIKey.Limits()).headers(now: start).isEmpty)
+        #expect(
+            [0, 0.12, 0.9999, 1, 59.2, 60, 90].map { KeyUsage.text(seconds: $0) }
+                == ["0ms", "120ms", "1000ms", "1s", "1m0s", "1m0s", "1m30s"])
+    }
+
+    @Test func `a drain ends when no text runs, or when its time is over`() async {
+        let operators = OperatorRequests()
+        #expect(!operators.look(texts: 0, now: start))
+        operators.drain(within: nil, otherwise: 300, now: start)
+        #expect(!operators.look(texts: 2, now: start + .seconds(299)))
+        operators.drain(within: 10, otherwise: 300, now: start)
+        operators.drain(within: nil, otherwise: 300, now: start + .seconds(5))
+        #expect(!operators.look(texts: 2, now: start + .seconds(9)))
+        #expect(operators.look(texts: 0, now: start + .seconds(9)))
+        #expect(operators.look(texts: 2, now: start + .seconds(10)))
+        operators.stop(now: true)
+        var requests = operators.endRequests.makeAsyncIterator()
+        #expect(await requests.next() != nil)
+        #expect(await requests.next() != nil)
+    }
+}
