@@ -40,11 +40,12 @@ public struct FileFault: Equatable, Sendable, CustomStringConvertible {
 
     /// Finds out why a path could not be opened or read.
     public init(why path: String) {
-        var isFolder: ObjCBool = false
         let files = FileManager.default
-        if !files.fileExists(atPath: path, isDirectory: &isFolder) {
+        let place = URL(filePath: path).resolvingSymlinksInPath().path
+        let kind = (try? files.attributesOfItem(atPath: place))?[.type] as? FileAttributeType
+        if !files.fileExists(atPath: path) {
             description = Self.absence(of: path)
-        } else if isFolder.boolValue {
+        } else if kind == .typeDirectory {
             description = "is a folder, where a file is expected"
         } else if !files.isReadableFile(atPath: path) {
             description = "may not be read by the user of this process"
