@@ -59,7 +59,7 @@ import Topology
         let links = try await Self.ready(port, token, limit: .seconds(20))
         let news = Mutex<[String]>([])
         links[0].onLoss(
-            { reason in news.withLock { $0.append(reason) } },
+            { _ in news.withLock { $0.append("lost") } },
             back: { news.withLock { $0.append("back") } })
         var last = first
         for round in 1 ... 2 {
@@ -80,9 +80,7 @@ import Topology
             let snapshot = try #require(await last.snapshot())
             #expect(snapshot.phase == .ready && snapshot.epoch == 1)
         }
-        #expect(
-            news.withLock { $0 }
-                == ["its connection closed", "back", "its connection closed", "back"])
+        #expect(news.withLock { $0 } == ["lost", "back", "lost", "back"])
         #expect(links.allSatisfy { $0.end == nil && $0.epoch.number == 1 })
         last.stop()
         for link in links { #expect(link.waitForEnd() == .stopped) }
@@ -117,14 +115,22 @@ import Topology
         configuration.waitLimit = .seconds(20)
         let link = try ControlLink.join(configuration)
         await coordinator.close()
-        #expect(link.waitForEnd() == .coordinatorLost(reason: "its connection closed"))
+        Self.expectLoss(link.waitForEnd())
         link.close()
         let second = try Self.coordinator(port: 0, token)
         let links = try await Self.ready(second.port, token, limit: .zero)
         await second.close()
         for link in links {
-            #expect(link.waitForEnd() == .coordinatorLost(reason: "its connection closed"))
+            Self.expectLoss(link.waitForEnd())
             link.close()
+        }
+    }
+
+    /// The loss alone, without a wait for another coordinator.
+    private static func expectLoss(_ end: JobEnd) {
+        guard case .coordinatorLost(let reason) = end, !reason.contains("no other one") else {
+            Issue.record("\(end)")
+            return
         }
     }
 

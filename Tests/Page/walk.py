@@ -163,6 +163,12 @@ def stop(browser, front):
     browser.click("#chat-stop")
     ends(browser, "Stopped.")
     check("the text stays", "So far" in browser.text("#conversation"))
+    # A text that was sent by the button is stopped by the keyboard.
+    browser.js("const field = document.querySelector('#chat-input'); field.value = 'Hello';")
+    browser.click("#chat-send")
+    browser.wait("it is under way", "document.querySelector('#conversation').ariaBusy === 'true'")
+    browser.press("Escape")
+    ends(browser, "Stopped.")
     check("the focus is in the field",
           browser.js("return document.activeElement.id") == "chat-input")
     browser.click("#chat-clear")
@@ -253,8 +259,12 @@ def exchange(browser):
     browser.click("#exchange summary")
     check("the chart as a table", len(table(browser, "exchange-history")) >= 1)
     browser.click("#exchange summary")
-    browser.js("const rank = document.querySelector('#exchange-rank'); rank.value = '1';"
-               "rank.dispatchEvent(new Event('change'))")
+    shown = browser.js(
+        "const rank = document.querySelector('#exchange-rank'); rank.value = '1';"
+        "const before = document.querySelector('#exchange-chart').firstChild;"
+        "rank.dispatchEvent(new Event('change'));"
+        "return before !== document.querySelector('#exchange-chart').firstChild")
+    check("a choice is shown at once", shown)
     time.sleep(1.5)
     check("the choice stays", browser.js(
         "return document.querySelector('#exchange-rank').value") == "1")

@@ -35,6 +35,7 @@ KINDS = {
     "oss": (GptOssConfig, GptOssForCausalLM),
 }
 OSS_YARN = dict(YARN, beta_fast=32.0, beta_slow=1.0, truncate=False)
+LONG = dict(max_position_embeddings=1024, num_hidden_layers=2, num_local_experts=4, num_experts_per_tok=4)
 # Family, how matrices are stored (None for plain numbers), and what is not drawn.
 CASES = {
     "qwen": ("qwen", None, {}),
@@ -64,9 +65,9 @@ CASES = {
     "oss-blocks": ("oss", "mxfp4", {}),
     "oss-blocks-wide": ("oss", "mxfp4", dict(hidden_size=288, intermediate_size=224, num_attention_heads=8,
                                              num_key_value_heads=2, head_dim=64, swiglu_limit=7.0)),
-    # Longer than two chunks of 256 positions, over which attention sums.
-    "oss-long": ("oss", None, dict(sliding_window=128, max_position_embeddings=1024)),
-    "oss-blocks-long": ("oss", "mxfp4", dict(sliding_window=300, max_position_embeddings=1024)),
+    # Longer than two chunks of 256 positions, over which attention sums; all experts, so that none is almost tied.
+    "oss-long": ("oss", None, dict(LONG, sliding_window=128)),
+    "oss-blocks-long": ("oss", "mxfp4", dict(LONG, sliding_window=300)),
 }
 
 
@@ -85,7 +86,6 @@ def shape(rng, family, forced):
             num_local_experts=rng.choice([4, 8, 12]), num_experts_per_tok=rng.randint(1, 4), attention_bias=True,
             sliding_window=rng.choice([1, 7, 16, 33]), swiglu_limit=rng.choice([0.5, 2.0, 7.0]), rope_scaling=OSS_YARN,
             rms_norm_eps=1e-5)
-        c["layer_types"] = [("full" if i % 2 else "sliding") + "_attention" for i in range(c["num_hidden_layers"])]
     elif family == "qwen":
         c.update(
             num_experts=rng.choice([4, 8, 12]), num_experts_per_tok=rng.randint(1, 4), norm_topk_prob=False,
@@ -104,6 +104,9 @@ def shape(rng, family, forced):
             use_qk_norm=True, qk_norm_type="per_layer", scoring_func="sigmoid", use_routing_bias=True,
             shared_intermediate_size=0, attn_type_list=[1] * c["num_hidden_layers"])
     c.update(copy.deepcopy(forced))
+    if family == "oss":
+        kinds = [("full" if i % 2 else "sliding") + "_attention" for i in range(c["num_hidden_layers"])]
+        c.setdefault("layer_types", kinds)
     return c
 
 

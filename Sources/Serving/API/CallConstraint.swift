@@ -151,11 +151,27 @@ struct CallConstraint {
 
     /// A text that does not hold what ends it, where that is no token of its own.
     private var anyText: OutputConstraint {
-        let any = #"(.|\n|\t|\r)*"#
         guard form == .tagged || form == .invoked, let around = CallMarks.member(of: form) else {
-            return .regex(any)
+            return .regex(#"(.|\n|\t|\r)*"#)
         }
-        return .regex("(?!\(any)\(around.value.end))\(any)")
+        return .regex(Self.pattern(without: around.value.end))
+    }
+
+    /// The texts that do not hold a mark, whose first character it has once.
+    ///
+    /// After the first character of the mark comes its next one, or another one up to where the
+    /// mark may begin anew; never its last one.
+    private static func pattern(without mark: String) -> String {
+        let letters = Array(mark)
+        let first = letters[0]
+        // A class in brackets holds no line breaks.
+        func other(than letters: String) -> String { "([^\(letters)]|\\n|\\t|\\r)" }
+        let rest = other(than: "\(first)") + "*"
+        var tail = "(\(other(than: "\(first)\(letters[letters.count - 1])"))\(rest))?"
+        for letter in letters.dropFirst().dropLast().reversed() {
+            tail = "(\(other(than: "\(first)\(letter)"))\(rest)|\(letter)\(tail))?"
+        }
+        return "\(rest)(\(first)\(tail))*"
     }
 
     /// A mark of the format: its token, or its text where the vocabulary has no such token, or

@@ -37,15 +37,16 @@ export class Chat {
   async learn() {
     const list = await (await this.server.ask("v1/models")).json();
     const model = list.data[0];
-    this.model = model.id;
     say(find("model"), `${model.id}, ${figure(model.max_model_len)} tokens of context`);
     document.title = `${model.id} · Apus`;
     try {
       await this.server.ask(
         "tokenize", { body: { messages: [{ role: "user", content: "x" }] } });
     } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
       if (error.code === "chat_template_unknown") this.#completeTexts(error.message);
     }
+    this.model = model.id;
   }
 
   #completeTexts(reason) {
@@ -127,6 +128,8 @@ export class Chat {
   #begin() {
     this.#abort = new AbortController();
     this.log.setAttribute("aria-busy", "true");
+    // A button that is disabled loses the focus, and Escape with it.
+    if (document.activeElement === find("chat-send")) this.input.focus();
     find("chat-send").disabled = true;
     find("chat-stop").disabled = false;
     say(find("chat-status"), "Answering.");

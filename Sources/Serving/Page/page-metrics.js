@@ -69,7 +69,7 @@ const growth = (now, then = 0) => (now >= then ? now - then : now);
 
 /** The samples of the last minutes. */
 export class History {
-  // One sample a second: five minutes, which is what the chart shows.
+  // Seconds: five minutes, which is what the chart shows.
   static limit = 300;
   // Over which "now" is measured: short enough to be live, long enough for a few steps.
   static now = 5;
@@ -78,7 +78,7 @@ export class History {
 
   add(sample) {
     this.samples.push(sample);
-    if (this.samples.length > History.limit) this.samples.shift();
+    while (sample.time - this.samples[0].time > History.limit) this.samples.shift();
   }
 
   get last() { return this.samples.at(-1); }

@@ -216,6 +216,11 @@ function chartRows(history, rank) {
   while (end > 0) {
     const sum = history.growth(rank, ROW, end, SPLIT_SERIES);
     if (!sum || sum.seconds < ROW / 2) break;
+    if (sum.seconds > 2 * ROW) {
+      // Nobody looked: there is no mean of ten seconds.
+      end -= 1;
+      continue;
+    }
     const shares = split(sum);
     rows.push({
       cells: [

@@ -126,14 +126,15 @@ function announce(word, isBad) {
   say(find("announcement"), `Server: ${word}`);
 }
 
-async function askHealth() {
+async function askHealth(sample) {
+  health.known = sample.server.ranks_lost;
+  health.asked = performance.now() / 1000;
   const response = await fetch("health", {
     cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(1000 * PATIENCE) });
   const body = await response.json();
   health.word = String(body.status);
   // A server that recovers does not say from whose loss.
   if (body.lost_ranks || health.word === "ready") health.lost = (body.lost_ranks ?? []).map(Number);
-  health.asked = performance.now() / 1000;
 }
 
 /**
@@ -159,6 +160,32 @@ function showState(sample) {
     + `${figure(rate)} tokens/s`);
 }
 
+async function showSample(sample) {
+  if (isHealthDue(sample)) {
+    // What stands between here and the server may keep its health to itself.
+    try { await askHealth(sample); } catch { health.word = "unknown"; }
+  }
+  if (!chat.model) learn();
+  showState(sample);
+  draw();
+}
+
+let isLearning = false;
+
+/** Finds out the model and the version, again after the server did not answer or asked for a key. */
+async function learn() {
+  if (isLearning) return;
+  isLearning = true;
+  try {
+    await chat.learn();
+    const { version } = await (await server.ask("version")).json();
+    say(find("version"), `Apus ${version}.`);
+  } catch (error) {
+    if (!(error instanceof ServerError)) announce("no answer from the server", true);
+  }
+  isLearning = false;
+}
+
 let failures = 0;
 let timer = null;
 let isUnderWay = false;
@@ -169,17 +196,12 @@ async function look() {
   if (document.hidden || isUnderWay) return;
   isUnderWay = true;
   const begun = performance.now();
+  let sample = null;
   try {
     const response = await server.ask("metrics", { seconds: PATIENCE, isQuiet: true });
-    const sample = parse(await response.text(), performance.now() / 1000);
-    if (isHealthDue(sample)) {
-      await askHealth();
-      health.known = sample.server.ranks_lost;
-    }
+    sample = parse(await response.text(), performance.now() / 1000);
     history.add(sample);
     failures = 0;
-    showState(sample);
-    draw();
   } catch (error) {
     failures += 1;
     const isKey = error instanceof ServerError && error.status === 401;
@@ -188,6 +210,7 @@ async function look() {
     say(find("state-figures"), "");
     health.known = null;
   }
+  if (sample) await showSample(sample);
   isUnderWay = false;
   const pause = failures ? Math.min(LONGEST, INTERVAL * 2 ** failures) : INTERVAL;
   timer = setTimeout(look, Math.max(0, 1000 * pause - (performance.now() - begun)));
@@ -197,17 +220,12 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) look();
 });
 
-async function begin() {
+function begin() {
   look();
-  try {
-    await chat.learn();
-    const { version } = await (await server.ask("version")).json();
-    say(find("version"), `Apus ${version}.`);
-  } catch (error) {
-    // The first request that succeeds later shows the state; a chat without a name works too.
-    if (!(error instanceof ServerError)) announce("no answer from the server", true);
-  }
+  learn();
 }
+
+find("exchange-rank").addEventListener("change", () => { if (history.last) draw(); });
 
 show("chat", false);
 followHash();
