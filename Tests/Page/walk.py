@@ -231,18 +231,45 @@ def cluster(browser, server, ranks):
     for row in rows:
         shares = [number(cell) for cell in row[7:11]]
         check((row, "shares of one whole"), 97 < sum(shares) < 103)
-    # Beside what /metrics said over the same seconds, within what a look before or after differs.
-    then, begun = series(server.url, "steps_total"), time.monotonic()
-    time.sleep(5)
-    now, seconds = series(server.url, "steps_total"), time.monotonic() - begun
-    steps = number(table(browser, "cluster-table")[0][2])
-    wanted = (now['rank="0"'] - then['rank="0"']) / seconds
-    check((steps, wanted), abs(steps - wanted) < 0.4 * wanted)
     check("the map", browser.js(
         "return [...document.querySelectorAll('#cluster-map text')].filter("
         "text => /^rank \\d+$/.test(text.textContent)).length") == ranks)
     check("a drawing has a name", browser.js(
         "return document.querySelector('#cluster-map svg').getAttribute('aria-label').length > 20"))
+
+
+def rates(browser, server):
+    """The page's arithmetic on two real texts of /metrics, beside the same written down here."""
+    texts = [read(server.url + "/metrics")]
+    time.sleep(2)
+    texts.append(read(server.url + "/metrics"))
+    # In between rank 1 is silent.
+    silent = re.sub(r'^apus:\w+\{rank="1"\}.*\n', "", texts[0], flags=re.M)
+    found = browser.js("""
+        return import("./page-metrics.js").then(({ History, parse, split }) => {
+          const history = new History();
+          history.add(parse(arguments[1], 10));
+          history.add(parse(arguments[0], 12));
+          history.add(parse(arguments[2], 16));
+          return [0, 1, null].map((rank) => [history.growth(rank), split(history.growth(rank))]);
+        });""", texts[0], silent, texts[1])
+    growth = {}
+    for name in ("steps_total", "step_seconds_total", "all_to_all_exposed_seconds_total",
+                 "all_to_all_seconds_total"):
+        growth[name] = [value[1] - value[0] for value in (
+            [float(re.search(rf'^apus:{name}\{{rank="{rank}"\}} (\S+)$', text, re.M)[1])
+             for text in texts] for rank in (0, 1))]
+    check(growth, min(growth["steps_total"]) > 0)
+    for rank, seconds in ((0, 6), (1, 4)):
+        sums, shares = found[rank]
+        check((sums, seconds), sums["seconds"] == seconds)
+        for name, values in growth.items():
+            check((name, sums, values), abs(sums[name] - values[rank]) < 1e-9)
+        whole = growth["step_seconds_total"][rank]
+        exposed = growth["all_to_all_exposed_seconds_total"][rank] / whole
+        travel = growth["all_to_all_seconds_total"][rank] / whole
+        check((shares, exposed), abs(shares["exposed"] - exposed) < 1e-9)
+        check((shares, travel), abs(shares["hidden"] - max(0, travel - exposed)) < 1e-9)
 
 
 def exchange(browser):
@@ -492,6 +519,7 @@ def walk(folder, work):
         step("chat", chat, server)
         load = started(Load(server.url))
         step("cluster", cluster, server, 2)
+        step("rates", rates, server)
         step("all-to-all", exchange)
         step("looks", looks, "serve")
         load.close()
