@@ -109,7 +109,8 @@ import Testing
             #expect(other.status == 200)
             let message = try await Self.send(
                 server, .POST, "/v1/messages", KeyTests.alice,
-                #"{"max_tokens":8,"messages":[{"role":"user","content":"Hi"}]}"#)
+                #"{"model":"stories-fp8","max_tokens":8,"#
+                    + #""messages":[{"role":"user","content":"Hi"}]}"#)
             #expect(message.status == 429 && message.text.contains("rate_limit_error"))
         }
     }

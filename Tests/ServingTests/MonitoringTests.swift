@@ -77,7 +77,7 @@ import Testing
             samples.count { $0.contains("{\(label)=") }
         }
         let ofRanks = try stated(/(\d+) for each rank/)
-        let ofKeys = try stated(/(\d+) for each key/)
+        let ofKeys = try stated(/(\d+) for each\s+key/)
         let ofServer = try stated(/(\d+) of the server/)
         #expect(count("rank") == 2 * ofRanks)
         #expect(count("key") == 2 * ofKeys)
