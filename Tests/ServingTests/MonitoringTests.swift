@@ -18,7 +18,7 @@ import Testing
     private static func metrics() async throws -> String {
         let folder = try AccessLogTests.Folder()
         let path = try KeyTests.write(
-            "alice: \(KeyTests.alice)\nbob: \(KeyTests.bob)\n", folder)
+            "alice: {key: \(KeyTests.alice), metrics: true}\nbob: \(KeyTests.bob)\n", folder)
         var text = ""
         try await APITests.withServer(ranks: 2, adjust: { api, _ in api.keyFile = path }) {
             let key = [("authorization", "Bearer \(KeyTests.alice)")]

@@ -45,8 +45,9 @@ public final class StopFlag: @unchecked Sendable {
     public func raise(_ number: Int32, to requests: Int) {
         condition.lock()
         defer { condition.unlock() }
+        guard requestCount < requests else { return }
         if signalNumber == nil { signalNumber = number }
-        requestCount = max(requestCount, requests)
+        requestCount = requests
         condition.broadcast()
     }
 
