@@ -158,10 +158,12 @@ import Testing
     @Test(arguments: ["/admin/drain", "/admin/stop"])
     func `without an admin's key there is no such path`(path: String) async throws {
         try await Self.withServer("alice: \(KeyTests.alice)") { server, _ in
-            #expect(try await Self.send(server, .POST, path, KeyTests.alice).status == 404)
+            let status = try await Self.send(server, .POST, path, KeyTests.alice).status
+            #expect(status == 404)
         }
         try await APITests.withServer(ranks: 1) { server in
-            #expect(try await server.send(.POST, path).status == 404)
+            let status = try await server.send(.POST, path).status
+            #expect(status == 404)
         }
     }
 
@@ -203,7 +205,8 @@ import Testing
             }
             #expect(try await cached(KeyTests.bob) == 0)
             #expect(try await cached(Self.admin) == 0)
-            #expect(try #require(await cached(KeyTests.bob)) > 100)
+            let again = try #require(try await cached(KeyTests.bob))
+            #expect(again > 100)
         }
     }
 }

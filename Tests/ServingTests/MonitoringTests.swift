@@ -77,9 +77,11 @@ import Testing
             samples.count { $0.contains("{\(label)=") }
         }
         let ofRanks = try stated(/(\d+) for each rank/)
+        let ofKeys = try stated(/(\d+) for each key/)
+        let ofServer = try stated(/(\d+) of the server/)
         #expect(count("rank") == 2 * ofRanks)
-        #expect(count("key") == 2 * (try stated(/(\d+) for each key/)))
+        #expect(count("key") == 2 * ofKeys)
         let moving = ["rank", "key", "endpoint", "finished_reason"].reduce(0) { $0 + count($1) }
-        #expect(samples.count - moving == (try stated(/(\d+) of the server/)))
+        #expect(samples.count - moving == ofServer)
     }
 }
