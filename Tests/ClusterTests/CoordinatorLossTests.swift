@@ -11,13 +11,13 @@ import Topology
 @Suite struct CoordinatorLossTests {
     private static func coordinator(
         port: Int, _ token: ControlToken, identity: JobIdentity = MembershipTests.identity,
-        handlers: Coordinator.Handlers = .init()
+        takeOver: Duration = .seconds(10), handlers: Coordinator.Handlers = .init()
     ) throws -> Coordinator {
         var membership = Membership.Configuration(
             rankCount: 2, identity: identity,
             deadlines: [.join: .seconds(10), .connect: .seconds(10)], silenceLimit: .seconds(3))
         membership.survivesLosses = true
-        membership.takeOverLimit = .seconds(10)
+        membership.takeOverLimit = takeOver
         return try Coordinator(
             Endpoint(address: "127.0.0.1", port: port), token: token, membership: membership,
             handlers: handlers, log: Logger(label: "test"))
@@ -74,6 +74,9 @@ import Topology
                     takingOver: { told.withLock { $0.append("taking over") } },
                     tookOver: { late in told.withLock { $0.append("took over \(late)") } }))
             try await Self.until { told.withLock { $0.contains("took over []") } }
+            // A worker says nothing to a coordinator before it knows that it is let in.
+            try await Self.until { links.allSatisfy { $0.lossesSoFar == round } }
+            try await Self.until { news.withLock { $0.count } == 2 * round }
             try links[1].send([UInt8(round)])
             try await Self.until { told.withLock { $0.contains("rank 1 [\(round)]") } }
             #expect(told.withLock { $0.first } == "taking over")
@@ -86,6 +89,36 @@ import Topology
         for link in links { #expect(link.waitForEnd() == .stopped) }
         links.forEach { $0.close() }
         await last.close()
+    }
+
+    @Test func `a rank that suspects another says that it takes no part in their epoch`()
+        async throws
+    {
+        let token = ControlToken.random()
+        let coordinator = try Self.coordinator(port: 0, token)
+        let links = try await Self.ready(coordinator.port, token, limit: .seconds(20))
+        await coordinator.close()
+        try await Self.until { links.allSatisfy { $0.lossesSoFar == nil } }
+        links[0].suspect(1, epoch: 1, reason: "its process ended")
+        #expect(links.map { $0.heldEpoch?.takesPart } == [false, true])
+        links.forEach { $0.close() }
+    }
+
+    @Test func `a worker that a coordinator dismisses ends with what that says of it`()
+        async throws
+    {
+        let token = ControlToken.random()
+        let first = try Self.coordinator(port: 0, token)
+        let port = first.port
+        let links = try await Self.ready(port, token, limit: .seconds(20))
+        await first.close()
+        let other = try Self.coordinator(port: port, token, takeOver: .zero)
+        for link in links {
+            let end = link.waitForEnd()
+            #expect(end.description.contains("the job went on, or ends, without it"), "\(end)")
+            link.close()
+        }
+        await other.close()
     }
 
     @Test func `where no coordinator comes in time, the loss and the limit are named`()
