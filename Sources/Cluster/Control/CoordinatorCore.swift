@@ -1,4 +1,5 @@
 import Dispatch
+import Encoding
 import Logging
 import NIOCore
 import Topology
