@@ -283,4 +283,15 @@ import Testing
         trigger.thoughtBegin = 5
         #expect(try text(trigger, loud: 5, count: 6) == [5, 5, 1, 2, 5, 1])
     }
+
+    @Test func `a constraint begins only after the byte that its trigger asks for`() throws {
+        var trigger = ConstraintTrigger(token: 5, after: 0x61, isInside: false)
+        // The prompt ends with `a`, the constrained text with `b`.
+        #expect(try text(trigger, loud: 5, count: 5) == [5, 1, 2, 5, 5])
+        trigger.after = 0x62
+        #expect(try text(trigger, loud: 5, count: 3) == [5, 5, 5])
+        trigger.token = 2
+        // The token itself comes before the next one.
+        #expect(try text(trigger, loud: 2, count: 5) == [2, 2, 1, 2, 2])
+    }
 }
