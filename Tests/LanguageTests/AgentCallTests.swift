@@ -327,9 +327,8 @@ import Testing
             }
             let text = "a\"\(mark)b\(mark)\\"
             #expect(try days(JSONValue.quoted(text)) == .string(text))
-            #expect(
-                try days("[\"\(mark)\", {\"\(mark)\": 1}]")
-                    == [.string(mark), .object([(key: mark, value: 1)])])
+            let list: JSONValue = [.string(mark), .object([(key: mark, value: .number("1"))])]
+            #expect(try days(list.text) == list)
             // A string that does not end before its line does is none, and the mark ends the value.
             #expect(try days("[\"a") == "[\"a")
             #expect(try days("[1, \"a\nb") == "[1, \"a\nb")

@@ -216,6 +216,21 @@ import Testing
         }
     }
 
+    @Test func `a tokenized chat without its answer has the effort of the request`() async throws {
+        try await Self.withServer("glm-5.2", Self.glm) { server, _ in
+            var texts: Set<String> = []
+            for more in ["", #","reasoning_effort":"high""#, #","reasoning_effort":"none""#] {
+                let body =
+                    #"{"messages":[{"role":"user","content":"Go"}],"#
+                    + #""add_generation_prompt":false\#(more)}"#
+                let (status, answer) = try await server.post("/tokenize", body)
+                #expect(status == 200, "\(answer.text)")
+                texts.insert(answer["tokens"]?.text ?? "")
+            }
+            #expect(texts.count == 3)
+        }
+    }
+
     @Test func `a member whose schema refers beyond the definitions is any text`() throws {
         let tool = Tool([
             "function": [
