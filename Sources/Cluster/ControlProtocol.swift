@@ -18,6 +18,11 @@ public enum ControlProtocol {
     public static let tokenBytes = 32
     /// How often each side sends a heartbeat.
     package static let heartbeatInterval = Duration.milliseconds(500)
+    /// Silence of the coordinator after which it is lost, where `ranks` is that of a rank.
+    public static func coordinatorSilence(ranks: Duration) -> Duration {
+        max(.seconds(10), ranks * 2)
+    }
+
     /// How often a worker tells what its gates choose: of a large model that is 60 KB.
     package static let countInterval = Duration.seconds(2)
     /// How long an unauthenticated connection has to prove that it has the token.

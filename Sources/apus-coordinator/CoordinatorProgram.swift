@@ -100,15 +100,25 @@ struct CoordinatorProgram: AsyncParsableCommand {
         try await serve(ready.stream, api, stop) {
             try registration.announce(controlPort: coordinator.port, http: $0)
         }
-        let end = try await coordinator.end()
+        let outcome: Result<JobEnd, any Error>
+        do { outcome = .success(try await coordinator.end()) } catch { outcome = .failure(error) }
         watcher.cancel()
         // Streams that the end cut short still get to know why.
-        await api?.drain(seconds: 0, reason: "\(end)")
+        await api?.drain(seconds: 0, reason: Self.reason(outcome))
         await coordinator.close()
+        let end = try outcome.get()
         if end == .launcherLost, !configuration.lab.isEmpty {
             for line in Lab.removeAbandoned() { log.notice("\(line)") }
         }
         return end
+    }
+
+    /// Why no more is answered.
+    private static func reason(_ outcome: Result<JobEnd, any Error>) -> String {
+        switch outcome {
+        case .success(let end): "\(end)"
+        case .failure(let error): "\(error)"
+        }
     }
 
     /// Opens the API when it is time to, and returns when the job is over.

@@ -89,7 +89,7 @@ final class ServingEpochs: Sendable {
             prepare: { [self] next in
                 // A thread of its own: meeting the others takes longer than the link may be silent.
                 Thread.detachNewThread { [self] in prepare(next, preparation) }
-            }, abandon: { [self] in abandon($0) })
+            }, abandon: { [self] in abandon($0 ... $0) })
     }
 
     /// Meets the ranks of an epoch that is to come, and reads the experts that come to this one
@@ -139,11 +139,21 @@ final class ServingEpochs: Sendable {
         next.number > max(state.epoch.number, state.abandoned)
     }
 
-    /// Lets go of what was prepared for an epoch that will not come.
-    private func abandon(_ number: UInt64) {
+    /// Lets go of what was being prepared when the coordinator was lost: another one numbers on.
+    ///
+    /// What was prepared for an epoch that has begun is kept for it.
+    func forget() {
+        let (begun, highest) = (max(link.epoch.number, number), link.highestEpoch)
+        if highest > begun { abandon(begun + 1 ... highest) }
+    }
+
+    /// Lets go of what was prepared for an epoch that will not come, none of these will.
+    private func abandon(_ numbers: ClosedRange<UInt64>) {
         let fabric = state.withLock { state -> (any Fabric)? in
-            state.abandoned = max(state.abandoned, number)
-            guard let prepared = state.prepared, prepared.number == number else { return nil }
+            state.abandoned = max(state.abandoned, numbers.upperBound)
+            guard let prepared = state.prepared, numbers.contains(prepared.number) else {
+                return nil
+            }
             state.prepared = nil
             return prepared.fabric
         }
@@ -222,8 +232,11 @@ final class ServingEpochs: Sendable {
         fabric?.close()
     }
 
-    /// For the coordinator to see who is missing; and for a rank that comes back, to be met.
-    private var patience: Duration { job.deadlines.recovery + .seconds(30) }
+    /// For the coordinator to see who is missing; and for a rank that comes back, to be met. It may
+    /// be lost meanwhile, and another one waits for ranks.
+    private var patience: Duration {
+        job.deadlines.recovery + .seconds(30) + job.coordinatorLimit * 2
+    }
 
     /// - Parameter isMeeting: Whether the ranks were about to meet, so that an error without a name
     ///   may be the loss of another.

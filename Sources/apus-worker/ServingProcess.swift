@@ -83,7 +83,7 @@ final class ServingProcess {
         let log = log
         let engine = serving.engine
         let endpoint = EngineEndpoint(engine, capacity: serving.capacity) { try link.send($0) }
-        let rates = StatisticsRates()
+        let (rates, epochs) = (StatisticsRates(), epochs)
         link.reportStatistics { rates.statistics(engine.statistics) }
         link.reportCounts(serving.takeExpertCounts)
         link.onPayload { payload in
@@ -98,12 +98,12 @@ final class ServingProcess {
             { reason in
                 log.warning("the coordinator was lost: \(reason); this rank waits for another one")
                 endpoint.leaveRouter()
+                epochs.forget()
             },
             back: {
                 log.notice("a coordinator took this rank back, with what it holds")
                 endpoint.meetRouter()
             })
-        let epochs = epochs
         let preparation = serving.preparation
         epochs.follow(engine, preparation)
         try serving.run(

@@ -119,7 +119,8 @@ struct Worker: ParsableCommand {
                 rank: rank, identity: try JobIdentity(of: configuration),
                 pid: getpid(), node: ProcessIdentity.node),
             joinLimit: .seconds(deadlines.joinSeconds),
-            silenceLimit: .seconds(max(10, 2 * deadlines.silenceSeconds)))
+            silenceLimit: ControlProtocol.coordinatorSilence(
+                ranks: .seconds(deadlines.silenceSeconds)))
         joining.waitLimit = start.outlivesCoordinator ? configuration.coordinatorLimit : .zero
         let link = try ControlLink.join(joining)
         defer { link.close() }

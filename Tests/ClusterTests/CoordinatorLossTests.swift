@@ -10,14 +10,15 @@ import Topology
 /// Workers whose coordinator is gone, over real connections.
 @Suite struct CoordinatorLossTests {
     private static func coordinator(
-        port: Int, _ token: ControlToken, identity: JobIdentity = MembershipTests.identity,
+        port: Int, _ token: ControlToken, ranks: Int = 2,
+        identity: JobIdentity = MembershipTests.identity, takeOver: Duration = .seconds(10),
         handlers: Coordinator.Handlers = .init()
     ) throws -> Coordinator {
         var membership = Membership.Configuration(
-            rankCount: 2, identity: identity,
+            rankCount: ranks, identity: identity,
             deadlines: [.join: .seconds(10), .connect: .seconds(10)], silenceLimit: .seconds(3))
         membership.survivesLosses = true
-        membership.takeOverLimit = .seconds(10)
+        membership.takeOverLimit = takeOver
         return try Coordinator(
             Endpoint(address: "127.0.0.1", port: port), token: token, membership: membership,
             handlers: handlers, log: Logger(label: "test"))
@@ -25,9 +26,9 @@ import Topology
 
     /// Two workers that are ready, and know it.
     private static func ready(
-        _ port: Int, _ token: ControlToken, limit: Duration
+        _ port: Int, _ token: ControlToken, limit: Duration, ranks: Int = 2
     ) async throws -> [ControlLink] {
-        let links = try await ControlPlaneTests.onThreads(2) { rank in
+        let links = try await ControlPlaneTests.onThreads(ranks) { rank in
             var configuration = ControlPlaneTests.configuration(rank, port: port, token: token)
             configuration.waitLimit = limit
             let link = try ControlLink.join(configuration)
@@ -50,13 +51,14 @@ import Topology
 
     private struct Never: Error {}
 
-    @Test func `workers keep their epoch through two coordinators that are lost in a row`()
+    @Test func `a worker keeps its epoch through two coordinators that are lost in a row`()
         async throws
     {
         let token = ControlToken.random()
-        let first = try Self.coordinator(port: 0, token)
+        // One rank: a coordinator that closes connections one by one would lose the others first.
+        let first = try Self.coordinator(port: 0, token, ranks: 1)
         let port = first.port
-        let links = try await Self.ready(port, token, limit: .seconds(20))
+        let links = try await Self.ready(port, token, limit: .seconds(20), ranks: 1)
         let news = Mutex<[String]>([])
         links[0].onLoss(
             { _ in news.withLock { $0.append("lost") } },
@@ -66,7 +68,7 @@ import Topology
             await last.close()
             let told = Mutex<[String]>([])
             last = try Self.coordinator(
-                port: port, token,
+                port: port, token, ranks: 1,
                 handlers: .init(
                     payload: { rank, bytes in
                         told.withLock { $0.append("\(rank) \(bytes)") }
@@ -74,8 +76,11 @@ import Topology
                     takingOver: { told.withLock { $0.append("taking over") } },
                     tookOver: { late in told.withLock { $0.append("took over \(late)") } }))
             try await Self.until { told.withLock { $0.contains("took over []") } }
-            try links[1].send([UInt8(round)])
-            try await Self.until { told.withLock { $0.contains("rank 1 [\(round)]") } }
+            // A worker says nothing to a coordinator before it knows that it is let in.
+            try await Self.until { links[0].lossesSoFar == round }
+            try await Self.until { news.withLock { $0.count } == 2 * round }
+            try links[0].send([UInt8(round)])
+            try await Self.until { told.withLock { $0.contains("rank 0 [\(round)]") } }
             #expect(told.withLock { $0.first } == "taking over")
             let snapshot = try #require(await last.snapshot())
             #expect(snapshot.phase == .ready && snapshot.epoch == 1)
@@ -88,12 +93,45 @@ import Topology
         await last.close()
     }
 
+    @Test func `a rank that suspects another says that it takes no part in their epoch`()
+        async throws
+    {
+        let token = ControlToken.random()
+        let coordinator = try Self.coordinator(port: 0, token, ranks: 1)
+        let links = try await Self.ready(
+            coordinator.port, token, limit: .seconds(20), ranks: 1)
+        await coordinator.close()
+        try await Self.until { links[0].lossesSoFar == nil }
+        #expect(links[0].heldEpoch?.takesPart == true)
+        links[0].suspect(1, epoch: 1, reason: "its process ended")
+        #expect(links[0].heldEpoch?.takesPart == false)
+        links.forEach { $0.close() }
+    }
+
+    @Test func `a worker that a coordinator dismisses ends with what that says of it`()
+        async throws
+    {
+        let token = ControlToken.random()
+        let first = try Self.coordinator(port: 0, token, ranks: 1)
+        let port = first.port
+        let links = try await Self.ready(port, token, limit: .seconds(20), ranks: 1)
+        await first.close()
+        let other = try Self.coordinator(port: port, token, ranks: 1, takeOver: .zero)
+        for link in links {
+            let end = link.waitForEnd()
+            #expect(end.description.contains("the job went on, or ends, without it"), "\(end)")
+            link.close()
+        }
+        await other.close()
+    }
+
     @Test func `where no coordinator comes in time, the loss and the limit are named`()
         async throws
     {
         let token = ControlToken.random()
-        let coordinator = try Self.coordinator(port: 0, token)
-        let links = try await Self.ready(coordinator.port, token, limit: .milliseconds(300))
+        let coordinator = try Self.coordinator(port: 0, token, ranks: 1)
+        let links = try await Self.ready(
+            coordinator.port, token, limit: .milliseconds(300), ranks: 1)
         await coordinator.close()
         for link in links {
             let end = link.waitForEnd()
@@ -138,12 +176,12 @@ import Topology
         async throws
     {
         let token = ControlToken.random()
-        let first = try Self.coordinator(port: 0, token)
+        let first = try Self.coordinator(port: 0, token, ranks: 1)
         let port = first.port
-        let links = try await Self.ready(port, token, limit: .seconds(20))
+        let links = try await Self.ready(port, token, limit: .seconds(20), ranks: 1)
         await first.close()
         let other = try Self.coordinator(
-            port: port, token,
+            port: port, token, ranks: 1,
             identity: MembershipTests.identity { $0.files["config.json"] = "other" })
         for link in links {
             let end = link.waitForEnd()

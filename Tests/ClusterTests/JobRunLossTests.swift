@@ -184,6 +184,23 @@ import Topology
         #expect(story.run.outcome == .done && story.run.isOver)
     }
 
+    @Test(arguments: [nil, ProcessEnd.killed(signal: 9)])
+    func `a job that is stopped while it is not known how its coordinator is ends, too`(
+        exit: ProcessEnd?
+    ) {
+        var story = Self.replacing()
+        let event: JobRun.Event = exit.map { .exited(.coordinator, $0) } ?? .ended(Self.closed)
+        #expect(story.apply(event).isEmpty)
+        let ranks: [JobRun.Action] = [.terminate(.rank(1)), .terminate(.rank(0))]
+        let coordinator: [JobRun.Action] = exit == nil ? [.terminate(.coordinator)] : []
+        #expect(story.apply(.stopRequested) == ranks + coordinator)
+        // One that hangs is killed.
+        #expect(
+            story.apply(.tick, after: .seconds(4)).contains(.kill(.coordinator)) == (exit == nil))
+        story.end([.rank(0), .rank(1)] + (exit == nil ? [.coordinator] : []))
+        #expect(story.run.outcome == .done && story.run.isOver)
+    }
+
     @Test func `a coordinator that ended the job is not started again`() {
         var story = Self.replacing()
         story.apply(.exited(.coordinator, .exited(3)))

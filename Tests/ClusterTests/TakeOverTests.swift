@@ -106,8 +106,12 @@ import Topology
         var story = Self.story(ranks: 3)
         story.apply(Self.back(0, Self.held(1, [0, 1, 2])))
         story.apply(Self.back(1, Self.held(1, [0, 1, 2])))
-        let actions = story.apply(
-            .suspected(Self.id(1), rank: 2, epoch: 1, reason: "its process ended"))
+        // It may be about to come back: others have a moment to say whom they suspect.
+        #expect(
+            story.apply(.suspected(Self.id(1), rank: 2, epoch: 1, reason: "its process ended"))
+                .isEmpty)
+        #expect(story.apply(.tick, after: .milliseconds(200)).isEmpty)
+        let actions = story.apply(.tick, after: .milliseconds(50))
         #expect(
             actions.first
                 == .lost(2, reason: "rank 1 reports: its process ended", recovering: [0, 1]))
@@ -123,6 +127,57 @@ import Topology
         #expect(actions.contains(.lost(1, reason: "closed", recovering: [0, 2])))
         #expect(story.told[Self.id(2)] == JobEpoch(number: 2, living: [0, 2]))
         #expect(story.job.ending == nil)
+    }
+
+    @Test func `a suspect that leaves and comes back is lost, as the others have left its epoch`() {
+        var story = Self.story(ranks: 4)
+        let held = Self.held(1, [0, 1, 2, 3])
+        for rank in [0, 1, 2] as [Rank] { story.apply(Self.back(rank, held)) }
+        story.apply(.suspected(Self.id(0), rank: 1, epoch: 1, reason: "no answer"))
+        story.apply(.closed(Self.id(1), reason: "closed"))
+        story.apply(Self.back(1, held))
+        #expect(story.apply(Self.back(3, held)).last == .tookOver(recovering: []))
+        let actions = story.apply(.tick, after: .milliseconds(250))
+        #expect(
+            actions.contains(.lost(1, reason: "rank 0 reports: no answer", recovering: [0, 2, 3])))
+        #expect(story.told[Self.id(2)] == JobEpoch(number: 2, living: [0, 2, 3]))
+    }
+
+    @Test func `a rank that starts anew is not waited for as the one that it was`() {
+        var story = Self.story(ranks: 3)
+        let held = Self.held(1, [0, 1, 2])
+        story.apply(Self.back(0, held))
+        #expect(story.arrive(1, as: 11).isEmpty)
+        #expect(story.job.snapshot(now: story.now).awaited == [2])
+        let actions = story.apply(Self.back(2, held))
+        let reason = "its process is gone: another one was started"
+        #expect(actions.contains(.lost(1, reason: reason, recovering: [0, 2])))
+        var welcome = Welcome(epoch: 2, rankCount: 3)
+        welcome.returnsTo = JobEpoch(number: 2, living: [0, 2])
+        #expect(actions.last == .welcome(Self.id(11), 1, welcome))
+    }
+
+    @Test func `ranks that wait for a new epoch have their time from the take-over on`() {
+        var story = Self.story(ranks: 2)
+        story.now = .seconds(50)
+        story.apply(Self.back(0, Self.held(5, [0, 1], takesPart: false)))
+        #expect(story.apply(.tick).isEmpty)
+        #expect(story.dismissed.isEmpty)
+    }
+
+    @Test func `a coordinator that did not run is given up by its ranks, and knows it`() {
+        var story = LossTests.Story(ranks: 2) { $0.takeOverLimit = .seconds(30) }
+        story.apply(.tick)
+        #expect(story.job.absence(story.now + .seconds(10)) == nil)
+        #expect(story.job.absence(story.now + .seconds(11)) == .seconds(11))
+        // Where nobody would wait for another one, the ranks are judged as ever.
+        story = LossTests.Story(ranks: 2)
+        story.apply(.tick)
+        #expect(story.job.absence(story.now + .seconds(11)) == nil)
+        // Before all are ready they do not wait either.
+        story = Self.story(ranks: 2)
+        story.apply(.tick)
+        #expect(story.job.absence(story.now + .seconds(11)) == nil)
     }
 
     @Test func `a rank that starts anew waits until the others are back, and returns`() {
@@ -165,7 +220,7 @@ import Topology
         }
         #expect(reason.hasPrefix("build differs"))
         for held in [
-            Self.held(1, [1]), Self.held(0, [0, 1]), Self.held(1, [0, 5]),
+            Self.held(1, [1]), Self.held(1, [0, 1, 1]), Self.held(0, [0, 1]), Self.held(1, [0, 5]),
             Self.held(1 << 16, [0, 1]), Self.held(1, [0, 1], highest: 1 << 20),
         ] {
             guard case .refuse = story.apply(Self.back(0, held)).first else {
@@ -180,6 +235,35 @@ import Topology
             return
         }
         #expect(story.job.takeOver == nil)
+    }
+
+    @Test func `a rank that holds ranks of another group, or experts without room, is refused`()
+        throws
+    {
+        let groups = try RankGroupMap([
+            RankGroup(name: "a", role: .serve, rankCount: 2),
+            RankGroup(name: "b", role: .serve, rankCount: 2),
+        ])
+        var story = Self.story(ranks: 4, groups: groups)
+        guard case .refuse(_, let reason) = story.apply(Self.back(0, Self.held(1, [0, 2]))).first
+        else {
+            Issue.record("ranks of two groups are taken")
+            return
+        }
+        #expect(reason.hasSuffix("its group has [0, 1], each once"))
+        story = Self.story(ranks: 2) { $0.placements = [PlacementTests.swapped] }
+        var held = Self.held(1, [0, 1])
+        let wide = PlacementTests.placement([[0, 1, 2], [2, 3]])
+        held.epoch.placements = [wide, wide]
+        guard case .refuse(_, let words) = story.apply(Self.back(0, held)).first else {
+            Issue.record("experts without room are taken")
+            return
+        }
+        #expect(
+            words == "rank 0 holds 3 copies of layer 0 on rank 0 of the group: it has room for 2"
+                + " (redundantExperts)")
+        held.epoch.placements = PlacementTests.swapped
+        #expect(story.apply(Self.back(0, held)).first == .takingOver)
     }
 
     @Test func `a coordinator of a job of its own gives a stray rank an end`() {

@@ -27,6 +27,15 @@ import Testing
         throw Failure("/health does not say \(word)")
     }
 
+    /// The coordinator has told the others of a new epoch.
+    private static func waitForLoss(_ job: RunningJob) async throws {
+        let limit = ContinuousClock.now + .seconds(60)
+        while !job.logs().contains("was lost") {
+            guard .now < limit else { throw Failure("no rank was lost: \(job.logs())") }
+            try await Task.sleep(for: .milliseconds(5))
+        }
+    }
+
     private static func loads(_ job: RunningJob) -> Int {
         job.logs().components(separatedBy: "bytes of weights").count - 1
     }
@@ -100,7 +109,7 @@ import Testing
         let client = Client(try job.waitUntilServing())
         let expected = try await StreamedTexts.all(client)
         Glibc.kill(try #require(job.workers(rank: 2).first), SIGKILL)
-        usleep(30_000)
+        try await Self.waitForLoss(job)
         let coordinator = try #require(job.processes(named: "apus-coordinator").first)
         Glibc.kill(coordinator, SIGKILL)
         let limit = ContinuousClock.now + .seconds(60)

@@ -48,7 +48,7 @@ extension ControlLink {
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         let pipeline = channel.pipeline.syncOperations
-                        try pipeline.addHandler(CallerHandler(link: self))
+                        try pipeline.addHandler(CallerHandler(link: self, attempt: attempt))
                         try ControlChannel.addFraming(to: pipeline)
                         try pipeline.addHandler(LinkHandler(link: self, hello, attempt: attempt))
                     }
@@ -64,17 +64,19 @@ extension ControlLink {
             let isRefused = (error as? NIOConnectionError)?.isRefusal ?? false
             throw .command(words + (isRefused ? configuration.endpoint.refusalHint : ""))
         }
-        condition.lock()
-        self.channel = channel
-        condition.unlock()
         do {
             try wait(left, "an answer of the coordinator") {
                 () -> Result<Void, ClusterError>? in
+                guard self.attempts == attempt else {
+                    return .failure(.ended(.coordinatorLost(reason: "it let us in and left")))
+                }
                 if self.isWelcome { return .success(()) }
                 return self.attemptEnd.map { .failure(.ended($0)) }
             }.get()
-        } catch .deadline(let words) where isProved {
+        } catch .deadline(let words) {
+            guard giveUp(attempt) else { return }
             channel.close(promise: nil)
+            guard isProved else { throw .deadline(words) }
             let bytes = (try? ControlFrame.hello(hello).encoded().count) ?? 0
             throw .deadline(
                 "\(words): it took the proof of \(Handshake.proofBytes) bytes and gave no answer to"
@@ -97,8 +99,29 @@ extension ControlLink {
         return attempts
     }
 
-    /// Both ends proved that they have the token.
-    fileprivate func proved() { change { $0.isProved = true } }
+    /// Nothing of an attempt counts any more.
+    ///
+    /// - Returns: False where it let us in, just in time.
+    private func giveUp(_ attempt: Int) -> Bool {
+        condition.lock()
+        defer { condition.unlock() }
+        guard attempts == attempt else { return true }
+        guard !isWelcome else { return false }
+        attempts += 1
+        return true
+    }
+
+    /// Both ends proved that they have the token: from now on what is said goes to this connection.
+    ///
+    /// - Returns: Whether anybody still waits for it.
+    fileprivate func adopt(_ channel: any Channel, _ attempt: Int) -> Bool {
+        condition.lock()
+        defer { condition.unlock() }
+        guard attempts == attempt else { return false }
+        isProved = true
+        self.channel = channel
+        return true
+    }
 
     /// Says that we live, and notices when the coordinator does not.
     private func startBeating() {
@@ -106,12 +129,12 @@ extension ControlLink {
         lastBeat = .now
         group.next().scheduleRepeatedTask(initialDelay: interval, delay: interval) { task in
             guard self.end == nil else { return task.cancel() }
-            guard self.lossesSoFar != nil else { return }
             // A worker that did not run itself may not have read what the coordinator sent.
             let gap = self.lastBeat.duration(to: .now)
+            self.lastBeat = .now
+            guard self.lossesSoFar != nil else { return }
             let pause = gap - ControlProtocol.heartbeatInterval * 2
             if pause > .zero { self.lastHeard += pause }
-            self.lastBeat = .now
             self.write(.heartbeat(self.statistics()))
             let silence = ContinuousClock.now - self.lastHeard
             if silence > self.configuration.silenceLimit {
@@ -144,8 +167,8 @@ extension ControlLink {
         condition.lock()
         defer { condition.unlock() }
         while true {
-            if let value = read() { return value }
             if let refusal { throw .refused(refusal) }
+            if let value = read() { return value }
             if let ending { throw .ended(ending) }
             guard condition.wait(until: date) else {
                 throw .deadline(
@@ -156,13 +179,18 @@ extension ControlLink {
 
     // MARK: On the event loop
 
-    func received(_ frame: ControlFrame) {
+    /// - Parameter attempt: The connection that it came by; what another one says does not count.
+    func received(_ frame: ControlFrame, attempt: Int) {
+        condition.lock()
+        let isPresent = attempts == attempt
+        condition.unlock()
+        guard isPresent else { return }
         lastHeard = .now
         switch frame {
         case .payload(let bytes):
             if let receive { receive(bytes) } else { early.append(bytes) }
         case .welcome(let welcome):
-            letIn(welcome)
+            letIn(welcome, attempt)
         case .refusal(let reason): change { $0.refusal = reason }
         case .snapshot(let snapshot):
             change {
@@ -184,7 +212,7 @@ extension ControlLink {
         case .abandon(let epoch): whenAbandoned?(epoch)
         case .placement(let report): change { $0.lastPlacement = .success(report) }
         case .notPlaced(let reason): change { $0.lastPlacement = .failure(.badInput(reason)) }
-        case .end(let end): ended(end)
+        case .end(let end): ended(end, attempt: attempt)
         default: break
         }
     }
@@ -194,14 +222,16 @@ extension ControlLink {
         condition.lock()
         guard ending == nil, attempt ?? attempts == attempts else { return condition.unlock() }
         guard isWelcome else {
-            attemptEnd = end
+            // What a coordinator says of it comes before the connection closes.
+            attemptEnd = attemptEnd ?? end
             condition.broadcast()
             return condition.unlock()
         }
-        if case .coordinatorLost(let reason) = end, beginsToWait() {
+        let isSearched = isSearching
+        if case .coordinatorLost(let reason) = end, beginsToWait(reason) {
             condition.broadcast()
             condition.unlock()
-            return search(reason)
+            return search(reason, isSearched: isSearched)
         }
         condition.unlock()
         conclude(end)
@@ -243,12 +273,14 @@ private final class CallerHandler: ChannelInboundHandler {
     typealias InboundOut = ByteBuffer
     typealias OutboundOut = ByteBuffer
     private let link: ControlLink
+    private let attempt: Int
     private var handshake: CallerHandshake
     private var isOver = false
     private var isTrusted = false
 
-    init(link: ControlLink) {
+    init(link: ControlLink, attempt: Int) {
         self.link = link
+        self.attempt = attempt
         handshake = CallerHandshake(
             link.configuration.token, role: link.configuration.hello.role)
     }
@@ -264,12 +296,16 @@ private final class CallerHandler: ChannelInboundHandler {
             switch handshake.take(bytes.readBytes(length: count) ?? []) {
             case .wait: return
             case .prove(let proof):
-                isTrusted = true
-                link.proved()
+                isTrusted = link.adopt(context.channel, attempt)
+                guard isTrusted else {
+                    isOver = true
+                    return context.close(promise: nil)
+                }
                 send(proof, context)
                 // The handlers behind learn only now that the connection is open.
                 context.fireChannelActive()
-            case .refused(let reason): link.received(.refusal(reason: reason))
+            case .refused(let reason):
+                link.received(.refusal(reason: reason), attempt: attempt)
             case .mistrust(let reason): context.fireErrorCaught(FrameError(reason))
             }
             isOver = true
@@ -304,7 +340,7 @@ private final class LinkHandler: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        link.received(unwrapInboundIn(data))
+        link.received(unwrapInboundIn(data), attempt: attempt)
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {

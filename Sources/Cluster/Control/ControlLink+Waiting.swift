@@ -15,6 +15,8 @@ import Topology
 ///
 /// Meanwhile nothing is sent: what is said to nobody is lost, as a request's tokens are. An epoch and
 /// a suspicion are said again.
+///
+/// One thread searches, also where the coordinator that it found is lost in turn.
 extension ControlLink {
     /// What another coordinator must be told.
     struct Memory {
@@ -24,6 +26,11 @@ extension ControlLink {
         var highest: UInt64 = 0
         /// Whom this rank suspected last, and in which epoch.
         var suspicion: (epoch: UInt64, frame: ControlFrame)?
+
+        /// A rank that suspects another has left their epoch, and waits for the next.
+        func takesPart(in number: UInt64) -> Bool {
+            recovered == number && suspicion?.epoch != number
+        }
 
         mutating func heard(_ number: UInt64) { highest = max(highest, number) }
     }
@@ -50,43 +57,71 @@ extension ControlLink {
     }
 
     /// Begins to wait, if this rank may. Called with the lock.
-    func beginsToWait() -> Bool {
+    func beginsToWait(_ reason: String) -> Bool {
         guard configuration.waitLimit > .zero, !isClosed, !isWaiting, heldEpoch != nil else {
             return false
         }
         isWaiting = true
         isSearching = true
+        loss = (ContinuousClock.now, reason)
         losses += 1
         gathered = [:]
+        // The connection that was lost says no more, its close included.
+        attempts += 1
+        isWelcome = false
         return true
     }
 
-    /// The epoch that this rank was told last, if it belongs to it.
-    private var heldEpoch: HeldEpoch? {
+    /// The epoch that this rank was told last, if it belongs to it. Called with the lock.
+    var heldEpoch: HeldEpoch? {
         guard let rank = configuration.hello.rank, let epoch = lastEpoch,
             epoch.living.contains(rank)
         else { return nil }
         return HeldEpoch(
-            epoch: epoch, takesPart: memory.recovered == epoch.number,
+            epoch: epoch, takesPart: memory.takesPart(in: epoch.number),
             highestNumber: max(memory.highest, epoch.number))
     }
 
-    /// Looks for another coordinator on a thread of its own.
-    func search(_ reason: String) {
+    /// The highest number of an epoch that this rank heard of.
+    public var highestEpoch: UInt64 {
+        condition.lock()
+        defer { condition.unlock() }
+        return memory.highest
+    }
+
+    /// Looks for another coordinator on a thread of its own, unless that thread searches already.
+    func search(_ reason: String, isSearched: Bool) {
+        condition.lock()
+        let channel = channel
+        condition.unlock()
         channel?.close(promise: nil)
         whenLost?(reason)
+        guard !isSearched else { return }
         Thread.detachNewThread { [self] in
-            let end = found(reason)
+            var end: JobEnd?
+            repeat { end = found() } while end == nil && !isDone()
+            guard let end else { return }
             change { $0.isSearching = false }
-            if let end { conclude(end) }
+            conclude(end)
         }
     }
 
+    /// Ends the search, unless the coordinator that was found is lost already.
+    private func isDone() -> Bool {
+        condition.lock()
+        defer { condition.unlock() }
+        guard !isWaiting else { return false }
+        isSearching = false
+        condition.broadcast()
+        return true
+    }
+
+    /// The time is that since the last loss: another one gives the next coordinator as much.
+    ///
     /// - Returns: How the job ended for this rank; nil once it is let in.
-    private func found(_ reason: String) -> JobEnd? {
-        let limit = ContinuousClock.now + configuration.waitLimit
+    private func found() -> JobEnd? {
         var lastError = "no attempt was made"
-        while ContinuousClock.now < limit, !isOver {
+        while let limit = searchLimit, .now < limit {
             do throws(ClusterError) {
                 try attempt(until: min(limit, .now + Self.answerLimit), helloAgain())
                 return nil
@@ -102,15 +137,19 @@ extension ControlLink {
             Thread.sleep(forTimeInterval: Self.retryPause)
         }
         let seconds = configuration.waitLimit.seconds.formatted(digits: 1)
+        condition.lock()
+        let reason = loss?.reason ?? "it is gone"
+        condition.unlock()
         return .coordinatorLost(
             reason: "\(reason), and no other one came within \(seconds) s"
                 + " (deadlines.coordinatorSeconds): \(lastError)")
     }
 
-    private var isOver: Bool {
+    /// Until when it is worth to search; nil once nobody wants to know.
+    private var searchLimit: ContinuousClock.Instant? {
         condition.lock()
         defer { condition.unlock() }
-        return isClosed || ending != nil
+        return isClosed || ending != nil ? nil : loss.map { $0.since + configuration.waitLimit }
     }
 
     private func helloAgain() -> Hello {
@@ -122,19 +161,21 @@ extension ControlLink {
     }
 
     /// The coordinator let this worker in, at first or again.
-    func letIn(_ welcome: Welcome) {
+    func letIn(_ welcome: Welcome, _ attempt: Int) {
         condition.lock()
+        // The search may have given this attempt up a moment ago.
+        guard attempts == attempt else { return condition.unlock() }
         self.welcome = welcome
         isWelcome = true
         let wasWaiting = isWaiting
         isWaiting = false
-        let (recovered, suspicion, now) = (memory.recovered, memory.suspicion, lastEpoch?.number)
+        let (memory, now) = (memory, lastEpoch?.number)
         condition.broadcast()
         condition.unlock()
         guard wasWaiting else { return }
         // It may have been said after the hello, to nobody.
-        if recovered == now { write(.recovered(epoch: recovered)) }
-        if let suspicion, suspicion.epoch == now { write(suspicion.frame) }
+        if let now, memory.takesPart(in: now) { write(.recovered(epoch: now)) }
+        if let suspicion = memory.suspicion, suspicion.epoch == now { write(suspicion.frame) }
         whenBack?()
     }
 

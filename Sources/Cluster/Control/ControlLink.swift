@@ -69,6 +69,8 @@ public final class ControlLink: @unchecked Sendable {
     var isWaiting = false
     var isSearching = false
     var isClosed = false
+    /// When and why the last coordinator was lost.
+    var loss: (since: ContinuousClock.Instant, reason: String)?
     /// How many coordinators were lost.
     var losses = 0
     var memory = Memory()

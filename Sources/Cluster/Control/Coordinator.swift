@@ -27,7 +27,7 @@ public final class Coordinator: Sendable {
         public var takingOver: @Sendable () -> Void
         /// They are back; the ranks listed make no step until `recovered`.
         public var tookOver: @Sendable (_ recovering: [Rank]) -> Void
-        /// The job is over.
+        /// The job is over, or goes on with another coordinator (`coordinatorLost`).
         ///
         /// Called once.
         public var ended: @Sendable (JobEnd) -> Void
@@ -139,6 +139,9 @@ public final class Coordinator: Sendable {
     public func orphan() { core.eventLoop.execute { self.core.value.orphan() } }
 
     /// Returns when the job is over, with the reason.
+    ///
+    /// - Throws: `command` when this coordinator did not run for so long that its ranks wait for
+    ///   another one.
     public func end() async throws -> JobEnd {
         let promise = core.eventLoop.makePromise(of: JobEnd.self)
         core.eventLoop.execute { self.core.value.tellEnd(promise) }

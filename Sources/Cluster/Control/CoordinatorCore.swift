@@ -1,4 +1,5 @@
 import Dispatch
+import Encoding
 import Logging
 import NIOCore
 import Topology
@@ -21,6 +22,8 @@ final class CoordinatorCore {
     private var rejections = RejectionLog()
     private var nextID = 0
     private var finished: [EventLoopPromise<JobEnd>] = []
+    /// Why this coordinator is none any more, while its job goes on.
+    private var failure: ClusterError?
 
     init(
         membership: Membership.Configuration, token: ControlToken,
@@ -90,6 +93,10 @@ final class CoordinatorCore {
     }
 
     func received(_ frame: ControlFrame, from id: ConnectionID) {
+        if failure != nil {
+            channels[id]?.close(promise: nil)
+            return
+        }
         switch frame {
         case .hello(let hello): arrived(id, hello)
         case .entered(let phase): apply(.entered(id, phase))
@@ -196,11 +203,27 @@ final class CoordinatorCore {
 
     /// Completes `promise` when the job is over.
     func tellEnd(_ promise: EventLoopPromise<JobEnd>) {
+        if let failure { return promise.fail(failure) }
         if let end = membership.ending { promise.succeed(end) } else { finished.append(promise) }
     }
 
     private func apply(_ event: Membership.Event) {
+        guard failure == nil else { return }
+        if let absence = membership.absence(Self.now) { return leave(absence) }
         for action in membership.apply(event, now: Self.now) { perform(action) }
+    }
+
+    /// Leaves the job without an end of it, so that its ranks go on to wait for another coordinator.
+    private func leave(_ absence: Duration) {
+        let limit = membership.absenceLimit.seconds.formatted(digits: 1)
+        let error = ClusterError.command(
+            "this coordinator did not run for \(absence.seconds.formatted(digits: 1)) s (the limit"
+                + " is \(limit) s): its ranks wait for another one. Start it again")
+        failure = error
+        for channel in channels.values { channel.close(promise: nil) }
+        finished.forEach { $0.fail(error) }
+        finished = []
+        handlers.ended(.coordinatorLost(reason: error.description))
     }
 
     private func perform(_ action: Membership.Action) {

@@ -290,6 +290,8 @@ extension JobRun {
             return isHurried ? killAll() : []
         case .naming(_, let end): return conclude(.ended(end), now)
         case .replacing: return conclude(.done, now)
+        // Another coordinator would serve on, and know nothing of the request.
+        case .asking(.coordinator, _) where replacesCoordinator: return conclude(.done, now)
         case .asking, .over: return []
         }
     }

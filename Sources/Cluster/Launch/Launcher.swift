@@ -226,7 +226,8 @@ public final class Launcher {
                     hello: Hello(
                         rank: nil, identity: nil, pid: getpid(), node: ProcessIdentity.node),
                     joinLimit: again ? .seconds(1) : .seconds(job.deadlines.joinSeconds),
-                    silenceLimit: .seconds(max(10, job.deadlines.silenceSeconds * 2))))
+                    silenceLimit: ControlProtocol.coordinatorSilence(
+                        ranks: .seconds(job.deadlines.silenceSeconds))))
             return .listening
         } catch {
             return again ? nil : .failed(error)

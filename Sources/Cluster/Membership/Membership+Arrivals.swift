@@ -28,7 +28,8 @@ extension Membership {
         if let held = hello.held { return cameBack(id, rank, hello, held, now) }
         guard takeOver == nil else {
             takeOver?.waiting.append((id, rank, hello))
-            return []
+            takeOver?.missing[rank] = "its process is gone: another one was started"
+            return settle(now)
         }
         enter(rank, id, hello, now)
         members[rank.rawValue].phase = .connect

@@ -143,7 +143,9 @@ extension Membership {
     /// does not come to the epoch.
     mutating func judge(_ now: Duration) -> [Action] {
         if let since = suspectedSince, let suspect = mostSuspected {
-            let isSilent = silence(of: suspect, now).map { $0 >= Self.suspectSilence } ?? true
+            // One that has not come back to this coordinator yet may be about to.
+            let isSilent =
+                silence(of: suspect, now).map { $0 >= Self.suspectSilence } ?? (takeOver == nil)
             if isSilent || now - since >= Self.votingTime {
                 let reason = suspicions.filter { $0.value.suspect == suspect }
                     .min { $0.key < $1.key }?.value.reason
@@ -171,7 +173,10 @@ extension Membership {
     /// The suspect of most ranks; of equals the highest, as the first ranks are by the coordinator.
     private var mostSuspected: Rank? {
         var votes: [Rank: Int] = [:]
-        for suspicion in suspicions.values { votes[suspicion.suspect, default: 0] += 1 }
+        // Who is given up already is judged again only once it is back.
+        for suspicion in suspicions.values where takeOver?.missing[suspicion.suspect] == nil {
+            votes[suspicion.suspect, default: 0] += 1
+        }
         return votes.max { ($0.value, $0.key) < ($1.value, $1.key) }?.key
     }
 }

@@ -60,11 +60,24 @@ extension Membership {
         guard configuration.placements.indices.contains(group) else {
             return "group \(group) is not one of \(configuration.placements.count)"
         }
-        let first = configuration.placements[group]
         guard configuration.survivesLosses else {
             return "the job has one epoch, because it ends when a rank is lost (onLostRank: end)"
         }
         guard phase == .ready else { return "the job is in phase \(phase), not ready" }
+        if let misfit = misfit(of: placements, group: group) { return misfit }
+        if let lost = ranks(ofGroup: group).first(where: { members[$0.rawValue].loss != nil }) {
+            return "\(lost) is lost: experts are placed anew when all ranks of the group live"
+        }
+        if isRecovering { return "ranks are about to take part in epoch \(epoch)" }
+        if let candidate { return "epoch \(candidate.number) is being prepared already" }
+        if placements == self.placements(ofGroup: group) { return "the experts are there already" }
+        return lastNumber < ExpertMap.maximumEpoch ? nil : "no epoch is left"
+    }
+
+    /// Why a group could never take these placements; nil where it could.
+    func misfit(of placements: [ExpertPlacement], group: Int) -> String? {
+        let all = configuration.placements
+        let first = all.indices.contains(group) ? all[group] : []
         guard placements.count == first.count else {
             return "placements of \(placements.count) layers: the model has \(first.count)"
         }
@@ -83,13 +96,7 @@ extension Membership {
                     + " it has room for \(start.expertsByRank[rank].count) (redundantExperts)"
             }
         }
-        if let lost = ranks(ofGroup: group).first(where: { members[$0.rawValue].loss != nil }) {
-            return "\(lost) is lost: experts are placed anew when all ranks of the group live"
-        }
-        if isRecovering { return "ranks are about to take part in epoch \(epoch)" }
-        if let candidate { return "epoch \(candidate.number) is being prepared already" }
-        if placements == self.placements(ofGroup: group) { return "the experts are there already" }
-        return lastNumber < ExpertMap.maximumEpoch ? nil : "no epoch is left"
+        return nil
     }
 
     /// Begins to place the experts of a group anew; nothing where `refusal` has a reason.

@@ -4,7 +4,8 @@ import Topology
 /// How a coordinator takes over the job of one that was lost.
 ///
 /// ```
-///   a rank says which epoch it holds ──► take-over: a rank that starts anew waits for its answer
+///   a rank says which epoch it holds ──► take-over: a rank that starts anew waits for its answer,
+///                                        and is given up as the one that it was
 ///
 ///   every rank of the latest epochs is here, or given up, or the time is over ──► settled
 ///      a rank is missing ──────────────────────────────────► it is lost: a new epoch of its group
@@ -37,6 +38,8 @@ extension Membership {
         var actions: [Action] = []
         if takeOver == nil {
             takeOver = TakeOver(since: now)
+            // What ranks recover from now on, they have the whole limit for.
+            epochBegan = now
             actions = [.takingOver] + dismissStarters()
         }
         takeOver?.held[rank] = held
@@ -75,21 +78,15 @@ extension Membership {
                 + " \(limit)"
         }
         let group = group(of: rank)
-        guard epoch.living.contains(rank),
-            epoch.living.allSatisfy({ members.indices.contains($0.rawValue) })
+        let all = ranks(ofGroup: group)
+        guard epoch.living.contains(rank), Set(epoch.living).count == epoch.living.count,
+            epoch.living.allSatisfy(all.contains)
         else {
-            return "\(rank) holds an epoch of ranks \(epoch.living.map(\.rawValue)): the job has"
-                + " \(members.count)"
+            return "\(rank) holds an epoch of ranks \(epoch.living.map(\.rawValue)): its group has"
+                + " \(all.map(\.rawValue)), each once"
         }
-        guard let placements = epoch.placements else { return nil }
-        let first =
-            configuration.placements.indices.contains(group)
-            ? configuration.placements[group] : []
-        let fits = zip(placements, first).allSatisfy {
-            $0.expertCount == $1.expertCount && $0.rankCount == $1.rankCount
-        }
-        return fits && placements.count == first.count
-            ? nil : "\(rank) holds placements of another model or group"
+        return epoch.placements.flatMap { misfit(of: $0, group: group) }
+            .map { "\(rank) holds \($0)" }
     }
 
     /// The ranks that are still to come back.
@@ -122,14 +119,10 @@ extension Membership {
         members[rank.rawValue].connection = nil
         takeOver?.held[rank] = nil
         takeOver?.missing[rank] = reason
+        // Whom others suspect may return, and they have left its epoch all the same.
         suspicions[rank] = nil
-        forgetSuspicions(of: rank)
-        return actions + settle(now)
-    }
-
-    private mutating func forgetSuspicions(of rank: Rank) {
-        suspicions = suspicions.filter { $0.value.suspect != rank }
         if suspicions.isEmpty { suspectedSince = nil }
+        return actions + settle(now)
     }
 
     /// Ends the take-over once nobody is waited for.
@@ -186,7 +179,8 @@ extension Membership {
         // Of the rank's process, if it hangs, nothing is heard from now on.
         members[rank.rawValue].lastHeard = now
         suspicions[rank] = nil
-        forgetSuspicions(of: rank)
+        suspicions = suspicions.filter { $0.value.suspect != rank }
+        if suspicions.isEmpty { suspectedSince = nil }
     }
 
     /// Begins an epoch of each group whose ranks are not together in one.

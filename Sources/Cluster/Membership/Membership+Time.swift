@@ -15,6 +15,23 @@ extension Membership {
     /// Four times as long as the coordinator pauses between two looks.
     private static let longestTick = Duration.seconds(1)
 
+    /// How long this coordinator did not run itself, where its ranks have given it up meanwhile and
+    /// wait for another one; nil else.
+    ///
+    /// What it knows of them is void: one that comes to it does not come from a coordinator before.
+    func absence(_ now: Duration) -> Duration? {
+        guard configuration.survivesLosses, configuration.takeOverLimit > .zero, phase == .ready,
+            ending == nil, let lastTick
+        else { return nil }
+        let absence = now - lastTick
+        return absence > absenceLimit ? absence : nil
+    }
+
+    /// Silence of a coordinator after which ranks give it up.
+    var absenceLimit: Duration {
+        ControlProtocol.coordinatorSilence(ranks: configuration.silenceLimit)
+    }
+
     /// How long nothing was heard of a rank that is in.
     func silence(of rank: Rank, _ now: Duration) -> Duration? {
         let member = members[rank.rawValue]
