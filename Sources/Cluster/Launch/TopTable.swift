@@ -1,4 +1,5 @@
 public import Foundation
+import Topology
 
 /// A running job as `apus top` draws it: sums first, then a line per rank.
 public enum TopTable {
