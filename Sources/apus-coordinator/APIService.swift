@@ -69,7 +69,7 @@ actor APIService {
         }
         self.server = server
         let requests = server.endRequests
-        Task { for await _ in requests { stop.raise(SIGTERM) } }
+        Task { for await level in requests { stop.raise(SIGTERM, to: level) } }
         let group = ServiceGroup(services: [server], logger: log)
         self.group = group
         let serving = Task {

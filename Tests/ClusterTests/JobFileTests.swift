@@ -139,6 +139,38 @@ import Topology
         #expect(try JobConfiguration(contentsOf: path).serving?.model == "/m")
     }
 
+    @Test func `paths of the API begin at the job file`() throws {
+        let folder = FileManager.default.temporaryDirectory.appending(
+            path: "apus-paths-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let file = folder.appending(path: "job.yaml")
+        try Data(
+            """
+            model: m
+            api:
+              keyFile: keys.yaml
+              batchFolder: ""
+              accessLog: {file: logs/access, files: 3}
+              tls: {certificate: /etc/c.pem, key: ../key.pem}
+              cors: [keys.yaml]
+            """.utf8
+        ).write(to: file)
+        let api = try JobConfiguration(contentsOf: file.path(percentEncoded: false)).serving?.api
+        func path(_ name: String) -> String {
+            folder.appending(path: name).standardizedFileURL.path(percentEncoded: false)
+        }
+        #expect(
+            api == [
+                "keyFile": .text(path("keys.yaml")), "batchFolder": .text(""),
+                "accessLog": .mapping(["file": .text(path("logs/access")), "files": .integer(3)]),
+                "tls": .mapping([
+                    "certificate": .text("/etc/c.pem"), "key": .text(path("../key.pem")),
+                ]),
+                "cors": .list([.text("keys.yaml")]),
+            ])
+    }
+
     @Test func `ranks is the short form of one group that serves`() throws {
         let short = try JobConfiguration(yaml: "model: m\nranks: 4", path: "a")
         let long = try JobConfiguration(

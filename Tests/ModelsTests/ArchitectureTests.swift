@@ -59,7 +59,7 @@ import Testing
                 DeepseekV3ForCausalLM, DeepseekV2ForCausalLM, DeepseekV32ForCausalLM, \
                 Glm4MoeLiteForCausalLM, GlmMoeDsaForCausalLM, KimiK25ForConditionalGeneration, \
                 KimiVLForConditionalGeneration, Qwen3MoeForCausalLM, Glm4MoeForCausalLM, \
-                MiniMaxM2ForCausalLM
+                MiniMaxM2ForCausalLM, GptOssForCausalLM
                 """)
     }
 

@@ -253,7 +253,8 @@ import Testing
             let text = Data(try #require(root[name]).encoded().utf8)
             let shape = try ModelConfiguration.parse(text, file: name)
             let windows = (0 ..< layers).map { shape.windowSize(layer: $0) }
-            #expect(windows == (0 ..< layers).map { $0.isMultiple(of: 2) ? 128 : nil })
+            let wanted: [Int?] = (0 ..< layers).map { $0.isMultiple(of: 2) ? 128 : nil }
+            #expect(windows == wanted)
             #expect(shape.windowSize(layer: layers) == nil)
             #expect(shape.expertActivation == ClampedSwiGLU(alpha: 1.702, limit: 7))
             #expect(shape.yarn?.truncates == false && shape.hasAttentionBias)

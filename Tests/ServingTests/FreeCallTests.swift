@@ -150,44 +150,6 @@ import Testing
         }
     }
 
-    /// The token of these calls stands inside their first mark, after `<`.
-    @Test func `a call of DeepSeek-V3_2 that begins is whole`() async throws {
-        let tools = """
-            [{"type":"function","function":{"name":"set","parameters":{"type":"object",
-              "properties":{"size":{"type":"integer","maximum":7},"word":{"enum":["a","b"]},
-              "note":{"anyOf":[{"type":"string","const":"n"},{"type":"null"}]}},
-              "required":["size","word"]}}},
-             {"type":"function","function":{"name":"wait"}}]
-            """
-        try await Self.withServer("v3.2", Self.marked) { server, begin in
-            let text = try ModelText(directory: Golden.stories)
-            let bracket = try #require(text.tokenizer.encode("<", addSpecialTokens: false).last)
-            var count = 0
-            for seed in 1 ... 16 {
-                let body =
-                    #"{"messages":[{"role":"user","content":"Go"}],"max_tokens":300,"#
-                    + #""seed":\#(seed),"tools":\#(tools),"parallel_tool_calls":false,"#
-                    + #""logit_bias":{"\#(begin)":100,"\#(bracket)":100}}"#
-                let (status, answer) = try await server.post("/v1/chat/completions", body)
-                #expect(status == 200, "\(answer.text)")
-                let message = answer["choices"]?.array?.first?["message"]
-                for call in message?["tool_calls"]?.array ?? [] {
-                    count += 1
-                    let function = try #require(call["function"])
-                    let text = try #require(function["arguments"]?.string)
-                    let arguments = try JSONValue.parse(text)
-                    guard function["name"] == "set" else {
-                        #expect(function["name"] == "wait" && arguments == [:], "\(call.text)")
-                        continue
-                    }
-                    #expect(arguments["size"]?.integer ?? 8 <= 7, "\(text)")
-                    #expect(["a", "b"].contains(arguments["word"]?.string), "\(text)")
-                }
-            }
-            #expect(count >= 4)
-        }
-    }
-
     @Test func `a schema that cannot be a grammar is refused where it must be kept to`()
         async throws
     {

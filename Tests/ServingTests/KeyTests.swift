@@ -26,10 +26,12 @@ import Testing
             alice: \(Self.alice)
             bob: {key: "\(Self.bob)", requestsPerMinute: 60, tokensPerMinute: 2000, textsAtOnce: 4}
             operator: {key: 0123456789012345678, admin: true}
+            prometheus: {key: 9876543210987654321, metrics: true}
             """, folder)
         let keys = try KeyFile.read(path)
-        #expect(keys.map(\.name) == ["alice", "bob", "operator"])
-        #expect(keys.map(\.isAdmin) == [false, false, true])
+        #expect(keys.map(\.name) == ["alice", "bob", "operator", "prometheus"])
+        #expect(keys.map(\.isAdmin) == [false, false, true, false])
+        #expect(keys.map(\.readsMetrics) == [false, false, false, true])
         #expect(keys[0].limits == APIKey.Limits())
         #expect(
             keys[1].limits
@@ -40,17 +42,24 @@ import Testing
 
     @Test(arguments: [
         ("", "is not a list of lines"), ("- a", "is not a list of lines"), ("{}", "has no key"),
-        ("alice: short", "line 1: the key of alice does not have 16 to 512"),
+        ("alice: short", "line 1: its key does not have 16 to 512"),
         ("alice: \"sixteen letters and a space\"", "does not have 16 to 512 visible"),
         ("a b: SECRET-SECRET-SECRET", "line 1: a name has 1 to 64"),
         ("x: SECRET-SECRET-SECRET\nx: OTHER-SECRET-SECRET", "names a key twice"),
-        ("x: SECRET-SECRET-SECRET\ny: SECRET-SECRET-SECRET", "line 2: y has the key of x"),
-        ("x: {key: SECRET-SECRET-SECRET, rate: 1}", "line 1: x has one of key, admin"),
-        ("x: {admin: true}", "line 1: x has no key"),
+        (
+            "x: SECRET-SECRET-SECRET\ny: SECRET-SECRET-SECRET",
+            "line 2 has the key of an earlier line"
+        ),
+        ("x: {key: SECRET-SECRET-SECRET, rate: 1}", "line 1: a key has one of key, admin"),
+        ("x: {admin: true}", "line 1 has no key"),
         ("x: {key: SECRET-SECRET-SECRET, admin: maybe}", "neither true nor false"),
-        ("x: {key: SECRET-SECRET-SECRET, tokensPerMinute: 0}", "tokensPerMinute of x is not 1 to"),
-        ("x: {key: SECRET-SECRET-SECRET, textsAtOnce: -1}", "textsAtOnce of x is not 1 to"),
-        ("x: [SECRET-SECRET-SECRET]", "is neither a key nor a mapping"),
+        ("x: {key: SECRET-SECRET-SECRET, tokensPerMinute: 0}", "tokensPerMinute is not 1 to"),
+        ("x: {key: SECRET-SECRET-SECRET, textsAtOnce: -1}", "textsAtOnce is not 1 to"),
+        ("x: [SECRET-SECRET-SECRET]", "has neither a key nor a mapping"),
+        ("SECRET-SECRET-SECRET: alice", "line 1: its key does not have 16 to 512"),
+        ("SECRET-SECRET-SECRET: {key: x}", "line 1: its key does not have 16 to 512"),
+        ("0123456789abcdef0123456789abcDEF: SECRET-SECRET-SECRET", "line 1: a name has"),
+        ("x: {key: SECRET-SECRET-SECRET, metrics: 1}", "line 1: metrics is neither true nor"),
         ("x: {key: SECRET-SECRET-SECRET", "is no YAML: line"),
         ("x: \"SECRET-SECRET-SECRET", "is no YAML: line"),
         ("a: &a [SECRET,SECRET]\nb: *missing", "is no YAML"),
@@ -85,7 +94,9 @@ import Testing
 
     @Test func `a folder, and a file that is not there, are no file of keys`() throws {
         let folder = try AccessLogTests.Folder()
-        for (path, fact) in [("/tmp", "is not a regular file"), (folder.path("no"), "no such")] {
+        for (path, fact) in [
+            ("/tmp", "is not a regular file"), (folder.path("no"), "cannot be read"),
+        ] {
             let error = #expect(throws: ServingError.self) { try KeyFile.read(path) }
             #expect(error?.message.contains(fact) == true, "\(error?.message ?? "")")
         }
@@ -170,22 +181,73 @@ import Testing
     @Test func `a file is another one when it is written, replaced, made or removed`() throws {
         let folder = try AccessLogTests.Folder()
         let watch = FileWatch([folder.path("a"), folder.path("b")])
-        #expect(!watch.hasChanged())
+        // Two looks must agree, and a change counts once.
+        func sees() -> Bool { !watch.isDue() && watch.isDue() && !watch.isDue() }
+        #expect(!watch.isDue())
         try Data("one".utf8).write(to: URL(filePath: folder.path("a")))
-        #expect(watch.hasChanged() && !watch.hasChanged())
+        #expect(sees())
         try Data("three".utf8).write(to: URL(filePath: folder.path("a")))
-        #expect(watch.hasChanged() && !watch.hasChanged())
+        #expect(sees())
         try FileManager.default.createSymbolicLink(
             atPath: folder.path("b"), withDestinationPath: folder.path("a"))
-        #expect(watch.hasChanged() && !watch.hasChanged())
+        #expect(sees())
         // As Kubernetes gives a new secret: what the link leads to is another file.
         try Data("three".utf8).write(to: URL(filePath: folder.path("c")))
         try FileManager.default.removeItem(atPath: folder.path("b"))
         try FileManager.default.createSymbolicLink(
             atPath: folder.path("b"), withDestinationPath: folder.path("c"))
-        #expect(watch.hasChanged() && !watch.hasChanged())
+        #expect(sees())
         try FileManager.default.removeItem(atPath: folder.path("b"))
-        #expect(watch.hasChanged() && !watch.hasChanged())
+        #expect(sees())
+        try FileManager.default.setAttributes(
+            [.posixPermissions: 0o640], ofItemAtPath: folder.path("a"))
+        #expect(sees())
+        // What changes again between two looks is still being written.
+        try Data("seven".utf8).write(to: URL(filePath: folder.path("a")))
+        #expect(!watch.isDue())
+        try Data("seven and".utf8).write(to: URL(filePath: folder.path("a")))
+        #expect(sees())
+    }
+
+    @Test func `what was refused is read again now and then, and told once`() throws {
+        let folder = try AccessLogTests.Folder()
+        let watch = FileWatch([folder.path("a")])
+        #expect(watch.refused("a clock") && !watch.refused("a clock"))
+        for _ in 1 ..< FileWatch.looksPerTry { #expect(!watch.isDue()) }
+        #expect(watch.isDue())
+        #expect(watch.refused("a folder") && !watch.isDue())
+        watch.taken()
+        for _ in 0 ... FileWatch.looksPerTry { #expect(!watch.isDue()) }
+        #expect(watch.refused("a folder"))
+    }
+
+    @Test func `a file that others may read is refused, and taken once they may not`() throws {
+        let folder = try AccessLogTests.Folder()
+        let path = try Self.write("alice: \(Self.alice)", folder)
+        let ring = try KeyRing([], file: path, log: AccessLogTests.quiet)
+        let watch = FileWatch([path])
+        _ = try Self.write("bob: \(Self.bob)", folder)
+        try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: path)
+        #expect(!watch.isDue() && watch.isDue())
+        ring.readAgain()
+        #expect(ring.entries.map(\.key.name) == ["alice"])
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
+        #expect(!watch.isDue() && watch.isDue())
+        ring.readAgain()
+        #expect(ring.entries.map(\.key.name) == ["bob"])
+    }
+
+    @Test func `a key that comes back has used what it had used`() throws {
+        let folder = try AccessLogTests.Folder()
+        let path = try Self.write("alice: \(Self.alice)", folder)
+        let ring = try KeyRing([], file: path, log: AccessLogTests.quiet)
+        ring.entries.first?.usage.charge(tokens: 7)
+        for name in ["bob", "carol", "alice"] {
+            _ = try Self.write("\(name): \(Self.alice)", folder)
+            ring.readAgain()
+        }
+        #expect(ring.entries.map(\.key.name) == ["alice"])
+        #expect(ring.entries.first?.usage.counts.tokens == 7)
     }
 
     @Test func `keys of the settings stay beside those of the file`() throws {
@@ -197,99 +259,5 @@ import Testing
             #expect(ring.entry(for: wrong) == nil, "\(wrong)")
         }
         #expect(try KeyRing([], file: "", log: AccessLogTests.quiet).isOpen)
-    }
-}
-
-/// What a key may use, at times that the test says.
-@Suite struct KeyLimitTests {
-    private let start = ContinuousClock.now
-
-    private func usage(_ limits: APIKey.Limits) -> KeyUsage {
-        var key = APIKey(name: "alice", secret: KeyTests.alice)
-        key.limits = limits
-        return KeyUsage(of: key, now: start)
-    }
-
-    @Test func `a minute's requests are there at once, and come back evenly`() throws {
-        let usage = usage(APIKey.Limits(requestsPerMinute: 3))
-        for _ in 0 ..< 3 { try usage.admitRequest(now: start) }
-        let error = #expect(throws: APIError.self) { try usage.admitRequest(now: start) }
-        #expect(error?.status == 429 && error?.type == "requests")
-        #expect(error?.code == "rate_limit_exceeded" && error?.retryAfterSeconds == 20)
-        #expect(throws: APIError.self) { try usage.admitRequest(now: start + .seconds(19)) }
-        try usage.admitRequest(now: start + .seconds(20))
-        #expect(throws: APIError.self) { try usage.admitRequest(now: start + .seconds(21)) }
-        // An hour of silence brings one minute's requests, not sixty.
-        for _ in 0 ..< 3 { try usage.admitRequest(now: start + .seconds(3600)) }
-        #expect(throws: APIError.self) { try usage.admitRequest(now: start + .seconds(3600)) }
-        #expect(usage.counts.requests == 11 && usage.counts.refusals == 4)
-    }
-
-    @Test func `tokens may be overdrawn by what runs, and are paid back first`() throws {
-        let usage = usage(APIKey.Limits(tokensPerMinute: 60))
-        let permit = try usage.admitTexts(1, now: start)
-        usage.charge(tokens: 90, now: start)
-        let error = #expect(throws: APIError.self) { try usage.admitTexts(1, now: start) }
-        #expect(error?.type == "tokens" && error?.retryAfterSeconds == 31)
-        #expect(throws: APIError.self) { try usage.admitTexts(1, now: start + .seconds(30)) }
-        #expect(usage.secondsUntilToken(now: start + .seconds(31)) == 0)
-        _ = try usage.admitTexts(1, now: start + .seconds(31))
-        #expect(usage.counts.tokens == 90)
-        withExtendedLifetime(permit) {}
-    }
-
-    @Test func `texts at once are counted until their permit is dropped`() throws {
-        let usage = usage(APIKey.Limits(textsAtOnce: 2))
-        var permit: Permit? = try usage.admitTexts(2, now: start)
-        let error = #expect(throws: APIError.self) { try usage.admitTexts(1, now: start) }
-        #expect(error?.status == 429 && error?.message.contains("the key alice") == true)
-        withExtendedLifetime(permit) {}
-        permit = nil
-        _ = try usage.admitTexts(1, now: start)
-        let never = #expect(throws: APIError.self) { try usage.admitTexts(3, now: start) }
-        #expect(never?.status == 400)
-    }
-
-    @Test func `new limits hold at once, and bring no new minute`() throws {
-        let usage = usage(APIKey.Limits(requestsPerMinute: 2))
-        for _ in 0 ..< 2 { try usage.admitRequest(now: start) }
-        usage.limit(APIKey.Limits(requestsPerMinute: 60), now: start)
-        #expect(throws: APIError.self) { try usage.admitRequest(now: start) }
-        try usage.admitRequest(now: start + .seconds(1))
-        usage.limit(APIKey.Limits(), now: start + .seconds(1))
-        for _ in 0 ..< 100 { try usage.admitRequest(now: start + .seconds(1)) }
-    }
-
-    @Test func `headers say the limits, what is left, and when they are whole`() throws {
-        let usage = usage(APIKey.Limits(requestsPerMinute: 60, tokensPerMinute: 600))
-        try usage.admitRequest(now: start)
-        usage.charge(tokens: 900, now: start)
-        let headers = usage.headers(now: start).map { "\($0.name): \($0.value)" }
-        #expect(
-            headers == [
-                "x-ratelimit-limit-requests: 60", "x-ratelimit-remaining-requests: 59",
-                "x-ratelimit-reset-requests: 1s", "x-ratelimit-limit-tokens: 600",
-                "x-ratelimit-remaining-tokens: 0", "x-ratelimit-reset-tokens: 1m30s",
-            ])
-        #expect(self.usage(APIKey.Limits()).headers(now: start).isEmpty)
-        #expect(
-            [0, 0.12, 0.9999, 1, 59.2, 60, 90].map { KeyUsage.text(seconds: $0) }
-                == ["0ms", "120ms", "1000ms", "1s", "1m0s", "1m0s", "1m30s"])
-    }
-
-    @Test func `a drain ends when no text runs, or when its time is over`() async {
-        let operators = OperatorRequests()
-        #expect(!operators.look(texts: 0, now: start))
-        operators.drain(within: nil, otherwise: 300, now: start)
-        #expect(!operators.look(texts: 2, now: start + .seconds(299)))
-        operators.drain(within: 10, otherwise: 300, now: start)
-        operators.drain(within: nil, otherwise: 300, now: start + .seconds(5))
-        #expect(!operators.look(texts: 2, now: start + .seconds(9)))
-        #expect(operators.look(texts: 0, now: start + .seconds(9)))
-        #expect(operators.look(texts: 2, now: start + .seconds(10)))
-        operators.stop(now: true)
-        var requests = operators.endRequests.makeAsyncIterator()
-        #expect(await requests.next() != nil)
-        #expect(await requests.next() != nil)
     }
 }

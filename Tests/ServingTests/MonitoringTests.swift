@@ -18,7 +18,7 @@ import Testing
     private static func metrics() async throws -> String {
         let folder = try AccessLogTests.Folder()
         let path = try KeyTests.write(
-            "alice: \(KeyTests.alice)\nbob: \(KeyTests.bob)\n", folder)
+            "alice: {key: \(KeyTests.alice), metrics: true}\nbob: \(KeyTests.bob)\n", folder)
         var text = ""
         try await APITests.withServer(ranks: 2, adjust: { api, _ in api.keyFile = path }) {
             let key = [("authorization", "Bearer \(KeyTests.alice)")]
@@ -77,9 +77,11 @@ import Testing
             samples.count { $0.contains("{\(label)=") }
         }
         let ofRanks = try stated(/(\d+) for each rank/)
+        let ofKeys = try stated(/(\d+) for each\s+key/)
+        let ofServer = try stated(/(\d+) of the server/)
         #expect(count("rank") == 2 * ofRanks)
-        #expect(count("key") == 2 * (try stated(/(\d+) for each key/)))
+        #expect(count("key") == 2 * ofKeys)
         let moving = ["rank", "key", "endpoint", "finished_reason"].reduce(0) { $0 + count($1) }
-        #expect(samples.count - moving == (try stated(/(\d+) of the server/)))
+        #expect(samples.count - moving == ofServer)
     }
 }

@@ -46,7 +46,7 @@ import Testing
         return (process.terminationStatus, String(decoding: output, as: UTF8.self))
     }
 
-    private static func withServer(
+    static func withServer(
         adjust: (inout ServiceLimits) -> Void = { _ in },
         _ body: (TestServer, AccessLogTests.Folder, TLSSettings) async throws -> Void
     ) async throws {
@@ -62,7 +62,7 @@ import Testing
     }
 
     /// Runs Python with `context`, `port`, `request` and `talk` at hand; what it prints.
-    private static func python(
+    static func python(
         _ port: Int, _ settings: TLSSettings, _ text: String
     ) async throws -> String {
         let beginning = """
@@ -93,8 +93,7 @@ import Testing
         return output
     }
 
-    private static func curl(_ arguments: [String]) async throws -> (status: Int32, output: String)
-    {
+    static func curl(_ arguments: [String]) async throws -> (status: Int32, output: String) {
         try await withCheckedThrowingContinuation { continuation in
             Thread.detachNewThread {
                 continuation.resume(

@@ -69,7 +69,7 @@ final class TestServer: Sendable {
     func end(_ reason: String) { server.end(reason: reason) }
 
     /// What operators ask of the process that runs the server.
-    var endRequests: AsyncStream<Void> { server.endRequests }
+    var endRequests: AsyncStream<Int> { server.endRequests }
 
     func drain() async { await group.triggerGracefulShutdown() }
 

@@ -23,6 +23,9 @@ extension JobConfiguration {
             while serving.model.count > 1, serving.model.hasSuffix("/") {
                 serving.model.removeLast()
             }
+            for path in Self.pathsOfAPI {
+                serving.api.change(path[...]) { Self.absolute($0, beside: file) }
+            }
             work = .serve(serving)
         case .train(var training):
             training.file = Self.absolute(training.file, beside: file)
@@ -31,6 +34,12 @@ extension JobConfiguration {
         if !lab.isEmpty { lab = Self.absolute(lab, beside: file) }
         if !tokenFile.isEmpty { tokenFile = Self.absolute(tokenFile, beside: file) }
     }
+
+    /// Settings of the API that are paths.
+    private static let pathsOfAPI = [
+        ["keyFile"], ["batchFolder"], ["accessLog", "file"], ["tls", "certificate"],
+        ["tls", "key"],
+    ]
 
     private static func absolute(_ path: String, beside file: URL) -> String {
         URL(filePath: path, relativeTo: file.absoluteURL.deletingLastPathComponent())

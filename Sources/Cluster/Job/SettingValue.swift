@@ -66,6 +66,18 @@ extension [String: SettingValue] {
         }
     }
 
+    /// Changes a text that is set, by the keys that lead to it; an empty one stays.
+    mutating func change(_ path: ArraySlice<String>, _ new: (String) -> String) {
+        guard let key = path.first, let value = self[key] else { return }
+        switch value {
+        case .text(let text) where path.count == 1 && !text.isEmpty: self[key] = .text(new(text))
+        case .mapping(var inner) where path.count > 1:
+            inner.change(path.dropFirst(), new)
+            self[key] = .mapping(inner)
+        default: break
+        }
+    }
+
     private func merged(over defaults: Self, at place: String) throws(ClusterError) -> Self {
         var result = defaults
         for key in keys.sorted() {

@@ -41,6 +41,16 @@ public final class StopFlag: @unchecked Sendable {
         condition.broadcast()
     }
 
+    /// Raises the flag until it was raised so often, counting what others did before.
+    public func raise(_ number: Int32, to requests: Int) {
+        condition.lock()
+        defer { condition.unlock() }
+        guard requestCount < requests else { return }
+        if signalNumber == nil { signalNumber = number }
+        requestCount = requests
+        condition.broadcast()
+    }
+
     /// True once raised.
     public var isRaised: Bool { raisedBy != nil }
 

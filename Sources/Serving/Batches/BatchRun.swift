@@ -131,6 +131,8 @@ struct BatchRun: Sendable {
     private func answer(_ line: BatchLine, of batch: Batch, _ results: BatchResults) async throws {
         var losses = 0
         while true {
+            // The key may have used its tokens, or have left, since the line was read.
+            try await service.waitForTurn(of: batch.owner, until: batch.expires)
             let left = batch.expires - StoredID.now
             guard left > 0 else { break }
             do {

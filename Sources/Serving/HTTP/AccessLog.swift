@@ -172,7 +172,7 @@ final class AccessLog: Sendable {
 public struct AccessLogSettings: Codable, Hashable, Sendable {
     /// The file; empty keeps no log.
     ///
-    /// A relative path begins at the folder in which the program was started.
+    /// A relative path of a job file begins at that file's folder.
     public var file = ""
     /// Bytes of a file, after which the next one begins.
     package var bytes = 64 << 20

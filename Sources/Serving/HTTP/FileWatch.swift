@@ -2,13 +2,21 @@ import Dispatch
 import Foundation
 import Synchronization
 
-/// Says when files of a running server were written, or are other ones than before.
+/// Says when files of a running server are to be read again: when they were written, are other ones
+/// than before, or may be read by others than before.
+///
+/// 1. A change counts once two looks agree, so that a file is not read while it is being written.
+/// 2. Files that were refused are read again now and then, because what was against them need not
+///    show in them: a clock, a folder on the way, another user's rights.
 final class FileWatch: Sendable {
-    /// What tells a file from another one at the same path, and from itself before it was written.
+    /// What tells a file from another one at the same path, and from itself before it changed.
     private struct Stamp: Hashable {
         let number: UInt64
         let bytes: UInt64
         let written: Date
+        let mode: UInt64
+        let owner: UInt64
+        let group: UInt64
 
         /// Nil for a path at which there is no file; symbolic links are followed.
         init?(_ path: String) {
@@ -16,16 +24,31 @@ final class FileWatch: Sendable {
                 .path(percentEncoded: false)
             guard let attributes = try? FileManager.default.attributesOfItem(atPath: resolved)
             else { return nil }
-            number = (attributes[.systemFileNumber] as? NSNumber)?.uint64Value ?? 0
-            bytes = (attributes[.size] as? NSNumber)?.uint64Value ?? 0
+            func value(_ key: FileAttributeKey) -> UInt64 {
+                (attributes[key] as? NSNumber)?.uint64Value ?? 0
+            }
+            number = value(.systemFileNumber)
+            bytes = value(.size)
             written = attributes[.modificationDate] as? Date ?? .distantPast
+            mode = value(.posixPermissions)
+            owner = value(.ownerAccountID)
+            group = value(.groupOwnerAccountID)
         }
     }
 
     private struct State {
-        var stamps: [Stamp?]
+        /// Of the files that were read last.
+        var known: [Stamp?]
+        /// Of the last look.
+        var seen: [Stamp?]
         var isLooking = false
+        /// Why the files were refused; nil where they were taken.
+        var refusal: String?
+        var looksUntilRetry = 0
     }
+
+    /// Looks between two tries to read what was refused: about so many seconds.
+    static let looksPerTry = 5
 
     private let paths: [String]
     private let queue = DispatchQueue(label: "apus.file-watch", qos: .utility)
@@ -34,12 +57,13 @@ final class FileWatch: Sendable {
     /// Looks for the first time: whoever reads the files afterwards misses no change.
     init(_ paths: [String]) {
         self.paths = paths
-        state = Mutex(State(stamps: paths.map { Stamp($0) }))
+        let stamps = paths.map { Stamp($0) }
+        state = Mutex(State(known: stamps, seen: stamps))
     }
 
-    /// Looks at the files where nobody waits for their disk, and calls `changed` there if one of
-    /// them changed since the last look.
-    func look(_ changed: @escaping @Sendable () -> Void) {
+    /// Looks at the files where nobody waits for their disk, and calls `read` there if they are to
+    /// be read again; called about once a second.
+    func look(_ read: @escaping @Sendable () -> Void) {
         guard !paths.isEmpty else { return }
         let isFree = state.withLock { state in
             defer { state.isLooking = true }
@@ -47,17 +71,37 @@ final class FileWatch: Sendable {
         }
         guard isFree else { return }
         queue.async {
-            if self.hasChanged() { changed() }
+            if self.isDue() { read() }
             self.state.withLock { $0.isLooking = false }
         }
     }
 
-    /// Whether a file changed since the last look.
-    func hasChanged() -> Bool {
+    /// Whether the files are to be read again, by this look and those before.
+    func isDue() -> Bool {
         let stamps = paths.map { Stamp($0) }
         return state.withLock { state in
-            defer { state.stamps = stamps }
-            return state.stamps != stamps
+            defer { state.seen = stamps }
+            guard state.seen == stamps else { return false }
+            guard state.known == stamps else {
+                state.known = stamps
+                return true
+            }
+            guard state.refusal != nil else { return false }
+            state.looksUntilRetry -= 1
+            return state.looksUntilRetry <= 0
+        }
+    }
+
+    /// Notes that the files were read and taken.
+    func taken() { state.withLock { $0.refusal = nil } }
+
+    /// Notes that the files were refused.
+    ///
+    /// - Returns: Whether the fact is a new one.
+    func refused(_ fact: String) -> Bool {
+        state.withLock { state in
+            defer { (state.refusal, state.looksUntilRetry) = (fact, Self.looksPerTry) }
+            return state.refusal != fact
         }
     }
 }

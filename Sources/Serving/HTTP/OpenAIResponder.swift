@@ -10,6 +10,8 @@ struct Caller: InitializableFromSource, Sendable {
     let channel: any Channel
     /// The key that the request came with; nil on a server without keys, and on open paths.
     var key: KeyRing.Entry?
+    /// Whose what the request makes is: the key's, or nobody's without keys.
+    var owner: String { key?.key.owner ?? "" }
     /// Whom the request counts for.
     var address: String { ClientAddress.name(of: channel.remoteAddress) }
     init(source: Source) { channel = source.channel }
@@ -31,7 +33,9 @@ struct OpenAIResponder: HTTPResponder {
         "/ping": [.get: { service, _, _ in await service.health() }],
         "/version": [.get: { service, _, _ in service.version() }],
         "/load": [.get: { service, _, _ in service.load() }],
-        "/metrics": [.get: { service, _, _ in await service.metricsText() }],
+        "/metrics": [
+            .get: { service, _, caller in await service.metricsText(for: caller.key?.key) }
+        ],
         "/openapi.json": [.get: { service, _, _ in service.openAPI() }],
         "/v1/models": [.get: { service, _, _ in service.models() }],
         "/tokenizer_info": [.get: { service, _, _ in service.tokenizerInfo() }],
@@ -65,7 +69,10 @@ struct OpenAIResponder: HTTPResponder {
         for header in caller.key?.usage.headers(now: .now) ?? [] {
             if let name = HTTPField.Name(header.name) { response.headers[name] = header.value }
         }
-        for header in crossOrigin.headers(for: request) { response.headers.append(header) }
+        // No page of another origin ends a server.
+        if Self.operatorHandlers[path] == nil {
+            for header in crossOrigin.headers(for: request) { response.headers.append(header) }
+        }
         return request.method == .head ? response.createHeadResponse() : response
     }
 
@@ -77,18 +84,25 @@ struct OpenAIResponder: HTTPResponder {
     private func answer(
         _ request: Request, _ path: String, _ caller: inout Caller
     ) async throws -> Response {
-        let handlers = handlers(of: path)
-        if request.method == .options, let handlers {
+        // Asked once, because an admin may leave the file meanwhile.
+        let ofOperators = service.keys.hasAdmin ? Self.operatorHandlers[path] : nil
+        let handlers = ofOperators ?? handlers(of: path)
+        if request.method == .options, ofOperators == nil, let handlers {
             return crossOrigin.options(request, methods: Self.names(handlers))
         }
         let isOpen = Self.openPaths.contains(path) || PageFile.all[path] != nil
-        if !service.keys.isOpen, !isOpen { try authorise(request, path, &caller) }
+        if !service.keys.isOpen, !isOpen {
+            try authorise(request, isOperator: ofOperators != nil, &caller)
+        }
         guard let handlers else {
             throw APIError.notFound("there is no \(request.method) \(AccessLog.escaped(path))")
         }
         // An answer to HEAD is that to GET, without its body.
         let method = request.method == .head ? .get : request.method
-        guard let handler = handlers[method] else { throw Self.wrongMethod(path, handlers) }
+        guard let handler = handlers[method] else {
+            throw Self.wrongMethod(
+                path, ofOperators?.keys.map(\.rawValue) ?? Self.names(handlers))
+        }
         return try await handler(service, request, caller)
     }
 
@@ -97,7 +111,6 @@ struct OpenAIResponder: HTTPResponder {
         if let file = PageFile.all[path] {
             return [.get: { _, request, _ in file.answer(request) }]
         }
-        if let handlers = Self.operatorHandlers[path], service.keys.hasAdmin { return handlers }
         let words = path.split(separator: "/").map(String.init)
         guard words.count > 1, words[0] == "v1" else { return nil }
         switch (words[1], words.count) {
@@ -162,19 +175,13 @@ struct OpenAIResponder: HTTPResponder {
             @escaping @Sendable (OpenAIService, Request, Caller, String) async throws -> Response
     ) -> Handler {
         { service, request, caller in
-            try await body(service, request, caller, caller.key?.key.owner ?? "")
+            try await body(service, request, caller, caller.owner)
         }
     }
 
     private static func names(_ handlers: [HTTPRequest.Method: Handler]) -> [String] {
         let heads = handlers[.get] == nil ? [] : ["HEAD"]
         return (handlers.keys.map(\.rawValue) + heads + ["OPTIONS"]).sorted()
-    }
-
-    private static func wrongMethod(
-        _ path: String, _ handlers: [HTTPRequest.Method: Handler]
-    ) -> APIError {
-        wrongMethod(path, names(handlers))
     }
 
     static func wrongMethod(_ path: String, _ names: [String]) -> APIError {
@@ -193,12 +200,13 @@ struct OpenAIResponder: HTTPResponder {
         return request.headers[.authorization] ?? plain ?? ""
     }
 
-    /// Finds the key of a request, and takes the request from what the key may ask.
+    /// Finds the key of a request, and takes the request from what the key may ask. What ends the
+    /// server is counted and always allowed: an operator in need may have asked much.
     ///
     /// - Throws: 401 without a known key, 403 for a path that needs an admin's, 429 for one request
     ///   too many.
     private func authorise(
-        _ request: Request, _ path: String, _ caller: inout Caller
+        _ request: Request, isOperator: Bool, _ caller: inout Caller
     ) throws(APIError) {
         guard let entry = service.keys.entry(for: Self.key(of: request)) else {
             throw APIError(
@@ -207,21 +215,18 @@ struct OpenAIResponder: HTTPResponder {
         }
         caller.key = entry
         service.connections.record(of: caller.channel)?.came(with: entry.key.name)
+        if isOperator, entry.key.isAdmin { return entry.usage.countRequest() }
         try entry.usage.admitRequest(now: .now)
-        guard entry.key.isAdmin || !isOperator(path) else {
+        guard !isOperator else {
             throw APIError(
                 status: 403, message: "the key \(entry.key.name) is not marked admin: true",
                 type: "permission_error", code: "admin_key_required")
         }
     }
 
-    private func isOperator(_ path: String) -> Bool {
-        Self.operatorHandlers[path] != nil && service.keys.hasAdmin
-    }
-
     /// The endpoint as a label: unknown paths share one, so that nobody can grow the metrics.
     private func known(_ path: String) -> String {
-        if Self.handlers[path] != nil || isOperator(path) { return path }
+        if Self.handlers[path] != nil || Self.operatorHandlers[path] != nil { return path }
         guard handlers(of: path) != nil else { return "other" }
         if path.hasPrefix("/v1/models/") { return "/v1/models/{model}" }
         var words = path.split(separator: "/")

@@ -59,9 +59,9 @@ public struct OpenAIServer: Service {
     /// Ends every text under way with an error that gives the reason, and refuses later ones.
     public func end(reason: String) { service.end(.unavailable(message: reason)) }
 
-    /// What an operator asks over HTTP, in place of a signal: one element to end in order, another
-    /// one to end at once.
-    public var endRequests: AsyncStream<Void> { service.operators.endRequests }
+    /// What an operator asks over HTTP, in place of a signal: 1 to end in order, 2 to end at once.
+    /// Each element is above the one before.
+    public var endRequests: AsyncStream<Int> { service.operators.endRequests }
 
     /// Runs until SIGTERM or SIGINT, or until an operator ends it over HTTP, then answers what is
     /// under way: for at most the drain limit, or until it is asked again.
@@ -77,7 +77,7 @@ public struct OpenAIServer: Service {
             }
             defer { forwarding.cancel() }
             var requests = endRequests.makeAsyncIterator()
-            guard await requests.next() != nil else { return }
+            guard var level = await requests.next() else { return }
             await group.triggerGracefulShutdown()
             let timer = Task {
                 try await Task.sleep(for: .seconds(limit))
@@ -87,9 +87,12 @@ public struct OpenAIServer: Service {
                 try await Task.sleep(for: .seconds(Self.lastEventSeconds))
                 serving.cancel()
             }
-            guard await requests.next() != nil else { return timer.cancel() }
+            while level < 2 {
+                guard let next = await requests.next() else { return timer.cancel() }
+                level = next
+            }
             timer.cancel()
-            end(reason: "the server was asked to end twice")
+            end(reason: "the server was asked to end twice, or at once")
             do { try await Task.sleep(for: .seconds(Self.lastEventSeconds)) } catch { return }
             serving.cancel()
         }
@@ -112,6 +115,7 @@ public struct OpenAIServer: Service {
                 """)
         }
         service.connections.limit(places)
+        warnOfPlainKeys()
         let accessLog =
             configuration.accessLog.file.isEmpty
             ? nil : try AccessLog(configuration.accessLog, log: log)
@@ -139,6 +143,18 @@ public struct OpenAIServer: Service {
             }
             group.cancelAll()
         }
+    }
+
+    private func warnOfPlainKeys() {
+        guard service.keys.hasAdmin, !configuration.tls.isOn,
+            !configuration.address.hasPrefix("127."),
+            !["::1", "localhost"].contains(configuration.address)
+        else { return }
+        log.warning(
+            """
+            a key marked admin: true crosses the network in clear, because the API at \
+            \(configuration.address) has no certificate (api.tls): whoever reads it ends the server
+            """)
     }
 
     private func application(

@@ -12,7 +12,7 @@ public struct OpenAIServerConfiguration: Codable, Hashable, Sendable {
     public var keys: [String] = []
     /// A file of named keys and their limits, which is read again when it changes; empty for none.
     ///
-    /// A relative path begins at the folder in which the program was started.
+    /// A relative path of a job file begins at that file's folder.
     public var keyFile = ""
     /// The certificate of the API; without one it speaks HTTP.
     public var tls = TLSSettings()
@@ -23,7 +23,7 @@ public struct OpenAIServerConfiguration: Codable, Hashable, Sendable {
     public var accessLog = AccessLogSettings()
     /// A folder for the files and batches of `/v1/files` and `/v1/batches`; empty keeps none.
     ///
-    /// A relative path begins at the folder in which the program was started. A later server that
+    /// A relative path of a job file begins at that file's folder. A later server that
     /// is given the same folder goes on with its batches.
     public var batchFolder = ""
     /// What requests may ask.

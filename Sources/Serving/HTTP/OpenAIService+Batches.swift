@@ -114,7 +114,8 @@ extension OpenAIService {
                 try self.completionPlan($0)
             }
             let streams = try await submit(
-                plan.texts.map(\.request), for: keys.usage(of: owner), leaving: batchRoom)
+                plan.texts.map(\.request), for: keys.usage(of: owner), of: owner,
+                leaving: batchRoom)
             return try await answer(plan, RequestStreamReader(streams), writer("cmpl"), nil)
         case .responses:
             var plan = try await understood(line, shapes.responses) {
@@ -154,7 +155,7 @@ extension OpenAIService {
     ) async throws -> JSONValue {
         let plan = try await withCalls(plan, for: Self.batchAddress)
         let streams = try await submit(
-            plan.requests, for: keys.usage(of: owner), leaving: batchRoom)
+            plan.requests, for: keys.usage(of: owner), of: owner, leaving: batchRoom)
         return try await answer(plan, RequestStreamReader(streams), dialect, nil)
     }
 

@@ -177,7 +177,7 @@ extension OpenAIService {
                 id: nextID(), prompt: prompt, promptName: promptName, index: offset + index,
                 fallbackSeed: seed, contextTokens: text.contextTokens,
                 defaultTokens: defaultTokens)
-            request.cacheSalt = Self.salt(fields.cacheSalt)
+            request.cacheSalt = prefixes.root(of: fields.cacheSalt)
             adjust(&request)
             return request
         }

@@ -63,7 +63,8 @@ extension OpenAIService {
     private func begin(
         _ plan: ResponsePlan, _ caller: Caller, _ dialect: Responses
     ) async throws -> Response {
-        let streams = try await submit(plan.chat.requests, for: caller.key?.usage)
+        let streams = try await submit(
+            plan.chat.requests, for: caller.key?.usage, of: caller.owner)
         let (id, head) = (plan.head.id, plan.head)
         let started = head.response(.inProgress, output: [], cost: nil)
         do throws(APIError) {

@@ -22,6 +22,7 @@ final class OpenAIService: Sendable {
     let permits: PermitPool
     let keys: KeyRing
     let operators = OperatorRequests()
+    let prefixes = PrefixRoots()
     let bodies: BodyBudget
     /// Where requests are understood: JSON, schemas, templates and tokens.
     let lane = WorkLane("apus-requests", niceness: 0)
@@ -84,14 +85,41 @@ final class OpenAIService: Sendable {
     ///
     /// - Parameters:
     ///   - usage: Of the key that asks, if there are keys: its limits hold for a client that waits.
+    ///   - owner: Whose prefixes they find, also where the key is gone; empty for everybody's.
     ///   - room: Of a batch, which waited for its key's turn: texts that may be under way for
     ///     others beside these.
     func submit(
-        _ requests: [GenerationRequest], for usage: KeyUsage?, leaving room: Int? = nil
+        _ requests: [GenerationRequest], for usage: KeyUsage?, of owner: String,
+        leaving room: Int? = nil
     ) async throws -> RequestStreams {
         if isDraining.withLock({ $0 }) { throw ServingError.draining }
-        var held = [try permits.acquire(requests.count, leaving: room ?? 0)]
-        if room == nil, let usage { held.append(try usage.admitTexts(requests.count, now: .now)) }
+        let permit = try permits.acquire(requests.count, leaving: room ?? 0)
+        let requests = requests.map { request in
+            var request = request
+            request.cacheSalt = prefixes.root(of: owner, under: request.cacheSalt)
+            return request
+        }
+        let tokens = Self.promptTokens(of: requests)
+        guard room == nil, let usage else {
+            let streams = try await streams(of: requests, [permit], usage)
+            usage?.charge(tokens: tokens)
+            return streams
+        }
+        let ofKey = try usage.admitTexts(requests.count, promptTokens: tokens, now: .now)
+        do {
+            let streams = try await streams(of: requests, [permit, ofKey], usage)
+            usage.count(tokens: tokens)
+            return streams
+        } catch {
+            usage.giveBack(promptTokens: tokens)
+            throw error
+        }
+    }
+
+    /// Submits requests that were admitted, whose permits they hold until they end.
+    private func streams(
+        of requests: [GenerationRequest], _ permits: [Permit], _ usage: KeyUsage?
+    ) async throws -> RequestStreams {
         // All texts of a request have one constraint: it is compiled once, on a thread of its own.
         if let constraint = requests.first?.constraint {
             try Self.checkAmount(constraint, texts: requests.count)
@@ -100,10 +128,8 @@ final class OpenAIService: Sendable {
             }
         }
         let streams = try await RequestStreams(
-            usage.map { Self.salted(requests, by: $0.name) } ?? requests, router: router,
-            permits: held, usage: usage,
+            requests, router: router, permits: permits, usage: usage,
             silence: .seconds(limits.commentSeconds))
-        usage?.charge(tokens: Self.promptTokens(of: requests))
         underWay.add(streams)
         return streams
     }
@@ -129,23 +155,6 @@ final class OpenAIService: Sendable {
                 + "\(constraintBytes) bytes in all (OpenAIService.constraintBytes)")
     }
 
-    /// The same requests, whose prefixes nobody with another key finds.
-    private static func salted(
-        _ requests: [GenerationRequest], by key: String
-    ) -> [GenerationRequest] {
-        requests.map { request in
-            var request = request
-            request.cacheSalt = salt("\(key) \(request.cacheSalt)")
-            return request
-        }
-    }
-
-    /// A salt that keeps the prefixes of different callers' secrets apart.
-    ///
-    /// A hash of the salt's text: it only has to differ, nothing can be read back from it.
-    static func salt(_ text: String?) -> UInt64 {
-        text.map { FNV1a.hash($0.utf8) } ?? 0
-    }
 }
 
 extension OpenAIService {
@@ -205,14 +214,18 @@ extension OpenAIService {
 
     func load() -> Response { .json(["server_load": .number(permits.count)]) }
 
-    func metricsText() async -> Response {
+    /// - Parameter caller: Who asks: without a word of its own in the key file, a key sees what it
+    ///   has used itself.
+    func metricsText(for caller: APIKey?) async -> Response {
+        let seesAll = caller.map { $0.isAdmin || $0.readsMetrics } ?? true
+        let seen = keys.entries.filter { seesAll || $0.key.name == caller?.name }
         let text = metrics.text(
             await router.statistics(),
             now: ServiceMetrics.Now(
                 connections: connections.count, turnedAway: connections.turnedAway,
                 generations: permits.count, bodyBytes: bodies.count,
                 lostRanks: router.health.lostRanks.count, serves: router.health.serves,
-                keys: keys.entries.map { ($0.key.name, $0.usage.counts) }))
+                keys: seen.map { ($0.key.name, $0.usage.counts) }))
         return Response(
             status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
             body: ResponseBody(byteBuffer: ByteBuffer(string: text)))

@@ -5,31 +5,34 @@ final class OperatorRequests: Sendable {
     private struct State {
         /// When texts under way are waited for no longer; nil where nobody asked for a drain.
         var drainEnd: ContinuousClock.Instant?
-        /// How often operators asked for the end.
-        var stops = 0
+        /// How urgent the end is by now: 0 not asked for, 1 in order, 2 at once.
+        var level = 0
     }
 
-    /// One element for each time that the server is asked to end.
-    let endRequests: AsyncStream<Void>
-    private let continuation: AsyncStream<Void>.Continuation
+    /// How urgent the end has become, each time that it grows: 1 in order, 2 at once.
+    let endRequests: AsyncStream<Int>
+    private let continuation: AsyncStream<Int>.Continuation
     private let state = Mutex(State())
 
     init() {
-        // Who asks twice is in a hurry; further requests say nothing new.
+        // A level only grows, so there are two elements at most.
         (endRequests, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(2))
     }
 
-    /// Asks for the end, as a signal does.
-    func ask() { continuation.yield() }
+    /// Asks for the end, as a signal does: who asks again is in a hurry.
+    func ask() { raise { $0 + 1 } }
 
-    /// Asks for the end, or for the end at once; to ask the same again changes nothing.
-    func stop(now: Bool) {
-        let count = state.withLock { state in
-            let count = max(0, (now ? 2 : 1) - state.stops)
-            state.stops += count
-            return count
+    /// Asks for the end, or for the end at once; to ask the same again changes nothing, and neither
+    /// does a drain that is over where a signal has asked before.
+    func stop(now: Bool) { raise { max($0, now ? 2 : 1) } }
+
+    private func raise(_ next: (Int) -> Int) {
+        state.withLock { state in
+            let level = min(2, next(state.level))
+            guard level > state.level else { return }
+            state.level = level
+            continuation.yield(level)
         }
-        for _ in 0 ..< count { ask() }
     }
 
     /// Asks for the end once no text is under way.

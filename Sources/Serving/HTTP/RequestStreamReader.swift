@@ -89,7 +89,8 @@ extension OpenAIService {
         parts:
             @escaping @Sendable (RequestStreamReader, inout EventStreamWriter) async throws -> Void
     ) async throws -> Response {
-        let events = try await submit(requests, for: caller.key?.usage)
+        let events = try await submit(
+            requests, for: caller.key?.usage, of: caller.owner)
         connections.onDisconnect(of: caller.channel) { [weak events] in
             events?.end(CancellationError())
         }

@@ -30,8 +30,10 @@ final class ServerCertificate: Sendable {
         do {
             let new = try TLSContext(settings, now: .now)
             context.withLock { $0 = new }
+            watch.taken()
             log.info("the certificate was read again from \(settings.certificate)")
         } catch {
+            guard watch.refused("\(error)") else { return }
             log.warning("the certificate of before stays, because \(error)")
         }
     }
@@ -41,7 +43,7 @@ final class ServerCertificate: Sendable {
 public struct TLSSettings: Codable, Hashable, Sendable {
     /// A PEM file with the server's certificate and its chain; empty serves HTTP without TLS.
     ///
-    /// A relative path begins at the folder in which the program was started.
+    /// A relative path of a job file begins at that file's folder.
     public var certificate = ""
     /// A PEM file with the certificate's key, which its owner alone may read.
     public var key = ""

@@ -40,8 +40,13 @@ final class TLSContext: Sendable {
         guard begins <= now, now < ends else {
             throw fail(
                 "certificate \(settings.certificate) holds from \(begins.formatted(.iso8601)) to "
-                    + "\(ends.formatted(.iso8601)), and now it is \(now.formatted(.iso8601))")
+                    + "\(ends.formatted(.iso8601)), and now it is \(Self.day(now))")
         }
+    }
+
+    /// A day, so that the fact stays one and the same until midnight.
+    private static func day(_ date: Date) -> String {
+        date.formatted(.iso8601.year().month().day())
     }
 
     deinit { tls_context_free(handle) }
@@ -53,7 +58,8 @@ final class TLSContext: Sendable {
 final class TLSSession {
     /// What became of a step.
     enum Step: Equatable {
-        case bytes([UInt8])
+        /// So many bytes were read.
+        case bytes(Int)
         case done
         /// More bytes of the client are needed.
         case waits
@@ -65,7 +71,7 @@ final class TLSSession {
     }
 
     /// Bytes that one record of TLS carries.
-    private static let recordBytes = 16 << 10
+    static let recordBytes = 16 << 10
 
     private let handle: UInt
 
@@ -82,13 +88,10 @@ final class TLSSession {
 
     func handshake() -> Step { Self.step(Int(tls_session_handshake(handle))) ?? .done }
 
-    /// What the client said, up to one record.
-    func read() -> Step {
-        var bytes = [UInt8](repeating: 0, count: Self.recordBytes)
-        let count = tls_session_read(handle, &bytes, bytes.count)
-        if let step = Self.step(count) { return step }
-        bytes.removeLast(bytes.count - count)
-        return .bytes(bytes)
+    /// Puts what the client said, up to one record, at the beginning of `place`.
+    func read(into place: inout [UInt8]) -> Step {
+        let count = tls_session_read(handle, &place, place.count)
+        return Self.step(count) ?? .bytes(count)
     }
 
     /// Seals what is to be said; false if the session cannot.

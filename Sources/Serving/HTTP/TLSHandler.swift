@@ -5,6 +5,8 @@ import NIOCore
 /// 1. Nothing is said before the handshake is done, which has a deadline.
 /// 2. A connection that we end says so to the client (`close_notify`), so that nobody who cuts it
 ///    can make an answer look whole.
+/// 3. A client holds nothing of ours by what it sends beyond its end (`close_notify`), and makes the
+///    session itself say at most `controlBytes` once the handshake is done.
 final class TLSHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -21,6 +23,10 @@ final class TLSHandler: ChannelDuplexHandler {
     /// many connections could take all places.
     static let handshakeSeconds = 10
 
+    /// What an open session may say of its own: answers to new keys (`KeyUpdate`) and warnings. A
+    /// client that takes a new key for each terabyte needs a few hundred bytes in a year.
+    static let controlBytes = 16 << 10
+
     /// The answer to a client that speaks HTTP without TLS.
     private static let plainAnswer: String = {
         let body = "This port speaks HTTPS: the URL begins with https://\n"
@@ -33,6 +39,7 @@ final class TLSHandler: ChannelDuplexHandler {
     private var phase = Phase.handshake
     private var deadline: Scheduled<Void>?
     private var hasInputEnded = false
+    private var saidBytes = 0
 
     /// - Parameter handshakeSeconds: For the handshake.
     init(_ session: TLSSession, handshakeSeconds: Int) {
@@ -62,7 +69,7 @@ final class TLSHandler: ChannelDuplexHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard phase != .over else { return }
+        guard phase != .over, !hasInputEnded else { return }
         guard session.feed(Array(unwrapInboundIn(data).readableBytesView)) else {
             return end(context)
         }
@@ -88,25 +95,36 @@ final class TLSHandler: ChannelDuplexHandler {
     }
 
     private func read(_ context: ChannelHandlerContext) {
+        var place = [UInt8](repeating: 0, count: TLSSession.recordBytes)
         // A handler that is told of bytes may end the connection.
         while phase == .open {
-            switch session.read() {
-            case .bytes(let bytes):
-                context.fireChannelRead(wrapInboundOut(ByteBuffer(bytes: bytes)))
-            case .waits, .done: return send(context)
+            switch session.read(into: &place) {
+            case .bytes(let count):
+                context.fireChannelRead(wrapInboundOut(ByteBuffer(bytes: place[..<count])))
+            case .waits, .done: return answer(context)
             case .closed:
-                send(context)
+                answer(context)
                 return inputEnded(context)
             case .failed, .plainHTTP: return end(context)
             }
         }
     }
 
+    /// Sends what an open session says of its own, and ends one that is made to say too much (3).
+    private func answer(_ context: ChannelHandlerContext) {
+        saidBytes += send(context)
+        if saidBytes > Self.controlBytes { end(context) }
+    }
+
     /// Sends what the session has for the client: handshakes, alerts.
-    private func send(_ context: ChannelHandlerContext) {
+    ///
+    /// - Returns: Bytes of it.
+    @discardableResult
+    private func send(_ context: ChannelHandlerContext) -> Int {
         let bytes = takeAll()
-        guard bytes.readableBytes > 0 else { return }
+        guard bytes.readableBytes > 0 else { return 0 }
         context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
+        return bytes.readableBytes
     }
 
     private func takeAll() -> ByteBuffer {
@@ -126,7 +144,7 @@ final class TLSHandler: ChannelDuplexHandler {
     }
 
     private func inputEnded(_ context: ChannelHandlerContext) {
-        guard !hasInputEnded else { return }
+        guard phase != .over, !hasInputEnded else { return }
         hasInputEnded = true
         context.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
     }
@@ -153,11 +171,19 @@ final class TLSHandler: ChannelDuplexHandler {
     func close(
         context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?
     ) {
+        let isLast = mode == .output && hasInputEnded
         if phase == .open, mode != .input {
             session.close()
             send(context)
-            if mode == .all { phase = .over }
+            if mode == .all || isLast { phase = .over }
         }
-        context.close(mode: mode, promise: promise)
+        guard isLast else { return context.close(mode: mode, promise: promise) }
+        // The client has ended its side, but perhaps not of the socket: once ours has left, nothing
+        // keeps the connection.
+        let channel = context.channel
+        let hasLeft = context.eventLoop.makePromise(of: Void.self)
+        hasLeft.futureResult.whenComplete { _ in channel.close(promise: nil) }
+        hasLeft.futureResult.cascade(to: promise)
+        context.close(mode: .output, promise: hasLeft)
     }
 }

@@ -18,6 +18,8 @@ struct APIKey: Hashable, Sendable {
     var limits = Limits()
     /// Whether it may end the server.
     var isAdmin = false
+    /// Whether `/metrics` shows it what other keys have used; an admin's key sees that anyway.
+    var readsMetrics = false
     private let secret: [UInt8]
 
     /// A key of a key file. What it makes belongs to its name, so that a new secret keeps it.

@@ -22,6 +22,7 @@ struct Allowance: Sendable {
         return min(Double(perMinute), amount + filled)
     }
 
+    /// Takes so many; a negative count gives them back.
     mutating func take(_ count: Int, at now: ContinuousClock.Instant) {
         amount = left(at: now) - Double(count)
         time = max(time, now)

@@ -7,8 +7,10 @@ import Yams
 ///     alice: a-long-secret-of-alice
 ///     bob: {key: a-long-secret-of-bob, requestsPerMinute: 60, tokensPerMinute: 20000}
 ///     operator: {key: a-long-secret-of-ours, admin: true}
+///     prometheus: {key: a-long-secret-of-monitoring, metrics: true}
 ///
-/// No message holds what stands in the file, because it may be a key.
+/// No message holds what stands in the file, names included: whoever writes a line the wrong way
+/// round has a key in place of a name.
 enum KeyFile {
     /// Each key is a label of the metrics, and each request is compared with all.
     static let mostKeys = 1000
@@ -17,8 +19,11 @@ enum KeyFile {
     /// A rate that no cluster reaches.
     static let mostPerMinute = 1_000_000_000
 
+    /// Hexadecimal digits that make a name look like a key, as `openssl rand` writes one.
+    private static let mostHexadecimal = 32
+
     private static let fields = [
-        "key", "admin", "requestsPerMinute", "tokensPerMinute", "textsAtOnce",
+        "key", "admin", "metrics", "requestsPerMinute", "tokensPerMinute", "textsAtOnce",
     ]
 
     /// Why a file is refused; its name comes first in a sentence.
@@ -72,11 +77,12 @@ enum KeyFile {
             guard let name = name.scalar?.string, isName(name) else {
                 throw Fault(
                     fact: "\(place): a name has 1 to 64 letters, digits or ._@- and begins with a "
-                        + "letter or digit")
+                        + "letter or digit; \(mostHexadecimal) or more hexadecimal digits are a "
+                        + "key, which stands behind the name")
             }
             let key = try key(named: name, value, place)
-            if let other = keys.first(where: { $0.hasSecret(of: key) }) {
-                throw Fault(fact: "\(place): \(name) has the key of \(other.name)")
+            if keys.contains(where: { $0.hasSecret(of: key) }) {
+                throw Fault(fact: "\(place) has the key of an earlier line")
             }
             keys.append(key)
         }
@@ -86,30 +92,33 @@ enum KeyFile {
     private static func key(named name: String, _ value: Node, _ place: String) throws -> APIKey {
         if let secret = value.scalar?.string { return try key(name, secret, place) }
         guard case .mapping(let members) = value else {
-            throw Fault(fact: "\(place): \(name) is neither a key nor a mapping")
+            throw Fault(fact: "\(place) has neither a key nor a mapping")
         }
         var values: [String: String] = [:]
         for (member, value) in members {
             let field = member.scalar?.string ?? ""
             guard fields.contains(field), let text = value.scalar?.string else {
                 throw Fault(
-                    fact: "line \(member.mark?.line ?? 0): \(name) has one of "
+                    fact: "line \(member.mark?.line ?? 0): a key has one of "
                         + fields.joined(separator: ", ") + ", each with one value")
             }
             values[field] = text
         }
-        guard let secret = values["key"] else { throw Fault(fact: "\(place): \(name) has no key") }
+        guard let secret = values["key"] else { throw Fault(fact: "\(place) has no key") }
         var key = try key(name, secret, place)
-        if let word = values["admin"] {
+        func flag(_ field: String) throws -> Bool {
+            let word = values[field] ?? "false"
             guard ["true", "false"].contains(word) else {
-                throw Fault(fact: "\(place): admin of \(name) is neither true nor false")
+                throw Fault(fact: "\(place): \(field) is neither true nor false")
             }
-            key.isAdmin = word == "true"
+            return word == "true"
         }
+        key.isAdmin = try flag("admin")
+        key.readsMetrics = try flag("metrics")
         func limit(_ field: String) throws -> Int? {
             guard let text = values[field] else { return nil }
             guard let number = Int(text), (1 ... mostPerMinute).contains(number) else {
-                throw Fault(fact: "\(place): \(field) of \(name) is not 1 to \(mostPerMinute)")
+                throw Fault(fact: "\(place): \(field) is not 1 to \(mostPerMinute)")
             }
             return number
         }
@@ -124,7 +133,7 @@ enum KeyFile {
             secret.utf8.allSatisfy({ (0x21 ... 0x7E).contains($0) })
         else {
             throw Fault(
-                fact: "\(place): the key of \(name) does not have \(keyLengths.lowerBound) to "
+                fact: "\(place): its key does not have \(keyLengths.lowerBound) to "
                     + "\(keyLengths.upperBound) visible ASCII characters without a space "
                     + "(openssl rand -hex 32 makes one)")
         }
@@ -132,6 +141,7 @@ enum KeyFile {
     }
 
     private static func isName(_ text: String) -> Bool {
-        text.wholeMatch(of: /[A-Za-z0-9][A-Za-z0-9._@-]{0,63}/) != nil
+        let isKey = text.utf8.count >= mostHexadecimal && text.allSatisfy(\.isHexDigit)
+        return !isKey && text.wholeMatch(of: /[A-Za-z0-9][A-Za-z0-9._@-]{0,63}/) != nil
     }
 }

@@ -17,7 +17,17 @@ final class KeyRing: Sendable {
     private let path: String
     private let log: Logger
     private let watch: FileWatch
-    private let state: Mutex<[Entry]>
+    private let state: Mutex<State>
+
+    private struct State {
+        var entries: [Entry]
+        /// What keys have used that left the file, the last one to leave last: a key that comes
+        /// back gets no new minute.
+        var retired: [KeyUsage] = []
+    }
+
+    /// Keys that are remembered after they left.
+    private static let mostRetired = 1000
 
     /// - Parameters:
     ///   - listed: Keys without names; none, and no file, lets everybody in.
@@ -32,7 +42,7 @@ final class KeyRing: Sendable {
         let entries = (self.listed + read).map { key in
             Entry(key: key, usage: KeyUsage(of: key, now: .now))
         }
-        state = Mutex(entries)
+        state = Mutex(State(entries: entries))
     }
 
     /// Whether everybody is let in.
@@ -42,7 +52,7 @@ final class KeyRing: Sendable {
     var hasAdmin: Bool { entries.contains { $0.key.isAdmin } }
 
     /// All keys, in the order of settings and file.
-    var entries: [Entry] { state.withLock { $0 } }
+    var entries: [Entry] { state.withLock { $0.entries } }
 
     /// The key that a client sent as `Authorization`; every key is compared.
     func entry(for authorization: String) -> Entry? {
@@ -69,17 +79,21 @@ final class KeyRing: Sendable {
         do {
             let keys = listed + (try KeyFile.read(path))
             let now = ContinuousClock.now
-            state.withLock { entries in
-                let usages = Dictionary(
-                    entries.map { ($0.key.name, $0.usage) }, uniquingKeysWith: { $1 })
-                entries = keys.map { key in
-                    let usage = usages[key.name] ?? KeyUsage(of: key, now: now)
+            state.withLock { state in
+                let all = state.retired + state.entries.map(\.usage)
+                var usages = Dictionary(all.map { ($0.name, $0) }, uniquingKeysWith: { $1 })
+                state.entries = keys.map { key in
+                    let usage = usages.removeValue(forKey: key.name) ?? KeyUsage(of: key, now: now)
                     usage.limit(key.limits, now: now)
                     return Entry(key: key, usage: usage)
                 }
+                let gone = all.filter { usages[$0.name] != nil }
+                state.retired = Array(gone.suffix(Self.mostRetired))
             }
+            watch.taken()
             log.info("\(keys.count) API keys, read again from \(path)")
         } catch {
+            guard watch.refused("\(error)") else { return }
             log.warning("the API keys of before stay, because \(error)")
         }
     }

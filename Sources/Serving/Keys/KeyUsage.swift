@@ -52,6 +52,9 @@ final class KeyUsage: Sendable {
         }
     }
 
+    /// Counts a request that is never refused: an operator's, who must be able to end the server.
+    func countRequest() { state.withLock { $0.counts.requests += 1 } }
+
     /// Counts a request.
     ///
     /// - Throws: 429 for one more than a minute allows.
@@ -69,14 +72,25 @@ final class KeyUsage: Sendable {
         if seconds > 0 { throw refusal("requests", seconds) }
     }
 
-    /// Lets texts begin, whose cost is charged as it arises.
+    /// Lets texts begin, and takes their prompts from what the key has left in the same step, so
+    /// that requests at once do not all find the last token; what they generate is charged as it
+    /// arises.
+    ///
+    /// Followed by `count(tokens:)` where they were submitted, else by `giveBack`.
     ///
     /// - Throws: 429 while no token is left, or while too many texts are under way.
-    func admitTexts(_ count: Int, now: ContinuousClock.Instant) throws(APIError) -> Permit {
-        let seconds = secondsUntilToken(now: now)
+    func admitTexts(
+        _ count: Int, promptTokens: Int, now: ContinuousClock.Instant
+    ) throws(APIError) -> Permit {
         do throws(APIError) {
+            let permit = try texts.acquire(count)
+            let seconds = state.withLock { state in
+                let seconds = state.tokens?.secondsUntilOne(at: now) ?? 0
+                if seconds == 0 { state.tokens?.take(promptTokens, at: now) }
+                return seconds
+            }
             if seconds > 0 { throw refusal("tokens", seconds) }
-            return try texts.acquire(count)
+            return permit
         } catch {
             state.withLock { $0.counts.refusals += 1 }
             throw error
@@ -88,11 +102,18 @@ final class KeyUsage: Sendable {
         state.withLock { $0.tokens?.secondsUntilOne(at: now) ?? 0 }
     }
 
+    /// Counts tokens that were taken from the key's limit before.
+    func count(tokens: Int) { state.withLock { $0.counts.tokens += UInt64(max(0, tokens)) } }
+
+    /// Gives back what admitted texts took that were not submitted.
+    func giveBack(promptTokens: Int, now: ContinuousClock.Instant = .now) {
+        state.withLock { $0.tokens?.take(-promptTokens, at: now) }
+    }
+
+    /// Counts tokens, and takes them from the key's limit.
     func charge(tokens: Int, now: ContinuousClock.Instant = .now) {
-        state.withLock { state in
-            state.counts.tokens += UInt64(max(0, tokens))
-            state.tokens?.take(max(0, tokens), at: now)
-        }
+        count(tokens: tokens)
+        state.withLock { $0.tokens?.take(max(0, tokens), at: now) }
     }
 
     private func refusal(_ what: String, _ seconds: Double) -> APIError {

@@ -10,16 +10,27 @@ struct CurlRequest {
     /// Sent as a bearer token, if there is one.
     let key: String?
     let limitSeconds: Double
+    /// Whether another URL that the endpoint names is asked in its place, five times at most.
+    var followsRedirects = true
 
     struct Answer {
         let status: Int
         let body: Data
+        /// Where a redirection that was not followed points.
+        let redirection: String?
     }
 
     /// The request failed before the endpoint answered.
     struct Failure: Error {
         /// What `curl` wrote to standard error.
         let fact: String
+        /// The status with which `curl` exited; nil where it did not.
+        var status: Int32?
+
+        /// No connection came about: nobody listens there.
+        static let noConnection: Int32 = 7
+        /// The certificate is not valid for this URL, or nobody known vouches for it.
+        static let certificate: Int32 = 60
     }
 
     /// Sends the request and waits for the whole answer.
@@ -45,21 +56,31 @@ struct CurlRequest {
             if stop.isRaised { child.end(within: Child.patience) }
         }
         let (output, complaint) = child.captured()
-        // `write-out` ends the output with a line break and the status.
-        guard child.end == .exited(0), let end = output.lastIndex(of: "\n"),
-            let status = Int(output[output.index(after: end)...])
-        else {
-            throw Failure(fact: complaint.trimmingCharacters(in: .whitespacesAndNewlines))
+        var exitStatus: Int32?
+        if case .exited(let status)? = child.end { exitStatus = status }
+        // `write-out` ends the output with a line break, the status, and where it points.
+        guard exitStatus == 0, let end = output.lastIndex(of: "\n") else {
+            throw Failure(
+                fact: complaint.trimmingCharacters(in: .whitespacesAndNewlines),
+                status: exitStatus)
         }
-        return Answer(status: status, body: Data(output[..<end].utf8))
+        let words = output[output.index(after: end)...].split(separator: " ")
+        guard let status = words.first.flatMap({ Int($0) }) else {
+            throw Failure(fact: "curl wrote no status")
+        }
+        return Answer(
+            status: status, body: Data(output[..<end].utf8),
+            redirection: words.count > 1 ? String(words[1]) : nil)
     }
 
     private var configuration: String {
         var lines = [
-            "silent", "show-error", "location", "max-redirs = 5", "max-time = \(limitSeconds)",
+            "silent", "show-error", "max-time = \(limitSeconds)",
             "url = \(quoted(url))", "header = \"Content-Type: application/json\"",
-            "data-binary = \"@-\"", "write-out = \"\\n%{http_code}\"",
+            "data-binary = \"@-\"",
+            "write-out = \"\\n%{http_code} %{redirect_url}\"",
         ]
+        if followsRedirects { lines += ["location", "max-redirs = 5"] }
         if let key { lines.append("header = \(quoted("Authorization: Bearer " + key))") }
         return lines.joined(separator: "\n") + "\n"
     }

@@ -25,6 +25,7 @@ struct DrainCommand: ParsableCommand {
     var target: String?
     @Option(help: "Seconds to wait for texts under way.") var seconds = 300
     @Option(help: "A file of named keys, whose first admin's key is sent.") var keyFile: String?
+    @Flag(help: "Send the key to another machine over http://, in clear.") var plain = false
 
     func validate() throws {
         if !(1 ... 86400).contains(seconds) {
@@ -34,10 +35,11 @@ struct DrainCommand: ParsableCommand {
 
     func run() throws {
         try reporting {
-            let (url, file) = try place()
+            let (url, file, isOurs) = try place()
             // The job's own drain limit comes after.
             let client = try OperatorClient(
-                url, keyFile: keyFile ?? file, limit: .seconds(seconds + 60))
+                url, keyFile: keyFile ?? file, allowsPlain: plain || isOurs,
+                limit: .seconds(seconds + 60))
             try client.end("/admin/drain?seconds=\(seconds)", again: "/admin/drain") { texts in
                 StandardStream.error.say("\(texts) texts under way\n")
             }
@@ -45,9 +47,10 @@ struct DrainCommand: ParsableCommand {
         }
     }
 
-    /// Where the server is, and the job's own file of keys.
-    private func place() throws -> (url: String, keyFile: String?) {
-        if let target, target.contains("://") { return (target, nil) }
+    /// Where the server is, the job's own file of keys, and whether it is a job of this machine,
+    /// which is reached over no network.
+    private func place() throws -> (url: String, keyFile: String?, isOurs: Bool) {
+        if let target, target.contains("://") { return (target, nil, false) }
         let folder = try JobSelection.folder(target, mayHaveEnded: false)
         let job = try JobConfiguration(
             contentsOf: folder.configuration.path(percentEncoded: false))
@@ -60,6 +63,6 @@ struct DrainCommand: ParsableCommand {
             throw ClusterError.badInput(
                 "the job \(job.name) has no api.keyFile with an admin's key: apus stop ends it")
         }
-        return (http.url(), settings.keyFile.isEmpty ? nil : settings.keyFile)
+        return (http.url(), settings.keyFile.isEmpty ? nil : settings.keyFile, true)
     }
 }

@@ -13,7 +13,10 @@ struct OperatorClient {
     /// For one request; the server answers at once.
     private static let requestSeconds = 10.0
     /// Between two looks at a server that ends.
-    private static let pauseSeconds = 0.3
+    private static let pauseSeconds = 2.0
+    /// Looks in a row at which nobody listens, after which the server counts as gone: one may fall
+    /// into a restart of its network.
+    private static let missesOfEnd = 2
 
     /// What the server says of its end.
     private struct Accepted: Decodable {
@@ -33,12 +36,20 @@ struct OperatorClient {
     ///   - url: As `https://host:8080`; a path is left out.
     ///   - keyFile: The file of named keys, whose first admin's key is sent; nil takes
     ///     `APUS_ADMIN_KEY`.
+    ///   - allowsPlain: Whether the key may cross a network in clear.
     ///   - limit: For the server to end.
-    /// - Throws: `ClusterError.badInput` for a URL of another kind, and without a key.
-    init(_ url: String, keyFile: String?, limit: Duration) throws {
+    /// - Throws: `ClusterError.badInput` for a URL of another kind, without a key, and for plain
+    ///   HTTP to another machine that was not allowed.
+    init(_ url: String, keyFile: String?, allowsPlain: Bool, limit: Duration) throws {
         guard let parts = URLComponents(string: url), let host = parts.host, !host.isEmpty,
             let scheme = parts.scheme, ["http", "https"].contains(scheme)
         else { throw ClusterError.badInput("\(url) is no URL as http://host:8080") }
+        guard scheme == "https" || allowsPlain || Self.isLoopback(host) else {
+            throw ClusterError.badInput(
+                "\(url) is plain HTTP: whoever reads the network on the way would have the "
+                    + "admin's key. Give the server a certificate (api.tls), or say --plain where "
+                    + "the network is your own")
+        }
         var root = URLComponents()
         (root.scheme, root.host, root.port) = (scheme, host, parts.port)
         self.url = root.string ?? url
@@ -60,50 +71,96 @@ struct OperatorClient {
     ///   - path: `/admin/...`, with its query.
     ///   - again: The same path without what only the first request says.
     ///   - note: Told how many texts are under way, when that changes.
-    /// - Throws: `ClusterError.badInput` with what the server has against it; `deadline` when it
-    ///   still answers after the limit.
+    /// Nobody listens at its port any more: that is its end. What else may be, an answer of a proxy
+    /// or none in time, is none.
+    ///
+    /// - Throws: `ClusterError.badInput` with what the server has against it; `deadline` with what
+    ///   was seen last when its end was not seen within the limit.
     func end(_ path: String, again: String, note: (Int) -> Void) throws {
         let begin = ContinuousClock.now
         let stop = StopFlag.onSignals()
-        var texts = try accepted(try ask(path, stop))
-        note(texts)
-        while true {
+        var texts = -1
+        var misses = 0
+        var fact = ""
+        func see(_ seen: Seen) {
+            switch seen {
+            case .texts(let now):
+                (misses, fact) = (0, seen.fact)
+                if now != texts { note(now) }
+                texts = now
+            case .nobody: (misses, fact) = (misses + 1, seen.fact)
+            case .other: (misses, fact) = (0, seen.fact)
+            }
+        }
+        let first = try ask(path, stop)
+        guard case .texts = first else { throw ClusterError.badInput("\(url) \(first.fact)") }
+        see(first)
+        while misses < Self.missesOfEnd {
             stop.wait(Self.pauseSeconds)
-            if stop.isRaised { throw ExitCode(128 + (stop.raisedBy ?? 0)) }
-            let answer: CurlRequest.Answer
-            do { answer = try ask(again, stop) } catch { return }
-            // What a proxy says of a server that is gone.
-            guard !(502 ... 504).contains(answer.status) else { return }
-            let now = try accepted(answer)
-            if now != texts { note(now) }
-            texts = now
-            guard .now - begin < limit else {
+            see(try ask(again, stop))
+            guard .now - begin < limit || misses == Self.missesOfEnd else {
                 throw ClusterError.deadline(
-                    "\(url) was asked to end, and still answers after \(limit)")
+                    "\(url) was asked to end, and its end was not seen within \(limit): it "
+                        + fact)
             }
         }
     }
 
-    private func ask(_ path: String, _ stop: StopFlag) throws -> CurlRequest.Answer {
-        let request = CurlRequest(
-            url: url + path, body: Data(), key: key, limitSeconds: Self.requestSeconds)
-        do { return try request.send(stop: stop) } catch let failure as CurlRequest.Failure {
-            throw ClusterError.badInput("\(url): \(failure.fact)")
+    /// What became of a request.
+    private enum Seen {
+        /// It is accepted, with so many texts under way.
+        case texts(Int)
+        /// Nobody listens there.
+        case nobody(String)
+        case other(String)
+
+        /// As it follows the URL in a sentence.
+        var fact: String {
+            switch self {
+            case .texts(let count): "has \(count) texts under way"
+            case .nobody(let fact), .other(let fact): fact
+            }
         }
     }
 
-    /// The texts under way, of an answer that accepts the request.
-    private func accepted(_ answer: CurlRequest.Answer) throws -> Int {
+    /// - Throws: `ExitCode` when this command was asked to end.
+    private func ask(_ path: String, _ stop: StopFlag) throws -> Seen {
+        if let signal = stop.raisedBy { throw ExitCode(ExitStatus.signal(signal).code) }
+        let request = CurlRequest(
+            url: url + path, body: Data(), key: key, limitSeconds: Self.requestSeconds,
+            followsRedirects: false)
+        do { return seen(try request.send(stop: stop)) } catch let failure as CurlRequest.Failure {
+            if let signal = stop.raisedBy { throw ExitCode(ExitStatus.signal(signal).code) }
+            let fact = "cannot be asked: \(TaggedLog.plain(failure.fact))"
+            switch failure.status ?? 0 {
+            case CurlRequest.Failure.noConnection: return .nobody(fact)
+            case CurlRequest.Failure.certificate:
+                return .other(
+                    fact + "; name the job by its URL, with the host of its certificate")
+            default: return .other(fact)
+            }
+        }
+    }
+
+    private func seen(_ answer: CurlRequest.Answer) -> Seen {
         let decoder = JSONDecoder()
         if answer.status == 202, let end = try? decoder.decode(Accepted.self, from: answer.body) {
-            return end.texts
+            return .texts(end.texts)
         }
         let refused = try? decoder.decode(Refused.self, from: answer.body)
-        let fact = refused?.error.message ?? "the answer is no server's of Apus"
-        let hint =
-            answer.status == 404
-            ? "; a server without a key marked admin: true has no such path" : ""
-        throw ClusterError.badInput(
-            "\(url) answers \(answer.status): \(TaggedLog.plain(fact))\(hint)")
+        var fact = refused?.error.message ?? "the answer is no server's of Apus"
+        if let place = answer.redirection {
+            fact = "it points to \(place), and a key goes nowhere that was not named"
+        }
+        if answer.status == 404 {
+            fact += "; a server without a key marked admin: true has no such path"
+        }
+        return .other("answers \(answer.status): \(TaggedLog.plain(fact))")
+    }
+
+    /// Whether a URL's host is this machine, over no network.
+    private static func isLoopback(_ host: String) -> Bool {
+        ["localhost", "::1", "[::1]"].contains(host.lowercased())
+            || host.wholeMatch(of: /127\.\d{1,3}\.\d{1,3}\.\d{1,3}/) != nil
     }
 }

@@ -30,6 +30,7 @@ struct StopCommand: ParsableCommand {
     @Option(help: "The URL of a server or job, whose key of an admin is sent.") var url: String?
     @Option(help: "A file of named keys, whose first admin's key is sent to --url.")
     var keyFile: String?
+    @Flag(help: "Send the key to another machine over http://, in clear.") var plain = false
 
     func validate() throws {
         if !(seconds > 0 && seconds <= 86400) {
@@ -41,6 +42,9 @@ struct StopCommand: ParsableCommand {
         if keyFile != nil, url == nil {
             throw ValidationError("--key-file: it goes with --url")
         }
+        if plain, url == nil {
+            throw ValidationError("--plain: it goes with --url")
+        }
         if now, coordinator != nil {
             throw ValidationError("--now: with --coordinator no request is waited for anyway")
         }
@@ -51,7 +55,8 @@ struct StopCommand: ParsableCommand {
             let limit = Duration.seconds(seconds)
             if let url {
                 let path = "/admin/stop" + (now ? "?now=true" : "")
-                let client = try OperatorClient(url, keyFile: keyFile, limit: limit)
+                let client = try OperatorClient(
+                    url, keyFile: keyFile, allowsPlain: plain, limit: limit)
                 try client.end(path, again: path) { _ in }
                 print("stopped \(url)")
             } else if let coordinator {
