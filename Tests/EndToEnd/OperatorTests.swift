@@ -73,6 +73,14 @@ import Testing
         #expect(output.contains("its YAML was not read within 10"), "\(output)")
     }
 
+    @Test(arguments: [["drain", "http://192.0.2.1:1"], ["stop", "--url", "http://192.0.2.1:1"]])
+    func `an admin's key crosses no network in clear without a word`(words: [String]) throws {
+        let (status, output) = try RunningJob.run("apus", words)
+        #expect(status == 2)
+        #expect(output.contains("http://192.0.2.1:1 is plain HTTP"), "\(output)")
+        #expect(output.contains("--plain"), "\(output)")
+    }
+
     @Test func `a cache that no machine holds is refused with its bytes`() throws {
         let job = try RunningJob(
             ranks: 2, transport: "auto", more: "limits: {cacheTokens: 4294967296}")

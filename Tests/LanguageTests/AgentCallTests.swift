@@ -19,7 +19,7 @@ import Testing
     }
 
     private static let kinds: [String: [String: ArgumentKind]] = [
-        "f": ["city": .text, "days": .json, "note": .textOrNull]
+        "f": ["city": .text, "days": .json, "note": .textOrNull], "g": [:], "h": [:], "now": [:],
     ]
 
     private static func read(
@@ -217,6 +217,13 @@ import Testing
                 cut.calls.isEmpty
                     ? whole.hasPrefix(cut.content) : whole.hasPrefix(cut.openCall ?? "-"))
         }
+        // After the arguments the call ends, or it is none.
+        for more in [#", "id": 1}"#, "", "}}", "} and"] {
+            let text = Self.object(#"{"name": "f", "arguments": {"a": 1}"# + more)
+            let answer = Self.read(text, .object)
+            #expect(answer.calls.map(\.isWhole) == [false] && answer.content.isEmpty, "\(more)")
+            #expect(answer.openCall == text)
+        }
         // Other members, other orders and other values are no call of this form.
         for other in [
             #"{"arguments": {}, "name": "f"}"#, #"{"name": "f"}"#, #"{"name": 1, "arguments": {}}"#,
@@ -282,5 +289,61 @@ import Testing
         let answer = Self.read("\n<think>Hm.</think>\nYes", .keyed)
         #expect(answer == Answer(content: "Yes", reasoning: "Hm."))
         #expect(Self.read("\n\nNo <think>", .keyed).content == "No <think>")
+        for form in [CallForm.object, .tagged, .marked, .invoked, .bare] {
+            let answer = Self.read("\n\n<think>Hm.</think>\n\nYes", form)
+            #expect(answer == Answer(content: "Yes", reasoning: "Hm."), "\(form)")
+        }
+    }
+
+    /// One call with one argument, and what ends the argument's value.
+    private static let values: [(form: CallForm, before: String, mark: String, after: String)] = [
+        (
+            .tagged, "<tool_call>\n<function=f>\n<parameter=days>\n", "</parameter>",
+            "</function>\n</tool_call>"
+        ),
+        (
+            .invoked, "<minimax:tool_call>\n<invoke name=\"f\">\n<parameter name=\"days\">",
+            "</parameter>", "</invoke>\n</minimax:tool_call>"
+        ),
+        (
+            .marked,
+            "<\(mark)function_calls>\n<\(mark)invoke name=\"f\">\n"
+                + "<\(mark)parameter name=\"days\" string=\"false\">", "</\(mark)parameter>",
+            "</\(mark)invoke>\n</\(mark)function_calls>"
+        ),
+        (
+            .keyed, "<tool_call>f\n<arg_key>days</arg_key>\n<arg_value>", "</arg_value>",
+            "</tool_call>"
+        ),
+    ]
+
+    @Test func `a string of JSON may hold the mark that ends a value`() throws {
+        for (form, before, mark, after) in Self.values {
+            let line = form == .tagged ? "\n" : ""
+            func days(_ value: String) throws -> JSONValue? {
+                let answer = Self.read(before + value + line + mark + "\n" + after, form)
+                #expect(answer.calls.count == 1, "\(form) \(value)")
+                return try JSONValue.parse(answer.calls.first?.arguments ?? "")["days"]
+            }
+            let text = "a\"\(mark)b\(mark)\\"
+            #expect(try days(JSONValue.quoted(text)) == .string(text))
+            let list: JSONValue = [.string(mark), .object([(key: mark, value: .number("1"))])]
+            #expect(try days(list.text) == list)
+            // A string that does not end before its line does is none, and the mark ends the value.
+            #expect(try days("[\"a") == "[\"a")
+            #expect(try days("[1, \"a\nb") == "[1, \"a\nb")
+        }
+    }
+
+    @Test func `a call of no tool stays what the model wrote`() {
+        let object = Self.object(#"{"name": "other", "arguments": {}}"#)
+        for (form, text) in [
+            (CallForm.object, object), (.keyed, Self.keyed("other", [("city", "a")])),
+            (.tagged, "<tool_call>\n<function=other>\n</function>\n</tool_call>"),
+            (.bare, "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>other<｜tool▁sep｜>{}<｜tool▁call▁end｜>"),
+        ] { #expect(Self.read("a" + text, form) == Answer(content: "a" + text), "\(form)") }
+        let two = Self.object(#"{"name": "now", "arguments": {}}"#) + object
+        let answer = Self.read(two, .object)
+        #expect(answer.calls.map(\.name) == ["now"] && answer.content == object)
     }
 }

@@ -123,6 +123,106 @@ import Testing
         }
     }
 
+    /// The state of a text along a constraint; nil where the text leaves it.
+    private static func follow(
+        _ ids: [Int], _ constraint: OutputConstraint, _ tokenizer: Tokenizer
+    ) throws -> ConstrainedText? {
+        let vocabulary = try #require(LazyVocabulary(tokenizer, endTokens: []).value)
+        let compiled = try CompiledGrammars().compiled(constraint)
+        var state = try ConstrainedText(compiled, vocabulary: vocabulary, maxNewTokens: .max)
+        for id in ids {
+            do { try state.append(id) } catch { return nil }
+        }
+        return state
+    }
+
+    @Test(arguments: [
+        (CallForm.keyed, FreeCallTests.glm, "</arg_value>"),
+        (.tagged, FreeCallTests.qwen, "</parameter>"),
+        (.invoked, FreeCallTests.minimax, "</parameter>"),
+        (.marked, FreeCallTests.marked, "</｜DSML｜parameter>"),
+    ])
+    func `a text does not spell the mark that ends it`(
+        form: CallForm, tokens: [String], end: String
+    ) throws {
+        let folder = try FreeCallTests.folder(tokens)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let tokenizer = try Tokenizer(directory: URL(filePath: folder))
+        let constraint = CallConstraint(tokenizer: tokenizer, form: form)
+        let trigger = try #require(constraint.trigger)
+        let rest = constraint.rest(of: Self.tools, atMost: nil)
+        /// Whether a value may hold a text in tokens that are no marks.
+        func admits(_ spelled: String) throws -> Bool {
+            let call = Self.call(form, "set", [("word", "a%b", true), ("size", "1", false)])
+            let parts = Self.calls(form, [call]).split(separator: "%")
+                .map { tokenizer.encode(String($0), addSpecialTokens: false) }
+            let middle = tokenizer.encode(
+                spelled, addSpecialTokens: false, recogniseAddedTokens: false)
+            let ids = parts[0] + middle + parts[1]
+            let begin = try #require(ids.firstIndex(of: trigger))
+            return try Self.follow(Array(ids[(begin + 1)...]), rest, tokenizer)?.isFinal == true
+        }
+        let most = String(end.dropLast())
+        for text in ["</b>", most, "<" + most] { #expect(try admits(text), "\(text)") }
+        for text in [end, "<" + end, "<</" + end + "\n"] { #expect(try !admits(text), "\(text)") }
+    }
+
+    @Test func `a DeepSeek-V3_2 call without arguments may have an empty line`() throws {
+        let folder = try FreeCallTests.folder(FreeCallTests.marked)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let tokenizer = try Tokenizer(directory: URL(filePath: folder))
+        let constraint = CallConstraint(tokenizer: tokenizer, form: .marked)
+        let rest = constraint.rest(of: Self.tools, atMost: nil)
+        let trigger = try #require(constraint.trigger)
+        for (lines, isAdmitted) in [("\n", true), ("\n\n", true), ("\n\n\n", false)] {
+            let call = "<｜DSML｜invoke name=\"wait\">" + lines + "</｜DSML｜invoke>\n"
+            let ids = tokenizer.encode(Self.calls(.marked, [call]), addSpecialTokens: false)
+            let begin = try #require(ids.firstIndex(of: trigger))
+            let state = try Self.follow(Array(ids[(begin + 1)...]), rest, tokenizer)
+            #expect((state?.isFinal == true) == isAdmitted)
+        }
+    }
+
+    /// Beside a response format the whole answer is a grammar.
+    @Test func `Qwen3's calls follow one another up to the limit`() throws {
+        let folder = try FreeCallTests.folder(FreeCallTests.qwen)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let tokenizer = try Tokenizer(directory: URL(filePath: folder))
+        let constraint = CallConstraint(tokenizer: tokenizer, form: .object)
+        let call = Self.call(.object, "wait", [])
+        func state(_ text: String, atMost most: Int?) throws -> ConstrainedText? {
+            try Self.follow(
+                tokenizer.encode(text, addSpecialTokens: false),
+                constraint.calls(of: Self.tools, atMost: most), tokenizer)
+        }
+        #expect(try state(call, atMost: 1)?.isFinal == true)
+        #expect(try state(call + "\n", atMost: 1) == nil)
+        for text in [call, call + "\n" + call, call + call + call] {
+            #expect(try state(text, atMost: nil)?.isComplete == true)
+        }
+        #expect(try state(call + "\n\n" + call, atMost: nil) == nil)
+    }
+
+    @Test func `a tool that a form has no words for is refused by its name`() {
+        func tool(_ name: String, _ properties: JSONValue) -> Tool {
+            Tool(["function": ["name": .string(name), "parameters": ["properties": properties]]])
+        }
+        let good = tool("f-1", ["a b": ["enum": ["x", "</b>"]], "c": [:]])
+        let choice = tool("f", ["c": ["enum": ["x", "y</parameter>"]]])
+        for form in [CallForm.keyed, .tagged, .invoked, .marked] {
+            #expect(good.fault(in: form) == nil)
+            #expect(tool("my tool", [:]).fault(in: form)?.contains("\"my tool\"") == true)
+            #expect(tool("f>", [:]).fault(in: form) != nil)
+            let isCut = form == .tagged || form == .invoked
+            #expect((choice.fault(in: form)?.contains("</parameter>") == true) == isCut)
+            let key = tool("f", ["a\"b": ["type": "integer"]])
+            #expect((key.fault(in: form) == nil) == (form == .keyed))
+        }
+        let key = tool("f", ["a</arg_key>": ["type": "integer"]])
+        #expect(key.fault(in: .keyed)?.contains("</arg_key>") == true)
+        #expect(tool("my tool", [:]).fault(in: .object) == nil)
+    }
+
     @Test func `GLM-4_5's calls have a line for each part`() throws {
         let folder = try FreeCallTests.folder(FreeCallTests.glm)
         defer { try? FileManager.default.removeItem(atPath: folder) }

@@ -216,6 +216,21 @@ import Testing
         }
     }
 
+    @Test func `a tokenized chat without its answer has the effort of the request`() async throws {
+        try await Self.withServer("glm-5.2", Self.glm) { server, _ in
+            var texts: Set<String> = []
+            for more in ["", #","reasoning_effort":"high""#, #","reasoning_effort":"none""#] {
+                let body =
+                    #"{"messages":[{"role":"user","content":"Go"}],"#
+                    + #""add_generation_prompt":false\#(more)}"#
+                let (status, answer) = try await server.post("/tokenize", body)
+                #expect(status == 200, "\(answer.text)")
+                texts.insert(answer["tokens"]?.text ?? "")
+            }
+            #expect(texts.count == 3)
+        }
+    }
+
     @Test func `a member whose schema refers beyond the definitions is any text`() throws {
         let tool = Tool([
             "function": [
@@ -282,5 +297,16 @@ import Testing
         trigger.isInside = false
         trigger.thoughtBegin = 5
         #expect(try text(trigger, loud: 5, count: 6) == [5, 5, 1, 2, 5, 1])
+    }
+
+    @Test func `a constraint begins only after the byte that its trigger asks for`() throws {
+        var trigger = ConstraintTrigger(token: 5, after: 0x61, isInside: false)
+        // The prompt ends with `a`, the constrained text with `b`.
+        #expect(try text(trigger, loud: 5, count: 5) == [5, 1, 2, 5, 5])
+        trigger.after = 0x62
+        #expect(try text(trigger, loud: 5, count: 3) == [5, 5, 5])
+        trigger.token = 2
+        // The token itself comes before the next one.
+        #expect(try text(trigger, loud: 2, count: 5) == [2, 2, 1, 2, 2])
     }
 }

@@ -200,7 +200,7 @@ import Testing
         try FileManager.default.removeItem(atPath: folder.path("b"))
         #expect(sees())
         try FileManager.default.setAttributes(
-            [.posixPermissions: 0o640], ofItemAtPath: folder.path("a"))
+            [.posixPermissions: 0o620], ofItemAtPath: folder.path("a"))
         #expect(sees())
         // What changes again between two looks is still being written.
         try Data("seven".utf8).write(to: URL(filePath: folder.path("a")))

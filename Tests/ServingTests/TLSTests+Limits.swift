@@ -1,4 +1,6 @@
 import Foundation
+import NIOCore
+import NIOPosix
 import Testing
 
 @testable import Serving
@@ -13,40 +15,47 @@ extension TLSTests {
         return pages * sysconf(Int32(_SC_PAGESIZE))
     }
 
+    /// A port behind which there is TLS, and nobody who closes a connection.
+    private static func withPort(
+        _ settings: TLSSettings, _ body: (Int) async throws -> Void
+    ) async throws {
+        let tls = try TLSContext(settings, now: .now)
+        let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(
+                        TLSHandler(TLSSession(tls), handshakeSeconds: 30))
+                }
+            }
+            .bind(host: "127.0.0.1", port: 0).get()
+        try await body(try #require(server.localAddress?.port))
+        try await server.close()
+    }
+
     @Test func `what follows the client's end is dropped, and holds no memory`() async throws {
-        try await Self.withServer { server, _, settings in
-            // What a first answer brings into memory is there before.
-            let first = try await Self.curl([
-                "--cacert", settings.certificate, "--json", #"{"prompt":"Once"}"#,
-                "https://localhost:\(server.port)/v1/completions",
-            ])
-            #expect(first.status == 0, "\(first.output)")
+        let folder = try AccessLogTests.Folder()
+        let settings = try Self.certificate(folder)
+        try await Self.withPort(settings) { port in
             let before = try Self.memory()
             let talk = Task {
                 try await Self.python(
-                    server.port, settings,
+                    port, settings,
                     """
                     arriving, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
                     session = context.wrap_bio(arriving, leaving, server_hostname="localhost")
                     plain = socket.create_connection(("127.0.0.1", port), timeout=30)
-                    def step(action):
-                        while True:
-                            try: return action()
-                            except ssl.SSLWantReadError:
-                                plain.sendall(leaving.read())
-                                arriving.write(plain.recv(65536))
-                    step(session.do_handshake)
-                    body = b'{"prompt":"Once","max_tokens":1500,"ignore_eos":true}'
-                    lines[0] = b"POST /v1/completions HTTP/1.1"
-                    lines[3:] = [b"content-type: application/json"]
-                    lines.append(b"content-length: %d" % len(body))
-                    session.write(b"\\r\\n".join(lines + [b"", b""]) + body)
+                    while True:
+                        try: session.do_handshake()
+                        except ssl.SSLWantReadError:
+                            plain.sendall(leaving.read())
+                            arriving.write(plain.recv(65536))
+                            continue
+                        break
                     try: session.unwrap()
                     except ssl.SSLWantReadError: pass
                     plain.sendall(leaving.read())
-                    try:
-                        for _ in range(64): plain.sendall(bytes(1 << 20))
-                    except ConnectionError: pass
+                    for _ in range(128): plain.sendall(bytes(1 << 20))
                     print("sent")
                     """)
             }
@@ -54,7 +63,7 @@ extension TLSTests {
                 var most = 0
                 while !Task.isCancelled {
                     most = max(most, try Self.memory())
-                    do { try await Task.sleep(for: .milliseconds(5)) } catch { break }
+                    do { try await Task.sleep(for: .milliseconds(2)) } catch { break }
                 }
                 return most
             }
@@ -62,8 +71,8 @@ extension TLSTests {
             sampling.cancel()
             let most = try await sampling.value
             #expect(output == "sent\n")
-            // Beside what the answer itself takes, half of what was sent.
-            #expect(most - before < 32 << 20, "\(before) to \(most)")
+            // Half of what was sent; what another test frees or takes meanwhile is less.
+            #expect(most - before < 64 << 20, "\(before) to \(most)")
         }
     }
 

@@ -10,7 +10,7 @@ import Testing
 /// HTTPS, judged by clients of other houses: curl and Python's `ssl`, with certificates of openssl.
 @Suite(.serialized) struct TLSTests {
     /// A certificate of this test for `localhost`, and its key, in a folder.
-    private static func certificate(
+    static func certificate(
         _ folder: AccessLogTests.Folder, _ name: String = "one", days: Int = 30
     ) throws -> TLSSettings {
         var settings = TLSSettings()

@@ -20,8 +20,8 @@ import Testing
         #expect(count([], isInside: true) == 0)
         // GLM-4.5 begins a thought on a line of its own.
         var lines = ThoughtCount(
-            ThoughtCount.Marks(begin: 7, end: 9, line: 5), isInside: false)
-        for token in [5, 7, 2, 9, 3] { lines.append(token) }
+            ThoughtCount.Marks(begin: 7, end: 9, lines: [5, 6]), isInside: false)
+        for token in [6, 5, 7, 2, 9, 3] { lines.append(token) }
         #expect(lines.count == 3)
     }
 
@@ -56,7 +56,7 @@ import Testing
         #expect(try texts(budget, loud: 5, count: 4) == [5, 5, 5, 5])
         #expect(try texts(budget, loud: 7, count: 5) == [7, 7, 7, 9, 7])
         #expect(try texts(nil, loud: 5, count: 3) == [5, 5, 5])
-        budget.lineToken = 7
+        budget.lineTokens = [7, 6]
         budget.beginToken = 5
         #expect(try texts(budget, loud: 5, count: 5) == [5, 5, 5, 9, 5])
     }

@@ -4,6 +4,8 @@ struct ConstraintCompiler {
     private static let depthLimit = 16
 
     private var builder: GrammarBuilder
+    /// The rules of the patterns so far, each of which is compiled once.
+    private var patterns: [String: Grammar.Rule] = [:]
 
     /// The grammar of a constraint.
     ///
@@ -72,6 +74,13 @@ struct ConstraintCompiler {
     }
 
     private mutating func regex(_ text: String) throws -> Grammar.Rule {
+        if let rule = patterns[text] { return rule }
+        let rule = try newRegex(text)
+        patterns[text] = rule
+        return rule
+    }
+
+    private mutating func newRegex(_ text: String) throws -> Grammar.Rule {
         let budget = builder.budget
         let pattern = try PatternParser.parse(text, budget)
         let direct = pattern.anchored?.body

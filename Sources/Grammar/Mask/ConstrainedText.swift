@@ -131,4 +131,9 @@ public struct ConstraintVocabulary: Sendable {
         self.endTokens = endTokens
         trie = TokenTrie(bytes)
     }
+
+    /// The byte with which a token ends; nil for one that no constrained text contains.
+    package func lastByte(of token: Int) -> UInt8? {
+        bytes.indices.contains(token) ? bytes[token].last : nil
+    }
 }

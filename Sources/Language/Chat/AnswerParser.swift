@@ -42,7 +42,8 @@ public struct AnswerParser {
     ///   - calls: The form of the model's calls; nil for a request without tools, whose calls stay
     ///     text.
     ///   - callLimit: Calls after which the answer is over.
-    ///   - kinds: What the arguments of each tool are, for forms that write them without quotes.
+    ///   - kinds: What the arguments of each tool are, for forms that write them without quotes;
+    ///     the call of another name is no call. Of none, every name is one.
     public init(
         beginsThinking: Bool, calls: CallForm?, callLimit: Int = .max,
         kinds: [String: [String: ArgumentKind]] = [:]
@@ -113,8 +114,8 @@ public struct AnswerParser {
     }
 
     private mutating func readContent() -> [Piece]? {
-        // GLM-4.5 begins its thoughts on a line of their own.
-        while !hasContent, marks?.space.isEmpty != false, held.takePrefix("\n") {}
+        // Line breaks before the first words are no content, and a thought may come after them.
+        while !hasContent, held.takePrefix("\n") {}
         guard !held.isEmpty else { return nil }
         if !hasContent, held.takePrefix(Self.beginThinking) {
             place = .reasoning
@@ -169,7 +170,10 @@ public struct AnswerParser {
     private mutating func readHead() -> [Piece]? {
         guard let marks else { return nil }
         let end = held.index(of: marks.call.end)
-        switch form?.head(of: held.bytes.prefix(end ?? held.bytes.count), isWhole: end != nil) {
+        var head = form?.head(
+            of: held.bytes.prefix(end ?? held.bytes.count), isWhole: end != nil)
+        if case .call(let name, _, _) = head, !kinds.isEmpty, kinds[name] == nil { head = .other }
+        switch head {
         case .unfinished where held.bytes.count <= Self.maximumHeadBytes: return nil
         case .unfinished: return leaveHead()
         case .other where marks.section == nil: return leaveHead()
@@ -220,10 +224,15 @@ public struct AnswerParser {
     }
 
     /// Reads arguments inside an object; the last bracket waits for the mark that ends the call.
+    ///
+    /// Before that mark only the object of the call may end: with more there, the call has no end.
     private mutating func readObject() -> [Piece]? {
         guard let marks else { return nil }
         guard !isScanned else {
-            guard held.take(through: marks.call.end) != nil else { return nil }
+            guard let end = held.index(of: marks.call.end) else { return nil }
+            let ends = held.bytes[..<end].filter { !CallForm.isSpace($0) }
+            guard ends.elementsEqual("}}".utf8) else { return nil }
+            _ = held.take(through: marks.call.end)
             endCall()
             return [.arguments("}"), .callEnds]
         }

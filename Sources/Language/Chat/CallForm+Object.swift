@@ -70,7 +70,6 @@ extension CallForm {
         var head = ObjectHead(bytes)
         do throws(ObjectHead.Mismatch) {
             let (name, count) = try head.read()
-            guard !name.utf8.contains(where: isSpace) else { return .other }
             return .call(name: name, count: count, isFenced: false)
         } catch { return error.isShort && !isWhole ? .unfinished : .other }
     }

@@ -100,4 +100,7 @@ extension CallForm {
     package var trigger: String {
         self == .marked ? V32Writer.mark : CallMarks(self).first
     }
+
+    /// The byte of the first mark before that token, where the token stands inside the mark.
+    package var beforeTrigger: UInt8? { self == .marked ? UInt8(ascii: "<") : nil }
 }

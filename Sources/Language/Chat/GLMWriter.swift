@@ -125,13 +125,8 @@ struct GLMWriter: ChatWriter {
     private mutating func answer(_ message: ChatMessage, open: Bool) {
         prompt.append(glm: .assistant)
         prompt.append(space)
-        guard !open else {
-            if kind != .dense { prompt.append(.beginThinking) }
-            prompt.append(.endThinking)
-            prompt.append(space + (message.content ?? ""))
-            return
-        }
-        let (thought, content) = parts(message)
+        let (thought, content) =
+            open ? (message.reasoning ?? "", message.content ?? "") : parts(message)
         let isKept = turnCount > lastUser && !thought.isEmpty
         if isKept || kind != .dense { prompt.append(.beginThinking) }
         if isKept, case .effort = kind {
@@ -140,6 +135,10 @@ struct GLMWriter: ChatWriter {
             prompt.append(thought.stripped)
         }
         prompt.append(.endThinking)
+        guard !open else {
+            prompt.append(space + content)
+            return
+        }
         let words = content.stripped
         if !words.isEmpty { prompt.append(space + words) }
         for call in message.toolCalls {

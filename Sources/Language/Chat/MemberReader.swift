@@ -20,7 +20,8 @@ public enum ArgumentKind: Sendable, Hashable {
 ///     <parameter name="city">Zürich</parameter>                                    MiniMax-M2
 ///
 /// Texts stream as they come; other values come whole, because only the whole shows whether it is
-/// JSON. Words between members are passed over, and so is a second member of one name.
+/// JSON. Inside a string of JSON the mark that ends a value ends nothing. Words between members are
+/// passed over, and so is a second member of one name.
 struct MemberReader {
     private enum Place {
         /// Between members.
@@ -42,6 +43,8 @@ struct MemberReader {
     private var beginsLine = false
     /// What came of a value that is not a text.
     private var value = ""
+    /// The strings of that value, where it is JSON.
+    private var strings = StringScan()
 
     /// Longer than any name of an argument.
     private static let maximumHeadBytes = 4096
@@ -81,10 +84,7 @@ struct MemberReader {
             return ("", false)
         case .value(.text): return text(&held)
         case .value(let kind):
-            guard let rest = takeValue(&held) else {
-                value += held.release(before: valueEnds) ?? ""
-                return nil
-            }
+            guard let rest = kind == .json ? takeJSON(&held) : takeOpen(&held) else { return nil }
             place = .between
             return (isRepeated ? "" : json(value + rest, kind), false)
         }
@@ -96,6 +96,36 @@ struct MemberReader {
         let first = valueEnds[0]
         let isLine = marks.hasLines && held.index(of: first) == end - 1
         return held.take(through: isLine ? first : marks.value.end)
+    }
+
+    /// The rest of a value that may be a text, and its end.
+    private mutating func takeOpen(_ held: inout HeldText) -> String? {
+        if let rest = takeValue(&held) { return rest }
+        value += held.release(before: valueEnds) ?? ""
+        return nil
+    }
+
+    /// The rest of a value of JSON, and its end.
+    ///
+    /// A string that the mark seems to cut goes on if it ends before its line does.
+    private mutating func takeJSON(_ held: inout HeldText) -> String? {
+        while let end = held.index(of: marks.value.end) {
+            var scan = strings
+            for byte in held.bytes[..<end] { scan.append(byte) }
+            guard scan.isInside, !scan.isBroken else { return takeValue(&held) }
+            for byte in held.bytes[end...] where scan.isInside { scan.append(byte) }
+            guard !scan.isBroken else { return takeValue(&held) }
+            // More text decides.
+            guard !scan.isInside else { return nil }
+            keep(held.take(end + marks.value.end.utf8.count))
+        }
+        keep(held.release(before: valueEnds) ?? "")
+        return nil
+    }
+
+    private mutating func keep(_ text: String) {
+        for byte in text.utf8 { strings.append(byte) }
+        value += text
     }
 
     private mutating func between(_ held: inout HeldText) -> (json: String, isEnd: Bool)? {
@@ -137,6 +167,7 @@ struct MemberReader {
         hasBegunText = false
         beginsLine = marks.hasLines
         value = ""
+        strings = StringScan()
         let start = keys.isEmpty ? "{" : ", "
         isRepeated = !keys.insert(key).inserted
         return (isRepeated ? "" : start + JSONValue.quoted(key) + ": ", false)

@@ -63,7 +63,7 @@ struct MiniMaxWriter: ChatWriter {
         defer { turnCount += 1 }
         let content = message.content ?? ""
         switch message.role {
-        case .system: break  // the first one stands in the prompt's head; others are left out
+        case .system: break  // stands in the prompt's head; `fault` refuses others
         case .user:
             begin("user")
             prompt.append(content)

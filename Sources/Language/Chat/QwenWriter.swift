@@ -173,10 +173,13 @@ extension String {
         ranges(of: mark).last.map { String(self[$0.upperBound...]) } ?? self
     }
 
-    /// The text without the white space at its ends.
+    /// The text without the white space at its ends, as Python's `strip` knows white space.
     var stripped: String {
-        let words = drop(while: \.isWhitespace)
-        guard let end = words.lastIndex(where: { !$0.isWhitespace }) else { return "" }
-        return String(words[...end])
+        func isSpace(_ scalar: Unicode.Scalar) -> Bool {
+            scalar.properties.isWhitespace || (0x1C ... 0x1F).contains(scalar.value)
+        }
+        var scalars = unicodeScalars[...].drop(while: isSpace)
+        while let last = scalars.last, isSpace(last) { scalars.removeLast() }
+        return String(scalars)
     }
 }

@@ -10,7 +10,10 @@ struct CallConstraint {
 
     /// One call or several, one after another.
     func calls(of tools: [Tool], atMost most: Int?) -> OutputConstraint {
-        .sequence([mark(marks.first), rest(of: tools, atMost: most)])
+        let calls = OutputConstraint.sequence([mark(marks.first), rest(of: tools, atMost: most)])
+        guard marks.section == nil, most != 1 else { return calls }
+        // Without a section these are one call, and a line break comes before the next one.
+        return .repeated(.sequence([calls, line]), atMost: most)
     }
 
     /// The token that begins calls in a text that is otherwise free; nil where that is no token of
@@ -79,7 +82,7 @@ struct CallConstraint {
         }
     }
 
-    /// A line break that GLM-4.5 writes and its successors do not.
+    /// A line break that models write or leave out, as GLM-4.5 and its successors.
     private var line: OutputConstraint { .choice(["", "\n"]) }
 
     /// Arguments between marks: those of the schema in its order, without the optional ones that
@@ -89,8 +92,11 @@ struct CallConstraint {
         let declared = tool.isLoose ? [] : tool.members ?? []
         guard !declared.isEmpty else {
             let any = member(key: anyKey, value: nil, kind: .open)
-            return tool.takesNothing && !tool.isLoose
-                ? .text("") : .either([.text(""), .repeated(any, atMost: nil)])
+            guard tool.takesNothing, !tool.isLoose else {
+                return .either([.text(""), .repeated(any, atMost: nil)])
+            }
+            // DeepSeek-V3.2's own code writes an empty line where there are no arguments.
+            return form == .marked ? line : .text("")
         }
         return .named(
             "the parameters of tool \(tool.name)", parameter: "tools",
@@ -146,12 +152,16 @@ struct CallConstraint {
 
     /// A name, where none is declared.
     private var anyKey: OutputConstraint {
-        form == .keyed ? anyText : .regex(#"[^<>"\n\r\t ]+"#)
+        guard form == .keyed, let around = CallMarks.member(of: form) else {
+            return .regex(#"[^<>"\n\r\t ]+"#)
+        }
+        return .regex(Self.pattern(without: around.key.end))
     }
 
-    /// A text that does not hold what ends it, where that is no token of its own.
+    /// A text that does not hold what ends it: the words of that mark end a value even where the
+    /// mark is a token of its own.
     private var anyText: OutputConstraint {
-        guard form == .tagged || form == .invoked, let around = CallMarks.member(of: form) else {
+        guard let around = CallMarks.member(of: form) else {
             return .regex(#"(.|\n|\t|\r)*"#)
         }
         return .regex(Self.pattern(without: around.value.end))

@@ -195,7 +195,7 @@ struct ChatFields: Sendable {
     }
 
     /// Whether an answer begins with a thought, by whichever of its names a client says it.
-    private static func thinks(_ body: JSONValue) throws(APIError) -> Bool? {
+    static func thinks(_ body: JSONValue) throws(APIError) -> Bool? {
         let keywords = body["chat_template_kwargs"]
         let effort = body["reasoning_effort"]?.string.map { $0 != "none" }
         let switches = [

@@ -1,4 +1,5 @@
 import Grammar
+import Language
 
 /// The calls that a model may make by itself in a chat.
 ///
@@ -14,8 +15,8 @@ struct FreeCalls: Sendable {
     func trigger(_ marks: ThoughtCount.Marks, isInside: Bool) -> ConstraintTrigger? {
         form.trigger.map {
             ConstraintTrigger(
-                token: $0, thoughtBegin: marks.begin, thoughtEnd: marks.end, line: marks.line,
-                isInside: isInside)
+                token: $0, after: form.form.beforeTrigger, thoughtBegin: marks.begin,
+                thoughtEnd: marks.end, lines: marks.lines, isInside: isInside)
         }
     }
 

@@ -41,11 +41,10 @@ public struct ModelText: Sendable {
         tokenizer = try Tokenizer(directory: folder)
         chats = try Self.chats(in: folder, chatStyle)
         structureTokens = AnswerParser.structureTokens(of: tokenizer)
-        let line = tokenizer.encode("\n", addSpecialTokens: false)
         thoughtMarks = ThoughtCount.Marks(
             begin: tokenizer.id(of: ChatToken.beginThinking.rawValue),
             end: tokenizer.id(of: ChatToken.endThinking.rawValue),
-            line: line.count == 1 ? line[0] : nil)
+            lines: Self.lines(of: tokenizer))
         vocabularySize = configuration.vocabularySize
         self.contextTokens = min(
             contextTokens ?? configuration.contextLimit, configuration.contextLimit)
@@ -58,6 +57,14 @@ public struct ModelText: Sendable {
         self.defaults = defaults
         let info = try Self.read("tokenizer_config.json", in: folder)
         tokenizerInfo = info ?? ["tokenizer_class": "PreTrainedTokenizerFast"]
+    }
+
+    /// The tokens of line breaks alone.
+    private static func lines(of tokenizer: Tokenizer) -> [Int] {
+        (0 ..< tokenizer.vocabularySize).filter { id in
+            let bytes = tokenizer.bytes(of: id)
+            return !bytes.isEmpty && bytes.allSatisfy { $0 == UInt8(ascii: "\n") }
+        }
     }
 
     private static func read(_ name: String, in folder: URL) throws -> JSONValue? {
@@ -124,6 +131,14 @@ public struct ModelText: Sendable {
                     "the arguments of an earlier call of \(JSONValue.quoted(call.name)) are no "
                         + "JSON object, which chats of style \(style) need",
                     parameter: "messages")
+            }
+        }
+        if let form = rules.callForm {
+            for tool in tools {
+                guard let fault = tool.fault(in: form) else { continue }
+                throw .invalid(
+                    "\(fault), which calls in chats of style \(style) cannot hold",
+                    parameter: "tools")
             }
         }
         if let thinks, !rules.canThink(thinks) {

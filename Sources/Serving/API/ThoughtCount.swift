@@ -6,8 +6,8 @@ struct ThoughtCount: Sendable {
     struct Marks: Sendable {
         var begin: Int?
         var end: Int?
-        /// A line break, which may stand before a thought.
-        var line: Int?
+        /// Tokens of line breaks alone, which may stand before a thought.
+        var lines: [Int] = []
     }
 
     private let marks: Marks
@@ -25,7 +25,7 @@ struct ThoughtCount: Sendable {
 
     mutating func append(_ token: Int) {
         if isAtStart, token == marks.begin { isInside = true }
-        isAtStart = isAtStart && token == marks.line
+        isAtStart = isAtStart && marks.lines.contains(token)
         guard isInside else { return }
         count += 1
         if token == marks.end { isInside = false }
@@ -45,7 +45,7 @@ extension ModelText {
                 parameter: "thinking_token_budget")
         }
         return ThoughtBudget(
-            tokens: tokens, beginToken: thoughtMarks.begin, lineToken: thoughtMarks.line,
+            tokens: tokens, beginToken: thoughtMarks.begin, lineTokens: thoughtMarks.lines,
             endToken: end, isInside: isInside)
     }
 }

@@ -42,14 +42,25 @@ extension Tool {
                 guard bytes <= Self.memberBytes else { return nil }
                 wanted = .jsonSchema(JSONValue.object(whole).text)
             case .text:
-                let words = (value["enum"]?.array ?? value["const"].map { [$0] } ?? [])
-                    .compactMap(\.string)
+                let words = Self.words(value)
                 if !words.isEmpty { wanted = .choice(words) }
             case .textOrNull, .open, nil: break
             }
             members.append((name, kinds[name] ?? .open, wanted, required.contains(name)))
         }
         return members
+    }
+
+    /// The texts that a schema chooses from.
+    private static func words(_ schema: JSONValue) -> [String] {
+        (schema["enum"]?.array ?? schema["const"].map { [$0] } ?? []).compactMap(\.string)
+    }
+
+    /// The names of the arguments, and the texts that each may be; none where it may be any.
+    var texts: [(name: String, words: [String])] {
+        (schemaValue?["properties"]?.object ?? []).map { name, value in
+            (name, Self.kind(value) == .text ? Self.words(value) : [])
+        }
     }
 
     /// Whether every reference of a schema names a definition.

@@ -52,7 +52,8 @@ struct ActiveRequest {
             }
             if let trigger = request.trigger {
                 triggered = TriggeredText(
-                    trigger, compiled, vocabulary: vocabulary, cache: grammars)
+                    trigger, compiled, after: request.prompt.last, vocabulary: vocabulary,
+                    cache: grammars)
             } else {
                 constraint = try ServingError.constraining { () throws(GrammarError) in
                     try ConstrainedText(
@@ -91,6 +92,7 @@ struct ActiveRequest {
     private mutating func follow(_ token: Int) throws(GrammarError) {
         guard constraint == nil else {
             try constraint?.append(token)
+            triggered?.pass(token)
             if triggered != nil, constraint?.isFinal == true { constraint = nil }
             return
         }
@@ -99,7 +101,7 @@ struct ActiveRequest {
 
     private mutating func countThought(_ token: Int) {
         guard let budget = request.thoughtBudget else { return }
-        let isFirst = generated.allSatisfy { $0 == budget.lineToken }
+        let isFirst = generated.allSatisfy { budget.lineTokens.contains($0) }
         if isFirst, !budget.isInside, token == budget.beginToken {
             thoughtLeft = budget.tokens
         } else if token == budget.endToken {

@@ -146,10 +146,12 @@ extension OpenAIService {
         }
         let conversation = try ToolResults.ordered(messages).map { ChatMessage($0) }
         let tools = (body["tools"]?.array ?? []).map { Tool($0) }
-        let thinks = ChatFields.templateSwitch(body)
-        _ = try text.callForm(for: conversation, tools: tools, thinks: thinks)
+        let thinks = try ChatFields.thinks(body)
+        _ = try text.callForm(
+            for: conversation, tools: tools, thinks: ChatFields.templateSwitch(body))
         return try text.render(
-            conversation, tools: tools, thinks: thinks, addGenerationPrompt: false)
+            conversation, tools: tools, thinks: thinks, effort: body["reasoning_effort"]?.string,
+            addGenerationPrompt: false)
     }
 
     /// `POST /detokenize`.

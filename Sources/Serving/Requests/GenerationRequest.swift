@@ -32,11 +32,14 @@ struct Resumption: Codable, Hashable, Sendable {
 package struct ConstraintTrigger: Codable, Hashable, Sendable {
     /// Comes before what the constraint describes, and is no part of it.
     package var token: Int
+    /// The byte with which the text before the token ends; without it nothing begins. Nil asks for
+    /// none.
+    package var after: UInt8?
     /// The tokens around a thought, in which nothing begins; nil where the model has none.
     package var thoughtBegin: Int?
     package var thoughtEnd: Int?
-    /// A line break, which may stand before a thought.
-    package var line: Int?
+    /// Tokens of line breaks alone, which may stand before a thought.
+    package var lines: [Int] = []
     /// Whether the prompt ends inside a thought.
     package var isInside: Bool
 }
@@ -47,8 +50,8 @@ package struct ThoughtBudget: Codable, Hashable, Sendable {
     package var tokens: Int
     /// Generated first, it begins a thought; nil where the model has no such token.
     package var beginToken: Int?
-    /// A line break, which may stand before a thought.
-    package var lineToken: Int?
+    /// Tokens of line breaks alone, which may stand before a thought.
+    package var lineTokens: [Int] = []
     /// It ends the thought, and is the next token after `tokens` others.
     package var endToken: Int
     /// Whether the prompt ends inside a thought.

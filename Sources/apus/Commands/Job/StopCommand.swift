@@ -11,7 +11,7 @@ struct StopCommand: ParsableCommand {
         discussion: """
             Requests under way are answered first, for the job's deadlines.drainSeconds; --now \
             does not wait for them. From another machine a job is named by the URL of its API, \
-            with the key of APUS_ADMIN_KEY or of --key-file (see apus drain), or by its \
+            with the key of APUS_ADMIN_KEY or of --key-file and the rules of apus drain, or by its \
             coordinator, with the job's secret in APUS_TOKEN or in the file that APUS_TOKEN_FILE \
             names; requests under way then get an error. Exits with 2 when there is no such job, \
             with 3 when it does not end in time.

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Cluster
 import Foundation
+import Topology
 
 /// Watches a job.
 struct TopCommand: ParsableCommand {
