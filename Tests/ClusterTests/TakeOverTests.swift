@@ -170,6 +170,12 @@ import Topology
         story.apply(.tick)
         #expect(story.job.absence(story.now + .seconds(10)) == nil)
         #expect(story.job.absence(story.now + .seconds(11)) == .seconds(11))
+        // Ranks that did not run either are still there, and it goes on.
+        #expect(!story.job.isForsaken(.tick))
+        #expect(!story.job.isForsaken(.beat(Self.id(0), nil)))
+        #expect(!story.job.isForsaken(.closed(Self.id(9), reason: "closed")))
+        #expect(story.job.isForsaken(.closed(Self.id(1), reason: "closed")))
+        #expect(story.job.isForsaken(Self.back(1, Self.held(1, [0, 1]))))
         // Where nobody would wait for another one, the ranks are judged as ever.
         story = LossTests.Story(ranks: 2)
         story.apply(.tick)

@@ -22,6 +22,9 @@ final class CoordinatorCore {
     private var rejections = RejectionLog()
     private var nextID = 0
     private var finished: [EventLoopPromise<JobEnd>] = []
+    /// For how long this coordinator did not run, and until when a rank that leaves shows that its
+    /// ranks gave it up meanwhile.
+    private var pause: (length: Duration, until: Duration)?
     /// Why this coordinator is none any more, while its job goes on.
     private var failure: ClusterError?
 
@@ -209,15 +212,20 @@ final class CoordinatorCore {
 
     private func apply(_ event: Membership.Event) {
         guard failure == nil else { return }
-        if let absence = membership.absence(Self.now) { return leave(absence) }
-        for action in membership.apply(event, now: Self.now) { perform(action) }
+        let now = Self.now
+        if let absence = membership.absence(now) { pause = (absence, now + Self.farewellLimit) }
+        if let pause, now < pause.until, membership.isForsaken(event) { return leave(pause.length) }
+        for action in membership.apply(event, now: now) { perform(action) }
     }
 
+    /// For connections that were closed meanwhile to be noticed, and for ranks to knock again.
+    private static let farewellLimit = Duration.seconds(5)
+
     /// Leaves the job without an end of it, so that its ranks go on to wait for another coordinator.
-    private func leave(_ absence: Duration) {
+    private func leave(_ pause: Duration) {
         let limit = membership.absenceLimit.seconds.formatted(digits: 1)
         let error = ClusterError.command(
-            "this coordinator did not run for \(absence.seconds.formatted(digits: 1)) s (the limit"
+            "this coordinator did not run for \(pause.seconds.formatted(digits: 1)) s (the limit"
                 + " is \(limit) s): its ranks wait for another one. Start it again")
         failure = error
         for channel in channels.values { channel.close(promise: nil) }

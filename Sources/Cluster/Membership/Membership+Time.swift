@@ -15,16 +15,25 @@ extension Membership {
     /// Four times as long as the coordinator pauses between two looks.
     private static let longestTick = Duration.seconds(1)
 
-    /// How long this coordinator did not run itself, where its ranks have given it up meanwhile and
-    /// wait for another one; nil else.
+    /// How long this coordinator did not run itself, where that is longer than its ranks are patient
+    /// and they would wait for another one; nil else.
     ///
-    /// What it knows of them is void: one that comes to it does not come from a coordinator before.
+    /// If they ran meanwhile, what it knows of them is void: they left it, and are not lost.
     func absence(_ now: Duration) -> Duration? {
         guard configuration.survivesLosses, configuration.takeOverLimit > .zero, phase == .ready,
             ending == nil, let lastTick
         else { return nil }
         let absence = now - lastTick
         return absence > absenceLimit ? absence : nil
+    }
+
+    /// Whether an event may come of a rank that gave this coordinator up.
+    func isForsaken(_ event: Event) -> Bool {
+        switch event {
+        case .closed(let id, _): rank(of: id) != nil
+        case .arrived(_, let hello): hello.held != nil
+        default: false
+        }
     }
 
     /// Silence of a coordinator after which ranks give it up.
