@@ -18,9 +18,9 @@ import Testing
         arguments: [
             (
                 Handshake.Side.coordinator,
-                "b15bbc5cf28baf8cbe0fe70fc5f8b8c13f8d264d46953e7a7fabee85d5c15d21"
+                "da521b63e525fbfa2bc0dcd1806b79133a7803d63da8fb32a10d91f7d0e3f3d3"
             ),
-            (.caller, "906ac69e71cdfd20e2011dd9d1da16522fa57cd9a211f5199e69bfc6cb8d8f9d"),
+            (.caller, "437c4ca56077371c527193fc17a408f17070f4ebf0f194463930ddadba039b7e"),
         ])
     func `a proof is HMAC-SHA256 over side, greeting and nonce`(
         side: Handshake.Side, digest: String
