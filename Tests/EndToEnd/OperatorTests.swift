@@ -173,8 +173,15 @@ import Testing
         try coordinator.run()
         defer { coordinator.terminate() }
         let limit = ContinuousClock.now + .seconds(20)
-        while try jobs(job, "status").count < 2, .now < limit { usleep(100_000) }
-        let found = try jobs(job, "status")
+        // Its folder is there a moment before it listens.
+        func isThere(_ found: [[String: Any]]) -> Bool {
+            found.count == 2 && found.allSatisfy { $0["state"] as? String != "starting" }
+        }
+        var found = try jobs(job, "status")
+        while !isThere(found), .now < limit {
+            usleep(100_000)
+            found = try jobs(job, "status")
+        }
         #expect(found.map { $0["name"] as? String } == ["hand", "test"])
         #expect(found.map { $0["state"] as? String } == ["join", "ready"])
         #expect(found[0]["pid"] as? Int == Int(coordinator.processIdentifier))
