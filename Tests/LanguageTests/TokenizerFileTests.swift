@@ -102,7 +102,7 @@ import Testing
         #expect {
             try Tokenizer(directory: URL(filePath: "/nonexistent"))
         } throws: {
-            "\($0)" == "/nonexistent/tokenizer.json: cannot be read"
+            "\($0)" == "/nonexistent/tokenizer.json: there is no such file"
         }
     }
 
