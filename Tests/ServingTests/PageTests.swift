@@ -124,7 +124,7 @@ import Testing
         let lists = source.matches(of: /export const (\w+) = \[([^\]]+)\]/)
         #expect(
             lists.map { String($0.1) } == [
-                "RANK_SERIES", "SERVER_SERIES", "LABELLED_SERIES", "HISTOGRAMS",
+                "RANK_SERIES", "SERVER_SERIES", "LABELLED_SERIES", "HISTOGRAMS", "SPLIT_SERIES",
             ])
         for list in lists {
             for name in list.2.matches(of: /"(\w+)"/).map({ String($0.1) }) {

@@ -113,7 +113,7 @@ import Testing
     @Test(arguments: [
         ("GET", "/v1/models/", 200), ("GET", "//v1//models", 200), ("GET", "/health/", 200),
         ("GET", "/v1/models/stories-fp8/", 200), ("POST", "/v1/completions/", 200),
-        ("POST", "/v1//completions", 200), ("GET", "/v1/model", 404), ("GET", "/", 404),
+        ("POST", "/v1//completions", 200), ("GET", "/v1/model", 404), ("GET", "//page.css/", 200),
     ])
     func `doubled and trailing slashes do not count`(
         method: String, path: String, status: Int

@@ -172,7 +172,7 @@ async function showSample(sample) {
 
 let isLearning = false;
 
-/** Finds out the model and the version, again after the server did not answer or asked for a key. */
+/** Finds out the model and the version; again after the server was silent or asked for a key. */
 async function learn() {
   if (isLearning) return;
   isLearning = true;
