@@ -40,9 +40,9 @@ let package = Package(
             name: "CKernels", exclude: ["README.md"],
             cSettings: plainC() + [.headerSearchPath(".")]),
 
-        // Ground: where things are, values as bytes, what bytes mean, how bytes move.
-        room("Topology", ["Encoding", yams]),
+        // Ground: values as bytes, where things are, what bytes mean, how bytes move.
         room("Encoding"),
+        room("Topology", ["Encoding", yams]),
         room("Tensors", ["CKernels"]),
         room("Transport", ["CFabric", "Topology"]),
 

@@ -4,8 +4,8 @@ import NIOPosix
 import Serving
 import Synchronization
 
-/// A load on a job whose processes are killed and stopped meanwhile: every answer is compared with the
-/// one that the job gave before.
+/// A load on a job whose processes are killed and stopped meanwhile: every answer is compared with
+/// the one that the job gave before.
 public struct ChaosBenchmark: Sendable {
     /// The load and what is done to the job.
     public struct Configuration: Codable, Hashable, Sendable {

@@ -163,7 +163,7 @@ public final class CheckpointWriter {
             throw CheckpointError.file(
                 directory,
                 fact: isInPlace
-                    ? "is complete and in place, but its folder cannot be tidied and brought to the "
+                    ? "is complete and in place, but its folder cannot be tidied and put on the "
                         + "disk: \(error)"
                     : "cannot be put in place: \(error)")
         }

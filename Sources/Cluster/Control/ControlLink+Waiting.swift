@@ -13,8 +13,8 @@ import Topology
 ///                                            └──► ended
 /// ```
 ///
-/// Meanwhile nothing is sent: what is said to nobody is lost, as a request's tokens are. An epoch and
-/// a suspicion are said again.
+/// Meanwhile nothing is sent: what is said to nobody is lost, as a request's tokens are. An epoch
+/// and a suspicion are said again.
 ///
 /// One thread searches, also where the coordinator that it found is lost in turn.
 extension ControlLink {

@@ -218,10 +218,11 @@ final class CoordinatorCore {
         for action in membership.apply(event, now: now) { perform(action) }
     }
 
-    /// For connections that were closed meanwhile to be noticed, and for ranks to knock again.
+    /// For connections that were closed meanwhile to be noticed, and for ranks to come again.
     private static let farewellLimit = Duration.seconds(5)
 
-    /// Leaves the job without an end of it, so that its ranks go on to wait for another coordinator.
+    /// Leaves the job without an end of it, so that its ranks go on to wait for another
+    /// coordinator.
     private func leave(_ pause: Duration) {
         let limit = membership.absenceLimit.seconds.formatted(digits: 1)
         let error = ClusterError.command(

@@ -120,7 +120,8 @@ public struct JobConfiguration: Hashable, Sendable {
         ///
         /// Default 10.
         public var drainSeconds = 10.0
-        /// For another coordinator when that of a job which goes on is lost; 0 ends the job at once.
+        /// For another coordinator when that of a job which goes on is lost; 0 ends the job at
+        /// once.
         ///
         /// Default 30.
         public var coordinatorSeconds = 30.0

@@ -21,8 +21,8 @@ import Topology
 ///                                                                               over
 /// ```
 ///
-/// A job that goes on without its coordinator is `replacing` it: from `asking`, once the coordinator
-/// is gone, to `running`, once another one listens.
+/// A job that goes on without its coordinator is `replacing` it: from `asking`, once the
+/// coordinator is gone, to `running`, once another one listens.
 ///
 /// Each state but `running` has a limit. In `ending` every process is asked to end, and killed
 /// after `patience`. A second request to stop ends the job at once: it cuts `draining` short, and

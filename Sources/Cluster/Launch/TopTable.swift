@@ -37,7 +37,8 @@ public enum TopTable {
             ", busiest rank \($0.formatted(digits: 2)) of the mean"
         }
         return "\(living.count) of \(snapshot.members.count) ranks, epoch \(snapshot.epoch):"
-            + " \(sum(\.tokensPerSecond)) tokens/s, \(sum(\.promptTokensPerSecond)) prompt tokens/s,"
+            + " \(sum(\.tokensPerSecond)) tokens/s,"
+            + " \(sum(\.promptTokensPerSecond)) prompt tokens/s,"
             + " \(figures.reduce(0) { $0 + $1.runningRequests }) running,"
             + " \(figures.reduce(0) { $0 + $1.waitingRequests }) waiting\(loads ?? "")"
     }

@@ -3,9 +3,9 @@ public struct HeldEpoch: Hashable, Codable, Sendable {
     /// The last epoch that the worker was told: who takes part, and where the experts are.
     public var epoch: JobEpoch
     /// Whether the worker takes part in it, and not in an earlier one still.
-    public var takesPart: Bool
+    var takesPart: Bool
     /// The highest number of an epoch that the worker heard of, those included that never came.
-    public var highestNumber: UInt64
+    var highestNumber: UInt64
 
     /// States what a worker keeps.
     public init(epoch: JobEpoch, takesPart: Bool, highestNumber: UInt64) {

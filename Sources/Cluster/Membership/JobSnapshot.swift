@@ -20,7 +20,7 @@ public struct JobSnapshot: Hashable, Codable, Sendable {
         public var statistics: RankStatistics?
         /// Tokens for its experts lately over those of the mean rank of its group; nil where they
         /// are not counted.
-        public var loadRatio: Double?
+        package var loadRatio: Double?
         /// What last went wrong with it.
         package var lastError: String?
         /// Why the job goes on without it; nil for a rank that takes part.

@@ -15,8 +15,8 @@ extension Membership {
     /// Four times as long as the coordinator pauses between two looks.
     private static let longestTick = Duration.seconds(1)
 
-    /// How long this coordinator did not run itself, where that is longer than its ranks are patient
-    /// and they would wait for another one; nil else.
+    /// How long this coordinator did not run itself, where that is longer than its ranks are
+    /// patient and they would wait for another one; nil else.
     ///
     /// If they ran meanwhile, what it knows of them is void: they left it, and are not lost.
     func absence(_ now: Duration) -> Duration? {

@@ -27,8 +27,8 @@ struct BatchRun: Sendable {
             if opened.damagedLines > 0 {
                 service.log.warning(
                     """
-                    batch \(id): \(opened.damagedLines) lines of its results are damaged: they stay, \
-                    and their requests are answered again
+                    batch \(id): \(opened.damagedLines) lines of its results are damaged: they \
+                    stay, and their requests are answered again
                     """)
             }
             do {

@@ -59,7 +59,7 @@ public final class Engine: Sendable {
     /// whoever asked is gone.
     ///
     /// Other ranks need not do it in the same step: a rank without requests takes part in theirs.
-    public func dropAll() { give(.dropAll) }
+    func dropAll() { give(.dropAll) }
 
     /// Ends `run` when the step under way is done.
     ///

@@ -5,8 +5,8 @@ import NIOCore
 /// 1. Nothing is said before the handshake is done, which has a deadline.
 /// 2. A connection that we end says so to the client (`close_notify`), so that nobody who cuts it
 ///    can make an answer look whole.
-/// 3. A client holds nothing of ours by what it sends beyond its end (`close_notify`), and makes the
-///    session itself say at most `controlBytes` once the handshake is done.
+/// 3. A client holds nothing of ours by what it sends beyond its end (`close_notify`), and makes
+/// the    session itself say at most `controlBytes` once the handshake is done.
 final class TLSHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer

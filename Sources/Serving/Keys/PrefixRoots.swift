@@ -5,8 +5,8 @@
 /// server or coordinator that comes after it has other ones, so that prefixes which the ranks still
 /// hold of the one before are not found again. That costs time, and shows nothing.
 struct PrefixRoots: Sendable {
-    // Swift's `Hasher` is SipHash under a key of the process, which an environment variable can make
-    // known: bits of our own come first, so that nobody can reckon what it gives.
+    // Swift's `Hasher` is SipHash under a key of the process, which an environment variable can
+    // make known: bits of our own come first, so that nobody can reckon what it gives.
     private let secret = [UInt64.random(in: 0 ... .max), UInt64.random(in: 0 ... .max)]
 
     /// The root of those who send this `cache_salt`; without one, the root of all.

@@ -42,7 +42,7 @@ extension TrainingJob {
         try checkChoices()
         let words = tokenizer + "/tokenizer.json"
         guard FileManager.default.fileExists(atPath: words) else {
-            throw TrainingError.tokenFile(words, fact: "is missing")
+            throw TrainingError.tokenFile(words, fact: "there is no such file")
         }
         let model = try configuration()
         try shape.validate(for: model)

@@ -14,9 +14,9 @@ struct DrainCommand: ParsableCommand {
             503, so that a load balancer sends them elsewhere. When no text is under way, or after \
             --seconds, the job ends as apus stop ends it. The server must have a key marked \
             admin: true (api.keyFile). The command sends that key from APUS_ADMIN_KEY, or from \
-            the file of keys; for a job of this machine the job's own file. It asks by curl, without \
-            following redirections, and sends the key to another machine over https:// alone, or \
-            with --plain. The end is seen when nobody listens at the port any more.
+            the file of keys; for a job of this machine the job's own file. It asks by curl, \
+            without following redirections, and sends the key to another machine over https:// \
+            alone, or with --plain. The end is seen when nobody listens at the port any more.
 
               apus drain
               apus drain tale --seconds 600
