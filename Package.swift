@@ -71,10 +71,10 @@ let package = Package(
         room(
             "Serving",
             [
-                "CTLS", "Models", "Grammar", "Collectives", "Language", "Checkpoints", "Transport",
-                "Tensors", "Encoding", "Topology", hummingbird, hummingbirdCore, nio, nioEmbedded,
-                nioHTTP1, nioHTTPTypes, nioHTTPTypesHTTP1, nioCompression, httpTypes, lifecycle,
-                signals, log, yams,
+                "CCrypto", "CTLS", "Models", "Grammar", "Collectives", "Language", "Checkpoints",
+                "Transport", "Tensors", "Encoding", "Topology", hummingbird, hummingbirdCore, nio,
+                nioEmbedded, nioHTTP1, nioHTTPTypes, nioHTTPTypesHTTP1, nioCompression, httpTypes,
+                lifecycle, signals, log, yams,
             ],
             resources: page),
         room("Cluster", ["CCrypto", "Encoding", "Topology", log, yams, nio, nioPosix, nioExtras]),

@@ -10,6 +10,7 @@ actor APIService {
     private let job: JobConfiguration
     private let serverConfiguration: OpenAIServerConfiguration
     private let text: ModelText
+    private let prefixes: PrefixRoots
     private let router: LeastLoadedRouter
     private let log: Logger
     private var server: OpenAIServer?
@@ -26,6 +27,9 @@ actor APIService {
         self.router = router
         self.log = log
         serverConfiguration = try Self.configuration(job, work)
+        prefixes =
+            work.prefixFolder.isEmpty
+            ? PrefixRoots() : try PrefixRoots(folder: work.prefixFolder)
         do {
             text = try ModelText(
                 directory: work.model,
@@ -64,9 +68,9 @@ actor APIService {
     /// - Parameter stop: Raised when an operator ends the job over HTTP, as a signal raises it.
     func open(_ stop: StopFlag) async throws -> Endpoint {
         let (ports, continuation) = AsyncStream<Int>.makeStream()
-        let server = try OpenAIServer(serverConfiguration, text: text, router: router, log: log) {
-            continuation.yield($0)
-        }
+        let server = try OpenAIServer(
+            serverConfiguration, text: text, router: router, prefixes: prefixes, log: log
+        ) { continuation.yield($0) }
         self.server = server
         let requests = server.endRequests
         Task { for await level in requests { stop.raise(SIGTERM, to: level) } }

@@ -3,6 +3,7 @@ import Cluster
 import Foundation
 import Logging
 import Serving
+import Tensors
 import Topology
 import Transport
 
@@ -70,6 +71,12 @@ final class ServingProcess {
         configuration.engine = try work.engine.applied(to: EngineConfiguration(), section: "engine")
         configuration.cacheTokens = job.limits.cacheTokens
         configuration.contextTokens = job.limits.contextTokens > 0 ? job.limits.contextTokens : nil
+        configuration.cacheFormat = work.cacheFormat.flatMap { EntryFormat(name: $0.rawValue) }
+        if !work.prefixFolder.isEmpty {
+            configuration.prefixes = PrefixSettings(
+                folder: work.prefixFolder, byteLimit: work.prefixBytes)
+        }
+        configuration.warn = { [log] in log.warning("\($0)") }
         configuration.threads = job.threads
         configuration.redundantExperts = work.redundantExperts
         configuration.cores = cores

@@ -26,6 +26,9 @@ extension JobConfiguration {
             for path in Self.pathsOfAPI {
                 serving.api.change(path[...]) { Self.absolute($0, beside: file) }
             }
+            if !serving.prefixFolder.isEmpty {
+                serving.prefixFolder = Self.absolute(serving.prefixFolder, beside: file)
+            }
             work = .serve(serving)
         case .train(var training):
             training.file = Self.absolute(training.file, beside: file)

@@ -74,7 +74,7 @@ extension JobConfiguration {
         }
     }
 
-    /// How many copies of experts there are is checked against the model where that is read.
+    /// Limits alone: how many copies of experts there are is checked against the model where that is read.
     private func validatePlacement(
         _ serving: ServingWork, _ fail: (String) -> ClusterError
     ) throws(ClusterError) {
@@ -82,6 +82,11 @@ extension JobConfiguration {
             throw fail(
                 "redundantExperts \(serving.redundantExperts) is not 0 to"
                     + " \(Self.mostRedundantExperts)")
+        }
+        guard Self.prefixBytes.contains(serving.prefixBytes) else {
+            throw fail(
+                "prefixBytes \(serving.prefixBytes) is not \(Self.prefixBytes.lowerBound) to"
+                    + " \(Self.prefixBytes.upperBound)")
         }
         let seconds = serving.rebalanceSeconds
         guard seconds == 0 || (seconds >= 1 && seconds <= Self.longestWait) else {
@@ -92,6 +97,8 @@ extension JobConfiguration {
         }
     }
 
+    /// A folder of a few blocks keeps nothing; more than a pebibyte is a mistake of units.
+    private static let prefixBytes = 1 << 20 ... 1 << 50
     /// Far above what any model has on the largest job.
     private static let mostRedundantExperts = 1 << 20
 

@@ -33,6 +33,9 @@ struct JobFile: Codable {
     var restart = ""
     var redundantExperts = 0
     var rebalance = 0.0
+    var cacheFormat = ""
+    var prefixFolder = ""
+    var prefixBytes = ServingWork(model: "").prefixBytes
     var control = JobConfiguration().control
     var http = JobConfiguration().http
     var tokenFile = ""
@@ -74,6 +77,9 @@ struct JobFile: Codable {
             restart = serving.restart.rawValue
             redundantExperts = serving.redundantExperts
             rebalance = serving.rebalanceSeconds
+            cacheFormat = serving.cacheFormat?.rawValue ?? ""
+            prefixFolder = serving.prefixFolder
+            prefixBytes = serving.prefixBytes
             engine = serving.engine
             api = serving.api
         case .train(let training):
@@ -150,6 +156,9 @@ extension JobFile {
             serving.restart = try choice("restart", restart, path: path) ?? serving.restart
             serving.redundantExperts = redundantExperts
             serving.rebalanceSeconds = rebalance
+            serving.cacheFormat = try choice("cacheFormat", cacheFormat, path: path)
+            serving.prefixFolder = prefixFolder
+            serving.prefixBytes = prefixBytes
             serving.engine = engine
             serving.api = api
             return .serve(serving)
@@ -158,6 +167,7 @@ extension JobFile {
             ("model", model.isEmpty), ("chatStyle", chatStyle.isEmpty),
             ("onLostRank", onLostRank.isEmpty), ("restart", restart.isEmpty),
             ("redundantExperts", redundantExperts == 0), ("rebalance", rebalance == 0),
+            ("cacheFormat", cacheFormat.isEmpty), ("prefixFolder", prefixFolder.isEmpty),
             ("engine", engine.isEmpty), ("api", api.isEmpty),
         ]
         if let other = others.first(where: { !$0.1 }) {

@@ -16,6 +16,7 @@ extension JobConfiguration {
     func commonSettings() throws(ClusterError) -> [String: String] {
         var common = JobFile(self)
         common.model = ""
+        common.prefixFolder = ""
         common.train.file = ""
         common.lab = ""
         common.control = JobFile().control

@@ -32,11 +32,22 @@ public struct ServingWork: Hashable, Sendable {
     public var redundantExperts = 0
     /// How often the coordinator looks for a better placement of experts; 0 for never.
     public var rebalanceSeconds = 0.0
+    /// How a rank's cache stores entries; nil follows the compute mode.
+    public var cacheFormat: CacheFormat?
+    /// Where computed prefixes outlive the job; empty for nowhere.
+    public var prefixFolder = ""
+    /// Bytes that the files of that folder may have together.
+    public var prefixBytes = 8 << 30
     /// Settings of the HTTP API, by its own names.
     public var api: [String: SettingValue] = [:]
 
     /// Work with every default.
     public init(model: String) { self.model = model }
+}
+
+/// How a rank stores what attention keeps of each token.
+public enum CacheFormat: String, CaseIterable, Sendable {
+    case bf16, fp8, fp32
 }
 
 /// What becomes of a job that serves when a rank is lost.

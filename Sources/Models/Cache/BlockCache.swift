@@ -59,6 +59,29 @@ public final class BlockCache {
         }
     }
 
+    /// Bytes of a block in all layers.
+    public var blockBytes: Int { stores.reduce(0) { $0 + $1.blockBytes } }
+
+    /// The entries of a block in all layers, layer by layer.
+    public func entries(of block: BlockID) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(blockBytes)
+        for store in stores { store.append(block: Int(block.rawValue), to: &bytes) }
+        return bytes
+    }
+
+    /// Fills a block in all layers with the bytes that `entries` gave of one.
+    ///
+    /// - Parameter bytes: `blockBytes` of them.
+    public func fill(_ block: BlockID, with bytes: [UInt8]) {
+        precondition(bytes.count == blockBytes, "\(bytes.count) bytes for \(blockBytes)")
+        var rest = bytes[...]
+        for store in stores {
+            store.fill(block: Int(block.rawValue), with: rest.prefix(store.blockBytes))
+            rest = rest.dropFirst(store.blockBytes)
+        }
+    }
+
     /// A block table of consecutive blocks, for a user with few sequences of known length.
     ///
     /// - Parameters:

@@ -18,6 +18,7 @@ extension BatchingEngine {
         now.blocksInUse = now.blockCount - scheduler.allocator.freeCount - now.blocksCached
         now.prefixQueries = scheduler.prefixQueries
         now.prefixHits = scheduler.prefixHits
+        now.prefixFiles = kept?.store.counts
         now.preemptions = scheduler.preemptions
         return now
     }

@@ -13,9 +13,10 @@ final class BatchingEngine {
     let network: any SequenceNetwork
     private let vocabulary: () -> ConstraintVocabulary?
     private let compiled: CompiledGrammars
+    let kept: KeptPrefixes?
     private let grammars = GrammarCache()
-    /// Requests whose constraints are being compiled elsewhere.
-    private var compiling: Set<RequestID> = []
+    /// Requests for which another thread compiles a constraint or reads blocks.
+    private var expected: Set<RequestID> = []
     var scheduler: Scheduler
     var active: [RequestID: ActiveRequest] = [:]
     var totals = EngineStatistics()
@@ -26,12 +27,13 @@ final class BatchingEngine {
     init(
         _ network: any SequenceNetwork, configuration: EngineConfiguration,
         compiled: CompiledGrammars = CompiledGrammars(),
-        vocabulary: @escaping () -> ConstraintVocabulary? = { nil }
+        vocabulary: @escaping () -> ConstraintVocabulary? = { nil }, kept: KeptPrefixes? = nil
     ) {
         self.network = network
         self.configuration = configuration
         self.vocabulary = vocabulary
         self.compiled = compiled
+        self.kept = kept
         overlapping = OverlapTuner(threshold: configuration.overlapThreshold)
         scheduler = Scheduler(
             limits: Scheduler.Limits(
@@ -39,18 +41,26 @@ final class BatchingEngine {
                 waiting: configuration.waitingLimit, stepTokens: configuration.stepTokens,
                 promptTokensBesideStreams: configuration.promptTokensBesideStreams),
             blockCount: network.blockCount, blockTokens: network.blockTokens,
-            usesPrefixCache: configuration.usesPrefixCache)
+            usesPrefixCache: configuration.usesPrefixCache, origin: kept?.origin)
     }
 
     // MARK: Requests
 
-    /// Takes a request whose constraint is being compiled elsewhere; `submit(_:_:)` follows, unless
+    /// Takes a request for which another thread does something; a `submit` of it follows, unless
     /// the request is cancelled first.
-    func expect(_ id: RequestID) { compiling.insert(id) }
+    func expect(_ id: RequestID) { expected.insert(id) }
+
+    /// Whether a request is still waited for.
+    func isExpected(_ id: RequestID) -> Bool { expected.contains(id) }
+
+    /// Takes an expected request that has no constraint.
+    func submitExpected(_ request: GenerationRequest) {
+        if expected.remove(request.id) != nil { submit(request) }
+    }
 
     /// Takes an expected request with its compiled constraint, or with what is wrong with that.
     func submit(_ request: GenerationRequest, _ result: Result<CompiledConstraint, GrammarError>) {
-        guard compiling.remove(request.id) != nil else { return }
+        guard expected.remove(request.id) != nil else { return }
         switch result {
         case .success(let constraint): submit(request, constraint: constraint)
         case .failure(let error): report(request.id, .failed(ServingError(error)))
@@ -86,7 +96,7 @@ final class BatchingEngine {
 
     /// Withdraws a request.
     func cancel(_ id: RequestID) {
-        if compiling.remove(id) != nil {
+        if expected.remove(id) != nil {
             return report(id, .finished(.cancelled, GenerationUsage()))
         }
         guard let state = active[id] else { return }
@@ -96,15 +106,15 @@ final class BatchingEngine {
     /// Ends every request with an error.
     func failAll(_ error: ServingError) {
         for id in active.keys.sorted() { end(id, .failed(error)) }
-        for id in compiling.sorted() { report(id, .failed(error)) }
-        compiling = []
+        for id in expected.sorted() { report(id, .failed(error)) }
+        expected = []
     }
 
     /// Forgets every request, and what was to be said of it.
     func dropAll() {
         for id in active.keys { scheduler.remove(id) }
         active = [:]
-        compiling = []
+        expected = []
         reports = []
     }
 
@@ -128,6 +138,7 @@ final class BatchingEngine {
 
     /// Decides what the next step computes, if there is anything to compute.
     func prepare() -> NextStep {
+        keepFullBlocks()
         let planned = scheduler.plan()
         var plan = StepPlan(entries: constrain(planned))
         guard !plan.entries.isEmpty else { return planned.isEmpty ? .idle : .planAgain }

@@ -1,6 +1,6 @@
 import Foundation
-public import Grammar
-public import Language
+import Grammar
+import Language
 import Synchronization
 import Tensors
 public import Topology
@@ -15,6 +15,7 @@ public final class Engine: Sendable {
     private enum Command: Sendable {
         case submit(GenerationRequest)
         case compiled(GenerationRequest, Result<CompiledConstraint, GrammarError>)
+        case restored(GenerationRequest, [PrefixStore.Block])
         case cancel(RequestID)
         case dropAll
     }
@@ -36,6 +37,8 @@ public final class Engine: Sendable {
 
     /// The longest that an idle rank sleeps before it checks again.
     private static let idlePatience = Duration.seconds(60)
+    /// The longest that an engine which ends waits for its blocks to be written.
+    private static let flushLimit = Duration.seconds(3)
 
     /// Prepares an engine.
     ///
@@ -104,21 +107,26 @@ public final class Engine: Sendable {
     /// - Parameters:
     ///   - tokenizer: Gives the bytes of each token, for constrained texts; nil allows none.
     ///   - grammars: What was compiled in this process already.
+    ///   - kept: Blocks that outlive the process; nil keeps none.
     ///   - report: What happened, after each step.
     ///   - recover: Gives the next epoch after an error or an `interrupt` (nil) ended the one under
     ///     way; no text changes, since a step that was abandoned is performed again. It throws if
     ///     nothing can go on; by default it does.
     /// - Throws: `TransportError` naming the rank that was lost. All requests have failed by then.
-    public func run(
+    func run(
         _ network: any SequenceNetwork, tokenizer: Tokenizer?,
-        grammars: CompiledGrammars = CompiledGrammars(),
+        grammars: CompiledGrammars = CompiledGrammars(), kept: KeptPrefixes? = nil,
         report: @Sendable ([EngineReport]) -> Void,
         recover: ((any Error)?) throws -> EngineEpoch = { throw $0 ?? ServingError.draining }
     ) throws {
         let vocabulary = LazyVocabulary(tokenizer, endTokens: network.endTokens)
         let core = BatchingEngine(
             network, configuration: configuration, compiled: grammars,
-            vocabulary: { vocabulary.value })
+            vocabulary: { vocabulary.value }, kept: kept)
+        defer {
+            core.keepFullBlocks()
+            kept?.store.flush(atMost: Self.flushLimit)
+        }
         publish(core, StepTime())
         // Every step makes its logits anew: mapped and cleared each time, they are 3% of a step.
         Tensor.recycleMemory()
@@ -184,11 +192,11 @@ public final class Engine: Sendable {
         for command in commands {
             switch command {
             case .submit(let request):
-                if let constraint = request.constraint {
-                    core.expect(request.id)
-                    compile(request, constraint)
-                } else {
-                    core.submit(request)
+                let isAwaited = core.restore(request) { [self] in give(.restored(request, $0)) }
+                if !isAwaited { take(request, into: core, compile: compile) }
+            case .restored(let request, let blocks):
+                if core.resume(request, with: blocks) {
+                    take(request, into: core, compile: compile)
                 }
             case .compiled(let request, let result): core.submit(request, result)
             case .cancel(let id): core.cancel(id)
@@ -212,6 +220,19 @@ public final class Engine: Sendable {
         }
         send(core, report)
         return true
+    }
+
+    /// Takes a request whose blocks are in the cache, as far as there are any.
+    private func take(
+        _ request: GenerationRequest, into core: BatchingEngine,
+        compile: (GenerationRequest, OutputConstraint) -> Void
+    ) {
+        core.expect(request.id)
+        if let constraint = request.constraint {
+            compile(request, constraint)
+        } else {
+            core.submitExpected(request)
+        }
     }
 
     private func step(

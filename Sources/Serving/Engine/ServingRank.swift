@@ -47,6 +47,7 @@ public final class ServingRank {
     private let folder: ModelFolder
     private let tokenizer: Tokenizer?
     private let grammars: CompiledGrammars
+    private let kept: KeptPrefixes?
     private let enter: (Phase) -> Void
 
     /// Makes the windows, loads the model and warms it up.
@@ -116,12 +117,12 @@ public final class ServingRank {
             pool: ThreadPool(threads: configuration.threads),
             shared: prepared.shared, share: share
         ) { enter(.load($0)) }
-        network = DeepSeekNetwork(
-            model: model,
-            cache: BlockCache(
-                configuration: shape,
-                format: configuration.cacheFormat ?? (compute == .float32 ? .float32 : .bfloat16),
-                blockCount: configuration.blockCount, blockTokens: configuration.blockTokens))
+        let format = configuration.cacheFormat ?? (compute == .float32 ? .float32 : .bfloat16)
+        let cache = BlockCache(
+            configuration: shape, format: format, blockCount: configuration.blockCount,
+            blockTokens: configuration.blockTokens)
+        network = DeepSeekNetwork(model: model, cache: cache)
+        kept = try configuration.keptPrefixes(of: cache, compute: compute)
         tokenizer = try Self.tokenizer(configuration.directory)
         if place == nil {
             enter(.warmUp)
@@ -152,7 +153,7 @@ public final class ServingRank {
     ) throws {
         enter(.ready)
         try engine.run(
-            network, tokenizer: tokenizer, grammars: grammars, report: report,
+            network, tokenizer: tokenizer, grammars: grammars, kept: kept, report: report,
             recover: { error in
                 var error = error
                 while true {

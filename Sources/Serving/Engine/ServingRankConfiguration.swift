@@ -14,6 +14,10 @@ public struct ServingRankConfiguration: Sendable {
     public var cacheFormat: EntryFormat?
     /// Tokens whose latents fit the cache.
     public var cacheTokens = 32_768
+    /// Where computed prefixes outlive the process; nil for nowhere.
+    public var prefixes: PrefixSettings?
+    /// Told what goes wrong beside the requests; any thread may call it.
+    public var warn: @Sendable (String) -> Void = { _ in }
     /// Positions of a block.
     public var blockTokens = BlockCache.defaultBlockTokens
     /// The most positions of a text; nil takes the model's.
@@ -46,6 +50,7 @@ public struct ServingRankConfiguration: Sendable {
     ///   - ranksHere: How many of these settings share the memory of this machine; nil for all.
     public func validate(ranks: Int, ranksHere: Int? = nil) throws {
         try engine.validate()
+        try prefixes?.validate()
         try Setting.check("threads", threads, 1, 256)
         try Setting.check("cacheTokens", cacheTokens, 1, 1 << 32)
         let shape = try ModelConfiguration.load(directory: directory)

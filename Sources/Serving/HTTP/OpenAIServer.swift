@@ -33,12 +33,14 @@ public struct OpenAIServer: Service {
     ///
     /// - Parameters:
     ///   - grammars: Shared with the ranks where they are in this process.
+    ///   - prefixes: Where the prefixes of each caller begin.
     ///   - onListening: Called with the port once connections are accepted.
     /// - Throws: `ServingError.configuration` for a batch folder, key file or certificate that
     ///   cannot be used.
     public init(
         _ configuration: OpenAIServerConfiguration, text: ModelText, router: any RequestRouter,
-        grammars: CompiledGrammars = CompiledGrammars(), log: Logger,
+        grammars: CompiledGrammars = CompiledGrammars(), prefixes: PrefixRoots = PrefixRoots(),
+        log: Logger,
         onListening: @escaping @Sendable (Int) async -> Void = { _ in }
     ) throws(ServingError) {
         self.configuration = configuration
@@ -53,7 +55,7 @@ public struct OpenAIServer: Service {
         let keys = try KeyRing(configuration.keys, file: configuration.keyFile, log: log)
         service = OpenAIService(
             text: text, router: router, limits: limits, grammars: grammars, keys: keys,
-            batches: batches, log: log)
+            prefixes: prefixes, batches: batches, log: log)
     }
 
     /// Ends every text under way with an error that gives the reason, and refuses later ones.

@@ -22,7 +22,7 @@ final class OpenAIService: Sendable {
     let permits: PermitPool
     let keys: KeyRing
     let operators = OperatorRequests()
-    let prefixes = PrefixRoots()
+    let prefixes: PrefixRoots
     let bodies: BodyBudget
     /// Where requests are understood: JSON, schemas, templates and tokens.
     let lane = WorkLane("apus-requests", niceness: 0)
@@ -44,9 +44,11 @@ final class OpenAIService: Sendable {
 
     init(
         text: ModelText, router: any RequestRouter, limits: ServiceLimits,
-        grammars: CompiledGrammars, keys: KeyRing, batches: BatchFolder? = nil, log: Logger
+        grammars: CompiledGrammars, keys: KeyRing, prefixes: PrefixRoots,
+        batches: BatchFolder? = nil, log: Logger
     ) {
         self.text = text
+        self.prefixes = prefixes
         self.batches = batches.map { BatchRunner($0, limits: limits) }
         self.router = router
         self.limits = limits

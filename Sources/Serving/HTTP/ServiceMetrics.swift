@@ -127,6 +127,33 @@ final class ServiceMetrics: Sendable {
             samples(\.tokens))
     }
 
+    /// Series that are there where prefixes are kept in files.
+    private func addFiles(
+        _ ranks: [(rank: Int, counts: PrefixCounts)], to text: inout PrometheusText
+    ) {
+        guard !ranks.isEmpty else { return }
+        func each(
+            _ name: String, _ kind: String, _ help: String, _ value: (PrefixCounts) -> Double
+        ) {
+            text.add(name, kind, help, ranks.map { ("rank=\"\($0.rank)\"", value($0.counts)) })
+        }
+        each("prefix_files_restored_tokens_total", "counter", "Prompt tokens read from files.") {
+            Double($0.restoredTokens)
+        }
+        each("prefix_files_written_bytes_total", "counter", "Bytes of blocks written to files.") {
+            Double($0.writtenBytes)
+        }
+        each("prefix_files_dropped_total", "counter", "Blocks that the disk did not take.") {
+            Double($0.dropped)
+        }
+        each("prefix_files_damaged_total", "counter", "Files of blocks that were not whole.") {
+            Double($0.damaged)
+        }
+        each("prefix_files_bytes", "gauge", "Bytes of the folder as this rank last counted.") {
+            Double($0.folderBytes)
+        }
+    }
+
     private func addBalances(_ engines: [EngineStatistics], to text: inout PrometheusText) {
         let counted = engines.compactMap { engine in engine.expertBalance.map { (engine.rank, $0) }
         }
@@ -157,6 +184,9 @@ final class ServiceMetrics: Sendable {
             Double($0.prefixQueries)
         }
         each("prefix_cache_hits_total", "counter", "Prompt tokens found.") { Double($0.prefixHits) }
+        addFiles(
+            engines.compactMap { engine in engine.prefixFiles.map { (engine.rank, $0) } }, to: &text
+        )
         each("prompt_tokens_total", "counter", "Prompt tokens computed.") {
             Double($0.promptTokens)
         }

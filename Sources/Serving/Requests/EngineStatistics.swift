@@ -24,6 +24,8 @@ public struct EngineStatistics: Codable, Hashable, Sendable {
     package var prefixQueries: UInt64 = 0
     /// Prompt tokens found there.
     package var prefixHits: UInt64 = 0
+    /// What the files of prefixes gave and took; nil where none are kept.
+    var prefixFiles: PrefixCounts?
     /// Prompt tokens processed.
     public var promptTokens: UInt64 = 0
     /// Tokens generated.

@@ -26,6 +26,7 @@ struct PrefixTree {
         var older = NodeID.none
         var newer = NodeID.none
         var isListed = false
+        var isKept = false
     }
 
     /// The nodes by id; a place whose node is gone is used again.
@@ -84,18 +85,34 @@ struct PrefixTree {
 
     /// The nodes of the longest cached prefix, root side first, and holds them.
     mutating func acquire(_ tokens: [Int], atMost limit: Int, salt: UInt64) -> [(NodeID, BlockID)] {
-        var path: [(NodeID, BlockID)] = []
-        var parent = NodeID.none
+        let path = path(tokens, atMost: limit, salt: salt)
+        for id in path { hold(id) }
+        return path.map { ($0, nodes[$0].block) }
+    }
+
+    /// Blocks of the longest cached prefix.
+    func reach(_ tokens: [Int], atMost limit: Int, salt: UInt64) -> Int {
+        path(tokens, atMost: limit, salt: salt).count
+    }
+
+    private func path(_ tokens: [Int], atMost limit: Int, salt: UInt64) -> [NodeID] {
+        var path: [NodeID] = []
         var start = 0
         while start + blockTokens <= min(limit, tokens.count) {
             let key = Array(tokens[start ..< start + blockTokens])
-            guard let next = child(of: parent, key: key, salt: salt) else { break }
-            hold(next)
-            path.append((next, nodes[next].block))
-            parent = next
+            guard let next = child(of: path.last ?? .none, key: key, salt: salt) else { break }
+            path.append(next)
             start += blockTokens
         }
         return path
+    }
+
+    /// Notes that the block of a node is kept elsewhere, too.
+    ///
+    /// - Returns: Whether it was not before.
+    mutating func keep(_ id: NodeID) -> Bool {
+        defer { nodes[id].isKept = true }
+        return !nodes[id].isKept
     }
 
     /// Adds a full block below `parent` and holds it.

@@ -22,6 +22,8 @@ struct ScheduledSequence {
     /// The first `path.count` belong to the prefix cache.
     var blocks: [BlockID] = []
     var path: [PrefixTree.NodeID] = []
+    /// Keys of the first full blocks, where blocks are kept in files.
+    var keys: [PrefixKey] = []
     var isRunning = false
     /// Prompt tokens found in the prefix cache when first admitted.
     var cachedTokens: Int?

@@ -1,3 +1,5 @@
+import Models
+
 /// Decides what each step of one rank computes: which sequences, how many tokens of each.
 ///
 /// A value: arrivals, cancellations and results go in, step plans come out. It does no I/O.
@@ -32,11 +34,18 @@ struct Scheduler {
     private(set) var preemptions: UInt64 = 0
     private(set) var prefixQueries: UInt64 = 0
     private(set) var prefixHits: UInt64 = 0
+    /// What computed the entries of the blocks that are kept in files; nil keeps none.
+    private let origin: Digest?
+    private var fullBlocks: [FullBlock] = []
 
-    init(limits: Limits, blockCount: Int, blockTokens: Int, usesPrefixCache: Bool = true) {
+    init(
+        limits: Limits, blockCount: Int, blockTokens: Int, usesPrefixCache: Bool = true,
+        origin: Digest? = nil
+    ) {
         precondition(limits.running <= limits.stepTokens, "every stream needs a token per step")
         self.limits = limits
         self.usesPrefixCache = usesPrefixCache
+        self.origin = usesPrefixCache ? origin : nil
         allocator = BlockAllocator(capacity: blockCount)
         prefixes = PrefixTree(blockTokens: blockTokens)
     }
@@ -74,6 +83,7 @@ struct Scheduler {
     /// Full blocks stay as a prefix.
     mutating func remove(_ id: RequestID) {
         guard sequences.contains(id) else { return }
+        collectFullBlocks(of: id)
         releaseBlocks(of: id)
         sequences.remove(id)
         runningOrder.removeAll { $0 == id }
@@ -88,6 +98,8 @@ struct Scheduler {
         let room = sequences[id].maxTokens - sequences[id].tokens.count
         sequences[id].drafts = Array(drafts.prefix(max(0, room)))
         precondition(computed <= sequences[id].tokens.count, "latents run ahead of the text")
+        // A block is complete when the step after it has ended: drafts add to it what they need.
+        collectFullBlocks(of: id)
         if usesPrefixCache { publish(id) }
     }
 
@@ -260,5 +272,88 @@ extension Scheduler {
             id: id, tokens: Array(sequence.tokens[start ..< start + count]) + drafts,
             draftCount: drafts.count, start: start,
             reachesEnd: start + count == sequence.tokens.count, blocks: sequence.blocks)
+    }
+}
+
+// MARK: Blocks in files
+
+extension Scheduler {
+    /// Full blocks that nobody kept yet; their entries stay as they are until the next `plan` or
+    /// `adopt`.
+    mutating func takeFullBlocks() -> [FullBlock] {
+        defer { fullBlocks = [] }
+        return fullBlocks
+    }
+
+    /// The blocks of a request's text that the cache does not have, in order.
+    func missingBlocks(of request: GenerationRequest) -> [PrefixBlock] {
+        guard let origin, request.promptTopLogprobs == nil else { return [] }
+        let sequence = ScheduledSequence(request, arrival: 0)
+        let limit = sequence.tokens.count - 1
+        let present = prefixes.reach(sequence.tokens, atMost: limit, salt: sequence.salt)
+        var key = PrefixKey(origin: origin, root: sequence.salt)
+        var missing: [PrefixBlock] = []
+        for index in 0 ..< limit / blockTokens {
+            let tokens = Array(sequence.tokens[index * blockTokens ..< (index + 1) * blockTokens])
+            key = key.next(tokens)
+            if index >= present {
+                missing.append(PrefixBlock(index: index, key: key, tokens: tokens))
+            }
+        }
+        return missing
+    }
+
+    /// Takes a request's blocks into the prefix cache, from the stated one on, as far as there is
+    /// room for them.
+    ///
+    /// - Parameter blocks: Their numbers in the text.
+    /// - Returns: Which of the blocks are to be filled, at once.
+    mutating func adopt(
+        _ blocks: Range<Int>, of request: GenerationRequest
+    ) -> [(index: Int, block: BlockID)] {
+        let sequence = ScheduledSequence(request, arrival: 0)
+        let path = prefixes.acquire(
+            sequence.tokens, atMost: blocks.lowerBound * blockTokens, salt: sequence.salt)
+        var held = path.map(\.0)
+        defer { prefixes.release(held) }
+        // What was before the blocks may have been evicted since they were asked for.
+        guard held.count == blocks.lowerBound else { return [] }
+        var adopted: [(index: Int, block: BlockID)] = []
+        for index in blocks {
+            if allocator.freeCount == 0, let evicted = prefixes.evict() {
+                allocator.release(evicted)
+            }
+            guard let block = allocator.allocate() else { break }
+            let start = index * blockTokens
+            let (node, present) = prefixes.insert(
+                block, tokens: Array(sequence.tokens[start ..< start + blockTokens]),
+                below: held.last ?? .none, salt: sequence.salt)
+            held.append(node)
+            if present != block {
+                allocator.release(block)
+            } else {
+                _ = prefixes.keep(node)
+                adopted.append((index, block))
+            }
+        }
+        return adopted
+    }
+
+    /// Notes which blocks of a sequence became full in an earlier step.
+    private mutating func collectFullBlocks(of id: RequestID) {
+        guard let origin else { return }
+        let sequence = sequences[id]
+        for index in sequence.keys.count ..< max(sequence.keys.count, sequence.path.count) {
+            let start = index * blockTokens
+            let tokens = Array(sequence.tokens[start ..< start + blockTokens])
+            let before = sequences[id].keys.last ?? PrefixKey(origin: origin, root: sequence.salt)
+            let key = before.next(tokens)
+            sequences[id].keys.append(key)
+            guard prefixes.keep(sequence.path[index]) else { continue }
+            fullBlocks.append(
+                FullBlock(
+                    what: PrefixBlock(index: index, key: key, tokens: tokens),
+                    block: sequence.blocks[index]))
+        }
     }
 }

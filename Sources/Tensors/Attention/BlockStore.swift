@@ -56,6 +56,30 @@ internal import CKernels
         beside?.copy(block: block, to: other)
     }
 
+    /// Bytes of a block with what is beside it.
+    public var blockBytes: Int { blockTokens * entryBytes + (beside?.blockBytes ?? 0) }
+
+    /// Appends the entries of a block, and what is beside them.
+    public func append(block: Int, to bytes: inout [UInt8]) {
+        unsafe bytes.append(
+            contentsOf: UnsafeBufferPointer(
+                start: address(block: block, slot: 0), count: blockTokens * entryBytes))
+        beside?.append(block: block, to: &bytes)
+    }
+
+    /// Fills a block, and what is beside it, with bytes that `append` gave.
+    ///
+    /// - Parameter bytes: `blockBytes` of them.
+    public func fill(block: Int, with bytes: ArraySlice<UInt8>) {
+        precondition(
+            bytes.count == blockBytes, "\(bytes.count) bytes for a block of \(blockBytes)")
+        let own = bytes.prefix(blockTokens * entryBytes)
+        unsafe own.withUnsafeBufferPointer {
+            unsafe address(block: block, slot: 0).update(from: $0.baseAddress!, count: own.count)
+        }
+        beside?.fill(block: block, with: bytes.dropFirst(own.count))
+    }
+
     /// Where an entry lies.
     func address(block: Int, slot: Int) -> UnsafeMutablePointer<UInt8> {
         precondition(

@@ -6,6 +6,16 @@ public enum EntryFormat: String, Sendable, CaseIterable {
     /// e4m3 with one Float32 scale per 128 values.
     case float8e4m3
 
+    /// The format with this name in options and job files: bf16, fp8 or fp32.
+    public init?(name: String) {
+        switch name {
+        case "bf16": self = .bfloat16
+        case "fp8": self = .float8e4m3
+        case "fp32": self = .float32
+        default: return nil
+        }
+    }
+
     var code: Int32 {
         switch self {
         case .float32: Int32(CK_F32.rawValue)

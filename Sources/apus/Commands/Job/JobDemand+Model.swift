@@ -24,8 +24,10 @@ extension JobDemand {
                 throw ClusterError.badInput("group \(group.name): \(error)")
             }
         }
+        let format = serving.cacheFormat.flatMap { EntryFormat(name: $0.rawValue) }
         self.init(
             experts: experts, weightBytes: experts.map { summary.rankBytes(expertCount: $0) },
-            cacheBytesPerToken: BlockCache.bytesPerToken(of: shape, format: .bfloat16))
+            cacheBytesPerToken: BlockCache.bytesPerToken(
+                of: shape, format: format ?? .bfloat16))
     }
 }

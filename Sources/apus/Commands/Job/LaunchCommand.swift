@@ -91,6 +91,7 @@ struct LaunchCommand: ParsableCommand {
             rank.cacheTokens = configuration.limits.cacheTokens
             rank.contextTokens =
                 configuration.limits.contextTokens > 0 ? configuration.limits.contextTokens : nil
+            rank.cacheFormat = serving.cacheFormat.flatMap { EntryFormat(name: $0.rawValue) }
             rank.threads = configuration.threads
             for group in configuration.groups.groups {
                 try rank.validate(ranks: group.rankCount, ranksHere: configuration.ranks)

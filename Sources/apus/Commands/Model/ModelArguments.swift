@@ -36,7 +36,7 @@ struct ModelArguments: ParsableArguments {
     func rank(ranks: Int) -> ServingRankConfiguration {
         var rank = ServingRankConfiguration(directory: model)
         rank.compute = compute?.value
-        rank.cacheFormat = cache?.value
+        rank.cacheFormat = cache.flatMap { EntryFormat(name: $0.rawValue) }
         rank.threads = threads(ranks: ranks)
         return rank
     }
@@ -60,7 +60,8 @@ struct ModelArguments: ParsableArguments {
         ) { bar.show($0) }
         return LoadedModel(
             model: loaded, pool: pool,
-            format: cache?.value ?? (mode == .float32 ? .float32 : .bfloat16))
+            format: cache.flatMap { EntryFormat(name: $0.rawValue) }
+                ?? (mode == .float32 ? .float32 : .bfloat16))
     }
 }
 
@@ -86,15 +87,4 @@ enum ComputeMode: String, ExpressibleByArgument, CaseIterable {
     var value: Compute { self == .fp32 ? .float32 : .bfloat16 }
 }
 
-/// `--cache`.
-enum CacheFormat: String, ExpressibleByArgument, CaseIterable {
-    case fp32, bf16, fp8
-
-    var value: EntryFormat {
-        switch self {
-        case .fp32: .float32
-        case .bf16: .bfloat16
-        case .fp8: .float8e4m3
-        }
-    }
-}
+extension CacheFormat: ExpressibleByArgument {}

@@ -57,6 +57,12 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "Tokens whose latents each rank keeps.")
     var cacheTokens = 65_536
 
+    @Option(help: "A folder that keeps computed prefixes of prompts after the end.")
+    var prefixFolder: String?
+
+    @Option(help: "Bytes that the files of --prefix-folder may have together.")
+    var prefixBytes = 8 << 30
+
     @Option(help: "mtp drafts where the checkpoint can, off does not.")
     var speculative = GenerateCommand.Speculation.mtp
 
@@ -87,6 +93,8 @@ struct ServeCommand: AsyncParsableCommand {
         var rank = arguments.rank(ranks: ranks)
         try ComputeNotes.say(threads: rank.threads * ranks)
         rank.cacheTokens = cacheTokens
+        rank.prefixes = prefixFolder.map { PrefixSettings(folder: $0, byteLimit: prefixBytes) }
+        rank.warn = { StandardStream.error.say("warning: \($0)\n") }
         rank.engine.speculates = speculative == .mtp
         rank.engine.overlaps = overlap
         rank.engine.runningLimit = batch
@@ -107,11 +115,12 @@ struct ServeCommand: AsyncParsableCommand {
         if let refusal = text.chatRefusal {
             StandardStream.error.say("chats are refused: \(refusal)\n")
         }
+        let roots = try prefixFolder.map(PrefixRoots.init(folder:)) ?? PrefixRoots()
         let started = try LocalRanks(rank, ranks: ranks, note: ModelArguments.note)
         let (host, isSecure) = (address, configuration.tls.isOn)
         let server = try OpenAIServer(
             configuration, text: text, router: started.router, grammars: rank.grammars,
-            log: Logger(label: "apus")
+            prefixes: roots, log: Logger(label: "apus")
         ) { port in
             var endpoint = Endpoint(address: host, port: port)
             if isSecure { endpoint.isSecure = true }

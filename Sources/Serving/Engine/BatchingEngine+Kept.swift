@@ -1,0 +1,39 @@
+extension BatchingEngine {
+    /// Has files written of the blocks that became full.
+    func keepFullBlocks() {
+        guard let kept else { return }
+        for full in scheduler.takeFullBlocks() { kept.keep(full) }
+    }
+
+    /// Has the blocks of a request read that the cache does not have.
+    ///
+    /// - Parameter done: Told the blocks in order, on another thread.
+    /// - Returns: Whether there is anything to wait for; `resume` is due then.
+    func restore(
+        _ request: GenerationRequest, done: @escaping @Sendable ([PrefixStore.Block]) -> Void
+    ) -> Bool {
+        guard let kept, kept.store.mayRead else { return false }
+        let missing = scheduler.missingBlocks(of: request)
+        guard !missing.isEmpty else { return false }
+        expect(request.id)
+        kept.store.restore(missing, done: done)
+        return true
+    }
+
+    /// Takes the blocks that were read for a request into the cache.
+    ///
+    /// - Returns: Whether somebody still waits for the request.
+    func resume(_ request: GenerationRequest, with blocks: [PrefixStore.Block]) -> Bool {
+        guard isExpected(request.id) else { return false }
+        guard let kept, let first = blocks.first else { return true }
+        // What became full must be copied before a block of it is taken.
+        keepFullBlocks()
+        let adopted = scheduler.adopt(
+            first.what.index ..< first.what.index + blocks.count, of: request)
+        for (index, block) in adopted {
+            kept.fill(block, with: blocks[index - first.what.index].entries)
+        }
+        kept.store.noteRestored(tokens: adopted.count * scheduler.blockTokens)
+        return true
+    }
+}

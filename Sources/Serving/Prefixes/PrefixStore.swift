@@ -1,0 +1,178 @@
+import Foundation
+import Synchronization
+
+/// Cached blocks that outlive the process: what an engine computed goes to files on one thread, and
+/// what a prompt may begin with comes back from them on another.
+///
+/// 1. An engine never waits for a disk: a block that finds the queue of writes full is not kept,
+///    and a prompt whose blocks do not come within `readLimit` is computed.
+/// 2. What a disk does wrong costs time, and no request: it is counted, and said once a minute.
+final class PrefixStore: Sendable {
+    /// The entries of a block.
+    typealias Block = (what: PrefixBlock, entries: [UInt8])
+
+    private struct State {
+        var counts = PrefixCounts()
+        var pendingBytes = 0
+        var unlooked = 0
+        var writesFrom = ContinuousClock.now
+        var readsFrom = ContinuousClock.now
+        var lastWarning: ContinuousClock.Instant?
+    }
+
+    private let folder: PrefixFolder
+    private let entryBytes: Int
+    private let warn: @Sendable (String) -> Void
+    private let state = Mutex(State())
+    private let writes = DispatchQueue(label: "apus.prefix.write", qos: .utility)
+    private let reads = DispatchQueue(label: "apus.prefix.read", qos: .userInitiated)
+
+    /// Bytes that wait to be written.
+    private static let pendingLimit = 256 << 20
+    /// Bytes that one prompt may bring back at once: what is beyond them is computed.
+    private static let restoreLimit = 512 << 20
+    /// How long a prompt waits for its blocks.
+    static let readLimit = Duration.seconds(5)
+    /// How long nothing is tried after the disk refused a block, or gave none.
+    private static let pause = Duration.seconds(30)
+    private static let warningInterval = Duration.seconds(60)
+
+    /// - Parameters:
+    ///   - entryBytes: Bytes of the entries of a block.
+    ///   - warn: Told what the disk does wrong; any thread may call it.
+    init(
+        _ folder: PrefixFolder, entryBytes: Int, warn: @escaping @Sendable (String) -> Void
+    ) {
+        self.folder = folder
+        self.entryBytes = entryBytes
+        self.warn = warn
+        state.withLock { $0.unlooked = folder.byteLimit }
+    }
+
+    var counts: PrefixCounts { state.withLock { $0.counts } }
+
+    /// Takes a block to be written, on another thread.
+    ///
+    /// - Parameter entries: Gives its entries, of `byteCount` bytes, if there is room for them.
+    func keep(_ what: PrefixBlock, byteCount: Int, entries: () -> [UInt8]) {
+        let isTaken = state.withLock { state in
+            guard state.pendingBytes + byteCount <= Self.pendingLimit, state.writesFrom <= .now
+            else {
+                state.counts.dropped += 1
+                return false
+            }
+            state.pendingBytes += byteCount
+            return true
+        }
+        guard isTaken else { return }
+        let block = (what: what, entries: entries())
+        writes.async { [self] in write(block) }
+    }
+
+    /// Whether reads are tried: not soon after one did not end.
+    var mayRead: Bool { state.withLock { $0.readsFrom <= .now } }
+
+    /// Reads the blocks of a text, until one is not there.
+    ///
+    /// - Parameters:
+    ///   - wanted: The blocks that the cache does not have, in order.
+    ///   - done: Told the blocks, once, within `readLimit`; on another thread.
+    func restore(_ wanted: [PrefixBlock], done: @escaping @Sendable ([Block]) -> Void) {
+        let answer = OnlyAnswer(done)
+        reads.async { [self] in
+            if !answer.isGiven { answer.give(blocks(wanted)) }
+        }
+        let limit = Self.readLimit
+        DispatchQueue.global().asyncAfter(deadline: .now() + limit.seconds) { [self] in
+            guard answer.give([]) else { return }
+            state.withLock { $0.readsFrom = .now + Self.pause }
+            complain(
+                "no block came within \(limit.seconds) s: prompts are computed for"
+                    + " \(Self.pause.seconds) s")
+        }
+    }
+
+    /// Waits until what was kept so far is written, or a time is over.
+    func flush(atMost limit: Duration) {
+        let done = DispatchSemaphore(value: 0)
+        writes.async { done.signal() }
+        _ = done.wait(timeout: .now() + limit.seconds)
+    }
+
+    private func blocks(_ wanted: [PrefixBlock]) -> [Block] {
+        var blocks: [Block] = []
+        for what in wanted.prefix(Self.restoreLimit / entryBytes) {
+            do {
+                guard
+                    let entries = try folder.read(
+                        what.key, tokens: what.tokens, entryBytes: entryBytes)
+                else { break }
+                blocks.append((what, entries))
+            } catch {
+                state.withLock { $0.counts.damaged += 1 }
+                complain("a block was not whole, or of another text: it is removed")
+                break
+            }
+        }
+        return blocks
+    }
+
+    private func write(_ block: Block) {
+        defer { state.withLock { $0.pendingBytes -= block.entries.count } }
+        do {
+            let bytes = try folder.write(
+                block.what.key, tokens: block.what.tokens, entries: block.entries)
+            let isTimeToLook = state.withLock { state in
+                state.counts.writtenBytes += UInt64(bytes)
+                state.counts.folderBytes += bytes
+                state.unlooked += bytes
+                return state.unlooked >= folder.byteLimit / 64
+            }
+            if isTimeToLook, let total = folder.prune() {
+                state.withLock { state in
+                    state.counts.folderBytes = total
+                    state.unlooked = 0
+                }
+            }
+        } catch {
+            state.withLock { state in
+                state.counts.dropped += 1
+                state.writesFrom = .now + Self.pause
+            }
+            complain("no block is kept for \(Self.pause.seconds) s: \(error.localizedDescription)")
+        }
+    }
+
+    /// Notes tokens whose entries came from files.
+    func noteRestored(tokens: Int) {
+        state.withLock { $0.counts.restoredTokens += UInt64(tokens) }
+    }
+
+    private func complain(_ text: String) {
+        let isTime = state.withLock { state in
+            let now = ContinuousClock.now
+            if let last = state.lastWarning, now - last < Self.warningInterval { return false }
+            state.lastWarning = now
+            return true
+        }
+        if isTime { warn("prefix folder \(folder.root.path(percentEncoded: false)): \(text)") }
+    }
+
+    /// What is told once, by whoever comes first.
+    private final class OnlyAnswer: Sendable {
+        private let done: Mutex<(@Sendable ([Block]) -> Void)?>
+
+        init(_ done: @escaping @Sendable ([Block]) -> Void) { self.done = Mutex(done) }
+
+        var isGiven: Bool { done.withLock { $0 == nil } }
+
+        @discardableResult func give(_ blocks: [Block]) -> Bool {
+            let done = done.withLock { done in
+                defer { done = nil }
+                return done
+            }
+            done?(blocks)
+            return done != nil
+        }
+    }
+}
