@@ -16,6 +16,9 @@ struct EngineRun {
         var blocks = 64
         var blockTokens = 16
         var folder = Golden.tiny
+        var prefixes: PrefixSettings?
+        var cacheFormat: EntryFormat?
+        var warn: @Sendable (String) -> Void = { _ in }
     }
 
     /// What became of a request.
@@ -34,6 +37,9 @@ struct EngineRun {
         // Every rank takes requests, whatever this machine has.
         rank.cores = setting.ranks
         rank.engine = setting.engine
+        rank.prefixes = setting.prefixes
+        rank.cacheFormat = setting.cacheFormat
+        rank.warn = setting.warn
         rank.blockTokens = setting.blockTokens
         rank.cacheTokens = setting.blocks * setting.blockTokens
         ranks = try LocalRanks(rank, ranks: setting.ranks)

@@ -53,28 +53,51 @@ struct SchedulerRun {
     var wanted: [RequestID: Int] = [:]
     var finished: [RequestID: [Int]] = [:]
     var steps = 0
+    /// Blocks that outlive the scheduler.
+    var files: [PrefixKey: [Int]] = [:]
+    var restored = 0
 
     init(
         limits: Scheduler.Limits = .init(), blockCount: Int, blockTokens: Int = 4,
-        usesPrefixCache: Bool = true
+        usesPrefixCache: Bool = true, origin: Digest? = nil
     ) {
         scheduler = Scheduler(
             limits: limits, blockCount: blockCount, blockTokens: blockTokens,
-            usesPrefixCache: usesPrefixCache)
+            usesPrefixCache: usesPrefixCache, origin: origin)
         network = EchoNetwork(blockCount: blockCount, blockTokens: blockTokens)
     }
 
     mutating func submit(_ id: UInt64, _ prompt: [Int], _ count: Int) throws {
         let request = GenerationRequest(
             id: RequestID(rawValue: id), prompt: prompt, maxNewTokens: count)
+        restore(request)
         try scheduler.submit(request)
         wanted[request.id] = count
+    }
+
+    /// Brings back what the files have of a request.
+    private mutating func restore(_ request: GenerationRequest) {
+        keepFullBlocks()
+        let found = scheduler.missingBlocks(of: request).prefix { files[$0.key] != nil }
+        guard let first = found.first else { return }
+        let range = first.index ..< first.index + found.count
+        for (index, block) in scheduler.adopt(range, of: request) {
+            network.cache[Int(block.rawValue)] = files[found[index - first.index].key]!
+            restored += 1
+        }
+    }
+
+    mutating func keepFullBlocks() {
+        for full in scheduler.takeFullBlocks() {
+            files[full.what.key] = network.cache[Int(full.block.rawValue)]
+        }
     }
 
     /// Performs one step.
     ///
     /// Drafts are right when `draftsAreRight` says so, else wrong.
     mutating func step(draft: ((RequestID) -> Bool)? = nil) {
+        keepFullBlocks()
         let entries = scheduler.plan()
         steps += 1
         for entry in entries {
@@ -142,6 +165,45 @@ struct SchedulerRun {
             let scheduler = run.scheduler
             let idle = scheduler.allocator.freeCount + scheduler.prefixes.reclaimableCount
             #expect(idle == 24, "seed \(seed): blocks leaked")
+        }
+    }
+
+    @Test func `texts stay right when blocks come back from files, also after a restart`() throws {
+        for seed in UInt64(1) ... 12 {
+            var random = SplitMix64(seed: seed)
+            var files: [PrefixKey: [Int]] = [:]
+            let stems = (0 ..< 4).map { _ in
+                (0 ..< 24).map { _ in Int.random(in: 0 ..< 97, using: &random) }
+            }
+            var restored = 0
+            for _ in 0 ..< 3 {
+                var run = SchedulerRun(
+                    limits: .init(running: 8, waiting: 1000, stepTokens: 24),
+                    blockCount: 24, origin: Digest(of: [1]))
+                run.files = files
+                var expected: [RequestID: [Int]] = [:]
+                for id in UInt64(1) ... 60 {
+                    let prompt =
+                        stems.randomElement(using: &random)!
+                        .prefix(Int.random(in: 1 ... 24, using: &random))
+                        + (0 ..< Int.random(in: 0 ... 9, using: &random)).map { _ in
+                            Int.random(in: 0 ..< 97, using: &random)
+                        }
+                    let count = Int.random(in: 1 ... 30, using: &random)
+                    try run.submit(id, Array(prompt), count)
+                    expected[RequestID(rawValue: id)] = EchoNetwork.continuation(
+                        of: Array(prompt), count: count)
+                    if id % 3 == 0 { run.step(draft: { _ in Bool.random(using: &random) }) }
+                }
+                run.finish(draft: { _ in Bool.random(using: &random) })
+                run.keepFullBlocks()
+                #expect(run.finished == expected, "seed \(seed)")
+                let (allocator, prefixes) = (run.scheduler.allocator, run.scheduler.prefixes)
+                #expect(allocator.freeCount + prefixes.reclaimableCount == 24, "seed \(seed)")
+                files = run.files
+                restored += run.restored
+            }
+            #expect(restored > 20, "seed \(seed)")
         }
     }
 
