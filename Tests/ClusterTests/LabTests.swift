@@ -76,6 +76,23 @@ struct LabTests {
         #expect(try !Self.namespaces().contains(LabPlanTests.map.name))
     }
 
+    @Test func `the links of a node are cut and joined again`() throws {
+        let lab = try Lab.up(LabPlanTests.map, isTemporary: false)
+        defer { try? lab.down() }
+        func carriers(_ node: Int) throws -> String {
+            let name = lab.state.plan.namespace(of: NodeID(rawValue: node))
+            return try ["plane0", "plane1"].map { plane in
+                let links = try Command("ip", "-n", name, "link", "show", plane).run()
+                return links.contains("LOWER_UP") ? "up" : "cut"
+            }.joined(separator: " ")
+        }
+        // Rank 2 is on the second node.
+        try lab.cut(2, true)
+        #expect(try carriers(0) == "up up" && carriers(1) == "cut cut")
+        try lab.cut(2, false)
+        #expect(try carriers(0) == "up up" && carriers(1) == "up up")
+    }
+
     @Test func `a lab that is up is not built twice`() throws {
         let lab = try Lab.up(LabPlanTests.map, isTemporary: false)
         defer { try? lab.down() }

@@ -133,6 +133,12 @@ import Topology
         story.apply(.tick)
         #expect(story.dismissed.keys.map(\.rawValue) == [0])
         #expect(story.job.living == [1, 2, 3])
+        // Nor does what the lost rank said count later.
+        for _ in 0 ..< 8 {
+            story.beat([1, 2, 3], after: .milliseconds(250))
+            story.apply(.tick)
+        }
+        #expect(story.job.living == [1, 2, 3])
     }
 
     @Test func `a suspicion of an epoch that is over is no loss`() {

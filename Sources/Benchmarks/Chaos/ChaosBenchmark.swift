@@ -27,6 +27,8 @@ public struct ChaosBenchmark: Sendable {
         public var kills = true
         /// Whether ranks are stopped, until the job gave them up.
         public var pauses = false
+        /// Whether links of ranks are cut, until the job gave a rank up.
+        public var cuts = false
         /// Whether the coordinator is killed: its clients ask again what broke off.
         public var coordinator = false
         /// Whether some clients leave in the middle of their answers.
@@ -60,16 +62,20 @@ public struct ChaosBenchmark: Sendable {
         public var coordinator: @Sendable () -> Int32?
         /// Sends a signal to a process.
         public var signal: @Sendable (_ process: Int32, _ signal: Int32) -> Void
+        /// Cuts the links of a rank's node, or joins them again.
+        public var cut: @Sendable (_ rank: Int, _ isCut: Bool) -> Void
 
         /// A job that is known by these.
         public init(
             ranks: @escaping @Sendable () -> [Victim],
             coordinator: @escaping @Sendable () -> Int32?,
-            signal: @escaping @Sendable (_ process: Int32, _ signal: Int32) -> Void
+            signal: @escaping @Sendable (_ process: Int32, _ signal: Int32) -> Void,
+            cut: @escaping @Sendable (_ rank: Int, _ isCut: Bool) -> Void
         ) {
             self.ranks = ranks
             self.coordinator = coordinator
             self.signal = signal
+            self.cut = cut
         }
     }
 
@@ -166,7 +172,7 @@ public struct ChaosBenchmark: Sendable {
         var next = ContinuousClock.now + .seconds(configuration.interval)
         let kinds =
             (configuration.kills ? [ChaosReport.Event.Kind.kill] : [])
-            + (configuration.pauses ? [.pause] : [])
+            + (configuration.pauses ? [.pause] : []) + (configuration.cuts ? [.cut] : [])
             + (configuration.coordinator ? [.coordinator] : [])
         while next < end, !kinds.isEmpty, tally.value.withLock({ $0.wrong == nil }) {
             do { try await Task.sleep(until: next) } catch { return events }
@@ -176,13 +182,30 @@ public struct ChaosBenchmark: Sendable {
             let kind = kinds[events.count % kinds.count]
             guard let victim = victim(of: kind, &random) else { continue }
             var event = ChaosReport.Event(kind: kind, rank: victim.rank)
-            job.signal(victim.process, kind == .pause ? SIGSTOP : SIGKILL)
+            begin(kind, victim)
             await client.watch(&event, until: .now + .seconds(30))
-            if kind == .pause { job.signal(victim.process, SIGCONT) }
+            end(kind, victim)
             tell(event.line)
             events.append(event)
         }
         return events
+    }
+
+    private func begin(_ kind: ChaosReport.Event.Kind, _ victim: (rank: Int?, process: Int32)) {
+        switch kind {
+        case .kill, .coordinator: job.signal(victim.process, SIGKILL)
+        case .pause: job.signal(victim.process, SIGSTOP)
+        case .cut: if let rank = victim.rank { job.cut(rank, true) }
+        }
+    }
+
+    /// Ends what would last.
+    private func end(_ kind: ChaosReport.Event.Kind, _ victim: (rank: Int?, process: Int32)) {
+        switch kind {
+        case .kill, .coordinator: break
+        case .pause: job.signal(victim.process, SIGCONT)
+        case .cut: if let rank = victim.rank { job.cut(rank, false) }
+        }
     }
 
     /// The process that is disturbed next; nil where none may be.

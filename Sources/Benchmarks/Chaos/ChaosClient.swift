@@ -145,7 +145,12 @@ struct ChaosClient: Sendable {
         while ContinuousClock.now < limit {
             let health = await health()
             let isKnown =
-                event.rank.map { health.lost.contains($0) } ?? (event.detection != nil)
+                switch event.kind {
+                case .coordinator: event.detection != nil
+                // Which end of a link is given up is the job's choice.
+                case .cut: !health.lost.isEmpty
+                case .kill, .pause: event.rank.map(health.lost.contains) ?? false
+                }
             let isGone = event.rank == nil && health.status == 0
             if health.status == 503 || isKnown || isGone {
                 event.detection = event.detection ?? seconds

@@ -5,7 +5,7 @@ import Foundation
 public struct ChaosReport: Sendable {
     /// One disturbance.
     struct Event: Sendable {
-        enum Kind: String, CaseIterable, Sendable { case kill, pause, coordinator }
+        enum Kind: String, CaseIterable, Sendable { case kill, pause, cut, coordinator }
 
         let kind: Kind
         /// Nil where it was the coordinator.
@@ -19,7 +19,9 @@ public struct ChaosReport: Sendable {
             func text(_ seconds: Double?) -> String {
                 seconds.map { String(format: "%.3f s", $0) } ?? "never"
             }
-            let victim = rank.map { "\(kind.rawValue) rank \($0)" } ?? "kill coordinator"
+            let target = kind == .cut ? "links of rank" : "rank"
+            let verb = kind == .coordinator ? Kind.kill.rawValue : kind.rawValue
+            let victim = "\(verb) " + (rank.map { "\(target) \($0)" } ?? "coordinator")
             return "\(victim): known after \(text(detection)), served again"
                 + " after \(text(recovery))"
         }
@@ -130,6 +132,7 @@ public struct ChaosReport: Sendable {
         return JSONValue.object([
             ("kills", .number(events.count { $0.kind == .kill })),
             ("pauses", .number(events.count { $0.kind == .pause })),
+            ("cuts", .number(events.count { $0.kind == .cut })),
             ("coordinators", .number(events.count { $0.kind == .coordinator })),
             ("notSurvived", .number(events.count { $0.recovery == nil })),
             ("detectionP50", .number(found.p50)), ("detectionP99", .number(found.p99)),

@@ -56,6 +56,13 @@ public struct Lab: Sendable {
         return lab
     }
 
+    /// Cuts every link of a rank's node, as an unplugged cable does, or joins them again.
+    ///
+    /// - Throws: `ClusterError.command` if the system refuses.
+    public func cut(_ rank: Rank, _ isCut: Bool) throws(ClusterError) {
+        for command in state.plan.cutting(state.map.node(of: rank), isCut) { try command.run() }
+    }
+
     /// A lab that is up, or nil.
     ///
     /// - Throws: `ClusterError.badInput` when it was built from another description.

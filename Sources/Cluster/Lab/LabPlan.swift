@@ -55,7 +55,7 @@ public struct LabPlan: Sendable {
         _ node: NodeID, _ plane: NodeMap.Plane, _ number: Int, bridge: String
     ) -> [Command] {
         let space = namespace(of: node)
-        let port = "p\(number)n\(node.rawValue)"
+        let port = port(of: node, plane: number)
         let packet = "\(plane.maximumPacketBytes)"
         let address = map.address(of: node, plane: number) + "/24"
         var commands = [
@@ -72,6 +72,18 @@ public struct LabPlan: Sendable {
             commands.append(shaping(port, in: switchName, rate: rate))
         }
         return commands
+    }
+
+    /// The bridge's end of a NIC.
+    private func port(of node: NodeID, plane: Int) -> String { "p\(plane)n\(node.rawValue)" }
+
+    /// What takes the wires out of a node, or puts them in again.
+    func cutting(_ node: NodeID, _ isCut: Bool) -> [Command] {
+        map.planes.indices.map {
+            Command(
+                "ip", "-n", switchName, "link", "set", port(of: node, plane: $0),
+                isCut ? "down" : "up")
+        }
     }
 
     private func shaping(_ device: String, in namespace: String, rate: Double) -> Command {

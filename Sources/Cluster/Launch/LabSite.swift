@@ -84,6 +84,15 @@ public struct LabSite: Site {
         return opened
     }
 
+    /// The lab of a job, which is up.
+    ///
+    /// - Throws: `ClusterError.notOurs` if it is not.
+    public static func standing(of job: JobConfiguration) throws(ClusterError) -> Lab {
+        let map = try LabSite(of: job).map
+        guard let lab = try Lab.find(map) else { throw .notOurs("lab \(map.name) is not up") }
+        return lab
+    }
+
     /// Removes the lab that was built here.
     mutating func leave() throws(ClusterError) {
         guard let lab = built else { return }

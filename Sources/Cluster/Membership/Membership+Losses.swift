@@ -69,6 +69,9 @@ extension Membership {
         members[rank.rawValue].connection = nil
         members[rank.rawValue].loss = reason
         members[rank.rawValue].statistics = nil
+        // What it said of others was said by a rank that is lost.
+        suspicions[rank] = nil
+        suspicions = suspicions.filter { $0.value.suspect != rank }
         let left = living(with: rank)
         actions.append(.lost(rank, reason: reason, recovering: left))
         if case .placements(_, group: group(of: rank))? = candidate?.purpose {

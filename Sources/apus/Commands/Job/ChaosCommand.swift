@@ -18,6 +18,7 @@ struct ChaosCommand: AsyncParsableCommand {
 
               apus chaos cluster/local.yaml --ranks 4 --minutes 1
               apus chaos job.yaml --minutes 10 --every 30 --pause --disconnect-clients --json
+              apus chaos cluster/lab.yaml --cut-links
             """)
 
     @Argument(help: "A job file that serves.") var job: String
@@ -29,6 +30,8 @@ struct ChaosCommand: AsyncParsableCommand {
     @Option(help: "Tokens of each answer.") var tokens = 96
     @Flag(inversion: .prefixedNo, help: "Kill ranks.") var kill = true
     @Flag(help: "Stop ranks, too: they hang until the job has given them up.") var pause = false
+    @Flag(help: "Cut links of ranks, too, until the job has given a rank up: in a lab.")
+    var cutLinks = false
     @Flag(help: "Kill the coordinator, too: another one takes the ranks over.")
     var coordinator = false
     @Flag(help: "Some clients leave in the middle of an answer.") var disconnectClients = false
@@ -44,8 +47,9 @@ struct ChaosCommand: AsyncParsableCommand {
         where !(1 ... 4096).contains(value) {
             throw ValidationError("\(name) \(value) is not 1 to 4096")
         }
-        guard kill || pause || coordinator else {
-            throw ValidationError("--no-kill without --pause or --coordinator: no chaos")
+        guard kill || pause || cutLinks || coordinator else {
+            throw ValidationError(
+                "--no-kill without --pause, --cut-links or --coordinator: no chaos")
         }
     }
 
@@ -76,6 +80,9 @@ struct ChaosCommand: AsyncParsableCommand {
             throw ClusterError.badInput(
                 "\(job): deadlines.coordinatorSeconds is 0: no loss of the coordinator is survived")
         }
+        guard !cutLinks || !served.lab.isEmpty else {
+            throw ClusterError.badInput("\(job): --cut-links needs a job in a lab (lab:)")
+        }
         // A rank that is killed again and again is not left out.
         serving.restart = .always
         served.serving = serving
@@ -92,15 +99,22 @@ struct ChaosCommand: AsyncParsableCommand {
         load.interval = every
         load.kills = kill
         load.pauses = pause
+        load.cuts = cutLinks
         load.coordinator = coordinator
         load.disconnects = disconnectClients
         load.seed = seed
         let isQuiet = json
+        let lab = served.lab.isEmpty ? nil : try LabSite.standing(of: served)
         return try await ChaosBenchmark(
             load,
             job: ChaosBenchmark.Job(
                 ranks: { background.living }, coordinator: { background.coordinator },
-                signal: { _ = Glibc.kill($0, $1) }),
+                signal: { _ = Glibc.kill($0, $1) },
+                cut: { rank, isCut in
+                    do {
+                        try lab?.cut(Rank(rawValue: rank), isCut)
+                    } catch { StandardStream.error.say("\(error)\n") }
+                }),
             tell: { if !isQuiet { print($0) } }
         ).run()
     }
