@@ -1,6 +1,7 @@
 import Encoding
 import Foundation
 import Synchronization
+import Tensors
 import Testing
 
 @testable import Serving

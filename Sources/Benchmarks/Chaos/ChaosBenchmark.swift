@@ -182,16 +182,16 @@ public struct ChaosBenchmark: Sendable {
             let kind = kinds[events.count % kinds.count]
             guard let victim = victim(of: kind, &random) else { continue }
             var event = ChaosReport.Event(kind: kind, rank: victim.rank)
-            begin(kind, victim)
+            start(kind, victim)
             await client.watch(&event, until: .now + .seconds(30))
-            end(kind, victim)
+            undo(kind, victim)
             tell(event.line)
             events.append(event)
         }
         return events
     }
 
-    private func begin(_ kind: ChaosReport.Event.Kind, _ victim: (rank: Int?, process: Int32)) {
+    private func start(_ kind: ChaosReport.Event.Kind, _ victim: (rank: Int?, process: Int32)) {
         switch kind {
         case .kill, .coordinator: job.signal(victim.process, SIGKILL)
         case .pause: job.signal(victim.process, SIGSTOP)
@@ -200,7 +200,7 @@ public struct ChaosBenchmark: Sendable {
     }
 
     /// Ends what would last.
-    private func end(_ kind: ChaosReport.Event.Kind, _ victim: (rank: Int?, process: Int32)) {
+    private func undo(_ kind: ChaosReport.Event.Kind, _ victim: (rank: Int?, process: Int32)) {
         switch kind {
         case .kill, .coordinator: break
         case .pause: job.signal(victim.process, SIGCONT)
