@@ -5,13 +5,13 @@ import Testing
 
 /// Calls in the forms of Kimi-K2, GLM, DeepSeek-V3.2, Qwen3, Qwen3-Coder and MiniMax-M2.
 @Suite struct AgentCallTests {
-    private struct Call: Hashable {
+    struct Call: Hashable {
         var name: String
         var arguments = ""
         var isWhole = false
     }
 
-    private struct Answer: Hashable {
+    struct Answer: Hashable {
         var content = ""
         var reasoning = ""
         var calls: [Call] = []
@@ -48,7 +48,7 @@ import Testing
     }
 
     /// Reads a text in pieces of many sizes, all of which must give the same.
-    private static func read(
+    static func read(
         _ text: String, _ form: CallForm, thinking: Bool = false, limit: Int = .max
     ) -> Answer {
         let whole = read(text, by: .max, form, thinking: thinking, limit: limit)
@@ -98,7 +98,7 @@ import Testing
             + "\n" + Self.keyed("f", [("note", "12"), ("other", "12"), ("more", "not json")])
             + Self.keyed("now\n", [])
         let answer = Self.read(text, .keyed)
-        #expect(answer.content == "I look.\n")
+        #expect(answer.content == "I look.")
         #expect(answer.calls.map(\.name) == ["f", "f", "now"])
         let values = try answer.calls.map { try JSONValue.parse($0.arguments) }
         #expect(
@@ -129,7 +129,7 @@ import Testing
         }
     }
 
-    private static let mark = "｜DSML｜"
+    static let mark = "｜DSML｜"
 
     private static func marked(_ calls: [(String, [(String, Bool, String)])]) -> String {
         var text = "\n\n<\(mark)function_calls>\n"
@@ -184,8 +184,7 @@ import Testing
             let answer = Self.read(
                 String(Substring(written.dropLast(end.unicodeScalars.count))), form)
             #expect(answer.calls.map(\.name) == ["f", "f"], "\(style) \(written)")
-            // GLM-4.5 begins a line with a call.
-            let words = style == .glm45 ? answer.content.withoutLines(.end) : answer.content
+            let words = answer.content
             #expect(words.contains("x") && !words.contains("\n"), "\(style) \(words)")
             for one in answer.calls {
                 #expect(try JSONValue.parse(one.arguments) == JSONValue.parse(call.arguments))
@@ -193,7 +192,7 @@ import Testing
         }
     }
 
-    private static func object(_ body: String) -> String { "<tool_call>\n\(body)\n</tool_call>" }
+    static func object(_ body: String) -> String { "<tool_call>\n\(body)\n</tool_call>" }
 
     @Test func `Qwen3's calls are objects`() throws {
         let first = #"{"name": "f", "arguments": {"a": "}</tool_call>{\"", "b": [{}]}}"#
@@ -296,7 +295,7 @@ import Testing
     }
 
     /// One call with one argument, and what ends the argument's value.
-    private static let values: [(form: CallForm, before: String, mark: String, after: String)] = [
+    static let values: [(form: CallForm, before: String, mark: String, after: String)] = [
         (
             .tagged, "<tool_call>\n<function=f>\n<parameter=days>\n", "</parameter>",
             "</function>\n</tool_call>"

@@ -179,5 +179,10 @@ import Testing
     @Test func `a combining mark after a token does not hide it`() {
         let answer = Self.read("hm</think>\u{301}x", .fenced, thinking: true)
         #expect(answer.reasoning == "hm" && answer.content == "\u{301}x")
+        let text = "कि ❤️ e\u{301}"
+        let body = "function\(Self.sep)f\n```json\n{\"a\": \"\u{301}\(text)\"}\n```"
+        let call = Self.read(text + Self.section(body), .fenced)
+        #expect(call.content == text)
+        #expect(call.calls.first?.arguments == "{\"a\": \"\u{301}\(text)\"}")
     }
 }

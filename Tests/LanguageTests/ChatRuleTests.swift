@@ -29,6 +29,33 @@ import Testing
         }
     }
 
+    /// What Jinja gives for the published templates.
+    @Test func `a combining character after a mark does not hide it`() {
+        let turns = [
+            ChatMessage(role: .user, content: "Hi"),
+            ChatMessage(role: .assistant, content: "<think>a</think>\u{301}b"),
+            ChatMessage(role: .user, content: "\u{600}/nothink"),
+        ]
+        for (style, end) in [
+            (
+                ChatTemplate.Style.qwen3,
+                "<|im_start|>assistant\n\u{301}b<|im_end|>\n<|im_start|>user\n\u{600}/nothink"
+                    + "<|im_end|>\n"
+            ),
+            (.glm45, "<think></think>\n\u{301}b<|user|>\n\u{600}/nothink"),
+            (.minimaxM2, "]~b]ai\n\u{301}b[e~[\n]~b]user\n\u{600}/nothink[e~[\n"),
+        ] {
+            let thinks: Bool? = style == .minimaxM2 ? nil : false
+            let prompt = ChatTemplate(style: style)
+                .render(turns, thinking: thinks, addGenerationPrompt: false)
+            let last = prompt.text.unicodeScalars.suffix(end.unicodeScalars.count)
+            #expect(last.elementsEqual(end.unicodeScalars), "\(style) \(prompt.text)")
+        }
+        let begun = ChatMessage(
+            role: .assistant, content: "<think>\u{301}Hm", isPrefix: true)
+        #expect(ChatTemplate(style: .qwen3).render([turns[0], begun]).endsInThought)
+    }
+
     /// What Python's `strip` gives for these texts.
     @Test func `white space at the ends is Python's`() {
         #expect("\r\n\u{1F} \u{301}x \u{3000}\u{85}".stripped == "\u{301}x")

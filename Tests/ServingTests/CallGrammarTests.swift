@@ -116,6 +116,8 @@ import Testing
         }
         guard form != .object else { return }
         #expect(try admits(one("set", [("word", "two\nlines\n\n</para", true), size])))
+        let controls = "\u{2028}\u{2029}\u{7F}\u{B}\u{1}\r"
+        #expect(try admits(one("set", [("word", "a\(controls)b", true), size])))
         // What ends a value is none of it.
         let end = form == .keyed ? "</arg_value>" : "</parameter>"
         if form != .marked {
@@ -165,6 +167,54 @@ import Testing
         let most = String(end.dropLast())
         for text in ["</b>", most, "<" + most] { #expect(try admits(text), "\(text)") }
         for text in [end, "<" + end, "<</" + end + "\n"] { #expect(try !admits(text), "\(text)") }
+    }
+
+    @Test(arguments: [
+        (CallForm.keyed, FreeCallTests.glm), (.tagged, FreeCallTests.qwen),
+        (.invoked, FreeCallTests.minimax), (.marked, FreeCallTests.marked),
+    ])
+    func `choices are kept to where null or numbers stand beside them`(
+        form: CallForm, tokens: [String]
+    ) throws {
+        let folder = try FreeCallTests.folder(tokens)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let tokenizer = try Tokenizer(directory: URL(filePath: folder))
+        let constraint = CallConstraint(tokenizer: tokenizer, form: form)
+        let trigger = try #require(constraint.trigger)
+        func admits(_ schema: JSONValue, _ value: String, _ isText: Bool) throws -> Bool {
+            let tool = Tool([
+                "function": [
+                    "name": "f",
+                    "parameters": [
+                        "$defs": ["W": ["type": "string", "enum": ["a", "b"]]],
+                        "properties": ["v": schema], "required": ["v"],
+                    ],
+                ]
+            ])
+            let text = Self.calls(form, [Self.call(form, "f", [("v", value, isText)])])
+            let ids = tokenizer.encode(text, addSpecialTokens: false)
+            let begin = try #require(ids.firstIndex(of: trigger))
+            let rest = constraint.rest(of: [tool], atMost: nil)
+            return try Self.follow(Array(ids[(begin + 1)...]), rest, tokenizer)?.isFinal == true
+        }
+        let schemas: [JSONValue] = [
+            ["anyOf": [["type": "string", "enum": ["a", "b"]], ["type": "null"]]],
+            ["type": ["string", "null"], "enum": ["a", .null]], ["enum": ["a", .null]],
+            ["anyOf": [["$ref": "#/$defs/W"], ["const": .null]]],
+        ]
+        for schema in schemas {
+            #expect(try admits(schema, "a", true) && admits(schema, "null", false), "\(schema)")
+            #expect(try !admits(schema, "c", true) && !admits(schema, "1", false), "\(schema)")
+        }
+        let mixed: JSONValue = ["enum": ["a", 1, "2"]]
+        #expect(try admits(mixed, "a", true) && admits(mixed, "1", false))
+        #expect(try admits(mixed, "\"2\"", false) && !admits(mixed, "b", true))
+        #expect(try !admits(mixed, "2", false) && !admits(["enum": [1, .null]], "2", false))
+        let object: JSONValue = ["properties": ["x": ["type": "integer"]], "required": ["x"]]
+        for schema in [object, ["allOf": [object]]] {
+            #expect(try admits(schema, "{\"x\": 1}", false), "\(schema)")
+            #expect(try !admits(schema, "{}", false) && !admits(schema, "x", true), "\(schema)")
+        }
     }
 
     @Test func `a DeepSeek-V3_2 call without arguments may have an empty line`() throws {

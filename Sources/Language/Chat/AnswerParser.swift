@@ -1,3 +1,5 @@
+import Encoding
+
 /// Splits an answer, as it arrives, into thought, content and tool calls.
 ///
 /// A call shows with its name as soon as its arguments begin, and the arguments as they come. What
@@ -16,7 +18,11 @@ public struct AnswerParser {
     }
 
     private enum Place {
-        case reasoning, content, betweenCalls, head, arguments, object, members, done
+        case reasoning, content, betweenCalls, head, object, members, done
+        /// In a call that is none, up to its end.
+        case otherCall
+        /// After a call that went wrong when its arguments had begun.
+        case brokenCall
     }
 
     private var place: Place
@@ -26,13 +32,19 @@ public struct AnswerParser {
     private var members: MemberReader?
     private var scan = ObjectScan()
     private var isScanned = false
+    /// What may stand between an object and the mark that ends the call, and whether it must.
+    private var closing: (word: String, isNeeded: Bool)?
     private var callsLeft: Int
     private var held = HeldText()
     private var hasContent = false
+    /// Whether a thought may begin: only one does, before any word and any call.
+    private var mayThink = true
+    /// Whether the section at hand gave a call.
+    private var hasCalls = false
     /// What the model wrote of the section and the call at hand, as long as it is not returned.
     private var written = ""
-    private var isFenced = false
-    private var hasArguments = false
+    /// What came of the arguments of the call at hand, where they are an object.
+    private var arguments = ""
 
     private static let beginThinking = ChatToken.beginThinking.rawValue
     private static let endThinking = ChatToken.endThinking.rawValue
@@ -59,9 +71,9 @@ public struct AnswerParser {
     public var isDone: Bool { place == .done }
 
     /// Whether a call has begun and is not whole.
-    public var isInCall: Bool { place == .head || isInArguments }
+    public var isInCall: Bool { place == .head || place == .otherCall || isInArguments }
 
-    private var isInArguments: Bool { [.arguments, .object, .members].contains(place) }
+    private var isInArguments: Bool { [.object, .members, .brokenCall].contains(place) }
 
     /// What the model wrote of a call that is not whole, once its arguments have begun.
     public var openCall: String? { isInArguments ? written + held.text : nil }
@@ -76,15 +88,17 @@ public struct AnswerParser {
 
     /// The rest, when no more text comes.
     ///
-    /// A call that was cut before its arguments began is content; one that was cut in them is
-    /// `openCall`, and nothing of it comes out that could make it look whole.
+    /// A call that was cut before its arguments began is content; one that was cut in them, or
+    /// whose arguments are no object, is `openCall`, and nothing of it comes out that could make it
+    /// look whole.
     public mutating func finish() -> [Piece] {
         switch place {
         case .reasoning:
             let rest = held.takeAll()
             return rest.isEmpty ? [] : [.reasoning(rest)]
-        case .content, .head, .betweenCalls: return content(written + held.takeAll())
-        case .arguments, .object, .members, .done: return []
+        case .content, .head, .betweenCalls, .otherCall:
+            return content(written + held.takeAll())
+        case .object, .members, .brokenCall, .done: return []
         }
     }
 
@@ -96,9 +110,12 @@ public struct AnswerParser {
         case .content: return readContent()
         case .betweenCalls: return readBetweenCalls()
         case .head: return readHead()
-        case .arguments: return readArguments()
+        case .otherCall: return readOtherCall()
         case .object: return readObject()
         case .members: return readMembers()
+        case .brokenCall:
+            written += held.takeAll()
+            return nil
         case .done:
             _ = held.takeAll()
             return nil
@@ -110,6 +127,7 @@ public struct AnswerParser {
             return held.release(before: [Self.endThinking]).map { [.reasoning($0)] }
         }
         place = .content
+        mayThink = false
         return before.isEmpty ? [] : [.reasoning(before)]
     }
 
@@ -117,47 +135,44 @@ public struct AnswerParser {
         // Line breaks before the first words are no content, and a thought may come after them.
         while !hasContent, held.takePrefix("\n") {}
         guard !held.isEmpty else { return nil }
-        if !hasContent, held.takePrefix(Self.beginThinking) {
+        if mayThink, held.takePrefix(Self.beginThinking) {
             place = .reasoning
             return []
         }
-        if let marks, let before = take(throughFirst: marks) {
-            hasArguments = false
+        if let marks, let before = held.take(through: marks.first) {
+            mayThink = false
+            hasCalls = false
             place = marks.section == nil ? .head : .betweenCalls
-            written = marks.first
-            return content(before)
+            let words = before.without(ending: marks.space)
+            // The space before a call is no content, unless this is no call.
+            written = (words == nil ? "" : marks.space) + marks.first
+            return content(words ?? before)
         }
         var starts = marks.map { [$0.first, $0.space + $0.first] } ?? []
-        if !hasContent { starts.append(Self.beginThinking) }
+        if mayThink { starts.append(Self.beginThinking) }
         return held.release(before: starts).map { content($0) }
-    }
-
-    /// What stands before the first call, without the space that belongs to it.
-    private mutating func take(throughFirst marks: CallMarks) -> String? {
-        guard let before = held.take(through: marks.first) else { return nil }
-        guard before.hasSuffix(marks.space) else { return before }
-        return String(before.dropLast(marks.space.count))
     }
 
     private mutating func readBetweenCalls() -> [Piece]? {
         guard let marks, let section = marks.section else {
             // Space between two calls is no content.
-            held.dropSpace()
+            _ = held.takeSpace()
             guard !held.isEmpty else { return nil }
             place = .content
             return []
         }
-        held.dropSpace()
+        let space = held.takeSpace()
+        // Of a section without calls every word is content.
+        if !hasCalls { written += space }
         if held.takePrefix(marks.call.begin) {
             written += marks.call.begin
-            hasArguments = false
             place = .head
             return []
         }
         if held.takePrefix(section.end) {
             place = .content
-            written = ""
-            return []
+            defer { written = "" }
+            return hasCalls ? [] : content(written + section.end)
         }
         guard !held.begins([marks.call.begin, section.end]) else { return nil }
         // Words where a call should stand: this is no section of calls.
@@ -179,20 +194,39 @@ public struct AnswerParser {
         case .other where marks.section == nil: return leaveHead()
         case .call(let name, let count, let isFenced):
             written += held.take(count)
-            place = marks.separator == nil ? .object : .arguments
-            (scan, isScanned) = (ObjectScan(), false)
-            if let around = form.flatMap({ CallMarks.member(of: $0) }) {
-                place = .members
-                members = MemberReader(around, kinds: kinds[name] ?? [:], end: marks.call.end)
-            }
-            self.isFenced = isFenced
-            return [.call(name: name)]
+            return begin(name, marks, isFenced: isFenced)
         case .other, nil:
-            guard let body = held.take(through: marks.call.end) else { return nil }
-            place = .betweenCalls
+            place = .otherCall
             defer { written = "" }
-            return content(written + body + marks.call.end)
+            return content(written)
         }
+    }
+
+    private mutating func begin(_ name: String, _ marks: CallMarks, isFenced: Bool) -> [Piece] {
+        if let around = form.flatMap({ CallMarks.member(of: $0) }) {
+            place = .members
+            members = MemberReader(around, kinds: kinds[name] ?? [:], end: marks.call.end)
+            return [.call(name: name)]
+        }
+        guard held.bytes.first == UInt8(ascii: "{") else {
+            // The call is whole, without arguments.
+            _ = held.take(through: marks.call.end)
+            endCall()
+            return [.call(name: name), .arguments("{}"), .callEnds]
+        }
+        place = .object
+        (scan, isScanned, arguments) = (ObjectScan(), false, "")
+        closing = marks.separator == nil ? ("}", true) : isFenced ? ("```", false) : nil
+        return [.call(name: name)]
+    }
+
+    private mutating func readOtherCall() -> [Piece]? {
+        guard let marks else { return nil }
+        guard let body = held.take(through: marks.call.end) else {
+            return held.release(before: [marks.call.end]).map { content($0) }
+        }
+        place = .betweenCalls
+        return content(body + marks.call.end)
     }
 
     /// Longer than any name of a function.
@@ -205,42 +239,45 @@ public struct AnswerParser {
         return content(written)
     }
 
-    private mutating func readArguments() -> [Piece]? {
-        guard let marks else { return nil }
-        guard let rest = held.take(through: marks.call.end) else {
-            // The last character waits, so that arguments without their end are no whole object.
-            guard let text = held.release(before: [marks.call.end], keepsEnd: true) else {
-                return nil
-            }
-            written += text
-            hasArguments = true
-            return [.arguments(text)]
-        }
-        var arguments = Self.trimmed(rest[...])
-        if isFenced, arguments.hasSuffix("```") { arguments = Self.trimmed(arguments.dropLast(3)) }
-        endCall()
-        if arguments.isEmpty, !hasArguments { arguments = "{}" }
-        return (arguments.isEmpty ? [] : [.arguments(String(arguments))]) + [.callEnds]
-    }
-
-    /// Reads arguments inside an object; the last bracket waits for the mark that ends the call.
-    ///
-    /// Before that mark only the object of the call may end: with more there, the call has no end.
+    /// Reads an object of arguments, whose last bracket waits for the mark that ends the call.
     private mutating func readObject() -> [Piece]? {
         guard let marks else { return nil }
-        guard !isScanned else {
-            guard let end = held.index(of: marks.call.end) else { return nil }
-            let ends = held.bytes[..<end].filter { !CallForm.isSpace($0) }
-            guard ends.elementsEqual("}}".utf8) else { return nil }
-            _ = held.take(through: marks.call.end)
+        guard !isScanned else { return readEnd(marks) }
+        let end = scan.end(in: held.bytes)
+        let text = held.take(end.map { $0 - 1 } ?? held.bytes.count)
+        written += text
+        arguments += text
+        if end != nil {
+            isScanned = true
+            let last = held.take(1)
+            written += last
+            if !Self.isObject(arguments + last) { place = .brokenCall }
+        }
+        return text.isEmpty ? [] : [.arguments(text)]
+    }
+
+    /// Reads what stands between an object and the mark that ends the call: with anything else
+    /// there, the call has no end.
+    private mutating func readEnd(_ marks: CallMarks) -> [Piece]? {
+        written += held.takeSpace()
+        if let word = closing?.word, held.takePrefix(word) {
+            written += word
+            closing = nil
+            return []
+        }
+        let mayEnd = closing?.isNeeded != true
+        if mayEnd, held.takePrefix(marks.call.end) {
             endCall()
             return [.arguments("}"), .callEnds]
         }
-        let end = scan.end(in: held.bytes)
-        isScanned = end != nil
-        guard let text = held.release(end.map { $0 - 1 }) else { return end == nil ? nil : [] }
-        written += text
-        return [.arguments(text)]
+        let ends = [closing?.word, mayEnd ? marks.call.end : nil].compactMap { $0 }
+        guard !held.begins(ends) else { return nil }
+        place = .brokenCall
+        return []
+    }
+
+    private static func isObject(_ text: String) -> Bool {
+        do { return try JSONValue.parse(text).object != nil } catch { return false }
     }
 
     private mutating func readMembers() -> [Piece]? {
@@ -256,13 +293,8 @@ public struct AnswerParser {
     private mutating func endCall() {
         callsLeft -= 1
         place = callsLeft > 0 ? .betweenCalls : .done
+        hasCalls = true
         written = ""
-    }
-
-    private static func trimmed(_ text: Substring) -> Substring {
-        var text = text
-        while text.last?.isWhitespace == true { text.removeLast() }
-        return text
     }
 
     /// Content, without the blank lines that separate it from a thought.
@@ -270,6 +302,7 @@ public struct AnswerParser {
         let text = hasContent ? Substring(text) : text.drop { $0 == "\n" }
         guard !text.isEmpty else { return [] }
         hasContent = true
+        mayThink = false
         return [.content(String(text))]
     }
 }

@@ -55,7 +55,10 @@ extension CallForm {
         let isEmpty = isWhole && (rest.isEmpty || Self.trimmed(rest).elementsEqual(fence))
         guard isEmpty || rest.first == UInt8(ascii: "{") else {
             let mayClose = isFenced && fence.starts(with: rest)
-            return !isWhole && (rest.isEmpty || mayClose) ? .unfinished : .other
+            let isClosed = isFenced && rest.starts(with: fence)
+            let last = isClosed ? rest.dropFirst(fence.count).drop(while: Self.isSpace) : rest
+            let mayEnd = CallMarks(self).call.end.utf8.starts(with: last)
+            return !isWhole && (mayClose || mayEnd) ? .unfinished : .other
         }
         return .call(
             name: String(decoding: name, as: UTF8.self), count: cursor - bytes.startIndex,

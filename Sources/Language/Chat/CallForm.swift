@@ -109,17 +109,3 @@ extension ToolDeclaration {
 
     var value: JSONValue { (try? JSONValue.parse(declaration)) ?? .null }
 }
-
-extension JSONValue {
-    /// JSON text with a space after each comma and colon, as Python writes it.
-    var spacedText: String {
-        switch self {
-        case .array(let values): "[" + values.map(\.spacedText).joined(separator: ", ") + "]"
-        case .object(let members):
-            "{"
-                + members.map { Self.quoted($0.key) + ": " + $0.value.spacedText }
-                .joined(separator: ", ") + "}"
-        default: text
-        }
-    }
-}

@@ -27,6 +27,7 @@ package struct CallMarks: Sendable, Hashable {
             separator = KimiToken.beginArguments.rawValue
         case .keyed:
             call = Pair(begin: GLMToken.beginCall.rawValue, end: GLMToken.endCall.rawValue)
+            space = "\n"
         case .object:
             call = Pair(begin: QwenToken.beginCall.rawValue, end: QwenToken.endCall.rawValue)
             space = "\n"

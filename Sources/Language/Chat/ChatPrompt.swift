@@ -66,10 +66,10 @@ public struct ChatPrompt: Sendable, Hashable {
     public var endsInThought: Bool {
         let begin = parts.indices.last { beginsAnswer($0) } ?? parts.endIndex
         let answer = parts[begin...].map(\.words).joined()
-        guard let mark = answer.ranges(of: ChatToken.beginThinking.rawValue).last else {
+        guard let mark = answer.places(of: ChatToken.beginThinking.rawValue).last else {
             return false
         }
-        return !answer[mark.upperBound...].contains(ChatToken.endThinking.rawValue)
+        return !answer.utf8[mark.upperBound...].contains(ChatToken.endThinking.rawValue.utf8)
     }
 
     /// Whether the assistant's turn begins with this part.
@@ -78,7 +78,7 @@ public struct ChatPrompt: Sendable, Hashable {
         if Self.beginnings.contains(name) { return true }
         // Where one token begins every turn, the role comes after it.
         guard let role = Self.roles[name], index + 1 < parts.count else { return false }
-        return parts[index + 1].words.hasPrefix(role)
+        return parts[index + 1].words.utf8.starts(with: role.utf8)
     }
 
     private static let beginnings: Set<String> = [

@@ -205,8 +205,6 @@ protocol ChatWriter {
 extension ChatMessage {
     /// An assistant's words without the thought, which ends with the last `</think>`.
     var answer: String {
-        let words = content ?? ""
-        let mark = ChatToken.endThinking.rawValue
-        return words.ranges(of: mark).last.map { String(words[$0.upperBound...]) } ?? words
+        (content ?? "").after(ChatToken.endThinking.rawValue)
     }
 }

@@ -115,10 +115,7 @@ struct GLMWriter: ChatWriter {
             return
         }
         let mark = GLMToken.noThinking
-        prompt.append(
-            space
-                + (content.hasSuffix(mark.rawValue)
-                    ? String(content.dropLast(mark.rawValue.count)) : content))
+        prompt.append(space + (content.without(ending: mark.rawValue) ?? content))
         prompt.append(glm: mark)
     }
 

@@ -24,12 +24,6 @@ struct HeldText {
         return (0 ... bytes.count - mark.count).first { bytes[$0...].starts(with: mark) }
     }
 
-    /// So many bytes, or all; nil where that is none.
-    mutating func release(_ count: Int?) -> String? {
-        let count = count ?? bytes.count
-        return count > 0 ? take(count) : nil
-    }
-
     /// What stands before a mark, which goes too.
     mutating func take(through mark: String) -> String? {
         guard let start = index(of: mark) else { return nil }
@@ -44,24 +38,14 @@ struct HeldText {
         return true
     }
 
-    mutating func dropSpace() {
-        bytes.removeFirst(bytes.prefix { CallForm.isSpace($0) }.count)
-    }
+    mutating func takeSpace() -> String { take(bytes.prefix { CallForm.isSpace($0) }.count) }
 
     /// Whether more text can make one of these marks of this.
     func begins(_ marks: [String]) -> Bool { marks.contains { $0.utf8.starts(with: bytes) } }
 
     /// The text that cannot be the beginning of a mark.
-    ///
-    /// - Parameter keepsEnd: Whether the last character stays too, and with it what may close a
-    ///   code fence after it.
-    mutating func release(before marks: [String], keepsEnd: Bool = false) -> String? {
-        var count = bytes.count - longestBeginning(of: marks)
-        if keepsEnd {
-            let closes: (UInt8) -> Bool = { CallForm.isSpace($0) || $0 == UInt8(ascii: "`") }
-            while count > 0, closes(bytes[count - 1]) { count -= 1 }
-            repeat { count -= 1 } while count > 0 && bytes[count] & 0xC0 == 0x80
-        }
+    mutating func release(before marks: [String]) -> String? {
+        let count = bytes.count - longestBeginning(of: marks)
         return count > 0 ? take(count) : nil
     }
 

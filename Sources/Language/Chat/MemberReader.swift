@@ -45,6 +45,8 @@ struct MemberReader {
     private var value = ""
     /// The strings of that value, where it is JSON.
     private var strings = StringScan()
+    /// Where a mark seems to cut such a string: its strings up to so many bytes of what is held.
+    private var search: (count: Int, strings: StringScan)?
 
     /// Longer than any name of an argument.
     private static let maximumHeadBytes = 4096
@@ -71,7 +73,7 @@ struct MemberReader {
         switch place {
         case .between: return between(&held)
         case .afterKey(let key):
-            held.dropSpace()
+            _ = held.takeSpace()
             let mark = marks.value.begin
             if held.takePrefix(mark) { return begin(key, kinds[key] ?? .open) }
             guard !held.begins([mark]) else { return nil }
@@ -109,18 +111,28 @@ struct MemberReader {
     ///
     /// A string that the mark seems to cut goes on if it ends before its line does.
     private mutating func takeJSON(_ held: inout HeldText) -> String? {
-        while let end = held.index(of: marks.value.end) {
-            var scan = strings
-            for byte in held.bytes[..<end] { scan.append(byte) }
+        while var (count, scan) = search ?? cut(in: held) {
             guard scan.isInside, !scan.isBroken else { return takeValue(&held) }
-            for byte in held.bytes[end...] where scan.isInside { scan.append(byte) }
-            guard !scan.isBroken else { return takeValue(&held) }
+            while scan.isInside, !scan.isBroken, count < held.bytes.count {
+                scan.append(held.bytes[count])
+                count += 1
+            }
             // More text decides.
-            guard !scan.isInside else { return nil }
-            keep(held.take(end + marks.value.end.utf8.count))
+            search = scan.isInside && !scan.isBroken ? (count, scan) : nil
+            guard search == nil else { return nil }
+            guard !scan.isBroken else { return takeValue(&held) }
+            keep(held.take(count))
         }
         keep(held.release(before: valueEnds) ?? "")
         return nil
+    }
+
+    /// Where the mark that ends a value begins, and the value's strings up to there.
+    private func cut(in held: HeldText) -> (count: Int, strings: StringScan)? {
+        guard let end = held.index(of: marks.value.end) else { return nil }
+        var scan = strings
+        for byte in held.bytes[..<end] { scan.append(byte) }
+        return (end, scan)
     }
 
     private mutating func keep(_ text: String) {
@@ -142,10 +154,9 @@ struct MemberReader {
             place = .afterKey(head)
             return ("", false)
         }
-        let words = head.split(separator: "\"", omittingEmptySubsequences: false)
-        let key = words.first.map(String.init) ?? ""
+        let key = String(decoding: head.utf8.prefix { $0 != UInt8(ascii: "\"") }, as: UTF8.self)
         guard marks.saysKind else { return begin(key, kinds[key] ?? .open) }
-        let isText = !head.contains("string=\"false\"")
+        let isText = !head.utf8.contains("string=\"false\"".utf8)
         return begin(key, isText ? .text : .json)
     }
 
@@ -168,6 +179,7 @@ struct MemberReader {
         beginsLine = marks.hasLines
         value = ""
         strings = StringScan()
+        search = nil
         let start = keys.isEmpty ? "{" : ", "
         isRepeated = !keys.insert(key).inserted
         return (isRepeated ? "" : start + JSONValue.quoted(key) + ": ", false)
@@ -185,22 +197,36 @@ struct MemberReader {
     }
 
     private static func escaped(_ text: String) -> String {
-        String(JSONValue.quoted(text).dropFirst().dropLast())
+        // Bytes: a text that begins with a combining character joins the quote before it.
+        String(decoding: JSONValue.quoted(text).utf8.dropFirst().dropLast(), as: UTF8.self)
     }
 
     private func json(_ text: String, _ kind: ArgumentKind) -> String {
-        do {
-            // Qwen3-Coder's template writes such values as Python does.
-            let value = try marks.hasLines ? Self.constants[text] ?? .parse(text) : .parse(text)
-            switch kind {
-            case .textOrNull where !value.isNull, .text: break
-            case .textOrNull, .json, .open: return value.text
-            }
-        } catch { return JSONValue.quoted(text) }
-        return JSONValue.quoted(text)
+        let quoted = JSONValue.quoted(text)
+        guard let value = marks.value(of: text) else { return quoted }
+        switch kind {
+        case .textOrNull where !value.isNull, .text: return quoted
+        case .textOrNull, .json, .open: return value.text
+        }
+    }
+}
+
+extension CallMarks.Member {
+    /// The value of a text that is JSON, else nil.
+    fileprivate func value(of text: String) -> JSONValue? {
+        // Qwen3-Coder's template writes such values as Python does.
+        if hasLines, let value = Self.constants[text] { return value }
+        do { return try JSONValue.parse(text) } catch { return nil }
     }
 
     private static let constants: [String: JSONValue] = [
         "True": .bool(true), "False": .bool(false), "None": .null,
     ]
+}
+
+extension CallForm {
+    /// Whether a value that may be JSON or text is read as JSON where it is this text.
+    package func readsAsJSON(_ text: String) -> Bool {
+        CallMarks.member(of: self)?.value(of: text) != nil
+    }
 }

@@ -130,18 +130,4 @@ extension JSONValue {
     fileprivate var markedText: String {
         array != nil || object != nil ? spacedText : pythonText
     }
-
-    /// A value as Python's `str` writes it, as far as types and descriptions of schemas need.
-    fileprivate var pythonText: String {
-        switch self {
-        case .string(let text): text
-        case .bool(let flag): flag ? "True" : "False"
-        case .null: "None"
-        case .array(let values):
-            "["
-                + values.map { $0.string.map { "'\($0)'" } ?? $0.pythonText }
-                .joined(separator: ", ") + "]"
-        default: spacedText
-        }
-    }
 }

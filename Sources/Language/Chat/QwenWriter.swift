@@ -37,8 +37,8 @@ struct QwenWriter: ChatWriter {
     }
 
     private static func isResult(_ text: String) -> Bool {
-        text.hasPrefix(QwenToken.beginResponse.rawValue)
-            && text.hasSuffix(QwenToken.endResponse.rawValue)
+        text.utf8.starts(with: QwenToken.beginResponse.rawValue.utf8)
+            && text.without(ending: QwenToken.endResponse.rawValue) != nil
     }
 
     private mutating func declare(_ tools: [ToolDeclaration], _ system: String?) {
@@ -163,14 +163,23 @@ extension String {
     /// What stands before the first mark that ends a thought and after the last one; nil without
     /// such a mark.
     var thoughtParts: (before: String, after: String)? {
-        let mark = ChatToken.endThinking.rawValue
-        guard let first = firstRange(of: mark), let last = ranges(of: mark).last else { return nil }
+        let places = places(of: ChatToken.endThinking.rawValue)
+        guard let first = places.first, let last = places.last else { return nil }
         return (String(self[..<first.lowerBound]), String(self[last.upperBound...]))
     }
 
     /// What stands after the last of these marks; all of it without one.
     func after(_ mark: String) -> String {
-        ranges(of: mark).last.map { String(self[$0.upperBound...]) } ?? self
+        places(of: mark).last.map { String(self[$0.upperBound...]) } ?? self
+    }
+
+    /// Where a mark stands, byte by byte: a combining character after a mark does not hide it.
+    func places(of mark: String) -> [Range<String.Index>] { utf8.ranges(of: mark.utf8) }
+
+    /// The text before its end, where it ends with these bytes; else nil.
+    func without(ending: String) -> String? {
+        guard utf8.suffix(ending.utf8.count).elementsEqual(ending.utf8) else { return nil }
+        return String(decoding: utf8.dropLast(ending.utf8.count), as: UTF8.self)
     }
 
     /// The text without the white space at its ends, as Python's `strip` knows white space.

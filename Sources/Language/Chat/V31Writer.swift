@@ -51,7 +51,7 @@ struct V31Writer: ChatWriter {
 
     /// An answer without its thought, which here ends with the first `</think>`.
     private static func answer(_ content: String) -> String {
-        content.firstRange(of: ChatToken.endThinking.rawValue)
+        content.places(of: ChatToken.endThinking.rawValue).first
             .map { String(content[$0.upperBound...]) } ?? content
     }
 }

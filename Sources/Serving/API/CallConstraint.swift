@@ -91,7 +91,7 @@ struct CallConstraint {
         // Nil is what a grammar cannot say.
         let declared = tool.isLoose ? [] : tool.members ?? []
         guard !declared.isEmpty else {
-            let any = member(key: anyKey, value: nil, kind: .open)
+            let any = text(of: Tool.Member(name: "", kind: .open), key: anyKey)
             guard tool.takesNothing, !tool.isLoose else {
                 return .either([.text(""), .repeated(any, atMost: nil)])
             }
@@ -101,39 +101,53 @@ struct CallConstraint {
         return .named(
             "the parameters of tool \(tool.name)", parameter: "tools",
             .sequence(
-                declared.map { name, kind, value, isRequired in
-                    let member = member(key: .text(name), value: value, kind: kind)
-                    return isRequired ? member : .either([.text(""), member])
+                declared.map { member in
+                    let text = text(of: member, key: .text(member.name))
+                    return member.isRequired ? text : .either([.text(""), text])
                 }))
     }
 
-    private func member(
-        key: OutputConstraint, value: OutputConstraint?, kind: ArgumentKind
-    ) -> OutputConstraint {
-        guard let around = CallMarks.member(of: form) else { return value ?? anyText }
-        let value = value ?? anyText
+    private func text(of member: Tool.Member, key: OutputConstraint) -> OutputConstraint {
+        guard let around = CallMarks.member(of: form) else { return anyText }
         switch form {
         case .marked:
-            let text = parameter(key, "true", value)
-            let json = parameter(key, "false", value)
-            switch kind {
+            let words = member.words.isEmpty ? anyText : .choice(member.words)
+            let text = parameter(key, "true", words)
+            switch member.kind {
             case .text: return text
-            case .json: return json
+            case .json: return parameter(key, "false", member.json ?? anyText)
             case .textOrNull: return .either([text, parameter(key, "false", .text("null"))])
-            case .open: return .either([text, parameter(key, "false", .jsonSchema("{}"))])
+            case .open:
+                return .either([text, parameter(key, "false", member.json ?? .jsonSchema("{}"))])
             }
         case .tagged, .invoked:
             let end = form == .tagged ? ">\n" : "\">"
             let line = around.hasLines ? "\n" : ""
             return .sequence([
-                .text(around.key.begin), key, .text(end), value,
+                .text(around.key.begin), key, .text(end), value(of: member),
                 .text(line + around.value.end + "\n"),
             ])
         default:
             return .sequence([
                 mark(around.key.begin), key, mark(around.key.end), line, mark(around.value.begin),
-                value, mark(around.value.end), line,
+                value(of: member), mark(around.value.end), line,
             ])
+        }
+    }
+
+    /// A value that does not say itself whether it is text.
+    private func value(of member: Tool.Member) -> OutputConstraint {
+        switch member.kind {
+        case .json: return member.json ?? anyText
+        case .text: return member.words.isEmpty ? anyText : .choice(member.words)
+        case .textOrNull:
+            let others = member.words.filter { $0 != "null" }
+            return member.words.isEmpty ? anyText : .choice(others + ["null"])
+        case .open:
+            guard let json = member.json else { return anyText }
+            // What reads as JSON is none of the texts.
+            let texts = member.words.filter { !form.readsAsJSON($0) }
+            return texts.isEmpty ? json : .either([.choice(texts), json])
         }
     }
 
@@ -174,8 +188,10 @@ struct CallConstraint {
     private static func pattern(without mark: String) -> String {
         let letters = Array(mark)
         let first = letters[0]
-        // A class in brackets holds no line breaks.
-        func other(than letters: String) -> String { "([^\(letters)]|\\n|\\t|\\r)" }
+        // A negated class holds neither control characters nor ends of lines.
+        func other(than letters: String) -> String {
+            "([^\(letters)]|[\\x00-\\x1f\\x7f\\u2028\\u2029])"
+        }
         let rest = other(than: "\(first)") + "*"
         var tail = "(\(other(than: "\(first)\(letters[letters.count - 1])"))\(rest))?"
         for letter in letters.dropFirst().dropLast().reversed() {

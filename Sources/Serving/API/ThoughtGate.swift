@@ -5,8 +5,9 @@
 struct ThoughtGate {
     private enum Place { case start, inside, outside }
 
-    private static let begin = "<think>"
-    private static let end = "</think>"
+    // Bytes, as the parser compares them: a combining character after a mark does not hide it.
+    private static let begin = "<think>".utf8
+    private static let end = "</think>".utf8
 
     private var place: Place
     private var held = ""
@@ -19,22 +20,22 @@ struct ThoughtGate {
         guard place != .outside else { return ("", text) }
         held += text
         if place == .start {
-            let words = held.drop { $0 == "\n" }
-            guard !Self.begin.hasPrefix(words) else {
-                if words == Self.begin { place = .inside }
+            let words = held.utf8.drop { $0 == UInt8(ascii: "\n") }
+            guard !Self.begin.starts(with: words) else {
+                if words.elementsEqual(Self.begin) { place = .inside }
                 return ("", "")
             }
-            place = words.hasPrefix(Self.begin) ? .inside : .outside
+            place = words.starts(with: Self.begin) ? .inside : .outside
             if place == .outside { return ("", take(held.endIndex)) }
         }
-        if let mark = held.firstRange(of: Self.end) {
+        if let mark = held.utf8.firstRange(of: Self.end) {
             place = .outside
             let thought = take(mark.upperBound)
             return (thought, take(held.endIndex))
         }
-        var keep = min(Self.end.count - 1, held.count)
-        while keep > 0, !Self.end.hasPrefix(held.suffix(keep)) { keep -= 1 }
-        return (take(held.index(held.endIndex, offsetBy: -keep)), "")
+        var keep = min(Self.end.count - 1, held.utf8.count)
+        while keep > 0, !Self.end.starts(with: held.utf8.suffix(keep)) { keep -= 1 }
+        return (take(held.utf8.index(held.endIndex, offsetBy: -keep)), "")
     }
 
     /// What was held back, when no more text comes.

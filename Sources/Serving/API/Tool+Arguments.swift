@@ -4,71 +4,58 @@ import Language
 
 extension Tool {
     /// One argument, where values are written without quotes.
-    typealias Member = (
-        name: String, kind: ArgumentKind, value: OutputConstraint?, isRequired: Bool
-    )
+    struct Member {
+        var name: String
+        var kind: ArgumentKind
+        /// The texts that it may be; of none, any.
+        var words: [String] = []
+        /// What it must be where it is JSON; nil sets no rule.
+        var json: OutputConstraint?
+        var isRequired = false
+    }
 
     /// Bytes that the schemas of all members may have together.
     private static let memberBytes = OutputConstraint.textLimit
 
-    /// The arguments that the schema declares, in its order, each with what its value must be; nil
-    /// is any text.
+    /// The arguments that the schema declares, in its order, each with what its value must be.
     ///
     /// - Returns: Nil where they would have more bytes than a constraint may.
     var members: [Member]? {
         guard let schema = schemaValue, let properties = schema["properties"]?.object else {
             return []
         }
-        let kinds = argumentKinds
+        let definitions = SchemaDefinitions(schema)
         let required = Set((schema["required"]?.array ?? []).compactMap(\.string))
-        let definitions = (schema.object ?? []).filter {
-            ["$defs", "definitions"].contains($0.key)
-        }
-        let defined = JSONValue.object(definitions).text
+        // Where two members have one name, the last one says what it is.
+        let kinds = argumentKinds
         var bytes = 0
         var members: [Member] = []
         for (name, value) in properties {
-            var wanted: OutputConstraint?
-            switch kinds[name] {
-            case .json:
-                let text = value.text
-                // A reference beyond the definitions names a part of the whole schema.
-                let refers = text.contains("\"$ref\"")
-                if refers, !Self.keepsToDefinitions(text) || !Self.keepsToDefinitions(defined) {
-                    break
-                }
-                let whole = refers ? (value.object ?? []) + definitions : value.object ?? []
-                bytes += text.utf8.count + (refers ? defined.utf8.count : 0)
+            var member = Member(name: name, kind: kinds[name] ?? .open)
+            member.isRequired = required.contains(name)
+            if member.kind != .json { member.words = Self.words(value, definitions) }
+            let isRuled = member.kind == .json || member.kind == .open && !member.words.isEmpty
+            // A reference beyond the definitions names a part of the whole schema.
+            if isRuled, let reached = definitions.reached(from: value) {
+                let text = JSONValue.object((value.object ?? []) + reached).text
+                bytes += text.utf8.count
                 guard bytes <= Self.memberBytes else { return nil }
-                wanted = .jsonSchema(JSONValue.object(whole).text)
-            case .text:
-                let words = Self.words(value)
-                if !words.isEmpty { wanted = .choice(words) }
-            case .textOrNull, .open, nil: break
+                member.json = .jsonSchema(text)
+            } else if member.kind == .open {
+                member.words = []
             }
-            members.append((name, kinds[name] ?? .open, wanted, required.contains(name)))
+            members.append(member)
         }
         return members
     }
 
-    /// The texts that a schema chooses from.
-    private static func words(_ schema: JSONValue) -> [String] {
-        (schema["enum"]?.array ?? schema["const"].map { [$0] } ?? []).compactMap(\.string)
-    }
-
     /// The names of the arguments, and the texts that each may be; none where it may be any.
     var texts: [(name: String, words: [String])] {
-        (schemaValue?["properties"]?.object ?? []).map { name, value in
-            (name, Self.kind(value) == .text ? Self.words(value) : [])
-        }
-    }
-
-    /// Whether every reference of a schema names a definition.
-    private static func keepsToDefinitions(_ text: String) -> Bool {
-        let marks = text.ranges(of: "\"$ref\":")
-        let kept = ["\"#/$defs/", "\"#/definitions/"]
-        return marks.allSatisfy { mark in
-            kept.contains { text[mark.upperBound...].hasPrefix($0) }
+        guard let schema = schemaValue else { return [] }
+        let definitions = SchemaDefinitions(schema)
+        return (schema["properties"]?.object ?? []).map { name, value in
+            let isJSON = Self.kind(value, definitions) == .json
+            return (name, isJSON ? [] : Self.words(value, definitions))
         }
     }
 
@@ -82,33 +69,88 @@ extension Tool {
 
     /// What each argument is, as far as the schema says it.
     var argumentKinds: [String: ArgumentKind] {
-        guard let parameters else { return [:] }
-        let properties: [(key: String, value: JSONValue)]
-        do { properties = try JSONValue.parse(parameters)["properties"]?.object ?? [] } catch {
-            return [:]
+        guard let schema = schemaValue else { return [:] }
+        let definitions = SchemaDefinitions(schema)
+        let kinds = (schema["properties"]?.object ?? []).map {
+            ($0.key, Self.kind($0.value, definitions))
         }
-        return Dictionary(properties.map { ($0.key, Self.kind($0.value)) }) { _, last in last }
+        return Dictionary(kinds) { _, last in last }
     }
 
-    private static func kind(_ schema: JSONValue) -> ArgumentKind {
-        if let choices = (schema["anyOf"] ?? schema["oneOf"])?.array { return kind(of: choices) }
+    /// The values that a schema lists; nil where it lists none.
+    private static func values(_ schema: JSONValue) -> [JSONValue]? {
+        let values = schema["enum"]?.array ?? schema["const"].map { [$0] }
+        return values?.isEmpty == true ? nil : values
+    }
+
+    /// Whether a schema allows nothing but null.
+    private static func isNull(_ schema: JSONValue) -> Bool {
+        schema["type"] == "null" || values(schema)?.allSatisfy(\.isNull) == true
+    }
+
+    /// The texts that a schema chooses from; none where it may be any text.
+    private static func words(_ schema: JSONValue, _ definitions: SchemaDefinitions) -> [String] {
+        let schema = definitions.resolved(schema)
+        if let values = values(schema) { return values.compactMap(\.string) }
+        var words: [String] = []
+        for choice in (schema["anyOf"] ?? schema["oneOf"])?.array ?? [] {
+            let choice = definitions.resolved(choice)
+            if isNull(choice) || kind(ofChoice: choice, definitions) == .json { continue }
+            guard let values = values(choice) else { return [] }
+            words += values.compactMap(\.string).filter { !words.contains($0) }
+        }
+        return words
+    }
+
+    private static func kind(
+        _ schema: JSONValue, _ definitions: SchemaDefinitions
+    ) -> ArgumentKind {
+        let resolved = definitions.resolved(schema)
+        if let type = (schema["type"] ?? resolved["type"])?.string {
+            return type == "string" ? .text : .json
+        }
+        if let choices = (resolved["anyOf"] ?? resolved["oneOf"])?.array {
+            return kind(of: choices, definitions)
+        }
+        return kind(ofChoice: resolved, definitions)
+    }
+
+    /// What a schema allows without looking into alternatives.
+    private static func kind(
+        ofChoice schema: JSONValue, _ definitions: SchemaDefinitions
+    ) -> ArgumentKind {
         let types =
             schema["type"]?.string.map { [$0] } ?? schema["type"]?.array?.compactMap(\.string)
-        switch types {
+        if let types, !types.contains("string") { return .json }
+        if let values = values(schema) {
+            let texts = values.count { $0.string != nil }
+            if texts == 0 { return .json }
+            if texts == values.count { return .text }
+            if types == ["string"] { return .text }
+            return texts + values.count(where: \.isNull) == values.count ? .textOrNull : .open
+        }
+        guard schema["anyOf"] == nil, schema["oneOf"] == nil else { return .open }
+        switch types.map({ Set($0) }) {
         case ["string"]: return .text
-        case let types? where Set(types) == ["string", "null"]: return .textOrNull
-        case let types? where !types.contains("string"): return .json
-        case nil:
-            let values = schema["enum"]?.array ?? schema["const"].map { [$0] } ?? []
-            return !values.isEmpty && values.allSatisfy { $0.string != nil } ? .text : .open
+        case ["string", "null"]: return .textOrNull
+        case nil: return speaksOfJSON(schema) ? .json : .open
         default: return .open
         }
     }
 
+    /// Whether a schema without a type speaks of objects or arrays, which then it means.
+    private static func speaksOfJSON(_ schema: JSONValue) -> Bool {
+        ["properties", "additionalProperties", "items", "prefixItems"].contains {
+            schema[$0] != nil
+        }
+    }
+
     /// What any of several schemas allows, as pydantic writes an optional text.
-    private static func kind(of choices: [JSONValue]) -> ArgumentKind {
-        let others = choices.filter { $0["type"] != "null" }
-        let kinds = Set(others.map { choice in choice["anyOf"] == nil ? kind(choice) : .open })
+    private static func kind(
+        of choices: [JSONValue], _ definitions: SchemaDefinitions
+    ) -> ArgumentKind {
+        let others = choices.map { definitions.resolved($0) }.filter { !isNull($0) }
+        let kinds = Set(others.map { kind(ofChoice: $0, definitions) })
         switch kinds {
         case [.text]: return others.count == choices.count ? .text : .textOrNull
         case [.textOrNull], [.text, .textOrNull]: return .textOrNull
