@@ -143,20 +143,19 @@ import Topology
         async throws
     {
         let token = ControlToken.random()
-        let coordinator = try Self.coordinator(port: 0, token, ranks: 3, takeOver: .seconds(2))
+        let coordinator = try Self.coordinator(port: 0, token, ranks: 3, takeOver: .seconds(4))
         let port = coordinator.port
-        let isTakingOver = Mutex(false)
-        let links = try await ControlPlaneTests.onThreads(2) { rank in
+        var links: [ControlLink] = []
+        for rank in [0, 1] as [Rank] {
             // Shorter than rank 2 is waited for.
-            var configuration = ControlPlaneTests.configuration(
-                rank, port: port, token: token, limit: .seconds(rank == 0 ? 20 : 1))
-            configuration.waitLimit = .seconds(20)
-            if rank == 0 { configuration.hello.held = TakeOverTests.held(1, [0, 1, 2]) }
-            // What starts before it is known that the job is taken over is told to start again.
-            while rank == 1, !isTakingOver.withLock({ $0 }) { usleep(1000) }
-            let link = try ControlLink.join(configuration)
-            isTakingOver.withLock { $0 = true }
-            return link
+            var starting = ControlPlaneTests.configuration(
+                rank, port: port, token: token, limit: .seconds(3))
+            starting.waitLimit = .seconds(20)
+            if rank == 0 { starting.hello.held = TakeOverTests.held(1, [0, 1, 2]) }
+            let configuration = starting
+            links += try await ControlPlaneTests.onThreads(1) { _ in
+                try ControlLink.join(configuration)
+            }
         }
         #expect(links[1].welcome.returnsTo?.living == [0])
         links.forEach { $0.close() }
