@@ -158,7 +158,7 @@ let package = Package(
                 nioHTTP1, httpTypes,
                 hummingbirdCore, lifecycle, log,
             ]),
-        tests("Cluster", ["Encoding", "Topology", log, nio, nioEmbedded, yams]),
+        tests("Cluster", ["Encoding", "Topology", log, nio, nioEmbedded, nioPosix, yams]),
         tests(
             "Benchmarks",
             ["TestSupport", "Serving", "Models", "Collectives", "Transport", "Tensors", "Topology"]),

@@ -75,7 +75,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
         // From here on a signal asks for the end; what is read before may hang.
         let stop = StopFlag.onSignals()
         let coordinator = try Coordinator(
-            configuration.control, token: token, membership: Self.membership(configuration),
+            configuration.control, token: token,
+            membership: Self.membership(configuration, takesOver: registration.former != nil),
             handlers: Self.handlers(router, ready.continuation, log), log: log)
         outbox.open(coordinator)
         if lifeline { Lifeline.watch { coordinator.orphan() } }
@@ -141,7 +142,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
 
     /// What the control plane must know of the job.
     private static func membership(
-        _ configuration: JobConfiguration
+        _ configuration: JobConfiguration, takesOver: Bool
     ) throws -> Membership.Configuration {
         var membership = Membership.Configuration(
             rankCount: configuration.ranks, identity: try JobIdentity(of: configuration),
@@ -149,6 +150,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
             silenceLimit: .seconds(configuration.deadlines.silenceSeconds))
         membership.survivesLosses = configuration.survivesLosses
         membership.takeOverLimit = configuration.coordinatorLimit
+        membership.expectsTakeOver = takesOver
         membership.groups = configuration.groups
         if let serving = configuration.serving {
             membership.placements = try configuration.groups.groups.map {

@@ -1,6 +1,8 @@
 import Foundation
 import Glibc
 import Logging
+import NIOCore
+import NIOPosix
 import Synchronization
 import Testing
 import Topology
@@ -91,6 +93,73 @@ import Topology
         for link in links { #expect(link.waitForEnd() == .stopped) }
         links.forEach { $0.close() }
         await last.close()
+    }
+
+    /// Answers every caller as a coordinator of another version does, whoever it is.
+    private final class Stranger: ChannelInboundHandler {
+        typealias InboundIn = ByteBuffer
+        typealias OutboundOut = ByteBuffer
+        private let heard: @Sendable () -> Void
+
+        init(_ heard: @escaping @Sendable () -> Void) { self.heard = heard }
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            var answer = GreetingAnswer()
+            answer.version += 1
+            let buffer = context.channel.allocator.buffer(bytes: answer.encoded())
+            context.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
+            heard()
+        }
+    }
+
+    @Test func `a worker that waits is not ended by bytes that prove nothing`() async throws {
+        let token = ControlToken.random()
+        let first = try Self.coordinator(port: 0, token, ranks: 1)
+        let port = first.port
+        let links = try await Self.ready(port, token, limit: .seconds(20), ranks: 1)
+        await first.close()
+        let answers = Atomic(0)
+        let stranger = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(
+                        Stranger { answers.add(1, ordering: .relaxed) })
+                }
+            }
+            .bind(host: "127.0.0.1", port: port).get()
+        // A second attempt shows that the first answer was survived.
+        try await Self.until { answers.load(ordering: .relaxed) > 1 }
+        try await stranger.close()
+        let second = try Self.coordinator(port: port, token, ranks: 1)
+        try await Self.until { links[0].lossesSoFar == 1 }
+        second.stop()
+        #expect(links[0].waitForEnd() == .stopped)
+        links[0].close()
+        await second.close()
+    }
+
+    @Test func `a rank that starts anew is answered once the others are back, or given up`()
+        async throws
+    {
+        let token = ControlToken.random()
+        let coordinator = try Self.coordinator(port: 0, token, ranks: 3, takeOver: .seconds(4))
+        let port = coordinator.port
+        var links: [ControlLink] = []
+        for rank in [0, 1] as [Rank] {
+            // Shorter than rank 2 is waited for.
+            var starting = ControlPlaneTests.configuration(
+                rank, port: port, token: token, limit: .seconds(3))
+            starting.waitLimit = .seconds(20)
+            if rank == 0 { starting.hello.held = TakeOverTests.held(1, [0, 1, 2]) }
+            let configuration = starting
+            links += try await ControlPlaneTests.onThreads(1) { _ in
+                try ControlLink.join(configuration)
+            }
+        }
+        #expect(links[1].welcome.returnsTo?.living == [0])
+        links.forEach { $0.close() }
+        await coordinator.close()
     }
 
     @Test func `a rank that suspects another says that it takes no part in their epoch`()
@@ -201,7 +270,8 @@ import Topology
         let link = links[0]
         async let failures = ControlPlaneTests.onThreads(1) { _ in
             #expect(throws: ClusterError.self) {
-                try link.allGather([1], label: "addresses", limit: .seconds(60))
+                // Of an epoch that the loss of the other rank, if told first, does not supersede.
+                try link.allGather([1], label: "addresses", epoch: 9, limit: .seconds(60))
             }
         }
         try await Task.sleep(for: .milliseconds(50))

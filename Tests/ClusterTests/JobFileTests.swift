@@ -46,6 +46,7 @@ import Topology
         ("model: m\ndeadlines: 5", "deadlines is not a mapping"),
         ("model: m\ndeadlines: {joinSeconds: -1}", "deadlines.joinSeconds -1.0"),
         ("model: m\ndeadlines: {silenceSeconds: 0.1}", "below 1"),
+        ("model: m\ndeadlines: {coordinatorSeconds: 2}", "coordinatorSeconds 2.0 is neither 0 nor"),
         ("model: m\ntransport: pigeon", "transport \"pigeon\" is unknown: auto, shm"),
         ("model: m\nhttp: {port: 70000}", "http.port 70000"),
         ("model: m\nonLostRank: stop", "onLostRank \"stop\" is unknown: continue, end"),

@@ -201,6 +201,27 @@ import Topology
         #expect(story.run.outcome == .done && story.run.isOver)
     }
 
+    @Test(arguments: [true, false])
+    func `a coordinator that ended in order is not started again`(isLossKnown: Bool) {
+        var story = Self.replacing()
+        if isLossKnown { story.apply(.ended(Self.closed)) }
+        story.apply(.exited(.coordinator, .exited(0)))
+        story.apply(.tick, after: .seconds(4))
+        story.end([.rank(0), .rank(1)])
+        #expect(story.run.outcome == .done && story.run.isOver)
+    }
+
+    @Test func `ranks wait from when the coordinator fell silent, not from when it is killed`() {
+        var story = Self.replacing(limit: .seconds(5))
+        story.apply(.ended(.coordinatorLost(reason: "silent for 10 s")))
+        #expect(story.apply(.tick, after: .seconds(4)) == [.kill(.coordinator)])
+        story.apply(.exited(.coordinator, .killed(signal: 9)))
+        #expect(
+            story.apply(.tick, after: .milliseconds(1500)) == [
+                .terminate(.rank(1)), .terminate(.rank(0)),
+            ])
+    }
+
     @Test func `a coordinator that ended the job is not started again`() {
         var story = Self.replacing()
         story.apply(.exited(.coordinator, .exited(3)))

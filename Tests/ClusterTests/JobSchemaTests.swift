@@ -42,7 +42,7 @@ import Yams
         "model: m\ndeadlines: {silenceSeconds: 0.1}", "model: m\ntransport: pigeon",
         "model: m\nname: a/b", "model: m\ngroups: [{role: prefill, ranks: 2}]",
         "model: m\ngroups: [{role: serve}]", "model: m\nhttp: {port: 70000}", "model: ''",
-        "model: m\ngroups: 3",
+        "model: m\ngroups: 3", "model: m\ndeadlines: {coordinatorSeconds: 2}",
     ])
     func `a file that the reader refuses does not fit the schema`(yaml: String) throws {
         #expect(try !Self.faults(yaml).isEmpty)

@@ -59,6 +59,16 @@ import Topology
         #expect(job.connection(of: 1) == Self.id(2))
     }
 
+    @Test func `one connection speaks for one rank`() {
+        var job = Self.job()
+        _ = job.apply(.arrived(Self.id(1), Self.hello(0)), now: .zero)
+        #expect(
+            job.apply(.arrived(Self.id(1), Self.hello(1)), now: .zero) == [
+                .refuse(Self.id(1), reason: "this connection is rank 0's: it says hello once")
+            ])
+        #expect(job.connection(of: 1) == nil)
+    }
+
     @Test(arguments: [
         (identity { $0.protocolVersion = 9 }, "protocol version"),
         (identity { $0.version = "0.0.9" }, "version"),
@@ -107,7 +117,7 @@ import Topology
         _ = job.apply(.entered(Self.id(1), .warmUp), now: .seconds(1))
         _ = job.apply(.entered(Self.id(2), .load), now: .seconds(1))
         // Rank 0 waits for rank 1's load, and is not responsible for its length.
-        for second in 2 ... 20 {
+        for second in 2 ... 21 {
             for id in [1, 2] { _ = job.apply(.beat(Self.id(id), nil), now: .seconds(second)) }
             #expect(job.apply(.tick, now: .seconds(second)).isEmpty)
         }

@@ -64,7 +64,9 @@ import Topology
         story.apply(Self.back(2, Self.held(2, [0, 1, 2])))
         story.beat([0, 2], after: .seconds(29))
         #expect(story.apply(.tick).isEmpty)
-        story.beat([0, 2], after: .seconds(2))
+        story.beat([0, 2], after: .seconds(1))
+        #expect(story.apply(.tick).isEmpty)
+        story.beat([0, 2], after: .seconds(1))
         let actions = story.apply(.tick)
         let reason = "it did not come back to the new coordinator within 30 s"
         let next = JobEpoch(number: 8, living: [0, 2])
@@ -168,7 +170,9 @@ import Topology
     @Test func `a coordinator that did not run is given up by its ranks, and knows it`() {
         var story = LossTests.Story(ranks: 2) { $0.takeOverLimit = .seconds(30) }
         story.apply(.tick)
-        #expect(story.job.absence(story.now + .seconds(10)) == nil)
+        // Two heartbeats below the limit of its ranks.
+        #expect(story.job.absence(story.now + .seconds(9)) == nil)
+        #expect(story.job.absence(story.now + .seconds(10)) == .seconds(10))
         #expect(story.job.absence(story.now + .seconds(11)) == .seconds(11))
         // Ranks that did not run either are still there, and it goes on.
         #expect(!story.job.isForsaken(.tick))
@@ -192,7 +196,7 @@ import Topology
         #expect(story.arrive(1, as: 11).isEmpty)
         #expect(
             story.arrive(1, as: 12) == [
-                .refuse(Self.id(12), reason: "rank 1 is held by process 0 on ")
+                .refuse(Self.id(12), reason: "rank 1 is held by process 7 on here")
             ])
         let actions = story.apply(Self.back(2, Self.held(3, [0, 2])))
         let reason = "it took no part when the coordinator was lost"
@@ -214,6 +218,43 @@ import Topology
         #expect(actions.contains(.takingOver))
         #expect(story.dismissed[Self.id(11)]?.exitStatus == .lost)
         #expect(story.apply(Self.back(1, Self.held(1, [0, 1]))).last == .tookOver(recovering: []))
+    }
+
+    @Test func `a rank that starts anew and is gone before any is back ends nothing`() {
+        var story = Self.story(ranks: 2) {
+            $0.expectsTakeOver = true
+            $0.deadlines[.join] = .seconds(5)
+        }
+        story.arrive(1, as: 11)
+        story.apply(.closed(Self.id(11), reason: "closed"))
+        #expect(story.job.ending == nil && story.job.connection(of: 1) == nil)
+        #expect(story.arrive(1, as: 12).count == 1)
+        story.apply(.failed(Self.id(12), reason: "no memory", lost: nil))
+        #expect(story.dismissed[Self.id(12)]?.exitStatus == .lost)
+        #expect(story.arrive(1, as: 13).count == 1)
+        story.apply(.tick, after: .seconds(4))
+        #expect(story.dismissed[Self.id(13)]?.description.contains("silent for 4.0 s") == true)
+        // The others have their whole time, whatever the limit for ranks that start is.
+        story.apply(.tick, after: .seconds(1))
+        story.apply(.tick, after: .seconds(1))
+        #expect(story.job.ending == nil)
+        story.apply(Self.back(0, Self.held(1, [0, 1])))
+        #expect(story.apply(Self.back(1, Self.held(1, [0, 1]))).last == .tookOver(recovering: []))
+        // Where none comes in time, or none is expected, it is a job that begins.
+        story = Self.story(ranks: 2) { $0.expectsTakeOver = true }
+        story.apply(.tick, after: .seconds(31))
+        story.arrive(1, as: 11)
+        story.apply(.closed(Self.id(11), reason: "closed"))
+        #expect(story.job.ending?.exitStatus == .lost)
+    }
+
+    @Test func `a job whose ranks are all gone again names one in the phase that it was in`() {
+        var story = Self.story(ranks: 2)
+        story.apply(Self.back(1, Self.held(3, [0, 1])))
+        story.apply(.closed(Self.id(1), reason: "closed"))
+        let actions = story.apply(.tick, after: .seconds(31))
+        let reason = "it did not come back to the new coordinator within 30 s"
+        #expect(actions.contains(.end(.lost(rank: 0, phase: .ready, epoch: 3, reason: reason))))
     }
 
     @Test func `a worker with another identity, and one that holds nonsense, is refused`() throws {

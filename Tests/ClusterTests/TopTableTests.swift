@@ -67,11 +67,31 @@ import Topology
         #expect(Self.lines(Self.report(1024), rows: 3).last == "and 1024 ranks more")
     }
 
+    @Test(arguments: [true, false])
+    func `what other machines say moves no cursor`(isLost: Bool) throws {
+        var report = Self.report(1)
+        let words = "b\nc\u{9b}31m"
+        report.snapshot?.members[0].node = "a\u{1b}[2J"
+        report.snapshot?.members[0].loss = isLost ? words : nil
+        report.snapshot?.members[0].lastError = isLost ? nil : words
+        let snapshot = try #require(report.snapshot)
+        var table = JobTable()
+        let lines = Self.lines(report) + JobTable.lines(snapshot) + table.changes(snapshot)
+        #expect(lines.contains { $0.contains("a\\u{1b}[2J") })
+        #expect(lines.count { $0.contains("b\\u{a}c\\u{9b}31m") } == 3)
+        for line in lines {
+            #expect(!line.unicodeScalars.contains { $0.properties.generalCategory == .control })
+        }
+    }
+
     @Test func `figures that are no numbers, and a job that says nothing, are drawn`() {
         var report = Self.report(1)
         report.snapshot?.members[0].statistics?.stepsPerSecond = .infinity
         report.snapshot?.members[0].statistics?.expertShare = .nan
         #expect(Self.lines(report).count == 5)
+        report.snapshot?.members[0].statistics?.runningRequests = .max
+        report.snapshot?.members.append(contentsOf: Self.report(1).snapshot?.members ?? [])
+        #expect(Self.lines(report)[1].contains(" - running, 0 waiting"))
         report.snapshot = nil
         report.error = "the job did not answer"
         #expect(Self.lines(report).last == "the job did not answer")

@@ -36,6 +36,15 @@ import Testing
         }
     }
 
+    /// The process of a coordinator is gone.
+    private static func waitForEnd(of coordinator: Int32, _ job: RunningJob) async throws {
+        let limit = ContinuousClock.now + .seconds(60)
+        while job.processes(named: "apus-coordinator").contains(coordinator) {
+            guard .now < limit else { throw Failure("coordinator \(coordinator) lives on") }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+    }
+
     private static func loads(_ job: RunningJob) -> Int {
         job.logs().components(separatedBy: "bytes of weights").count - 1
     }
@@ -50,10 +59,7 @@ import Testing
                 for process in [coordinator] + others { Glibc.kill(process, SIGKILL) }
             }
         }
-        let limit = ContinuousClock.now + .seconds(60)
-        while job.processes(named: "apus-coordinator") == [coordinator], .now < limit {
-            try await Task.sleep(for: .milliseconds(20))
-        }
+        try await waitForEnd(of: coordinator, job)
     }
 
     @Test(arguments: ["shm", "tcp"])
@@ -112,11 +118,53 @@ import Testing
         try await Self.waitForLoss(job)
         let coordinator = try #require(job.processes(named: "apus-coordinator").first)
         Glibc.kill(coordinator, SIGKILL)
-        let limit = ContinuousClock.now + .seconds(60)
-        while job.processes(named: "apus-coordinator") == [coordinator], .now < limit {
-            try await Task.sleep(for: .milliseconds(20))
-        }
+        try await Self.waitForEnd(of: coordinator, job)
         #expect(try await Self.texts(client) == expected)
+        #expect(job.stop() == 0, "\(job.errors)")
+        job.expectNothingLeft()
+    }
+
+    @Test func `a coordinator that is stopped until its ranks give it up leaves them to the next`()
+        async throws
+    {
+        let job = try RunningJob(ranks: 2, transport: "auto")
+        let client = Client(try job.waitUntilServing())
+        let expected = try await StreamedTexts.all(client)
+        let workers = job.processes(named: "apus-worker").sorted()
+        let coordinator = try #require(job.processes(named: "apus-coordinator").first)
+        // Its launcher would kill one that hangs.
+        job.signal(SIGSTOP)
+        defer { job.signal(SIGCONT) }
+        Glibc.kill(coordinator, SIGSTOP)
+        let limit = ContinuousClock.now + .seconds(60)
+        while job.logs().components(separatedBy: "this rank waits for another one").count < 3 {
+            guard .now < limit else { throw Failure("the ranks wait on: \(job.logs())") }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+        Glibc.kill(coordinator, SIGCONT)
+        try await Self.waitForEnd(of: coordinator, job)
+        job.signal(SIGCONT)
+        #expect(try await Self.texts(client) == expected)
+        #expect(job.processes(named: "apus-worker").sorted() == workers)
+        #expect(Self.loads(job) == 2, "\(job.logs())")
+        #expect(job.output.contains("coordinator exited with 1"), "\(job.output)")
+        #expect(job.stop() == 0, "\(job.errors)")
+        job.expectNothingLeft()
+    }
+
+    @Test func `a job that is paused as a whole goes on as it was`() async throws {
+        let job = try RunningJob(ranks: 2, transport: "auto")
+        let client = Client(try job.waitUntilServing())
+        let expected = try await StreamedTexts.all(client)
+        let processes = job.processes().sorted()
+        job.signal(SIGSTOP)
+        for process in processes { Glibc.kill(process, SIGSTOP) }
+        // Longer than ranks wait for a coordinator that is silent.
+        try await Task.sleep(for: .seconds(12))
+        for process in processes { Glibc.kill(process, SIGCONT) }
+        job.signal(SIGCONT)
+        #expect(try await StreamedTexts.all(client) == expected)
+        #expect(job.processes().sorted() == processes)
         #expect(job.stop() == 0, "\(job.errors)")
         job.expectNothingLeft()
     }

@@ -65,14 +65,7 @@ extension ControlLink {
             throw .command(words + (isRefused ? configuration.endpoint.refusalHint : ""))
         }
         do {
-            try wait(left, "an answer of the coordinator") {
-                () -> Result<Void, ClusterError>? in
-                guard self.attempts == attempt else {
-                    return .failure(.ended(.coordinatorLost(reason: "it let us in and left")))
-                }
-                if self.isWelcome { return .success(()) }
-                return self.attemptEnd.map { .failure(.ended($0)) }
-            }.get()
+            try awaitAnswer(attempt, hello, within: left)
         } catch .deadline(let words) {
             guard giveUp(attempt) else { return }
             channel.close(promise: nil)
@@ -85,6 +78,30 @@ extension ControlLink {
         } catch {
             channel.close(promise: nil)
             throw error
+        }
+    }
+
+    /// Returns once an attempt is let in.
+    ///
+    /// A coordinator that takes ranks over answers one that starts anew when the others are back.
+    private func awaitAnswer(
+        _ attempt: Int, _ hello: Hello, within limit: Duration
+    ) throws(ClusterError) {
+        func answer() -> Result<Void, ClusterError>? {
+            guard attempts == attempt else {
+                return .failure(.ended(.coordinatorLost(reason: "it let us in and left")))
+            }
+            if isWelcome { return .success(()) }
+            guard !isClosed else {
+                return .failure(.ended(.coordinatorLost(reason: "this rank leaves")))
+            }
+            return attemptEnd.map { .failure(.ended($0)) }
+        }
+        let subject = "an answer of the coordinator"
+        do {
+            try wait(limit, subject, answer).get()
+        } catch .deadline where isProved && hello.held == nil && configuration.waitLimit > .zero {
+            try wait(configuration.waitLimit, subject, answer).get()
         }
     }
 
@@ -134,7 +151,8 @@ extension ControlLink {
             self.lastBeat = .now
             guard self.lossesSoFar != nil else { return }
             let pause = gap - ControlProtocol.heartbeatInterval * 2
-            if pause > .zero { self.lastHeard += pause }
+            // What came meanwhile may have been read already.
+            if pause > .zero { self.lastHeard = min(self.lastHeard + pause, .now) }
             self.write(.heartbeat(self.statistics()))
             let silence = ContinuousClock.now - self.lastHeard
             if silence > self.configuration.silenceLimit {
@@ -200,6 +218,8 @@ extension ControlLink {
             }
         case .gathered(let gather, let blobs): change { $0.gathered[gather] = blobs }
         case .epoch(let epoch):
+            // Numbers rise. An older epoch is over, whoever says it.
+            guard epoch.number >= lastEpoch?.number ?? 0 else { return }
             change {
                 $0.lastEpoch = epoch
                 $0.memory.heard(epoch.number)
@@ -304,6 +324,9 @@ private final class CallerHandler: ChannelInboundHandler {
                 send(proof, context)
                 // The handlers behind learn only now that the connection is open.
                 context.fireChannelActive()
+            // Nothing is proved yet: a rank that waits with its weights goes on to search.
+            case .refused(let reason) where link.lossesSoFar == nil:
+                context.fireErrorCaught(FrameError(reason))
             case .refused(let reason):
                 link.received(.refusal(reason: reason), attempt: attempt)
             case .mistrust(let reason): context.fireErrorCaught(FrameError(reason))

@@ -184,6 +184,7 @@ extension ControlLink {
         let limit = Date(timeIntervalSinceNow: 2 * Self.answerLimit.seconds)
         condition.lock()
         isClosed = true
+        condition.broadcast()
         while isSearching, condition.wait(until: limit) {}
         condition.unlock()
     }

@@ -27,6 +27,9 @@ final class CoordinatorCore {
     private var pause: (length: Duration, until: Duration)?
     /// Why this coordinator is none any more, while its job goes on.
     private var failure: ClusterError?
+    /// What is still to be done: to send may close a channel at once, which is an event of its own.
+    private var actions: [Membership.Action] = []
+    private var isPerforming = false
 
     init(
         membership: Membership.Configuration, token: ControlToken,
@@ -215,7 +218,16 @@ final class CoordinatorCore {
         let now = Self.now
         if let absence = membership.absence(now) { pause = (absence, now + Self.farewellLimit) }
         if let pause, now < pause.until, membership.isForsaken(event) { return leave(pause.length) }
-        for action in membership.apply(event, now: now) { perform(action) }
+        actions += membership.apply(event, now: now)
+        // What an event brings about comes after what those before it did: epochs go out in order.
+        guard !isPerforming else { return }
+        isPerforming = true
+        while failure == nil, !actions.isEmpty {
+            let next = actions
+            actions = []
+            for action in next where failure == nil { perform(action) }
+        }
+        isPerforming = false
     }
 
     /// For connections that were closed meanwhile to be noticed, and for ranks to come again.

@@ -33,9 +33,11 @@ extension JobConfiguration {
         for (field, seconds) in deadlines.all where !(seconds > 0 && seconds <= Self.longestWait) {
             throw fail("deadlines.\(field) \(seconds) is not above 0 and at most one day")
         }
-        guard (0 ... Self.longestWait).contains(deadlines.coordinatorSeconds) else {
+        let wait = deadlines.coordinatorSeconds
+        guard wait == 0 || (Self.shortestTakeOver ... Self.longestWait).contains(wait) else {
             throw fail(
-                "deadlines.coordinatorSeconds \(deadlines.coordinatorSeconds) is not 0 to one day")
+                "deadlines.coordinatorSeconds \(wait) is neither 0 nor 5 to 86400: to notice the"
+                    + " loss and to start another coordinator takes seconds")
         }
         guard deadlines.silenceSeconds >= 1 else {
             throw fail(
@@ -128,6 +130,8 @@ extension JobConfiguration {
 
     /// What a rank's pool of threads is sized for.
     static let mostThreads = 256
+    /// A launcher waits 3 s for a coordinator that hangs, and a second before it starts the next.
+    private static let shortestTakeOver = 5.0
     /// A deadline beyond a day is a mistake of units.
     static let longestWait = 86400.0
 

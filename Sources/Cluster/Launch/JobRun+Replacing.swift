@@ -14,6 +14,8 @@ extension JobRun {
 
     /// The coordinator is gone, and did not end the job.
     mutating func replace(_ end: ProcessEnd, _ now: Duration) -> [Action] {
+        // It was asked to end, and did so in order.
+        guard !end.isSuccess else { return conclude(.done, now) }
         guard replacesCoordinator else { return conclude(.exited(.coordinator, end, nil), now) }
         let ends = [(.coordinator, end)] + unreported
         unreported = []
@@ -21,9 +23,8 @@ extension JobRun {
         guard restarts.isAboutToStart(.coordinator) else {
             return reports + conclude(.exited(.coordinator, end, nil), now)
         }
-        // Ranks wait from when they lost the one that they had joined.
-        let began = isReplacing ? since : now
-        enter(.replacing(end), began)
+        // Ranks wait from when they lost the one that they had joined, as this launcher did.
+        enter(.replacing(end), since)
         return reports
     }
 

@@ -312,7 +312,8 @@ extension JobRun {
                 return [.kill(.coordinator)]
             }
             guard let exit else { return conclude(loss.map(Outcome.ended) ?? .done, now) }
-            return conclude(unexplained(process, exit), now)
+            let isOrderly = process == .coordinator && exit.isSuccess
+            return conclude(isOrderly ? .done : unexplained(process, exit), now)
         case .replacing(let end):
             guard elapsed > configuration.coordinatorLimit else {
                 return restarts.due(now: now).map(Action.restart)

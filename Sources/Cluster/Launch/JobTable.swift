@@ -15,7 +15,8 @@ public struct JobTable: Sendable {
                 "\(member.rank.rawValue)", member.node, member.pid == 0 ? "-" : "\(member.pid)",
                 "\(member.phase)", detail(member))
         }
-        return lines
+        // Other machines wrote parts of it: a terminal is to obey none of them.
+        return lines.map(TaggedLog.plain)
     }
 
     /// The lines that say something new since the last call: for logs and pipes, which cannot be
@@ -25,7 +26,7 @@ public struct JobTable: Sendable {
             if let loss = member.loss { return "\(member.rank): lost: \(loss)" }
             let error = member.lastError.map { ": \($0)" } ?? ""
             return "\(member.rank): \(member.phase)\(error)"
-        }
+        }.map(TaggedLog.plain)
         defer { shown = now }
         guard shown.count == now.count else { return now }
         return zip(shown, now).filter { $0 != $1 }.map { $1 }

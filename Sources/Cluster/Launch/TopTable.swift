@@ -10,6 +10,11 @@ public enum TopTable {
     ///   - rows: Lines that there is room for; ranks beyond them are counted in the last line.
     ///   - now: The time at which it is drawn.
     public static func lines(_ report: JobReport, rows: Int, now: Date) -> [String] {
+        // Other machines wrote parts of it: a terminal is to obey none of them.
+        drawn(report, rows: rows, now: now).map(TaggedLog.plain)
+    }
+
+    private static func drawn(_ report: JobReport, rows: Int, now: Date) -> [String] {
         let place = report.http.map { ", \($0)" } ?? ""
         let age = Int(max(0, now.timeIntervalSince(report.began)))
         let head =
@@ -30,17 +35,17 @@ public enum TopTable {
         if let end = snapshot.end { return "\(end)" }
         let living = snapshot.members.filter { $0.loss == nil }
         let figures = living.compactMap(\.statistics)
-        func sum(_ value: (RankStatistics) -> Double) -> String {
-            figures.reduce(0) { $0 + value($1) }.formatted(digits: 1)
+        func sum(_ digits: Int, _ value: (RankStatistics) -> Double) -> String {
+            figures.reduce(0) { $0 + value($1) }.formatted(digits: digits)
         }
         let loads = living.compactMap(\.loadRatio).max().map {
             ", busiest rank \($0.formatted(digits: 2)) of the mean"
         }
         return "\(living.count) of \(snapshot.members.count) ranks, epoch \(snapshot.epoch):"
-            + " \(sum(\.tokensPerSecond)) tokens/s,"
-            + " \(sum(\.promptTokensPerSecond)) prompt tokens/s,"
-            + " \(figures.reduce(0) { $0 + $1.runningRequests }) running,"
-            + " \(figures.reduce(0) { $0 + $1.waitingRequests }) waiting\(loads ?? "")"
+            + " \(sum(1, \.tokensPerSecond)) tokens/s,"
+            + " \(sum(1, \.promptTokensPerSecond)) prompt tokens/s,"
+            + " \(sum(0) { Double($0.runningRequests) }) running,"
+            + " \(sum(0) { Double($0.waitingRequests) }) waiting\(loads ?? "")"
     }
 
     private static let barWidth = 20

@@ -6,6 +6,10 @@ extension Membership {
         _ id: ConnectionID, _ hello: Hello, _ now: Duration
     ) -> [Action] {
         guard let rank = hello.rank, let identity = hello.identity else { return [] }
+        let waiting = takeOver?.waiting ?? []
+        if let other = ranks[id] ?? waiting.first(where: { $0.id == id })?.rank {
+            return [.refuse(id, reason: "this connection is \(other)'s: it says hello once")]
+        }
         guard members.indices.contains(rank.rawValue) else {
             return [
                 .refuse(
@@ -18,12 +22,10 @@ extension Membership {
             return [.refuse(id, reason: difference)]
         }
         let member = members[rank.rawValue]
-        let waits = hello.held == nil && takeOver?.waiting.contains { $0.rank == rank } == true
-        guard member.connection == nil, !waits else {
-            return [
-                .refuse(
-                    id, reason: "\(rank) is held by process \(member.pid) on \(member.node)")
-            ]
+        let other = hello.held == nil ? waiting.first { $0.rank == rank }?.hello : nil
+        guard member.connection == nil, other == nil else {
+            let (pid, node) = other.map { ($0.pid, $0.node) } ?? (member.pid, member.node)
+            return [.refuse(id, reason: "\(rank) is held by process \(pid) on \(node)")]
         }
         if let held = hello.held { return cameBack(id, rank, hello, held, now) }
         guard takeOver == nil else {
@@ -33,6 +35,7 @@ extension Membership {
         }
         enter(rank, id, hello, now)
         members[rank.rawValue].phase = .connect
+        members[rank.rawValue].since = now
         var welcome = Welcome(epoch: epoch, rankCount: members.count)
         if member.loss != nil {
             welcome.returnsTo = JobEpoch(
@@ -47,6 +50,7 @@ extension Membership {
         members[rank.rawValue].node = hello.node
         members[rank.rawValue].pid = hello.pid
         members[rank.rawValue].lastHeard = now
+        members[rank.rawValue].lastError = nil
         ranks[id] = rank
     }
 

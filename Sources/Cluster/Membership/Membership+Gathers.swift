@@ -16,7 +16,7 @@ extension Membership {
             gathers.values.count(where: { $0[rank] != nil }) < Self.mostGathers
         else {
             let reason = "all-gather \"\(gather.label)\" of \(blob.count) bytes is out of turn"
-            if goesOn { return lose(rank, reason: reason, now) }
+            if goesOn || expectsTakeOver(now) { return lose(rank, reason: reason, now) }
             return end(
                 .failed(rank: rank, phase: members[rank.rawValue].phase, reason: reason))
         }

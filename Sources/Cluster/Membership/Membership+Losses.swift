@@ -41,6 +41,11 @@ extension Membership {
 
     /// Ends the job because of a rank, or goes on without it.
     mutating func lose(_ rank: Rank, reason: String, _ now: Duration) -> [Action] {
+        if expectsTakeOver(now) {
+            let actions = dismissStarter(rank, reason: reason)
+            members[rank.rawValue].lastError = reason
+            return actions
+        }
         let end = lost(rank, reason: reason)
         if takeOver != nil { return miss(rank, reason: reason, now) }
         if members[rank.rawValue].loss != nil, let connection = members[rank.rawValue].connection {
@@ -158,10 +163,21 @@ extension Membership {
         if let candidate, now - candidate.since > limit(of: candidate) {
             return late(candidate, now)
         }
+        let seconds = recoveryLimit.seconds.formatted(digits: 0)
+        if let stuck = members.firstIndex(where: {
+            $0.loss != nil && $0.connection != nil && $0.phase < .ready
+                && now - $0.since > recoveryLimit
+        }) {
+            let rank = Rank(rawValue: stuck)
+            return lose(
+                rank,
+                reason: "it came back and stayed in phase \(members[stuck].phase) for more than"
+                    + " \(seconds) s (deadlines.connectSeconds and loadSeconds): end its process,"
+                    + " or raise the limit", now)
+        }
         guard isRecovering, now - epochBegan > recoveryLimit,
             let late = living.first(where: isLate)
         else { return [] }
-        let seconds = recoveryLimit.seconds.formatted(digits: 0)
         return lose(
             late,
             reason: "it did not take part in epoch \(members[late.rawValue].told) within"

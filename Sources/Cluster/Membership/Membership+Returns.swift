@@ -24,7 +24,7 @@ extension Membership {
 
         let purpose: Purpose
         let number: UInt64
-        let since: Duration
+        var since: Duration
         var prepared: Set<Rank> = []
 
         /// The rank that is about to come back.

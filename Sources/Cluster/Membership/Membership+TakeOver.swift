@@ -18,7 +18,7 @@ import Topology
 extension Membership {
     /// Ranks that come back, until all are here.
     struct TakeOver: Sendable {
-        let since: Duration
+        var since: Duration
         /// What each rank that is back holds.
         var held: [Rank: HeldEpoch] = [:]
         /// Ranks that nobody waits for any more, and why.
@@ -54,6 +54,13 @@ extension Membership {
         return actions + [.welcome(id, rank, welcome)] + settle(now)
     }
 
+    /// Whether ranks of the coordinator that was lost are still to come back, the first of them
+    /// too: one that starts anew and is gone again meanwhile ends nothing.
+    func expectsTakeOver(_ now: Duration) -> Bool {
+        configuration.expectsTakeOver && canTakeOver && takeOver == nil
+            && now - phaseBegan <= configuration.takeOverLimit
+    }
+
     /// Whether this coordinator has not begun a job of its own.
     private var canTakeOver: Bool {
         configuration.survivesLosses && configuration.takeOverLimit > .zero && phase == .join
@@ -61,13 +68,19 @@ extension Membership {
 
     /// Ranks that were let in before it was known that the job runs already.
     private mutating func dismissStarters() -> [Action] {
-        gathers = [:]
-        return ranks.sorted { $0.value < $1.value }.map { id, rank in
-            let end = lost(rank, reason: "the job is taken over: the rank may start again")
-            ranks[id] = nil
-            members[rank.rawValue] = Member(told: configuration.epoch, epoch: configuration.epoch)
-            return .dismiss(id, end)
+        ranks.values.sorted().flatMap {
+            dismissStarter($0, reason: "the job is taken over: the rank may start again")
         }
+    }
+
+    /// A rank that was let in is as if it had not come.
+    mutating func dismissStarter(_ rank: Rank, reason: String) -> [Action] {
+        let (id, end) = (connection(of: rank), lost(rank, reason: reason))
+        for gather in gathers.keys { gathers[gather]?[rank] = nil }
+        members[rank.rawValue] = Member(told: configuration.epoch, epoch: configuration.epoch)
+        guard let id else { return [] }
+        ranks[id] = nil
+        return [.dismiss(id, end)]
     }
 
     /// What is wrong with what a rank says that it holds.
@@ -134,6 +147,8 @@ extension Membership {
         var actions = leaveOutOthers(now)
         let missing = living.filter { connection(of: $0) == nil }
         self.takeOver = nil
+        // They served when their coordinator was lost, whether or not this one heard of them.
+        for rank in missing { members[rank.rawValue].phase = .ready }
         func reason(_ rank: Rank) -> String {
             let seconds = configuration.takeOverLimit.seconds.formatted(digits: 0)
             return takeOver.missing[rank]

@@ -4,12 +4,26 @@ import Topology
 /// What silence means.
 extension Membership {
     /// A coordinator that did not run itself judges nobody by that time.
-    mutating func forgive(_ now: Duration) {
-        defer { lastTick = now }
-        guard let lastTick, now - lastTick > Self.longestTick else { return }
-        let pause = now - lastTick - Self.longestTick
-        for index in members.indices { members[index].lastHeard? += pause }
-        suspectedSince? += pause
+    ///
+    /// Called before every event, as what came meanwhile may be read before the first tick.
+    mutating func forgive(_ now: Duration, isTick: Bool) {
+        guard let last = lastTick, now - last > Self.longestTick else {
+            if isTick { lastTick = now }
+            return
+        }
+        lastTick = now
+        let pause = now - last - Self.longestTick
+        func later(_ time: Duration) -> Duration { min(time + pause, now) }
+        for index in members.indices {
+            members[index].lastHeard = members[index].lastHeard.map(later)
+            members[index].since = later(members[index].since)
+        }
+        suspectedSince = suspectedSince.map(later)
+        if let since = suspect?.since { suspect?.since = later(since) }
+        if let since = candidate?.since { candidate?.since = later(since) }
+        if let since = takeOver?.since { takeOver?.since = later(since) }
+        phaseBegan = later(phaseBegan)
+        epochBegan = later(epochBegan)
     }
 
     /// Four times as long as the coordinator pauses between two looks.
@@ -20,8 +34,7 @@ extension Membership {
     ///
     /// If they ran meanwhile, what it knows of them is void: they left it, and are not lost.
     func absence(_ now: Duration) -> Duration? {
-        guard configuration.survivesLosses, configuration.takeOverLimit > .zero, phase == .ready,
-            ending == nil, let lastTick
+        guard goesOn, configuration.takeOverLimit > .zero, ending == nil, let lastTick
         else { return nil }
         let absence = now - lastTick
         return absence > absenceLimit ? absence : nil
@@ -31,14 +44,19 @@ extension Membership {
     func isForsaken(_ event: Event) -> Bool {
         switch event {
         case .closed(let id, _): rank(of: id) != nil
-        case .arrived(_, let hello): hello.held != nil
+        // Others come back for the first time while this coordinator takes over.
+        case .arrived(_, let hello):
+            hello.held != nil
+                && (takeOver == nil || hello.rank.flatMap { connection(of: $0) } != nil)
         default: false
         }
     }
 
-    /// Silence of a coordinator after which ranks give it up.
+    /// How long a coordinator may not run before ranks give it up: they count from its last
+    /// heartbeat, and look at each of their own.
     var absenceLimit: Duration {
         ControlProtocol.coordinatorSilence(ranks: configuration.silenceLimit)
+            - ControlProtocol.heartbeatInterval * 2
     }
 
     /// How long nothing was heard of a rank that is in.

@@ -54,6 +54,9 @@ public struct Membership: Sendable {
         public var rebalanceInterval: Duration?
         /// How long ranks of a coordinator that was lost are waited for; zero takes none back.
         public var takeOverLimit = Duration.zero
+        /// Whether such ranks are expected: this coordinator takes the place of one whose job
+        /// served.
+        public var expectsTakeOver = false
 
         /// A configuration with the stated values.
         public init(
@@ -144,6 +147,8 @@ public struct Membership: Sendable {
     struct Member: Sendable {
         var connection: ConnectionID?
         var phase = Phase.join
+        /// When it entered that phase.
+        var since = Duration.zero
         var progress: PhaseProgress?
         var node = ""
         var pid: Int32 = 0
@@ -183,7 +188,7 @@ public struct Membership: Sendable {
     var lastTick: Duration?
     /// Ranks that come back from a coordinator that was lost; nil once they are here.
     var takeOver: TakeOver?
-    private var suspect: (rank: Rank, reason: String, since: Duration)?
+    var suspect: (rank: Rank, reason: String, since: Duration)?
 
     /// The job's phase.
     public internal(set) var phase = Phase.join
@@ -211,10 +216,15 @@ public struct Membership: Sendable {
     /// Takes in an event.
     public mutating func apply(_ event: Event, now: Duration) -> [Action] {
         guard ending == nil else { return [] }
+        if case .tick = event { forgive(now, isTick: true) } else { forgive(now, isTick: false) }
         switch event {
         case .arrived(let id, let hello): return arrived(id, hello, now)
         case .entered(let id, let phase):
-            let actions = change(id, now) { $0.phase = max($0.phase, phase) } + advance(now)
+            let actions =
+                change(id, now) {
+                    guard phase > $0.phase else { return }
+                    ($0.phase, $0.since) = (phase, now)
+                } + advance(now)
             return actions + (phase == .ready ? prepare(now) : [])
         case .progressed(let id, let progress):
             return change(id, now) { $0.progress = progress }
@@ -287,7 +297,7 @@ extension Membership {
     ) -> [Action] {
         guard let rank = ranks[id] else { return [] }
         members[rank.rawValue].lastError = reason
-        if goesOn { return lose(rank, reason: reason, now) }
+        if goesOn || expectsTakeOver(now) { return lose(rank, reason: reason, now) }
         guard let lost, lost != rank, members.indices.contains(lost.rawValue) else {
             return end(
                 .failed(rank: rank, phase: members[rank.rawValue].phase, reason: reason))
@@ -304,7 +314,7 @@ extension Membership {
     ) -> [Action] {
         takeOver?.waiting.removeAll { $0.id == id }
         guard let rank = ranks[id] else { return [] }
-        if goesOn { return lose(rank, reason: reason, now) }
+        if goesOn || expectsTakeOver(now) { return lose(rank, reason: reason, now) }
         ranks[id] = nil
         members[rank.rawValue].connection = nil
         // A rank that reported a suspect may leave first, and is not the lost one.
@@ -315,7 +325,6 @@ extension Membership {
     }
 
     private mutating func tick(_ now: Duration) -> [Action] {
-        forgive(now)
         if let suspect, now - suspect.since >= Self.suspicionGrace {
             return end(lost(suspect.rank, reason: suspect.reason))
         }
@@ -330,6 +339,7 @@ extension Membership {
         }
         if goesOn { return settle(now) + judge(now) + rebalance(now) }
         guard let limit = configuration.deadlines[phase], now - phaseBegan > limit,
+            !expectsTakeOver(now),
             let late = members.firstIndex(where: { $0.phase == phase })
         else { return [] }
         return end(
