@@ -82,19 +82,19 @@ import Testing
     @Test func `files are kept, and deleted with their room, once`() throws {
         let folder = try open(bytes: 10)
         let id = StoredID.make(StoredID.file)
-        try folder.reserve(10)
+        try folder.reserve(10, of: "A")
         try write("0123456789", "files/\(id)")
         try folder.add(
             StoredFile(id: id, name: "a", purpose: .input, bytes: 10, created: 1, owner: "A"))
         #expect(try names("files") == [id, "\(id).json"])
-        #expect(throws: APIError.self) { try folder.reserve(1) }
+        #expect(throws: APIError.self) { try folder.reserve(1, of: "A") }
         // Somebody tidied up: the file is deleted all the same.
         try FileManager.default.removeItem(atPath: "\(path)/files/\(id)")
         try folder.delete(id, of: "A")
         #expect(try names("files").isEmpty)
         #expect(throws: APIError.self) { try folder.delete(id, of: "A") }
-        try folder.reserve(10)
-        #expect(throws: APIError.self) { try folder.reserve(1) }
+        try folder.reserve(10, of: "A")
+        #expect(throws: APIError.self) { try folder.reserve(1, of: "A") }
     }
 
     @Test func `results are read as far as needed, and a cut line leaves its room`() throws {
@@ -112,12 +112,12 @@ import Testing
         let whole = lines.joined(separator: "\n") + "\n"
         try write(whole + #"{"id":"batch_req_3","custom_id":"c","#, "files/\(batch.output)")
         let folder = try open(bytes: whole.utf8.count + 10)
-        #expect(throws: APIError.self) { try folder.reserve(1) }
-        let output = try BatchOutput(batch.output, in: folder)
+        #expect(throws: APIError.self) { try folder.reserve(1, of: "A") }
+        let output = try BatchOutput(batch.output, of: "", in: folder)
         #expect(output.answered == ["a", "deep", "b"])
         #expect(output.damagedLines == 3)
-        try folder.reserve(10)
-        #expect(throws: APIError.self) { try folder.reserve(1) }
+        try folder.reserve(10, of: "A")
+        #expect(throws: APIError.self) { try folder.reserve(1, of: "A") }
         #expect(try output.close() == whole.utf8.count)
         let left = try Data(contentsOf: URL(filePath: "\(path)/files/\(batch.output)"))
         #expect(left == Data(whole.utf8))

@@ -5,6 +5,8 @@ import Topology
 /// A certificate and its key, as the sessions of connections use them.
 final class TLSContext: Sendable {
     fileprivate let handle: UInt
+    /// When the certificate ends to hold.
+    let ends: Date
 
     /// Bytes of the library's reason for a refusal.
     private static let reasonBytes = 256
@@ -36,7 +38,7 @@ final class TLSContext: Sendable {
                     + String(decoding: words, as: UTF8.self))
         }
         let begins = Date(timeIntervalSince1970: TimeInterval(tls_context_begins(handle)))
-        let ends = Date(timeIntervalSince1970: TimeInterval(tls_context_ends(handle)))
+        ends = Date(timeIntervalSince1970: TimeInterval(tls_context_ends(handle)))
         guard begins <= now, now < ends else {
             throw fail(
                 "certificate \(settings.certificate) holds from \(begins.formatted(.iso8601)) to "

@@ -6,7 +6,8 @@ import NIOCore
 /// 2. A connection that we end says so to the client (`close_notify`), so that nobody who cuts it
 ///    can make an answer look whole.
 /// 3. A client holds nothing of ours by what it sends beyond its end (`close_notify`), and makes
-/// the    session itself say at most `controlBytes` once the handshake is done.
+///    the session itself say at most `controlBytes` once the handshake is done.
+/// 4. A session holds a record of what it seals at a time: its place never shrinks.
 final class TLSHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -121,18 +122,18 @@ final class TLSHandler: ChannelDuplexHandler {
     /// - Returns: Bytes of it.
     @discardableResult
     private func send(_ context: ChannelHandlerContext) -> Int {
-        let bytes = takeAll()
+        var bytes = ByteBuffer()
+        takeAll(into: &bytes)
         guard bytes.readableBytes > 0 else { return 0 }
         context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
         return bytes.readableBytes
     }
 
-    private func takeAll() -> ByteBuffer {
-        var all = ByteBuffer()
+    private func takeAll(into place: inout ByteBuffer) {
         while true {
             let bytes = session.take()
-            guard !bytes.isEmpty else { return all }
-            all.writeBytes(bytes)
+            guard !bytes.isEmpty else { return }
+            place.writeBytes(bytes)
         }
     }
 
@@ -161,11 +162,24 @@ final class TLSHandler: ChannelDuplexHandler {
         context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?
     ) {
         // A connection that is refused at once has no session in which it could be told (1).
-        guard phase == .open, session.write(Array(unwrapOutboundIn(data).readableBytesView)) else {
-            promise?.fail(ChannelError.ioOnClosedChannel)
-            return
+        guard phase == .open else { return fail(promise) }
+        var plain = unwrapOutboundIn(data)
+        var sealed = ByteBuffer()
+        while let piece = plain.readBytes(
+            length: min(plain.readableBytes, TLSSession.recordBytes)), !piece.isEmpty
+        {
+            guard session.write(piece) else {
+                // Half an answer that nothing ends would hold its client for ever.
+                fail(promise)
+                return end(context)
+            }
+            takeAll(into: &sealed)
         }
-        context.write(wrapOutboundOut(takeAll()), promise: promise)
+        context.write(wrapOutboundOut(sealed), promise: promise)
+    }
+
+    private func fail(_ promise: EventLoopPromise<Void>?) {
+        promise?.fail(ChannelError.ioOnClosedChannel)
     }
 
     func close(
