@@ -25,7 +25,9 @@ extension Endpoint {
     public func isRefused(within limit: Duration) -> Bool {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         defer { group.shutdownGracefully { _ in } }
-        func isRefusal(_ error: any Error) -> Bool { (error as? IOError)?.errnoCode == ECONNREFUSED }
+        func isRefusal(_ error: any Error) -> Bool {
+            (error as? IOError)?.errnoCode == ECONNREFUSED
+        }
         do {
             let bootstrap = ClientBootstrap(group: group).connectTimeout(TimeAmount(limit))
             try bootstrap.connect(host: address, port: port).wait().close().wait()

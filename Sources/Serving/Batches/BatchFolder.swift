@@ -40,17 +40,20 @@ final class BatchFolder: Sendable {
     let lane = WorkLane("apus-files", niceness: 0)
     private let state = Mutex(State())
 
-    /// Files, and batches, that a folder may hold.
-    static let countLimit = 10_000
+    private let countLimit: Int
 
     /// Opens a folder, or makes it.
     ///
-    /// - Parameter isShared: Whether there are several owners now.
+    /// - Parameters:
+    ///   - countLimit: Files, and batches, that it may hold.
+    ///   - isShared: Whether there are several owners now.
     /// - Throws: `ServingError.configuration` if it cannot be used, or another server uses it.
     init(
-        path: String, limits: ServiceLimits, isShared: @escaping @Sendable () -> Bool = { false }
+        path: String, limits: ServiceLimits, countLimit: Int = 10_000,
+        isShared: @escaping @Sendable () -> Bool = { false }
     ) throws(ServingError) {
         self.path = path
+        self.countLimit = countLimit
         self.limits = limits
         self.isShared = isShared
         do {
@@ -226,7 +229,7 @@ extension BatchFolder {
     /// Keeps a file, whose content is on the disk and whose bytes are reserved. Waits until the
     /// disk has its description, too.
     func add(_ file: StoredFile) throws {
-        let share = share(of: Self.countLimit, file.owner)
+        let share = share(of: countLimit, file.owner)
         let (own, all) = state.withLock { state in
             (state.files.values.count { $0.owner == file.owner }, state.files.count)
         }
@@ -234,8 +237,8 @@ extension BatchFolder {
         if file.purpose != .output {
             let name = "BatchFolder.countLimit"
             if own >= share { throw Self.full("you have \(own) files", share, name) }
-            if all >= Self.countLimit {
-                throw Self.full("\(all) files are stored", Self.countLimit, name)
+            if all >= countLimit {
+                throw Self.full("\(all) files are stored", countLimit, name)
             }
         }
         do {
@@ -301,12 +304,12 @@ extension BatchFolder {
     ///
     /// - Throws: 429 where none has ended.
     func add(_ batch: Batch) throws {
-        let share = share(of: Self.countLimit, batch.owner)
+        let share = share(of: countLimit, batch.owner)
         let (old, isFull) = state.withLock { state -> (Batch?, Bool) in
             let counts = Dictionary(grouping: state.batches.values, by: \.owner)
                 .mapValues(\.count)
             let own = counts[batch.owner, default: 0]
-            guard own >= share || state.batches.count >= Self.countLimit else {
+            guard own >= share || state.batches.count >= countLimit else {
                 return (nil, false)
             }
             func oldest(of owner: String) -> Batch? {

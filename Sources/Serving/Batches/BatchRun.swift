@@ -16,6 +16,8 @@ struct BatchRun: Sendable {
     let turns: BatchSlots
     /// Of texts that are under way for batches.
     let slots: BatchSlots
+    /// Of lines that are in memory, with a slot or waiting for one or for their key.
+    let held: BatchSlots
     /// Where the batch waits for the disk.
     let lane: WorkLane
 
@@ -133,17 +135,15 @@ struct BatchRun: Sendable {
     /// Answers every request that has no answer yet.
     private func answerAll(of batch: Batch, _ results: BatchResults) async throws {
         let isPostponed = Flag()
-        // Lines that wait hold no slot, but memory.
-        let held = BatchSlots(service.limits.batchTexts)
         try await withThrowingDiscardingTaskGroup { group in
             var lines = try BatchLines(batch, in: folder, for: service)
             while !group.isCancelled {
-                let place = try await held.take()
                 // Before a slot is taken, which others' batches could use meanwhile.
                 guard !isPostponed.isSet, try await hasKey(batch) else {
                     isPostponed.set()
                     break
                 }
+                let place = try await held.take()
                 // A line is read when it can be answered, so that few are held.
                 let slot = try await slots.take()
                 guard let line = try await lines.next(), case .success(let request) = line.request
@@ -171,10 +171,10 @@ struct BatchRun: Sendable {
 
     /// Waits until the batch's key may use something, or the window is over.
     ///
-    /// - Returns: False where another batch waits for a turn meanwhile.
+    /// - Returns: False where another batch waits for a turn, or for lines to be forgotten.
     private func hasKey(_ batch: Batch) async throws -> Bool {
         while let seconds = service.secondsToWait(for: batch.owner, until: batch.expires) {
-            if turns.areWanted { return false }
+            if turns.areWanted || held.areWanted { return false }
             try await Task.sleep(for: .seconds(seconds))
         }
         return true

@@ -17,6 +17,8 @@ final class BatchRunner: Sendable {
     let folder: BatchFolder
     private let runs = BatchSlots(runLimit)
     private let slots: BatchSlots
+    /// Lines in memory: twice the slots, so that some may wait for their key without one.
+    private let held: BatchSlots
     /// Where batches wait for the disk, behind everything that computes.
     private let lane = WorkLane("apus-batches", niceness: 10)
     private let state = Mutex(State())
@@ -24,6 +26,7 @@ final class BatchRunner: Sendable {
     init(_ folder: BatchFolder, limits: ServiceLimits) {
         self.folder = folder
         slots = BatchSlots(limits.batchTexts)
+        held = BatchSlots(2 * limits.batchTexts)
     }
 
     /// Goes on with what an earlier server left, and runs until it is cancelled.
@@ -45,7 +48,8 @@ final class BatchRunner: Sendable {
     /// Starts a batch; one that comes while the server goes down is left to the next server.
     func start(_ id: String, _ service: OpenAIService) {
         let run = BatchRun(
-            id: id, service: service, folder: folder, turns: runs, slots: slots, lane: lane)
+            id: id, service: service, folder: folder, turns: runs, slots: slots, held: held,
+            lane: lane)
         state.withLock { state in
             guard state.isRunning, state.tasks[id] == nil else { return }
             state.tasks[id] = Task {

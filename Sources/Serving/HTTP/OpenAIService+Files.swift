@@ -17,7 +17,8 @@ extension OpenAIService {
     func upload(_ request: Request, _ caller: Caller, of owner: String) async throws -> Response {
         let folder = try batchRunner().folder
         let upload = try FileUpload(
-            folder, of: owner, contentType: request.headers[.contentType] ?? "", limit: limits.fileBytes)
+            folder, of: owner, contentType: request.headers[.contentType] ?? "",
+            limit: limits.fileBytes)
         let length = request.headers[.contentLength].flatMap { Int($0) }
         // Before a client sends what is too much in any case.
         if let length, length > limits.fileBytes + Self.formBytes {

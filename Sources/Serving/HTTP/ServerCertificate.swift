@@ -13,6 +13,16 @@ final class ServerCertificate: Sendable {
     /// When a certificate that ends soon was told of last.
     private let reminded = Mutex<Date?>(nil)
 
+    private let failures = Mutex(Failures())
+
+    /// Handshakes that failed.
+    private struct Failures {
+        var told: ContinuousClock.Instant?
+        var untold = 0
+    }
+
+    /// Between two lines about handshakes: anybody can make them fail.
+    private static let failurePause = Duration.seconds(60)
     /// Long enough for somebody to see why no new one came: renewals come a month ahead.
     private static let daysAhead = 14.0
     private static let day = 86400.0
@@ -54,6 +64,29 @@ final class ServerCertificate: Sendable {
             "the certificate \(settings.certificate) \(fact): write a new one in its place, which "
             + "is read without a restart"
         log.warning("\(text)")
+        return text
+    }
+
+    /// Tells of a handshake that failed: once a minute, with how many more there were since.
+    ///
+    /// - Returns: What was told.
+    @discardableResult
+    func handshakeFailed(
+        _ reason: String, from address: String, now: ContinuousClock.Instant
+    ) -> String? {
+        let more = failures.withLock { failures -> Int? in
+            if let last = failures.told, now - last < Self.failurePause {
+                failures.untold += 1
+                return nil
+            }
+            defer { failures = Failures(told: now) }
+            return failures.untold
+        }
+        guard let more else { return nil }
+        let text =
+            "a handshake of TLS with \(address) failed: \(reason)"
+            + (more > 0 ? " (\(more) more failed since the last such line)" : "")
+        log.info("\(text)")
         return text
     }
 

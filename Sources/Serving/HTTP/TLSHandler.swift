@@ -37,14 +37,25 @@ final class TLSHandler: ChannelDuplexHandler {
 
     private let session: TLSSession
     private let limit: TimeAmount
+    private let onFailure: (_ reason: String, _ address: String) -> Void
     private var phase = Phase.handshake
     private var deadline: Scheduled<Void>?
     private var hasInputEnded = false
     private var saidBytes = 0
+    /// Whether the client has said anything.
+    private var hasInput = false
+    private var address = ""
 
-    /// - Parameter handshakeSeconds: For the handshake.
-    init(_ session: TLSSession, handshakeSeconds: Int) {
+    /// - Parameters:
+    ///   - handshakeSeconds: For the handshake.
+    ///   - onFailure: Told why a handshake failed, and of which client; one that says nothing at
+    ///     all only looked whether the port is open.
+    init(
+        _ session: TLSSession, handshakeSeconds: Int,
+        onFailure: @escaping (_ reason: String, _ address: String) -> Void = { _, _ in }
+    ) {
         self.session = session
+        self.onFailure = onFailure
         limit = .seconds(Int64(handshakeSeconds))
     }
 
@@ -60,16 +71,24 @@ final class TLSHandler: ChannelDuplexHandler {
     private func begin(_ context: ChannelHandlerContext) {
         guard deadline == nil else { return }
         let channel = context.channel
+        address = ClientAddress.name(of: channel.remoteAddress)
         deadline = context.eventLoop.scheduleTask(in: limit) { channel.close(promise: nil) }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
         deadline?.cancel()
+        failed("it stood still, or its client left")
         phase = .over
         context.fireChannelInactive()
     }
 
+    /// Tells of a handshake that ends before it is done.
+    private func failed(_ reason: String) {
+        if phase == .handshake, hasInput { onFailure(reason, address) }
+    }
+
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        hasInput = true
         guard phase != .over, !hasInputEnded else { return }
         guard session.feed(Array(unwrapInboundIn(data).readableBytesView)) else {
             return end(context)
@@ -86,11 +105,14 @@ final class TLSHandler: ChannelDuplexHandler {
             deadline?.cancel()
         case .waits: break
         case .plainHTTP:
+            failed("the client speaks HTTP without TLS")
             phase = .over
             context.writeAndFlush(
                 wrapOutboundOut(ByteBuffer(string: Self.plainAnswer)), promise: nil)
             return context.close(promise: nil)
-        case .bytes, .closed, .failed: return end(context)
+        case .bytes, .closed, .failed:
+            failed(session.reason)
+            return end(context)
         }
         send(context)
     }
