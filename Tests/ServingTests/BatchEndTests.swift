@@ -1,6 +1,5 @@
 import Foundation
 import Grammar
-import Language
 import Logging
 import NIOHTTP1
 import NIOPosix
@@ -240,8 +239,8 @@ import Testing
         let last = try leave(.inProgress, owner: Self.owner)
         let router = BarrenRouter(.engine(message: "nothing"))
         try await serve(router, adjust: { $0.keys = [Self.secret] }) { _ in
-            #expect(try await end(of: last.id).state == .completed)
-            #expect(router.lengths == [3])
+            let ended = try await end(of: last.id)
+            #expect(ended.state == .completed && router.lengths == [3])
             for batch in others { #expect(try stored(batch.id).state == .inProgress) }
         }
     }
