@@ -133,6 +133,8 @@ int tls_session_handshake(uintptr_t session) {
     return returned == 1 ? tls_done : result_of(session_of(session), returned);
 }
 
+void tls_reason(char *reason, ptrdiff_t reasonBytes) { say(reason, reasonBytes); }
+
 ptrdiff_t tls_session_read(uintptr_t session, uint8_t *bytes, ptrdiff_t count) {
     ERR_clear_error();
     int returned = SSL_read(session_of(session), bytes, bounded(count));

@@ -92,10 +92,15 @@ actor APIService {
 
     /// Lets requests under way end, for at most `seconds`, and takes nothing new.
     ///
-    /// What is left then ends with the reason, before its connection does.
+    /// What is left then ends with the reason, before its connection does. The port closes after
+    /// the last text.
     func drain(seconds: Double, reason: String) async {
-        guard let group, let serving else { return }
-        await group.triggerGracefulShutdown()
+        guard let server, let group, let serving else { return }
+        let closing = Task {
+            await server.drain()
+            await group.triggerGracefulShutdown()
+        }
+        defer { closing.cancel() }
         let limit = Task {
             try await Task.sleep(for: .seconds(seconds))
             await end(reason: reason)

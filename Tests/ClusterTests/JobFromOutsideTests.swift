@@ -123,6 +123,32 @@ import Testing
                 .hasPrefix("c is neither a job's folder nor the name of a job in "))
     }
 
+    @Test func `a secret is for a job that runs on this machine`() throws {
+        let (child, identity) = try owner("sleep", "60")
+        let ended = try job("old", at: 1, owner: identity).url.path(percentEncoded: false)
+        child.end(within: .seconds(5))
+        let running = try job("a", at: 2)
+        let path = running.url.path(percentEncoded: false)
+        #expect(try JobSelection.here(path, in: root).isRunning)
+        #expect(
+            words { _ = try JobSelection.here(ended, in: root) } == "the job old has ended")
+        var state = try running.state()
+        state.node = "elsewhere"
+        try running.write(state)
+        #expect(
+            words { _ = try JobSelection.here(path, in: root) }
+                == "the job a runs on elsewhere: ask there, or name its URL")
+    }
+
+    @Test func `a machine that refuses is told from one that is not reached`() {
+        // Port 1 belongs to a service that nobody has run for decades (tcpmux).
+        #expect(Endpoint(address: "127.0.0.1", port: 1).isRefused(within: .seconds(5)))
+        #expect(Endpoint(address: "localhost", port: 1).isRefused(within: .seconds(5)))
+        // An address for documents, and a name that no server knows (RFC 5737, RFC 2606).
+        #expect(!Endpoint(address: "192.0.2.1", port: 1).isRefused(within: .seconds(1)))
+        #expect(!Endpoint(address: "nobody.invalid", port: 1).isRefused(within: .seconds(5)))
+    }
+
     // MARK: Stop
 
     @Test func `stop asks the process that runs the job, and waits until it is gone`() throws {

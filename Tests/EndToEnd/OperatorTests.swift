@@ -81,6 +81,39 @@ import Testing
         #expect(output.contains("--plain"), "\(output)")
     }
 
+    @Test func `an admin's key is told to no proxy that the environment names`() throws {
+        let proxy = Process()
+        let pipe = Pipe()
+        proxy.executableURL = URL(filePath: "/usr/bin/env")
+        proxy.arguments = [
+            "python3", "-uc",
+            """
+            import socket
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                print(server.getsockname()[1])
+                while True:
+                    with server.accept()[0] as client: print(client.recv(1000))
+            """,
+        ]
+        proxy.standardOutput = pipe
+        try proxy.run()
+        let line = String(decoding: pipe.fileHandleForReading.availableData, as: UTF8.self)
+        let url = "http://127.0.0.1:\(line.trimmingCharacters(in: .whitespacesAndNewlines))"
+        let variables = ["http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY"]
+        var environment = ProcessInfo.processInfo.environment
+        for name in variables { environment[name] = url }
+        for name in ["no_proxy", "NO_PROXY"] { environment[name] = nil }
+        environment["APUS_ADMIN_KEY"] = "the-secret-of-the-operator"
+        // Nobody listens there.
+        let (status, output) = try RunningJob.run(
+            "apus", ["drain", "http://127.0.0.1:1"], environment)
+        #expect(status == 2 && output.contains("cannot be asked"), "\(output)")
+        proxy.terminate()
+        proxy.waitUntilExit()
+        let heard = pipe.fileHandleForReading.readDataToEndOfFile()
+        #expect(heard.isEmpty, "\(String(decoding: heard, as: UTF8.self))")
+    }
+
     @Test func `a cache that no machine holds is refused with its bytes`() throws {
         let job = try RunningJob(
             ranks: 2, transport: "auto", more: "limits: {cacheTokens: 4294967296}")

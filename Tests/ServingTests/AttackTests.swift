@@ -50,23 +50,47 @@ import Testing
         try await APITests.withServer(
             ranks: 1, adjust: { api, _ in api.limits.idleSeconds = 1 }
         ) { server in
-            let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-                .connect(host: "127.0.0.1", port: server.port).get()
-            try await channel.writeAndFlush(ByteBuffer(string: beginning))
-            let sender = Task {
-                while channel.isActive {
-                    try await Task.sleep(for: .milliseconds(200))
-                    try await channel.writeAndFlush(ByteBuffer(string: byte))
-                }
+            try await Self.expectEnd(of: server, beginning: beginning, byte: byte)
+        }
+    }
+
+    /// Sends a beginning and then a byte now and then, until the server closes the connection.
+    private static func expectEnd(
+        of server: TestServer, beginning: String, byte: String
+    ) async throws {
+        let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .connect(host: "127.0.0.1", port: server.port).get()
+        try await channel.writeAndFlush(ByteBuffer(string: beginning))
+        let sender = Task {
+            while channel.isActive {
+                try await Task.sleep(for: .milliseconds(200))
+                try await channel.writeAndFlush(ByteBuffer(string: byte))
             }
-            let limit = Task {
-                try await Task.sleep(for: .seconds(30))
-                Issue.record("the connection is open after 30 s")
-                try await channel.close()
+        }
+        let limit = Task {
+            try await Task.sleep(for: .seconds(30))
+            Issue.record("the connection is open after 30 s")
+            try await channel.close()
+        }
+        try await channel.closeFuture.get()
+        limit.cancel()
+        _ = await sender.result
+    }
+
+    @Test func `an upload that grows byte by byte is cut off`() async throws {
+        let folder = try AccessLogTests.Folder()
+        try await APITests.withServer(
+            ranks: 1,
+            adjust: { api, _ in
+                api.limits.idleSeconds = 1
+                api.batchFolder = folder.path("batches")
             }
-            try await channel.closeFuture.get()
-            limit.cancel()
-            _ = await sender.result
+        ) { server in
+            let head = "POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n"
+            let form =
+                "content-type: multipart/form-data; boundary=XX\r\n\r\n--XX\r\n"
+                + "Content-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n"
+            try await Self.expectEnd(of: server, beginning: head + form, byte: "x")
         }
     }
 

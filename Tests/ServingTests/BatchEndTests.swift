@@ -1,4 +1,5 @@
 import Foundation
+import Grammar
 import Logging
 import NIOHTTP1
 import NIOPosix
@@ -16,6 +17,7 @@ import Testing
         private struct State {
             var asked = 0
             var withdrawn = 0
+            var lengths: Set<Int> = []
             var continuations: [AsyncThrowingStream<GenerationEvent, any Error>.Continuation] = []
         }
 
@@ -26,6 +28,8 @@ import Testing
 
         var asked: Int { state.withLock { $0.asked } }
         var withdrawn: Int { state.withLock { $0.withdrawn } }
+        /// The most tokens of each request.
+        var lengths: Set<Int> { state.withLock { $0.lengths } }
 
         func submit(
             _ request: GenerationRequest
@@ -38,6 +42,7 @@ import Testing
             }
             state.withLock {
                 $0.asked += 1
+                $0.lengths.insert(request.maxNewTokens)
                 $0.continuations.append(continuation)
             }
             if let error { continuation.finish(throwing: error) }
@@ -75,20 +80,20 @@ import Testing
     ///
     /// - Parameter age: Seconds since it was ordered.
     private func leave(
-        _ state: Batch.State, hours: Int = 24, age: Int = 0
+        _ state: Batch.State, hours: Int = 24, age: Int = 0, owner: String = "", tokens: Int = 3
     ) throws -> Batch {
         let line =
             #"{"custom_id":"one","method":"POST","url":"/v1/completions","#
-            + #""body":{"prompt":"Once","max_tokens":3}}"#
+            + #""body":{"prompt":"Once","max_tokens":\#(tokens)}}"#
         let file = StoredFile(
             id: StoredID.make(StoredID.file), name: "in.jsonl", purpose: .input,
-            bytes: line.utf8.count, created: 1, owner: "")
+            bytes: line.utf8.count, created: 1, owner: owner)
         try write(line, "files/\(file.id)")
         try write(
             String(decoding: try JSONEncoder().encode(file), as: UTF8.self),
             "files/\(file.id).json")
         var batch = Batch(
-            endpoint: .completions, input: file.id, hours: hours, metadata: [:], owner: "")
+            endpoint: .completions, input: file.id, hours: hours, metadata: [:], owner: owner)
         batch.enter(state)
         let text = String(decoding: try JSONEncoder().encode(batch), as: UTF8.self)
         let created = batch.created
@@ -123,8 +128,12 @@ import Testing
     }
 
     /// Runs a server, whose port `body` gets.
-    private func serve(_ router: BarrenRouter, _ body: (Int) async throws -> Void) async throws {
+    private func serve(
+        _ router: BarrenRouter, adjust: (inout OpenAIServerConfiguration) -> Void = { _ in },
+        _ body: (Int) async throws -> Void
+    ) async throws {
         var configuration = OpenAIServerConfiguration()
+        adjust(&configuration)
         configuration.port = 0
         configuration.batchFolder = path
         let (ports, continuation) = AsyncStream<Int>.makeStream()
@@ -216,6 +225,71 @@ import Testing
             for batch in others { try await Self.cancel(batch.id, port) }
             #expect(try await end(of: last.id).state == .completed)
             for batch in others { #expect(try await end(of: batch.id).state == .cancelled) }
+        }
+    }
+
+    private static let secret = "the-key-that-is-there"
+    private static let owner = APIKey(number: 0, secret: secret).owner
+
+    /// More batches than are performed at once wait for a key that is gone.
+    @Test func `a batch whose key is gone keeps no turn from others`() async throws {
+        let others = try (0 ..< 12).map { _ in
+            try leave(.inProgress, age: 100, owner: "gone", tokens: 5)
+        }
+        let last = try leave(.inProgress, owner: Self.owner)
+        let router = BarrenRouter(.engine(message: "nothing"))
+        try await serve(router, adjust: { $0.keys = [Self.secret] }) { _ in
+            let ended = try await end(of: last.id)
+            #expect(ended.state == .completed && router.lengths == [3])
+            for batch in others { #expect(try stored(batch.id).state == .inProgress) }
+        }
+    }
+
+    @Test func `a request that is asked again later leaves its place to others meanwhile`()
+        async throws
+    {
+        _ = try leave(.inProgress, age: 100)
+        _ = try leave(.inProgress, tokens: 5)
+        let router = BarrenRouter(.unavailable(message: "not now"))
+        try await serve(router, adjust: { $0.limits.batchTexts = 1 }) { _ in
+            try await Self.wait("the other request") { router.lengths == [3, 5] }
+        }
+    }
+
+    @Test func `a line whose key has left waits, and is not answered for nothing`() async throws {
+        let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let router = BarrenRouter()
+        let service = OpenAIService(
+            text: try ModelText(directory: Golden.stories), router: router,
+            limits: ServiceLimits(), grammars: CompiledGrammars(),
+            keys: try KeyRing([Self.secret], file: "", log: log), batches: nil, certificate: nil,
+            log: log)
+        let line = try BatchLine(
+            Array(
+                (#"{"custom_id":"one","method":"POST","url":"/v1/completions","#
+                    + #""body":{"prompt":"Once","max_tokens":3}}"#).utf8), for: .completions)
+        let error = await #expect(throws: APIError.self) {
+            try await service.batchAnswer(line, to: .completions, of: "gone")
+        }
+        #expect(error?.status == 429 && error?.retryAfterSeconds == 1)
+        #expect(router.asked == 0)
+    }
+
+    @Test func `all who ask for the health at once wait for one probe`() async throws {
+        let router = BarrenRouter()
+        try await serve(router) { port in
+            let answers = (0 ..< 20).map { _ in
+                Task {
+                    try await WireTests.exchange(
+                        port, "GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                }
+            }
+            for answer in answers {
+                let text = try await answer.value
+                #expect(text.hasPrefix("HTTP/1.1 503"), "\(text)")
+            }
+            // Not all of them need have come within the first one's five seconds.
+            #expect(router.asked < 5, "\(router.asked)")
         }
     }
 }

@@ -82,19 +82,61 @@ import Testing
     @Test func `files are kept, and deleted with their room, once`() throws {
         let folder = try open(bytes: 10)
         let id = StoredID.make(StoredID.file)
-        try folder.reserve(10)
+        try folder.reserve(10, of: "A")
         try write("0123456789", "files/\(id)")
         try folder.add(
             StoredFile(id: id, name: "a", purpose: .input, bytes: 10, created: 1, owner: "A"))
         #expect(try names("files") == [id, "\(id).json"])
-        #expect(throws: APIError.self) { try folder.reserve(1) }
+        #expect(throws: APIError.self) { try folder.reserve(1, of: "A") }
         // Somebody tidied up: the file is deleted all the same.
         try FileManager.default.removeItem(atPath: "\(path)/files/\(id)")
         try folder.delete(id, of: "A")
         #expect(try names("files").isEmpty)
         #expect(throws: APIError.self) { try folder.delete(id, of: "A") }
-        try folder.reserve(10)
-        #expect(throws: APIError.self) { try folder.reserve(1) }
+        try folder.reserve(10, of: "A")
+        #expect(throws: APIError.self) { try folder.reserve(1, of: "A") }
+    }
+
+    @Test func `one of several owners leaves a quarter of the bytes to others`() throws {
+        var limits = ServiceLimits()
+        limits.allFileBytes = 8
+        let folder = try BatchFolder(path: path, limits: limits) { true }
+        let error = #expect(throws: APIError.self) { try folder.reserve(7, of: "A") }
+        #expect(error?.status == 413 && error?.message.contains("the limit is 6") == true)
+        try folder.reserve(6, of: "A")
+        #expect(throws: APIError.self) { try folder.reserve(1, of: "A") }
+        try folder.reserve(2, of: "B")
+        #expect(throws: APIError.self) { try folder.reserve(1, of: "B") }
+        try folder.reserve(-6, of: "A")
+        try folder.reserve(4, of: "B")
+        #expect(throws: APIError.self) { try folder.reserve(1, of: "B") }
+        // Batches of a server without keys are nobody's.
+        try folder.reserve(-6, of: "B")
+        try folder.reserve(8, of: "")
+    }
+
+    @Test func `a new batch takes the place of its owner's oldest, and of others' by need`() throws
+    {
+        func batch(_ owner: String, _ state: Batch.State) -> Batch {
+            var batch = Batch(
+                endpoint: .completions, input: StoredID.make(StoredID.file), hours: 1,
+                metadata: [:], owner: owner)
+            batch.enter(state)
+            return batch
+        }
+        let folder = try BatchFolder(path: path, limits: ServiceLimits(), countLimit: 8) { true }
+        func counts() -> [Int] { ["A", "B", "C"].map { folder.batches(of: $0).count } }
+        for _ in 0 ..< 2 { try folder.add(batch("B", .completed)) }
+        // A share is six: beyond it an owner loses its own.
+        for _ in 0 ..< 20 { try folder.add(batch("A", .completed)) }
+        #expect(counts() == [6, 2, 0])
+        for _ in 0 ..< 20 { try folder.add(batch("B", .completed)) }
+        #expect(counts() == [6, 2, 0])
+        // Who has none that ended takes a place of the owner with the most, until they are even.
+        for _ in 0 ..< 3 { try folder.add(batch("C", .inProgress)) }
+        #expect(counts() == [3, 2, 3])
+        let error = #expect(throws: APIError.self) { try folder.add(batch("C", .inProgress)) }
+        #expect(error?.status == 429)
     }
 
     @Test func `results are read as far as needed, and a cut line leaves its room`() throws {
@@ -112,12 +154,12 @@ import Testing
         let whole = lines.joined(separator: "\n") + "\n"
         try write(whole + #"{"id":"batch_req_3","custom_id":"c","#, "files/\(batch.output)")
         let folder = try open(bytes: whole.utf8.count + 10)
-        #expect(throws: APIError.self) { try folder.reserve(1) }
-        let output = try BatchOutput(batch.output, in: folder)
+        #expect(throws: APIError.self) { try folder.reserve(1, of: "A") }
+        let output = try BatchOutput(batch.output, of: "", in: folder)
         #expect(output.answered == ["a", "deep", "b"])
         #expect(output.damagedLines == 3)
-        try folder.reserve(10)
-        #expect(throws: APIError.self) { try folder.reserve(1) }
+        try folder.reserve(10, of: "A")
+        #expect(throws: APIError.self) { try folder.reserve(1, of: "A") }
         #expect(try output.close() == whole.utf8.count)
         let left = try Data(contentsOf: URL(filePath: "\(path)/files/\(batch.output)"))
         #expect(left == Data(whole.utf8))

@@ -124,7 +124,33 @@ import Testing
             #expect(
                 try await Self.send(server, .POST, "/v1/completions", KeyTests.alice, two).status
                     == 200)
+            // One text is allowed, and a second one at the same time is not.
+            let running = try await Self.longText(server)
+            let second = try await Self.send(
+                server, .POST, "/v1/completions", KeyTests.bob, Self.completion)
+            #expect(second.status == 429, "\(second.text)")
+            let error = try JSONValue.parse(second.text)["error"]
+            #expect(error?["code"]?.string == "rate_limit_exceeded")
+            #expect(error?["type"]?.string == "requests")
+            #expect(error?["message"]?.string?.contains("textsAtOnce") == true)
+            #expect(try await running.value.status == 200)
         }
+    }
+
+    /// A text of 1200 tokens that bob has asked for, once it is under way.
+    private static func longText(
+        _ server: TestServer
+    ) async throws -> Task<(status: Int, text: String), any Error> {
+        let long = #"{"prompt":"Once upon","max_tokens":1200,"ignore_eos":true}"#
+        let running = Task {
+            try await send(server, .POST, "/v1/completions", KeyTests.bob, long)
+        }
+        let limit = ContinuousClock.now + .seconds(20)
+        while server.ranks.statistics.reduce(0, { $0 + $1.running }) == 0 {
+            try #require(ContinuousClock.now < limit)
+            try await Task.sleep(for: .milliseconds(2))
+        }
+        return running
     }
 
     @Test func `a key that leaves the file is refused within seconds`() async throws {
@@ -222,13 +248,7 @@ import Testing
         async throws
     {
         try await Self.withServer { server, _ in
-            let long = #"{"prompt":"Once upon","max_tokens":1200,"ignore_eos":true}"#
-            let running = Task {
-                try await Self.send(server, .POST, "/v1/completions", KeyTests.bob, long)
-            }
-            while server.ranks.statistics.reduce(0, { $0 + $1.running }) == 0 {
-                try await Task.sleep(for: .milliseconds(2))
-            }
+            let running = try await Self.longText(server)
             let accepted = try await Self.send(server, .POST, "/admin/drain", Self.admin)
             #expect(accepted.status == 202)
             #expect(try JSONValue.parse(accepted.text)["status"]?.string == "draining")
@@ -238,10 +258,48 @@ import Testing
             #expect(try await server.send(.GET, "/health").status == 503)
             var requests = server.endRequests.makeAsyncIterator()
             #expect(await requests.next() != nil)
+            // The end is asked for when no text is left, and not before.
+            let load = try await Self.send(server, .GET, "/load", Self.admin)
+            #expect(load.text == #"{"server_load":0}"#, "\(load.text)")
             let answer = try await running.value
             #expect(answer.status == 200, "\(answer.text)")
             #expect(
                 try JSONValue.parse(answer.text)["usage"]?["completion_tokens"]?.integer == 1200)
+        }
+    }
+
+    @Test func `a server that goes down hears its operator until its last text`() async throws {
+        try await Self.withServer { server, _ in
+            let running = try await Self.longText(server)
+            let refusing = Task { await server.refuse() }
+            let limit = ContinuousClock.now + .seconds(20)
+            while try await server.send(.GET, "/health").status != 503 {
+                try #require(ContinuousClock.now < limit)
+            }
+            // A new connection each: nothing else would tell an operator that a text runs.
+            let asked = try await Self.send(server, .POST, "/admin/stop?now=true", Self.admin)
+            #expect(asked.status == 202 && asked.text.contains(#""texts":1"#), "\(asked.text)")
+            #expect(try await running.value.status == 200)
+            await refusing.value
+        }
+    }
+
+    @Test func `requests that were sent ahead are logged with their own keys`() async throws {
+        try await Self.withServer { server, folder in
+            let names = (0 ..< 200).map { $0 % 2 == 0 ? "bob" : "operator" }
+            var text = ""
+            for (index, name) in names.enumerated() {
+                let key = name == "bob" ? KeyTests.bob : Self.admin
+                let end = index == names.count - 1 ? "connection: close\r\n" : ""
+                text += "GET /version/\(index) HTTP/1.1\r\nhost: x\r\n"
+                text += "authorization: Bearer \(key)\r\n\(end)\r\n"
+            }
+            _ = try await WireTests.exchange(server.port, text)
+            let lines = try await Self.log(folder, lines: names.count).split(separator: "\n")
+            #expect(lines.map { String($0.split(separator: " ").last ?? "") } == names)
+            for (index, line) in lines.enumerated() {
+                #expect(line.contains(" /version/\(index) "), "\(line)")
+            }
         }
     }
 

@@ -51,6 +51,7 @@ import Testing
             try usage.admitTexts(1, promptTokens: 0, now: start)
         }
         #expect(error?.status == 429 && error?.message.contains("the key alice") == true)
+        #expect(error?.type == "requests" && error?.code == "rate_limit_exceeded")
         withExtendedLifetime(permit) {}
         permit = nil
         _ = try usage.admitTexts(1, promptTokens: 0, now: start)

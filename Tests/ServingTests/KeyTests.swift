@@ -138,6 +138,20 @@ import Testing
         }
     }
 
+    @Test(arguments: ["", "a b", "a\n", "\u{E9}"])
+    func `a key that no header can carry is refused, and an empty one opens nothing`(
+        secret: String
+    ) throws {
+        var configuration = OpenAIServerConfiguration()
+        configuration.keys = ["right", secret]
+        let error = #expect(throws: ServingError.self) { try configuration.validate() }
+        #expect(error?.message.hasPrefix("keys[1] has \(secret.utf8.count) bytes") == true)
+        let empty = APIKey(number: 0, secret: "")
+        #expect(!empty.matches([]) && !empty.matches([0]))
+        let ring = try KeyRing([""], file: "", log: AccessLogTests.quiet)
+        #expect(!ring.isOpen && ring.entry(for: "Bearer ") == nil)
+    }
+
     // MARK: Whose things are
 
     @Test func `what a named key made stays with its name, what an unnamed one made with itself`() {
@@ -221,20 +235,25 @@ import Testing
         #expect(watch.refused("a folder"))
     }
 
-    @Test func `a file that others may read is refused, and taken once they may not`() throws {
+    @Test func `a file that others may read is refused, and taken once they may not`() async throws
+    {
         let folder = try AccessLogTests.Folder()
         let path = try Self.write("alice: \(Self.alice)", folder)
         let ring = try KeyRing([], file: path, log: AccessLogTests.quiet)
-        let watch = FileWatch([path])
-        _ = try Self.write("bob: \(Self.bob)", folder)
+        try Data("bob: \(Self.bob)".utf8).write(to: URL(filePath: path))
         try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: path)
-        #expect(!watch.isDue() && watch.isDue())
-        ring.readAgain()
-        #expect(ring.entries.map(\.key.name) == ["alice"])
+        for _ in 0 ..< 40 {
+            ring.look()
+            try await Task.sleep(for: .milliseconds(5))
+            #expect(ring.entries.map(\.key.name) == ["alice"])
+        }
         try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
-        #expect(!watch.isDue() && watch.isDue())
-        ring.readAgain()
-        #expect(ring.entries.map(\.key.name) == ["bob"])
+        let limit = ContinuousClock.now + .seconds(20)
+        while ring.entries.map(\.key.name) != ["bob"] {
+            try #require(ContinuousClock.now < limit)
+            ring.look()
+            try await Task.sleep(for: .milliseconds(5))
+        }
     }
 
     @Test func `a key that comes back has used what it had used`() throws {

@@ -326,6 +326,33 @@ import Testing
         #expect(error?.message == "tls.key is set, and tls.certificate is not")
     }
 
+    @Test func `a certificate that ends soon is told of once a day`() throws {
+        let folder = try AccessLogTests.Folder()
+        let certificate = try ServerCertificate(
+            try Self.certificate(folder), log: AccessLogTests.quiet)
+        let (now, day) = (Date.now, 86400.0)
+        #expect(abs(certificate.secondsLeft(at: now) - 30 * day) < 60)
+        #expect(certificate.remind(now: now + 15.9 * day) == nil)
+        #expect(certificate.remind(now: now + 16.5 * day)?.contains("ends in 13 days") == true)
+        #expect(certificate.remind(now: now + 17.4 * day) == nil)
+        #expect(certificate.remind(now: now + 17.6 * day)?.contains("ends in 12 days") == true)
+        #expect(certificate.remind(now: now + 31 * day)?.contains("has ended") == true)
+    }
+
+    @Test func `failed handshakes are told of once a minute, with their number`() throws {
+        let folder = try AccessLogTests.Folder()
+        let certificate = try ServerCertificate(
+            try Self.certificate(folder), log: AccessLogTests.quiet)
+        let now = ContinuousClock.now
+        func told(_ seconds: Int) -> String? {
+            certificate.handshakeFailed("noise", from: "192.0.2.1", now: now + .seconds(seconds))
+        }
+        #expect(told(0) == "a handshake of TLS with 192.0.2.1 failed: noise")
+        for second in 1 ..< 60 { #expect(told(second) == nil) }
+        #expect(told(60)?.hasSuffix("noise (59 more failed since the last such line)") == true)
+        #expect(told(61) == nil)
+    }
+
     @Test func `a key with a passphrase is refused, and nobody is asked for it`() throws {
         let folder = try AccessLogTests.Folder()
         var settings = try Self.certificate(folder)

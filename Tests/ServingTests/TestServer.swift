@@ -71,6 +71,9 @@ final class TestServer: Sendable {
     /// What operators ask of the process that runs the server.
     var endRequests: AsyncStream<Int> { server.endRequests }
 
+    /// Takes nothing new, and returns after the last text.
+    func refuse() async { await server.drain() }
+
     func drain() async { await group.triggerGracefulShutdown() }
 
     /// A whole answer: status and body.

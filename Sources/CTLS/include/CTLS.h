@@ -45,6 +45,9 @@ TLS_SAFE bool tls_session_feed(uintptr_t session, const uint8_t *bytes, ptrdiff_
 /// Goes on with the handshake: a `tls_result`.
 TLS_SAFE int tls_session_handshake(uintptr_t session);
 
+/// The library's reason for the failure of the call before, on the same thread, cut to its place.
+TLS_SAFE void tls_reason(char *reason, ptrdiff_t reasonBytes);
+
 /// Reads what the client said: the count of bytes, or a `tls_result` that is not above 0.
 TLS_SAFE ptrdiff_t tls_session_read(uintptr_t session, uint8_t *bytes, ptrdiff_t count);
 

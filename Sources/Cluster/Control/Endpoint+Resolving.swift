@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import NIOPosix
 
@@ -15,6 +16,26 @@ extension Endpoint {
                 .bind(host: address, port: port).wait().close().wait()
         } catch {
             throw .badInput("\(name) \(text) cannot be listened on: \(Self.words(for: error))")
+        }
+    }
+
+    /// Whether a machine answers here that nobody listens, which no missing network does.
+    ///
+    /// - Parameter limit: For the answer.
+    public func isRefused(within limit: Duration) -> Bool {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        defer { group.shutdownGracefully { _ in } }
+        func isRefusal(_ error: any Error) -> Bool {
+            (error as? IOError)?.errnoCode == ECONNREFUSED
+        }
+        do {
+            let bootstrap = ClientBootstrap(group: group).connectTimeout(TimeAmount(limit))
+            try bootstrap.connect(host: address, port: port).wait().close().wait()
+            return false
+        } catch let error as NIOConnectionError {
+            return error.connectionErrors.contains { isRefusal($0.error) }
+        } catch {
+            return isRefusal(error)
         }
     }
 

@@ -38,6 +38,22 @@ public enum JobSelection {
         return newest
     }
 
+    /// The folder of a job that runs on this machine, to whose port a secret may be sent.
+    ///
+    /// - Throws: `ClusterError.badInput` when no job fits, several do, or the one that is named has
+    ///   ended or runs on another machine.
+    public static func here(
+        _ text: String?, in root: URL = JobFolder.root
+    ) throws(ClusterError) -> JobFolder {
+        let folder = try folder(text, mayHaveEnded: false, in: root)
+        guard !folder.isRunning else { return folder }
+        let report = try JobWatch.report(of: folder, asks: false)
+        throw .badInput(
+            report.state == "ended"
+                ? "the job \(report.name) has ended"
+                : "the job \(report.name) runs \(report.state): ask there, or name its URL")
+    }
+
     private static func given(_ path: String) -> JobFolder? {
         let folder = JobFolder(URL(filePath: path))
         return (try? folder.state()) == nil ? nil : folder

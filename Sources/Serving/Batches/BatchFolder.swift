@@ -12,7 +12,8 @@ import Tensors
 /// 1. One server at a time uses a folder.
 /// 2. A file is known when all of it is on the disk, and its description after it.
 /// 3. Ids are ours: what a caller sends is looked up, and never becomes part of a path.
-/// 4. All files have a limit together, and those being written count.
+/// 4. All files have a limit together, and those being written count. Where there are several
+///    owners, a quarter of the room is never one owner's.
 /// 5. Only regular files with names that this makes are read, counted or removed. Whatever else a
 ///    folder holds is its owner's, and stays.
 final class BatchFolder: Sendable {
@@ -21,24 +22,40 @@ final class BatchFolder: Sendable {
         var batches: [String: Batch] = [:]
         /// Of all files, and of those being written.
         var bytes = 0
+        /// The same by owner.
+        var bytesOf: [String: Int] = [:]
+
+        mutating func count(_ bytes: Int, of owner: String) {
+            self.bytes = max(0, self.bytes + bytes)
+            let left = bytesOf[owner, default: 0] + bytes
+            bytesOf[owner] = left > 0 ? left : nil
+        }
     }
 
     private let path: String
     private let limits: ServiceLimits
+    private let isShared: @Sendable () -> Bool
     private let lock: FileLock
     /// Where uploads wait for the disk.
     let lane = WorkLane("apus-files", niceness: 0)
     private let state = Mutex(State())
 
-    /// Files, and batches, that a folder may hold.
-    static let countLimit = 10_000
+    private let countLimit: Int
 
     /// Opens a folder, or makes it.
     ///
+    /// - Parameters:
+    ///   - countLimit: Files, and batches, that it may hold.
+    ///   - isShared: Whether there are several owners now.
     /// - Throws: `ServingError.configuration` if it cannot be used, or another server uses it.
-    init(path: String, limits: ServiceLimits) throws(ServingError) {
+    init(
+        path: String, limits: ServiceLimits, countLimit: Int = 10_000,
+        isShared: @escaping @Sendable () -> Bool = { false }
+    ) throws(ServingError) {
         self.path = path
+        self.countLimit = countLimit
         self.limits = limits
+        self.isShared = isShared
         do {
             for folder in [path, "\(path)/files", "\(path)/batches"] {
                 try FileManager.default.createDirectory(
@@ -74,15 +91,17 @@ final class BatchFolder: Sendable {
         }
         for file in try values(of: StoredFile.self, StoredID.file, in: "\(path)/files", id: \.id) {
             state.files[file.id] = file
-            state.bytes += file.bytes
+            state.count(file.bytes, of: file.owner)
         }
         // What a batch under way has written stays; what an upload left behind goes.
         let open = state.batches.values.filter { !$0.state.hasEnded }
-        let written = Set(open.flatMap { [$0.output, $0.errors] })
+        let written = Dictionary(
+            open.flatMap { [($0.output, $0.owner), ($0.errors, $0.owner)] },
+            uniquingKeysWith: { first, _ in first })
         for id in try ids(StoredID.file, in: "\(path)/files") where state.files[id] == nil {
             let file = "\(path)/files/\(id)"
-            if written.contains(id) {
-                state.bytes += try byteCount(of: file)
+            if let owner = written[id] {
+                state.count(try byteCount(of: file), of: owner)
             } else {
                 try FileManager.default.removeItem(atPath: file)
             }
@@ -172,37 +191,55 @@ final class BatchFolder: Sendable {
 // MARK: Files
 
 extension BatchFolder {
-    /// Counts bytes that are about to be written; negative ones free room.
+    /// What one owner may have of a limit (4).
+    private func share(of limit: Int, _ owner: String) -> Int {
+        !owner.isEmpty && isShared() ? limit - limit / 4 : limit
+    }
+
+    /// Counts an owner's bytes that are about to be written; negative ones free room.
     ///
-    /// - Throws: 413 where all files are at their limit.
-    func reserve(_ bytes: Int) throws(APIError) {
-        let all = state.withLock { state in
-            guard bytes <= 0 || state.bytes + bytes <= limits.allFileBytes else {
-                return state.bytes + bytes
+    /// - Throws: 413 where all files, or this owner's, are at their limit.
+    func reserve(_ bytes: Int, of owner: String) throws(APIError) {
+        let share = share(of: limits.allFileBytes, owner)
+        let (own, all) = state.withLock { state in
+            let (own, all) = (state.bytesOf[owner, default: 0] + bytes, state.bytes + bytes)
+            guard bytes <= 0 || own <= share && all <= limits.allFileBytes else {
+                return (own, all)
             }
-            state.bytes = max(0, state.bytes + bytes)
-            return 0
+            state.count(bytes, of: owner)
+            return (0, 0)
         }
-        guard all == 0 else {
-            throw APIError(
-                status: 413,
-                message: "all files have \(all) bytes: the limit is \(limits.allFileBytes) "
-                    + "(api.limits.allFileBytes). Delete files that are no longer needed",
-                type: "invalid_request_error")
+        if own > share {
+            throw Self.full("your files have \(own) bytes", share, "api.limits.allFileBytes")
         }
+        if all > limits.allFileBytes {
+            throw Self.full(
+                "all files have \(all) bytes", limits.allFileBytes, "api.limits.allFileBytes")
+        }
+    }
+
+    private static func full(_ fact: String, _ limit: Int, _ name: String) -> APIError {
+        APIError(
+            status: 413,
+            message: "\(fact): the limit is \(limit) (\(name), of which one key has three quarters "
+                + "where there are several). Delete files that are no longer needed",
+            type: "invalid_request_error")
     }
 
     /// Keeps a file, whose content is on the disk and whose bytes are reserved. Waits until the
     /// disk has its description, too.
     func add(_ file: StoredFile) throws {
-        let isFull = state.withLock { $0.files.count >= Self.countLimit }
+        let share = share(of: countLimit, file.owner)
+        let (own, all) = state.withLock { state in
+            (state.files.values.count { $0.owner == file.owner }, state.files.count)
+        }
         // What a batch wrote is never lost.
-        guard !isFull || file.purpose == .output else {
-            throw APIError(
-                status: 413,
-                message: "\(Self.countLimit) files are stored, which is the limit "
-                    + "(BatchFolder.countLimit). Delete files that are no longer needed",
-                type: "invalid_request_error")
+        if file.purpose != .output {
+            let name = "BatchFolder.countLimit"
+            if own >= share { throw Self.full("you have \(own) files", share, name) }
+            if all >= countLimit {
+                throw Self.full("\(all) files are stored", countLimit, name)
+            }
         }
         do {
             try write(file, to: "files", file.id, isNew: true)
@@ -253,7 +290,7 @@ extension BatchFolder {
         }
         // Content that is gone leaves its room; one that cannot be removed keeps it.
         try Self.removeIfThere(path(of: id))
-        try reserve(-file.bytes)
+        try reserve(-file.bytes, of: owner)
     }
 }
 
@@ -262,22 +299,39 @@ extension BatchFolder {
 extension BatchFolder {
     /// Keeps a new batch.
     ///
-    /// Beyond the limit the oldest one that has ended is forgotten; its files stay.
+    /// Beyond the limit the owner's oldest one that has ended is forgotten; its files stay. An
+    /// owner who has none takes the place of one of the owner with the most.
     ///
     /// - Throws: 429 where none has ended.
     func add(_ batch: Batch) throws {
+        let share = share(of: countLimit, batch.owner)
         let (old, isFull) = state.withLock { state -> (Batch?, Bool) in
-            guard state.batches.count >= Self.countLimit else { return (nil, false) }
-            let old = state.batches.values.filter { $0.state.hasEnded }
-                .min { ($0.created, $0.id) < ($1.created, $1.id) }
+            let counts = Dictionary(grouping: state.batches.values, by: \.owner)
+                .mapValues(\.count)
+            let own = counts[batch.owner, default: 0]
+            guard own >= share || state.batches.count >= countLimit else {
+                return (nil, false)
+            }
+            func oldest(of owner: String) -> Batch? {
+                state.batches.values.filter { $0.owner == owner && $0.state.hasEnded }
+                    .min { ($0.created, $0.id) < ($1.created, $1.id) }
+            }
+            var old = oldest(of: batch.owner)
+            if old == nil, own < share,
+                let most = counts.max(by: { ($0.value, $1.key) < ($1.value, $0.key) }),
+                most.value > own + 1
+            {
+                old = oldest(of: most.key)
+            }
             if let old { state.batches[old.id] = nil }
             return (old, old == nil)
         }
         guard !isFull else {
             throw APIError(
                 status: 429,
-                message: "\(Self.countLimit) batches wait or run, which is the limit "
-                    + "(BatchFolder.countLimit)",
+                message: "\(share) batches wait or run, which is the limit "
+                    + "(BatchFolder.countLimit, of which one key has three quarters where there "
+                    + "are several)",
                 type: "rate_limit_error", code: "overloaded", retryAfterSeconds: 60)
         }
         if let old {

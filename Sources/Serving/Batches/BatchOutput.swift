@@ -14,6 +14,7 @@ final class BatchOutput: Sendable {
     }
 
     private let id: String
+    private let owner: String
     private let folder: BatchFolder
     private let state: Mutex<State>
     /// The requests that had an answer when the file was opened.
@@ -24,8 +25,9 @@ final class BatchOutput: Sendable {
     private var path: String { folder.path(of: id) }
 
     /// - Parameter id: The file's.
-    init(_ id: String, in folder: BatchFolder) throws {
+    init(_ id: String, of owner: String, in folder: BatchFolder) throws {
         self.id = id
+        self.owner = owner
         self.folder = folder
         let path = folder.path(of: id)
         guard FileManager.default.fileExists(atPath: path) else {
@@ -44,16 +46,16 @@ final class BatchOutput: Sendable {
         let cut = Int(try file.seekToEnd()) - whole
         try file.truncate(atOffset: UInt64(whole))
         try file.seek(toOffset: UInt64(whole))
-        try folder.reserve(-cut)
+        try folder.reserve(-cut, of: owner)
         (answered, damagedLines) = (ids, damaged)
         state = Mutex(State(file: file, bytes: whole))
     }
 
     func append(_ value: JSONValue) throws {
         let line = Data((value.text + "\n").utf8)
-        try folder.reserve(line.count)
+        try folder.reserve(line.count, of: owner)
         do { try write(line) } catch {
-            try folder.reserve(-line.count)
+            try folder.reserve(-line.count, of: owner)
             throw error
         }
     }

@@ -21,8 +21,8 @@ final class BatchResults: Sendable {
     init(_ batch: Batch, in folder: BatchFolder) throws {
         id = batch.id
         self.folder = folder
-        let output = try BatchOutput(batch.output, in: folder)
-        let errors = try BatchOutput(batch.errors, in: folder)
+        let output = try BatchOutput(batch.output, of: batch.owner, in: folder)
+        let errors = try BatchOutput(batch.errors, of: batch.owner, in: folder)
         (self.output, self.errors) = (output, errors)
         answered = Set((output.answered + errors.answered).map { Array($0.utf8) })
         try folder.change(id) {

@@ -1,5 +1,6 @@
 import Encoding
 import Logging
+import Synchronization
 
 /// Performs one batch, from wherever an earlier server left it.
 struct BatchRun: Sendable {
@@ -11,14 +12,24 @@ struct BatchRun: Sendable {
     let id: String
     let service: OpenAIService
     let folder: BatchFolder
+    /// Of batches that are performed; this one has one of them.
+    let turns: BatchSlots
+    /// Of texts that are under way for batches.
     let slots: BatchSlots
+    /// Of lines that are in memory, with a slot or waiting for one or for their key.
+    let held: BatchSlots
     /// Where the batch waits for the disk.
     let lane: WorkLane
 
+    /// Its key has nothing left, and others wait for its turn.
+    private struct Postponed: Error {}
+
     /// Returns when the batch has ended, or when the task is cancelled, because the batch is to be
     /// cancelled or because the server goes down.
-    func perform() async {
-        guard let batch = folder.batch(id) else { return }
+    ///
+    /// - Returns: Whether it is to be performed again once its key may use something.
+    func perform() async -> Bool {
+        guard let batch = folder.batch(id) else { return false }
         var results: BatchResults?
         do {
             // Reading what an earlier server wrote may take long.
@@ -38,9 +49,25 @@ struct BatchRun: Sendable {
             } catch is CancellationError {
                 // A server that goes down leaves the batch to the next one.
                 if state == .cancelling { try await end(.cancelled, opened) }
+            } catch is Postponed {
+                return true
             }
         } catch {
             await fail(error, results)
+        }
+        return false
+    }
+
+    /// Waits until the batch's key may use something, or the window is over.
+    ///
+    /// - Parameter pause: Before the first look.
+    /// - Throws: `CancellationError`.
+    func waitForKey(after pause: Duration) async throws {
+        guard let batch = folder.batch(id) else { return }
+        let left = Duration.seconds(max(0, batch.expires - StoredID.now))
+        try await Task.sleep(for: min(pause, left))
+        while let seconds = service.secondsToWait(for: batch.owner, until: batch.expires) {
+            try await Task.sleep(for: .seconds(seconds))
         }
     }
 
@@ -107,37 +134,74 @@ struct BatchRun: Sendable {
 
     /// Answers every request that has no answer yet.
     private func answerAll(of batch: Batch, _ results: BatchResults) async throws {
+        let isPostponed = Flag()
         try await withThrowingDiscardingTaskGroup { group in
             var lines = try BatchLines(batch, in: folder, for: service)
             while !group.isCancelled {
                 // Before a slot is taken, which others' batches could use meanwhile.
-                try await service.waitForTurn(of: batch.owner, until: batch.expires)
+                guard !isPostponed.isSet, try await hasKey(batch) else {
+                    isPostponed.set()
+                    break
+                }
+                let place = try await held.take()
                 // A line is read when it can be answered, so that few are held.
                 let slot = try await slots.take()
                 guard let line = try await lines.next(), case .success(let request) = line.request
                 else { break }
                 guard !results.answered.contains(Array(request.id.utf8)) else { continue }
                 group.addTask {
-                    try await answer(request, of: batch, results)
-                    slot.give()
+                    if try await !answer(request, of: batch, results, in: slot) {
+                        isPostponed.set()
+                    }
+                    place.give()
                 }
             }
         }
         try Task.checkCancellation()
+        if isPostponed.isSet { throw Postponed() }
         try folder.change(id) { if $0.state == .inProgress { $0.enter(.finalizing) } }
     }
 
+    /// What several tasks can set.
+    private final class Flag: Sendable {
+        private let value = Mutex(false)
+        var isSet: Bool { value.withLock { $0 } }
+        func set() { value.withLock { $0 = true } }
+    }
+
+    /// Waits until the batch's key may use something, or the window is over.
+    ///
+    /// - Returns: False where another batch waits for a turn, or for lines to be forgotten.
+    private func hasKey(_ batch: Batch) async throws -> Bool {
+        while let seconds = service.secondsToWait(for: batch.owner, until: batch.expires) {
+            if turns.areWanted || held.areWanted { return false }
+            try await Task.sleep(for: .seconds(seconds))
+        }
+        return true
+    }
+
     /// Answers one request, and tries again where the server has no room or a rank was lost.
-    private func answer(_ line: BatchLine, of batch: Batch, _ results: BatchResults) async throws {
-        var losses = 0
+    ///
+    /// - Parameter slot: Of a text, which others may use while this one waits.
+    /// - Returns: False where it has no answer, because others wait and the key has nothing left.
+    private func answer(
+        _ line: BatchLine, of batch: Batch, _ results: BatchResults, in slot: BatchSlots.Slot
+    ) async throws -> Bool {
+        var (losses, slot) = (0, slot)
         while true {
             // The key may have used its tokens, or have left, since the line was read.
-            try await service.waitForTurn(of: batch.owner, until: batch.expires)
+            while service.secondsToWait(for: batch.owner, until: batch.expires) != nil {
+                slot.give()
+                guard try await hasKey(batch) else { return false }
+                slot = try await slots.take()
+            }
             let left = batch.expires - StoredID.now
             guard left > 0 else { break }
             do {
                 guard let body = try await body(for: line, of: batch, within: left) else { break }
-                return try results.add(BatchLine.result(line.id, status: 200, body: body))
+                try results.add(BatchLine.result(line.id, status: 200, body: body))
+                slot.give()
+                return true
             } catch let error where !(error is BatchResults.Unwritten) {
                 try Task.checkCancellation()
                 if isLoss(error) { losses += 1 }
@@ -145,14 +209,18 @@ struct BatchRun: Sendable {
                 guard losses < Self.lossLimit, let seconds = error.retryAfterSeconds else {
                     let body =
                         batch.endpoint == .messages ? Messages.body(of: error) : error.body
-                    return try results.add(
+                    try results.add(
                         failed: BatchLine.result(line.id, status: error.status, body: body))
+                    return true
                 }
+                slot.give()
                 try await Task.sleep(for: .seconds(min(seconds, left)))
+                slot = try await slots.take()
             }
         }
         try folder.change(id) { $0.hasExpired = true }
         try results.add(failed: BatchLine.expired(line.id))
+        return true
     }
 
     /// The answer; nil where the window is over before it, which withdraws the request.

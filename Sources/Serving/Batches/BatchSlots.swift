@@ -34,6 +34,9 @@ final class BatchSlots: Sendable {
 
     init(_ count: Int) { state = Mutex(State(free: count)) }
 
+    /// Whether somebody waits for a slot.
+    var areWanted: Bool { state.withLock { !$0.waiting.isEmpty } }
+
     /// Waits for a slot and takes it.
     ///
     /// - Throws: `CancellationError` without a slot, if the task is cancelled meanwhile.

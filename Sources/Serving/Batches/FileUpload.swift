@@ -17,6 +17,7 @@ final class FileUpload {
 
     private let folder: BatchFolder
     private let id = StoredID.make(StoredID.file)
+    private let owner: String
     private let limit: Int
     private var reader: MultipartReader
     private var handle: FileHandle?
@@ -27,8 +28,11 @@ final class FileUpload {
     private var isKept = false
 
     /// - Parameter limit: Bytes of the file.
-    init(_ folder: BatchFolder, contentType: String, limit: Int) throws(APIError) {
+    init(
+        _ folder: BatchFolder, of owner: String, contentType: String, limit: Int
+    ) throws(APIError) {
         self.folder = folder
+        self.owner = owner
         self.limit = limit
         reader = try MultipartReader(contentType: contentType)
     }
@@ -36,7 +40,7 @@ final class FileUpload {
     deinit {
         guard !isKept, name != nil else { return }
         do {
-            try folder.reserve(-bytes)
+            try folder.reserve(-bytes, of: owner)
             try handle?.close()
             try FileManager.default.removeItem(atPath: folder.path(of: id))
         } catch {
@@ -103,7 +107,7 @@ final class FileUpload {
             guard bytes + piece.count <= limit else {
                 throw Self.tooLarge(limit)
             }
-            try folder.reserve(piece.count)
+            try folder.reserve(piece.count, of: owner)
             bytes += piece.count
             try handle?.write(contentsOf: piece)
         case .field(let name):
@@ -118,7 +122,7 @@ final class FileUpload {
     /// Keeps the file when the disk has it.
     ///
     /// - Throws: 400 for a form that is cut or lacks a field.
-    func finish(owner: String) async throws -> StoredFile {
+    func finish() async throws -> StoredFile {
         guard reader.hasEnded else { throw APIError.invalid("the form ends before its last part") }
         guard let purpose = fields["purpose"] else {
             throw APIError.invalid("purpose is missing", parameter: "purpose")

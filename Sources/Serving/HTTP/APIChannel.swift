@@ -40,7 +40,9 @@ struct APIChannel: HTTPChannelHandler {
                 // A client that may not stand still for long may not in its handshake either.
                 let seconds = min(TLSHandler.handshakeSeconds, limits.idleSeconds)
                 try pipeline.addHandler(
-                    TLSHandler(TLSSession(certificate.current), handshakeSeconds: seconds))
+                    TLSHandler(TLSSession(certificate.current), handshakeSeconds: seconds) {
+                        certificate.handshakeFailed($0, from: $1, now: .now)
+                    })
             }
             try pipeline.configureHTTPServerPipeline(
                 withPipeliningAssistance: false, withErrorHandling: false,

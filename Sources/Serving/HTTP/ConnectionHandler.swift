@@ -91,7 +91,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         let isKeptAlive = head.isKeepAlive && head.version.hasChunks
         expectations.append(
             Expectation(version: head.version, isKeptAlive: isKeptAlive, record: record))
-        if expectations.count == 1 { table.keep(record, of: context.channel) }
+        table.keep(record, of: context.channel)
         table.requestBegan(context.channel)
         // The library reads this word alone, in lower case.
         if !isKeptAlive { head.headers.replaceOrAdd(name: "connection", value: "close") }
@@ -125,9 +125,6 @@ final class ConnectionHandler: ChannelDuplexHandler {
                 let record = expectations.removeFirst().record
                 accessLog?.write(record.line(from: address, otherwise: 200))
                 table.requestEnded(context.channel)
-                if let next = expectations.first?.record {
-                    table.keep(next, of: context.channel)
-                }
             }
             context.write(data, promise: promise)
         }

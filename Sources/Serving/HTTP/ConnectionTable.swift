@@ -13,8 +13,8 @@ final class ConnectionTable: Sendable {
         var disconnect: (@Sendable () -> Void)?
         /// When the client must have moved, while we wait for it to read or write.
         var deadline: ContinuousClock.Instant?
-        /// The request that is answered now.
-        var record: RequestRecord?
+        /// Requests that no handler has, oldest first: clients may send ahead.
+        var records: [RequestRecord] = []
     }
 
     private struct State {
@@ -76,17 +76,23 @@ final class ConnectionTable: Sendable {
     func requestEnded(_ channel: any Channel) {
         state.withLock { state in
             state.ledger.requestEnded(ObjectIdentifier(channel), now: .now)
-            state.connections[ObjectIdentifier(channel)]?.record = nil
         }
     }
 
-    /// Keeps what is known of the request that the connection answers now.
+    /// Keeps the record of a request for its handler.
     func keep(_ record: RequestRecord, of channel: any Channel) {
-        state.withLock { $0.connections[ObjectIdentifier(channel)]?.record = record }
+        state.withLock { $0.connections[ObjectIdentifier(channel)]?.records.append(record) }
     }
 
-    func record(of channel: any Channel) -> RequestRecord? {
-        state.withLock { $0.connections[ObjectIdentifier(channel)]?.record }
+    /// The record of the next request that is handled: handlers get the requests of a connection in
+    /// their order. The answer before may still be on its way.
+    func nextRecord(of channel: any Channel) -> RequestRecord? {
+        state.withLock { state in
+            guard state.connections[ObjectIdentifier(channel)]?.records.isEmpty == false else {
+                return nil
+            }
+            return state.connections[ObjectIdentifier(channel)]?.records.removeFirst()
+        }
     }
 
     func disconnected(_ channel: any Channel) {

@@ -10,6 +10,8 @@ struct Caller: InitializableFromSource, Sendable {
     let channel: any Channel
     /// The key that the request came with; nil on a server without keys, and on open paths.
     var key: KeyRing.Entry?
+    /// What the access log will say of the request; nil where the connection is gone.
+    var record: RequestRecord?
     /// Whose what the request makes is: the key's, or nobody's without keys.
     var owner: String { key?.key.owner ?? "" }
     /// Whom the request counts for.
@@ -56,6 +58,7 @@ struct OpenAIResponder: HTTPResponder {
     func respond(to request: Request, context: Caller) async throws -> Response {
         let path = Self.plain(request.uri.path)
         var caller = context
+        caller.record = service.connections.nextRecord(of: caller.channel)
         var response: Response
         do {
             response = try await answer(request, path, &caller)
@@ -214,7 +217,7 @@ struct OpenAIResponder: HTTPResponder {
                 type: "authentication_error", code: "invalid_api_key")
         }
         caller.key = entry
-        service.connections.record(of: caller.channel)?.came(with: entry.key.name)
+        caller.record?.came(with: entry.key.name)
         if isOperator, entry.key.isAdmin { return entry.usage.countRequest() }
         try entry.usage.admitRequest(now: .now)
         guard !isOperator else {

@@ -13,8 +13,8 @@ import UnixSignals
 /// The HTTP server of the OpenAI API, over whatever routes requests to engines.
 ///
 /// A service: it runs until it is asked to shut down, then answers what is under way and takes
-/// nothing new. Who asks decides how long that may take, and calls `end` before it cancels the
-/// service, because a stream must end with a reason.
+/// nothing new. Who asks calls `drain` first, decides how long that may take, and calls `end`
+/// before it cancels the service, because a stream must end with a reason.
 public struct OpenAIServer: Service {
     private let configuration: OpenAIServerConfiguration
     private let service: OpenAIService
@@ -48,18 +48,26 @@ public struct OpenAIServer: Service {
         self.onListening = onListening
         let limits = configuration.limits
         let path = configuration.batchFolder
-        let batches =
-            path.isEmpty ? nil : try BatchFolder(path: path, limits: limits)
-        let tls = configuration.tls
-        certificate = tls.isOn ? try ServerCertificate(tls, log: log) : nil
         let keys = try KeyRing(configuration.keys, file: configuration.keyFile, log: log)
+        let batches =
+            path.isEmpty
+            ? nil
+            : try BatchFolder(path: path, limits: limits) { keys.entries.count > 1 }
+        let tls = configuration.tls
+        let certificate = tls.isOn ? try ServerCertificate(tls, log: log) : nil
+        self.certificate = certificate
         service = OpenAIService(
             text: text, router: router, limits: limits, grammars: grammars, keys: keys,
-            prefixes: prefixes, batches: batches, log: log)
+            prefixes: prefixes, batches: batches, certificate: certificate, log: log)
     }
 
     /// Ends every text under way with an error that gives the reason, and refuses later ones.
     public func end(reason: String) { service.end(.unavailable(message: reason)) }
+
+    /// Refuses new requests, and returns once no client waits for a text, or at once when the task
+    /// is cancelled. Connections are accepted meanwhile: who asks hears that the server goes down,
+    /// and an operator may ask again.
+    public func drain() async { await service.drain() }
 
     /// What an operator asks over HTTP, in place of a signal: 1 to end in order, 2 to end at once.
     /// Each element is above the one before.
@@ -80,7 +88,11 @@ public struct OpenAIServer: Service {
             defer { forwarding.cancel() }
             var requests = endRequests.makeAsyncIterator()
             guard var level = await requests.next() else { return }
-            await group.triggerGracefulShutdown()
+            let closing = Task {
+                await drain()
+                await group.triggerGracefulShutdown()
+            }
+            defer { closing.cancel() }
             let timer = Task {
                 try await Task.sleep(for: .seconds(limit))
                 end(
@@ -131,6 +143,7 @@ public struct OpenAIServer: Service {
                     service.connections.closeStalled()
                     service.keys.look()
                     certificate?.look()
+                    certificate?.remind(now: .now)
                     service.operators.look(texts: service.permits.count)
                     if service.bodies.hasShrunk() { HeapMemory.giveBack() }
                 }

@@ -37,6 +37,11 @@ public struct OpenAIServerConfiguration: Codable, Hashable, Sendable {
     /// - Throws: `ServingError.configuration` naming the setting.
     public func validate() throws(ServingError) {
         try Setting.check("port", port, 0, 65535)
+        for (number, key) in keys.enumerated() where !APIKey.isSecret(key) {
+            throw .configuration(
+                message: "keys[\(number)] has \(key.utf8.count) bytes: a key has one or more "
+                    + "visible ASCII characters without a space (openssl rand -hex 32 makes one)")
+        }
         for origin in cors where origin != "*" && !Self.isOrigin(origin) {
             throw .configuration(
                 message: "cors names \(origin): it must be * or an origin as "

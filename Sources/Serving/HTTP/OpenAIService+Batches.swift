@@ -114,7 +114,7 @@ extension OpenAIService {
                 try self.completionPlan($0)
             }
             let streams = try await submit(
-                plan.texts.map(\.request), for: keys.usage(of: owner), of: owner,
+                plan.texts.map(\.request), for: usage(ofBatch: owner), of: owner,
                 leaving: batchRoom)
             return try await answer(plan, RequestStreamReader(streams), writer("cmpl"), nil)
         case .responses:
@@ -133,18 +133,28 @@ extension OpenAIService {
     /// Texts that stay for clients that wait.
     private var batchRoom: Int { limits.generations / 2 }
 
-    /// Waits while the key that made a batch has no tokens left, or is not among the keys.
+    /// Seconds after which to look again at the key that made a batch, which has no tokens left or
+    /// is not among the keys; nil when the batch may go on.
     ///
     /// - Parameter expires: When nobody waits any more, seconds since 1970.
-    func waitForTurn(of owner: String, until expires: Int) async throws {
-        while StoredID.now < expires, !keys.isOpen, !owner.isEmpty {
-            var seconds = Self.keyPause
-            if let usage = keys.usage(of: owner) {
-                seconds = min(seconds, usage.secondsUntilToken(now: .now))
-            }
-            guard seconds > 0 else { return }
-            try await Task.sleep(for: .seconds(seconds))
+    func secondsToWait(for owner: String, until expires: Int) -> Double? {
+        guard StoredID.now < expires, !keys.isOpen, !owner.isEmpty else { return nil }
+        guard let usage = keys.usage(of: owner) else { return Self.keyPause }
+        let seconds = min(Self.keyPause, usage.secondsUntilToken(now: .now))
+        return seconds > 0 ? seconds : nil
+    }
+
+    /// What the key that made a batch has used; nil for batches that were made without keys.
+    ///
+    /// - Throws: 429 for a key that left since the batch waited for it.
+    private func usage(ofBatch owner: String) throws(APIError) -> KeyUsage? {
+        guard !keys.isOpen, !owner.isEmpty else { return nil }
+        guard let usage = keys.usage(of: owner) else {
+            throw APIError(
+                status: 429, message: "the key that made the batch is not among the keys now",
+                type: "requests", code: "rate_limit_exceeded", retryAfterSeconds: 1)
         }
+        return usage
     }
 
     /// How long a batch waits before it looks for its key again.
@@ -155,7 +165,7 @@ extension OpenAIService {
     ) async throws -> JSONValue {
         let plan = try await withCalls(plan, for: Self.batchAddress)
         let streams = try await submit(
-            plan.requests, for: keys.usage(of: owner), of: owner, leaving: batchRoom)
+            plan.requests, for: usage(ofBatch: owner), of: owner, leaving: batchRoom)
         return try await answer(plan, RequestStreamReader(streams), dialect, nil)
     }
 

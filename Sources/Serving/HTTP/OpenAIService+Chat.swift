@@ -40,7 +40,7 @@ extension OpenAIService {
     func answer(
         _ plan: ChatPlan, _ caller: Caller, _ dialect: some ChatDialect
     ) async throws -> Response {
-        let record = connections.record(of: caller.channel)
+        let record = caller.record
         return try await answer(plan.requests, streams: plan.fields.streams, caller) {
             try await self.answer(plan, $0, dialect, record)
         } parts: {

@@ -30,7 +30,7 @@ extension OpenAIService {
         }
         let writer = writer("cmpl")
         let requests = plan.texts.map(\.request)
-        let record = connections.record(of: caller.channel)
+        let record = caller.record
         return try await answer(requests, streams: plan.fields.streams, caller) {
             try await self.answer(plan, $0, writer, record)
         } parts: {

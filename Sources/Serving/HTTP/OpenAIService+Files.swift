@@ -10,12 +10,15 @@ extension OpenAIService {
     private static let pieceBytes = 1 << 16
     /// Bytes that a form may have around its file.
     private static let formBytes = 64 << 10
+    /// Bytes that a client sends at least within `idleSeconds`, unless they are the last.
+    private static let leastBytes = 64 << 10
 
     /// `POST /v1/files`.
     func upload(_ request: Request, _ caller: Caller, of owner: String) async throws -> Response {
         let folder = try batchRunner().folder
         let upload = try FileUpload(
-            folder, contentType: request.headers[.contentType] ?? "", limit: limits.fileBytes)
+            folder, of: owner, contentType: request.headers[.contentType] ?? "",
+            limit: limits.fileBytes)
         let length = request.headers[.contentLength].flatMap { Int($0) }
         // Before a client sends what is too much in any case.
         if let length, length > limits.fileBytes + Self.formBytes {
@@ -24,17 +27,20 @@ extension OpenAIService {
         connections.expect(caller.channel, within: limits.idleSeconds)
         defer { connections.moved(caller.channel) }
         var parts = try await BodyParts(of: request, caller)
-        var received = 0
+        var (received, renewed) = (0, 0)
         while let part = try await parts.next() {
             received += part.readableBytes
             guard received <= limits.fileBytes + Self.formBytes else {
                 throw FileUpload.tooLarge(limits.fileBytes)
             }
-            connections.expect(caller.channel, within: limits.idleSeconds)
+            if received - renewed >= Self.leastBytes {
+                connections.expect(caller.channel, within: limits.idleSeconds)
+                renewed = received
+            }
             try upload.append(part.readableBytesView)
         }
         connections.moved(caller.channel)
-        return .json(try await upload.finish(owner: owner).object)
+        return .json(try await upload.finish().object)
     }
 
     /// `GET /v1/files`.

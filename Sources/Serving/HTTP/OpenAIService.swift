@@ -20,6 +20,8 @@ final class OpenAIService: Sendable {
     let metrics = ServiceMetrics()
     let connections: ConnectionTable
     let permits: PermitPool
+    /// Texts under way that clients asked for themselves, and no batch.
+    private let clientTexts = PermitPool(limit: .max)
     let keys: KeyRing
     let operators = OperatorRequests()
     let prefixes: PrefixRoots
@@ -32,21 +34,29 @@ final class OpenAIService: Sendable {
     let responses: ResponseStore
     /// Where the server keeps files, and what runs batches; nil for a server that does not.
     let batches: BatchRunner?
+    /// Nil for HTTP without TLS.
+    private let certificate: ServerCertificate?
     private let created = Int(Date().timeIntervalSince1970)
     private let ids: Mutex<UInt64>
     private let isDraining = Mutex(false)
     private let underWay = StreamTable()
+    /// The probe of the engines that every caller of `/health` waits for.
+    private let probe = Mutex<Task<Bool, Never>?>(nil)
 
     /// A step within this long says that the engines are alive.
     private static let freshStep = Duration.seconds(10)
     /// How long a probe may take before the engines count as stuck.
     private static let probeLimit = Duration.seconds(5)
 
+    /// Between two looks whether texts are under way.
+    private static let drainPause = Duration.milliseconds(50)
+
     init(
         text: ModelText, router: any RequestRouter, limits: ServiceLimits,
-        grammars: CompiledGrammars, keys: KeyRing, prefixes: PrefixRoots,
-        batches: BatchFolder? = nil, log: Logger
+        grammars: CompiledGrammars, keys: KeyRing, prefixes: PrefixRoots, batches: BatchFolder?,
+        certificate: ServerCertificate?, log: Logger
     ) {
+        self.certificate = certificate
         self.text = text
         self.prefixes = prefixes
         self.batches = batches.map { BatchRunner($0, limits: limits) }
@@ -66,6 +76,15 @@ final class OpenAIService: Sendable {
     }
 
     func beginDraining() { isDraining.withLock { $0 = true } }
+
+    /// Refuses new requests, and returns once no client waits for a text, or at once when the task
+    /// is cancelled. What batches have under way is not waited for: a later server goes on with it.
+    func drain() async {
+        beginDraining()
+        while clientTexts.count > 0 {
+            do { try await Task.sleep(for: Self.drainPause) } catch { return }
+        }
+    }
 
     /// Ends every request under way with this error, and refuses later ones.
     func end(_ error: ServingError) { underWay.end(error) }
@@ -95,7 +114,8 @@ final class OpenAIService: Sendable {
         leaving room: Int? = nil
     ) async throws -> RequestStreams {
         if isDraining.withLock({ $0 }) { throw ServingError.draining }
-        let permit = try permits.acquire(requests.count, leaving: room ?? 0)
+        var permits = [try permits.acquire(requests.count, leaving: room ?? 0)]
+        if room == nil { permits.append(try clientTexts.acquire(requests.count)) }
         let requests = requests.map { request in
             var request = request
             request.cacheSalt = prefixes.root(of: owner, under: request.cacheSalt)
@@ -103,13 +123,14 @@ final class OpenAIService: Sendable {
         }
         let tokens = Self.promptTokens(of: requests)
         guard room == nil, let usage else {
-            let streams = try await streams(of: requests, [permit], usage)
+            let streams = try await streams(of: requests, permits, usage)
             usage?.charge(tokens: tokens)
             return streams
         }
-        let ofKey = try usage.admitTexts(requests.count, promptTokens: tokens, now: .now)
+        permits.append(
+            try usage.admitTexts(requests.count, promptTokens: tokens, now: .now))
         do {
-            let streams = try await streams(of: requests, [permit, ofKey], usage)
+            let streams = try await streams(of: requests, permits, usage)
             usage.count(tokens: tokens)
             return streams
         } catch {
@@ -160,13 +181,30 @@ final class OpenAIService: Sendable {
 }
 
 extension OpenAIService {
-    /// 200 if a step advanced lately; else a probe of one token must, in time. 503 while no step
-    /// can be made, because a rank is lost.
+    /// 200 if a step advanced lately; else a probe of one token must, in time, which is one for all
+    /// who ask. 503 while no step can be made, because a rank is lost.
     func health() async -> Response {
         if isDraining.withLock({ $0 }) { return Self.status("draining", .serviceUnavailable) }
         let health = router.health
         if !health.serves { return Self.status(health.word, .serviceUnavailable) }
         if let age = metrics.sinceStep, age < Self.freshStep { return Self.alive(health) }
+        let running = probe.withLock { probe in
+            let running =
+                probe
+                ?? Task {
+                    let isAlive = await stepAdvances()
+                    self.probe.withLock { $0 = nil }
+                    return isAlive
+                }
+            probe = running
+            return running
+        }
+        return await running.value
+            ? Self.alive(health) : Self.status("no step advances", .serviceUnavailable)
+    }
+
+    /// Whether the engines answer a request of one token in time.
+    private func stepAdvances() async -> Bool {
         var request = GenerationRequest(
             id: nextID(), prompt: [text.tokenizer.beginningOfSequenceID ?? 0], maxNewTokens: 1)
         request.sampling = .greedy
@@ -196,7 +234,6 @@ extension OpenAIService {
             await router.cancel(id)
         }
         return isAlive
-            ? Self.alive(health) : Self.status("no step advances", .serviceUnavailable)
     }
 
     private static func alive(_ health: ServiceHealth) -> Response {
@@ -227,6 +264,7 @@ extension OpenAIService {
                 connections: connections.count, turnedAway: connections.turnedAway,
                 generations: permits.count, bodyBytes: bodies.count,
                 lostRanks: router.health.lostRanks.count, serves: router.health.serves,
+                certificateSeconds: certificate?.secondsLeft(at: .now),
                 keys: seen.map { ($0.key.name, $0.usage.counts) }))
         return Response(
             status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],

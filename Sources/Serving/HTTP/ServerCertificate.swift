@@ -10,6 +10,22 @@ final class ServerCertificate: Sendable {
     private let log: Logger
     private let watch: FileWatch
     private let context: Mutex<TLSContext>
+    /// When a certificate that ends soon was told of last.
+    private let reminded = Mutex<Date?>(nil)
+
+    private let failures = Mutex(Failures())
+
+    /// Handshakes that failed.
+    private struct Failures {
+        var told: ContinuousClock.Instant?
+        var untold = 0
+    }
+
+    /// Between two lines about handshakes: anybody can make them fail.
+    private static let failurePause = Duration.seconds(60)
+    /// Long enough for somebody to see why no new one came: renewals come a month ahead.
+    private static let daysAhead = 14.0
+    private static let day = 86400.0
 
     /// - Throws: `ServingError.configuration` as `TLSContext` has it.
     init(_ settings: TLSSettings, log: Logger) throws(ServingError) {
@@ -24,6 +40,55 @@ final class ServerCertificate: Sendable {
 
     /// Looks whether the files changed; called about once a second.
     func look() { watch.look { self.readAgain() } }
+
+    /// Seconds until the certificate ends to hold; negative after that.
+    func secondsLeft(at now: Date) -> Double { current.ends.timeIntervalSince(now) }
+
+    /// Tells once a day of a certificate that has ended, or ends soon; called about once a second.
+    ///
+    /// - Returns: What was told.
+    @discardableResult
+    func remind(now: Date) -> String? {
+        let left = secondsLeft(at: now)
+        guard left < Self.daysAhead * Self.day else { return nil }
+        let isDue = reminded.withLock { last in
+            guard last.map({ now.timeIntervalSince($0) >= Self.day }) ?? true else { return false }
+            last = now
+            return true
+        }
+        guard isDue else { return nil }
+        let fact =
+            left > 0
+            ? "ends in \(Int(left / Self.day)) days" : "has ended, and clients refuse it"
+        let text =
+            "the certificate \(settings.certificate) \(fact): write a new one in its place, which "
+            + "is read without a restart"
+        log.warning("\(text)")
+        return text
+    }
+
+    /// Tells of a handshake that failed: once a minute, with how many more there were since.
+    ///
+    /// - Returns: What was told.
+    @discardableResult
+    func handshakeFailed(
+        _ reason: String, from address: String, now: ContinuousClock.Instant
+    ) -> String? {
+        let more = failures.withLock { failures -> Int? in
+            if let last = failures.told, now - last < Self.failurePause {
+                failures.untold += 1
+                return nil
+            }
+            defer { failures = Failures(told: now) }
+            return failures.untold
+        }
+        guard let more else { return nil }
+        let text =
+            "a handshake of TLS with \(address) failed: \(reason)"
+            + (more > 0 ? " (\(more) more failed since the last such line)" : "")
+        log.info("\(text)")
+        return text
+    }
 
     /// Reads the files again. A key that is written after its certificate is another change.
     func readAgain() {

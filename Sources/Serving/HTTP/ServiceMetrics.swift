@@ -72,6 +72,8 @@ final class ServiceMetrics: Sendable {
         var lostRanks: Int
         /// Whether steps can be made.
         var serves: Bool
+        /// Until the certificate ends to hold, negative after it; nil without one.
+        var certificateSeconds: Double?
         var keys: [(name: String, counts: KeyUsage.Counts)]
     }
 
@@ -99,6 +101,9 @@ final class ServiceMetrics: Sendable {
         text.add(
             "serving", "gauge", "1 while steps can be made, 0 while the job recovers.",
             [("", now.serves ? 1 : 0)])
+        text.add(
+            "certificate_expires_seconds", "gauge", "Until the certificate ends to hold.",
+            now.certificateSeconds.map { [("", $0)] } ?? [])
         text.add("generations", "gauge", "Texts under way.", [("", Double(now.generations))])
         text.add("time_to_first_token_seconds", "Until a text's first token.", state.firstToken)
         text.add("time_per_output_token_seconds", "Between tokens of a text.", state.perToken)

@@ -5,9 +5,8 @@ import Topology
 /// A certificate and its key, as the sessions of connections use them.
 final class TLSContext: Sendable {
     fileprivate let handle: UInt
-
-    /// Bytes of the library's reason for a refusal.
-    private static let reasonBytes = 256
+    /// When the certificate ends to hold.
+    let ends: Date
 
     /// Reads and checks the files.
     ///
@@ -27,16 +26,16 @@ final class TLSContext: Sendable {
                 throw fail("\(name) \(path): \(error)")
             }
         }
-        var reason = [CChar](repeating: 0, count: Self.reasonBytes)
-        handle = tls_context_make(settings.certificate, settings.key, &reason, reason.count)
+        var reason = TLSReason()
+        handle = tls_context_make(
+            settings.certificate, settings.key, &reason.place, reason.place.count)
         guard handle != 0 else {
-            let words = reason.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
             throw fail(
                 "certificate \(settings.certificate) and tls.key \(settings.key) cannot be used: "
-                    + String(decoding: words, as: UTF8.self))
+                    + reason.text)
         }
         let begins = Date(timeIntervalSince1970: TimeInterval(tls_context_begins(handle)))
-        let ends = Date(timeIntervalSince1970: TimeInterval(tls_context_ends(handle)))
+        ends = Date(timeIntervalSince1970: TimeInterval(tls_context_ends(handle)))
         guard begins <= now, now < ends else {
             throw fail(
                 "certificate \(settings.certificate) holds from \(begins.formatted(.iso8601)) to "
@@ -50,6 +49,16 @@ final class TLSContext: Sendable {
     }
 
     deinit { tls_context_free(handle) }
+}
+
+/// The library's reason for a refusal.
+private struct TLSReason {
+    var place = [CChar](repeating: 0, count: 256)
+
+    var text: String {
+        let words = place.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+        return String(decoding: words, as: UTF8.self)
+    }
 }
 
 /// A server's side of one connection: bytes of the client in, bytes for the client out.
@@ -87,6 +96,13 @@ final class TLSSession {
     func feed(_ bytes: [UInt8]) -> Bool { tls_session_feed(handle, bytes, bytes.count) }
 
     func handshake() -> Step { Self.step(Int(tls_session_handshake(handle))) ?? .done }
+
+    /// Why the step just before failed.
+    var reason: String {
+        var reason = TLSReason()
+        tls_reason(&reason.place, reason.place.count)
+        return reason.text
+    }
 
     /// Puts what the client said, up to one record, at the beginning of `place`.
     func read(into place: inout [UInt8]) -> Step {

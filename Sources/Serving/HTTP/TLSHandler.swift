@@ -6,7 +6,8 @@ import NIOCore
 /// 2. A connection that we end says so to the client (`close_notify`), so that nobody who cuts it
 ///    can make an answer look whole.
 /// 3. A client holds nothing of ours by what it sends beyond its end (`close_notify`), and makes
-/// the    session itself say at most `controlBytes` once the handshake is done.
+///    the session itself say at most `controlBytes` once the handshake is done.
+/// 4. A session holds a record of what it seals at a time: its place never shrinks.
 final class TLSHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -36,14 +37,25 @@ final class TLSHandler: ChannelDuplexHandler {
 
     private let session: TLSSession
     private let limit: TimeAmount
+    private let onFailure: (_ reason: String, _ address: String) -> Void
     private var phase = Phase.handshake
     private var deadline: Scheduled<Void>?
     private var hasInputEnded = false
     private var saidBytes = 0
+    /// Whether the client has said anything.
+    private var hasInput = false
+    private var address = ""
 
-    /// - Parameter handshakeSeconds: For the handshake.
-    init(_ session: TLSSession, handshakeSeconds: Int) {
+    /// - Parameters:
+    ///   - handshakeSeconds: For the handshake.
+    ///   - onFailure: Told why a handshake failed, and of which client; one that says nothing at
+    ///     all only looked whether the port is open.
+    init(
+        _ session: TLSSession, handshakeSeconds: Int,
+        onFailure: @escaping (_ reason: String, _ address: String) -> Void = { _, _ in }
+    ) {
         self.session = session
+        self.onFailure = onFailure
         limit = .seconds(Int64(handshakeSeconds))
     }
 
@@ -59,16 +71,24 @@ final class TLSHandler: ChannelDuplexHandler {
     private func begin(_ context: ChannelHandlerContext) {
         guard deadline == nil else { return }
         let channel = context.channel
+        address = ClientAddress.name(of: channel.remoteAddress)
         deadline = context.eventLoop.scheduleTask(in: limit) { channel.close(promise: nil) }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
         deadline?.cancel()
+        failed("it stood still, or its client left")
         phase = .over
         context.fireChannelInactive()
     }
 
+    /// Tells of a handshake that ends before it is done.
+    private func failed(_ reason: String) {
+        if phase == .handshake, hasInput { onFailure(reason, address) }
+    }
+
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        hasInput = true
         guard phase != .over, !hasInputEnded else { return }
         guard session.feed(Array(unwrapInboundIn(data).readableBytesView)) else {
             return end(context)
@@ -85,11 +105,14 @@ final class TLSHandler: ChannelDuplexHandler {
             deadline?.cancel()
         case .waits: break
         case .plainHTTP:
+            failed("the client speaks HTTP without TLS")
             phase = .over
             context.writeAndFlush(
                 wrapOutboundOut(ByteBuffer(string: Self.plainAnswer)), promise: nil)
             return context.close(promise: nil)
-        case .bytes, .closed, .failed: return end(context)
+        case .bytes, .closed, .failed:
+            failed(session.reason)
+            return end(context)
         }
         send(context)
     }
@@ -121,18 +144,18 @@ final class TLSHandler: ChannelDuplexHandler {
     /// - Returns: Bytes of it.
     @discardableResult
     private func send(_ context: ChannelHandlerContext) -> Int {
-        let bytes = takeAll()
+        var bytes = ByteBuffer()
+        takeAll(into: &bytes)
         guard bytes.readableBytes > 0 else { return 0 }
         context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
         return bytes.readableBytes
     }
 
-    private func takeAll() -> ByteBuffer {
-        var all = ByteBuffer()
+    private func takeAll(into place: inout ByteBuffer) {
         while true {
             let bytes = session.take()
-            guard !bytes.isEmpty else { return all }
-            all.writeBytes(bytes)
+            guard !bytes.isEmpty else { return }
+            place.writeBytes(bytes)
         }
     }
 
@@ -161,11 +184,24 @@ final class TLSHandler: ChannelDuplexHandler {
         context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?
     ) {
         // A connection that is refused at once has no session in which it could be told (1).
-        guard phase == .open, session.write(Array(unwrapOutboundIn(data).readableBytesView)) else {
-            promise?.fail(ChannelError.ioOnClosedChannel)
-            return
+        guard phase == .open else { return fail(promise) }
+        var plain = unwrapOutboundIn(data)
+        var sealed = ByteBuffer()
+        while let piece = plain.readBytes(
+            length: min(plain.readableBytes, TLSSession.recordBytes)), !piece.isEmpty
+        {
+            guard session.write(piece) else {
+                // Half an answer that nothing ends would hold its client for ever.
+                fail(promise)
+                return end(context)
+            }
+            takeAll(into: &sealed)
         }
-        context.write(wrapOutboundOut(takeAll()), promise: promise)
+        context.write(wrapOutboundOut(sealed), promise: promise)
+    }
+
+    private func fail(_ promise: EventLoopPromise<Void>?) {
+        promise?.fail(ChannelError.ioOnClosedChannel)
     }
 
     func close(

@@ -36,7 +36,13 @@ struct APIKey: Hashable, Sendable {
         owner = Self.fingerprint("Bearer \(secret)")
     }
 
-    /// Whether a client sent this key, in a time that depends on the two lengths alone.
+    /// Whether a header can carry a text as a key.
+    static func isSecret(_ text: String) -> Bool {
+        !text.isEmpty && text.utf8.allSatisfy { (0x21 ... 0x7E).contains($0) }
+    }
+
+    /// Whether a client sent this key, in a time that depends on the two lengths alone. An empty
+    /// one is no key.
     func matches(_ given: some RandomAccessCollection<UInt8>) -> Bool {
         var difference = given.count ^ secret.count
         for (index, byte) in secret.enumerated() {
@@ -45,7 +51,7 @@ struct APIKey: Hashable, Sendable {
             let other = given.isEmpty ? 0 : given[given.index(given.startIndex, offsetBy: place)]
             difference |= Int(byte ^ other)
         }
-        return difference == 0
+        return difference == 0 && !secret.isEmpty
     }
 
     /// What a client sends.

@@ -129,9 +129,7 @@ enum KeyFile {
     }
 
     private static func key(_ name: String, _ secret: String, _ place: String) throws -> APIKey {
-        guard keyLengths.contains(secret.utf8.count),
-            secret.utf8.allSatisfy({ (0x21 ... 0x7E).contains($0) })
-        else {
+        guard keyLengths.contains(secret.utf8.count), APIKey.isSecret(secret) else {
             throw Fault(
                 fact: "\(place): its key does not have \(keyLengths.lowerBound) to "
                     + "\(keyLengths.upperBound) visible ASCII characters without a space "

@@ -83,7 +83,7 @@ final class KeyUsage: Sendable {
         _ count: Int, promptTokens: Int, now: ContinuousClock.Instant
     ) throws(APIError) -> Permit {
         do throws(APIError) {
-            let permit = try texts.acquire(count)
+            let permit = try textPermit(count)
             let seconds = state.withLock { state in
                 let seconds = state.tokens?.secondsUntilOne(at: now) ?? 0
                 if seconds == 0 { state.tokens?.take(promptTokens, at: now) }
@@ -94,6 +94,15 @@ final class KeyUsage: Sendable {
         } catch {
             state.withLock { $0.counts.refusals += 1 }
             throw error
+        }
+    }
+
+    private func textPermit(_ count: Int) throws(APIError) -> Permit {
+        do throws(APIError) { return try texts.acquire(count) } catch {
+            guard error.status == 429 else { throw error }
+            throw APIError(
+                status: 429, message: error.message, type: "requests",
+                code: "rate_limit_exceeded", retryAfterSeconds: error.retryAfterSeconds)
         }
     }
 

@@ -12,6 +12,9 @@ struct CurlRequest {
     let limitSeconds: Double
     /// Whether another URL that the endpoint names is asked in its place, five times at most.
     var followsRedirects = true
+    /// Whether a proxy that the environment names may carry the request, which reads the key of one
+    /// over plain HTTP.
+    var takesProxies = true
 
     struct Answer {
         let status: Int
@@ -27,7 +30,7 @@ struct CurlRequest {
         /// The status with which `curl` exited; nil where it did not.
         var status: Int32?
 
-        /// No connection came about: nobody listens there.
+        /// No connection came about: nobody listens there, or there is no way to the machine.
         static let noConnection: Int32 = 7
         /// The certificate is not valid for this URL, or nobody known vouches for it.
         static let certificate: Int32 = 60
@@ -80,6 +83,8 @@ struct CurlRequest {
             "data-binary = \"@-\"",
             "write-out = \"\\n%{http_code} %{redirect_url}\"",
         ]
+        // `--disable` leaves out curl's files, and not the environment.
+        if !takesProxies { lines.append("noproxy = \"*\"") }
         if followsRedirects { lines += ["location", "max-redirs = 5"] }
         if let key { lines.append("header = \(quoted("Authorization: Bearer " + key))") }
         return lines.joined(separator: "\n") + "\n"

@@ -53,7 +53,7 @@ struct DrainCommand: ParsableCommand {
     /// which is reached over no network.
     private func place() throws -> (url: String, keyFile: String?, isOurs: Bool) {
         if let target, target.contains("://") { return (target, nil, false) }
-        let folder = try JobSelection.folder(target, mayHaveEnded: false)
+        let folder = try JobSelection.here(target)
         let job = try JobConfiguration(
             contentsOf: folder.configuration.path(percentEncoded: false))
         guard let serving = job.serving, let http = (try? folder.endpoints())?.http else {

@@ -7,6 +7,7 @@ import Topology
 /// How an operator's command reaches a server: its URL, and a key that may end it.
 struct OperatorClient {
     private let url: String
+    private let endpoint: Endpoint
     private let key: String
     private let limit: Duration
 
@@ -53,6 +54,8 @@ struct OperatorClient {
         var root = URLComponents()
         (root.scheme, root.host, root.port) = (scheme, host, parts.port)
         self.url = root.string ?? url
+        endpoint = Endpoint(
+            address: host, port: parts.port ?? (scheme == "https" ? 443 : 80))
         self.limit = limit
         if let keyFile {
             key = try OpenAIServerConfiguration.adminKey(in: keyFile)
@@ -71,8 +74,8 @@ struct OperatorClient {
     ///   - path: `/admin/...`, with its query.
     ///   - again: The same path without what only the first request says.
     ///   - note: Told how many texts are under way, when that changes.
-    /// Nobody listens at its port any more: that is its end. What else may be, an answer of a proxy
-    /// or none in time, is none.
+    /// Nobody listens at its port any more: that is its end. What else may be, an answer of a proxy,
+    /// none in time, or no way to the machine, is none.
     ///
     /// - Throws: `ClusterError.badInput` with what the server has against it; `deadline` with what
     ///   was seen last when its end was not seen within the limit.
@@ -128,12 +131,14 @@ struct OperatorClient {
         if let signal = stop.raisedBy { throw ExitCode(ExitStatus.signal(signal).code) }
         let request = CurlRequest(
             url: url + path, body: Data(), key: key, limitSeconds: Self.requestSeconds,
-            followsRedirects: false)
+            followsRedirects: false, takesProxies: false)
         do { return seen(try request.send(stop: stop)) } catch let failure as CurlRequest.Failure {
             if let signal = stop.raisedBy { throw ExitCode(ExitStatus.signal(signal).code) }
             let fact = "cannot be asked: \(TaggedLog.plain(failure.fact))"
             switch failure.status ?? 0 {
-            case CurlRequest.Failure.noConnection: return .nobody(fact)
+            case CurlRequest.Failure.noConnection
+            where endpoint.isRefused(within: .seconds(Self.requestSeconds)):
+                return .nobody(fact)
             case CurlRequest.Failure.certificate:
                 return .other(
                     fact + "; name the job by its URL, with the host of its certificate")
