@@ -77,8 +77,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
         let coordinator = try Coordinator(
             configuration.control, token: token, membership: Self.membership(configuration),
             handlers: Self.handlers(
-                router, ready.continuation,
-                configuration.serving == nil ? nil : registration.folder, log), log: log)
+                router, ready.continuation, api == nil ? nil : registration.folder, log), log: log)
         outbox.open(coordinator)
         if lifeline { Lifeline.watch { coordinator.orphan() } }
         if let warning = configuration.control.loopbackWarning {
