@@ -77,7 +77,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
         let coordinator = try Coordinator(
             configuration.control, token: token,
             membership: Self.membership(configuration, takesOver: registration.former != nil),
-            handlers: Self.handlers(router, ready.continuation, log), log: log)
+            handlers: Self.handlers(
+                router, ready.continuation, api == nil ? nil : registration.folder, log), log: log)
         outbox.open(coordinator)
         if lifeline { Lifeline.watch { coordinator.orphan() } }
         if let warning = configuration.control.loopbackWarning {
@@ -167,9 +168,10 @@ struct CoordinatorProgram: AsyncParsableCommand {
 
     /// What becomes of the control plane's events: bytes go to the router, and so does the end.
     private static func handlers(
-        _ router: LeastLoadedRouter, _ ready: AsyncStream<Void>.Continuation, _ log: Logger
+        _ router: LeastLoadedRouter, _ ready: AsyncStream<Void>.Continuation,
+        _ folder: JobFolder?, _ log: Logger
     ) -> Coordinator.Handlers {
-        Coordinator.Handlers(
+        var handlers = Coordinator.Handlers(
             reached: {
                 guard $0 == .ready else { return }
                 router.tookOver(recovering: [])
@@ -202,6 +204,25 @@ struct CoordinatorProgram: AsyncParsableCommand {
                 router.close(reason: "\(end)")
                 ready.finish()
             })
+        guard let folder else { return handlers }
+        handlers.traceAsked = { seconds, answer in
+            Task { answer(await Self.trace(router, seconds, folder)) }
+        }
+        return handlers
+    }
+
+    /// Takes a trace into the job's folder, for who asked over the control plane.
+    private static func trace(
+        _ router: LeastLoadedRouter, _ seconds: Int, _ folder: JobFolder
+    ) async -> Result<String, ClusterError> {
+        do {
+            let trace = try await router.trace(seconds: seconds)
+            return .success(try folder.keep(trace: trace.json()).path(percentEncoded: false))
+        } catch let error as ClusterError {
+            return .failure(error)
+        } catch {
+            return .failure(.badInput("\(error)"))
+        }
     }
 
     /// Returns once the process was asked to end so many times.

@@ -7,7 +7,8 @@ import Logging
 /// A launcher names the job's folder. A coordinator that was started by hand makes one for as long
 /// as it runs, or is given that of one that was lost.
 struct Registration {
-    private let folder: JobFolder?
+    /// The job's folder, where there is one.
+    let folder: JobFolder?
     private let isOwn: Bool
     private let control: Endpoint
     /// Where the coordinator listened whose job this one takes over; nil for a job that did not

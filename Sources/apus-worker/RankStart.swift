@@ -8,6 +8,8 @@ import Topology
 struct RankStart {
     let configuration: JobConfiguration
     let rank: Int
+    /// The job file.
+    let file: String
     let token: ControlToken
     /// Where the coordinator is.
     let endpoint: Endpoint
@@ -34,6 +36,7 @@ struct RankStart {
         }
         configuration = job
         self.rank = rank
+        self.file = file
         token = try ControlToken(for: job)
         guard let place else {
             outlivesCoordinator = true

@@ -46,6 +46,11 @@ final class ServingEpochs: Sendable {
     /// reported as failed.
     var isLeaving: Bool { state.withLock { $0.isLeaving } }
 
+    /// The ranks of the present epoch's fabric, in its order, as the job numbers them.
+    var members: [Rank] {
+        job.groups.group(of: rank).members.filter(state.withLock { $0.epoch }.living.contains)
+    }
+
     /// Joins the ranks of the present epoch.
     func join() throws -> (fabric: any Fabric, epoch: GroupEpoch) {
         let epoch = state.withLock { $0.epoch }
@@ -83,9 +88,11 @@ final class ServingEpochs: Sendable {
 
     /// Ends the epoch of `engine` when the coordinator begins another, and prepares for those to
     /// come.
-    func follow(_ engine: Engine, _ preparation: EpochPreparation) {
+    func follow(
+        _ engine: Engine, _ preparation: EpochPreparation, _ flight: FlightWriter
+    ) {
         link.onEpoch(
-            { [self] in begin($0, engine) },
+            { [self] in begin($0, engine, flight) },
             prepare: { [self] next in
                 // A thread of its own: meeting the others takes longer than the link may be silent.
                 Thread.detachNewThread { [self] in prepare(next, preparation) }
@@ -161,7 +168,11 @@ final class ServingEpochs: Sendable {
     }
 
     /// Ends the engine's epoch, unless the engine's thread knew of the next one first.
-    private func begin(_ next: JobEpoch, _ engine: Engine) {
+    private func begin(_ next: JobEpoch, _ engine: Engine, _ flight: FlightWriter) {
+        for lost in members where !next.living.contains(lost) {
+            flight.recorder.noteLoss(of: lost, reason: "the coordinator gave it up")
+            flight.write("\(lost) is lost, epoch \(next.number) follows")
+        }
         let isNew = state.withLock { state in
             guard next.number > state.epoch.number else { return false }
             let members = job.groups.group(of: rank).members
@@ -180,14 +191,16 @@ final class ServingEpochs: Sendable {
     /// - Parameter error: What ended a step; nil where the coordinator had begun an epoch.
     /// - Throws: The error if it is no loss of another rank, or if no epoch follows it.
     func next(
-        after error: (any Error)?, _ preparation: EpochPreparation
+        after error: (any Error)?, _ preparation: EpochPreparation, _ flight: FlightWriter
     ) throws -> PreparedEpoch {
         var error = error
         var hasLeft = false
         while true {
             let left = number
             // Whoever is missing where ranks meet is the coordinator's to find.
-            if let error, link.epoch.number == left { try report(error, left, isMeeting: hasLeft) }
+            if let error, link.epoch.number == left {
+                try report(error, left, isMeeting: hasLeft, flight)
+            }
             hasLeft = true
             // A rank that waits to hear good-bye from a dead one would let the others wait.
             closeLater(state.withLock { $0.fabric.take() })
@@ -240,13 +253,17 @@ final class ServingEpochs: Sendable {
 
     /// - Parameter isMeeting: Whether the ranks were about to meet, so that an error without a name
     ///   may be the loss of another.
-    private func report(_ error: any Error, _ epoch: UInt64, isMeeting: Bool) throws {
+    private func report(
+        _ error: any Error, _ epoch: UInt64, isMeeting: Bool, _ flight: FlightWriter
+    ) throws {
         let loss = error as? TransportError
         guard job.survivesLosses, loss != nil, loss?.rank != rank,
             loss?.rank != nil || isMeeting
         else { throw leave(error) }
         log.warning("epoch \(epoch) ends: \(error)")
-        if let lost = loss?.rank { link.suspect(lost, epoch: epoch, reason: "\(error)") }
+        if let lost = loss?.rank {
+            link.suspect(lost, epoch: epoch, reason: flight.naming("\(error)"))
+        }
     }
 
     private func leave(_ error: any Error) -> any Error {

@@ -15,11 +15,14 @@ final class ServingProcess {
     private let link: ControlLink
     private let log: Logger
     private let epochs: ServingEpochs
+    private let flightFolder: FlightFolder
+    private var flight: FlightWriter?
     /// Of this node, as found before anything binds threads to some of them.
     private let cores = ProcessInfo.processInfo.activeProcessorCount
 
     init(
-        _ job: JobConfiguration, _ work: ServingWork, rank: Rank, link: ControlLink, log: Logger
+        _ job: JobConfiguration, _ work: ServingWork, file: String, rank: Rank,
+        link: ControlLink, log: Logger
     ) {
         self.job = job
         self.work = work
@@ -27,7 +30,12 @@ final class ServingProcess {
         self.link = link
         self.log = log
         epochs = ServingEpochs(job, rank: rank, link: link, log: log)
+        flightFolder = FlightFolder(
+            JobFolder.flight(jobFile: file, name: job.name), rank: rank)
     }
+
+    /// An error that ended this rank, with the file of its last events.
+    func words(for error: any Error) -> String { flight?.naming("\(error)") ?? "\(error)" }
 
     /// Returns when the job is over.
     func run() throws {
@@ -100,7 +108,14 @@ final class ServingProcess {
                 log.error("the coordinator sent what is no command: \(error)")
             }
         }
-        link.onEnd { _ in engine.stop() }
+        let flight = FlightWriter(engine.recorder, in: flightFolder, log: log)
+        self.flight = flight
+        engine.recorder.enter(epochs.members)
+        link.onEnd { end in
+            if end.exitStatus != .done { flight.write("\(end)") }
+            engine.stop()
+        }
+        defer { flight.finish() }
         link.onLoss(
             { reason in
                 log.warning("the coordinator was lost: \(reason); this rank waits for another one")
@@ -112,10 +127,21 @@ final class ServingProcess {
                 endpoint.meetRouter()
             })
         let preparation = serving.preparation
-        epochs.follow(engine, preparation)
-        try serving.run(
-            report: { if !epochs.isLeaving { endpoint.report($0) } },
-            recover: { try epochs.next(after: $0, preparation) },
-            recovered: { endpoint.announce(serving.capacity) })
+        epochs.follow(engine, preparation, flight)
+        do {
+            try serving.run(
+                report: { if !epochs.isLeaving { endpoint.report($0) } },
+                recover: { error in
+                    if let error { flight.write("\(error)") }
+                    let next = try epochs.next(after: error, preparation, flight)
+                    engine.recorder.enter(epochs.members)
+                    return next
+                },
+                recovered: { endpoint.announce(serving.capacity) })
+        } catch {
+            flight.write("this rank ends: \(error)")
+            flight.finish()
+            throw error
+        }
     }
 }

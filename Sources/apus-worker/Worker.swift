@@ -130,11 +130,15 @@ struct Worker: ParsableCommand {
             epoch \(link.welcome.epoch)
             """)
         var training: TrainingProcess?
+        var serving: ServingProcess?
         defer { training?.close() }
         do {
             switch configuration.work {
             case .serve(let work):
-                try ServingProcess(configuration, work, rank: rank, link: link, log: log).run()
+                let process = ServingProcess(
+                    configuration, work, file: start.file, rank: rank, link: link, log: log)
+                serving = process
+                try process.run()
             case .train(let work):
                 let process = TrainingProcess(
                     configuration, work, rank: rank, link: link, log: log)
@@ -143,7 +147,8 @@ struct Worker: ParsableCommand {
             }
         } catch {
             // The coordinator decides which rank was lost, and informs every rank.
-            link.fail("\(error)", lost: (error as? TransportError)?.rank)
+            link.fail(
+                serving?.words(for: error) ?? "\(error)", lost: (error as? TransportError)?.rank)
             throw ending(link) ?? error
         }
         let end = link.waitForEnd()

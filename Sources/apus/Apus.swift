@@ -37,6 +37,7 @@ struct Apus: AsyncParsableCommand {
             StopCommand.self,
             TopCommand.self,
             TopologyCommand.self,
+            TraceCommand.self,
             TrainCommand.self,
         ])
 

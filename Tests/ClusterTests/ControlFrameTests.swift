@@ -29,6 +29,7 @@ import Topology
         .placement(PlacementTests.story().job.placementReport(now: .seconds(2))),
         .place(PlacementRequest(group: 0, epoch: 1, placements: PlacementTests.swapped)),
         .notPlaced(reason: "no"),
+        .askTrace(seconds: 5), .traced(file: "/jobs/trace.json"), .notTraced(reason: "no"),
         .stop,
         .end(.lost(rank: 1, phase: .ready, epoch: 1, reason: "r")),
         .end(.stopped),

@@ -53,6 +53,8 @@ import Testing
 
         func statistics() async -> [EngineStatistics] { [] }
 
+        func trace(seconds: Int) async throws(TraceError) -> JobTrace { throw .noRank }
+
         var health: ServiceHealth { .serving }
     }
 

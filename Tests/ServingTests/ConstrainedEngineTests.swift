@@ -38,6 +38,8 @@ final class IndifferentNetwork: SequenceNetwork {
     }
 
     func takeTime() -> StepTime { StepTime() }
+
+    func record(to recorder: RankRecorder) {}
 }
 
 @Suite struct ConstrainedEngineTests {

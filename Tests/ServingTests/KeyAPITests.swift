@@ -166,7 +166,7 @@ import Testing
         }
     }
 
-    @Test(arguments: ["/admin/drain", "/admin/stop"])
+    @Test(arguments: ["/admin/drain", "/admin/stop", "/admin/trace"])
     func `only an admin's key ends the server`(path: String) async throws {
         try await Self.withServer { server, _ in
             #expect(try await server.send(.POST, path).status == 401)
@@ -182,7 +182,7 @@ import Testing
         }
     }
 
-    @Test(arguments: ["/admin/drain", "/admin/stop"])
+    @Test(arguments: ["/admin/drain", "/admin/stop", "/admin/trace"])
     func `without an admin's key there is no such path`(path: String) async throws {
         try await Self.withServer("alice: \(KeyTests.alice)") { server, _ in
             let status = try await Self.send(server, .POST, path, KeyTests.alice).status

@@ -150,6 +150,8 @@ import Topology
 
         func statistics() async -> [EngineStatistics] { [] }
 
+        func trace(seconds: Int) async throws(TraceError) -> JobTrace { throw .noRank }
+
         var health: ServiceHealth { .serving }
     }
 

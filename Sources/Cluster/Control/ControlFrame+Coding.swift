@@ -211,6 +211,9 @@ private enum Message: Codable {
     case placement(PlacementReport)
     case place(PlacementRequest)
     case notPlaced(reason: String)
+    case askTrace(seconds: Int)
+    case traced(file: String)
+    case notTraced(reason: String)
     case snapshot(JobSnapshot)
     case stop
     case end(JobEnd)
@@ -238,6 +241,9 @@ private enum Message: Codable {
         case .placement(let report): self = .placement(report)
         case .place(let request): self = .place(request)
         case .notPlaced(let reason): self = .notPlaced(reason: reason)
+        case .askTrace(let seconds): self = .askTrace(seconds: seconds)
+        case .traced(let file): self = .traced(file: file)
+        case .notTraced(let reason): self = .notTraced(reason: reason)
         case .snapshot(let snapshot): self = .snapshot(snapshot)
         case .stop: self = .stop
         case .end(let end): self = .end(end)
@@ -267,6 +273,9 @@ private enum Message: Codable {
         case .placement(let report): .placement(report)
         case .place(let request): .place(request)
         case .notPlaced(let reason): .notPlaced(reason: reason)
+        case .askTrace(let seconds): .askTrace(seconds: seconds)
+        case .traced(let file): .traced(file: file)
+        case .notTraced(let reason): .notTraced(reason: reason)
         case .snapshot(let snapshot): .snapshot(snapshot)
         case .stop: .stop
         case .end(let end): .end(end)

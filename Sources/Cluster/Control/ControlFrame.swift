@@ -48,6 +48,12 @@ public enum ControlFrame: Equatable, Sendable {
     case place(PlacementRequest)
     /// The coordinator's no to that.
     case notPlaced(reason: String)
+    /// An observer asks for a trace of so many seconds.
+    case askTrace(seconds: Int)
+    /// The coordinator's machine has it in this file.
+    case traced(file: String)
+    /// The coordinator's no to that.
+    case notTraced(reason: String)
     /// The job as an observer sees it.
     case snapshot(JobSnapshot)
     /// An observer asks for the end of the job.

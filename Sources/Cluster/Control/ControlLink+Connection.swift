@@ -232,6 +232,8 @@ extension ControlLink {
         case .abandon(let epoch): whenAbandoned?(epoch)
         case .placement(let report): change { $0.lastPlacement = .success(report) }
         case .notPlaced(let reason): change { $0.lastPlacement = .failure(.badInput(reason)) }
+        case .traced(let file): change { $0.lastTrace = .success(file) }
+        case .notTraced(let reason): change { $0.lastTrace = .failure(.badInput(reason)) }
         case .end(let end): ended(end, attempt: attempt)
         default: break
         }

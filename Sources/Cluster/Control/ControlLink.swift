@@ -90,6 +90,8 @@ public final class ControlLink: @unchecked Sendable {
     var whenAbandoned: (@Sendable (UInt64) -> Void)?
     var counts: @Sendable () -> ExpertCounts? = { nil }
     var lastPlacement: Result<PlacementReport, ClusterError>?
+    /// The file of the trace that this observer asked for.
+    var lastTrace: Result<String, ClusterError>?
 
     private init(_ configuration: Configuration) { self.configuration = configuration }
 

@@ -27,6 +27,10 @@ public final class Coordinator: Sendable {
         public var takingOver: @Sendable () -> Void
         /// They are back; the ranks listed make no step until `recovered`.
         public var tookOver: @Sendable (_ recovering: [Rank]) -> Void
+        /// An observer wants a trace of so many seconds, any number; the file that it is in, or
+        /// why there is none, is given to the closure, by any thread.
+        public var traceAsked:
+            @Sendable (Int, @escaping @Sendable (Result<String, ClusterError>) -> Void) -> Void
         /// The job is over, or goes on with another coordinator (`coordinatorLost`).
         ///
         /// Called once.
@@ -44,6 +48,10 @@ public final class Coordinator: Sendable {
             takingOver: @escaping @Sendable () -> Void = {},
             tookOver: @escaping @Sendable (_ recovering: [Rank]) -> Void = { _ in },
             balanced: @escaping @Sendable ([GroupBalance]) -> Void = { _ in },
+            traceAsked:
+                @escaping @Sendable (
+                    Int, @escaping @Sendable (Result<String, ClusterError>) -> Void
+                ) -> Void = { $1(.failure(.badInput("this job has no trace: it does not serve"))) },
             ended: @escaping @Sendable (JobEnd) -> Void = { _ in }
         ) {
             self.reached = reached
@@ -54,6 +62,7 @@ public final class Coordinator: Sendable {
             self.takingOver = takingOver
             self.tookOver = tookOver
             self.balanced = balanced
+            self.traceAsked = traceAsked
             self.ended = ended
         }
     }

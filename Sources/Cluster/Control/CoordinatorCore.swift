@@ -119,6 +119,7 @@ final class CoordinatorCore {
             apply(.notPrepared(id, epoch: epoch, reason: reason))
         case .counts(let counts): apply(.counted(id, counts))
         case .askPlacement, .place: answer(frame, to: id)
+        case .askTrace(let seconds): trace(seconds, for: id)
         case .payload(let bytes):
             guard let rank = membership.rank(of: id) else { return refuse(id, "no hello yet") }
             handlers.payload(rank, bytes)
@@ -126,7 +127,7 @@ final class CoordinatorCore {
             guard observers.contains(id) else { return refuse(id, "only observers may stop a job") }
             apply(.stopped)
         case .welcome, .refusal, .gathered, .epoch, .prepare, .abandon, .placement, .notPlaced,
-            .snapshot, .end:
+            .traced, .notTraced, .snapshot, .end:
             refuse(id, "a frame that only the coordinator sends")
         }
     }
@@ -148,6 +149,21 @@ final class CoordinatorCore {
             apply(.place(request.placements, group: request.group))
         }
         send(.placement(membership.placementReport(now: Self.now)), to: id)
+    }
+
+    /// Has a trace taken for an observer, which is told when it is there.
+    private func trace(_ seconds: Int, for id: ConnectionID) {
+        guard observers.contains(id), let channel = channels[id] else {
+            return refuse(id, "only observers ask for traces")
+        }
+        handlers.traceAsked(seconds) { answer in
+            let frame: ControlFrame =
+                switch answer {
+                case .success(let file): .traced(file: file)
+                case .failure(let error): .notTraced(reason: error.description)
+                }
+            channel.writeAndFlush(frame, promise: nil)
+        }
     }
 
     private func arrived(_ id: ConnectionID, _ hello: Hello) {

@@ -47,9 +47,23 @@ struct APIError: Error, Equatable {
         switch error {
         case let error as APIError: self = error
         case let error as ServingError: self.init(error)
+        case let error as TraceError: self.init(error)
         case is CancellationError: self = .clientLeft
         default:
             self.init(status: 500, message: "\(error)", type: "server_error")
+        }
+    }
+
+    init(_ error: TraceError) {
+        switch error {
+        case .busy:
+            self.init(
+                status: 409, message: "\(error)", type: "invalid_request_error",
+                code: "trace_under_way")
+        case .ended, .noRank, .malformed:
+            self.init(
+                status: 503, message: "\(error)", type: "server_error", code: "unavailable",
+                retryAfterSeconds: 5)
         }
     }
 

@@ -23,10 +23,11 @@ final class BatchingEngine {
     private(set) var reports: [EngineReport] = []
     private(set) var overlapping: OverlapTuner
     private(set) var drafting = DraftTuner()
+    private let recorder: RankRecorder
 
     init(
         _ network: any SequenceNetwork, configuration: EngineConfiguration,
-        compiled: CompiledGrammars = CompiledGrammars(),
+        compiled: CompiledGrammars = CompiledGrammars(), recorder: RankRecorder = RankRecorder(),
         vocabulary: @escaping () -> ConstraintVocabulary? = { nil }, kept: KeptPrefixes? = nil
     ) {
         self.network = network
@@ -34,6 +35,7 @@ final class BatchingEngine {
         self.vocabulary = vocabulary
         self.compiled = compiled
         self.kept = kept
+        self.recorder = recorder
         overlapping = OverlapTuner(threshold: configuration.overlapThreshold)
         scheduler = Scheduler(
             limits: Scheduler.Limits(
@@ -159,19 +161,27 @@ final class BatchingEngine {
     func step(_ plan: StepPlan, _ agreed: StepRequest) throws -> Int {
         let keepsHidden = plan.drafts || agreed.contains(.draft)
         var results: [EntryResult] = []
+        let begun: UInt64
         if agreed.contains(.overlap) {
             let (first, second) = StepEntry.halves(of: plan.entries)
             let (a, b) = try network.forward(
                 chunks(first), chunks(second), keepsHidden: keepsHidden)
+            begun = RankRecorder.now
             results = choose(first, a) + choose(second, b)
         } else {
-            results = choose(
-                plan.entries, try network.forward(chunks(plan.entries), keepsHidden: keepsHidden))
+            let result = try network.forward(chunks(plan.entries), keepsHidden: keepsHidden)
+            begun = RankRecorder.now
+            results = choose(plan.entries, result)
         }
+        let chosen = RankRecorder.now
+        recorder.add(RankEvent(kind: .sampling, began: begun, ended: max(begun, chosen)))
         var drafts: [RequestID: Int] = [:]
         // Tokens that were chosen are reported, so they count even if the drafts are lost.
         defer { for result in results { settle(result, draft: drafts[result.entry.id]) } }
-        if keepsHidden { drafts = try draft(results) }
+        if keepsHidden {
+            drafts = try draft(results)
+            recorder.span(.draft, since: chosen)
+        }
         count(plan)
         return results.reduce(0) { $0 + $1.newTokens.count }
     }

@@ -32,6 +32,8 @@ public final class Engine: Sendable {
         var lastStep: ContinuousClock.Instant?
     }
 
+    /// What the engine did lately.
+    public let recorder = RankRecorder()
     private let configuration: EngineConfiguration
     private let state: Mutex<State>
 
@@ -121,13 +123,14 @@ public final class Engine: Sendable {
     ) throws {
         let vocabulary = LazyVocabulary(tokenizer, endTokens: network.endTokens)
         let core = BatchingEngine(
-            network, configuration: configuration, compiled: grammars,
+            network, configuration: configuration, compiled: grammars, recorder: recorder,
             vocabulary: { vocabulary.value }, kept: kept)
         defer {
             core.keepFullBlocks()
             kept?.store.flush(atMost: Self.flushLimit)
         }
         publish(core, StepTime())
+        network.record(to: recorder)
         // Every step makes its logits anew: mapped and cleared each time, they are 3% of a step.
         Tensor.recycleMemory()
         let compile = { [self] (request: GenerationRequest, constraint: OutputConstraint) in
@@ -141,6 +144,8 @@ public final class Engine: Sendable {
             while let ending = try turns(core, report: report, compile: compile) {
                 let next = try recover(ending.error)
                 state.withLock { $0.epoch = next }
+                recorder.mark(.epoch, number: next.map.epoch)
+                network.record(to: recorder)
             }
         } catch {
             core.failAll(.rankLost(message: "\(error)"))
@@ -170,6 +175,7 @@ public final class Engine: Sendable {
             } while try turn(core, in: epoch, report: report, compile: compile)
         } catch {
             // What the step did report belongs to its requests.
+            recorder.noteFailure(error)
             send(core, report)
             if state.withLock({ $0.isStopping }) { return nil }
             return EpochEnd(error: error)
@@ -192,6 +198,7 @@ public final class Engine: Sendable {
         for command in commands {
             switch command {
             case .submit(let request):
+                recorder.mark(.admitted, number: request.id.rawValue)
                 let isAwaited = core.restore(request) { [self] in give(.restored(request, $0)) }
                 if !isAwaited { take(request, into: core, compile: compile) }
             case .restored(let request, let blocks):
@@ -240,7 +247,10 @@ public final class Engine: Sendable {
     ) throws {
         let clock = ContinuousClock()
         let start = clock.now
+        let began = RankRecorder.now
+        recorder.begin(step: epoch.barrier.nextStep(in: epoch.map), rows: plan.tokenCount)
         let agreed = try epoch.barrier.begin(plan.request, in: epoch.map)
+        recorder.span(.wait, since: began)
         let begun = clock.now
         let newTokens = try core.step(plan, agreed)
         var time = core.network.takeTime()
@@ -248,10 +258,31 @@ public final class Engine: Sendable {
         time.total = start.duration(to: clock.now).seconds
         core.note(plan, agreed, time, newTokens: newTokens)
         publish(core, time)
+        record(plan, agreed, since: began, newTokens: newTokens)
+    }
+
+    /// Records a step that ends now.
+    private func record(
+        _ plan: StepPlan, _ agreed: StepRequest, since began: UInt64, newTokens: Int
+    ) {
+        let now = max(began, RankRecorder.now)
+        recorder.add(
+            RankEvent(
+                kind: .step, began: began, ended: now, number: UInt64(newTokens),
+                rows: plan.tokenCount, parts: agreed.contains(.overlap) ? 2 : 1))
+        let (running, waiting) = state.withLock {
+            ($0.statistics.running, $0.statistics.waiting)
+        }
+        recorder.add(
+            RankEvent(
+                kind: .queue, began: now, ended: now, number: UInt64(waiting), rows: running))
     }
 
     private func send(_ core: BatchingEngine, _ report: ([EngineReport]) -> Void) {
         let reports = core.takeReports()
+        for ended in reports where ended.event.isLast {
+            recorder.mark(.finished, number: ended.id.rawValue)
+        }
         if !reports.isEmpty { report(reports) }
     }
 

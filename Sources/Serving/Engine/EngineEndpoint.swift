@@ -44,6 +44,11 @@ public final class EngineEndpoint: Sendable {
         case .submit(let request): engine.submit(request)
         case .cancel(let id): engine.cancel(id)
         case .askStatistics: sendStatistics()
+        case .askClock(let question):
+            give(.clock(question, nanoseconds: RankRecorder.now))
+        case .record(let seconds, let limit):
+            engine.recorder.record(seconds: seconds, limit: limit)
+        case .takeRecord(let first): give(.recorded(engine.recorder.part(from: first)))
         }
     }
 

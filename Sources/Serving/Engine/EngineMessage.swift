@@ -4,6 +4,12 @@ enum EngineCommand: Codable, Hashable, Sendable {
     case cancel(RequestID)
     /// Say what the engine does now.
     case askStatistics
+    /// Say what the rank's clock shows, with the number of this question.
+    case askClock(UInt64)
+    /// Record so many events at most, for so long.
+    case record(seconds: Int, limit: Int)
+    /// Send what was recorded, from an event on.
+    case takeRecord(from: Int)
 }
 
 /// What travels back.
@@ -12,4 +18,8 @@ enum EngineMessage: Codable, Hashable, Sendable {
     case statistics(EngineStatistics)
     /// What the rank is, before anything else.
     case capacity(EngineCapacity)
+    /// What the rank's clock shows.
+    case clock(UInt64, nanoseconds: UInt64)
+    /// A part of what was recorded.
+    case recorded(RecordPart)
 }

@@ -25,6 +25,7 @@ public final class LeastLoadedRouter: RequestRouter {
     }
 
     private let streams = EventStreams()
+    private let traces = TraceCollector()
     private let send: @Sendable (Rank, [UInt8]) -> Void
     private let state: Mutex<State>
     private let rankCount: Int
@@ -154,6 +155,18 @@ public final class LeastLoadedRouter: RequestRouter {
         case .capacity(let capacity):
             guard (0 ..< rankCount).contains(rank.rawValue) else { return }
             state.withLock { $0.capacities[rank.rawValue] = capacity }
+        case .clock(let question, let nanoseconds):
+            traces.received(clock: nanoseconds, of: rank.rawValue, question: question)
+        case .recorded(let part): traces.received(part, of: rank.rawValue)
+        }
+    }
+
+    /// Takes a trace of the ranks that take part.
+    public func trace(seconds: Int) async throws(TraceError) -> JobTrace {
+        let lost = state.withLock { $0.lost }
+        let ranks = (0 ..< rankCount).filter { lost[$0] == nil }
+        return try await traces.trace(seconds: seconds, ranks: ranks) { [send] in
+            Self.give($1, to: $0, send)
         }
     }
 

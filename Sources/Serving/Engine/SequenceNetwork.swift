@@ -39,6 +39,9 @@ public protocol SequenceNetwork: AnyObject {
 
     /// Where the time of the steps since the last call went.
     func takeTime() -> StepTime
+
+    /// Notes its exchanges for a recorder from now on; to be called again in each epoch.
+    func record(to recorder: RankRecorder)
 }
 
 /// DeepSeek-V3 with its latent cache.
@@ -110,6 +113,12 @@ public final class DeepSeekNetwork: SequenceNetwork {
         _ = try forward([chunk], keepsHidden: false)
         _ = takeTime()
         _ = expertCounter.take()
+    }
+
+    public func record(to recorder: RankRecorder) {
+        guard let group = model.shared?.group else { return }
+        let watch = ExchangeWatch(recorder)
+        group.watcher = { [unowned group] in watch.note($0, group.records.last) }
     }
 
     public func takeTime() -> StepTime {

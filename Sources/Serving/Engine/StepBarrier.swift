@@ -94,7 +94,8 @@ public final class StepBarrier: @unchecked Sendable {
         map.livingRanks.lazy.filter { [own = fabric.rank] in $0 != own }
     }
 
-    private func nextStep(in map: ExpertMap) -> UInt64 { map.epoch == epoch ? step + 1 : 1 }
+    /// The number of the next step: counted from 1 in each epoch, the same on all ranks.
+    func nextStep(in map: ExpertMap) -> UInt64 { map.epoch == epoch ? step + 1 : 1 }
 
     private func word(_ step: UInt64, in map: ExpertMap) -> UInt64 {
         map.epoch << 48 | step << 8

@@ -49,10 +49,11 @@ struct OpenAIResponder: HTTPResponder {
         "/v1/messages/count_tokens": [.post: { try await $0.countTokens($1, $2) }],
     ]
 
-    /// What ends the server: paths that are there when a key may do so.
+    /// What ends the server or records it: paths that are there when a key may do so.
     private static let operatorHandlers: [String: [HTTPRequest.Method: Handler]] = [
         "/admin/drain": [.post: { service, request, _ in try service.drain(request) }],
         "/admin/stop": [.post: { service, request, _ in try service.stop(request) }],
+        "/admin/trace": [.post: { service, request, _ in try await service.trace(request) }],
     ]
 
     func respond(to request: Request, context: Caller) async throws -> Response {

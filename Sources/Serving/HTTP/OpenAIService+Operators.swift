@@ -1,26 +1,21 @@
 import Encoding
 import Hummingbird
 import HummingbirdCore
+import NIOCore
 
 /// `/admin/...`: what only an admin's key may ask.
 extension OpenAIService {
     /// Seconds that a drain waits for texts when the operator does not say.
     private static let drainSeconds = 300
+    /// Seconds of a trace when the operator does not say.
+    private static let traceSeconds = 5
     /// A day: longer is a mistake of units.
     private static let longestDrain = 86400
 
     /// `POST /admin/drain`: new requests are refused from now on, and the end follows when no text
     /// is under way.
     func drain(_ request: Request) throws(APIError) -> Response {
-        var seconds: Int?
-        if let word = request.uri.queryParameters["seconds"] {
-            guard let number = Int(word), (1 ... Self.longestDrain).contains(number) else {
-                throw .invalid(
-                    "seconds is \(JSONValue.quoted(String(word))): it must be a whole number, 1 to "
-                        + "\(Self.longestDrain)", parameter: "seconds")
-            }
-            seconds = number
-        }
+        let seconds = try Self.seconds(of: request, atMost: Self.longestDrain)
         beginDraining()
         operators.drain(within: seconds, otherwise: Self.drainSeconds, now: .now)
         return accepted("draining")
@@ -37,6 +32,28 @@ extension OpenAIService {
         beginDraining()
         operators.stop(now: word == "true")
         return accepted("stopping")
+    }
+
+    /// `POST /admin/trace`: what every rank does for some seconds, as one Chrome trace.
+    func trace(_ request: Request) async throws -> Response {
+        let seconds = try Self.seconds(of: request, atMost: RankRecorder.longestSeconds)
+        let trace = try await router.trace(seconds: seconds ?? Self.traceSeconds)
+        return Response(
+            status: .ok, headers: [.contentType: "application/json"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: try trace.json())))
+    }
+
+    /// What the query says of seconds.
+    private static func seconds(
+        of request: Request, atMost limit: Int
+    ) throws(APIError) -> Int? {
+        guard let word = request.uri.queryParameters["seconds"] else { return nil }
+        guard let number = Int(word), (1 ... limit).contains(number) else {
+            throw .invalid(
+                "seconds is \(JSONValue.quoted(String(word))): it must be a whole number, 1 to "
+                    + "\(limit)", parameter: "seconds")
+        }
+        return number
     }
 
     private func accepted(_ word: String) -> Response {

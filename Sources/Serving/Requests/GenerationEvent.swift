@@ -68,4 +68,12 @@ public enum GenerationEvent: Codable, Hashable, Sendable {
     case finished(FinishReason, GenerationUsage)
     /// The last event of a request that did not.
     case failed(ServingError)
+
+    /// Whether no other event of the request follows.
+    var isLast: Bool {
+        switch self {
+        case .began, .tokens: false
+        case .finished, .failed: true
+        }
+    }
 }

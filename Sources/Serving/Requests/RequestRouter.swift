@@ -15,6 +15,12 @@ public protocol RequestRouter: Sendable {
     /// What each rank's engine last reported, by rank.
     func statistics() async -> [EngineStatistics]
 
+    /// Records for some seconds (1 to 60) what every rank does.
+    ///
+    /// - Throws: `TraceError` where no trace can be taken; a rank that does not answer is named in
+    ///   the trace.
+    func trace(seconds: Int) async throws(TraceError) -> JobTrace
+
     /// Whether all ranks take part.
     var health: ServiceHealth { get }
 }

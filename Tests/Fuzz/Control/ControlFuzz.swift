@@ -98,7 +98,7 @@ private func event(of frame: ControlFrame, _ id: ConnectionID) -> Membership.Eve
     case .counts(let counts): .counted(id, counts)
     case .place(let request): .place(request.placements, group: request.group)
     case .welcome, .refusal, .gathered, .epoch, .prepare, .snapshot, .payload, .abandon,
-        .askPlacement, .placement, .notPlaced:
+        .askPlacement, .placement, .notPlaced, .askTrace, .traced, .notTraced:
         .tick
     }
 }

@@ -109,6 +109,27 @@ struct OperatorClient {
         }
     }
 
+    /// Has the server record what its ranks do.
+    ///
+    /// - Returns: The trace as the server sends it.
+    /// - Throws: `ClusterError.badInput` with what the server has against it.
+    func trace(seconds: Int) throws -> Data {
+        let stop = StopFlag.onSignals()
+        let request = CurlRequest(
+            url: url + "/admin/trace?seconds=\(seconds)", body: Data(), key: key,
+            limitSeconds: limit / .seconds(1), followsRedirects: false)
+        let answer: CurlRequest.Answer
+        do { answer = try request.send(stop: stop) } catch let failure as CurlRequest.Failure {
+            if let signal = stop.raisedBy { throw ExitCode(ExitStatus.signal(signal).code) }
+            throw ClusterError.badInput(
+                "\(url) cannot be asked: \(TaggedLog.plain(failure.fact))")
+        }
+        guard answer.status == 200 else {
+            throw ClusterError.badInput("\(url) \(seen(answer).fact)")
+        }
+        return answer.body
+    }
+
     /// What became of a request.
     private enum Seen {
         /// It is accepted, with so many texts under way.

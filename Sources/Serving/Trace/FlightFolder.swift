@@ -1,0 +1,52 @@
+public import Foundation
+public import Topology
+
+/// Where a rank's last events are written to when something went wrong.
+///
+/// 1. The newest `kept` files of a rank stay, each of them whole: it is renamed when it is written.
+public struct FlightFolder: Sendable {
+    /// Files of one rank: the losses of a bad night, a megabyte in all.
+    static let kept = 8
+
+    private let folder: URL
+    private let rank: Rank
+
+    /// - Parameter folder: Made by the first file.
+    public init(_ folder: URL, rank: Rank) {
+        self.folder = folder
+        self.rank = rank
+    }
+
+    private var prefix: String { "rank-\(rank.rawValue)-" }
+
+    /// Writes what a recorder holds by now, and removes older files of the rank.
+    ///
+    /// - Throws: What the file system has against it.
+    public func write(_ recorder: RankRecorder, reason: String, to file: URL) throws {
+        let (events, older) = recorder.last
+        let record = FlightRecord(
+            head: .now(rank: rank.rawValue, reason: reason, older: older), events: events)
+        try FileManager.default.createDirectory(
+            at: folder, withIntermediateDirectories: true,
+            attributes: [.posixPermissions: 0o700])
+        // Atomic: a temporary file, which is renamed.
+        try record.encoded().write(to: file, options: .atomic)
+        let names = try FileManager.default.contentsOfDirectory(
+            atPath: folder.path(percentEncoded: false))
+        for name in names.filter(isOurs).sorted().dropLast(Self.kept) {
+            try FileManager.default.removeItem(at: folder.appending(path: name))
+        }
+    }
+
+    /// The file for what is written now.
+    public func next(at date: Date) -> URL {
+        let style = Date.ISO8601FormatStyle(
+            dateSeparator: .omitted, timeSeparator: .omitted, includingFractionalSeconds: true,
+            timeZone: .gmt)
+        return folder.appending(path: prefix + date.formatted(style) + ".jsonl")
+    }
+
+    private func isOurs(_ name: String) -> Bool {
+        name.hasPrefix(prefix) && name.hasSuffix(".jsonl")
+    }
+}

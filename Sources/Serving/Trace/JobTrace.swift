@@ -1,0 +1,65 @@
+import Foundation
+
+/// What every rank of a job did for some seconds, on one clock: that of the process that asked.
+public struct JobTrace: Sendable {
+    /// One rank.
+    struct Rank: Sendable {
+        /// As the job numbers it.
+        var rank: Int
+        var events: [RankEvent] = []
+        /// Events that there was no room for.
+        var cut = 0
+        /// The rank's clock; nil for a rank that did not answer.
+        var clock: ClockFit?
+        /// Why the trace has nothing, or not all, of the rank.
+        var problem: String?
+    }
+
+    /// Seconds that were recorded.
+    var seconds: Int
+    /// When that began, in nanoseconds of our clock.
+    var start: UInt64
+    /// The same as people say it.
+    var date: Date
+    /// Every rank that was asked, in order.
+    var ranks: [Rank]
+
+    /// The window in nanoseconds from the start.
+    var window: Range<Int64> { 0 ..< Int64(seconds) * 1_000_000_000 }
+}
+
+/// Events of one rank in the window of a trace, in nanoseconds from its start.
+struct PlacedEvents {
+    private(set) var events: [(event: RankEvent, span: Range<Int64>)] = []
+    private let window: Range<Int64>
+
+    /// Places what a rank recorded; what lies outside the window, as a forged time does, is left
+    /// out.
+    init(_ rank: JobTrace.Rank, of trace: JobTrace) {
+        window = trace.window
+        guard let clock = rank.clock else { return }
+        let start = Int64(clamping: trace.start)
+        for event in rank.events {
+            let began = clock.ours(event.began) &- start
+            let ended = clock.ours(event.ended) &- start
+            guard began <= ended, ended >= window.lowerBound, began <= window.upperBound else {
+                continue
+            }
+            let span = began ..< ended
+            events.append((event, span.clamped(to: window)))
+        }
+    }
+
+    /// When the rank did something of a kind.
+    func spans(_ kinds: RankEvent.Kind...) -> TimeSpans {
+        TimeSpans(events.lazy.filter { kinds.contains($0.event.kind) }.map(\.span))
+    }
+
+    /// When the rank had no step under way.
+    var idle: TimeSpans { TimeSpans([window]).without(spans(.step)) }
+
+    /// When it computed what no other lane shows: attention, dense layers, the head.
+    var compute: TimeSpans {
+        spans(.step).without(spans(.wait, .exposed, .experts, .draft, .sampling))
+    }
+}

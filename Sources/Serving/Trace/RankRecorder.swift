@@ -1,0 +1,202 @@
+import Foundation
+import Synchronization
+public import Topology
+import Transport
+
+/// What a rank did lately: its flight recorder, always on, and the record of a trace while one is
+/// taken.
+///
+/// Any thread may add events. One costs a lock and a store.
+///
+/// 1. The ring holds at most `kept` events, a record at most its limit; what came after is counted.
+public final class RankRecorder: Sendable {
+    /// Events that the ring keeps: some seconds of a small model, some steps of a large one.
+    static let kept = 1000
+    /// Events of a trace on one rank: 4 MB as they travel.
+    static let mostEvents = 100_000
+    /// The longest trace: a minute is enough to see what repeats, and bounds what it costs.
+    package static let longestSeconds = 60
+    /// Events of one answer: 640 KB of the 16 MB that a control frame may have.
+    static let partEvents = 12_000
+    /// A wait for other ranks from which the ring keeps it: 250 ms, in nanoseconds.
+    static let longWait: UInt64 = 250_000_000
+
+    private struct Record {
+        let window: ClosedRange<UInt64>
+        let limit: Int
+        var events: [RankEvent] = []
+        var cut = 0
+    }
+
+    private struct State {
+        /// A ring once it is full; `next` is the oldest place then.
+        var ring: [RankEvent] = []
+        var next = 0
+        /// Events that the ring has seen.
+        var seen = 0
+        var record: Record?
+        var step: UInt64 = 0
+        /// Ranks as the job numbers them, in the order of the fabric; empty where both are one.
+        var members: [Rank] = []
+    }
+
+    private let state = Mutex(State())
+
+    init() { state.withLock { $0.ring.reserveCapacity(Self.kept) } }
+
+    /// The rank's clock, in nanoseconds.
+    static var now: UInt64 { FabricClock.system.nanoseconds }
+
+    /// Names the ranks of the fabric that is used from now on, as the job numbers them.
+    public func enter(_ members: [Rank]) { state.withLock { $0.members = members } }
+
+    /// Notes that the job goes on without a rank.
+    public func noteLoss(of rank: Rank, reason: String) {
+        let now = Self.now
+        add(RankEvent(kind: .lost, began: now, ended: now, peer: rank.rawValue, note: reason))
+    }
+
+    /// Notes what ended a step.
+    func noteFailure(_ error: any Error) {
+        let now = Self.now
+        let rank = (error as? TransportError)?.rank?.rawValue
+        add(RankEvent(kind: .failed, began: now, ended: now, peer: rank, note: "\(error)"))
+    }
+
+    /// Notes that a step begins: later events belong to it.
+    func begin(step: UInt64, rows: Int) {
+        state.withLock { $0.step = step }
+        mark(.stepBegan, rows: rows)
+    }
+
+    /// Notes a moment: now.
+    func mark(_ kind: RankEvent.Kind, number: UInt64 = 0, rows: Int = 0) {
+        let now = Self.now
+        add(RankEvent(kind: kind, began: now, ended: now, number: number, rows: rows))
+    }
+
+    /// Notes a span that ends now.
+    func span(_ kind: RankEvent.Kind, since began: UInt64) {
+        add(RankEvent(kind: kind, began: began, ended: max(began, Self.now)))
+    }
+
+    /// Notes an event with a peer that the fabric numbers.
+    func add(_ event: RankEvent, place: Rank?) {
+        var event = event
+        event.peer = place.map { place in
+            state.withLock { state in
+                let isNamed = state.members.indices.contains(place.rawValue)
+                return isNamed ? state.members[place.rawValue].rawValue : place.rawValue
+            }
+        }
+        add(event)
+    }
+
+    /// Notes an event of the step under way.
+    func add(_ event: RankEvent) {
+        state.withLock { state in
+            var event = event
+            event.step = state.step
+            if Self.isKept(event) { Self.keep(event, in: &state) }
+            guard let window = state.record?.window, let limit = state.record?.limit,
+                event.ended >= window.lowerBound, event.began <= window.upperBound
+            else { return }
+            if state.record?.events.count ?? 0 < limit {
+                state.record?.events.append(event)
+            } else {
+                state.record?.cut += 1
+            }
+        }
+    }
+
+    /// Whether the ring keeps an event: begins and ends, and waits that are long.
+    private static func isKept(_ event: RankEvent) -> Bool {
+        switch event.kind {
+        case .exposed, .experts, .draft, .sampling, .queue: false
+        case .wait: event.duration >= longWait
+        default: true
+        }
+    }
+
+    private static func keep(_ event: RankEvent, in state: inout State) {
+        state.seen += 1
+        if state.ring.count < kept {
+            state.ring.append(event)
+        } else {
+            state.ring[state.next] = event
+            state.next = (state.next + 1) % kept
+        }
+    }
+
+    /// The last events, oldest first, and how many came before them.
+    var last: (events: [RankEvent], older: Int) {
+        state.withLock { state in
+            (
+                Array(state.ring[state.next...] + state.ring[..<state.next]),
+                state.seen - state.ring.count
+            )
+        }
+    }
+
+    // MARK: Traces
+
+    /// Whether a trace is taken now, so that what only traces show is worth a look at the clock.
+    var isRecording: Bool {
+        state.withLock { $0.record.map { $0.window.contains(Self.now) } ?? false }
+    }
+
+    /// Records from now on, in place of what was recorded before.
+    ///
+    /// The rank stops by itself, and forgets what nobody takes when the next trace begins.
+    func record(seconds: Int, limit: Int) {
+        let now = Self.now
+        let seconds = UInt64(min(max(seconds, 0), Self.longestSeconds))
+        let limit = min(max(limit, 0), Self.mostEvents)
+        state.withLock {
+            $0.record = Record(window: now ... now + seconds * 1_000_000_000, limit: limit)
+        }
+    }
+
+    /// Events of the record from a place on, packed; the last part ends the record.
+    func part(from first: Int) -> RecordPart {
+        state.withLock { state in
+            guard let record = state.record, (0 ... record.events.count).contains(first) else {
+                return RecordPart(first: first, count: 0, cut: 0, packed: Data())
+            }
+            let events = record.events[first...].prefix(Self.partEvents)
+            var packed = Data(capacity: events.count * RankEvent.packedBytes)
+            for event in events { event.pack(into: &packed) }
+            if events.endIndex == record.events.count { state.record = nil }
+            return RecordPart(
+                first: first, count: record.events.count, cut: record.cut, packed: packed)
+        }
+    }
+}
+
+/// A part of what a rank recorded.
+struct RecordPart: Codable, Hashable, Sendable {
+    /// The place of its first event.
+    var first: Int
+    /// Events of the whole record.
+    var count: Int
+    /// Events that the record had no room for.
+    var cut: Int
+    /// As `RankEvent.pack` writes them.
+    var packed: Data
+
+    /// The events, which follow `taken` others.
+    ///
+    /// - Throws: `TraceError.malformed` where a record of at most `limit` events has no such part.
+    func events(after taken: Int, limit: Int) throws(TraceError) -> [RankEvent] {
+        guard first == taken, cut >= 0, (taken ... max(taken, limit)).contains(count) else {
+            throw .malformed(
+                "a part at \(first) of \(count) events, \(cut) cut: \(taken) came before, and the"
+                    + " limit is \(limit)")
+        }
+        let events = try RankEvent.unpack(packed)
+        guard events.count <= count - taken, !events.isEmpty || count == taken else {
+            throw .malformed("\(events.count) events in a part of \(count - taken)")
+        }
+        return events
+    }
+}
