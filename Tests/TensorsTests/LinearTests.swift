@@ -231,6 +231,37 @@ extension TensorsTests {
             }
         }
 
+        /// Whatever the formats of its parts ask of their inputs, a row of many is the row alone.
+        @Test(arguments: levels, raggedFormats)
+        func `an expert may have gate, up and down of unlike formats`(
+            level: Processor, format: NumberFormat
+        ) throws {
+            var random = Random(seed: 8)
+            let x = random.tensor(66, 96)
+            for other in [NumberFormat.float32, .bfloat16, .int8] {
+                let expert = ExpertWeights(
+                    gate: try Matrix(format, 64, 96, &random).weight(),
+                    up: try Matrix(other, 64, 96, &random).weight(),
+                    down: try Matrix(format, 96, 64, &random).weight())
+                for compute in Compute.allCases {
+                    func layer(_ rows: Range<Int>) -> Tensor {
+                        let y = Tensor(rows: rows.count, columns: 96)
+                        expertLayer(
+                            x.view(rows: rows), offsets: [0, rows.count], experts: [expert],
+                            into: y, compute: compute, pool: pool)
+                        return y
+                    }
+                    at(level) {
+                        let all = layer(0 ..< 66)
+                        for row in [0, 5, 65] {
+                            let same = bits(all, row) == bits(layer(row ..< row + 1), 0)
+                            #expect(same, "up in \(other), \(compute), row \(row)")
+                        }
+                    }
+                }
+            }
+        }
+
         @Test func `products with strided heads read and write their own columns`() throws {
             var random = Random(seed: 9)
             let matrices = (0 ..< 3).map { _ in Matrix(.bfloat16, 20, 16, &random) }

@@ -125,13 +125,17 @@ static size_t place_hidden(
     return bytes;
 }
 
-/// The format whose form of inputs both gate and up read: every format reads f32, all but f32 and
-/// 4 bits read bf16, and int8 alone reads int8.
+/// The format whose form of inputs both gate and up read: every format reads rows of f32, as 4 bits
+/// do, all but these and int8 read tiles, all but f32 and 4 bits read bf16, and int8 alone reads
+/// int8.
 static int format_of_inputs(const ck_expert_job *job) {
     int gate = job->gate->format, up = job->up->format;
     if (gate == up) return gate;
-    if (gate == CK_INT8 || up == CK_INT8) return CK_F32;
-    return ck_takes_bf16(gate) && ck_takes_bf16(up) ? gate : CK_F32;
+    int formats[] = {gate, up};
+    for (int m = 0; m < 2; m++) {
+        if (formats[m] == CK_INT8 || ck_is_fourbit(formats[m])) return CK_INT4;
+    }
+    return gate == CK_F32 ? gate : up;
 }
 
 void ck_experts(const ck_expert_job *jobs, int count, int compute, ck_pool *pool) {

@@ -22,7 +22,8 @@ enum { CK_TILED_ROWS = 10 * CK_TILE_ROWS };
 
 /// Whether `rows` of f32 that are copied on their way to a weight of this format become tiles.
 static inline bool ck_takes_tiles(const ck_kernels *kernels, int format, int rows) {
-    return kernels->tiles && rows >= CK_TILED_ROWS && !ck_is_fourbit(format);
+    bool has_tiles = format == CK_F32 || format == CK_BF16 || format == CK_E4M3;
+    return kernels->tiles && rows >= CK_TILED_ROWS && has_tiles;
 }
 
 /// Whether inputs that are rounded to bf16 meet a weight of this format as bf16, not as f32.
