@@ -126,9 +126,11 @@ INLINE void tile(
         a += STEP * a_step;
         from += STEP * ROW_BYTES(origin);
     }
-    UNROLL for (int j = 0; j < STEP - 1; j++, a += a_step) {
-        if (k > whole + j) add_input(origin, sums, a, a_stride, from, j, upper, rows, vectors);
-    }
+    if (k > whole) add_input(origin, sums, a, a_stride, from, 0, upper, rows, vectors);
+    // Each from its own pointer: a sum of the loop's is spilled otherwise.
+    const float *second = a + a_step, *third = second + a_step;
+    if (k > whole + 1) add_input(origin, sums, second, a_stride, from, 1, upper, rows, vectors);
+    if (k > whole + 2) add_input(origin, sums, third, a_stride, from, 2, upper, rows, vectors);
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < vectors; v++) {
             vector *to = (vector *)(c + r * c_stride + v * VECTOR_LANES);
