@@ -74,6 +74,43 @@ extension TensorsTests {
             }
         }
 
+        /// One input in 16 has every code, the others have none that is small: few steps are
+        /// decoded otherwise than their neighbours.
+        @Test(arguments: levels)
+        func `a small e4m3 code among large ones meets its input as its value`(
+            level: Processor
+        ) throws {
+            let (outputs, inputs) = (256, 131)
+            func code(_ output: Int, _ input: Int) -> UInt8 {
+                if input % 16 == 5 { return UInt8(output) }
+                return UInt8(8 + (output + input) % 119) | UInt8(input % 2 * 128)
+            }
+            let bytes = (0 ..< outputs * inputs).map { code($0 / inputs, $0 % inputs) }
+            let format = NumberFormat.float8e4m3
+            let scales = (0 ..< format.scaleCount(outputs: outputs, inputs: inputs))
+                .flatMap { _ in littleEndian(Float(1).bitPattern) }
+            let weight = try Weight(
+                format: format, outputs: outputs, inputs: inputs, bytes: bytes.span.raw,
+                scales: scales.span.raw)
+            for rows in [1, 2, 3, 4, 5, 6, 7, 8, 13, 61] {
+                let x = Tensor(rows: rows, columns: inputs)
+                func input(_ row: Int) -> Int {
+                    row % 2 == 0 ? row % 8 * 16 + 5 : row * 37 % inputs
+                }
+                for row in 0 ..< rows { x[row, input(row)] = 1 }
+                let y = Tensor(rows: rows, columns: outputs)
+                at(level) { linear(x, weight, into: y, compute: .bfloat16, pool: pool) }
+                for row in 0 ..< rows {
+                    let wrong = (0 ..< outputs).first { output in
+                        // A weight that is no number leaves none of its output's sums one.
+                        if output % 128 == 127 { return !y[row, output].isNaN }
+                        return y[row, output] != Quantisation.float8(code(output, input(row)))
+                    }
+                    #expect(wrong == nil, "\(rows) rows, row \(row)")
+                }
+            }
+        }
+
         /// The sums of int8 products are integers, so no level may differ from the plain one.
         @Test(arguments: levels)
         func `an int8 product has the plain path's bits at every level`(level: Processor) throws {
@@ -162,17 +199,20 @@ extension TensorsTests {
                     up: try Matrix(format, intermediate, hidden, &random).weight(),
                     down: try Matrix(format, hidden, intermediate, &random).weight())
             }
-            let offsets = [0, 1, 1, 14]
-            let x = random.tensor(14, hidden)
-            for compute in Compute.allCases {
+            // The last expert has few rows, or so many that inputs lie as tiles.
+            for (offsets, compute) in [[0, 1, 1, 14], [0, 1, 1, 72]].flatMap({ offsets in
+                Compute.allCases.map { (offsets, $0) }
+            }) {
+                let count = offsets[3]
+                let x = random.tensor(count, hidden)
                 at(level) {
-                    let y = Tensor(rows: 14, columns: hidden)
+                    let y = Tensor(rows: count, columns: hidden)
                     expertLayer(
                         x, offsets: offsets, experts: experts, into: y, compute: compute,
                         pool: pool)
-                    let gate = Tensor(rows: 14, columns: intermediate)
-                    let up = Tensor(rows: 14, columns: intermediate)
-                    let expected = Tensor(rows: 14, columns: hidden)
+                    let gate = Tensor(rows: count, columns: intermediate)
+                    let up = Tensor(rows: count, columns: intermediate)
+                    let expected = Tensor(rows: count, columns: hidden)
                     func grouped(_ x: Tensor, _ weights: [Weight], _ y: Tensor) {
                         linear(
                             weights.indices.map {
@@ -187,6 +227,37 @@ extension TensorsTests {
                     grouped(gate, experts.map(\.down), expected)
                     let same = y.values == expected.values
                     #expect(same)
+                }
+            }
+        }
+
+        /// Whatever the formats of its parts ask of their inputs, a row of many is the row alone.
+        @Test(arguments: levels, raggedFormats)
+        func `an expert may have gate, up and down of unlike formats`(
+            level: Processor, format: NumberFormat
+        ) throws {
+            var random = Random(seed: 8)
+            let x = random.tensor(66, 96)
+            for other in [NumberFormat.float32, .bfloat16, .int8] {
+                let expert = ExpertWeights(
+                    gate: try Matrix(format, 64, 96, &random).weight(),
+                    up: try Matrix(other, 64, 96, &random).weight(),
+                    down: try Matrix(format, 96, 64, &random).weight())
+                for compute in Compute.allCases {
+                    func layer(_ rows: Range<Int>) -> Tensor {
+                        let y = Tensor(rows: rows.count, columns: 96)
+                        expertLayer(
+                            x.view(rows: rows), offsets: [0, rows.count], experts: [expert],
+                            into: y, compute: compute, pool: pool)
+                        return y
+                    }
+                    at(level) {
+                        let all = layer(0 ..< 66)
+                        for row in [0, 5, 65] {
+                            let same = bits(all, row) == bits(layer(row ..< row + 1), 0)
+                            #expect(same, "up in \(other), \(compute), row \(row)")
+                        }
+                    }
                 }
             }
         }

@@ -5,8 +5,8 @@ extension TensorsTests {
     @Suite struct ScatteredRowsTests {
         let pool = ThreadPool(threads: 2)
         private static let (hidden, intermediate) = (200, 136)
-        private static let offsets = [0, 3, 3, 47, 48]
-        private static let rowCount = 48
+        private static let offsets = [0, 3, 3, 143, 144]
+        private static let rowCount = 144
 
         private func experts(_ format: NumberFormat, _ random: inout Random) throws
             -> [ExpertWeights]

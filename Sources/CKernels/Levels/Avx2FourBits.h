@@ -28,10 +28,6 @@ INLINE code_values values_of(int format) {
     };
 }
 
-INLINE __m256i load(const uint8_t *codes) {
-    return _mm256_loadu_si256((const __m256i *)(const void *)codes);
-}
-
 /// The bytes of the lower nibbles, inputs 0, 2, 4 and 6 of 8 outputs, then of the upper ones.
 INLINE void look_up(__m256i table, __m256i codes, __m256i found[2]) {
     __m256i nibble = _mm256_set1_epi8(0x0f);
@@ -130,7 +126,7 @@ static __attribute__((noinline)) void tiles_of_group(
 #define TILE_OF(n, width)                                                                          \
     for (int o = 0; o < CK_PANEL; o += width) {                                                    \
         tile(                                                                                      \
-            FROM_F32, a + row * a_stride, a_stride, (const char *)(wide + o), CK_GROUP_BLOCK,      \
+            FROM_F32, a + row * a_stride, a_stride, 1, (const char *)(wide + o), CK_GROUP_BLOCK,   \
             c + row * c_stride + o, c_stride, ending, 1, scales + o, nothing, 0, n,                \
             width / VECTOR_LANES);                                                                 \
     }

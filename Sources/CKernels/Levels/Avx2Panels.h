@@ -11,13 +11,14 @@
 //   2          2 x 32          blocks of k in address order, of each block one half after the other
 //   3 to 6     3 to 6 x 16     likewise, in quarters
 //   7 to 12    two tiles       likewise; f32 up to 24 rows
-//   more       3 to 6 x 16     a quarter of a block is widened once, for all tiles
+//   more       3 to 6 x 16     a quarter of a block is widened once, for all tiles; from 60 rows
+//                              on their inputs lie as tiles (Avx2Tiles.h)
 //
 // What is widened is contiguous: weights of one quarter of a panel lie 4 vectors apart and share a
 // quarter of the first-level cache's sets, too few beside many rows of inputs.
 //
-// e4m3 meets one row in registers. For more it is decoded block by block to bf16, which stays in
-// the first-level cache: a tile of two rows or more is short of registers to decode in.
+// e4m3 meets up to 6 rows in registers (Avx2CodeTiles.h). For more it is decoded block by block to
+// bf16, which stays in the first-level cache.
 
 #include "Levels/Tiles.h"
 #include "Levels/LimitLoops.h"
@@ -30,6 +31,8 @@ enum { STEP = 4, KEPT = 16 };
 /// Inputs of one block: 16 outputs of them, widened, and 6 rows of inputs share the first-level
 /// cache.
 enum { K_BLOCK = CK_SCALE_BLOCK };
+/// The same where inputs lie as tiles.
+enum { TILED_BLOCK = 256 };
 /// Tiles up to which widening for each is cheaper than once into the cache.
 #define FEW_TILES(origin) ((origin) == FROM_F32 ? 4 : 2)
 
@@ -71,12 +74,12 @@ INLINE const words *in_memory(const words *constant) {
     return constant;
 }
 
-/// Adds one input to the sums of `rows` x `vectors`.
+/// Adds one input to the sums of `rows` x `vectors`; `a` points to it.
 INLINE void add_input(
     const origin origin, vector sums[TILE_ROWS][8], const float *a, ptrdiff_t a_stride,
     const char *from, const int j, const words *upper, const int rows, const int vectors) {
     if (rows == 1) {
-        vector x = splat(a[j]);
+        vector x = splat(*a);
         UNROLL for (int v = 0; v < vectors; v++) {
             vector weights = weights_at(origin, from + v * LANE_BYTES, j, upper);
             sums[0][v] = __builtin_elementwise_fma(x, weights, sums[0][v]);
@@ -90,7 +93,7 @@ INLINE void add_input(
         weights[v] = weights_at(origin, from + v * LANE_BYTES, j, upper);
     }
     UNROLL for (int r = 0; r < rows; r++) {
-        vector x = splat(a[r * a_stride + j]);
+        vector x = splat(a[r * a_stride]);
         UNROLL for (int v = 0; v < vectors; v++) {
             sums[r][v] = __builtin_elementwise_fma(x, weights[v], sums[r][v]);
         }
@@ -98,11 +101,11 @@ INLINE void add_input(
 }
 
 /// One block of k for a tile of `rows` x `vectors`. Sums are scaled by `scale`, or each output's by
-/// its own unless `scales` is NULL.
+/// its own unless `scales` is NULL. From one input of a row to the next are `a_step` floats.
 INLINE void tile(
-    const origin origin, const float *a, ptrdiff_t a_stride, const char *from, int k, float *c,
-    ptrdiff_t c_stride, ending ending, float scale, const float *scales, ahead ahead,
-    const int lines, const int rows, const int vectors) {
+    const origin origin, const float *a, ptrdiff_t a_stride, const int a_step, const char *from,
+    int k, float *c, ptrdiff_t c_stride, ending ending, float scale, const float *scales,
+    ahead ahead, const int lines, const int rows, const int vectors) {
     vector sums[TILE_ROWS][8];
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < vectors; v++) {
@@ -118,14 +121,16 @@ INLINE void tile(
         }
         ahead.at += ahead.bytes;
         UNROLL for (int j = 0; j < STEP; j++) {
-            add_input(origin, sums, a, a_stride, from, j, upper, rows, vectors);
+            add_input(origin, sums, a + j * a_step, a_stride, from, j, upper, rows, vectors);
         }
-        a += STEP;
+        a += STEP * a_step;
         from += STEP * ROW_BYTES(origin);
     }
     if (k > whole) add_input(origin, sums, a, a_stride, from, 0, upper, rows, vectors);
-    if (k > whole + 1) add_input(origin, sums, a, a_stride, from, 1, upper, rows, vectors);
-    if (k > whole + 2) add_input(origin, sums, a, a_stride, from, 2, upper, rows, vectors);
+    // Each from its own pointer: a sum of the loop's is spilled otherwise.
+    const float *second = a + a_step, *third = second + a_step;
+    if (k > whole + 1) add_input(origin, sums, second, a_stride, from, 1, upper, rows, vectors);
+    if (k > whole + 2) add_input(origin, sums, third, a_stride, from, 2, upper, rows, vectors);
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < vectors; v++) {
             vector *to = (vector *)(c + r * c_stride + v * VECTOR_LANES);
@@ -160,7 +165,7 @@ static __attribute__((noinline)) void kept_tiles(
     ptrdiff_t c_stride, ending ending, float scale, ahead ahead) {
 #define TILE(n)                                                                                    \
     tile(                                                                                          \
-        FROM_KEPT, a + row * a_stride, a_stride, (const char *)kept, k, c + row * c_stride,        \
+        FROM_KEPT, a + row * a_stride, a_stride, 1, (const char *)kept, k, c + row * c_stride,     \
         c_stride, ending, scale, NULL, ahead, 1, n, KEPT / VECTOR_LANES);                          \
     ahead.at += k / STEP * ahead.bytes
     FOR_EACH_TILE(rows, TILE)
@@ -179,7 +184,7 @@ INLINE void block(
         const int lines = STEP * ROW_BYTES(origin) * width / CK_PANEL / 64;                        \
         ahead.bytes = bytes * width / CK_PANEL / tiles;                                            \
         tile(                                                                                      \
-            origin, a + row * a_stride, a_stride, panel + o * 4, k, c + row * c_stride + o,        \
+            origin, a + row * a_stride, a_stride, 1, panel + o * 4, k, c + row * c_stride + o,     \
             c_stride, ending, scale, NULL, ahead, lines, n, width / VECTOR_LANES);                 \
         ahead.at += k / STEP * ahead.bytes;                                                        \
     }                                                                                              \
@@ -247,46 +252,7 @@ static void avx2_panel_wide(
     blocks(FROM_BF16, a, a_stride, rows, (const char *)panel, k, c, c_stride, add);
 }
 
-/// Adds `count` inputs of a step to the sums of one row, their codes decoded in registers.
-INLINE void add_codes(
-    vector sums[8], const float *a, const uint8_t *codes, const words *upper, const int count) {
-    UNROLL for (int v = 0; v < CK_PANEL / VECTOR_LANES; v++) {
-        __m256i pairs[2];
-        decode(_mm256_loadu_si256((const __m256i *)(const void *)(codes + v * LANE_BYTES)), pairs);
-        UNROLL for (int j = 0; j < count; j++) {
-            words pair = (words)pairs[j / 2];
-            vector weights = (vector)(j % 2 ? pair & *upper : pair << 16);
-            sums[v] = __builtin_elementwise_fma(splat(a[j]), weights, sums[v]);
-        }
-    }
-}
-
-/// A block of e4m3 for one row. Codes are padded to a multiple of 4 inputs.
-static __attribute__((noinline)) void row_of_e4m3(
-    const float *a, const uint8_t *codes, int k, float *c, ending ending, float scale) {
-    vector sums[8];
-    UNROLL for (int v = 0; v < 8; v++) sums[v] = splat(0);
-    const words *upper = in_memory(&upper_halves);
-    int i = 0;
-    STAYS_LOOP for (; i + STEP <= k; i += STEP, a += STEP, codes += STEP * CK_PANEL) {
-        const char *ahead = (const char *)codes + STREAM_AHEAD;
-        UNROLL for (int line = 0; line < STEP; line++) {
-            _mm_prefetch(ahead + line * 64, _MM_HINT_T0);
-        }
-        add_codes(sums, a, codes, upper, STEP);
-    }
-    switch (k - i) {
-    case 1: add_codes(sums, a, codes, upper, 1); break;
-    case 2: add_codes(sums, a, codes, upper, 2); break;
-    case 3: add_codes(sums, a, codes, upper, 3); break;
-    default: break;
-    }
-    UNROLL for (int v = 0; v < 8; v++) {
-        vector *to = (vector *)(c + v * VECTOR_LANES);
-        *to = ending == SCALED ? sums[v] * splat(scale)
-                               : __builtin_elementwise_fma(sums[v], splat(scale), *to);
-    }
-}
+#include "Levels/Avx2CodeTiles.h"
 
 static void avx2_panel_bytes(
     const void *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, int format,
@@ -297,13 +263,22 @@ static void avx2_panel_bytes(
         const float *x = (const float *)a + first;
         float scale = scales ? scales[first / CK_SCALE_BLOCK] : 1;
         ending ending = first == 0 ? SCALED : SCALED_ONTO;
-        if (format == CK_E4M3 && rows == 1) {
-            row_of_e4m3(x, codes, count, c, ending, scale);
+        uint32_t small = format == CK_E4M3 ? small_steps(codes, count) : 0;
+        if (format == CK_E4M3 && rows <= FUSED_ROWS && __builtin_popcount(small) <= FEW_SMALL) {
+            const char *ahead = (const char *)codes;
+            ahead += CK_SCALE_BLOCK * CK_PANEL + (rows == 1 ? STREAM_AHEAD : 0);
+            int tiles = (rows + FUSED_TILE - 1) / FUSED_TILE;
+            for (int row = 0, t = tiles, height; t > 0; row += height, t--) {
+                height = (rows - row + t - 1) / t;
+                rows_of_e4m3(
+                    x + row * a_stride, a_stride, height, codes, count, small, c + row * c_stride,
+                    c_stride, ending, scale, ahead);
+            }
         } else if (format == CK_E4M3) {
             // One half of what comes next is asked for while codes are decoded, one by the tiles.
             const int half = CK_SCALE_BLOCK * CK_PANEL / 2;
             const char *ahead = (const char *)codes + 2 * half;
-            decode_block(codes, count, ahead, scratch);
+            decode_block(codes, count, small, ahead, scratch);
             block_bf16(
                 x, a_stride, rows, scratch, count, c, c_stride, ending, scale, ahead + half,
                 STEP * CK_PANEL / 2);
@@ -316,8 +291,9 @@ static void avx2_panel_bytes(
     }
 }
 
+#include "Levels/Avx2Tiles.h"
 #include "Levels/Avx2FourBits.h"
 
 #define PANEL_LOOPS                                                                                \
     .f32 = avx2_panel_f32, .wide = avx2_panel_wide, .f32_bytes = avx2_panel_bytes,                 \
-    .fourbit = avx2_panel_fourbit, LIMIT_LOOPS
+    .fourbit = avx2_panel_fourbit, .tiles = avx2_panel_tiles, LIMIT_LOOPS

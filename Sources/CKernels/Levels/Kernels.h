@@ -44,6 +44,11 @@ typedef void (*ck_panel_fourbit)(
     const float *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, int format,
     float *c, ptrdiff_t c_stride, void *scratch);
 
+/// The same with f32, bf16 or e4m3 weights and f32 inputs that lie as tiles: see `ck_operand`.
+typedef void (*ck_panel_tiles)(
+    const float *a, ptrdiff_t a_stride, int rows, const void *panel, int k, int format,
+    const float *scales, float *c, ptrdiff_t c_stride, bool add, void *scratch);
+
 /// One decoded block of a panel, in f32.
 #define CK_BYTES_SCRATCH (CK_SCALE_BLOCK * CK_PANEL * sizeof(float))
 
@@ -55,6 +60,7 @@ typedef struct {
     ck_panel_fourbit fourbit;
     ck_panel_bf16 bf16;        // NULL where the CPU has no bf16 dot product
     ck_panel_bytes bf16_bytes; // likewise; e4m3 alone
+    ck_panel_tiles tiles;      // NULL where rows serve as they lie
 
     /// target[i] = bf16 of source[i], as inputs of a product.
     void (*round)(const float *source, uint16_t *target, size_t count);

@@ -19,7 +19,8 @@ enum { PEAK_CHAINS = 12 }; // enough independent sums to hide the latency of a m
 static double LEVEL(multiply_add)(long rounds) {
     vector sums[PEAK_CHAINS];
     vector half = splat(0.5f);
-    UNROLL for (int i = 0; i < PEAK_CHAINS; i++) sums[i] = splat((float)i);
+    // From 2 on: 1 / 2 + 1 / 2 is 1, and the compiler leaves out a chain that begins with 1.
+    UNROLL for (int i = 0; i < PEAK_CHAINS; i++) sums[i] = splat((float)(i + 2));
     for (long round = 0; round < rounds; round++) {
         UNROLL for (int i = 0; i < PEAK_CHAINS; i++) {
             sums[i] = __builtin_elementwise_fma(sums[i], half, half);

@@ -26,16 +26,12 @@ typedef struct {
 /// Writes one row of a panel of hidden values into the operand of `down`.
 static void store_hidden(
     const expert_run *run, const ck_operand *hidden, int row, int first, float *values) {
-    void *target = (void *)(uintptr_t)ck_operand_at(hidden, row, first);
     if (hidden->is_bf16) {
+        void *target = (void *)(uintptr_t)ck_operand_at(hidden, row, first);
         run->kernels->round(values, target, CK_PANEL);
         return;
     }
-    if (run->rounds) {
-        ck_round_to_bf16(run->kernels, values, target, CK_PANEL);
-    } else {
-        memcpy(target, values, CK_PANEL * sizeof(float));
-    }
+    ck_place_row(run->kernels, hidden, run->rounds, row, first, values, CK_PANEL);
 }
 
 /// What `down` reads of some rows of a panel, made of gate and up, in place of gate.
@@ -106,33 +102,40 @@ static bool any_int8(const ck_expert_job *jobs, int count, int compute) {
 
 /// Gives every expert its place in one buffer of hidden values; returns the bytes it takes.
 static size_t place_hidden(
-    const ck_expert_job *jobs, int count, bool bf16, expert_plan *plans) {
+    const ck_expert_job *jobs, int count, const ck_kernels *kernels, bool bf16, bool int8,
+    expert_plan *plans) {
     size_t bytes = 0;
     for (int j = 0; j < count; j++) {
         const ck_expert_job *job = &jobs[j];
         bool is_bf16 = bf16 && ck_takes_bf16(job->down->format);
+        bool is_tiled =
+            !is_bf16 && !int8 && ck_takes_tiles(kernels, job->down->format, job->rows);
         int panels = (int)ck_panels(job->gate->outputs);
         ptrdiff_t stride = ck_operand_stride(panels * CK_PANEL);
         int chunk = job->rows > 0 ? ck_rows_per_unit(job->rows) : 1;
         plans[j] = (expert_plan){
             .job = job,
-            .hidden = {(const void *)bytes, stride, is_bf16, false},
+            .hidden = {(const void *)bytes, stride, is_bf16, false, is_tiled},
             .panels = panels,
             .rows_per_unit = chunk,
             .units = panels * ((job->rows + chunk - 1) / chunk),
         };
-        bytes += (size_t)job->rows * (size_t)stride * (is_bf16 ? 2 : 4);
+        bytes += ck_operand_rows(is_tiled, job->rows) * (size_t)stride * (is_bf16 ? 2 : 4);
     }
     return bytes;
 }
 
-/// The format whose form of inputs both gate and up read: every format reads f32, all but f32 and
-/// 4 bits read bf16, and int8 alone reads int8.
+/// The format whose form of inputs both gate and up read: every format reads rows of f32, as 4 bits
+/// do, all but these and int8 read tiles, all but f32 and 4 bits read bf16, and int8 alone reads
+/// int8.
 static int format_of_inputs(const ck_expert_job *job) {
     int gate = job->gate->format, up = job->up->format;
     if (gate == up) return gate;
-    if (gate == CK_INT8 || up == CK_INT8) return CK_F32;
-    return ck_takes_bf16(gate) && ck_takes_bf16(up) ? gate : CK_F32;
+    int formats[] = {gate, up};
+    for (int m = 0; m < 2; m++) {
+        if (formats[m] == CK_INT8 || ck_is_fourbit(formats[m])) return CK_INT4;
+    }
+    return gate == CK_F32 ? gate : up;
 }
 
 void ck_experts(const ck_expert_job *jobs, int count, int compute, ck_pool *pool) {
@@ -142,7 +145,8 @@ void ck_experts(const ck_expert_job *jobs, int count, int compute, ck_pool *pool
     expert_plan plans[count];
     bool int8 = any_int8(jobs, count, compute);
     bool bf16 = compute == CK_COMPUTE_BF16 && kernels->bf16 && !int8;
-    char *hidden = ck_pool_scratch(pool, -2, place_hidden(jobs, count, bf16, plans) + 1);
+    size_t bytes = place_hidden(jobs, count, kernels, bf16, int8, plans);
+    char *hidden = ck_pool_scratch(pool, -2, bytes + 1);
     ck_input inputs[count];
     ck_operand operands[count];
     for (int j = 0; j < count; j++) {

@@ -59,6 +59,13 @@ void ck_panel_product(
     const uint8_t *data = ck_panel_at(weight, panel);
     const void *a = ck_operand_at(&x, row, 0);
     int k = weight->inputs;
+    if (x.is_tiled) {
+        const float *scales =
+            weight->format == CK_E4M3 ? weight->scales + (size_t)panel * ck_blocks(k) : NULL;
+        kernels->tiles(
+            a, x.stride, rows, data, k, weight->format, scales, c, c_stride, false, scratch);
+        return;
+    }
     if (ck_is_fourbit(weight->format)) {
         kernels->fourbit(a, x.stride, rows, data, k, weight->format, c, c_stride, scratch);
         return;

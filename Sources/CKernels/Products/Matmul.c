@@ -82,6 +82,12 @@ static void multiply_panel(
                 a, operand->stride, rows, scratch->panel, count, c, c_stride, add, NULL);
         } else {
             pack_block(run->kernels, job, panel * CK_PANEL, k, count, scratch->wide);
+            if (operand->is_tiled) {
+                run->kernels->tiles(
+                    a, operand->stride, rows, scratch->wide, count, CK_F32, NULL, c, c_stride, add,
+                    scratch->panel);
+                continue;
+            }
             run->kernels->f32(a, operand->stride, rows, scratch->wide, count, c, c_stride, add);
         }
     }

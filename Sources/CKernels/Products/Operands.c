@@ -26,6 +26,27 @@ void ck_round_to_bf16(
     }
 }
 
+void ck_place_row(
+    const ck_kernels *kernels, const ck_operand *operand, bool rounds, int row, int first,
+    const float *values, int count) {
+    enum { PIECE = 256 };
+    float rounded[PIECE];
+    for (int k = 0; operand->is_tiled && k < count; k += PIECE) {
+        int length = count - k < PIECE ? count - k : PIECE;
+        float *target = (float *)(uintptr_t)ck_operand_at(operand, row, first + k);
+        if (rounds) ck_round_to_bf16(kernels, values + k, rounded, (size_t)length);
+        const float *from = rounds ? rounded : values + k;
+        for (int i = 0; i < length; i++) target[i * CK_TILE_ROWS] = from[i];
+    }
+    if (operand->is_tiled) return;
+    float *target = (float *)(uintptr_t)ck_operand_at(operand, row, first);
+    if (rounds) {
+        ck_round_to_bf16(kernels, values, target, (size_t)count);
+    } else {
+        memcpy(target, values, (size_t)count * sizeof(float));
+    }
+}
+
 /// One row of contiguous f32 becomes a row of the operand.
 static void prepare_row(const prepare_run *run, int index, int row, const float *from) {
     const ck_operand *operand = &run->operands[index];
@@ -44,11 +65,7 @@ static void prepare_row(const prepare_run *run, int index, int row, const float 
         memset((uint16_t *)target + columns, 0, 4 * sizeof(uint16_t));
         return;
     }
-    if (run->rounds) {
-        ck_round_to_bf16(run->kernels, from, target, (size_t)columns);
-    } else {
-        memcpy(target, from, (size_t)columns * sizeof(float));
-    }
+    ck_place_row(run->kernels, operand, run->rounds, row, 0, from, columns);
 }
 
 /// A row that lies apart, in the form in which it travelled, becomes a row of the operand.
@@ -63,7 +80,7 @@ static void prepare_apart(const prepare_run *run, int index, int row, int thread
         prepare_row(run, index, row, (const float *)(const void *)from);
         return;
     }
-    bool is_float = !operand->is_bf16 && !operand->is_int8;
+    bool is_float = !operand->is_bf16 && !operand->is_int8 && !operand->is_tiled;
     bool is_final = is_float && (input->codec == CK_BF16 || !run->rounds);
     float *values = is_final ? (float *)(uintptr_t)ck_operand_at(operand, row, 0)
                              : ck_pool_scratch(run->pool, thread, columns * sizeof(float));
@@ -120,6 +137,7 @@ static bool same(const ck_input *a, const ck_input *b) {
 static bool repeats(const ck_input *inputs, const ck_operand *operands, int i) {
     return i > 0 && same(&inputs[i], &inputs[i - 1])
         && operands[i].is_bf16 == operands[i - 1].is_bf16
+        && operands[i].is_tiled == operands[i - 1].is_tiled
         && operands[i].is_int8 == operands[i - 1].is_int8;
 }
 
@@ -156,11 +174,13 @@ static size_t place(
         bool is_bf16 = compute == CK_COMPUTE_BF16 && kernels->bf16 && !is_int8
             && ck_takes_bf16(input->format);
         if (compute == CK_COMPUTE_F32 && input->column == 1 && !input->apart) {
-            operands[i] = (ck_operand){input->values, input->row, false, false};
+            operands[i] = (ck_operand){input->values, input->row, false, false, false};
             continue;
         }
         operands[i].is_bf16 = is_bf16;
         operands[i].is_int8 = is_int8;
+        bool is_tiled = !is_bf16 && !is_int8 && ck_takes_tiles(kernels, input->format, input->rows);
+        operands[i].is_tiled = is_tiled;
         if (repeats(inputs, operands, i)) {
             operands[i] = operands[i - 1];
             continue;
@@ -168,9 +188,9 @@ static size_t place(
         ptrdiff_t stride =
             is_int8 ? ck_int8_stride(input->columns) : ck_operand_stride(input->columns);
         // The offset, until the scratch is there.
-        operands[i] = (ck_operand){(const void *)(bytes + 1), stride, is_bf16, is_int8};
-        bytes += ((size_t)input->rows * (size_t)stride * (is_int8 ? 1 : is_bf16 ? 2 : 4) + 63)
-            / 64 * 64;
+        operands[i] = (ck_operand){(const void *)(bytes + 1), stride, is_bf16, is_int8, is_tiled};
+        size_t rows = ck_operand_rows(is_tiled, input->rows);
+        bytes += (rows * (size_t)stride * (is_int8 ? 1 : is_bf16 ? 2 : 4) + 63) / 64 * 64;
     }
     return bytes;
 }

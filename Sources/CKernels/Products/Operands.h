@@ -8,19 +8,39 @@
 #include "Products/Panel.h"
 
 /// Rows of f32, bf16 or int8; the latter two are padded with zeros to a multiple of 4 inputs.
+///
+/// Tiles are `[rows / 6][inputs][6]` of f32, `6 * stride` from one to the next: what a product of
+/// many rows reads as one stream.
 typedef struct {
     const void *data;
     ptrdiff_t stride; // elements
-    bool is_bf16, is_int8;
+    bool is_bf16, is_int8, is_tiled;
 } ck_operand;
+
+/// Rows from which tiles are worth making: below, each input meets few weights of a panel.
+enum { CK_TILED_ROWS = 10 * CK_TILE_ROWS };
+
+/// Whether `rows` of f32 that are copied on their way to a weight of this format become tiles.
+static inline bool ck_takes_tiles(const ck_kernels *kernels, int format, int rows) {
+    bool has_tiles = format == CK_F32 || format == CK_BF16 || format == CK_E4M3;
+    return kernels->tiles && rows >= CK_TILED_ROWS && has_tiles;
+}
 
 /// Whether inputs that are rounded to bf16 meet a weight of this format as bf16, not as f32.
 static inline bool ck_takes_bf16(int format) {
     return format != CK_F32 && !ck_is_fourbit(format);
 }
 
+/// Rows of operands in memory: tiles are whole.
+static inline size_t ck_operand_rows(bool is_tiled, int rows) {
+    return is_tiled ? ((size_t)rows + CK_TILE_ROWS - 1) / CK_TILE_ROWS * CK_TILE_ROWS
+                    : (size_t)rows;
+}
+
 static inline const void *ck_operand_at(const ck_operand *x, int row, int k) {
-    size_t index = (size_t)row * (size_t)x->stride + (size_t)k;
+    size_t lane = x->is_tiled ? (size_t)(row % CK_TILE_ROWS) : 0;
+    size_t step = x->is_tiled ? CK_TILE_ROWS : 1;
+    size_t index = ((size_t)row - lane) * (size_t)x->stride + lane + (size_t)k * step;
     return (const char *)x->data + index * (x->is_int8 ? 1 : x->is_bf16 ? 2 : sizeof(float));
 }
 
@@ -44,6 +64,11 @@ void ck_prepare(
 /// target[i] = source[i] rounded to bf16, as f32; both may be the same.
 void ck_round_to_bf16(
     const ck_kernels *kernels, const float *source, float *target, size_t count);
+
+/// Values of one row of an f32 operand from input `first` on, rounded to bf16 if asked.
+void ck_place_row(
+    const ck_kernels *kernels, const ck_operand *operand, bool rounds, int row, int first,
+    const float *values, int count);
 
 /// Floats or bf16 values from one row of an operand to the next. The extra line keeps rows of
 /// 4 KiB from falling into the same set of the cache.
