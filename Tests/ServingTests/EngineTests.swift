@@ -4,6 +4,7 @@ import Foundation
 import Language
 import Tensors
 import Testing
+import Topology
 
 @testable import Serving
 
@@ -16,6 +17,8 @@ struct EngineRun {
         var blocks = 64
         var blockTokens = 16
         var folder = Golden.tiny
+        /// Ranks of several roles, instead of `ranks`.
+        var groups: RankGroupMap?
     }
 
     /// What became of a request.
@@ -36,7 +39,12 @@ struct EngineRun {
         rank.engine = setting.engine
         rank.blockTokens = setting.blockTokens
         rank.cacheTokens = setting.blocks * setting.blockTokens
-        ranks = try LocalRanks(rank, ranks: setting.ranks)
+        guard let groups = setting.groups else {
+            ranks = try LocalRanks(rank, ranks: setting.ranks)
+            return
+        }
+        rank.cores = groups.rankCount
+        ranks = try LocalRanks(rank, groups: groups)
     }
 
     func outcome(_ request: GenerationRequest) async throws -> Outcome {

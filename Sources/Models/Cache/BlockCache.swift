@@ -5,7 +5,7 @@ public import Tensors
 /// A block holds the entries of `blockTokens` consecutive positions in every layer, so one block
 /// table serves the whole model. The cache is storage: its user decides which sequence has which
 /// blocks.
-public final class BlockCache {
+public final class BlockCache: Sendable {
     /// How entries are stored.
     public let format: EntryFormat
     /// Positions per block.
@@ -14,6 +14,9 @@ public final class BlockCache {
     public let blockCount: Int
     /// One store per main block, then one per MTP block.
     let stores: [BlockStore]
+    /// What a block is made of, in the order in which its parts are handed over: of each layer the
+    /// entries, then what attention reads beside them.
+    public let parts: [BlockStore]
 
     /// Positions per block unless said otherwise: small enough to share prefixes finely, large
     /// enough that a block's entries of one layer (64 * 1152 bytes for DeepSeek-V3) stream.
@@ -37,6 +40,7 @@ public final class BlockCache {
                 blockCount: blockCount, blockTokens: blockTokens,
                 besideBytes: configuration.besideBytes(layer: layer, format: format))
         }
+        parts = stores.flatMap { store in [store] + (store.beside.map { [$0] } ?? []) }
     }
 
     /// Bytes that one token takes in all layers of a model.

@@ -21,6 +21,7 @@ public final class EngineEndpoint: Sendable {
         self.engine = engine
         self.send = send
         self.capacity = Mutex(capacity)
+        engine.handovers?.meet { [weak self] in self?.give(.handover($0)) }
         announce(capacity)
     }
 
@@ -44,6 +45,7 @@ public final class EngineEndpoint: Sendable {
         case .submit(let request): engine.submit(request)
         case .cancel(let id): engine.cancel(id)
         case .askStatistics: sendStatistics()
+        case .handover(let command): engine.handovers?.receive(command)
         }
     }
 

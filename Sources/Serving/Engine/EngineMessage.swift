@@ -4,6 +4,8 @@ enum EngineCommand: Codable, Hashable, Sendable {
     case cancel(RequestID)
     /// Say what the engine does now.
     case askStatistics
+    /// Of prompts that one rank computes for another.
+    case handover(HandoverCommand)
 }
 
 /// What travels back.
@@ -12,4 +14,6 @@ enum EngineMessage: Codable, Hashable, Sendable {
     case statistics(EngineStatistics)
     /// What the rank is, before anything else.
     case capacity(EngineCapacity)
+    /// Of prompts that one rank computes for another.
+    case handover(HandoverReport)
 }

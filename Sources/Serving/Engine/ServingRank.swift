@@ -116,20 +116,21 @@ public final class ServingRank {
             pool: ThreadPool(threads: configuration.threads),
             shared: prepared.shared, share: share
         ) { enter(.load($0)) }
-        network = DeepSeekNetwork(
-            model: model,
-            cache: BlockCache(
-                configuration: shape,
-                format: configuration.cacheFormat ?? (compute == .float32 ? .float32 : .bfloat16),
-                blockCount: configuration.blockCount, blockTokens: configuration.blockTokens))
+        let cache = BlockCache(
+            configuration: shape,
+            format: configuration.cacheFormat ?? (compute == .float32 ? .float32 : .bfloat16),
+            blockCount: configuration.blockCount, blockTokens: configuration.blockTokens)
+        network = DeepSeekNetwork(model: model, cache: cache)
         tokenizer = try Self.tokenizer(configuration.directory)
         if place == nil {
             enter(.warmUp)
             try network.warmUp(atMost: configuration.engine.stepTokens)
         }
         engine = Engine(
-            barrier: prepared.engine.barrier, map: prepared.engine.map,
-            configuration: configuration.engine)
+            prepared.engine, configuration.engine,
+            handovers: configuration.makeLink.map {
+                HandoverStation(cache, limit: configuration.stepLimit, makeFabric: $0)
+            })
         capacity = prepared.capacity
     }
 

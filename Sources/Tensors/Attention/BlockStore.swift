@@ -56,6 +56,42 @@ internal import CKernels
         beside?.copy(block: block, to: other)
     }
 
+    /// Copies the first entries of a block to memory from which they travel to another rank.
+    ///
+    /// What is beside them is a store of its own.
+    ///
+    /// - Parameter offset: Where they begin in `bytes`.
+    public func copyEntries(
+        _ count: Int, ofBlock block: Int, into bytes: inout MutableRawSpan, at offset: Int
+    ) {
+        check(count, bytes.byteCount, offset)
+        unsafe bytes.withUnsafeMutableBytes {
+            unsafe ($0.baseAddress! + offset).copyMemory(
+                from: address(block: block, slot: 0), byteCount: count * entryBytes)
+        }
+    }
+
+    /// Sets the first entries of a block to what another rank computed.
+    ///
+    /// - Parameter offset: Where they begin in `bytes`.
+    public func setEntries(
+        _ count: Int, ofBlock block: Int, from bytes: RawSpan, at offset: Int
+    ) {
+        check(count, bytes.byteCount, offset)
+        unsafe bytes.withUnsafeBytes {
+            unsafe UnsafeMutableRawPointer(address(block: block, slot: 0)).copyMemory(
+                from: $0.baseAddress! + offset, byteCount: count * entryBytes)
+        }
+    }
+
+    private func check(_ count: Int, _ byteCount: Int, _ offset: Int) {
+        precondition(
+            count > 0 && count <= blockTokens && offset >= 0
+                && offset + count * entryBytes <= byteCount,
+            "\(count) entries of \(entryBytes) bytes, \(blockTokens) in a block, at \(offset) of"
+                + " \(byteCount) bytes")
+    }
+
     /// Where an entry lies.
     func address(block: Int, slot: Int) -> UnsafeMutablePointer<UInt8> {
         precondition(
