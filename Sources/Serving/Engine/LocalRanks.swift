@@ -62,8 +62,10 @@ public final class LocalRanks: Sendable {
                     let rank = try ServingRank(configuration, fabric: fabric, note: note) {
                         enter(number, $0)
                     }
-                    let endpoint = EngineEndpoint(rank.engine, capacity: rank.capacity) {
-                        try router.receive($0, from: number)
+                    let endpoint = EngineEndpoint(rank.engine, capacity: rank.capacity) { bytes in
+                        // The router answers a rank only once it knows where that is.
+                        guard endpoints.withLock({ $0[index] }) != nil else { return }
+                        try router.receive(bytes, from: number)
                     }
                     endpoints.withLock { $0[index] = endpoint }
                     endpoint.meetRouter()
