@@ -30,14 +30,13 @@ struct JobFabric {
     }
 
     /// Joins a prefill rank and a decode rank.
-    func make(_ order: LinkOrder, _ exchange: any AddressExchange) throws -> any Fabric {
+    func make(_ order: Serving.LinkOrder, _ exchange: any AddressExchange) throws -> any Fabric {
         let fabric = try makeFabric(
             configuration(exchange, limit: Self.linkLimit, names: order.members),
             exchange: exchange)
         for place in fabric.ranks where place != fabric.rank {
-            log.info(
-                "\(order.members[place.rawValue]) is reached by \(fabric.path(to: place))"
-                    + " for hand-overs")
+            let peer = order.members[place.rawValue]
+            log.info("\(peer) is reached by \(fabric.path(to: place)) for hand-overs")
         }
         return fabric
     }
