@@ -61,7 +61,9 @@ struct CoordinatorProgram: AsyncParsableCommand {
         defer { registration.end() }
         configuration = registration.resumed(configuration)
         let outbox = Outbox()
-        let router = LeastLoadedRouter(rankCount: configuration.ranks) { outbox.send($1, to: $0) }
+        let router = LeastLoadedRouter(
+            rankCount: configuration.ranks, groups: configuration.groups
+        ) { outbox.send($1, to: $0) }
         // The API opens last; what is wrong with its settings, texts or port is said first.
         let api = try configuration.serving.map {
             try APIService(configuration, $0, router: router, log: log)

@@ -1,5 +1,6 @@
 import Cluster
 import Logging
+import Serving
 import Topology
 import Transport
 
@@ -23,14 +24,36 @@ struct JobFabric {
         limit: Duration? = nil
     ) throws -> any Fabric {
         let exchange = ControlExchange(link, rank: rank, members: members, epoch: epoch)
+        var configuration = configuration(exchange, limit: limit, names: members)
+        configuration.threadsPerRank = threadsPerRank
+        return try makeFabric(configuration, exchange: exchange)
+    }
+
+    /// Joins a prefill rank and a decode rank.
+    func make(_ order: Serving.LinkOrder, _ exchange: any AddressExchange) throws -> any Fabric {
+        let fabric = try makeFabric(
+            configuration(exchange, limit: Self.linkLimit, names: order.members),
+            exchange: exchange)
+        for place in fabric.ranks where place != fabric.rank {
+            let peer = order.members[place.rawValue]
+            log.info("\(peer) is reached by \(fabric.path(to: place)) for hand-overs")
+        }
+        return fabric
+    }
+
+    /// For two ranks that serve already to meet: prompts are computed elsewhere meanwhile.
+    private static let linkLimit = Duration.seconds(10)
+
+    private func configuration(
+        _ exchange: any AddressExchange, limit: Duration?, names: [Rank]
+    ) -> FabricConfiguration {
         var configuration = FabricConfiguration(
             rank: exchange.rank, rankCount: exchange.rankCount, transport: job.transport,
             device: job.device.isEmpty ? nil : job.device)
         configuration.joinLimit = limit ?? .seconds(job.deadlines.connectSeconds)
         configuration.silenceLimit = .seconds(job.deadlines.silenceSeconds)
-        configuration.threadsPerRank = threadsPerRank
-        configuration.names = members
-        return try makeFabric(configuration, exchange: exchange)
+        configuration.names = names
+        return configuration
     }
 
     /// Joins the ranks of this rank's group that take part in an epoch, and logs how each is

@@ -68,7 +68,25 @@ import Topology
         ),
         (
             "model: m\ngroups: [{role: prefill, ranks: 2}]",
-            "groups[0].role \"prefill\" is not known to this version; known: serve, train"
+            "no group of groups has the role decode"
+        ),
+        (
+            "model: m\ngroups: [{role: decode, ranks: 2}]",
+            "no group of groups has the role prefill"
+        ),
+        (
+            "model: m\ngroups: [{role: prefill, ranks: 1}, {role: decode, ranks: 1},"
+                + " {role: serve, ranks: 1}]",
+            "groups[2].role serve stands beside prefill and decode"
+        ),
+        (
+            "model: m\ngroups: [{role: prefill, ranks: 1}, {role: decode, ranks: 65}]",
+            "1 ranks prefill and 65 decode: each is linked to all of the other role"
+        ),
+        (
+            "model: m\ngroups: [{role: expert, ranks: 2}]",
+            "groups[0].role \"expert\" is not known to this version; known: serve, prefill,"
+                + " decode, train"
         ),
         (
             "model: m\ngroups: [{role: train, ranks: 2}]",

@@ -40,7 +40,7 @@ import Yams
     @Test(arguments: [
         "model: m\nranks: 0", "model: m\nranks: two", "model: m\nrank: 2", "ranks: 2",
         "model: m\ndeadlines: {silenceSeconds: 0.1}", "model: m\ntransport: pigeon",
-        "model: m\nname: a/b", "model: m\ngroups: [{role: prefill, ranks: 2}]",
+        "model: m\nname: a/b", "model: m\ngroups: [{role: expert, ranks: 2}]",
         "model: m\ngroups: [{role: serve}]", "model: m\nhttp: {port: 70000}", "model: ''",
         "model: m\ngroups: 3", "model: m\ndeadlines: {coordinatorSeconds: 2}",
     ])

@@ -4,6 +4,7 @@ import Foundation
 import Language
 import Tensors
 import Testing
+import Topology
 
 @testable import Serving
 
@@ -19,6 +20,8 @@ struct EngineRun {
         var prefixes: PrefixSettings?
         var cacheFormat: EntryFormat?
         var warn: @Sendable (String) -> Void = { _ in }
+        /// Ranks of several roles, instead of `ranks`.
+        var groups: RankGroupMap?
     }
 
     /// What became of a request.
@@ -42,7 +45,12 @@ struct EngineRun {
         rank.warn = setting.warn
         rank.blockTokens = setting.blockTokens
         rank.cacheTokens = setting.blocks * setting.blockTokens
-        ranks = try LocalRanks(rank, ranks: setting.ranks)
+        guard let groups = setting.groups else {
+            ranks = try LocalRanks(rank, ranks: setting.ranks)
+            return
+        }
+        rank.cores = groups.rankCount
+        ranks = try LocalRanks(rank, groups: groups)
     }
 
     func outcome(_ request: GenerationRequest) async throws -> Outcome {

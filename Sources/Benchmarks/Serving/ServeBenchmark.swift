@@ -57,9 +57,20 @@ public struct ServeBenchmark: Sendable {
     /// Sends the load and measures.
     public func run() async throws -> ServeReport {
         let model = try await modelName()
+        let before = try await ServerSteps.read(from: address, headers: headers)
+        let (samples, seconds) = try await measure(model)
+        let after = try await ServerSteps.read(from: address, headers: headers)
+        return ServeReport(
+            configuration, model: model, samples: samples, seconds: seconds,
+            steps: after.since(before))
+    }
+
+    /// Sends the load.
+    ///
+    /// - Returns: What each request saw, and how long all took.
+    func measure(_ model: String) async throws -> (samples: [Sample], seconds: Double) {
         var random = SplitMix64(seed: configuration.seed)
         let bodies = (0 ..< configuration.prompts).map { _ in body(model, &random) }
-        let before = try await ServerSteps.read(from: address, headers: headers)
         let clock = ContinuousClock()
         let begin = clock.now
         var samples: [Sample] = []
@@ -80,11 +91,7 @@ public struct ServeBenchmark: Sendable {
             }
             for try await sample in group { samples.append(sample) }
         }
-        let seconds = begin.duration(to: clock.now).seconds
-        let after = try await ServerSteps.read(from: address, headers: headers)
-        return ServeReport(
-            configuration, model: model, samples: samples, seconds: seconds,
-            steps: after.since(before))
+        return (samples, begin.duration(to: clock.now).seconds)
     }
 
     private var address: HTTPConnection.Address {
@@ -95,7 +102,7 @@ public struct ServeBenchmark: Sendable {
         configuration.key.map { [("authorization", "Bearer \($0)")] } ?? []
     }
 
-    private func modelName() async throws -> String {
+    func modelName() async throws -> String {
         var bytes: [UInt8] = []
         try await HTTPConnection.send(
             .GET, "/v1/models", body: nil, headers: headers, to: address,

@@ -70,13 +70,46 @@ extension JobConfiguration {
                 throw fail("\(groups.groups.count) groups: the ranks of a training job are one")
             }
         }
-        for (index, group) in groups.groups.enumerated() where group.role != work.role {
+        try validateRoles(fail)
+    }
+
+    /// Every group does the job's work; a job that serves either has groups that each do all of
+    /// it, or some that prefill and some that decode.
+    private func validateRoles(_ fail: (String) -> ClusterError) throws(ClusterError) {
+        let hasParts = groups.groups.contains { $0.role == .prefill || $0.role == .decode }
+        let roles: Set<RankRole> =
+            hasParts && work.role == .serve ? [.prefill, .decode] : [work.role]
+        for (index, group) in groups.groups.enumerated() where !roles.contains(group.role) {
             throw fail(
-                "groups[\(index)].role \(group.role): the ranks of this job \(work.role)")
+                roles.contains(.prefill)
+                    ? "groups[\(index)].role \(group.role) stands beside prefill and decode: the"
+                        + " groups of a job all serve, or some prefill and the others decode"
+                    : "groups[\(index)].role \(group.role): the ranks of this job \(work.role)")
+        }
+        guard hasParts else { return }
+        func count(_ role: RankRole) -> Int {
+            groups.groups.reduce(0) { $1.role == role ? $0 + $1.rankCount : $0 }
+        }
+        let (prefill, decode) = (count(.prefill), count(.decode))
+        for (role, ranks, other) in [
+            (RankRole.prefill, prefill, RankRole.decode), (.decode, decode, .prefill),
+        ] where ranks == 0 {
+            throw fail(
+                "no group of groups has the role \(role): its ranks and those that \(other) need"
+                    + " each other; add one, or let all groups serve")
+        }
+        guard max(prefill, decode) <= Self.mostLinkedRanks else {
+            throw fail(
+                "\(prefill) ranks prefill and \(decode) decode: each is linked to all of the other"
+                    + " role, of which there are at most \(Self.mostLinkedRanks)")
         }
     }
 
-    /// Limits alone: how many copies of experts there are is checked against the model where that is read.
+    /// Each link has a window of 16 MiB and two threads on each side.
+    private static let mostLinkedRanks = 64
+
+    /// Limits alone: how many copies of experts there are is checked against the model where that
+    /// is read.
     private func validatePlacement(
         _ serving: ServingWork, _ fail: (String) -> ClusterError
     ) throws(ClusterError) {

@@ -9,10 +9,11 @@ public struct JobTable: Sendable {
 
     /// The whole table.
     public static func lines(_ snapshot: JobSnapshot) -> [String] {
-        var lines = [header(snapshot), row("rank", "node", "pid", "phase", "detail")]
+        let width = snapshot.titleWidth
+        var lines = [header(snapshot), row("rank", width, "node", "pid", "phase", "detail")]
         lines += snapshot.members.map { member in
             row(
-                "\(member.rank.rawValue)", member.node, member.pid == 0 ? "-" : "\(member.pid)",
+                member.title, width, member.node, member.pid == 0 ? "-" : "\(member.pid)",
                 "\(member.phase)", detail(member))
         }
         // Other machines wrote parts of it: a terminal is to obey none of them.
@@ -43,12 +44,13 @@ public struct JobTable: Sendable {
     }
 
     private static func row(
-        _ rank: String, _ node: String, _ pid: String, _ phase: String, _ detail: String
+        _ rank: String, _ width: Int, _ node: String, _ pid: String, _ phase: String,
+        _ detail: String
     ) -> String {
         func left(_ text: String, _ width: Int) -> String {
             text + String(repeating: " ", count: max(1, width - text.count))
         }
-        return left(rank, 6) + left(node, 16) + left(pid, 9) + left(phase, 9) + detail
+        return left(rank, width) + left(node, 16) + left(pid, 9) + left(phase, 9) + detail
     }
 
     private static func detail(_ member: JobSnapshot.Member) -> String {

@@ -23,10 +23,11 @@ public enum TopTable {
             return [head] + (report.error.map { [$0] } ?? [])
         }
         let ranks = snapshot.members
-        var lines = [head, sums(snapshot), legend, titles]
+        let width = snapshot.titleWidth
+        var lines = [head, sums(snapshot), legend, titles(width)]
         let room = max(1, rows - lines.count)
         let shown = ranks.count <= room ? ranks.count : room - 1
-        lines += ranks.prefix(shown).map(line)
+        lines += ranks.prefix(shown).map { line($0, width) }
         if shown < ranks.count { lines.append("and \(ranks.count - shown) ranks more") }
         return lines
     }
@@ -52,13 +53,15 @@ public enum TopTable {
     private static let legend =
         "a step's time: e experts, d the rest of the network, x all-to-all that nothing hides,"
         + " . waiting for other ranks"
-    private static let titles = row(
-        "rank", "node", "phase", "steps/s", "tok/s", "prompt/s", "run", "wait", "cache", "load",
-        "a2a", "hidden", "step")
+    private static func titles(_ width: Int) -> String {
+        row(
+            width, "rank", "node", "phase", "steps/s", "tok/s", "prompt/s", "run", "wait", "cache",
+            "load", "a2a", "hidden", "step")
+    }
 
-    private static func line(_ member: JobSnapshot.Member) -> String {
+    private static func line(_ member: JobSnapshot.Member, _ width: Int) -> String {
         func alone(_ words: String) -> String {
-            left("\(member.rank.rawValue)", 6) + left(member.node, 14) + "\(member.phase) \(words)"
+            left(member.title, width) + left(member.node, 14) + "\(member.phase) \(words)"
         }
         if let loss = member.loss { return alone("lost: \(loss)") }
         if let error = member.lastError { return alone(error) }
@@ -67,7 +70,7 @@ public enum TopTable {
         }
         func percent(_ share: Double) -> String { (share * 100).formatted(digits: 0) + "%" }
         return row(
-            "\(member.rank.rawValue)", member.node, "\(member.phase)",
+            width, member.title, member.node, "\(member.phase)",
             figures.stepsPerSecond.formatted(digits: 1),
             figures.tokensPerSecond.formatted(digits: 1),
             figures.promptTokensPerSecond.formatted(digits: 1), "\(figures.runningRequests)",
@@ -94,11 +97,11 @@ public enum TopTable {
     }
 
     private static func row(
-        _ rank: String, _ node: String, _ phase: String, _ figures: String...
+        _ width: Int, _ rank: String, _ node: String, _ phase: String, _ figures: String...
     ) -> String {
         let widths = [8, 9, 9, 5, 5, 6, 6, 5, 7]
         let columns = zip(figures, widths).map { right($0, $1) }.joined()
-        return left(rank, 6) + left(node, 14) + left(phase, 7) + columns
+        return left(rank, width) + left(node, 14) + left(phase, 7) + columns
             + "  " + (figures.last ?? "")
     }
 

@@ -21,11 +21,19 @@ public struct JobSnapshot: Hashable, Codable, Sendable {
         /// Tokens for its experts lately over those of the mean rank of its group; nil where they
         /// are not counted.
         package var loadRatio: Double?
+        /// Which part of the work it does; nil where every rank does all of it.
+        package var role: RankRole?
         /// What last went wrong with it.
         package var lastError: String?
         /// Why the job goes on without it; nil for a rank that takes part.
         public var loss: String?
+
+        /// The rank as tables call it: with its role, if it has one.
+        var title: String { "\(rank.rawValue)" + (role.map { " \($0)" } ?? "") }
     }
+
+    /// Columns that the titles of its ranks take in a table.
+    var titleWidth: Int { max(6, (members.map(\.title.count).max() ?? 0) + 2) }
 
     /// The epoch of the job's map of experts.
     public var epoch: UInt64

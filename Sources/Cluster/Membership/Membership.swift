@@ -263,9 +263,15 @@ public struct Membership: Sendable {
                     rank: Rank(rawValue: index), phase: member.phase, progress: member.progress,
                     node: member.node, pid: member.pid,
                     silentSeconds: member.lastHeard.map { (now - $0).seconds },
-                    statistics: member.statistics,
+                    statistics: member.statistics, role: role(of: Rank(rawValue: index)),
                     lastError: member.lastError, loss: member.loss)
             }, awaited: takeOver == nil ? nil : awaited, end: ending)
+    }
+
+    /// The part of the work that a rank does; nil where every rank does all of it.
+    private func role(of rank: Rank) -> RankRole? {
+        guard let groups = configuration.groups, groups.handsOver else { return nil }
+        return groups.group(of: rank).group.role
     }
 
     /// The connection of a rank, if it is in.

@@ -5,7 +5,7 @@ public import Tensors
 /// A block holds the entries of `blockTokens` consecutive positions in every layer, so one block
 /// table serves the whole model. The cache is storage: its user decides which sequence has which
 /// blocks.
-public final class BlockCache {
+public final class BlockCache: Sendable {
     /// How entries are stored.
     public let format: EntryFormat
     /// Positions per block.
@@ -14,6 +14,9 @@ public final class BlockCache {
     public let blockCount: Int
     /// One store per main block, then one per MTP block.
     let stores: [BlockStore]
+    /// What a block is made of, in the order in which its parts are handed over: of each layer the
+    /// entries, then what attention reads beside them.
+    public let parts: [BlockStore]
 
     /// Positions per block unless said otherwise: small enough to share prefixes finely, large
     /// enough that a block's entries of one layer (64 * 1152 bytes for DeepSeek-V3) stream.
@@ -37,6 +40,7 @@ public final class BlockCache {
                 blockCount: blockCount, blockTokens: blockTokens,
                 besideBytes: configuration.besideBytes(layer: layer, format: format))
         }
+        parts = stores.flatMap { store in [store] + (store.beside.map { [$0] } ?? []) }
     }
 
     /// Bytes that one token takes in all layers of a model.
@@ -60,25 +64,30 @@ public final class BlockCache {
     }
 
     /// Bytes of a block in all layers.
-    public var blockBytes: Int { stores.reduce(0) { $0 + $1.blockBytes } }
+    public var blockBytes: Int { bytesPerToken * blockTokens }
 
-    /// The entries of a block in all layers, layer by layer.
+    /// The entries of a block, part by part.
     public func entries(of block: BlockID) -> [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(blockBytes)
-        for store in stores { store.append(block: Int(block.rawValue), to: &bytes) }
+        var bytes = [UInt8](repeating: 0, count: blockBytes)
+        var span = bytes.mutableSpan.mutableBytes
+        var offset = 0
+        for part in parts {
+            part.copyEntries(blockTokens, ofBlock: Int(block.rawValue), into: &span, at: offset)
+            offset += blockTokens * part.entryBytes
+        }
         return bytes
     }
 
-    /// Fills a block in all layers with the bytes that `entries` gave of one.
+    /// Fills a block with the bytes that `entries` gave of one.
     ///
     /// - Parameter bytes: `blockBytes` of them.
     public func fill(_ block: BlockID, with bytes: [UInt8]) {
         precondition(bytes.count == blockBytes, "\(bytes.count) bytes for \(blockBytes)")
-        var rest = bytes[...]
-        for store in stores {
-            store.fill(block: Int(block.rawValue), with: rest.prefix(store.blockBytes))
-            rest = rest.dropFirst(store.blockBytes)
+        var offset = 0
+        for part in parts {
+            part.setEntries(
+                blockTokens, ofBlock: Int(block.rawValue), from: bytes.span.bytes, at: offset)
+            offset += blockTokens * part.entryBytes
         }
     }
 

@@ -33,6 +33,8 @@ struct ActiveRequest {
     /// Whether `began` was reported.
     var hasBegun = false
     private var isCounted = false
+    /// Whether the MTP block's entries of its prompt are wanted, though it has no text.
+    var fillsDraftEntries = false
     /// Why the text ended, once it has.
     private(set) var finish: FinishReason?
 
@@ -115,7 +117,7 @@ struct ActiveRequest {
     var remaining: Int { request.maxNewTokens - generated.count }
 
     /// Drafting needs a free choice of tokens: a constrained text rarely accepts a draft.
-    var mayDraft: Bool { constraint == nil && remaining > 1 }
+    var mayDraft: Bool { fillsDraftEntries || constraint == nil && remaining > 1 }
 
     /// Whether the next token cannot be chosen before `constrain`.
     var needsConstraining: Bool { constraint != nil && allowed == nil && finish == nil }

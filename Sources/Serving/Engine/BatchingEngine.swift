@@ -24,10 +24,15 @@ final class BatchingEngine {
     private(set) var overlapping: OverlapTuner
     private(set) var drafting = DraftTuner()
     private let recorder: RankRecorder
+    /// Prompts that are computed, or are to be, by another rank than their text's.
+    let handovers: HandoverStation?
+    /// Prompts that this rank computes for others.
+    var orders: [RequestID: PrefillOrder] = [:]
 
     init(
         _ network: any SequenceNetwork, configuration: EngineConfiguration,
-        compiled: CompiledGrammars = CompiledGrammars(), recorder: RankRecorder = RankRecorder(),
+        handovers: HandoverStation? = nil, compiled: CompiledGrammars = CompiledGrammars(),
+        recorder: RankRecorder = RankRecorder(),
         vocabulary: @escaping () -> ConstraintVocabulary? = { nil }, kept: KeptPrefixes? = nil
     ) {
         self.network = network
@@ -36,12 +41,14 @@ final class BatchingEngine {
         self.compiled = compiled
         self.kept = kept
         self.recorder = recorder
+        self.handovers = handovers
         overlapping = OverlapTuner(threshold: configuration.overlapThreshold)
         scheduler = Scheduler(
             limits: Scheduler.Limits(
                 running: min(configuration.runningLimit, configuration.stepTokens),
                 waiting: configuration.waitingLimit, stepTokens: configuration.stepTokens,
-                promptTokensBesideStreams: configuration.promptTokensBesideStreams),
+                promptTokensBesideStreams: configuration.promptTokensBesideStreams,
+                handoverTokens: configuration.handoverTokens),
             blockCount: network.blockCount, blockTokens: network.blockTokens,
             usesPrefixCache: configuration.usesPrefixCache, origin: kept?.origin)
     }
@@ -101,12 +108,14 @@ final class BatchingEngine {
         if expected.remove(id) != nil {
             return report(id, .finished(.cancelled, GenerationUsage()))
         }
+        if orders[id] != nil { return letGo(id) }
         guard let state = active[id] else { return }
         end(id, .finished(.cancelled, state.usage))
     }
 
     /// Ends every request with an error.
     func failAll(_ error: ServingError) {
+        for id in orders.keys.sorted() { fail(order: id, "\(error)") }
         for id in active.keys.sorted() { end(id, .failed(error)) }
         for id in expected.sorted() { report(id, .failed(error)) }
         expected = []
@@ -114,8 +123,10 @@ final class BatchingEngine {
 
     /// Forgets every request, and what was to be said of it.
     func dropAll() {
+        handovers?.dropAll()
         for id in active.keys { scheduler.remove(id) }
         active = [:]
+        orders = [:]
         expected = []
         reports = []
     }
@@ -127,10 +138,13 @@ final class BatchingEngine {
     }
 
     func report(_ id: RequestID, _ event: GenerationEvent) {
+        // Of a prompt for another rank, that one reports.
+        guard orders[id] == nil else { return }
         reports.append(EngineReport(id: id, event: event))
     }
 
     func end(_ id: RequestID, _ event: GenerationEvent) {
+        handovers?.inbox.drop(id)
         active[id] = nil
         scheduler.remove(id)
         report(id, event)
@@ -142,6 +156,7 @@ final class BatchingEngine {
     func prepare() -> NextStep {
         keepFullBlocks()
         let planned = scheduler.plan()
+        arrangeHandovers()
         var plan = StepPlan(entries: constrain(planned))
         guard !plan.entries.isEmpty else { return planned.isEmpty ? .idle : .planAgain }
         if configuration.overlaps, network.sharesExperts,
@@ -201,10 +216,14 @@ final class BatchingEngine {
     private func settle(_ result: EntryResult, draft: Int?) {
         let id = result.entry.id
         guard let state = active[id] else { return }
-        if let failure = result.failure { return end(id, .failed(failure)) }
+        if let failure = result.failure {
+            if orders[id] != nil { return fail(order: id, "\(failure)") }
+            return end(id, .failed(failure))
+        }
         scheduler.advance(
             id, computed: result.computed, newTokens: result.newTokens,
             drafts: draft.map { [$0] } ?? [])
+        if orders[id] != nil { return handOver(id) }
         if result.entry.reachesEnd, let reason = state.finish {
             end(id, .finished(reason, state.usage))
         }

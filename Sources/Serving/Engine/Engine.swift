@@ -17,6 +17,7 @@ public final class Engine: Sendable {
         case compiled(GenerationRequest, Result<CompiledConstraint, GrammarError>)
         case restored(GenerationRequest, [PrefixStore.Block])
         case cancel(RequestID)
+        case handover(HandoverEvent)
         case dropAll
     }
 
@@ -35,21 +36,33 @@ public final class Engine: Sendable {
     /// What the engine did lately.
     public let recorder = RankRecorder()
     private let configuration: EngineConfiguration
+    /// Prompts that go from rank to rank; nil where every rank computes its own.
+    let handovers: HandoverStation?
     private let state: Mutex<State>
 
     /// The longest that an idle rank sleeps before it checks again.
     private static let idlePatience = Duration.seconds(60)
     /// The longest that an engine which ends waits for its blocks to be written.
     private static let flushLimit = Duration.seconds(3)
+    /// The same where requests wait for entries that may not come.
+    private static let handoverPatience = Duration.milliseconds(100)
 
     /// Prepares an engine.
     ///
     /// `run` starts it.
     ///
     /// - Parameter map: That of the network's experts.
-    public init(barrier: StepBarrier, map: ExpertMap, configuration: EngineConfiguration) {
+    public convenience init(
+        barrier: StepBarrier, map: ExpertMap, configuration: EngineConfiguration
+    ) { self.init(EngineEpoch(barrier: barrier, map: map), configuration, handovers: nil) }
+
+    init(
+        _ epoch: EngineEpoch, _ configuration: EngineConfiguration, handovers: HandoverStation?
+    ) {
         self.configuration = configuration
-        state = Mutex(State(epoch: EngineEpoch(barrier: barrier, map: map)))
+        self.handovers = handovers
+        state = Mutex(State(epoch: epoch))
+        handovers?.open { [weak self] in self?.give(.handover($0)) }
     }
 
     /// Takes a request.
@@ -90,6 +103,7 @@ public final class Engine: Sendable {
         state.withLock { state in
             var now = state.statistics
             now.rank = state.epoch.barrier.rank.rawValue
+            now.handovers = handovers?.totals
             now.secondsSinceStep = state.lastStep.map { ($0.duration(to: .now)).seconds }
             return now
         }
@@ -123,9 +137,10 @@ public final class Engine: Sendable {
     ) throws {
         let vocabulary = LazyVocabulary(tokenizer, endTokens: network.endTokens)
         let core = BatchingEngine(
-            network, configuration: configuration, compiled: grammars, recorder: recorder,
-            vocabulary: { vocabulary.value }, kept: kept)
+            network, configuration: configuration, handovers: handovers, compiled: grammars,
+            recorder: recorder, vocabulary: { vocabulary.value }, kept: kept)
         defer {
+            handovers?.close()
             core.keepFullBlocks()
             kept?.store.flush(atMost: Self.flushLimit)
         }
@@ -207,6 +222,7 @@ public final class Engine: Sendable {
                 }
             case .compiled(let request, let result): core.submit(request, result)
             case .cancel(let id): core.cancel(id)
+            case .handover(let event): core.take(event)
             case .dropAll: core.dropAll()
             }
         }
@@ -222,7 +238,10 @@ public final class Engine: Sendable {
             let isQuiet = state.withLock {
                 $0.commands.isEmpty && !$0.isStopping && !$0.isInterrupted
             }
-            if isQuiet, next == .idle { try barrier.sleep(atMost: Self.idlePatience, in: map) }
+            if isQuiet, next == .idle {
+                let patience = core.awaitsEntries ? Self.handoverPatience : Self.idlePatience
+                try barrier.sleep(atMost: patience, in: map)
+            }
             return true
         }
         send(core, report)

@@ -30,6 +30,11 @@ public struct EngineConfiguration: Codable, Hashable, Sendable {
     /// faster. 0 always splits.
     package var overlapThreshold = 0.1
 
+    /// Tokens of a prompt that a decode rank lacks, from which a prefill rank computes them: below
+    /// it a hand-over takes longer than it spares.
+    package var handoverTokens = 128
+    /// Seconds without a sign of a prompt's entries after which a decode rank computes them itself.
+    package var handoverSeconds = 30.0
     /// How much work one step of the engine may do for constrained texts, in visits of a token of
     /// the vocabulary (about 10 ns each).
     ///
@@ -57,6 +62,8 @@ public struct EngineConfiguration: Codable, Hashable, Sendable {
         try Setting.check("speculationStreams", speculationStreams, 0, 1 << 16)
         try Setting.check("draftCopyBytes", draftCopyBytes, 0, 1 << 40)
         try Setting.check("sharedHeadBytes", sharedHeadBytes, 0, 1 << 40)
+        try Setting.check("handoverTokens", handoverTokens, 1, 1 << 24)
+        try Setting.check("handoverSeconds", handoverSeconds, 0.1, 3600)
         try Setting.check("overlapThreshold", overlapThreshold, 0, 1)
         // At the most, a step takes some ten seconds: a sixth of the job's `stepSeconds`.
         try Setting.check("constraintSteps", constraintSteps, 1, 1 << 30)

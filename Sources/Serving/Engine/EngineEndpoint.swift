@@ -21,6 +21,7 @@ public final class EngineEndpoint: Sendable {
         self.engine = engine
         self.send = send
         self.capacity = Mutex(capacity)
+        engine.handovers?.meet { [weak self] in self?.give(.handover($0)) }
         announce(capacity)
     }
 
@@ -49,6 +50,7 @@ public final class EngineEndpoint: Sendable {
         case .record(let seconds, let limit):
             engine.recorder.record(seconds: seconds, limit: limit)
         case .takeRecord(let first): give(.recorded(engine.recorder.part(from: first)))
+        case .handover(let command): engine.handovers?.receive(command)
         }
     }
 

@@ -10,6 +10,8 @@ enum EngineCommand: Codable, Hashable, Sendable {
     case record(seconds: Int, limit: Int)
     /// Send what was recorded, from an event on.
     case takeRecord(from: Int)
+    /// Of prompts that one rank computes for another.
+    case handover(HandoverCommand)
 }
 
 /// What travels back.
@@ -22,4 +24,6 @@ enum EngineMessage: Codable, Hashable, Sendable {
     case clock(UInt64, nanoseconds: UInt64)
     /// A part of what was recorded.
     case recorded(RecordPart)
+    /// Of prompts that one rank computes for another.
+    case handover(HandoverReport)
 }

@@ -37,14 +37,20 @@ final class EventStreams: Sendable {
     ///
     /// The last one closes the stream. Events and `move` come from one thread, so that no event of
     /// a rank that is lost follows one of the next.
-    func deliver(_ report: EngineReport, from rank: Int) {
+    ///
+    /// - Returns: Whether it ended its request.
+    @discardableResult
+    func deliver(_ report: EngineReport, from rank: Int) -> Bool {
         switch report.event {
         case .finished:
             let entry = close(report.id, of: rank)
             entry?.continuation.yield(report.event)
             entry?.continuation.finish()
+            return entry != nil
         case .failed(let error):
-            close(report.id, of: rank)?.continuation.finish(throwing: error)
+            let entry = close(report.id, of: rank)
+            entry?.continuation.finish(throwing: error)
+            return entry != nil
         case .began, .tokens:
             let continuation = entries.withLock { entries in
                 guard entries[report.id]?.rank == rank else {
@@ -56,6 +62,7 @@ final class EventStreams: Sendable {
             // Not under the lock: a reader that is cancelled meanwhile closes its entry while it
             // holds what `yield` needs.
             continuation?.yield(report.event)
+            return false
         }
     }
 

@@ -22,6 +22,8 @@ public final class LeastLoadedRouter: RequestRouter {
         var isTakingOver = false
         /// Why nothing is taken any more.
         var closed: String?
+        /// Prompts that one rank computes for another.
+        var handovers: HandoverRouting
     }
 
     private let streams = EventStreams()
@@ -32,15 +34,21 @@ public final class LeastLoadedRouter: RequestRouter {
 
     /// Routes to ranks `0 ..< rankCount`.
     ///
-    /// - Parameter send: Carries bytes to a rank; the rank's `EngineEndpoint` receives them.
-    public init(rankCount: Int, send: @escaping @Sendable (Rank, [UInt8]) -> Void) {
+    /// - Parameters:
+    ///   - groups: What the ranks do; nil for ranks that all do the same.
+    ///   - send: Carries bytes to a rank; the rank's `EngineEndpoint` receives them.
+    public init(
+        rankCount: Int, groups: RankGroupMap? = nil,
+        send: @escaping @Sendable (Rank, [UInt8]) -> Void
+    ) {
         self.rankCount = rankCount
         self.send = send
         state = Mutex(
             State(
                 statistics: Array(repeating: nil, count: rankCount),
                 capacities: Array(repeating: EngineCapacity(runningLimit: .max), count: rankCount),
-                balances: Array(repeating: nil, count: rankCount)))
+                balances: Array(repeating: nil, count: rankCount),
+                handovers: HandoverRouting(groups)))
     }
 
     public func submit(
@@ -49,11 +57,11 @@ public final class LeastLoadedRouter: RequestRouter {
         guard refusal == nil, let rank = choose(streams.load(rankCount: rankCount)) else {
             throw refusal ?? .unavailable(message: "no rank is left")
         }
-        let payload = try JSONEncoder().encode(EngineCommand.submit(request))
-        let stream = streams.open(request, rank: rank) { [send] rank in
+        let stream = streams.open(request, rank: rank) { [self] rank in
             Self.withdraw(request.id, from: rank, send)
+            arrange { $0.ended(request.id) }
         }
-        send(Rank(rawValue: rank), Array(payload))
+        give(request, to: rank)
         // The job may have ended or lost the rank since the check above: nothing would end this
         // stream.
         if let refusal { streams.fail(rank: rank, refusal) }
@@ -73,7 +81,7 @@ public final class LeastLoadedRouter: RequestRouter {
 
     private func choose(_ load: [Int]) -> Int? {
         let (living, open) = state.withLock { state in
-            let living = load.indices.filter { state.lost[$0] == nil }
+            let living = state.handovers.texts(of: load.indices.filter { state.lost[$0] == nil })
             let open = living.filter { rank in
                 let capacity = state.capacities[rank]
                 return !capacity.isSpare && load[rank] < capacity.runningLimit
@@ -91,9 +99,25 @@ public final class LeastLoadedRouter: RequestRouter {
             error: .rankLost(message: "rank \(rank) left: \(reason)")
         ) { choose($0) }
         for (request, next) in moved {
-            Self.give(.submit(request), to: next, send)
+            give(request, to: next)
             // A reader that went away meanwhile withdrew it before it was there.
             if streams.rank(of: request.id) == nil { Self.withdraw(request.id, from: next, send) }
+        }
+    }
+
+    /// Sends a request to the rank that continues it.
+    private func give(_ request: GenerationRequest, to rank: Int) {
+        var request = request
+        arrange { $0.retry() + $0.submitted(&request, to: rank) }
+        Self.give(.submit(request), to: rank, send)
+    }
+
+    /// Changes who computes which prompt, and tells the ranks.
+    private func arrange(
+        _ change: (inout HandoverRouting) -> [HandoverRouting.Action]
+    ) {
+        for (rank, command) in state.withLock({ change(&$0.handovers) }) {
+            Self.give(command, to: rank, send)
         }
     }
 
@@ -143,7 +167,9 @@ public final class LeastLoadedRouter: RequestRouter {
     public func receive(_ payload: [UInt8], from rank: Rank) throws {
         switch try JSONDecoder().decode(EngineMessage.self, from: Data(payload)) {
         case .reports(let reports):
-            for report in reports { streams.deliver(report, from: rank.rawValue) }
+            for report in reports {
+                if streams.deliver(report, from: rank.rawValue) { arrange { $0.ended(report.id) } }
+            }
         case .statistics(var statistics):
             guard (0 ..< rankCount).contains(rank.rawValue) else { return }
             // A rank knows its number in its group; the job's number tells groups apart.
@@ -155,6 +181,8 @@ public final class LeastLoadedRouter: RequestRouter {
         case .capacity(let capacity):
             guard (0 ..< rankCount).contains(rank.rawValue) else { return }
             state.withLock { $0.capacities[rank.rawValue] = capacity }
+            arrange { $0.arrived(rank.rawValue) }
+        case .handover(let report): arrange { $0.receive(report, from: rank.rawValue) }
         case .clock(let question, let nanoseconds):
             traces.received(clock: nanoseconds, of: rank.rawValue, question: question)
         case .recorded(let part): traces.received(part, of: rank.rawValue)
@@ -194,6 +222,7 @@ public final class LeastLoadedRouter: RequestRouter {
             state.recovering.remove(rank.rawValue)
             state.recovering.formUnion(recovering.map(\.rawValue))
         }
+        arrange { $0.lost(rank.rawValue) }
         move(from: rank.rawValue, reason)
     }
 

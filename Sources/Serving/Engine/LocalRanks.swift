@@ -19,15 +19,33 @@ public final class LocalRanks: Sendable {
     ///   - ranks: How many ranks share the experts.
     ///   - note: Told what of the folder is not run, line by line.
     ///   - enter: Told what each rank does, on that rank's thread.
-    public init(
+    public convenience init(
         _ configuration: ServingRankConfiguration, ranks: Int,
         note: @escaping @Sendable (String) -> Void = { _ in },
         enter: @escaping @Sendable (Rank, ServingRank.Phase) -> Void = { _, _ in }
     ) throws {
-        try configuration.validate(ranks: ranks)
-        let fabrics = try makeLoopbackFabrics(rankCount: ranks)
+        try self.init(
+            configuration, groups: .one(.serve, rankCount: ranks), note: note, enter: enter)
+    }
+
+    /// Loads a copy of the model on each group of ranks and starts the engines.
+    ///
+    /// - Parameter groups: Which ranks share experts, and what they do.
+    package init(
+        _ settings: ServingRankConfiguration, groups: RankGroupMap,
+        note: @escaping @Sendable (String) -> Void = { _ in },
+        enter: @escaping @Sendable (Rank, ServingRank.Phase) -> Void = { _, _ in }
+    ) throws {
+        let ranks = groups.rankCount
+        var settings = settings
+        if groups.handsOver { settings.makeLink = Self.makeLink }
+        let configuration = settings
+        try configuration.validate(
+            ranks: groups.groups.map(\.rankCount).max() ?? ranks, ranksHere: ranks)
+        let fabrics = try groups.groups.map { try makeLoopbackFabrics(rankCount: $0.rankCount) }
+            .flatMap { $0 }
         let endpoints = Mutex([EngineEndpoint?](repeating: nil, count: ranks))
-        let router = LeastLoadedRouter(rankCount: ranks) { rank, bytes in
+        let router = LeastLoadedRouter(rankCount: ranks, groups: groups) { rank, bytes in
             let endpoint = endpoints.withLock { $0[rank.rawValue] }
             do { try endpoint?.receive(bytes) } catch {
                 preconditionFailure("a command of this process does not decode: \(error)")
@@ -35,35 +53,49 @@ public final class LocalRanks: Sendable {
         }
         let start = Start(ranks)
         let threads = DispatchGroup()
-        for fabric in fabrics {
+        for (index, fabric) in fabrics.enumerated() {
             threads.enter()
+            let number = Rank(rawValue: index)
             let thread = Thread {
                 defer { threads.leave() }
                 do {
                     let rank = try ServingRank(configuration, fabric: fabric, note: note) {
-                        enter(fabric.rank, $0)
+                        enter(number, $0)
                     }
-                    let endpoint = EngineEndpoint(rank.engine, capacity: rank.capacity) {
-                        try router.receive($0, from: fabric.rank)
+                    let endpoint = EngineEndpoint(rank.engine, capacity: rank.capacity) { bytes in
+                        // The router answers a rank only once it knows where that is.
+                        guard endpoints.withLock({ $0[index] }) != nil else { return }
+                        try router.receive(bytes, from: number)
                     }
-                    endpoints.withLock { $0[fabric.rank.rawValue] = endpoint }
-                    start.ready(fabric.rank, rank.engine)
+                    endpoints.withLock { $0[index] = endpoint }
+                    endpoint.meetRouter()
+                    start.ready(number, rank.engine)
                     try rank.run { endpoint.report($0) }
                 } catch {
                     fabric.close()
-                    start.failed(fabric.rank, error)
-                    router.lost(fabric.rank, reason: "\(error)")
+                    start.failed(number, error)
+                    router.lost(number, reason: "\(error)")
                 }
             }
             // Deep enough for the kernels' and the parser's frames, as a main thread is.
             thread.stackSize = 8 << 20
-            thread.name = "apus-\(fabric.rank.rawValue)"
+            thread.name = "apus-\(index)"
             thread.start()
         }
         engines = try start.wait()
         self.router = router
         self.threads = threads
         self.fabrics = fabrics
+    }
+
+    /// Joins two ranks of this process, for prompts that go from one to the other.
+    private static func makeLink(
+        _ order: LinkOrder, _ exchange: any AddressExchange
+    ) throws -> any Fabric {
+        var configuration = FabricConfiguration(
+            rank: exchange.rank, rankCount: exchange.rankCount, transport: .loopback)
+        configuration.names = order.members
+        return try makeFabric(configuration, exchange: exchange)
     }
 
     /// What each rank's engine has done.

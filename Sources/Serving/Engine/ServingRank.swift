@@ -129,8 +129,10 @@ public final class ServingRank {
             try network.warmUp(atMost: configuration.engine.stepTokens)
         }
         engine = Engine(
-            barrier: prepared.engine.barrier, map: prepared.engine.map,
-            configuration: configuration.engine)
+            prepared.engine, configuration.engine,
+            handovers: configuration.makeLink.map {
+                HandoverStation(cache, limit: configuration.stepLimit, makeFabric: $0)
+            })
         capacity = prepared.capacity
     }
 

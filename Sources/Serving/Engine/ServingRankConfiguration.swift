@@ -3,6 +3,7 @@ public import Grammar
 import Models
 public import Tensors
 public import Topology
+public import Transport
 
 /// What one rank serves, and with how much of its machine.
 public struct ServingRankConfiguration: Sendable {
@@ -37,6 +38,9 @@ public struct ServingRankConfiguration: Sendable {
     /// How long the first step of an epoch may wait for a rank that reads experts; nil is
     /// `stepLimit`.
     public var recoveryLimit: Duration?
+    /// Makes the fabric of a prefill rank and a decode rank, through the exchange that it is given;
+    /// nil for a rank that computes its own prompts. Its errors call ranks as the job does.
+    public var makeLink: (@Sendable (LinkOrder, any AddressExchange) throws -> any Fabric)?
     /// Grammars that were compiled in this process: ranks that are given the same share them.
     public var grammars = CompiledGrammars()
 

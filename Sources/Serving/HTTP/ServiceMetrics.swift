@@ -111,6 +111,7 @@ final class ServiceMetrics: Sendable {
         if !now.keys.isEmpty { add(now.keys, to: &text) }
         add(engines, to: &text)
         addBalances(engines, to: &text)
+        if engines.contains(where: { $0.handovers != nil }) { addHandovers(engines, to: &text) }
         return text.text
     }
 
@@ -157,6 +158,32 @@ final class ServiceMetrics: Sendable {
         each("prefix_files_bytes", "gauge", "Bytes of the folder as this rank last counted.") {
             Double($0.folderBytes)
         }
+    }
+
+    /// Of ranks that compute prompts for each other.
+    private func addHandovers(_ engines: [EngineStatistics], to text: inout PrometheusText) {
+        let totals = engines.compactMap { engine in engine.handovers.map { (engine.rank, $0) } }
+        func samples(_ value: (HandoverTotals) -> Double) -> [(labels: String, value: Double)] {
+            totals.map { ("rank=\"\($0)\"", value($1)) }
+        }
+        text.add(
+            "handover_prompts_sent_total", "counter", "Prompts computed for other ranks.",
+            samples { Double($0.promptsSent) })
+        text.add(
+            "handover_bytes_sent_total", "counter", "Bytes of their cache entries.",
+            samples { Double($0.bytesSent) })
+        text.add(
+            "handover_prompts_received_total", "counter", "Prompts that other ranks computed.",
+            samples { Double($0.promptsReceived) })
+        text.add(
+            "handover_seconds_total", "counter", "From reserved blocks to their last entry.",
+            samples(\.seconds))
+        text.add(
+            "handover_failures_total", "counter", "Hand-overs that failed or came too late.",
+            samples { Double($0.failures) })
+        text.add(
+            "handover_links", "gauge", "Linked ranks of the other role.",
+            samples { Double($0.links) })
     }
 
     private func addBalances(_ engines: [EngineStatistics], to text: inout PrometheusText) {

@@ -86,6 +86,9 @@ public struct GenerationRequest: Codable, Hashable, Sendable {
     package var thoughtBudget: ThoughtBudget?
     /// How far it came on a rank that is lost; nil for a request that was on no other.
     var resumption: Resumption?
+    /// The first attempt's number of the hand-over that brings its prompt's cache entries; nil for
+    /// a prompt that the rank computes itself.
+    var handover: UInt64?
     /// Requests share cached prefixes only with requests of the same salt.
     package var cacheSalt: UInt64 = 0
 

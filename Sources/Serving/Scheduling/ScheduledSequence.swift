@@ -25,13 +25,19 @@ struct ScheduledSequence {
     /// Keys of the first full blocks, where blocks are kept in files.
     var keys: [PrefixKey] = []
     var isRunning = false
-    /// Prompt tokens found in the prefix cache when first admitted.
+    /// Prompt tokens found in the prefix cache when first admitted, here or where the prompt was
+    /// computed.
     var cachedTokens: Int?
+    /// Whether another rank may compute its prompt.
+    var wantsHandover: Bool
+    /// Whether its entries come from another rank: no step computes any of them meanwhile.
+    var awaitsEntries = false
 
     init(_ request: GenerationRequest, arrival: UInt64) {
         id = request.id
         salt = request.cacheSalt
         scoresPrompt = request.promptTopLogprobs != nil
+        wantsHandover = request.handover != nil
         maxTokens = request.prompt.count + request.maxNewTokens
         tokens = request.prompt + (request.resumption?.tokens ?? [])
         self.arrival = arrival
@@ -41,7 +47,10 @@ struct ScheduledSequence {
     var remaining: Int { tokens.count - computed }
 
     /// Whether all that is missing is the next token.
-    var isStream: Bool { remaining == 1 }
+    var isStream: Bool { remaining == 1 && !awaitsEntries }
+
+    /// Whether a step could compute any of its tokens.
+    var isMovable: Bool { remaining > 0 && !awaitsEntries }
 }
 
 /// One sequence's part of a step.

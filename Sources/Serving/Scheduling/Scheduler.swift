@@ -20,13 +20,15 @@ struct Scheduler {
         var stepTokens = 512
         /// Prompt tokens of a step that also serves running streams: bounds their next-token time.
         var promptTokensBesideStreams = 128
+        /// Tokens to compute from which a prompt is worth handing over.
+        var handoverTokens = 128
     }
 
     let limits: Limits
     private(set) var allocator: BlockAllocator
     private(set) var prefixes: PrefixTree
     private let usesPrefixCache: Bool
-    private var sequences = SequenceTable()
+    var sequences = SequenceTable()
     /// Both by arrival, oldest first.
     private var runningOrder: [RequestID] = []
     private var waitingOrder: [RequestID] = []
@@ -37,6 +39,11 @@ struct Scheduler {
     /// What computed the entries of the blocks that are kept in files; nil keeps none.
     private let origin: Digest?
     private var fullBlocks: [FullBlock] = []
+    /// Requests whose entries are to come from another rank, and which nobody was told of yet.
+    var granted: [RequestID] = []
+    /// Requests whose blocks were taken back while entries were on their way from or to another
+    /// rank, and which nobody was told of yet.
+    var withdrawn: [RequestID] = []
 
     init(
         limits: Limits, blockCount: Int, blockTokens: Int, usesPrefixCache: Bool = true,
@@ -100,8 +107,11 @@ struct Scheduler {
         precondition(computed <= sequences[id].tokens.count, "latents run ahead of the text")
         // A block is complete when the step after it has ended: drafts add to it what they need.
         collectFullBlocks(of: id)
-        if usesPrefixCache { publish(id) }
+        publishIfCached(id)
     }
+
+    /// Gives the full blocks of a sequence to the prefix cache, where there is one.
+    mutating func publishIfCached(_ id: RequestID) { if usesPrefixCache { publish(id) } }
 
     /// Chooses the next step's work.
     ///
@@ -113,9 +123,12 @@ struct Scheduler {
         let planned = Set(entries.map(\.id))
         admit(budget: budget, beside: planned)
         entries += planPrompts(budget: budget, beside: planned)
-        if entries.isEmpty, runningOrder.count > 1 {
-            preempt(runningOrder.last!)
-            return plan()
+        if entries.isEmpty {
+            let movable = runningOrder.filter { sequences[$0].isMovable }
+            if movable.count > 1, let youngest = movable.last {
+                preempt(youngest)
+                return plan()
+            }
         }
         return entries
     }
@@ -142,7 +155,7 @@ extension Scheduler {
     private mutating func planPrompts(
         budget: Int, beside planned: Set<RequestID>
     ) -> [StepEntry] {
-        let prompts = runningOrder.filter { !planned.contains($0) }
+        let prompts = runningOrder.filter { !planned.contains($0) && sequences[$0].isMovable }
             .sorted { (sequences[$0].remaining, $0) < (sequences[$1].remaining, $1) }
         var left = budget
         var entries: [StepEntry] = []
@@ -167,7 +180,7 @@ extension Scheduler {
             let sequence = sequences[id]
             return sum + max(0, blocks(for: sequence.tokens.count + 1) - sequence.blocks.count)
         }
-        var prompts = runningOrder.count - planned.count
+        var prompts = runningOrder.count { !planned.contains($0) && sequences[$0].isMovable }
         while let id = waitingOrder.first, runningOrder.count < limits.running, prompts < budget {
             matchPrefix(id)
             let sequence = sequences[id]
@@ -177,8 +190,9 @@ extension Scheduler {
                 return
             }
             countPrefix(id)
-            promised += needed
-            prompts += 1
+            awaitEntries(id)
+            promised += blocks(for: sequence.tokens.count + 1) - sequences[id].blocks.count
+            if !sequences[id].awaitsEntries { prompts += 1 }
             waitingOrder.removeFirst()
             sequences[id].isRunning = true
             let place = runningOrder.firstIndex { sequences[$0].arrival > sequence.arrival }
@@ -232,6 +246,8 @@ extension Scheduler {
     }
 
     private mutating func preempt(_ id: RequestID) {
+        withdrawn.append(id)
+        sequences[id].awaitsEntries = false
         releaseBlocks(of: id)
         sequences[id].isRunning = false
         sequences[id].drafts = []
@@ -250,7 +266,7 @@ extension Scheduler {
         return true
     }
 
-    private mutating func reserve(_ id: RequestID, upTo end: Int) -> Bool {
+    mutating func reserve(_ id: RequestID, upTo end: Int) -> Bool {
         while sequences[id].blocks.count < blocks(for: end) {
             if allocator.freeCount == 0, let evicted = prefixes.evict() {
                 allocator.release(evicted)

@@ -56,28 +56,40 @@ internal import CKernels
         beside?.copy(block: block, to: other)
     }
 
-    /// Bytes of a block with what is beside it.
-    public var blockBytes: Int { blockTokens * entryBytes + (beside?.blockBytes ?? 0) }
-
-    /// Appends the entries of a block, and what is beside them.
-    public func append(block: Int, to bytes: inout [UInt8]) {
-        unsafe bytes.append(
-            contentsOf: UnsafeBufferPointer(
-                start: address(block: block, slot: 0), count: blockTokens * entryBytes))
-        beside?.append(block: block, to: &bytes)
+    /// Copies the first entries of a block to memory from which they travel to another rank.
+    ///
+    /// What is beside them is a store of its own.
+    ///
+    /// - Parameter offset: Where they begin in `bytes`.
+    public func copyEntries(
+        _ count: Int, ofBlock block: Int, into bytes: inout MutableRawSpan, at offset: Int
+    ) {
+        check(count, bytes.byteCount, offset)
+        unsafe bytes.withUnsafeMutableBytes {
+            unsafe ($0.baseAddress! + offset).copyMemory(
+                from: address(block: block, slot: 0), byteCount: count * entryBytes)
+        }
     }
 
-    /// Fills a block, and what is beside it, with bytes that `append` gave.
+    /// Sets the first entries of a block to what another rank computed.
     ///
-    /// - Parameter bytes: `blockBytes` of them.
-    public func fill(block: Int, with bytes: ArraySlice<UInt8>) {
-        precondition(
-            bytes.count == blockBytes, "\(bytes.count) bytes for a block of \(blockBytes)")
-        let own = bytes.prefix(blockTokens * entryBytes)
-        unsafe own.withUnsafeBufferPointer {
-            unsafe address(block: block, slot: 0).update(from: $0.baseAddress!, count: own.count)
+    /// - Parameter offset: Where they begin in `bytes`.
+    public func setEntries(
+        _ count: Int, ofBlock block: Int, from bytes: RawSpan, at offset: Int
+    ) {
+        check(count, bytes.byteCount, offset)
+        unsafe bytes.withUnsafeBytes {
+            unsafe UnsafeMutableRawPointer(address(block: block, slot: 0)).copyMemory(
+                from: $0.baseAddress! + offset, byteCount: count * entryBytes)
         }
-        beside?.fill(block: block, with: bytes.dropFirst(own.count))
+    }
+
+    private func check(_ count: Int, _ byteCount: Int, _ offset: Int) {
+        precondition(
+            count > 0 && count <= blockTokens && offset >= 0
+                && offset + count * entryBytes <= byteCount,
+            "\(count) entries of \(entryBytes) bytes, \(blockTokens) in a block, at \(offset) of"
+                + " \(byteCount) bytes")
     }
 
     /// Where an entry lies.

@@ -2,6 +2,10 @@
 public enum RankRole: String, Codable, CaseIterable, Sendable {
     /// They answer requests.
     case serve
+    /// They compute prompts, and hand what they cached of them to ranks that decode.
+    case prefill
+    /// They continue prompts whose cache entries come from ranks that prefill.
+    case decode
     /// They train a model.
     case train
 }

@@ -41,6 +41,11 @@ public struct RankGroupMap: Hashable, Sendable {
     /// The ranks of all groups.
     public var rankCount: Int { groups.reduce(0) { $0 + $1.rankCount } }
 
+    /// Whether prompts are computed by other ranks than their texts.
+    public var handsOver: Bool {
+        groups.contains { $0.role == .prefill } && groups.contains { $0.role == .decode }
+    }
+
     /// The group of a rank, and its ranks in order.
     public func group(of rank: Rank) -> (group: RankGroup, members: [Rank]) {
         var first = 0

@@ -13,6 +13,7 @@ struct BenchCommand: ParsableCommand {
             KernelsCommand.self,
             LinkCommand.self,
             OverlapCommand.self,
+            RolesCommand.self,
             SpeculationCommand.self,
         ])
 }
