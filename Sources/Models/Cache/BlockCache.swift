@@ -68,13 +68,9 @@ public final class BlockCache: Sendable {
 
     /// The entries of a block, part by part.
     public func entries(of block: BlockID) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: blockBytes)
-        var span = bytes.mutableSpan.mutableBytes
-        var offset = 0
-        for part in parts {
-            part.copyEntries(blockTokens, ofBlock: Int(block.rawValue), into: &span, at: offset)
-            offset += blockTokens * part.entryBytes
-        }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(blockBytes)
+        for part in parts { part.append(block: Int(block.rawValue), to: &bytes) }
         return bytes
     }
 
@@ -85,8 +81,7 @@ public final class BlockCache: Sendable {
         precondition(bytes.count == blockBytes, "\(bytes.count) bytes for \(blockBytes)")
         var offset = 0
         for part in parts {
-            part.setEntries(
-                blockTokens, ofBlock: Int(block.rawValue), from: bytes.span.bytes, at: offset)
+            part.set(block: Int(block.rawValue), from: bytes, at: offset)
             offset += blockTokens * part.entryBytes
         }
     }

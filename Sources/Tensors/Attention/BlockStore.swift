@@ -84,6 +84,24 @@ internal import CKernels
         }
     }
 
+    /// Appends the entries of a block.
+    public func append(block: Int, to bytes: inout [UInt8]) {
+        unsafe bytes.append(
+            contentsOf: UnsafeBufferPointer(
+                start: address(block: block, slot: 0), count: blockTokens * entryBytes))
+    }
+
+    /// Sets the entries of a block to bytes that `append` gave.
+    ///
+    /// - Parameter offset: Where they begin in `bytes`.
+    public func set(block: Int, from bytes: [UInt8], at offset: Int) {
+        check(blockTokens, bytes.count, offset)
+        unsafe bytes.withUnsafeBytes {
+            unsafe UnsafeMutableRawPointer(address(block: block, slot: 0)).copyMemory(
+                from: $0.baseAddress! + offset, byteCount: blockTokens * entryBytes)
+        }
+    }
+
     private func check(_ count: Int, _ byteCount: Int, _ offset: Int) {
         precondition(
             count > 0 && count <= blockTokens && offset >= 0
