@@ -61,9 +61,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
         defer { registration.end() }
         configuration = registration.resumed(configuration)
         let outbox = Outbox()
-        let router = LeastLoadedRouter(
-            rankCount: configuration.ranks, groups: configuration.groups
-        ) { outbox.send($1, to: $0) }
+        let router = outbox.router(configuration)
         // The API opens last; what is wrong with its settings, texts or port is said first.
         let api = try configuration.serving.map {
             try APIService(configuration, $0, router: router, log: log)
@@ -238,6 +236,11 @@ final class Outbox: Sendable {
     private let coordinator = Mutex<Coordinator?>(nil)
 
     func open(_ coordinator: Coordinator) { self.coordinator.withLock { $0 = coordinator } }
+
+    /// A router that sends through it.
+    func router(_ job: JobConfiguration) -> LeastLoadedRouter {
+        LeastLoadedRouter(rankCount: job.ranks, groups: job.groups) { self.send($1, to: $0) }
+    }
 
     func send(_ bytes: [UInt8], to rank: Rank) {
         coordinator.withLock { $0 }?.send(bytes, to: rank)
