@@ -118,4 +118,29 @@ import Testing
         #expect(folder.isRunning)
         #expect(JobFolder.prune(in: root, keeping: 0).isEmpty)
     }
+
+    @Test func `few traces are kept, and each is whole`() throws {
+        let folder = try job("tale", at: 1)
+        var last = folder.url
+        for second in 0 ..< 6 {
+            last = try folder.keep(
+                trace: Data("\(second)".utf8), now: Date(timeIntervalSince1970: Double(second)))
+        }
+        #expect(try Data(contentsOf: last) == Data("5".utf8))
+        let traces = last.deletingLastPathComponent().path(percentEncoded: false)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: traces).count == 3)
+        folder.remove()
+        try Data().write(to: folder.url)
+        #expect(throws: ClusterError.self) { try folder.keep(trace: Data()) }
+    }
+
+    @Test func `last events go beside the job file in a job's folder, else by name`() throws {
+        let folder = try job("tale", at: 1)
+        let file = folder.configuration.path(percentEncoded: false)
+        let beside = JobFolder.flight(jobFile: file, name: "tale").path(percentEncoded: false)
+        #expect(beside == folder.url.appending(path: "flight").path(percentEncoded: false))
+        let other = root.appending(path: "job.yaml").path(percentEncoded: false)
+        let away = JobFolder.flight(jobFile: other, name: "tale").path(percentEncoded: false)
+        #expect(away.hasSuffix("/flight/tale") && !away.contains("tale-"))
+    }
 }
