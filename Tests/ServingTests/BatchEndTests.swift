@@ -264,8 +264,8 @@ import Testing
         let service = OpenAIService(
             text: try ModelText(directory: Golden.stories), router: router,
             limits: ServiceLimits(), grammars: CompiledGrammars(),
-            keys: try KeyRing([Self.secret], file: "", log: log), batches: nil, certificate: nil,
-            log: log)
+            keys: try KeyRing([Self.secret], file: "", log: log), prefixes: PrefixRoots(),
+            batches: nil, certificate: nil, log: log)
         let line = try BatchLine(
             Array(
                 (#"{"custom_id":"one","method":"POST","url":"/v1/completions","#

@@ -5,6 +5,7 @@ import Glibc
 import Language
 import Serving
 import Synchronization
+import Tensors
 import Topology
 
 /// Starts a coordinator and the workers of a job, and stays until it ends.

@@ -1,6 +1,6 @@
-import ArgumentParser
+public import ArgumentParser
 import Checkpoints
-import Cluster
+public import Cluster
 import Models
 import Serving
 import Tensors
