@@ -105,6 +105,9 @@ import Testing
         #expect(error?.status == 413 && error?.message.contains("the limit is 6") == true)
         try folder.reserve(6, of: "A")
         #expect(throws: APIError.self) { try folder.reserve(1, of: "A") }
+        // What a batch of theirs writes has all the room that there is.
+        try folder.reserve(1, of: "A", isOutput: true)
+        try folder.reserve(-1, of: "A")
         try folder.reserve(2, of: "B")
         #expect(throws: APIError.self) { try folder.reserve(1, of: "B") }
         try folder.reserve(-6, of: "A")

@@ -173,7 +173,10 @@ import Topology
         #expect(take(Self.piece(0, 0, 16)) == nil)
         #expect(take(Self.piece(0, 3, 16)) == nil)
         #expect(take(Self.piece(0, 2, 16)) == nil)
-        #expect(take(Self.piece(0, 1, 16)) == .kept)
+        // What an attempt that fails found in its cache is not told of the next one.
+        var first = Self.piece(0, 1, 16)
+        first.cachedTokens = 99
+        #expect(take(first) == .kept)
         #expect(take(Self.piece(0, 1, 16)) == nil)
         var other = Self.piece(1, 1, 16)
         other.attempt = 9

@@ -182,8 +182,9 @@ public struct ChaosBenchmark: Sendable {
             let kind = kinds[events.count % kinds.count]
             guard let victim = victim(of: kind, &random) else { continue }
             var event = ChaosReport.Event(kind: kind, rank: victim.rank)
+            let lost = await client.health().lost
             start(kind, victim)
-            await client.watch(&event, until: .now + .seconds(30))
+            await client.watch(&event, before: lost, until: .now + .seconds(30))
             undo(kind, victim)
             tell(event.line)
             events.append(event)

@@ -137,8 +137,10 @@ struct ChaosClient: Sendable {
 
     /// Watches what `/health` says of a rank that was just disturbed, or whether it says anything
     /// without the coordinator.
+    ///
+    /// - Parameter before: The ranks that were lost before.
     func watch(
-        _ event: inout ChaosReport.Event, until limit: ContinuousClock.Instant
+        _ event: inout ChaosReport.Event, before: [Int], until limit: ContinuousClock.Instant
     ) async {
         let begin = ContinuousClock.now
         var seconds: Double { begin.duration(to: .now).seconds }
@@ -148,7 +150,7 @@ struct ChaosClient: Sendable {
                 switch event.kind {
                 case .coordinator: event.detection != nil
                 // Which end of a link is given up is the job's choice.
-                case .cut: !health.lost.isEmpty
+                case .cut: !health.lost.allSatisfy(before.contains)
                 case .kill, .pause: event.rank.map(health.lost.contains) ?? false
                 }
             let isGone = event.rank == nil && health.status == 0
@@ -163,7 +165,8 @@ struct ChaosClient: Sendable {
         }
     }
 
-    private func health() async -> (status: Int, lost: [Int]) {
+    /// What `/health` says, and the ranks that it calls lost.
+    func health() async -> (status: Int, lost: [Int]) {
         var bytes: [UInt8] = []
         var status = 0
         do {

@@ -40,6 +40,8 @@ public struct LabSite: Site {
     /// Finds the lab, or builds it.
     mutating func enter(stop: StopFlag) throws(ClusterError) {
         if let standing = try Lab.find(map) {
+            // Somebody who cut a link may have ended before joining it.
+            for rank in 0 ..< map.rankCount { try standing.cut(Rank(rawValue: rank), false) }
             run = LabRun(in: standing)
         } else {
             let lab = try Lab.up(map, isTemporary: true)

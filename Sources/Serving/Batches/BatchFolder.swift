@@ -198,9 +198,11 @@ extension BatchFolder {
 
     /// Counts an owner's bytes that are about to be written; negative ones free room.
     ///
+    /// - Parameter isOutput: What a batch writes, which began when its owner had room: a key that
+    ///   comes meanwhile takes none of it.
     /// - Throws: 413 where all files, or this owner's, are at their limit.
-    func reserve(_ bytes: Int, of owner: String) throws(APIError) {
-        let share = share(of: limits.allFileBytes, owner)
+    func reserve(_ bytes: Int, of owner: String, isOutput: Bool = false) throws(APIError) {
+        let share = isOutput ? limits.allFileBytes : share(of: limits.allFileBytes, owner)
         let (own, all) = state.withLock { state in
             let (own, all) = (state.bytesOf[owner, default: 0] + bytes, state.bytes + bytes)
             guard bytes <= 0 || own <= share && all <= limits.allFileBytes else {

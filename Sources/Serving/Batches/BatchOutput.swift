@@ -53,7 +53,7 @@ final class BatchOutput: Sendable {
 
     func append(_ value: JSONValue) throws {
         let line = Data((value.text + "\n").utf8)
-        try folder.reserve(line.count, of: owner)
+        try folder.reserve(line.count, of: owner, isOutput: true)
         do { try write(line) } catch {
             try folder.reserve(-line.count, of: owner)
             throw error

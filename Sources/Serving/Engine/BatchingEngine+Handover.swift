@@ -19,9 +19,12 @@ extension BatchingEngine {
     }
 
     /// Asks for what the plan of a step leaves to other ranks, and gives up what comes no more.
-    func arrangeHandovers() {
-        guard let handovers else { return }
-        for id in scheduler.takeWithdrawn() {
+    ///
+    /// - Returns: Whether anything was given up, so that another plan may have more to compute.
+    func arrangeHandovers() -> Bool {
+        let withdrawn = scheduler.takeWithdrawn()
+        guard let handovers else { return false }
+        for id in withdrawn {
             if orders[id] != nil {
                 fail(order: id, "its blocks were needed by an older request")
             } else if handovers.inbox.drop(id) {
@@ -33,11 +36,13 @@ extension BatchingEngine {
             handovers.inbox.expect(id, positions, blocks, firstAttempt: first)
             handovers.report(.granted(id, start: positions.lowerBound))
         }
-        for id in handovers.inbox.overdue(.seconds(configuration.handoverSeconds)) {
+        let overdue = handovers.inbox.overdue(.seconds(configuration.handoverSeconds))
+        for id in overdue {
             computeHere(id)
             handovers.countFailure()
             handovers.report(.abandoned(id))
         }
+        return !withdrawn.isEmpty || !overdue.isEmpty
     }
 
     /// Whether requests wait for other ranks, so that a rank without steps must look at the time.

@@ -7,10 +7,10 @@ extension BatchingEngine {
 
     /// Has the blocks of a request read that the cache does not have.
     ///
-    /// - Parameter done: Told the blocks in order, on another thread.
+    /// - Parameter done: Told the blocks in order, on another thread; nil asks again.
     /// - Returns: Whether there is anything to wait for; `resume` is due then.
     func restore(
-        _ request: GenerationRequest, done: @escaping @Sendable ([PrefixStore.Block]) -> Void
+        _ request: GenerationRequest, done: @escaping @Sendable ([PrefixStore.Block]?) -> Void
     ) -> Bool {
         guard let kept, kept.store.mayRead else { return false }
         let missing = scheduler.missingBlocks(of: request)
@@ -24,8 +24,11 @@ extension BatchingEngine {
     ///
     /// - Returns: Whether somebody still waits for the request.
     func resume(_ request: GenerationRequest, with blocks: [PrefixStore.Block]) -> Bool {
-        guard isExpected(request.id) else { return false }
-        guard let kept, let first = blocks.first else { return true }
+        guard let kept else { return isExpected(request.id) }
+        defer { kept.store.taken(blocks.count) }
+        guard isExpected(request.id), let first = blocks.first else {
+            return isExpected(request.id)
+        }
         // What became full must be copied before a block of it is taken.
         keepFullBlocks()
         let adopted = scheduler.adopt(

@@ -156,9 +156,12 @@ final class BatchingEngine {
     func prepare() -> NextStep {
         keepFullBlocks()
         let planned = scheduler.plan()
-        arrangeHandovers()
-        var plan = StepPlan(entries: constrain(planned))
-        guard !plan.entries.isEmpty else { return planned.isEmpty ? .idle : .planAgain }
+        let gaveUp = arrangeHandovers()
+        // What was given up has no blocks any more.
+        var plan = StepPlan(entries: constrain(planned.filter { active[$0.id] != nil }))
+        guard !plan.entries.isEmpty else {
+            return planned.isEmpty && !gaveUp ? .idle : .planAgain
+        }
         if configuration.overlaps, network.sharesExperts,
             overlapping.splits(tokens: plan.tokenCount, step: totals.steps)
         {

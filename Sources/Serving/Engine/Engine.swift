@@ -15,7 +15,7 @@ public final class Engine: Sendable {
     private enum Command: Sendable {
         case submit(GenerationRequest)
         case compiled(GenerationRequest, Result<CompiledConstraint, GrammarError>)
-        case restored(GenerationRequest, [PrefixStore.Block])
+        case restored(GenerationRequest, [PrefixStore.Block]?)
         case cancel(RequestID)
         case handover(HandoverEvent)
         case dropAll
@@ -214,12 +214,13 @@ public final class Engine: Sendable {
             switch command {
             case .submit(let request):
                 recorder.mark(.admitted, number: request.id.rawValue)
-                let isAwaited = core.restore(request) { [self] in give(.restored(request, $0)) }
-                if !isAwaited { take(request, into: core, compile: compile) }
-            case .restored(let request, let blocks):
+                restore(request, into: core, compile: compile)
+            case .restored(let request, let blocks?):
                 if core.resume(request, with: blocks) {
                     take(request, into: core, compile: compile)
                 }
+            case .restored(let request, nil):
+                if core.isExpected(request.id) { restore(request, into: core, compile: compile) }
             case .compiled(let request, let result): core.submit(request, result)
             case .cancel(let id): core.cancel(id)
             case .handover(let event): core.take(event)
@@ -246,6 +247,15 @@ public final class Engine: Sendable {
         }
         send(core, report)
         return true
+    }
+
+    /// Takes a request once the blocks that files have of it are in the cache.
+    private func restore(
+        _ request: GenerationRequest, into core: BatchingEngine,
+        compile: (GenerationRequest, OutputConstraint) -> Void
+    ) {
+        let isAwaited = core.restore(request) { [self] in give(.restored(request, $0)) }
+        if !isAwaited { take(request, into: core, compile: compile) }
     }
 
     /// Takes a request whose blocks are in the cache, as far as there are any.

@@ -101,7 +101,10 @@ public final class LeastLoadedRouter: RequestRouter {
         for (request, next) in moved {
             give(request, to: next)
             // A reader that went away meanwhile withdrew it before it was there.
-            if streams.rank(of: request.id) == nil { Self.withdraw(request.id, from: next, send) }
+            if streams.rank(of: request.id) == nil {
+                Self.withdraw(request.id, from: next, send)
+                arrange { $0.ended(request.id) }
+            }
         }
     }
 

@@ -104,6 +104,7 @@ final class HandoverInbox: Sendable {
             if piece.attempt > expected.attempt {
                 // What an attempt that failed has brought is no part of another.
                 expected.attempt = piece.attempt
+                expected.cachedTokens = 0
                 expected.missing = expected.isHere.count
                 expected.isHere = Array(repeating: false, count: expected.missing)
             }

@@ -194,7 +194,9 @@ final class HandoverStation: Sendable {
         state.withLock { state in
             state.totals.promptsSent += 1
             state.totals.bytesSent += UInt64(bytes)
-            state.transfers[transfer.order.request.id] = nil
+            let id = transfer.order.request.id
+            // Another attempt may have taken its place.
+            if state.transfers[id]?.transfer === transfer { state.transfers[id] = nil }
         }
         deliver(.sent(transfer.order.request.id, attempt: transfer.order.attempt))
     }

@@ -57,7 +57,8 @@ public struct PrefixRoots: Sendable {
         return (0 ..< secretBytes).map { _ in UInt8.random(in: 0 ... 255, using: &source) }
     }
 
-    /// Writes a secret under another name and gives it its own: of two that do, one has it.
+    /// Writes a secret under another name and gives it its own, once it is on the disk: of two that
+    /// do, one has it.
     ///
     /// What went wrong shows when the secret is read.
     private static func write(_ path: String) {
@@ -65,12 +66,12 @@ public struct PrefixRoots: Sendable {
         let files = FileManager.default
         let isWritten = files.createFile(
             atPath: other, contents: Data(random()), attributes: [.posixPermissions: 0o600])
-        guard isWritten else { return }
-        do {
-            try files.moveItem(atPath: other, toPath: path)
-        } catch {
-            try? files.removeItem(atPath: other)
-        }
+        guard isWritten, let handle = FileHandle(forUpdatingAtPath: other) else { return }
+        try? handle.synchronize()
+        try? handle.close()
+        // Unlike a move, a link takes nobody's place.
+        try? files.linkItem(atPath: other, toPath: path)
+        try? files.removeItem(atPath: other)
     }
 
     /// Statements of one kind begin with one number, so no two kinds are the same bytes.

@@ -7,8 +7,8 @@ import Tensors
 ///    lost power left of one is found by its digest.
 /// 2. A block's name says what is in it, so ranks that write the same block write the same bytes,
 ///    and none needs to know of the others.
-/// 3. Together the files stay below `byteLimit`: each rank looks after a sixty-fourth of it that it
-///    wrote, and whoever looks removes the files longest unused until an eighth is free.
+/// 3. Together the files of up to 32 ranks stay below `byteLimit`: each looks after a 256th of it
+///    that it wrote, and whoever looks removes the files longest unused until an eighth is free.
 struct PrefixFolder: Sendable {
     let root: URL
     let byteLimit: Int
@@ -23,7 +23,8 @@ struct PrefixFolder: Sendable {
     /// - Throws: `ServingError.configuration` if it cannot be used, or others may read it.
     init(path: String, byteLimit: Int, origin: Digest) throws(ServingError) {
         try Self.make(path)
-        root = URL(filePath: path)
+        // A listing of a link to a folder has nothing in it.
+        root = URL(filePath: path).resolvingSymlinksInPath()
         self.byteLimit = byteLimit
         blocks = root.appending(path: String(origin.text.prefix(32)))
         try Self.make(blocks.path(percentEncoded: false))
@@ -66,7 +67,8 @@ struct PrefixFolder: Sendable {
 
     /// The entries of a block; nil if there is no file of it.
     ///
-    /// - Throws: `Damage` for a file that is not whole or of another block; it is removed.
+    /// - Throws: `Damage` for a file that is not whole or of another block; it is removed. Another
+    ///   error where the system reads nothing.
     func read(_ key: PrefixKey, tokens: [Int], entryBytes: Int) throws -> [UInt8]? {
         let file = file(key)
         let path = file.path(percentEncoded: false)
@@ -76,11 +78,17 @@ struct PrefixFolder: Sendable {
         let expected = BlockFile.byteCount(tokens: tokens.count, entryBytes: entryBytes)
         // A link or a pipe under such a name was not made here.
         guard attributes[.type] as? FileAttributeType == .typeRegular,
-            (attributes[.size] as? NSNumber)?.intValue == expected,
-            let handle = try? FileHandle(forReadingFrom: file)
+            (attributes[.size] as? NSNumber)?.intValue == expected
         else {
             try? FileManager.default.removeItem(at: file)
             throw Damage()
+        }
+        let handle: FileHandle
+        do {
+            handle = try FileHandle(forReadingFrom: file)
+        } catch let error as CocoaError where error.code == .fileReadNoSuchFile {
+            // Another rank has just removed it.
+            return nil
         }
         defer { try? handle.close() }
         let bytes = try handle.read(upToCount: expected) ?? Data()
@@ -125,9 +133,14 @@ struct PrefixFolder: Sendable {
     /// Removes the files longest unused if all together have more than seven eighths of the limit.
     ///
     /// - Returns: Bytes of the files that are left; nil if another process is at it.
-    func prune() -> Int? {
-        let lock = root.appending(path: "lock").path(percentEncoded: false)
-        guard let held = try? FileLock(path: lock) else { return nil }
+    /// - Throws: `FileError` where the system gives no lock.
+    func prune() throws -> Int? {
+        let held: FileLock
+        do {
+            held = try FileLock(path: root.appending(path: "lock").path(percentEncoded: false))
+        } catch let error where error.code == EWOULDBLOCK {
+            return nil
+        }
         defer { withExtendedLifetime(held) {} }
         var entries = entries()
         var total = entries.reduce(0) { $0 + $1.bytes }

@@ -14,6 +14,12 @@ final class PrefixStore: Sendable {
     private struct State {
         var counts = PrefixCounts()
         var pendingBytes = 0
+        /// Bytes that were read and that the engine has not taken yet.
+        var untakenBytes = 0
+        /// When a file was read last.
+        var lastRead: ContinuousClock.Instant?
+        /// Who waits for a read that begins with the same block.
+        var joined: [PrefixKey: [@Sendable () -> Void]] = [:]
         var unlooked = 0
         var writesFrom = ContinuousClock.now
         var readsFrom = ContinuousClock.now
@@ -29,7 +35,7 @@ final class PrefixStore: Sendable {
 
     /// Bytes that wait to be written.
     private static let pendingLimit = 256 << 20
-    /// Bytes that one prompt may bring back at once: what is beyond them is computed.
+    /// Bytes that are brought back at once: what is beyond them is computed.
     private static let restoreLimit = 512 << 20
     /// How long a prompt waits for its blocks.
     static let readLimit = Duration.seconds(5)
@@ -74,23 +80,48 @@ final class PrefixStore: Sendable {
 
     /// Reads the blocks of a text, until one is not there.
     ///
+    /// Texts that begin alike and come together read their files once.
+    ///
     /// - Parameters:
-    ///   - wanted: The blocks that the cache does not have, in order.
-    ///   - done: Told the blocks, once, within `readLimit`; on another thread.
-    func restore(_ wanted: [PrefixBlock], done: @escaping @Sendable ([Block]) -> Void) {
+    ///   - wanted: The blocks that the cache does not have, in order; at least one.
+    ///   - done: Told the blocks, once, within `readLimit`, on another thread; nil says that a text
+    ///     which begins alike was read meanwhile, so that fewer may be wanted. `taken` is due for
+    ///     them.
+    func restore(_ wanted: [PrefixBlock], done: @escaping @Sendable ([Block]?) -> Void) {
         let answer = OnlyAnswer(done)
-        reads.async { [self] in
-            if !answer.isGiven { answer.give(blocks(wanted)) }
+        let key = wanted[0].key
+        let isFirst = state.withLock { state in
+            let isFirst = state.joined[key] == nil
+            state.joined[key, default: []] += isFirst ? [] : [{ answer.give(nil) }]
+            return isFirst
         }
-        let limit = Self.readLimit
+        if isFirst {
+            reads.async { [self] in
+                let found = answer.isGiven ? [] : blocks(wanted, unless: answer)
+                state.withLock { $0.untakenBytes += found.count * entryBytes }
+                if !answer.give(found) { taken(found.count) }
+                let others = state.withLock { $0.joined.removeValue(forKey: key) }
+                for other in others ?? [] { other() }
+            }
+        }
+        let (limit, begin) = (Self.readLimit, ContinuousClock.now)
         DispatchQueue.global().asyncAfter(deadline: .now() + limit.seconds) { [self] in
             guard answer.give([]) else { return }
-            state.withLock { $0.readsFrom = .now + Self.pause }
+            let isStuck = state.withLock { state in
+                // A queue of reads that moves is no fault of the disk.
+                guard state.lastRead.map({ $0 < begin }) ?? true else { return false }
+                state.readsFrom = .now + Self.pause
+                return true
+            }
+            guard isStuck else { return }
             complain(
                 "no block came within \(limit.seconds) s: prompts are computed for"
                     + " \(Self.pause.seconds) s")
         }
     }
+
+    /// Notes that blocks which were read are held no longer.
+    func taken(_ count: Int) { state.withLock { $0.untakenBytes -= count * entryBytes } }
 
     /// Waits until what was kept so far is written, or a time is over.
     func flush(atMost limit: Duration) {
@@ -99,18 +130,22 @@ final class PrefixStore: Sendable {
         _ = done.wait(timeout: .now() + limit.seconds)
     }
 
-    private func blocks(_ wanted: [PrefixBlock]) -> [Block] {
+    private func blocks(_ wanted: [PrefixBlock], unless answer: OnlyAnswer) -> [Block] {
         var blocks: [Block] = []
-        for what in wanted.prefix(Self.restoreLimit / entryBytes) {
+        let room = Self.restoreLimit - state.withLock { $0.untakenBytes }
+        for what in wanted.prefix(max(0, room) / entryBytes) where !answer.isGiven {
             do {
-                guard
-                    let entries = try folder.read(
-                        what.key, tokens: what.tokens, entryBytes: entryBytes)
-                else { break }
+                let entries = try folder.read(
+                    what.key, tokens: what.tokens, entryBytes: entryBytes)
+                state.withLock { $0.lastRead = .now }
+                guard let entries else { break }
                 blocks.append((what, entries))
-            } catch {
+            } catch is PrefixFolder.Damage {
                 state.withLock { $0.counts.damaged += 1 }
                 complain("a block was not whole, or of another text: it is removed")
+                break
+            } catch {
+                complain("a block cannot be read: \(error.localizedDescription)")
                 break
             }
         }
@@ -126,9 +161,9 @@ final class PrefixStore: Sendable {
                 state.counts.writtenBytes += UInt64(bytes)
                 state.counts.folderBytes += bytes
                 state.unlooked += bytes
-                return state.unlooked >= folder.byteLimit / 64
+                return state.unlooked >= folder.byteLimit / 256
             }
-            if isTimeToLook, let total = folder.prune() {
+            if isTimeToLook, let total = try folder.prune() {
                 state.withLock { state in
                     state.counts.folderBytes = total
                     state.unlooked = 0
@@ -160,13 +195,13 @@ final class PrefixStore: Sendable {
 
     /// What is told once, by whoever comes first.
     private final class OnlyAnswer: Sendable {
-        private let done: Mutex<(@Sendable ([Block]) -> Void)?>
+        private let done: Mutex<(@Sendable ([Block]?) -> Void)?>
 
-        init(_ done: @escaping @Sendable ([Block]) -> Void) { self.done = Mutex(done) }
+        init(_ done: @escaping @Sendable ([Block]?) -> Void) { self.done = Mutex(done) }
 
         var isGiven: Bool { done.withLock { $0 == nil } }
 
-        @discardableResult func give(_ blocks: [Block]) -> Bool {
+        @discardableResult func give(_ blocks: [Block]?) -> Bool {
             let done = done.withLock { done in
                 defer { done = nil }
                 return done

@@ -26,7 +26,8 @@ struct PrefixTree {
         var older = NodeID.none
         var newer = NodeID.none
         var isListed = false
-        var isKept = false
+        /// When its block was last given to be kept elsewhere, too; nil if it never was.
+        var keptAt: UInt64?
     }
 
     /// The nodes by id; a place whose node is gone is used again.
@@ -107,12 +108,17 @@ struct PrefixTree {
         return path
     }
 
-    /// Notes that the block of a node is kept elsewhere, too.
+    /// Notes that the block of a node is to be kept elsewhere, too.
     ///
-    /// - Returns: Whether it was not before.
-    mutating func keep(_ id: NodeID) -> Bool {
-        defer { nodes[id].isKept = true }
-        return !nodes[id].isKept
+    /// - Parameters:
+    ///   - now: A count that only grows.
+    ///   - interval: After this much of it the block is kept again: a copy that is not used is the
+    ///     first that goes, and one that was not made is made then.
+    /// - Returns: Whether it is time to keep it.
+    mutating func keep(_ id: NodeID, now: UInt64, interval: UInt64) -> Bool {
+        if let keptAt = nodes[id].keptAt, now < keptAt + interval { return false }
+        nodes[id].keptAt = now
+        return true
     }
 
     /// Adds a full block below `parent` and holds it.

@@ -39,6 +39,8 @@ struct Scheduler {
     /// What computed the entries of the blocks that are kept in files; nil keeps none.
     private let origin: Digest?
     private var fullBlocks: [FullBlock] = []
+    /// Requests after which a block that is still used counts as used in files, too.
+    private static let keepingInterval: UInt64 = 256
     /// Requests whose entries are to come from another rank, and which nobody was told of yet.
     var granted: [RequestID] = []
     /// Requests whose blocks were taken back while entries were on their way from or to another
@@ -322,6 +324,8 @@ extension Scheduler {
     /// Takes a request's blocks into the prefix cache, from the stated one on, as far as there is
     /// room for them.
     ///
+    /// Requests that wait for blocks are not made to wait longer: then only free ones are taken.
+    ///
     /// - Parameter blocks: Their numbers in the text.
     /// - Returns: Which of the blocks are to be filled, at once.
     mutating func adopt(
@@ -336,7 +340,7 @@ extension Scheduler {
         guard held.count == blocks.lowerBound else { return [] }
         var adopted: [(index: Int, block: BlockID)] = []
         for index in blocks {
-            if allocator.freeCount == 0, let evicted = prefixes.evict() {
+            if allocator.freeCount == 0, waitingOrder.isEmpty, let evicted = prefixes.evict() {
                 allocator.release(evicted)
             }
             guard let block = allocator.allocate() else { break }
@@ -348,7 +352,7 @@ extension Scheduler {
             if present != block {
                 allocator.release(block)
             } else {
-                _ = prefixes.keep(node)
+                _ = prefixes.keep(node, now: arrivals, interval: Self.keepingInterval)
                 adopted.append((index, block))
             }
         }
@@ -365,7 +369,10 @@ extension Scheduler {
             let before = sequences[id].keys.last ?? PrefixKey(origin: origin, root: sequence.salt)
             let key = before.next(tokens)
             sequences[id].keys.append(key)
-            guard prefixes.keep(sequence.path[index]) else { continue }
+            guard
+                prefixes.keep(
+                    sequence.path[index], now: arrivals, interval: Self.keepingInterval)
+            else { continue }
             fullBlocks.append(
                 FullBlock(
                     what: PrefixBlock(index: index, key: key, tokens: tokens),
