@@ -136,9 +136,10 @@ struct PrefixFolder: Sendable {
     /// - Throws: `FileError` where the system gives no lock.
     func prune() throws -> Int? {
         let held: FileLock
-        do {
+        do throws(FileError) {
             held = try FileLock(path: root.appending(path: "lock").path(percentEncoded: false))
-        } catch let error where error.code == EWOULDBLOCK {
+        } catch {
+            guard error.code == EWOULDBLOCK else { throw error }
             return nil
         }
         defer { withExtendedLifetime(held) {} }
