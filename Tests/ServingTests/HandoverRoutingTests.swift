@@ -129,7 +129,7 @@ import Topology
         let size = HandoverPiece.headerBytes + 16 * (cache.parts.map(\.entryBytes).max() ?? 0)
         var bytes = [UInt8](repeating: fill, count: size)
         var span = bytes.mutableSpan
-        var raw = span.mutableBytes
+        var raw = unsafe span.mutableBytes
         piece.write(into: &raw)
         return bytes
     }
@@ -150,7 +150,7 @@ import Topology
                 let index = Int(random.next() % UInt64(HandoverPiece.headerBytes))
                 bytes[index] = UInt8(truncatingIfNeeded: random.next())
             }
-            guard let read = HandoverPiece(bytes.span.bytes, link: 5, cache: cache) else {
+            guard let read = unsafe HandoverPiece(bytes.span.bytes, link: 5, cache: cache) else {
                 continue
             }
             accepted += 1
@@ -167,7 +167,7 @@ import Topology
         let blocks = [3, 5, 1].map { BlockID(rawValue: $0) }
         inbox.expect(id, 16 ..< 40, blocks, firstAttempt: 10)
         func take(_ piece: HandoverPiece) -> HandoverInbox.Outcome? {
-            inbox.take(piece, Self.bytes(piece, cache).span.bytes)
+            unsafe inbox.take(piece, Self.bytes(piece, cache).span.bytes)
         }
         // Before the start, beyond the end, of another length, twice, of another attempt.
         #expect(take(Self.piece(0, 0, 16)) == nil)
@@ -206,7 +206,7 @@ import Topology
         // What was written is what came, and nothing after it.
         var row = [UInt8](repeating: 0, count: 16 * cache.parts[0].entryBytes)
         var span = row.mutableSpan
-        var raw = span.mutableBytes
+        var raw = unsafe span.mutableBytes
         cache.parts[0].copyEntries(16, ofBlock: 1, into: &raw, at: 0)
         #expect(row[..<(8 * cache.parts[0].entryBytes)].allSatisfy { $0 == 7 })
         #expect(row[(8 * cache.parts[0].entryBytes)...].allSatisfy { $0 == 0 })
