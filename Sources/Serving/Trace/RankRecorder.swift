@@ -194,7 +194,7 @@ struct RecordPart: Codable, Hashable, Sendable {
                     + " limit is \(limit)")
         }
         let events = try RankEvent.unpack(packed)
-        guard events.count <= count - taken, !events.isEmpty || count == taken else {
+        guard events.count == min(RankRecorder.partEvents, count - taken) else {
             throw .malformed("\(events.count) events in a part of \(count - taken)")
         }
         return events

@@ -117,7 +117,8 @@ struct OperatorClient {
         let stop = StopFlag.onSignals()
         let request = CurlRequest(
             url: url + "/admin/trace?seconds=\(seconds)", body: Data(), key: key,
-            limitSeconds: limit / .seconds(1), followsRedirects: false)
+            limitSeconds: limit / .seconds(1), followsRedirects: false,
+            takesProxies: false)
         let answer: CurlRequest.Answer
         do { answer = try request.send(stop: stop) } catch let failure as CurlRequest.Failure {
             if let signal = stop.raisedBy { throw ExitCode(ExitStatus.signal(signal).code) }
