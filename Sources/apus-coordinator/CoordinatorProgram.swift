@@ -218,8 +218,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
         _ router: LeastLoadedRouter, _ seconds: Int, _ folder: JobFolder
     ) async -> Result<String, ClusterError> {
         do {
-            let trace = try await router.trace(seconds: seconds)
-            return .success(try folder.keep(trace: trace.json()).path(percentEncoded: false))
+            let trace = try await router.trace(seconds: seconds).document()
+            return .success(try folder.keep(trace: trace).path(percentEncoded: false))
         } catch let error as ClusterError {
             return .failure(error)
         } catch {

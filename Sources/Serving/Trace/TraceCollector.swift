@@ -178,8 +178,9 @@ final class TraceCollector: Sendable {
                     record.problem = "it did not send what it recorded within \(recordLimit)"
                     return record
                 }
-                record.events += try part.events(after: first, limit: limit)
-                record.cut = part.cut
+                record.events += try part.events(
+                    after: first, limit: limit + RankRecorder.openEvents)
+                (record.cut, record.cutAt) = (part.cut, part.cutAt)
                 if record.events.count == part.count { return record }
             }
         } catch {
