@@ -81,6 +81,15 @@ import Testing
         #expect(output.contains("--plain"), "\(output)")
     }
 
+    @Test func `a trace that cannot be written is refused before it is taken`() throws {
+        let folder = try CommandTests.Folder()
+        for name in [folder.path, folder.path + "/none/trace.json"] {
+            let (status, output) = try RunningJob.run("apus", ["trace", "nobody", "-o", name])
+            #expect(status == 2 && output.contains(name), "\(output)")
+            #expect(!output.contains("nobody"), "\(output)")
+        }
+    }
+
     @Test(arguments: [
         ["drain", "http://127.0.0.1:1"],
         ["trace", "--seconds", "1", "--url", "http://127.0.0.1:1", "-o", "/dev/null"],

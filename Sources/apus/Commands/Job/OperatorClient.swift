@@ -70,13 +70,13 @@ struct OperatorClient {
 
     /// Asks the server to end, and asks again until it answers no more.
     ///
+    /// Nobody listens at its port any more: that is its end. What else may be, an answer of a
+    /// proxy, none in time, or no way to the machine, is none.
+    ///
     /// - Parameters:
     ///   - path: `/admin/...`, with its query.
     ///   - again: The same path without what only the first request says.
     ///   - note: Told how many texts are under way, when that changes.
-    /// Nobody listens at its port any more: that is its end. What else may be, an answer of a proxy,
-    /// none in time, or no way to the machine, is none.
-    ///
     /// - Throws: `ClusterError.badInput` with what the server has against it; `deadline` with what
     ///   was seen last when its end was not seen within the limit.
     func end(_ path: String, again: String, note: (Int) -> Void) throws {
