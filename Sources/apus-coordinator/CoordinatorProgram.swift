@@ -118,7 +118,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
     /// Why no more is answered.
     private static func reason(_ outcome: Result<JobEnd, any Error>) -> String {
         switch outcome {
-        case .success(let end): "\(end)"
+        case .success(let end): FlightFolder.withoutFile("\(end)")
         case .failure(let error): "\(error)"
         }
     }
@@ -184,7 +184,9 @@ struct CoordinatorProgram: AsyncParsableCommand {
                     log.error("\(rank) sent what is no message: \(error)")
                 }
             },
-            lost: { router.goOn(without: $0, reason: $1, recovering: $2) },
+            lost: {
+                router.goOn(without: $0, reason: FlightFolder.withoutFile($1), recovering: $2)
+            },
             returned: { router.goOn(with: $0, recovering: $1) },
             recovered: { _ in router.recovered() },
             takingOver: {
@@ -199,9 +201,9 @@ struct CoordinatorProgram: AsyncParsableCommand {
             },
             ended: { end in
                 if case .lost(let rank, _, _, let reason) = end {
-                    router.lost(rank, reason: reason)
+                    router.lost(rank, reason: FlightFolder.withoutFile(reason))
                 }
-                router.close(reason: "\(end)")
+                router.close(reason: FlightFolder.withoutFile("\(end)"))
                 ready.finish()
             })
         guard let folder else { return handlers }
@@ -216,8 +218,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
         _ router: LeastLoadedRouter, _ seconds: Int, _ folder: JobFolder
     ) async -> Result<String, ClusterError> {
         do {
-            let trace = try await router.trace(seconds: seconds)
-            return .success(try folder.keep(trace: trace.json()).path(percentEncoded: false))
+            let trace = try await router.trace(seconds: seconds).document()
+            return .success(try folder.keep(trace: trace).path(percentEncoded: false))
         } catch let error as ClusterError {
             return .failure(error)
         } catch {

@@ -134,6 +134,18 @@ import Testing
         #expect(throws: ClusterError.self) { try folder.keep(trace: Data()) }
     }
 
+    @Test func `a trace is read from the job's folder, whatever path is named`() throws {
+        let folder = try job("tale", at: 1)
+        let kept = try folder.keep(trace: Data("{}".utf8))
+        let found = try folder.trace(at: kept.path(percentEncoded: false))
+        #expect(try Data(contentsOf: found) == Data("{}".utf8))
+        let elsewhere = try folder.trace(at: "/etc/trace-20260101T000000.000Z.json")
+        #expect(elsewhere.deletingLastPathComponent() == kept.deletingLastPathComponent())
+        for path in ["", "/", "..", "/etc/passwd", "trace-.json", "trace-1.json/.."] {
+            #expect(throws: ClusterError.self, "\(path)") { try folder.trace(at: path) }
+        }
+    }
+
     @Test func `last events go beside the job file in a job's folder, else by name`() throws {
         let folder = try job("tale", at: 1)
         let file = folder.configuration.path(percentEncoded: false)

@@ -81,7 +81,20 @@ import Testing
         #expect(output.contains("--plain"), "\(output)")
     }
 
-    @Test func `an admin's key is told to no proxy that the environment names`() throws {
+    @Test func `a trace that cannot be written is refused before it is taken`() throws {
+        let folder = try CommandTests.Folder()
+        for name in [folder.path, folder.path + "/none/trace.json"] {
+            let (status, output) = try RunningJob.run("apus", ["trace", "nobody", "-o", name])
+            #expect(status == 2 && output.contains(name), "\(output)")
+            #expect(!output.contains("nobody"), "\(output)")
+        }
+    }
+
+    @Test(arguments: [
+        ["drain", "http://127.0.0.1:1"],
+        ["trace", "--seconds", "1", "--url", "http://127.0.0.1:1", "-o", "/dev/null"],
+    ])
+    func `an admin's key is told to no proxy that the environment names`(words: [String]) throws {
         let proxy = Process()
         let pipe = Pipe()
         proxy.executableURL = URL(filePath: "/usr/bin/env")
@@ -105,8 +118,7 @@ import Testing
         for name in ["no_proxy", "NO_PROXY"] { environment[name] = nil }
         environment["APUS_ADMIN_KEY"] = "the-secret-of-the-operator"
         // Nobody listens there.
-        let (status, output) = try RunningJob.run(
-            "apus", ["drain", "http://127.0.0.1:1"], environment)
+        let (status, output) = try RunningJob.run("apus", words, environment)
         #expect(status == 2 && output.contains("cannot be asked"), "\(output)")
         proxy.terminate()
         proxy.waitUntilExit()

@@ -49,6 +49,12 @@ import Testing
         }
     }
 
+    @Test func `an answer that seems to come before its question took no time`() {
+        let reading = ClockReading(sent: 2000, received: 1000, theirs: 5)
+        #expect(reading == ClockReading(sent: 2000, received: 2000, theirs: 5))
+        #expect(reading.bound == 0)
+    }
+
     @Test func `no number that a rank may send is a trap`() {
         let numbers: [UInt64] = [0, 1, 1 << 62, UInt64(Int64.max), 1 << 63, .max]
         for first in numbers {

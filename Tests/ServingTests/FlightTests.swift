@@ -40,6 +40,14 @@ import Topology
         #expect(record.head.rank == 3 && record.head.reason == "rank 1 left")
     }
 
+    @Test func `clients read why a rank was lost, and not where its last events are`() {
+        let named = FlightFolder.naming(
+            URL(filePath: "/home/ada/rank-1 (old).jsonl"), on: "node7", in: "rank 1 closed")
+        #expect(named == "rank 1 closed (last events: /home/ada/rank-1 (old).jsonl on node7)")
+        #expect(FlightFolder.withoutFile("lost: \(named), so it ends") == "lost: rank 1 closed")
+        #expect(FlightFolder.withoutFile("rank 1 closed") == "rank 1 closed")
+    }
+
     @Test func `a folder that cannot be written is an error and leaves nothing`() throws {
         let folder = try AccessLogTests.Folder()
         let file = URL(filePath: folder.path("flight"))

@@ -93,12 +93,12 @@ import Transport
     }
 
     @Test(arguments: [
-        (1, 1, 0), (0, -1, 0), (0, 11, 0), (0, 0, 0), (0, 1, -1), (0, 5, 0), (-1, 1, 0),
+        (1, 1, 0), (0, -1, 0), (0, 11, 0), (0, 0, 0), (0, 1, -1), (0, 5, 0), (-1, 1, 0), (0, 2, 0),
     ])
     func `a part that no rank sends is refused`(first: Int, count: Int, cut: Int) {
         var packed = Data()
         Self.event.pack(into: &packed)
-        // One event where none is left, or none where five are.
+        // One event where none is left or two are, or none where five are.
         if count == 5 { packed = Data() }
         let part = RecordPart(first: first, count: count, cut: cut, packed: packed)
         #expect(throws: TraceError.self) { try part.events(after: 0, limit: 10) }

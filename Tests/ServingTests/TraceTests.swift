@@ -143,7 +143,7 @@ import Topology
                 answer = .clock(question, nanoseconds: RankRecorder.now)
             case .record(let seconds, let limit):
                 recorder.record(seconds: seconds, limit: limit)
-                recorder.mark(.stepBegan)
+                recorder.mark(.admitted)
                 recorder.mark(.epoch, number: 3)
             case .takeRecord(let first): answer = .recorded(recorder.part(from: first))
             default: break

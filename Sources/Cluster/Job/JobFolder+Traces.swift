@@ -1,3 +1,4 @@
+import Encoding
 public import Foundation
 
 /// What a job's processes leave for people to look into.
@@ -33,11 +34,26 @@ extension JobFolder {
             let names = try FileManager.default.contentsOfDirectory(atPath: path)
             for name in names.filter({ $0.hasPrefix("trace-") }).sorted()
                 .dropLast(Self.keptTraces - 1)
-            { try FileManager.default.removeItem(at: traces.appending(path: name)) }
+            { try? FileManager.default.removeItem(at: traces.appending(path: name)) }
             try trace.write(to: file, options: .atomic)
         } catch {
             throw .badInput("a trace cannot be written to \(path): \(error.localizedDescription)")
         }
         return file
+    }
+
+    /// The file of a trace that the coordinator of this job says it kept.
+    ///
+    /// - Parameter answer: Its path; any text, as whoever has the port may send any.
+    /// - Returns: A file among this job's traces.
+    /// - Throws: `ClusterError.badInput` for what `keep` names no file.
+    public func trace(at answer: String) throws(ClusterError) -> URL {
+        let name = answer.split(separator: "/").last ?? ""
+        guard name.wholeMatch(of: /trace-[0-9TZ.]{1,40}\.json/) != nil else {
+            throw .badInput(
+                "the coordinator names \(answer.printable(limit: 200)) as its trace: it keeps"
+                    + " them as traces/trace-*.json of the job's folder; ask again")
+        }
+        return url.appending(path: "traces").appending(path: name)
     }
 }

@@ -53,7 +53,7 @@ struct OpenAIResponder: HTTPResponder {
     private static let operatorHandlers: [String: [HTTPRequest.Method: Handler]] = [
         "/admin/drain": [.post: { service, request, _ in try service.drain(request) }],
         "/admin/stop": [.post: { service, request, _ in try service.stop(request) }],
-        "/admin/trace": [.post: { service, request, _ in try await service.trace(request) }],
+        "/admin/trace": [.post: { try await $0.trace($1, $2) }],
     ]
 
     func respond(to request: Request, context: Caller) async throws -> Response {

@@ -35,12 +35,17 @@ extension OpenAIService {
     }
 
     /// `POST /admin/trace`: what every rank does for some seconds, as one Chrome trace.
-    func trace(_ request: Request) async throws -> Response {
+    func trace(_ request: Request, _ caller: Caller) async throws -> Response {
         let seconds = try Self.seconds(of: request, atMost: RankRecorder.longestSeconds)
-        let trace = try await router.trace(seconds: seconds ?? Self.traceSeconds)
+        defer { connections.forget(caller.channel) }
+        let trace = try await traces.run { [router] in
+            try await router.trace(seconds: seconds ?? Self.traceSeconds).document()
+        } started: { cancel in
+            connections.onDisconnect(of: caller.channel, cancel)
+        }
         return Response(
             status: .ok, headers: [.contentType: "application/json"],
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: try trace.json())))
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: trace)))
     }
 
     /// What the query says of seconds.

@@ -24,6 +24,7 @@ final class OpenAIService: Sendable {
     private let clientTexts = PermitPool(limit: .max)
     let keys: KeyRing
     let operators = OperatorRequests()
+    let traces = TraceTasks()
     let prefixes: PrefixRoots
     let bodies: BodyBudget
     /// Where requests are understood: JSON, schemas, templates and tokens.
@@ -81,13 +82,17 @@ final class OpenAIService: Sendable {
     /// is cancelled. What batches have under way is not waited for: a later server goes on with it.
     func drain() async {
         beginDraining()
+        traces.end()
         while clientTexts.count > 0 {
             do { try await Task.sleep(for: Self.drainPause) } catch { return }
         }
     }
 
     /// Ends every request under way with this error, and refuses later ones.
-    func end(_ error: ServingError) { underWay.end(error) }
+    func end(_ error: ServingError) {
+        traces.end()
+        underWay.end(error)
+    }
 
     func nextID() -> RequestID {
         ids.withLock { id in

@@ -14,10 +14,10 @@ struct ClockReading: Hashable, Sendable {
 
     /// - Parameters:
     ///   - sent: When we asked, on our clock.
-    ///   - received: When the answer came, not before `sent`.
+    ///   - received: When the answer came; as early as `sent` at least.
     ///   - theirs: What their clock showed between; any number, as they may send any.
     init(sent: UInt64, received: UInt64, theirs: UInt64) {
-        precondition(sent <= received, "an answer at \(received) to a question at \(sent)")
+        let received = max(sent, received)
         at = sent + (received - sent) / 2
         offset = Int64(clamping: theirs) &- Int64(clamping: at)
         bound = (received - sent + 1) / 2

@@ -31,11 +31,26 @@ public struct FlightFolder: Sendable {
             attributes: [.posixPermissions: 0o700])
         // Atomic: a temporary file, which is renamed.
         try record.encoded().write(to: file, options: .atomic)
-        let names = try FileManager.default.contentsOfDirectory(
+        // The file is there, whatever becomes of older ones.
+        let names = try? FileManager.default.contentsOfDirectory(
             atPath: folder.path(percentEncoded: false))
-        for name in names.filter(isOurs).sorted().dropLast(Self.kept) {
-            try FileManager.default.removeItem(at: folder.appending(path: name))
+        for name in (names ?? []).filter(isOurs).sorted().dropLast(Self.kept) {
+            try? FileManager.default.removeItem(at: folder.appending(path: name))
         }
+    }
+
+    /// What stands before the file in a reason that names one.
+    private static let mark = " (last events: "
+
+    /// A reason with the file that has the last events, for those who run the job.
+    public static func naming(_ file: URL, on node: String, in reason: String) -> String {
+        "\(reason)\(mark)\(file.path(percentEncoded: false)) on \(node))"
+    }
+
+    /// A reason as the API's clients may read it: without the file, which names users and hosts,
+    /// and what follows it.
+    public static func withoutFile(_ reason: String) -> String {
+        reason.firstRange(of: mark).map { String(reason[..<$0.lowerBound]) } ?? reason
     }
 
     /// The file for what is written now.

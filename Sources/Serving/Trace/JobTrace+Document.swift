@@ -29,9 +29,16 @@ extension JobTrace {
     /// What each rank's time went into.
     var summary: TraceSummary { TraceSummary(self) }
 
+    /// Where documents are made, of up to 60 MB: behind everything else that computes.
+    private static let lane = WorkLane("apus-traces", niceness: 10)
+
     /// One JSON document: `traceEvents`, and in `otherData` the summary with each rank's clock
     /// error.
-    public func json() throws -> Data {
+    public func document() async throws -> Data {
+        try await Self.lane.run(for: "") { try json() }
+    }
+
+    func json() throws -> Data {
         var text = Data("{\"displayTimeUnit\":\"ms\",\"otherData\":".utf8)
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -147,7 +154,7 @@ extension JobTrace {
     /// Tokens per second, in intervals of a tenth of a second.
     private func rates(_ placed: PlacedEvents, _ rank: Int) -> [String] {
         let interval: Int64 = 100_000_000
-        var tokens = [UInt64](repeating: 0, count: seconds * 10)
+        var tokens = [UInt64](repeating: 0, count: Int(placed.window.upperBound / interval))
         for (event, span) in placed.events where event.kind == .step {
             let place = Int(span.upperBound / interval)
             // Any number may have come from a rank: what would overflow wraps.

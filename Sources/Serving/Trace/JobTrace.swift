@@ -9,6 +9,8 @@ public struct JobTrace: Sendable {
         var events: [RankEvent] = []
         /// Events that there was no room for.
         var cut = 0
+        /// When that began, on the rank's clock.
+        var cutAt: UInt64?
         /// The rank's clock; nil for a rank that did not answer.
         var clock: ClockFit?
         /// Why the trace has nothing, or not all, of the rank.
@@ -31,14 +33,21 @@ public struct JobTrace: Sendable {
 /// Events of one rank in the window of a trace, in nanoseconds from its start.
 struct PlacedEvents {
     private(set) var events: [(event: RankEvent, span: Range<Int64>)] = []
-    private let window: Range<Int64>
+    /// The part of the trace's window in which all that the rank did was recorded.
+    let window: Range<Int64>
 
     /// Places what a rank recorded; what lies outside the window, as a forged time does, is left
     /// out.
-    init(_ rank: JobTrace.Rank, of trace: JobTrace) {
-        window = trace.window
-        guard let clock = rank.clock else { return }
+    ///
+    /// - Parameter end: Of the window, where it ends no earlier.
+    init(_ rank: JobTrace.Rank, of trace: JobTrace, until end: Int64 = .max) {
+        guard let clock = rank.clock else {
+            window = trace.window
+            return
+        }
         let start = Int64(clamping: trace.start)
+        let cut = rank.cutAt.map { max(0, clock.ours($0) &- start) } ?? .max
+        window = 0 ..< min(trace.window.upperBound, cut, max(0, end))
         for event in rank.events {
             let began = clock.ours(event.began) &- start
             let ended = clock.ours(event.ended) &- start

@@ -16,6 +16,8 @@ public final class RankRecorder: Sendable {
     static let mostEvents = 100_000
     /// The longest trace: a minute is enough to see what repeats, and bounds what it costs.
     package static let longestSeconds = 60
+    /// Events of a record beside its limit: a step that has not ended, and its wait.
+    static let openEvents = 2
     /// Events of one answer: 640 KB of the 16 MB that a control frame may have.
     static let partEvents = 12_000
     /// A wait for other ranks from which the ring keeps it: 250 ms, in nanoseconds.
@@ -26,6 +28,10 @@ public final class RankRecorder: Sendable {
         let limit: Int
         var events: [RankEvent] = []
         var cut = 0
+        /// Before this time nothing was cut; nil where nothing was at all.
+        var cutAt: UInt64?
+        /// Once its first part was taken.
+        var isClosed = false
     }
 
     private struct State {
@@ -36,6 +42,9 @@ public final class RankRecorder: Sendable {
         var seen = 0
         var record: Record?
         var step: UInt64 = 0
+        /// The step that has not ended, and whether it waits for other ranks.
+        var open: RankEvent?
+        var isWaiting = false
         /// Ranks as the job numbers them, in the order of the fabric; empty where both are one.
         var members: [Rank] = []
     }
@@ -65,7 +74,12 @@ public final class RankRecorder: Sendable {
 
     /// Notes that a step begins: later events belong to it.
     func begin(step: UInt64, rows: Int) {
-        state.withLock { $0.step = step }
+        let now = Self.now
+        state.withLock { state in
+            state.step = step
+            state.open = RankEvent(kind: .step, began: now, ended: now, step: step, rows: rows)
+            state.isWaiting = true
+        }
         mark(.stepBegan, rows: rows)
     }
 
@@ -98,15 +112,33 @@ public final class RankRecorder: Sendable {
             var event = event
             event.step = state.step
             if Self.isKept(event) { Self.keep(event, in: &state) }
-            guard let window = state.record?.window, let limit = state.record?.limit,
-                event.ended >= window.lowerBound, event.began <= window.upperBound
-            else { return }
-            if state.record?.events.count ?? 0 < limit {
-                state.record?.events.append(event)
-            } else {
-                state.record?.cut += 1
+            if Self.isTraced(event) { Self.record(event, in: &state) }
+            switch event.kind {
+            case .wait: state.isWaiting = false
+            case .step, .failed: (state.open, state.isWaiting) = (nil, false)
+            default: break
             }
         }
+    }
+
+    /// Whether a trace shows an event: what begins is shown as a span once it ends.
+    private static func isTraced(_ event: RankEvent) -> Bool {
+        ![.stepBegan, .dispatchBegan, .combineBegan].contains(event.kind)
+    }
+
+    private static func record(_ event: RankEvent, in state: inout State) {
+        guard let window = state.record?.window, let limit = state.record?.limit,
+            state.record?.isClosed == false, event.ended >= window.lowerBound,
+            event.began <= window.upperBound
+        else { return }
+        if state.record?.events.count ?? 0 < limit {
+            state.record?.events.append(event)
+            return
+        }
+        state.record?.cut += 1
+        // Of the step that is cut, nothing counts.
+        guard state.record?.cutAt == nil else { return }
+        state.record?.cutAt = min(event.began, state.open?.began ?? event.began)
     }
 
     /// Whether the ring keeps an event: begins and ends, and waits that are long.
@@ -157,19 +189,41 @@ public final class RankRecorder: Sendable {
         }
     }
 
-    /// Events of the record from a place on, packed; the last part ends the record.
+    /// Events of the record from a place on, packed; the first part closes the record, the last one
+    /// ends it.
     func part(from first: Int) -> RecordPart {
-        state.withLock { state in
+        let (events, empty) = state.withLock { state -> (ArraySlice<RankEvent>, RecordPart) in
+            if first == 0 { Self.close(&state) }
             guard let record = state.record, (0 ... record.events.count).contains(first) else {
-                return RecordPart(first: first, count: 0, cut: 0, packed: Data())
+                return ([], RecordPart(first: first, count: 0, cut: 0, packed: Data()))
             }
             let events = record.events[first...].prefix(Self.partEvents)
-            var packed = Data(capacity: events.count * RankEvent.packedBytes)
-            for event in events { event.pack(into: &packed) }
             if events.endIndex == record.events.count { state.record = nil }
-            return RecordPart(
-                first: first, count: record.events.count, cut: record.cut, packed: packed)
+            return (
+                events,
+                RecordPart(
+                    first: first, count: record.events.count, cut: record.cut,
+                    cutAt: record.cutAt, packed: Data())
+            )
         }
+        // The engine waits for no packing.
+        var part = empty
+        part.packed.reserveCapacity(events.count * RankEvent.packedBytes)
+        for event in events { event.pack(into: &part.packed) }
+        return part
+    }
+
+    /// Lets nothing more into the record than the step that has not ended, and its wait: a rank
+    /// that hangs is not idle.
+    private static func close(_ state: inout State) {
+        guard let window = state.record?.window, state.record?.isClosed == false else { return }
+        state.record?.isClosed = true
+        guard var open = state.open, open.began <= window.upperBound else { return }
+        open.ended = max(open.began, window.upperBound, now)
+        state.record?.events.append(open)
+        guard state.isWaiting else { return }
+        open.kind = .wait
+        state.record?.events.append(open)
     }
 }
 
@@ -181,6 +235,8 @@ struct RecordPart: Codable, Hashable, Sendable {
     var count: Int
     /// Events that the record had no room for.
     var cut: Int
+    /// When that began, on the rank's clock; nil where all had room.
+    var cutAt: UInt64?
     /// As `RankEvent.pack` writes them.
     var packed: Data
 
@@ -194,7 +250,7 @@ struct RecordPart: Codable, Hashable, Sendable {
                     + " limit is \(limit)")
         }
         let events = try RankEvent.unpack(packed)
-        guard events.count <= count - taken, !events.isEmpty || count == taken else {
+        guard events.count == min(RankRecorder.partEvents, count - taken) else {
             throw .malformed("\(events.count) events in a part of \(count - taken)")
         }
         return events

@@ -14,7 +14,6 @@ final class TraceCollector: Sendable {
 
     private struct State {
         var isRunning = false
-        var lastQuestion: UInt64 = 0
         /// By rank and question; questions that nobody asked are not kept.
         var asked: [Int: UInt64] = [:]
         var clocks: [Int: Answer] = [:]
@@ -30,10 +29,12 @@ final class TraceCollector: Sendable {
     static let clockRounds = 8
     /// For a rank to say what its clock shows.
     static let clockLimit = Duration.milliseconds(250)
-    /// For a rank to send a part of its record.
-    static let partLimit = Duration.seconds(5)
+    /// For a rank to send its record, of nine parts at most.
+    private let recordLimit: Duration
     /// Between two looks for an answer.
     private static let lookInterval = Duration.milliseconds(1)
+
+    init(recordLimit: Duration = .seconds(15)) { self.recordLimit = recordLimit }
 
     /// Events that each of so many ranks may record.
     static func limit(ranks: Int) -> Int {
@@ -44,11 +45,10 @@ final class TraceCollector: Sendable {
 
     /// Takes in what a rank's clock showed, if that was asked.
     func received(clock nanoseconds: UInt64, of rank: Int, question: UInt64) {
-        let now = RankRecorder.now
         state.withLock { state in
             guard state.asked[rank] == question else { return }
             state.asked[rank] = nil
-            state.clocks[rank] = Answer(received: now, nanoseconds: nanoseconds)
+            state.clocks[rank] = Answer(received: RankRecorder.now, nanoseconds: nanoseconds)
         }
     }
 
@@ -82,7 +82,7 @@ final class TraceCollector: Sendable {
             return !state.isRunning
         }
         guard isFree else { throw .busy }
-        defer { state.withLock { $0 = State(lastQuestion: $0.lastQuestion) } }
+        defer { state.withLock { $0 = State() } }
         let before = try await readClocks(ranks, send)
         let limit = Self.limit(ranks: ranks.count)
         let (start, date) = (RankRecorder.now, Date())
@@ -145,13 +145,13 @@ final class TraceCollector: Sendable {
     private func readClock(
         of rank: Int, _ send: (Int, EngineCommand) -> Void
     ) async throws(TraceError) -> ClockReading? {
-        let question = state.withLock { state in
-            state.lastQuestion += 1
+        // A number that no rank knows before it is asked, and that no earlier trace had.
+        let question = UInt64.random(in: 0 ... .max)
+        let sent = state.withLock { state in
             state.clocks[rank] = nil
-            state.asked[rank] = state.lastQuestion
-            return state.lastQuestion
+            state.asked[rank] = question
+            return RankRecorder.now
         }
-        let sent = RankRecorder.now
         send(rank, .askClock(question))
         let limit = ContinuousClock.now + Self.clockLimit
         repeat {
@@ -170,15 +170,17 @@ final class TraceCollector: Sendable {
         of rank: Int, limit: Int, _ send: (Int, EngineCommand) -> Void
     ) async -> JobTrace.Rank {
         var record = JobTrace.Rank(rank: rank)
+        let deadline = ContinuousClock.now + recordLimit
         do throws(TraceError) {
             while true {
-                guard let part = try await part(of: rank, from: record.events.count, send) else {
-                    record.problem =
-                        "it did not send what it recorded within \(Self.partLimit)"
+                let first = record.events.count
+                guard let part = try await part(of: rank, from: first, until: deadline, send) else {
+                    record.problem = "it did not send what it recorded within \(recordLimit)"
                     return record
                 }
-                record.events += try part.events(after: record.events.count, limit: limit)
-                record.cut = part.cut
+                record.events += try part.events(
+                    after: first, limit: limit + RankRecorder.openEvents)
+                (record.cut, record.cutAt) = (part.cut, part.cutAt)
                 if record.events.count == part.count { return record }
             }
         } catch {
@@ -188,15 +190,15 @@ final class TraceCollector: Sendable {
     }
 
     private func part(
-        of rank: Int, from first: Int, _ send: (Int, EngineCommand) -> Void
+        of rank: Int, from first: Int, until deadline: ContinuousClock.Instant,
+        _ send: (Int, EngineCommand) -> Void
     ) async throws(TraceError) -> RecordPart? {
         state.withLock { _ = $0.wanted.insert(rank) }
         send(rank, .takeRecord(from: first))
-        let limit = ContinuousClock.now + Self.partLimit
         repeat {
             if let part = state.withLock({ $0.parts.removeValue(forKey: rank) }) { return part }
             try await Self.sleep(Self.lookInterval)
-        } while .now < limit
+        } while .now < deadline
         return nil
     }
 }

@@ -2,11 +2,13 @@ import Foundation
 
 /// Where the time of every rank went during a trace.
 package struct TraceSummary: Codable, Hashable, Sendable {
-    /// One rank. Shares are parts of the seconds that were traced; what travels may be hidden
-    /// behind computation, so shares add up to more than 1.
+    /// One rank. Shares are parts of its traced seconds; what travels may be hidden behind
+    /// computation, so shares add up to more than 1.
     package struct Rank: Codable, Hashable, Sendable {
         /// As the job numbers it.
         package var rank: Int
+        /// Seconds of which all was recorded: fewer than the trace's where events were cut.
+        package var tracedSeconds = 0.0
         /// Steps that ended.
         package var steps = 0
         /// Tokens that it generated per second.
@@ -57,24 +59,34 @@ package struct TraceSummary: Codable, Hashable, Sendable {
         seconds = trace.seconds
         began = trace.date.formatted(.iso8601)
         eventLimit = TraceCollector.limit(ranks: trace.ranks.count)
-        ranks = trace.ranks.map { Self.rank($0, of: trace) }
-        slowest = ranks.filter { $0.steps > 0 }.max { $0.busyShare < $1.busyShare }?.rank
+        let (placed, whole) = (
+            trace.ranks.map { PlacedEvents($0, of: trace) }, trace.window.upperBound
+        )
+        ranks = zip(trace.ranks, placed).map { Self.rank($0, $1) }
+        // Ranks are compared over what all of them recorded.
+        let shortest = placed.map(\.window.upperBound).min() ?? whole
+        let compared =
+            shortest == whole
+            ? ranks
+            : trace.ranks.map { Self.rank($0, PlacedEvents($0, of: trace, until: shortest)) }
+        slowest = compared.filter { $0.steps > 0 }.max { $0.busyShare < $1.busyShare }?.rank
     }
 
-    private static func rank(_ rank: JobTrace.Rank, of trace: JobTrace) -> Rank {
+    private static func rank(_ rank: JobTrace.Rank, _ placed: PlacedEvents) -> Rank {
         var summary = Rank(rank: rank.rank)
         summary.problem = rank.problem
         summary.cutEvents = rank.cut
         guard let clock = rank.clock else { return summary }
-        let placed = PlacedEvents(rank, of: trace)
-        let whole = Double(trace.window.upperBound)
+        let end = placed.window.upperBound
+        let whole = Double(max(1, end))
+        summary.tracedSeconds = Double(end) * 1e-9
         func share(_ spans: TimeSpans) -> Double { Double(spans.total) / whole }
         let steps = placed.events.filter {
-            $0.event.kind == .step && $0.span.upperBound < trace.window.upperBound
+            $0.event.kind == .step && $0.span.upperBound < end
         }
         summary.steps = steps.count
         let tokens = steps.reduce(0) { $0 + Double($1.event.number) }
-        summary.tokensPerSecond = tokens / Double(trace.seconds)
+        summary.tokensPerSecond = tokens / whole * 1e9
         summary.computeShare = share(placed.compute)
         summary.expertShare = share(placed.spans(.experts))
         summary.dispatchShare = share(placed.spans(.dispatch))
@@ -125,7 +137,8 @@ package struct TraceSummary: Codable, Hashable, Sendable {
             if rank.cutEvents > 0 {
                 lines.append(
                     "rank \(rank.rank): \(rank.cutEvents) events were cut after the first"
-                        + " \(eventLimit): trace fewer seconds")
+                        + " \(eventLimit), so its times are of the first"
+                        + " \(Self.text(rank.tracedSeconds)) s: trace fewer seconds")
             }
         }
         return lines

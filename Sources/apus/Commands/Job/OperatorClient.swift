@@ -70,13 +70,13 @@ struct OperatorClient {
 
     /// Asks the server to end, and asks again until it answers no more.
     ///
+    /// Nobody listens at its port any more: that is its end. What else may be, an answer of a
+    /// proxy, none in time, or no way to the machine, is none.
+    ///
     /// - Parameters:
     ///   - path: `/admin/...`, with its query.
     ///   - again: The same path without what only the first request says.
     ///   - note: Told how many texts are under way, when that changes.
-    /// Nobody listens at its port any more: that is its end. What else may be, an answer of a proxy,
-    /// none in time, or no way to the machine, is none.
-    ///
     /// - Throws: `ClusterError.badInput` with what the server has against it; `deadline` with what
     ///   was seen last when its end was not seen within the limit.
     func end(_ path: String, again: String, note: (Int) -> Void) throws {
@@ -117,7 +117,8 @@ struct OperatorClient {
         let stop = StopFlag.onSignals()
         let request = CurlRequest(
             url: url + "/admin/trace?seconds=\(seconds)", body: Data(), key: key,
-            limitSeconds: limit / .seconds(1), followsRedirects: false)
+            limitSeconds: limit / .seconds(1), followsRedirects: false,
+            takesProxies: false)
         let answer: CurlRequest.Answer
         do { answer = try request.send(stop: stop) } catch let failure as CurlRequest.Failure {
             if let signal = stop.raisedBy { throw ExitCode(ExitStatus.signal(signal).code) }

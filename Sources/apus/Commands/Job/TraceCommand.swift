@@ -68,43 +68,37 @@ struct TraceCommand: ParsableCommand {
                 for line in FlightRecord.lines(merging: records) { print(line) }
                 return
             }
-            let trace = try recorded()
+            // What is wrong with it is said before the seconds pass.
+            let file = try OutputFile(output)
+            let (trace, copy) = try recorded()
             // A signal that comes from here on finds the file whole: it is renamed when written.
             let stop = StopFlag.onSignals()
             let summary = try Self.summary(of: trace)
-            do {
-                try trace.write(to: URL(filePath: output), options: .atomic)
-            } catch {
-                throw ClusterError.badInput(
-                    "\(output) cannot be written: \(error.localizedDescription)")
+            do { try file.write(trace) } catch {
+                let kept = copy.map { "; the trace is in \($0.path(percentEncoded: false))" }
+                throw ClusterError.badInput(error.description + (kept ?? ""))
             }
+            if let copy { try? FileManager.default.removeItem(at: copy) }
             show(summary)
             if let signal = stop.raisedBy { throw ExitCode(ExitStatus.signal(signal).code) }
         }
     }
 
-    /// The trace as the server or the coordinator gives it.
-    private func recorded() throws -> Data {
+    /// The trace as the server or the coordinator gives it, and the job's own copy.
+    private func recorded() throws -> (trace: Data, copy: URL?) {
         if let url {
             let client = try OperatorClient(
                 url, keyFile: keyFile, allowsPlain: plain,
                 limit: .seconds(seconds + Self.patience))
-            return try client.trace(seconds: seconds)
+            return (try client.trace(seconds: seconds), nil)
         }
-        let folder = try JobSelection.folder(job, mayHaveEnded: false)
-        let report = try JobWatch.report(of: folder, asks: false)
-        guard !report.state.hasPrefix("on ") else {
-            throw ClusterError.badInput(
-                "the job \(report.name) runs \(report.state): trace it there, or give --url")
-        }
+        let folder = try JobSelection.here(job)
         let link = try JobPlacement.link(
             to: folder.url.path(percentEncoded: false), coordinator: nil)
         defer { link.close() }
-        let file = URL(
-            filePath: try link.trace(
-                seconds: seconds, limit: .seconds(seconds + Self.patience)))
-        defer { try? FileManager.default.removeItem(at: file) }
-        do { return try Data(contentsOf: file) } catch {
+        let file = try folder.trace(
+            at: link.trace(seconds: seconds, limit: .seconds(seconds + Self.patience)))
+        do { return (try Data(contentsOf: file), file) } catch {
             throw ClusterError.badInput(
                 "the trace is not in the job's folder: \(error.localizedDescription)")
         }
