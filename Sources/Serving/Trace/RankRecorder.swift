@@ -123,7 +123,10 @@ public final class RankRecorder: Sendable {
 
     /// Whether a trace shows an event: what begins is shown as a span once it ends.
     private static func isTraced(_ event: RankEvent) -> Bool {
-        ![.stepBegan, .dispatchBegan, .combineBegan].contains(event.kind)
+        switch event.kind {
+        case .stepBegan, .dispatchBegan, .combineBegan: false
+        default: true
+        }
     }
 
     private static func record(_ event: RankEvent, in state: inout State) {
