@@ -74,7 +74,7 @@ struct TraceCommand: ParsableCommand {
             // A signal that comes from here on finds the file whole: it is renamed when written.
             let stop = StopFlag.onSignals()
             let summary = try Self.summary(of: trace)
-            do { try file.write(trace) } catch {
+            do throws(ClusterError) { try file.write(trace) } catch {
                 let kept = copy.map { "; the trace is in \($0.path(percentEncoded: false))" }
                 throw ClusterError.badInput(error.description + (kept ?? ""))
             }
