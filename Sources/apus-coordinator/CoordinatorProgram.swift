@@ -84,8 +84,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
         if let warning = configuration.control.loopbackWarning {
             log.warning("control.address: \(warning)")
         }
-        try registration.announce(
-            controlPort: coordinator.port, http: registration.former?.http)
+        try registration.announce(controlPort: coordinator.port, http: registration.former?.http)
         let watcher = Task.detached { [drain = configuration.deadlines.drainSeconds] in
             try await Self.wait(for: stop, requests: 1)
             let hurry = Task {

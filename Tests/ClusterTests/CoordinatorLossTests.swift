@@ -119,7 +119,7 @@ import Topology
         let links = try await Self.ready(port, token, limit: .seconds(20), ranks: 1)
         await first.close()
         let answers = Atomic(0)
-        let stranger = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+        let impostor = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -130,7 +130,7 @@ import Topology
             .bind(host: "127.0.0.1", port: port).get()
         // A second attempt shows that the first answer was survived.
         try await Self.until { answers.load(ordering: .relaxed) > 1 }
-        try await stranger.close()
+        try await impostor.close()
         let second = try Self.coordinator(port: port, token, ranks: 1)
         try await Self.until { links[0].lossesSoFar == 1 }
         second.stop()

@@ -132,8 +132,8 @@ extension TLSTests {
     @Test func `a client that asks for new keys without end is ended`() async throws {
         try await Self.withServer { server, _, settings in
             // `openssl s_client` writes a KeyUpdate that asks for one back for each line `K`.
-            // Each answer is a record of 27 bytes: a header of 5, the message of 5 and its type, and
-            // 16 of a tag. A client that dies by itself has had fewer.
+            // Each answer is a record of 27 bytes: a header of 5, the message of 5 and its type,
+            // and 16 of a tag. A client that dies by itself has had fewer.
             let least = TLSHandler.controlBytes / 27
             let output = try await Self.python(
                 server.port, settings,

@@ -1,5 +1,5 @@
-// Three calls of Debian's libcrypto, under names without macros or engines. They are marked safe: an
-// array that is passed with its own count cannot be read or written beyond its end. (Swift could
+// Three calls of Debian's libcrypto, under names without macros or engines. They are marked safe:
+// an array that is passed with its own count cannot be read or written beyond its end. (Swift could
 // check that by passing spans, but Swift 6.3.1 crashes when it optimises such calls.)
 #pragma once
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 import Cluster
+import Encoding
 import Foundation
-import Glibc
 
 /// The file that a command is told to write, looked at before the work that fills it.
 ///
@@ -9,41 +9,45 @@ import Glibc
 struct OutputFile {
     /// As it was said.
     private let name: String
-    /// What a rename replaces, with links followed; nil where none may be.
-    private let replaced: URL?
+    /// What is written, with links followed.
+    private let target: URL
+    /// Whether another file takes the place of what is there.
+    private let isReplaced: Bool
+    private let isRegular: Bool
 
     /// - Throws: `ClusterError.badInput` for a folder, and for what may not be written.
     init(_ name: String) throws(ClusterError) {
         self.name = name
-        var info = stat()
-        let exists = unsafe stat(name, &info) == 0
-        let kind = exists ? info.st_mode & S_IFMT : S_IFREG
-        guard !name.isEmpty, !name.hasSuffix("/"), kind != S_IFDIR else {
+        let files = FileManager.default
+        func kind(_ path: String) -> FileAttributeType? {
+            (try? files.attributesOfItem(atPath: path))?[.type] as? FileAttributeType
+        }
+        target = URL(filePath: name).resolvingSymlinksInPath()
+        let path = target.path(percentEncoded: false)
+        let found = kind(path)
+        guard !name.isEmpty, !name.hasSuffix("/"), found != .typeDirectory else {
             throw .badInput("\(name.isEmpty ? "an empty name" : name) is a folder: name a file")
         }
-        // A link to nothing yet is written through as a device is.
-        let isLink = unsafe !exists && lstat(name, &info) == 0
-        let file = URL(filePath: name)
-        let target = exists ? file.resolvingSymlinksInPath() : file
+        guard found != .typeSymbolicLink else {
+            throw .badInput("\(name) \(FileFault(why: name))")
+        }
+        isRegular = found == nil || found == .typeRegular
         let folder = target.deletingLastPathComponent().path(percentEncoded: false)
-        let isReplaced = unsafe kind == S_IFREG && !isLink && access(folder, W_OK | X_OK) == 0
-        replaced = isReplaced ? target : nil
-        let isWritten = unsafe isReplaced || isLink || access(name, W_OK) == 0
-        guard isWritten else {
+        isReplaced = isRegular && files.isWritableFile(atPath: folder)
+        guard isReplaced || found != nil && files.isWritableFile(atPath: path) else {
             throw .badInput(
-                "\(name) cannot be written: \(unsafe String(cString: strerror(errno)))")
+                "\(name) cannot be written: the user of this process may not, or \(folder) is"
+                    + " not there")
         }
     }
 
     /// - Throws: `ClusterError.badInput` with what the file system has against it.
     func write(_ bytes: Data) throws(ClusterError) {
         do {
-            if let replaced { return try bytes.write(to: replaced, options: .atomic) }
-            let descriptor = unsafe open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-            guard descriptor >= 0 else {
-                throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO)
-            }
-            let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+            if isReplaced { return try bytes.write(to: target, options: .atomic) }
+            let handle = try FileHandle(forWritingTo: target)
+            defer { try? handle.close() }
+            if isRegular { try handle.truncate(atOffset: 0) }
             try handle.write(contentsOf: bytes)
         } catch {
             throw .badInput("\(name) cannot be written: \(error.localizedDescription)")
