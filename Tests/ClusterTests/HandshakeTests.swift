@@ -18,9 +18,9 @@ import Testing
         arguments: [
             (
                 Handshake.Side.coordinator,
-                "da521b63e525fbfa2bc0dcd1806b79133a7803d63da8fb32a10d91f7d0e3f3d3"
+                "af4de43ac898e269a879797ef5e43a44ca41b677ed403eeb47dda1a1f956e8c7"
             ),
-            (.caller, "437c4ca56077371c527193fc17a408f17070f4ebf0f194463930ddadba039b7e"),
+            (.caller, "7de504e0229d56a77d063fa468d21baab5b53245b6ccbbdbb1162aef882138ed"),
         ])
     func `a proof is HMAC-SHA256 over side, greeting and nonce`(
         side: Handshake.Side, digest: String
