@@ -101,13 +101,17 @@ import Testing
         proxy.arguments = [
             "python3", "-uc",
             """
-            import socket
+            import os, socket, sys, threading
+            threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0))).start()
             with socket.create_server(("127.0.0.1", 0)) as server:
                 print(server.getsockname()[1])
                 while True:
                     with server.accept()[0] as client: print(client.recv(1000))
             """,
         ]
+        // It ends with its input, whatever starts it here as python3.
+        let input = Pipe()
+        proxy.standardInput = input
         proxy.standardOutput = pipe
         try proxy.run()
         let line = String(decoding: pipe.fileHandleForReading.availableData, as: UTF8.self)
@@ -120,9 +124,9 @@ import Testing
         // Nobody listens there.
         let (status, output) = try RunningJob.run("apus", words, environment)
         #expect(status == 2 && output.contains("cannot be asked"), "\(output)")
-        proxy.terminate()
-        proxy.waitUntilExit()
+        try input.fileHandleForWriting.close()
         let heard = pipe.fileHandleForReading.readDataToEndOfFile()
+        proxy.waitUntilExit()
         #expect(heard.isEmpty, "\(String(decoding: heard, as: UTF8.self))")
     }
 
