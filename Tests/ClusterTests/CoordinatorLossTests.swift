@@ -96,7 +96,7 @@ import Topology
     }
 
     /// Answers every caller as a coordinator of another version does, whoever it is.
-    private final class Stranger: ChannelInboundHandler {
+    private final class Impostor: ChannelInboundHandler {
         typealias InboundIn = ByteBuffer
         typealias OutboundOut = ByteBuffer
         private let heard: @Sendable () -> Void
@@ -124,7 +124,7 @@ import Topology
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(
-                        Stranger { answers.add(1, ordering: .relaxed) })
+                        Impostor { answers.add(1, ordering: .relaxed) })
                 }
             }
             .bind(host: "127.0.0.1", port: port).get()
