@@ -6,6 +6,8 @@ extension BatchingEngine {
         case .prefill(let order): prefill(order)
         case .compute(let id): computeHere(id)
         case .arrived(let id, let cachedTokens):
+            // A hand-over that was given up may have ended: the present one is waited for.
+            guard handovers?.inbox.isWaiting(for: id) != true else { return }
             scheduler.arrived(id, cachedTokens: cachedTokens)
             handovers?.report(.arrived(id))
         case .sent(let id, let attempt):

@@ -7,16 +7,19 @@ extension BatchingEngine {
 
     /// Has the blocks of a request read that the cache does not have.
     ///
-    /// - Parameter done: Told the blocks in order, on another thread; nil asks again.
+    /// - Parameters:
+    ///   - begin: When the request came.
+    ///   - done: Told the blocks in order, on another thread; nil asks again.
     /// - Returns: Whether there is anything to wait for; `resume` is due then.
     func restore(
-        _ request: GenerationRequest, done: @escaping @Sendable ([PrefixStore.Block]?) -> Void
+        _ request: GenerationRequest, since begin: ContinuousClock.Instant,
+        done: @escaping @Sendable ([PrefixStore.Block]?) -> Void
     ) -> Bool {
         guard let kept, kept.store.mayRead else { return false }
         let missing = scheduler.missingBlocks(of: request)
         guard !missing.isEmpty else { return false }
         expect(request.id)
-        kept.store.restore(missing, done: done)
+        kept.store.restore(missing, since: begin, done: done)
         return true
     }
 

@@ -15,7 +15,7 @@ public final class Engine: Sendable {
     private enum Command: Sendable {
         case submit(GenerationRequest)
         case compiled(GenerationRequest, Result<CompiledConstraint, GrammarError>)
-        case restored(GenerationRequest, [PrefixStore.Block]?)
+        case restored(GenerationRequest, [PrefixStore.Block]?, since: ContinuousClock.Instant)
         case cancel(RequestID)
         case handover(HandoverEvent)
         case dropAll
@@ -214,13 +214,15 @@ public final class Engine: Sendable {
             switch command {
             case .submit(let request):
                 recorder.mark(.admitted, number: request.id.rawValue)
-                restore(request, into: core, compile: compile)
-            case .restored(let request, let blocks?):
+                restore(request, since: .now, into: core, compile: compile)
+            case .restored(let request, let blocks?, _):
                 if core.resume(request, with: blocks) {
                     take(request, into: core, compile: compile)
                 }
-            case .restored(let request, nil):
-                if core.isExpected(request.id) { restore(request, into: core, compile: compile) }
+            case .restored(let request, nil, let begin):
+                if core.isExpected(request.id) {
+                    restore(request, since: begin, into: core, compile: compile)
+                }
             case .compiled(let request, let result): core.submit(request, result)
             case .cancel(let id): core.cancel(id)
             case .handover(let event): core.take(event)
@@ -251,10 +253,13 @@ public final class Engine: Sendable {
 
     /// Takes a request once the blocks that files have of it are in the cache.
     private func restore(
-        _ request: GenerationRequest, into core: BatchingEngine,
+        _ request: GenerationRequest, since begin: ContinuousClock.Instant,
+        into core: BatchingEngine,
         compile: (GenerationRequest, OutputConstraint) -> Void
     ) {
-        let isAwaited = core.restore(request) { [self] in give(.restored(request, $0)) }
+        let isAwaited = core.restore(request, since: begin) { [self] in
+            give(.restored(request, $0, since: begin))
+        }
         if !isAwaited { take(request, into: core, compile: compile) }
     }
 

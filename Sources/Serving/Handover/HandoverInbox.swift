@@ -90,6 +90,9 @@ final class HandoverInbox: Sendable {
     /// Whether anything is waited for.
     var isWaiting: Bool { expectations.withLock { !$0.isEmpty } }
 
+    /// Whether entries of this prompt are waited for.
+    func isWaiting(for id: RequestID) -> Bool { expectations.withLock { $0[id] != nil } }
+
     /// Takes a piece, whose header was checked against the cache.
     ///
     /// - Parameter bytes: The header, its entries, and perhaps more.

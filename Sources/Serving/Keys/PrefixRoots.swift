@@ -22,7 +22,9 @@ public struct PrefixRoots: Sendable {
     public init(folder: String) throws(ServingError) {
         try PrefixFolder.make(folder)
         let path = URL(filePath: folder).appending(path: "secret").path(percentEncoded: false)
-        if !FileManager.default.fileExists(atPath: path) { Self.write(path) }
+        if !FileManager.default.fileExists(atPath: path) {
+            try Self.write(path)
+        }
         do {
             try InputFile.checkIsPrivate(path, environment: [:])
         } catch {
@@ -59,19 +61,26 @@ public struct PrefixRoots: Sendable {
 
     /// Writes a secret under another name and gives it its own, once it is on the disk: of two that
     /// do, one has it.
-    ///
-    /// What went wrong shows when the secret is read.
-    private static func write(_ path: String) {
-        let other = path + ".\(UUID().uuidString)"
+    private static func write(_ path: String) throws(ServingError) {
+        let other = URL(filePath: path + ".\(UUID().uuidString)")
         let files = FileManager.default
-        let isWritten = files.createFile(
-            atPath: other, contents: Data(random()), attributes: [.posixPermissions: 0o600])
-        guard isWritten, let handle = FileHandle(forUpdatingAtPath: other) else { return }
-        try? handle.synchronize()
-        try? handle.close()
-        // Unlike a move, a link takes nobody's place.
-        try? files.linkItem(atPath: other, toPath: path)
-        try? files.removeItem(atPath: other)
+        defer { try? files.removeItem(at: other) }
+        do {
+            try Data(random()).write(to: other, options: .withoutOverwriting)
+            let name = other.path(percentEncoded: false)
+            try files.setAttributes([.posixPermissions: 0o600], ofItemAtPath: name)
+            let handle = try FileHandle(forUpdating: other)
+            try handle.synchronize()
+            try handle.close()
+            // Unlike a move, a link takes nobody's place.
+            try files.linkItem(atPath: name, toPath: path)
+        } catch {
+            // The other one has it.
+            if files.fileExists(atPath: path) { return }
+            throw .configuration(
+                message: "prefix secret \(path) cannot be made: \(error.localizedDescription);"
+                    + " write \(secretBytes) random bytes there yourself (mode 600)")
+        }
     }
 
     /// Statements of one kind begin with one number, so no two kinds are the same bytes.

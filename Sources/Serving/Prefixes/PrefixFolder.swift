@@ -67,8 +67,9 @@ struct PrefixFolder: Sendable {
 
     /// The entries of a block; nil if there is no file of it.
     ///
-    /// - Throws: `Damage` for a file that is not whole or of another block; it is removed. Another
-    ///   error where the system reads nothing.
+    /// - Throws: `Damage` for a file that is not whole or of another block. Another error where
+    ///   the system reads nothing. A file that fails is removed, so that the block, once it is
+    ///   computed, is written anew.
     func read(_ key: PrefixKey, tokens: [Int], entryBytes: Int) throws -> [UInt8]? {
         let file = file(key)
         let path = file.path(percentEncoded: false)
@@ -83,15 +84,18 @@ struct PrefixFolder: Sendable {
             try? FileManager.default.removeItem(at: file)
             throw Damage()
         }
-        let handle: FileHandle
+        let bytes: Data
         do {
-            handle = try FileHandle(forReadingFrom: file)
+            let handle = try FileHandle(forReadingFrom: file)
+            defer { try? handle.close() }
+            bytes = try handle.read(upToCount: expected) ?? Data()
         } catch let error as CocoaError where error.code == .fileReadNoSuchFile {
             // Another rank has just removed it.
             return nil
+        } catch {
+            if !Self.isForWantOfRoom(error) { try? FileManager.default.removeItem(at: file) }
+            throw error
         }
-        defer { try? handle.close() }
-        let bytes = try handle.read(upToCount: expected) ?? Data()
         guard
             let entries = BlockFile.decode(
                 Array(bytes), key: key, tokens: tokens, entryBytes: entryBytes)
@@ -101,6 +105,12 @@ struct PrefixFolder: Sendable {
         }
         touch(path)
         return entries
+    }
+
+    /// Whether the process lacked descriptors or memory, which is no fault of a file.
+    private static func isForWantOfRoom(_ error: any Error) -> Bool {
+        let cause = (error as? CocoaError)?.underlying as? POSIXError ?? error as? POSIXError
+        return cause.map { [.EMFILE, .ENFILE, .ENOMEM].contains($0.code) } ?? false
     }
 
     /// Writes a block, unless it is there.
@@ -113,7 +123,13 @@ struct PrefixFolder: Sendable {
             return 0
         }
         let bytes = BlockFile.encode(key: key, tokens: tokens, entries: entries)
-        try Data(bytes).write(to: file, options: .atomic)
+        do {
+            try Data(bytes).write(to: file, options: .atomic)
+        } catch let error as CocoaError where error.code == .fileNoSuchFile {
+            // Somebody removed the folder meanwhile.
+            try Self.make(blocks.path(percentEncoded: false))
+            try Data(bytes).write(to: file, options: .atomic)
+        }
         return bytes.count
     }
 
@@ -188,12 +204,17 @@ struct PrefixFolder: Sendable {
         name.count == 32 && name.allSatisfy { $0.isHexDigit }
     }
 
+    /// Removes folders of other origins that have been empty for a day: a rank that has just begun
+    /// has an empty one, too.
     private func removeEmptyOrigins() {
         let files = FileManager.default
         for name in (try? files.contentsOfDirectory(atPath: root.path(percentEncoded: false))) ?? []
         where Self.isOrigin(name) && name != blocks.lastPathComponent {
             let path = root.appending(path: name).path(percentEncoded: false)
-            if (try? files.contentsOfDirectory(atPath: path))?.isEmpty == true {
+            let changed = try? files.attributesOfItem(atPath: path)[.modificationDate] as? Date
+            if let changed, changed.timeIntervalSinceNow < -86400,
+                (try? files.contentsOfDirectory(atPath: path))?.isEmpty == true
+            {
                 try? files.removeItem(atPath: path)
             }
         }

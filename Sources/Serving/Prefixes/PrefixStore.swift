@@ -84,10 +84,14 @@ final class PrefixStore: Sendable {
     ///
     /// - Parameters:
     ///   - wanted: The blocks that the cache does not have, in order; at least one.
+    ///   - begin: When the text came: `readLimit` counts from then.
     ///   - done: Told the blocks, once, within `readLimit`, on another thread; nil says that a text
     ///     which begins alike was read meanwhile, so that fewer may be wanted. `taken` is due for
     ///     them.
-    func restore(_ wanted: [PrefixBlock], done: @escaping @Sendable ([Block]?) -> Void) {
+    func restore(
+        _ wanted: [PrefixBlock], since begin: ContinuousClock.Instant,
+        done: @escaping @Sendable ([Block]?) -> Void
+    ) {
         let answer = OnlyAnswer(done)
         let key = wanted[0].key
         let isFirst = state.withLock { state in
@@ -104,8 +108,9 @@ final class PrefixStore: Sendable {
                 for other in others ?? [] { other() }
             }
         }
-        let (limit, begin) = (Self.readLimit, ContinuousClock.now)
-        DispatchQueue.global().asyncAfter(deadline: .now() + limit.seconds) { [self] in
+        let limit = Self.readLimit
+        let rest = max(.zero, limit - (.now - begin))
+        DispatchQueue.global().asyncAfter(deadline: .now() + rest.seconds) { [self] in
             guard answer.give([]) else { return }
             let isStuck = state.withLock { state in
                 // A queue of reads that moves is no fault of the disk.
