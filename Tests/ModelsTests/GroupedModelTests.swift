@@ -7,18 +7,16 @@ import Testing
 
 /// Fresh random networks with grouped queries against Hugging Face Transformers.
 @Suite struct GroupedModelTests {
-    /// `APUS_PYTHON` names a Python with PyTorch and Transformers; `APUS_SEED` chooses the shapes
-    /// (else the clock does, and a failure prints the seed).
+    /// `APUS_PYTHON` names a Python with PyTorch and Transformers; `APUS_SEED` chooses the shapes.
     @Test(.enabled(if: ProcessInfo.processInfo.environment["APUS_PYTHON"] != nil))
     func `grouped queries compute what Transformers computes`() throws {
-        let chosen = ProcessInfo.processInfo.environment["APUS_SEED"].flatMap { Int($0) }
-        let seed = chosen ?? Int(Date().timeIntervalSince1970) % 1_000_000
+        let seed = referenceSeed()
         let root = FileManager.default.temporaryDirectory.appending(path: "apus-\(UUID())")
         defer { try? FileManager.default.removeItem(at: root) }
         _ = try python("grouped_models.py", [root.path, "\(seed)"])
         let cases = try FileManager.default.contentsOfDirectory(atPath: root.path).sorted()
-        // Twenty-eight kinds of network, two of each.
-        #expect(cases.count == 56)
+        // Twenty-eight kinds of network.
+        #expect(cases.count == 28)
         for name in cases {
             let path = root.appending(path: name).path
             let folder = try ModelFolder(directory: path)
@@ -54,10 +52,7 @@ import Testing
         }
         let tokens = try expected.integers("input_ids")
         let whole = try logits(tokens, pieces: tokens.count)
-        let difference = largestDifference(whole, try expected.floats("logits"))
-        // The script keeps only texts that a disturbance of 1e-6 moves by less than 3e-5; fp32
-        // sums in another order disturb a few times more.
-        #expect(difference < 1e-4, "\(name)")
+        try close(whole, "logits", expected, name)
         #expect(try logits(tokens, pieces: 7) == whole, "\(name)")
         var text = [1, 2, 3]
         while text.count < 11 {
@@ -66,7 +61,6 @@ import Testing
             text.append(argmax(row))
         }
         #expect(try Array(text[3...]) == expected.integers("greedy"), "\(name)")
-        print("grouped \(name): \(difference)")
         if expected.has("drafts") { try compareDrafts(model, cache, tokens, expected, name) }
     }
 
@@ -84,9 +78,17 @@ import Testing
                 SequenceChunk(
                     tokens: Array(tokens.dropFirst()), position: 0, blocks: blocks, wanted: .all)
             ], hidden: #require(main.hidden), cache: cache)
-        let difference = largestDifference(
-            drafts.logits.values, try expected.floats("drafts"))
-        #expect(difference < 1e-4, "\(name)")
-        print("grouped \(name), drafts: \(difference)")
+        try close(drafts.logits.values, "drafts", expected, name)
+    }
+
+    /// Numbers within 1e-4 of the reference; a network that magnifies what disturbs it gets more,
+    /// because fp32 sums in another order disturb a few times more than the script's 1e-6.
+    private func close(
+        _ values: [Float], _ kind: String, _ expected: ExpectedTensors, _ name: String
+    ) throws {
+        let difference = largestDifference(values, try expected.floats(kind))
+        let moved = try #require(expected.floats("\(kind)_moved").first)
+        #expect(difference < max(1e-4, 4 * moved), "\(name), \(kind), moved \(moved)")
+        print("grouped \(name), \(kind): \(difference), moved \(moved)")
     }
 }

@@ -7,12 +7,10 @@ import Testing
 
 /// Fresh random configurations against Hugging Face Transformers, which knows nothing of us.
 @Suite struct TransformersTests {
-    /// `APUS_PYTHON` names a Python with PyTorch and Transformers; `APUS_SEED` chooses the shapes
-    /// (else the clock does, and a failure prints the seed).
+    /// `APUS_PYTHON` names a Python with PyTorch and Transformers; `APUS_SEED` chooses the shapes.
     @Test(.enabled(if: ProcessInfo.processInfo.environment["APUS_PYTHON"] != nil))
     func `random shapes compute what Transformers computes`() throws {
-        let chosen = ProcessInfo.processInfo.environment["APUS_SEED"].flatMap { Int($0) }
-        let seed = chosen ?? Int(Date().timeIntervalSince1970) % 1_000_000
+        let seed = referenceSeed()
         let folder = FileManager.default.temporaryDirectory
             .appending(path: "apus-transformers-\(UUID().uuidString)")
         defer { try? FileManager.default.removeItem(at: folder) }

@@ -28,3 +28,9 @@ public struct ReferenceFailure: Error {
     /// The fact, in one line.
     public let fact: String
 }
+
+/// The seed of random cases that a reference computes: `APUS_SEED`, else 1, so that two runs of
+/// one tree test the same.
+public func referenceSeed() -> Int {
+    ProcessInfo.processInfo.environment["APUS_SEED"].flatMap { Int($0) } ?? 1
+}
