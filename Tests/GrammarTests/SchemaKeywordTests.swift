@@ -47,6 +47,22 @@ import Testing
         Example(
             #"{"type":"string","format":"email"}"#, [#""a.b+c@example.co.uk""#],
             [#""a@b""#, #""@x.de""#, #""a..b@x.de""#, #""a b@x.de""#]),
+        // As zod 4 writes an email, and with lengths beside it.
+        Example(
+            #"{"type":"string","format":"email","pattern":"^(?!\\.)(?!.*\\.\\.)([A-Za-z0-9_'+\\-"#
+                + #"\\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\\-]*\\.)+[A-Za-z]{2,}$"}"#,
+            [#""a.b+c@example.co.uk""#],
+            [#""a@b""#, #"".a@x.de""#, #""a..b@x.de""#, #""a b@x.de""#]),
+        Example(
+            #"{"type":"string","format":"email","minLength":5,"maxLength":30}"#,
+            [#""a.b@example.com""#, #""a@b.cd""#],
+            [#""a@b""#, #""abcdefghijklmnop.abcdefghij@example.com""#]),
+        Example(
+            #"{"type":"string","format":"uri","minLength":10,"maxLength":60}"#,
+            [#""https://example.com/a""#], [#""http://""#, #""example.com/a/b/c""#]),
+        Example(
+            #"{"type":"string","format":"hostname","maxLength":20}"#,
+            [#""a-b.example.com""#], [#""-a.com""#, #""abcdefgh.abcdefgh.abcdefgh""#]),
         Example(
             #"{"type":"string","format":"uri","minLength":1,"maxLength":2083}"#,
             [#""https://example.com:8080/a/b?q=1&r=%20#x""#, #""urn:isbn:1""#],

@@ -96,6 +96,26 @@ import Testing
         }
     }
 
+    @Test func `a regular expression is what a whole text matches`() async throws {
+        try await APITests.withServer(ranks: 1) { server in
+            for seed in 1 ... 4 {
+                let (status, answer) = try await server.post(
+                    "/v1/completions",
+                    #"{"prompt":"a","max_tokens":60,"temperature":1.5,"seed":\#(seed),"#
+                        + #""structured_outputs":{"regex":"[A-C]{2,4}-(é|\\d\\d)"}}"#)
+                #expect(status == 200)
+                let text = answer["choices"]?.array?.first?["text"]?.string ?? ""
+                #expect(try /[A-C]{2,4}-(é|[0-9]{2})/.wholeMatch(in: text) != nil, "\(text)")
+            }
+            for member in [#""structured_outputs":{"regex":"(a"}"#, #""guided_regex":"(a""#] {
+                let (status, answer) = try await server.post(
+                    "/v1/completions", #"{"prompt":"a",\#(member)}"#)
+                let name = answer["error"]?["param"]?.string ?? ""
+                #expect(status == 400 && name.hasSuffix("regex"), "\(answer.text)")
+            }
+        }
+    }
+
     @Test func `beside tools a response format allows a call or the response`() async throws {
         try await APITests.withServer(ranks: 1) { server in
             for seed in 1 ... 4 {

@@ -71,7 +71,8 @@ import Testing
     /// A member that is refused, with the name that the error must have.
     @Test(arguments: [
         (#""frobnicate":1"#, "frobnicate"), (#""Temperature":1"#, "Temperature"),
-        (#""structured_outputs":{"regex":"a+"}"#, "structured_outputs.regex"),
+        (#""structured_outputs":{"regex":7}"#, "structured_outputs.regex"),
+        (#""structured_outputs":{"regex":"a","choice":["a"]}"#, "structured_outputs.regex"),
         (#""structured_outputs":{"grammar":"root ::= a"}"#, "structured_outputs.grammar"),
         (#""structured_outputs":{"structural_tag":"{}"}"#, "structured_outputs.structural_tag"),
         (#""structured_outputs":{"josn":{}}"#, "structured_outputs.josn"),
@@ -82,7 +83,7 @@ import Testing
             #""structured_outputs":{"json":{}},"response_format":{"type":"json_object"}"#,
             "structured_outputs.json"
         ),
-        (#""guided_regex":"a+""#, "guided_regex"), (#""guided_grammar":"a""#, "guided_grammar"),
+        (#""guided_regex":["a"]"#, "guided_regex"), (#""guided_grammar":"a""#, "guided_grammar"),
         (#""response_format":{"type":"structural_tag"}"#, "response_format.type"),
         (#""response_format":{"type":"text","schema":{}}"#, "response_format.schema"),
         (

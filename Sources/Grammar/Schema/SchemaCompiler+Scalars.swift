@@ -15,7 +15,8 @@ extension SchemaCompiler {
 
     mutating func string(_ plain: PlainSchema, _ path: SchemaPath) throws -> Rule {
         let key = ScalarKey(
-            type: .string, lengths: plain.lengths, patterns: Self.patterns(of: plain))
+            type: .string, lengths: plain.lengths,
+            patterns: Self.patterns(of: plain, isWritten: true))
         if let known = scalars[key] { return known }
         guard !plain.lengths.isEmpty else { return try rule([], path) }
         let rule: Rule
@@ -37,10 +38,17 @@ extension SchemaCompiler {
     }
 
     /// The patterns of a schema, and those of its formats.
-    private static func patterns(of plain: PlainSchema) -> [String] {
-        plain.patterns
+    ///
+    /// - Parameter isWritten: Whether texts are written by them, and not only checked.
+    private static func patterns(of plain: PlainSchema, isWritten: Bool) -> [String] {
+        let (lengths, isPatterned) = (plain.lengths, !plain.patterns.isEmpty)
+        let isNarrowed =
+            isPatterned || plain.formats.count > 1 || lengths.least > 1
+            || lengths.most ?? .max < StringFormat.longest
+        return plain.patterns
             + plain.formats.compactMap {
-                StringFormat.pattern($0, isPatterned: !plain.patterns.isEmpty)
+                StringFormat.pattern(
+                    $0, isPatterned: isPatterned, isShort: isWritten && isNarrowed)
             }
     }
 
@@ -94,7 +102,7 @@ extension SchemaCompiler {
         guard count >= plain.lengths.least, count <= plain.lengths.most ?? .max else {
             return false
         }
-        let patterns = Self.patterns(of: plain)
+        let patterns = Self.patterns(of: plain, isWritten: false)
         return try at(path) { builder in
             var pool = try ExpressionPool(builder.budget)
             for pattern in patterns {

@@ -16,11 +16,13 @@ struct PlacedConstraint: Hashable, Sendable {
             format(body["response_format"]),
             json(structured?["json"], "structured_outputs.json"),
             choice(structured?["choice"], "structured_outputs.choice"),
+            regex(structured?["regex"], "structured_outputs.regex"),
             structured?["json_object"]?.bool == true
                 ? PlacedConstraint(
                     constraint: .jsonObject, place: "structured_outputs.json_object") : nil,
             json(body["guided_json"], "guided_json"),
             choice(body["guided_choice"], "guided_choice"),
+            regex(body["guided_regex"], "guided_regex"),
         ].compactMap { $0 }
         guard candidates.count < 2 else {
             throw .invalid(
@@ -40,6 +42,11 @@ struct PlacedConstraint: Hashable, Sendable {
     private static func choice(_ texts: JSONValue?, _ place: String) -> PlacedConstraint? {
         guard let texts = texts?.array else { return nil }
         return PlacedConstraint(constraint: .choice(texts.compactMap(\.string)), place: place)
+    }
+
+    private static func regex(_ text: JSONValue?, _ place: String) -> PlacedConstraint? {
+        guard let text = text?.string else { return nil }
+        return PlacedConstraint(constraint: .regex(text), place: place)
     }
 
     private static func format(_ format: JSONValue?) -> PlacedConstraint? {

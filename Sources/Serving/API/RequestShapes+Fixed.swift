@@ -52,7 +52,6 @@ extension RequestShapes {
         refused("kv_transfer_params", "caches are not moved between servers"),
         refused("vllm_xargs", "there are no arguments of vLLM's plugins", unless: [[:]]),
         refused("repetition_detection", "penalties work against repetition"),
-        refused("guided_regex", "regex constrains no text: a schema's pattern does"),
         refused("guided_grammar", "grammars constrain no text: schemas do"),
         refused("guided_whitespace_pattern", "white space follows the schema's compiler"),
         refused("structural_tag", "tags constrain no text: schemas and tools do"),
@@ -60,7 +59,6 @@ extension RequestShapes {
 
     /// Members of `structured_outputs` that ask for what is not there.
     static let refusedConstraints = [
-        refused("regex", "regex constrains no text: a schema's pattern does"),
         refused("grammar", "grammars constrain no text: schemas do"),
         refused("structural_tag", "tags constrain no text: schemas and tools do"),
         refused("whitespace_pattern", "white space follows the schema's compiler"),

@@ -68,12 +68,14 @@ struct RequestShapes: Sendable {
                 Shape.object(
                     [
                         .init("json", schema), .init("choice", choices),
+                        .init("regex", text.orNull, "Matches the whole text."),
                         .init("json_object", .boolean.orNull),
                     ] + Self.refusedConstraints
                 ).orNull,
                 "The same, as vLLM writes it. One member of all these says what the text must be."),
             .init("guided_json", schema, "structured_outputs.json by its older name."),
             .init("guided_choice", choices, "structured_outputs.choice by its older name."),
+            .init("guided_regex", text.orNull, "structured_outputs.regex by its older name."),
         ]
     }
 
