@@ -20,8 +20,8 @@ enum StringFormat {
     /// - Parameters:
     ///   - isPatterned: Whether a pattern stands beside it. Zod's times have no offset and say so
     ///     by their pattern.
-    ///   - isShort: Whether texts are to be written that something beside it narrows: the shorter
-    ///     form keeps the automaton of both small.
+    ///   - isShort: Whether texts of at most `shortLength` characters are written, because what
+    ///     stands beside it narrows them: the form for those keeps the automaton of both small.
     static func pattern(_ name: String, isPatterned: Bool, isShort: Bool) -> String? {
         if name == "time", isPatterned { return "^\(time)\(fraction)(?:\(offset))?$" }
         return (isShort ? shortPatterns[name] ?? patterns[name] : patterns[name])
@@ -30,17 +30,22 @@ enum StringFormat {
 
     /// The longest text of a form that is not short: a larger limit narrows nothing.
     static let longest = 2083
+    /// The longest text of a short form: no part of one is longer than its format allows.
+    static let shortLength = 64
+
+    /// Whether a format has a short form.
+    static func hasShortForm(_ name: String) -> Bool { shortPatterns[name] != nil }
 
     private static let shortPatterns: [String: String] = [
         "email": shortEmail, "idn-email": shortEmail, "hostname": shortHost,
         "idn-hostname": shortHost, "uri": shortURI, "iri": shortURI, "url": shortURI,
         "uri-reference": shortURI, "iri-reference": shortURI,
     ]
-    private static let shortLabel = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,14}[A-Za-z0-9])?"
-    private static let shortHost = "(?:\(shortLabel)\\.){1,2}[A-Za-z]{2,8}"
+    private static let shortHost =
+        "(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\\.)+[A-Za-z]{2,}"
     private static let shortEmail =
-        "[A-Za-z0-9_+-]{1,16}(?:\\.[A-Za-z0-9_+-]{1,16})?@\(shortHost)"
-    private static let shortURI = "https?://\(shortHost)(?:/[A-Za-z0-9_.-]{0,24}){0,2}"
+        "[A-Za-z0-9_+-]+(?:\\.[A-Za-z0-9_+-]+)*@\(shortHost)"
+    private static let shortURI = "https?://\(shortHost)(?:/[A-Za-z0-9_.-]*)*"
 
     /// RFC 3339, without the year 0, which Python's calendar does not have.
     private static let year = "(?:000[1-9]|00[1-9]\\d|0[1-9]\\d{2}|[1-9]\\d{3})"

@@ -14,21 +14,24 @@ extension SchemaCompiler {
     private static let automatonSteps = 1 << 18
 
     mutating func string(_ plain: PlainSchema, _ path: SchemaPath) throws -> Rule {
+        let isShort = Self.isShort(plain)
+        var lengths = plain.lengths
+        if isShort {
+            lengths.most = min(lengths.most ?? .max, StringFormat.shortLength)
+        }
         let key = ScalarKey(
-            type: .string, lengths: plain.lengths,
-            patterns: Self.patterns(of: plain, isWritten: true))
+            type: .string, lengths: lengths, patterns: Self.patterns(of: plain, isShort: isShort))
         if let known = scalars[key] { return known }
-        guard !plain.lengths.isEmpty else { return try rule([], path) }
+        guard !lengths.isEmpty else { return try rule([], path) }
         let rule: Rule
         if key.patterns.isEmpty {
-            let (least, most) = (plain.lengths.least, plain.lengths.most)
+            let (least, most) = (lengths.least, lengths.most)
             rule = try at(path) {
                 try least == 0 && most == nil ? $0.anyString() : $0.string(least, most)
             }
         } else {
-            let lengths = plain.lengths
             rule = try at(path) { builder in
-                let content = try Self.content(key.patterns, lengths, &builder)
+                let content = try Self.content(key.patterns, key.lengths, &builder)
                 let quote = GrammarBuilder.literal("\"")
                 return try builder.rule([quote + [.rule(content)] + quote])
             }
@@ -39,17 +42,23 @@ extension SchemaCompiler {
 
     /// The patterns of a schema, and those of its formats.
     ///
-    /// - Parameter isWritten: Whether texts are written by them, and not only checked.
-    private static func patterns(of plain: PlainSchema, isWritten: Bool) -> [String] {
-        let (lengths, isPatterned) = (plain.lengths, !plain.patterns.isEmpty)
-        let isNarrowed =
-            isPatterned || plain.formats.count > 1 || lengths.least > 1
-            || lengths.most ?? .max < StringFormat.longest
-        return plain.patterns
+    /// - Parameter isShort: Whether short forms stand for the formats that have one.
+    private static func patterns(of plain: PlainSchema, isShort: Bool) -> [String] {
+        plain.patterns
             + plain.formats.compactMap {
                 StringFormat.pattern(
-                    $0, isPatterned: isPatterned, isShort: isWritten && isNarrowed)
+                    $0, isPatterned: !plain.patterns.isEmpty, isShort: isShort)
             }
+    }
+
+    /// Whether what stands beside a format leaves only some of its texts, short ones among them.
+    private static func isShort(_ plain: PlainSchema) -> Bool {
+        let lengths = plain.lengths
+        guard plain.formats.contains(where: StringFormat.hasShortForm),
+            lengths.least <= StringFormat.shortLength / 2
+        else { return false }
+        return !plain.patterns.isEmpty || plain.formats.count > 1 || lengths.least > 1
+            || lengths.most ?? .max < StringFormat.longest
     }
 
     /// The texts in which all patterns occur, of so many characters.
@@ -102,7 +111,7 @@ extension SchemaCompiler {
         guard count >= plain.lengths.least, count <= plain.lengths.most ?? .max else {
             return false
         }
-        let patterns = Self.patterns(of: plain, isWritten: false)
+        let patterns = Self.patterns(of: plain, isShort: false)
         return try at(path) { builder in
             var pool = try ExpressionPool(builder.budget)
             for pattern in patterns {
