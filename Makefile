@@ -30,7 +30,7 @@ PREFIX ?= /usr/local
 # The question the small model was trained to answer.
 QUESTION = Tell me a story about dog and ball.
 
-.PHONY: build demo train-example test test-neon fuzz bench-llama test-rdma test-clients \
+.PHONY: build demo train-example test test-neon fuzz bench-llama bench-victim test-rdma test-clients \
 	test-ssh test-slurm test-page lint \
 	test-docs test-package benchmarks format clean install package commands help
 
@@ -79,6 +79,10 @@ fuzz: ## feeds a million hostile inputs to each reader of bytes
 bench-llama: build ## measures prefill and decode beside llama.cpp
 	@.ci/install $(TEST_PACKAGES)
 	"$$(.ci/python)" Tests/Reference/bench_llama.py .build/release/apus .build/llama-cpp
+
+# Gaps of one client's stream beside hostile clients, on an idle machine: two minutes.
+bench-victim: build ## measures a stream beside hostile clients
+	python3 Tests/Reference/bench_victim.py .build/release/apus cluster/models/stories-fp8
 
 # RDMA in a virtual machine with Soft-RoCE: links of 2 and 4 ranks, perftest beside them, a killed
 # rank. Needs no RDMA device and no KVM.

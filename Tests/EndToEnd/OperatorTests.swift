@@ -5,10 +5,25 @@ import Testing
 /// What somebody who runs a job meets: signals, input that hangs, a control port that others find.
 @Suite(.serialized) struct OperatorTests {
     @Test func `a closed terminal ends a job in order`() throws {
-        let job = try RunningJob(ranks: 1, transport: "auto")
+        // Tests may run where SIGHUP is ignored, and a program inherits that.
+        let job = try RunningJob(
+            ranks: 1, transport: "auto", shell: #"exec env --default-signal=HUP "$0" "$@""#)
         _ = try job.waitUntilServing()
         job.signal(SIGHUP)
         #expect(job.wait(seconds: 20) == 0)
+        job.expectNothingLeft()
+    }
+
+    @Test func `under nohup a closed terminal ends nothing`() async throws {
+        let job = try RunningJob(
+            ranks: 2, transport: "auto", shell: #"exec nohup "$0" "$@""#)
+        let client = Client(try job.waitUntilServing())
+        job.signal(SIGHUP)
+        #expect(job.wait(seconds: 1) == nil)
+        let answer = try await client.ask(ServingJobTests.prompt, tokens: 5)
+        #expect(answer.status == 200)
+        job.signal(SIGTERM)
+        #expect(job.wait(seconds: 20) == 0, "\(job.errors)")
         job.expectNothingLeft()
     }
 

@@ -16,13 +16,12 @@ public final class StopFlag: @unchecked Sendable {
 
     /// A flag that SIGINT, SIGTERM and SIGHUP raise from now on.
     ///
-    /// `nohup` does not help: UCX's library takes SIGHUP before a program begins, so the program
-    /// cannot know whether it was ignored. Before this call a signal ends the program, so that
-    /// input is read before it.
+    /// SIGHUP stays ignored where the program began so, as under `nohup`. Before this call a signal
+    /// ends the program, so that input is read before it.
     public static func onSignals() -> StopFlag {
         let flag = StopFlag()
         let queue = DispatchQueue(label: "apus.signals")
-        for number in [SIGINT, SIGTERM, SIGHUP] {
+        for number in [SIGINT, SIGTERM] + (ignoresHangup ? [] : [SIGHUP]) {
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
             source.setEventHandler { [weak flag] in flag?.raise(number) }
@@ -31,6 +30,15 @@ public final class StopFlag: @unchecked Sendable {
         }
         return flag
     }
+
+    /// Whether SIGHUP was ignored before a flag took it: the kernel's mask of ignored signals has
+    /// its bit.
+    private static let ignoresHangup: Bool = {
+        let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+        let line = status.split(separator: "\n").first { $0.hasPrefix("SigIgn:") }
+        let mask = line?.split(separator: "\t").last.flatMap { UInt64($0, radix: 16) } ?? 0
+        return mask >> UInt64(SIGHUP - 1) & 1 == 1
+    }()
 
     /// Raises the flag; the number of the first call is kept, and every call is counted.
     public func raise(_ number: Int32) {
