@@ -112,7 +112,8 @@ final class ServingProcess {
                 log.error("the coordinator sent what is no command: \(error)")
             }
         }
-        let flight = FlightWriter(engine.recorder, in: flightFolder, log: log)
+        let flight = FlightWriter(
+            engine.recorder, in: flightFolder, on: ProcessIdentity.node, log: log)
         self.flight = flight
         engine.recorder.enter(epochs.members)
         link.onEnd { end in

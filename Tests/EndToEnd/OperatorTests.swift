@@ -105,6 +105,40 @@ import Testing
         }
     }
 
+    @Test func `a trace goes to a pipe that somebody reads, and waits for no reader`() throws {
+        let folder = try CommandTests.Folder()
+        let pipe = folder.path + "/pipe"
+        let maker = try Process.run(URL(filePath: "/usr/bin/mkfifo"), arguments: [pipe])
+        maker.waitUntilExit()
+        let link = folder.path + "/link"
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: pipe)
+        for name in [pipe, link] {
+            let (status, output) = try RunningJob.run("apus", ["trace", "absent", "-o", name])
+            #expect(status == 2 && output.contains("\(name) cannot be written: nobody reads it"))
+        }
+        // The output of the command is a pipe here: the job is what is missing.
+        for name in ["/dev/stdout", "/dev/fd/1", "/dev/null"] {
+            let (status, output) = try RunningJob.run("apus", ["trace", "absent", "-o", name])
+            #expect(status == 2 && output.contains("absent"), "\(output)")
+            #expect(!output.contains("written"), "\(output)")
+        }
+    }
+
+    @Test func `a trace is refused where no file can be, and a link leads nowhere`() throws {
+        let folder = try CommandTests.Folder()
+        let (link, locked) = (folder.path + "/link", folder.path + "/locked")
+        try FileManager.default.createSymbolicLink(
+            atPath: link, withDestinationPath: folder.path + "/none")
+        try FileManager.default.createDirectory(
+            atPath: locked, withIntermediateDirectories: false,
+            attributes: [.posixPermissions: 0o500])
+        // Root may write anywhere.
+        for name in [link] + (getuid() == 0 ? [] : [locked + "/trace.json"]) {
+            let (status, output) = try RunningJob.run("apus", ["trace", "absent", "-o", name])
+            #expect(status == 2 && output.contains("\(name) cannot be written"), "\(output)")
+        }
+    }
+
     @Test(arguments: [
         ["drain", "http://127.0.0.1:1"],
         ["trace", "--seconds", "1", "--url", "http://127.0.0.1:1", "-o", "/dev/null"],

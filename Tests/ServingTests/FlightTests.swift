@@ -26,7 +26,7 @@ import Topology
         var last = flight
         for second in 0 ..< FlightFolder.kept + 3 {
             last = files.next(at: Date(timeIntervalSince1970: Double(second)))
-            try files.write(recorder, reason: "rank 1 left", to: last)
+            try files.write(files.record(recorder, reason: "rank 1 left"), to: last)
         }
         let names = try FileManager.default.contentsOfDirectory(
             atPath: flight.path(percentEncoded: false))
@@ -54,7 +54,8 @@ import Topology
         try Data().write(to: file)
         let files = FlightFolder(file, rank: Rank(rawValue: 0))
         #expect(throws: (any Error).self) {
-            try files.write(Self.recorder(), reason: "", to: files.next(at: .now))
+            try files.write(
+                files.record(Self.recorder(), reason: ""), to: files.next(at: .now))
         }
         #expect(try Data(contentsOf: file).isEmpty)
     }

@@ -1,6 +1,8 @@
 import Foundation
 import Synchronization
 import Testing
+import Topology
+import Transport
 
 @testable import Serving
 
@@ -15,7 +17,7 @@ import Testing
     private static func step(_ span: Range<UInt64>, tokens: UInt64 = 0) -> RankEvent {
         RankEvent(
             kind: .step, began: 1000 + span.lowerBound * 1_000_000,
-            ended: 1000 + span.upperBound * 1_000_000, number: tokens)
+            ended: 1000 + span.upperBound * 1_000_000, number: tokens, parts: 1)
     }
 
     private static func summary(_ ranks: [JobTrace.Rank]) throws -> TraceSummary {
@@ -140,6 +142,80 @@ import Testing
             forged.cutAt = cutAt
             #expect(throws: Never.self) { try Self.summary([forged, whole]) }
         }
+    }
+
+    @Test func `of a rank whose parts did not all come, what followed is not known`() throws {
+        let part = JobTrace.Rank(
+            rank: 0, events: [Self.step(0 ..< 100, tokens: 5), Self.step(100 ..< 200, tokens: 5)],
+            clock: Self.clock, problem: "it sent one part")
+        // Nothing came of one, and not even the clock of another.
+        let none = JobTrace.Rank(rank: 1, clock: Self.clock, problem: "it sent nothing")
+        let silent = JobTrace.Rank(rank: 2, problem: "it said nothing")
+        let whole = JobTrace.Rank(
+            rank: 3, events: [Self.step(0 ..< 50), Self.step(200 ..< 900)], clock: Self.clock)
+        let ranks = [part, none, silent, whole]
+        let summary = try Self.summary(ranks)
+        #expect(summary.ranks[0].steps == 2 && summary.ranks[0].idleShare < 1e-6)
+        #expect(abs(summary.ranks[0].tracedSeconds - 0.2) < 1e-6)
+        #expect(abs(summary.ranks[0].tokensPerSecond - 50) < 1e-3)
+        let line = "rank 0: it sent one part; its times are of the first 0.2 s"
+        #expect(summary.lines.contains(line))
+        #expect(summary.lines.contains("rank 1: it sent nothing"))
+        for rank in summary.ranks[1 ... 2] {
+            #expect(rank.tracedSeconds == 0 && rank.idleShare == 0)
+        }
+        // Over the first 0.2 s, the other one computed less.
+        #expect(summary.slowest == 0)
+        let trace = JobTrace(seconds: 1, start: 1000, date: .now, ranks: ranks)
+        for rank in trace.ranks.dropLast() {
+            #expect(PlacedEvents(rank, of: trace).idle.total == 0, "\(rank.rank)")
+        }
+    }
+
+    @Test func `a step that an error ends was not idle, and what it waited for is shown`() throws {
+        let recorder = RankRecorder()
+        let lost = TransportError.deadline(
+            Rank(rawValue: 2), phase: "dispatch", limit: .seconds(60))
+        recorder.record(seconds: 60, limit: 100)
+        recorder.begin(step: 7, rows: 3)
+        recorder.noteFailure(lost)
+        recorder.begin(step: 8, rows: 3)
+        recorder.mark(.wait)
+        recorder.mark(.dispatchBegan, number: 31)
+        let begun = RankRecorder.now
+        // Another thread hears of it while the step waits.
+        recorder.noteLoss(of: Rank(rawValue: 2), reason: "a test")
+        recorder.noteFailure(lost)
+        let events = try recorder.part(from: 0).events(after: 0, limit: 100)
+        #expect(
+            events.map(\.kind) == [
+                .step, .wait, .failed, .wait, .lost, .step, .exposed, .failed,
+            ])
+        #expect(events.map(\.step) == [7, 7, 7, 8, 8, 8, 8, 8])
+        #expect(!events.contains { $0.isWholeStep })
+        let exposed = events[6]
+        #expect(exposed.peer == 2 && exposed.number == 31 && exposed.began <= begun)
+        #expect(exposed.ended == events[5].ended && events[5].ended == events[7].ended)
+        // The ring holds the failure alone.
+        #expect(recorder.last.events.map(\.kind).filter { $0 == .step } == [])
+    }
+
+    @Test func `a trace that is ended while ranks send their records is none`() async throws {
+        let (asked, continuation) = AsyncStream<Void>.makeStream()
+        let running = Task {
+            let collector = TraceCollector(recordLimit: .seconds(600))
+            return try await collector.trace(seconds: 1, ranks: [0]) { rank, command in
+                switch command {
+                case .askClock(let question):
+                    collector.received(clock: RankRecorder.now, of: rank, question: question)
+                case .takeRecord: continuation.yield()
+                default: break
+                }
+            }
+        }
+        for await _ in asked { break }
+        running.cancel()
+        await #expect(throws: TraceError.ended) { try await running.value }
     }
 
     @Test func `a trace ends with the client that asked, and with the server`() async throws {

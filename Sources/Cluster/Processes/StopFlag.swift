@@ -10,6 +10,7 @@ public final class StopFlag: @unchecked Sendable {
     private var signalNumber: Int32?
     private var requestCount = 0
     private var sources: [any DispatchSourceSignal] = []
+    private static let numbers = [SIGINT, SIGTERM] + (ignoresHangup ? [] : [SIGHUP])
 
     /// A flag nobody has raised.
     public init() {}
@@ -21,7 +22,7 @@ public final class StopFlag: @unchecked Sendable {
     public static func onSignals() -> StopFlag {
         let flag = StopFlag()
         let queue = DispatchQueue(label: "apus.signals")
-        for number in [SIGINT, SIGTERM] + (ignoresHangup ? [] : [SIGHUP]) {
+        for number in numbers {
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
             source.setEventHandler { [weak flag] in flag?.raise(number) }
@@ -39,6 +40,10 @@ public final class StopFlag: @unchecked Sendable {
         let mask = line?.split(separator: "\t").last.flatMap { UInt64($0, radix: 16) } ?? 0
         return mask >> UInt64(SIGHUP - 1) & 1 == 1
     }()
+
+    /// Lets the signals of `onSignals` end the program again, for what waits where no flag is
+    /// looked at.
+    public static func letSignalsEnd() { for number in numbers { signal(number, SIG_DFL) } }
 
     /// Raises the flag; the number of the first call is kept, and every call is counted.
     public func raise(_ number: Int32) {

@@ -19,13 +19,19 @@ public struct FlightFolder: Sendable {
 
     private var prefix: String { "rank-\(rank.rawValue)-" }
 
-    /// Writes what a recorder holds by now, and removes older files of the rank.
+    /// What a recorder holds now.
+    func record(_ recorder: RankRecorder, reason: String) -> FlightRecord {
+        // The clock first: a step that ends meanwhile is none that the record must have.
+        var head = FlightRecord.Head.now(rank: rank.rawValue, reason: reason, older: 0)
+        let (events, older) = recorder.last
+        head.older = older
+        return FlightRecord(head: head, events: events)
+    }
+
+    /// Writes a record, and removes older files of the rank.
     ///
     /// - Throws: What the file system has against it.
-    public func write(_ recorder: RankRecorder, reason: String, to file: URL) throws {
-        let (events, older) = recorder.last
-        let record = FlightRecord(
-            head: .now(rank: rank.rawValue, reason: reason, older: older), events: events)
+    func write(_ record: FlightRecord, to file: URL) throws {
         try FileManager.default.createDirectory(
             at: folder, withIntermediateDirectories: true,
             attributes: [.posixPermissions: 0o700])
@@ -43,7 +49,7 @@ public struct FlightFolder: Sendable {
     private static let mark = " (last events: "
 
     /// A reason with the file that has the last events, for those who run the job.
-    public static func naming(_ file: URL, on node: String, in reason: String) -> String {
+    static func naming(_ file: URL, on node: String, in reason: String) -> String {
         "\(reason)\(mark)\(file.path(percentEncoded: false)) on \(node))"
     }
 
@@ -54,7 +60,7 @@ public struct FlightFolder: Sendable {
     }
 
     /// The file for what is written now.
-    public func next(at date: Date) -> URL {
+    func next(at date: Date) -> URL {
         let style = Date.ISO8601FormatStyle(
             dateSeparator: .omitted, timeSeparator: .omitted, includingFractionalSeconds: true,
             timeZone: .gmt)

@@ -60,6 +60,11 @@ package struct FlightRecord: Hashable, Sendable {
         self.events = events
     }
 
+    /// Whether a step ended after another record of the rank was taken.
+    func hasStep(since other: FlightRecord) -> Bool {
+        events.contains { $0.kind == .step && Int64(clamping: $0.ended) > other.head.clock }
+    }
+
     func encoded() throws -> Data {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

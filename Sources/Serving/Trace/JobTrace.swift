@@ -15,6 +15,16 @@ public struct JobTrace: Sendable {
         var clock: ClockFit?
         /// Why the trace has nothing, or not all, of the rank.
         var problem: String?
+
+        /// Until when all that it recorded is here, on the rank's clock; nil where all is.
+        ///
+        /// Where parts did not come, nothing is known of what followed the last whole step in them.
+        var wholeUntil: UInt64? {
+            guard problem != nil else { return cutAt }
+            let step = events.last { $0.kind == .step }
+            // The step is within: a window ends before what is at its end.
+            return min(cutAt ?? .max, (step?.ended ?? 0).addingReportingOverflow(1).partialValue)
+        }
     }
 
     /// Seconds that were recorded.
@@ -33,7 +43,8 @@ public struct JobTrace: Sendable {
 /// Events of one rank in the window of a trace, in nanoseconds from its start.
 struct PlacedEvents {
     private(set) var events: [(event: RankEvent, span: Range<Int64>)] = []
-    /// The part of the trace's window in which all that the rank did was recorded.
+    /// The part of the trace's window of which all that the rank recorded is here; empty for a rank
+    /// of which nothing is.
     let window: Range<Int64>
 
     /// Places what a rank recorded; what lies outside the window, as a forged time does, is left
@@ -42,11 +53,11 @@ struct PlacedEvents {
     /// - Parameter end: Of the window, where it ends no earlier.
     init(_ rank: JobTrace.Rank, of trace: JobTrace, until end: Int64 = .max) {
         guard let clock = rank.clock else {
-            window = trace.window
+            window = 0 ..< 0
             return
         }
         let start = Int64(clamping: trace.start)
-        let cut = rank.cutAt.map { max(0, clock.ours($0) &- start) } ?? .max
+        let cut = rank.wholeUntil.map { max(0, clock.ours($0) &- start) } ?? .max
         window = 0 ..< min(trace.window.upperBound, cut, max(0, end))
         for event in rank.events {
             let began = clock.ours(event.began) &- start

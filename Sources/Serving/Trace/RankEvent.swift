@@ -44,13 +44,16 @@ struct RankEvent: Hashable, Sendable {
     var peer: Int?
     /// Rows of the step, or tokens of the exchange.
     var rows = 0
-    /// Micro-batches of a step.
+    /// Micro-batches of a step; 0 of one that has not ended, or ended by an error.
     var parts = 0
     /// The error's words; never packed.
     var note: String?
 
     /// Nanoseconds that it took.
     var duration: UInt64 { ended - began }
+
+    /// Whether this is a step that ended with its tokens.
+    var isWholeStep: Bool { kind == .step && parts > 0 }
 }
 
 /// Events as they travel: 40 bytes each, big-endian.

@@ -44,6 +44,8 @@ public final class RankRecorder: Sendable {
         var step: UInt64 = 0
         /// The step that has not ended, and whether it waits for other ranks.
         var open: RankEvent?
+        /// The last event that the thread of the steps noted.
+        var latest: RankEvent?
         var isWaiting = false
         /// Ranks as the job numbers them, in the order of the fabric; empty where both are one.
         var members: [Rank] = []
@@ -111,6 +113,7 @@ public final class RankRecorder: Sendable {
         state.withLock { state in
             var event = event
             event.step = state.step
+            if event.kind == .failed { Self.fail(event, &state) }
             if Self.isKept(event) { Self.keep(event, in: &state) }
             if Self.isTraced(event) { Self.record(event, in: &state) }
             switch event.kind {
@@ -118,7 +121,28 @@ public final class RankRecorder: Sendable {
             case .step, .failed: (state.open, state.isWaiting) = (nil, false)
             default: break
             }
+            // A loss is noted by another thread, while a step may wait for the lost rank.
+            if event.kind != .lost { state.latest = event }
         }
+    }
+
+    /// Records the step that an error ends, and what it waited for: a rank whose step hangs until
+    /// its deadline was not idle.
+    private static func fail(_ failure: RankEvent, _ state: inout State) {
+        guard var open = state.open else { return }
+        open.ended = max(open.began, failure.ended)
+        record(open, in: &state)
+        if state.isWaiting {
+            open.kind = .wait
+        } else if failure.peer != nil {
+            // Since it noted something last, it stood still for the rank that the error names.
+            (open.kind, open.number) = (.exposed, state.latest?.number ?? 0)
+            open.began = min(max(open.began, state.latest?.ended ?? 0), open.ended)
+        } else {
+            return
+        }
+        open.peer = failure.peer
+        record(open, in: &state)
     }
 
     /// Whether a trace shows an event: what begins is shown as a span once it ends.

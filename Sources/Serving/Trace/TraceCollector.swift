@@ -97,6 +97,8 @@ final class TraceCollector: Sendable {
         }
         let placed = heard.filter { clocks[$0] != nil }
         var gathered = await records(of: placed, limit: limit, send)
+        // Whoever ended the trace keeps ranks from being heard: that is no problem of theirs.
+        guard !Task.isCancelled else { throw .ended }
         for index in gathered.indices { gathered[index].clock = clocks[gathered[index].rank] }
         gathered += ranks.filter { clocks[$0] == nil }.map { rank in
             JobTrace.Rank(

@@ -7,7 +7,8 @@ package struct TraceSummary: Codable, Hashable, Sendable {
     package struct Rank: Codable, Hashable, Sendable {
         /// As the job numbers it.
         package var rank: Int
-        /// Seconds of which all was recorded: fewer than the trace's where events were cut.
+        /// Seconds of which all is known: fewer than the trace's where events were cut, or parts
+        /// of the record did not come.
         package var tracedSeconds = 0.0
         /// Steps that ended.
         package var steps = 0
@@ -63,8 +64,8 @@ package struct TraceSummary: Codable, Hashable, Sendable {
             trace.ranks.map { PlacedEvents($0, of: trace) }, trace.window.upperBound
         )
         ranks = zip(trace.ranks, placed).map { Self.rank($0, $1) }
-        // Ranks are compared over what all of them recorded.
-        let shortest = placed.map(\.window.upperBound).min() ?? whole
+        // Ranks are compared over what is known of all of them; of some, nothing is.
+        let shortest = placed.map(\.window.upperBound).filter { $0 > 0 }.min() ?? whole
         let compared =
             shortest == whole
             ? ranks
@@ -81,9 +82,7 @@ package struct TraceSummary: Codable, Hashable, Sendable {
         let whole = Double(max(1, end))
         summary.tracedSeconds = Double(end) * 1e-9
         func share(_ spans: TimeSpans) -> Double { Double(spans.total) / whole }
-        let steps = placed.events.filter {
-            $0.event.kind == .step && $0.span.upperBound < end
-        }
+        let steps = placed.events.filter { $0.event.isWholeStep && $0.span.upperBound < end }
         summary.steps = steps.count
         let tokens = steps.reduce(0) { $0 + Double($1.event.number) }
         summary.tokensPerSecond = tokens / whole * 1e9
@@ -110,7 +109,7 @@ package struct TraceSummary: Codable, Hashable, Sendable {
             "waiting", "draft", "sampling", "idle", "clock error",
         ]
         let rows = ranks.map { rank in
-            guard rank.problem == nil || rank.events > 0 else {
+            guard rank.problem == nil || rank.tracedSeconds > 0 else {
                 return ["\(rank.rank)"] + heads.dropFirst().map { _ in "-" }
             }
             let shares = [
@@ -133,7 +132,11 @@ package struct TraceSummary: Codable, Hashable, Sendable {
             lines.append("rank \(slowest) computed most: the others waited for it")
         }
         for rank in ranks {
-            if let problem = rank.problem { lines.append("rank \(rank.rank): \(problem)") }
+            if let problem = rank.problem {
+                let part = "; its times are of the first \(Self.text(rank.tracedSeconds)) s"
+                lines.append(
+                    "rank \(rank.rank): \(problem)" + (rank.tracedSeconds > 0 ? part : ""))
+            }
             if rank.cutEvents > 0 {
                 lines.append(
                     "rank \(rank.rank): \(rank.cutEvents) events were cut after the first"

@@ -1,54 +1,91 @@
 import Cluster
-import Encoding
 import Foundation
+import Glibc
 
 /// The file that a command is told to write, looked at before the work that fills it.
 ///
 /// A file is replaced at once, when it is whole. A device, a pipe, and a file whose folder takes no
 /// other are written as they stand.
 struct OutputFile {
+    private enum Place {
+        /// Another file takes the place of what is there.
+        case replaced(URL)
+        /// A file whose folder takes no other.
+        case rewritten(URL)
+        /// A device or a pipe: open, so that its reader waits for what comes.
+        case open(FileHandle)
+    }
+
     /// As it was said.
     private let name: String
-    /// What is written, with links followed.
-    private let target: URL
-    /// Whether another file takes the place of what is there.
-    private let isReplaced: Bool
-    private let isRegular: Bool
+    private let place: Place
+
+    /// Whether `write` may wait for whoever reads.
+    var hasReader: Bool { if case .open = place { true } else { false } }
 
     /// - Throws: `ClusterError.badInput` for a folder, and for what may not be written.
     init(_ name: String) throws(ClusterError) {
         self.name = name
-        let files = FileManager.default
-        func kind(_ path: String) -> FileAttributeType? {
-            (try? files.attributesOfItem(atPath: path))?[.type] as? FileAttributeType
-        }
-        target = URL(filePath: name).resolvingSymlinksInPath()
-        let path = target.path(percentEncoded: false)
-        let found = kind(path)
-        guard !name.isEmpty, !name.hasSuffix("/"), found != .typeDirectory else {
+        var found = stat()
+        let isThere = unsafe stat(name, &found) == 0
+        let kind = isThere ? found.st_mode & S_IFMT : S_IFREG
+        guard !name.isEmpty, !name.hasSuffix("/"), kind != S_IFDIR else {
             throw .badInput("\(name.isEmpty ? "an empty name" : name) is a folder: name a file")
         }
-        guard found != .typeSymbolicLink else {
-            throw .badInput("\(name) \(FileFault(why: name))")
+        guard kind == S_IFREG else {
+            place = .open(try Self.opened(name))
+            return
         }
-        isRegular = found == nil || found == .typeRegular
+        let files = FileManager.default
+        let target = URL(filePath: name).resolvingSymlinksInPath()
+        let path = target.path(percentEncoded: false)
         let folder = target.deletingLastPathComponent().path(percentEncoded: false)
-        isReplaced = isRegular && files.isWritableFile(atPath: folder)
-        guard isReplaced || found != nil && files.isWritableFile(atPath: path) else {
+        let type = (try? files.attributesOfItem(atPath: path))?[.type] as? FileAttributeType
+        guard type != .typeSymbolicLink else {
+            throw .badInput(
+                "\(name) cannot be written: it is a link to a file that is not there: name that"
+                    + " file")
+        }
+        if files.isWritableFile(atPath: folder), isThere == (type != nil) {
+            place = .replaced(target)
+        } else if isThere, files.isWritableFile(atPath: name) {
+            place = .rewritten(URL(filePath: name))
+        } else {
             throw .badInput(
                 "\(name) cannot be written: the user of this process may not, or \(folder) is"
-                    + " not there")
+                    + " not there: name a file in a folder that takes files")
         }
+    }
+
+    /// Opens what is no file. A pipe without a reader is refused, where opening it would wait for
+    /// one.
+    private static func opened(_ name: String) throws(ClusterError) -> FileHandle {
+        let descriptor = unsafe Glibc.open(name, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            let fact =
+                errno == ENXIO
+                ? "nobody reads it: start its reader first"
+                : unsafe String(cString: strerror(errno)) + ": name another file"
+            throw .badInput("\(name) cannot be written: \(fact)")
+        }
+        let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        // From here on it waits for its reader, as a program's output does.
+        _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) & ~O_NONBLOCK)
+        return handle
     }
 
     /// - Throws: `ClusterError.badInput` with what the file system has against it.
     func write(_ bytes: Data) throws(ClusterError) {
         do {
-            if isReplaced { return try bytes.write(to: target, options: .atomic) }
-            let handle = try FileHandle(forWritingTo: target)
-            defer { try? handle.close() }
-            if isRegular { try handle.truncate(atOffset: 0) }
-            try handle.write(contentsOf: bytes)
+            switch place {
+            case .replaced(let target): try bytes.write(to: target, options: .atomic)
+            case .rewritten(let target):
+                let handle = try FileHandle(forWritingTo: target)
+                defer { try? handle.close() }
+                try handle.truncate(atOffset: 0)
+                try handle.write(contentsOf: bytes)
+            case .open(let handle): try handle.write(contentsOf: bytes)
+            }
         } catch {
             throw .badInput("\(name) cannot be written: \(error.localizedDescription)")
         }

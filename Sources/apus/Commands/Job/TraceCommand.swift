@@ -71,8 +71,10 @@ struct TraceCommand: ParsableCommand {
             // What is wrong with it is said before the seconds pass.
             let file = try OutputFile(output)
             let (trace, copy) = try recorded()
-            // A signal that comes from here on finds the file whole: it is renamed when written.
-            let stop = StopFlag.onSignals()
+            // A signal that comes from here on finds the file whole: it is renamed when written. A
+            // reader may let the command wait, and then a signal ends it.
+            let stop = file.hasReader ? nil : StopFlag.onSignals()
+            if file.hasReader { StopFlag.letSignalsEnd() }
             let summary = try Self.summary(of: trace)
             do throws(ClusterError) { try file.write(trace) } catch {
                 let kept = copy.map { "; the trace is in \($0.path(percentEncoded: false))" }
@@ -80,7 +82,7 @@ struct TraceCommand: ParsableCommand {
             }
             if let copy { try? FileManager.default.removeItem(at: copy) }
             show(summary)
-            if let signal = stop.raisedBy { throw ExitCode(ExitStatus.signal(signal).code) }
+            if let signal = stop?.raisedBy { throw ExitCode(ExitStatus.signal(signal).code) }
         }
     }
 
