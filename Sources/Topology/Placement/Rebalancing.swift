@@ -2,7 +2,8 @@
 ///
 /// All experts of a layer share the ranks of one group, wherever these are: the global policy of
 /// EPLB, which is the one for decoding. A rank keeps its slots: as many copies of each layer as it
-/// had room for when the job began.
+/// had room for when the job began. Tokens are dealt between the copies (`CopyDealing`); that alone
+/// moves no expert.
 public struct Rebalancing: Hashable, Sendable {
     /// A rank reads an expert of a layer.
     public struct Move: Hashable, Sendable {
@@ -49,12 +50,24 @@ public struct Rebalancing: Hashable, Sendable {
         for layer in current.indices {
             let old = RankLoads(current[layer], loads: loads[layer])
             guard old.mean > 0 else { continue }
+            next[layer] = try dealt(current[layer], loads: loads[layer])
             let packed = try ExpertPacking(loads: loads[layer], slots: slots)
-                .placement(near: current[layer])
-            let new = RankLoads(packed, loads: loads[layer])
-            if new.highest < old.highest - leastGain * old.mean { next[layer] = packed }
+                .placement(near: current[layer]).dealt(loads: loads[layer])
+            let stays = RankLoads(next[layer], loads: loads[layer])
+            let moves = RankLoads(packed, loads: loads[layer])
+            if moves.highest < stays.highest - leastGain * old.mean { next[layer] = packed }
         }
         return Rebalancing(from: current, to: next, loads: loads)
+    }
+
+    /// The same copies, their tokens dealt anew where that is worth it.
+    static func dealt(
+        _ placement: ExpertPlacement, loads: [Double]
+    ) throws -> ExpertPlacement {
+        let old = RankLoads(placement, loads: loads)
+        let dealt = try placement.dealt(loads: loads)
+        let new = RankLoads(dealt, loads: loads)
+        return new.highest < old.highest - leastGain * old.mean ? dealt : placement
     }
 
     /// What EPLB makes of the loads, but only of the layers that gain most per move, so that there
@@ -79,7 +92,9 @@ public struct Rebalancing: Hashable, Sendable {
         }
         let changed = counts.indices.filter { counts[$0] > 0 }
             .map { (layer: $0, worth: worth($0)) }
-        var next = current
+        var next = try whole.placements.enumerated().map { layer, placement in
+            counts[layer] == 0 ? placement : try dealt(current[layer], loads: loads[layer])
+        }
         var left = maximumMoves
         for (layer, _) in changed.sorted(by: { ($1.worth, $0.layer) < ($0.worth, $1.layer) })
         where counts[layer] <= left {
@@ -108,12 +123,11 @@ public struct Rebalancing: Hashable, Sendable {
         guard maximumMoves >= 0 else {
             throw TopologyError.balancing("\(maximumMoves) moves are less than 0")
         }
-        var layers = current.indices.map {
-            LayerBalance(current[$0], loads: loads[$0], slots: slots)
+        var layers = try current.indices.map {
+            try LayerBalance(current[$0], loads: loads[$0], slots: slots)
         }
         let mean = layers.reduce(0) { $0 + $1.mean }
         var highest = layers.reduce(0) { $0 + $1.highest }
-        let before = ratio(highest, mean)
         var best = layers.map { $0.bestStep() }
         var moves: [Move] = []
         var step = 0
@@ -125,7 +139,7 @@ public struct Rebalancing: Hashable, Sendable {
                 let chosen = best[layer]
             else { break }
             highest -= layers[layer].highest
-            layers[layer].apply(chosen)
+            try layers[layer].apply(chosen)
             highest += layers[layer].highest
             for edit in chosen.edits {
                 moves.append(
@@ -139,9 +153,9 @@ public struct Rebalancing: Hashable, Sendable {
             step += 1
             best[layer] = layers[layer].bestStep()
         }
-        return try Rebalancing(
-            placements: layers.map { try $0.placement() }, moves: moves, before: before,
-            after: ratio(highest, mean))
+        return Rebalancing(
+            placements: layers.map(\.placement), moves: moves,
+            before: imbalance(of: current, loads: loads), after: ratio(highest, mean))
     }
 
     /// Max over mean of the ranks of a model: all layers' highest loads over all layers' means,
@@ -232,11 +246,20 @@ extension Rebalancing {
     }
 }
 
-/// What the ranks of a group carry of one layer: an expert's copies share its load equally.
+/// What the ranks of a group carry of one layer: an expert's copies take their shares of its load,
+/// equal ones where the placement states none.
 struct RankLoads {
     let values: [Double]
 
     init(_ placement: ExpertPlacement, loads: [Double]) {
+        if let shares = placement.shares {
+            values = zip(placement.expertsByRank, shares).map { experts, shares in
+                zip(experts, shares).reduce(0) {
+                    $0 + loads[$1.0.rawValue] * Double($1.1) / Double(ExpertPlacement.whole)
+                }
+            }
+            return
+        }
         var copies = [Int](repeating: 0, count: placement.expertCount)
         for expert in placement.expertsByRank.joined() { copies[expert.rawValue] += 1 }
         values = placement.expertsByRank.map { experts in
