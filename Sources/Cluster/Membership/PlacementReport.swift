@@ -33,6 +33,17 @@ public struct PlacementReport: Hashable, Codable, Sendable {
             self.placements = placements
             self.loads = loads
         }
+
+        /// The placements as the ranks that live see them.
+        ///
+        /// - Throws: `PlacementError` or `TopologyError.balancing` where no rank lives, or what a
+        ///   file says does not belong together.
+        public func livingPlacements() throws -> LivingPlacements {
+            try LivingPlacements(
+                of: placements,
+                living: ranks.indices.filter { living.contains(ranks[$0]) }
+                    .map { Rank(rawValue: $0) }, slots: slots)
+        }
     }
 
     /// A placement that came to nothing.

@@ -19,13 +19,15 @@ public struct LivingPlacements: Hashable, Sendable {
     ///   - whole: One per layer, of all ranks.
     ///   - living: Those that live, numbered as in the group; at least one.
     ///   - slots: Copies of a layer that each rank of the group has room for.
-    /// - Throws: `PlacementError` where these do not belong together.
+    /// - Throws: `PlacementError` or `TopologyError.balancing` where these do not belong together.
     public init(of whole: [ExpertPlacement], living: [Rank], slots: [Int]) throws {
         self.whole = whole
         self.living = living.sorted()
         placements = try whole.map { [living = self.living] in try $0.remaining(on: living) }
-        guard whole.allSatisfy({ $0.rankCount == slots.count }) else {
-            throw PlacementError.shareCounts(slots)
+        if let layer = whole.firstIndex(where: { $0.rankCount != slots.count }) {
+            throw TopologyError.balancing(
+                "layer \(layer) is on \(whole[layer].rankCount) ranks: there are slots for"
+                    + " \(slots.count)")
         }
         self.slots = self.living.enumerated().map { [placements] place, rank in
             placements.reduce(slots[rank.rawValue]) { max($0, $1.expertsByRank[place].count) }

@@ -59,13 +59,16 @@ struct PlacementCommand: ParsableCommand {
         }
 
         func rebalancing(of group: PlacementReport.Group) throws -> Rebalancing {
+            let present = try group.livingPlacements()
             guard let maxMoves else {
-                return try .balanced(
-                    from: group.placements, loads: group.loads, slots: group.slots)
+                return try present.whole(
+                    .balanced(
+                        from: present.placements, loads: group.loads, slots: present.slots))
             }
-            return try .bounded(
-                from: group.placements, loads: group.loads, slots: group.slots,
-                maximumMoves: maxMoves)
+            return try present.whole(
+                .bounded(
+                    from: present.placements, loads: group.loads, slots: present.slots,
+                    maximumMoves: maxMoves))
         }
     }
 
@@ -86,7 +89,7 @@ struct PlacementCommand: ParsableCommand {
                 if target.json {
                     try printObject(group.element)
                 } else {
-                    print(PlacementText.lines(of: group.element).joined(separator: "\n"))
+                    print(try PlacementText.lines(of: group.element).joined(separator: "\n"))
                 }
             }
         }
@@ -141,7 +144,7 @@ struct PlacementCommand: ParsableCommand {
                     try choice.load.map { try PlacementFile.read($0).loads(for: present) }
                     ?? present
                 let better = try choice.rebalancing(of: group)
-                if better.moves.isEmpty {
+                if better.placements == group.placements {
                     if target.json { return try printObject(PlacementText.Outcome(better)) }
                     return print("nothing to move: max/mean is \(better.before.ratioText)")
                 }
