@@ -99,7 +99,8 @@ import Topology
             from: placements, loads: loads, slots: slots, maximumMoves: 4)
         #expect(result.before > 1.4)
         let values = [result.before] + result.moves.map(\.imbalance)
-        for (before, after) in zip(values, values.dropFirst()) { #expect(after <= before + 1e-9) }
+        // Shares are whole numbers of 65,536.
+        for (before, after) in zip(values, values.dropFirst()) { #expect(after <= before + 1e-4) }
         let first = try #require(result.moves.first)
         // Expert 0 has a copy on each rank already.
         #expect(first.expert == 1 && first.rank == 1)

@@ -4,7 +4,8 @@ public import Topology
 public struct GroupBalance: Hashable, Sendable {
     /// The ranks of the group, the lost ones included.
     public let ranks: [Rank]
-    /// Tokens of each, 0 of one that is lost, over the mean of all, layers together; 1 where nothing was counted.
+    /// Tokens of each over the mean of those that live, layers together; 1 where nothing was
+    /// counted, 0 of a rank that is lost.
     public let ratios: [Double]
     /// Max over mean, as `Rebalancing.imbalance` says.
     public let imbalance: Double

@@ -10,8 +10,8 @@ import Topology
 ///   a rank is lost, cannot read, or takes too long ──► dropped: the group serves as before
 /// ```
 ///
-/// While a rank of the group is lost, those that live are placed anew. The lost rank keeps the place
-/// to which it comes back; then the others let go of what they have no slots for.
+/// While a rank of the group is lost, the experts of those that live are placed anew. The lost rank
+/// keeps the place to which it comes back; then the others let go of what they have no slots for.
 extension Membership {
     /// What the coordinator decided about the placement of a group.
     public enum PlacementOutcome: Hashable, Sendable, CustomStringConvertible {
@@ -106,14 +106,15 @@ extension Membership {
         for (layer, placement) in placements.enumerated() {
             for (place, experts) in placement.expertsByRank.enumerated() {
                 let rank = Rank(rawValue: place)
+                let copies =
+                    "\(experts.count) copies of layer \(layer) on rank \(place) of the group"
                 guard let living = present.living.firstIndex(of: rank) else {
                     if experts == whole[layer].experts(on: rank) { continue }
-                    return "\(experts.count) experts of layer \(layer) on rank \(place) of the group,"
-                        + " which is lost: what it holds when it comes back stays"
+                    return copies + ", which is lost: what it holds when it comes back stays"
                 }
                 if experts.count > present.slots[living] {
-                    return "\(experts.count) copies of layer \(layer) on rank \(place) of the group:"
-                        + " it has room for \(present.slots[living]) (redundantExperts)"
+                    return copies
+                        + ": it has room for \(present.slots[living]) (redundantExperts)"
                 }
             }
         }
