@@ -181,6 +181,13 @@ extension Membership {
         living.filter { self.group(of: $0) == group }
     }
 
+    /// Where ranks are, for the policy by node.
+    func nodes(of ranks: [Rank]) -> NodePacking {
+        NodePacking(
+            names: ranks.map { members[$0.rawValue].node },
+            groupCount: configuration.expertGroupCount)
+    }
+
     /// Copies of a layer that each rank of a group has room for.
     func slots(ofGroup group: Int) -> [Int] {
         configuration.placements[group].first?.expertsByRank.map(\.count) ?? []
@@ -198,6 +205,8 @@ extension Membership {
                     ranks: all, slots: slots(ofGroup: group),
                     placements: placements(ofGroup: group), loads: load.tokens)
                 report.living = living(inGroup: group)
+                report.nodes = all.map { members[$0.rawValue].node }
+                report.expertGroupCount = configuration.expertGroupCount
                 report.epoch = report.living.first.map { members[$0.rawValue].told } ?? epoch
                 switch outcomes[group] {
                 case .begun(let number, _, _)?: report.preparing = number

@@ -71,7 +71,8 @@ extension Membership {
         guard
             let better = try? Rebalancing.balanced(
                 from: present.placements, loads: tokens, slots: present.slots,
-                maximumMoves: max(1, copies / Self.movedPart)),
+                maximumMoves: max(1, copies / Self.movedPart),
+                nodes: nodes(of: living(inGroup: group))),
             better.before - better.after >= Self.leastGain
         else { return nil }
         return try? present.whole(better)

@@ -16,6 +16,10 @@ public struct PlacementReport: Hashable, Codable, Sendable {
         public var loads: [[Double]]
         /// The ranks that take part.
         public var living: [Rank] = []
+        /// The node of each of its ranks.
+        public var nodes: [String]?
+        /// Groups that the experts of a layer make for its gate (`n_group`).
+        public var expertGroupCount: Int?
         /// The epoch that they were told last.
         public var epoch: UInt64 = 0
         /// The epoch for which ranks read experts now.
@@ -32,6 +36,13 @@ public struct PlacementReport: Hashable, Codable, Sendable {
             self.slots = slots
             self.placements = placements
             self.loads = loads
+        }
+
+        /// Where the ranks that live are, for the policy by node.
+        public func nodePacking() -> NodePacking {
+            NodePacking(
+                names: zip(ranks, nodes ?? []).filter { living.contains($0.0) }.map(\.1),
+                groupCount: expertGroupCount ?? 1)
         }
 
         /// The placements as the ranks that live see them.

@@ -20,6 +20,8 @@ struct LayerBalance {
 
     private let loads: [Double]
     private let slots: [Int]
+    /// The node of each rank that moves may not leave; nil where they may go anywhere.
+    private let nodes: [NodeID]?
     /// The experts of each rank in local order.
     private var experts: [[Int]]
     /// Who holds each expert, and what each rank takes.
@@ -31,9 +33,11 @@ struct LayerBalance {
     private(set) var highest: Double
 
     /// Begins with the copies as they are; their tokens are dealt anew where that is worth it.
-    init(_ placement: ExpertPlacement, loads: [Double], slots: [Int]) throws {
+    init(_ placement: ExpertPlacement, loads: [Double], slots: [Int], nodes: [NodeID]? = nil) throws
+    {
         self.loads = loads
         self.slots = slots
+        self.nodes = nodes
         experts = placement.expertsByRank.map { $0.map(\.rawValue) }
         dealing = CopyDealing(placement, loads: loads)
         mean = dealing.rankLoads.reduce(0, +) / Double(max(1, slots.count))
@@ -55,7 +59,8 @@ struct LayerBalance {
             guard step.gain > Self.leastStep * mean else { return }
             if step.gainPerMove > best?.gainPerMove ?? 0 { best = step }
         }
-        for rank in experts.indices where rank != busiest {
+        for rank in experts.indices
+        where rank != busiest && nodes?[rank] == nodes?[busiest] {
             let redundant = experts[rank].filter { dealing.holders[$0].count > 1 }
             let hasRoom = experts[rank].count < slots[rank]
             for expert in experts[busiest] where !dealing.holders[expert].contains(rank) {

@@ -1,9 +1,9 @@
 /// A better placement of a model's experts, and what it takes to get there.
 ///
-/// All experts of a layer share the ranks of one group, wherever these are: the global policy of
-/// EPLB, which is the one for decoding. A rank keeps its slots: as many copies of each layer as it
-/// had room for when the job began. Tokens are dealt between the copies (`CopyDealing`); that alone
-/// moves no expert.
+/// Where groups of experts divide over the nodes it is the hierarchical policy of EPLB
+/// (`NodePacking`), else the global one: experts share the ranks, wherever these are. A rank keeps
+/// its slots: as many copies of each layer as it had room for when the job began. Tokens are dealt
+/// between the copies (`CopyDealing`); that alone moves no expert.
 public struct Rebalancing: Hashable, Sendable {
     /// A rank reads an expert of a layer.
     public struct Move: Hashable, Sendable {
@@ -41,21 +41,27 @@ public struct Rebalancing: Hashable, Sendable {
     ///   - current: One placement per layer.
     ///   - loads: `[layers][experts]`, tokens; a layer without any stays as it is.
     ///   - slots: Copies of a layer that each rank has room for.
+    ///   - nodes: Where the ranks are; nil for the global policy.
     /// - Throws: `TopologyError.balancing` where these do not belong together.
     public static func balanced(
-        from current: [ExpertPlacement], loads: [[Double]], slots: [Int]
+        from current: [ExpertPlacement], loads: [[Double]], slots: [Int],
+        nodes: NodePacking? = nil
     ) throws -> Rebalancing {
         try check(current, loads, slots)
+        let nodes = nodes.flatMap { $0.misfit(slots: slots) == nil ? $0 : nil }
         var next = current
         for layer in current.indices {
             let old = RankLoads(current[layer], loads: loads[layer])
             guard old.mean > 0 else { continue }
             next[layer] = try dealt(current[layer], loads: loads[layer])
-            let packed = try ExpertPacking(loads: loads[layer], slots: slots)
-                .placement(near: current[layer]).dealt(loads: loads[layer])
+            let packed =
+                try nodes?.placement(loads: loads[layer], slots: slots, near: current[layer])
+                ?? ExpertPacking(loads: loads[layer], slots: slots)
+                .placement(near: current[layer])
+            let moved = try packed.dealt(loads: loads[layer])
             let stays = RankLoads(next[layer], loads: loads[layer])
-            let moves = RankLoads(packed, loads: loads[layer])
-            if moves.highest < stays.highest - leastGain * old.mean { next[layer] = packed }
+            let moves = RankLoads(moved, loads: loads[layer])
+            if moves.highest < stays.highest - leastGain * old.mean { next[layer] = moved }
         }
         return Rebalancing(from: current, to: next, loads: loads)
     }
@@ -79,9 +85,10 @@ public struct Rebalancing: Hashable, Sendable {
     /// - Parameter maximumMoves: Experts of one layer that some rank reads.
     /// - Throws: `TopologyError.balancing` where these do not belong together.
     package static func balanced(
-        from current: [ExpertPlacement], loads: [[Double]], slots: [Int], maximumMoves: Int
+        from current: [ExpertPlacement], loads: [[Double]], slots: [Int], maximumMoves: Int,
+        nodes: NodePacking? = nil
     ) throws -> Rebalancing {
-        let whole = try balanced(from: current, loads: loads, slots: slots)
+        let whole = try balanced(from: current, loads: loads, slots: slots, nodes: nodes)
         guard whole.moves.count > maximumMoves else { return whole }
         var counts = [Int](repeating: 0, count: current.count)
         for move in whole.moves { counts[move.layer] += 1 }
@@ -103,7 +110,7 @@ public struct Rebalancing: Hashable, Sendable {
         }
         guard left < maximumMoves else {
             return try bounded(
-                from: current, loads: loads, slots: slots, maximumMoves: maximumMoves)
+                from: current, loads: loads, slots: slots, maximumMoves: maximumMoves, nodes: nodes)
         }
         return Rebalancing(from: current, to: next, loads: loads)
     }
@@ -112,19 +119,22 @@ public struct Rebalancing: Hashable, Sendable {
     ///
     /// Each step relieves the busiest rank of one layer, by one copy that another rank reads in
     /// place of a redundant one, or by an exchange of two. It is the step whose gain per move is
-    /// the largest of all layers.
+    /// the largest of all layers. With the hierarchical policy it stays inside a node.
     ///
     /// - Parameter maximumMoves: Experts of one layer that some rank reads.
     /// - Throws: `TopologyError.balancing` where these do not belong together.
     public static func bounded(
-        from current: [ExpertPlacement], loads: [[Double]], slots: [Int], maximumMoves: Int
+        from current: [ExpertPlacement], loads: [[Double]], slots: [Int], maximumMoves: Int,
+        nodes: NodePacking? = nil
     ) throws -> Rebalancing {
         try check(current, loads, slots)
         guard maximumMoves >= 0 else {
             throw TopologyError.balancing("\(maximumMoves) moves are less than 0")
         }
+        let places = nodes.flatMap { $0.misfit(slots: slots) == nil ? $0 : nil }
         var layers = try current.indices.map {
-            try LayerBalance(current[$0], loads: loads[$0], slots: slots)
+            try LayerBalance(
+                current[$0], loads: loads[$0], slots: slots, nodes: places?.nodes)
         }
         let mean = layers.reduce(0) { $0 + $1.mean }
         var highest = layers.reduce(0) { $0 + $1.highest }

@@ -91,8 +91,11 @@ enum PlacementText {
         let before: Double
         let after: Double
         let moves: [Move]
+        /// Of EPLB, and why.
+        let policy: String
 
-        init(_ better: Rebalancing) {
+        init(_ better: Rebalancing, policy: String) {
+            self.policy = policy
             before = better.before
             after = better.after
             moves = better.moves.map {
