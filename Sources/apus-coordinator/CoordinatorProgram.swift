@@ -158,6 +158,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
                     directory: serving.model, ranks: $0.rankCount,
                     redundantExperts: serving.redundantExperts)
             }
+            membership.expertGroupCount = try ServingRankConfiguration.expertGroupCount(
+                directory: serving.model)
             if serving.rebalanceSeconds > 0 {
                 membership.rebalanceInterval = .seconds(serving.rebalanceSeconds)
             }

@@ -2,24 +2,31 @@ public import Topology
 
 /// How evenly the tokens of a group lie on its ranks.
 public struct GroupBalance: Hashable, Sendable {
-    /// The ranks of the group.
+    /// The ranks of the group, the lost ones included.
     public let ranks: [Rank]
-    /// Tokens of each over the mean of all, layers together; 1 where nothing was counted.
+    /// Tokens of each over the mean of those that live, layers together; 1 where nothing was
+    /// counted, 0 of a rank that is lost.
     public let ratios: [Double]
     /// Max over mean, as `Rebalancing.imbalance` says.
     public let imbalance: Double
 }
 
 extension Membership {
-    /// The balance of every group, with the copies where they are while all ranks live.
+    /// The balance of every group, over the ranks that live.
     func balances() -> [GroupBalance] {
         loads.indices.map { group in
-            let placements = placements(ofGroup: group)
+            let all = ranks(ofGroup: group)
+            let present = livingPlacements(ofGroup: group)
+            let placements = present?.placements ?? placements(ofGroup: group)
             let tokens = loads[group].tokens
             let sums = Rebalancing.rankLoads(of: placements, loads: tokens)
             let mean = sums.reduce(0, +) / Double(max(1, sums.count))
+            var ratios = [Double](repeating: 0, count: all.count)
+            for (rank, sum) in zip(present?.living ?? [], sums) {
+                ratios[rank.rawValue] = mean > 0 ? sum / mean : 1
+            }
             return GroupBalance(
-                ranks: ranks(ofGroup: group), ratios: sums.map { mean > 0 ? $0 / mean : 1 },
+                ranks: all, ratios: ratios,
                 imbalance: Rebalancing.imbalance(of: placements, loads: tokens))
         }
     }

@@ -10,12 +10,13 @@ import Topology
 ///   a rank is lost, cannot read, or takes too long ──► dropped: the group serves as before
 /// ```
 ///
-/// Nothing is placed anew while a rank of the group is lost: its share would have to be guessed.
+/// While a rank of the group is lost, the experts of those that live are placed anew. The lost rank
+/// keeps the place to which it comes back; then the others let go of what they have no slots for.
 extension Membership {
     /// What the coordinator decided about the placement of a group.
     public enum PlacementOutcome: Hashable, Sendable, CustomStringConvertible {
-        /// Ranks read for an epoch to come.
-        case begun(epoch: UInt64)
+        /// Ranks read for an epoch to come; max over mean of their loads, now and then.
+        case begun(epoch: UInt64, before: Double, after: Double)
         /// An epoch with it has begun.
         case placed(epoch: UInt64)
         /// It came to nothing.
@@ -24,7 +25,9 @@ extension Membership {
         /// The fact in one line.
         public var description: String {
             switch self {
-            case .begun(let epoch): "ranks read the experts that come to them in epoch \(epoch)"
+            case .begun(let epoch, let before, let after):
+                "ranks read the experts that come to them in epoch \(epoch): max/mean"
+                    + " \(before.formatted(digits: 3)) to \(after.formatted(digits: 3))"
             case .placed(let epoch): "experts are placed anew from epoch \(epoch) on"
             case .dropped(let epoch, let reason): "epoch \(epoch) will not come: \(reason)"
             }
@@ -65,9 +68,10 @@ extension Membership {
         }
         guard phase == .ready else { return "the job is in phase \(phase), not ready" }
         if let misfit = misfit(of: placements, group: group) { return misfit }
-        if let lost = ranks(ofGroup: group).first(where: { members[$0.rawValue].loss != nil }) {
-            return "\(lost) is lost: experts are placed anew when all ranks of the group live"
+        guard let present = livingPlacements(ofGroup: group) else {
+            return "no rank of the group lives"
         }
+        if let misfit = misfit(of: placements, beside: present, group: group) { return misfit }
         if isRecovering { return "ranks are about to take part in epoch \(epoch)" }
         if let candidate { return "epoch \(candidate.number) is being prepared already" }
         if placements == self.placements(ofGroup: group) { return "the experts are there already" }
@@ -90,13 +94,43 @@ extension Membership {
                     + " \(placement.rankCount) ranks: the group has \(start.expertCount) on"
                     + " \(start.rankCount)"
             }
-            for (rank, experts) in placement.expertsByRank.enumerated()
-            where experts.count > start.expertsByRank[rank].count {
-                return "\(experts.count) copies of layer \(layer) on rank \(rank) of the group:"
-                    + " it has room for \(start.expertsByRank[rank].count) (redundantExperts)"
+        }
+        return nil
+    }
+
+    /// Why placements have too many copies on a rank, or others than before on one that is lost.
+    func misfit(
+        of placements: [ExpertPlacement], beside present: LivingPlacements, group: Int
+    ) -> String? {
+        let whole = self.placements(ofGroup: group)
+        for (layer, placement) in placements.enumerated() {
+            for (place, experts) in placement.expertsByRank.enumerated() {
+                let rank = Rank(rawValue: place)
+                let copies =
+                    "\(experts.count) copies of layer \(layer) on rank \(place) of the group"
+                guard let living = present.living.firstIndex(of: rank) else {
+                    if experts == whole[layer].experts(on: rank) { continue }
+                    return copies + ", which is lost: what it holds when it comes back stays"
+                }
+                if experts.count > present.slots[living] {
+                    return copies
+                        + ": it has room for \(present.slots[living]) (redundantExperts)"
+                }
             }
         }
         return nil
+    }
+
+    /// The placements of a group as the ranks of it that live see them; nil where none does.
+    ///
+    /// - Parameter living: Numbered as in the job; nil for those that are in.
+    func livingPlacements(ofGroup group: Int, living: [Rank]? = nil) -> LivingPlacements? {
+        let living = living ?? self.living(inGroup: group)
+        let all = ranks(ofGroup: group)
+        return try? LivingPlacements(
+            of: placements(ofGroup: group),
+            living: living.compactMap { all.firstIndex(of: $0).map(Rank.init(rawValue:)) },
+            slots: slots(ofGroup: group))
     }
 
     /// Begins to place the experts of a group anew; nothing where `refusal` has a reason.
@@ -105,13 +139,27 @@ extension Membership {
     ) -> [Action] {
         guard refusal(of: placements, group: group) == nil else { return [] }
         lastNumber += 1
-        let living = ranks(ofGroup: group)
+        let living = living(inGroup: group)
+        let before = imbalance(ofGroup: group, placements: self.placements(ofGroup: group))
+        let after = imbalance(ofGroup: group, placements: placements)
         candidate = Candidate(
             purpose: .placements(placements, group: group), number: lastNumber, since: now)
-        outcomes[group] = .begun(epoch: lastNumber)
+        let outcome = PlacementOutcome.begun(epoch: lastNumber, before: before, after: after)
+        outcomes[group] = outcome
         let next = JobEpoch(number: lastNumber, living: living, placements: placements)
-        return [.placing(group: group, .begun(epoch: lastNumber))]
+        return [.placing(group: group, outcome)]
             + living.compactMap { connection(of: $0) }.map { .prepare($0, next) }
+    }
+
+    /// Max over mean of the ranks that live, had the group these placements.
+    private func imbalance(ofGroup group: Int, placements: [ExpertPlacement]) -> Double {
+        let all = ranks(ofGroup: group)
+        let living = living(inGroup: group)
+            .compactMap { all.firstIndex(of: $0).map(Rank.init(rawValue:)) }
+        let seen = try? LivingPlacements(
+            of: placements, living: living, slots: slots(ofGroup: group))
+        return Rebalancing.imbalance(
+            of: seen?.placements ?? placements, loads: loads[group].tokens)
     }
 
     /// Forgets placements that were about to be taken.
@@ -133,6 +181,13 @@ extension Membership {
         living.filter { self.group(of: $0) == group }
     }
 
+    /// Where ranks are, for the policy by node.
+    func nodes(of ranks: [Rank]) -> NodePacking {
+        NodePacking(
+            names: ranks.map { members[$0.rawValue].node },
+            groupCount: configuration.expertGroupCount)
+    }
+
     /// Copies of a layer that each rank of a group has room for.
     func slots(ofGroup group: Int) -> [Int] {
         configuration.placements[group].first?.expertsByRank.map(\.count) ?? []
@@ -150,9 +205,11 @@ extension Membership {
                     ranks: all, slots: slots(ofGroup: group),
                     placements: placements(ofGroup: group), loads: load.tokens)
                 report.living = living(inGroup: group)
+                report.nodes = all.map { members[$0.rawValue].node }
+                report.expertGroupCount = configuration.expertGroupCount
                 report.epoch = report.living.first.map { members[$0.rawValue].told } ?? epoch
                 switch outcomes[group] {
-                case .begun(let number)?: report.preparing = number
+                case .begun(let number, _, _)?: report.preparing = number
                 case .dropped(let number, let reason)?:
                     report.dropped = PlacementReport.Dropped(epoch: number, reason: reason)
                 case .placed?, nil: break

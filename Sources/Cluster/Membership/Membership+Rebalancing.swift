@@ -62,20 +62,20 @@ extension Membership {
     /// A placement that is worth its moves, within the bound of what ranks read at once.
     private func betterPlacement(ofGroup group: Int) -> Rebalancing? {
         let tokens = loads[group].tokens
-        let present = placements(ofGroup: group)
+        guard let present = livingPlacements(ofGroup: group) else { return nil }
         let most = tokens.map { $0.reduce(0, +) }.max() ?? 0
-        guard most >= Self.leastTokens * Double(present.first?.expertCount ?? 0) else {
+        guard most >= Self.leastTokens * Double(loads[group].tokens.first?.count ?? 0) else {
             return nil
         }
-        let slots = slots(ofGroup: group)
-        let copies = slots.reduce(0, +) * present.count
+        let copies = present.slots.reduce(0, +) * present.placements.count
         guard
             let better = try? Rebalancing.balanced(
-                from: present, loads: tokens, slots: slots,
-                maximumMoves: max(1, copies / Self.movedPart)),
+                from: present.placements, loads: tokens, slots: present.slots,
+                maximumMoves: max(1, copies / Self.movedPart),
+                nodes: nodes(of: living(inGroup: group))),
             better.before - better.after >= Self.leastGain
         else { return nil }
-        return better
+        return try? present.whole(better)
     }
 
     private mutating func endRebalancing() -> [Action] {

@@ -25,6 +25,8 @@ extension Membership {
         let purpose: Purpose
         let number: UInt64
         var since: Duration
+        /// Where the experts of the group are once a rank is back; nil where nothing changes.
+        var fitted: [ExpertPlacement]?
         var prepared: Set<Rank> = []
 
         /// The rank that is about to come back.
@@ -61,11 +63,24 @@ extension Membership {
             })
         else { return [] }
         lastNumber += 1
-        let candidate = Candidate(
+        var candidate = Candidate(
             purpose: .returning(Rank(rawValue: place)), number: lastNumber, since: now)
+        candidate.fitted = fitted(back: Rank(rawValue: place), of: members(of: candidate))
         self.candidate = candidate
-        let next = epoch(lastNumber, of: members(of: candidate))
+        var next = epoch(lastNumber, of: members(of: candidate))
+        next.placements = candidate.fitted ?? next.placements
         return next.living.compactMap { connection(of: $0) }.map { .prepare($0, next) }
+    }
+
+    /// Where the experts of a group that was placed anew are once a rank of it is back.
+    private func fitted(back rank: Rank, of living: [Rank]) -> [ExpertPlacement]? {
+        let group = group(of: rank)
+        guard moved[group] != nil, loads.indices.contains(group),
+            let place = ranks(ofGroup: group).firstIndex(of: rank)
+        else { return nil }
+        return try? livingPlacements(ofGroup: group, living: living)?.fitted(
+            back: Rank(rawValue: place), slots: slots(ofGroup: group),
+            loads: loads[group].tokens)
     }
 
     mutating func prepared(
@@ -83,6 +98,7 @@ extension Membership {
         case .returning(let rank):
             members[rank.rawValue].loss = nil
             members[rank.rawValue].lastError = nil
+            if let fitted = candidate.fitted { moved[group(of: rank)] = fitted }
             return [.returned(rank, recovering: ranks)] + begin(candidate.number, ranks, now)
         case .placements(let placements, let group):
             moved[group] = placements

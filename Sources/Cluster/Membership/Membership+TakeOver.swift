@@ -98,8 +98,13 @@ extension Membership {
             return "\(rank) holds an epoch of ranks \(epoch.living.map(\.rawValue)): its group has"
                 + " \(all.map(\.rawValue)), each once"
         }
-        return epoch.placements.flatMap { misfit(of: $0, group: group) }
-            .map { "\(rank) holds \($0)" }
+        return epoch.placements.flatMap { placements in
+            if let misfit = misfit(of: placements, group: group) { return misfit }
+            // Without a rank that is lost the others may hold more than they have slots for.
+            guard epoch.living.count == all.count else { return nil }
+            return livingPlacements(ofGroup: group, living: all)
+                .flatMap { misfit(of: placements, beside: $0, group: group) }
+        }.map { "\(rank) holds \($0)" }
     }
 
     /// The ranks that are still to come back.

@@ -50,6 +50,8 @@ public struct Membership: Sendable {
         /// Where the experts of each group are at the start, layer by layer; none for a job whose
         /// experts stay where they are.
         public var placements: [[ExpertPlacement]] = []
+        /// Groups that the experts of a layer make for its gate (`n_group`).
+        public var expertGroupCount = 1
         /// How often a better placement is looked for; nil for never.
         public var rebalanceInterval: Duration?
         /// How long ranks of a coordinator that was lost are waited for; zero takes none back.

@@ -16,6 +16,10 @@ public struct PlacementReport: Hashable, Codable, Sendable {
         public var loads: [[Double]]
         /// The ranks that take part.
         public var living: [Rank] = []
+        /// The node of each of its ranks.
+        public var nodes: [String]?
+        /// Groups that the experts of a layer make for its gate (`n_group`).
+        public var expertGroupCount: Int?
         /// The epoch that they were told last.
         public var epoch: UInt64 = 0
         /// The epoch for which ranks read experts now.
@@ -32,6 +36,24 @@ public struct PlacementReport: Hashable, Codable, Sendable {
             self.slots = slots
             self.placements = placements
             self.loads = loads
+        }
+
+        /// Where the ranks that live are, for the policy by node.
+        public func nodePacking() -> NodePacking {
+            NodePacking(
+                names: zip(ranks, nodes ?? []).filter { living.contains($0.0) }.map(\.1),
+                groupCount: expertGroupCount ?? 1)
+        }
+
+        /// The placements as the ranks that live see them.
+        ///
+        /// - Throws: `PlacementError` or `TopologyError.balancing` where no rank lives, or what a
+        ///   file says does not belong together.
+        public func livingPlacements() throws -> LivingPlacements {
+            try LivingPlacements(
+                of: placements,
+                living: ranks.indices.filter { living.contains(ranks[$0]) }
+                    .map { Rank(rawValue: $0) }, slots: slots)
         }
     }
 

@@ -81,6 +81,13 @@ public struct ServingRankConfiguration: Sendable {
             rankCount: ranks, redundantExperts: redundantExperts)
     }
 
+    /// Groups that the routed experts of a model make for its gate (`n_group`).
+    ///
+    /// - Throws: What is wrong with the model's `config.json`.
+    public static func expertGroupCount(directory: String) throws -> Int {
+        try ModelConfiguration.load(directory: directory).groupCount
+    }
+
     /// The latent cache may not be larger than the machine's memory.
     ///
     /// It is reserved at the start and filled later, so that the system would refuse it too late.

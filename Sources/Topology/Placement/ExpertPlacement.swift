@@ -3,7 +3,9 @@
 /// A physical expert is one loaded copy of a logical one. Ranks may hold different numbers of
 /// them, and popular experts may have copies on several ranks.
 ///
-/// Invariant: every logical expert has at least one copy, and no rank holds two of the same.
+/// Invariants:
+/// 1. Every logical expert has at least one copy, and no rank holds two of the same.
+/// 2. The shares of an expert's copies, where they are stated, make a whole.
 public struct ExpertPlacement: Hashable, Codable, Sendable {
     /// Routed experts of the model (`n_routed_experts`).
     public let expertCount: Int
@@ -12,11 +14,20 @@ public struct ExpertPlacement: Hashable, Codable, Sendable {
     /// For each rank, the logical expert behind each physical one, in the order the rank holds
     /// them: a position in this list is the rank's *local expert index*.
     public let expertsByRank: [[ExpertID]]
+    /// The part of its expert's tokens that each copy takes, of `whole`; nil where copies take
+    /// turns.
+    public let shares: [[Int]]?
 
-    /// Checks that every expert is placed.
-    public init(expertCount: Int, expertsByRank: [[ExpertID]]) throws {
+    /// What the shares of an expert's copies add up to: fine beside the noise of what gates choose.
+    @usableFromInline static let whole = 1 << 16
+
+    /// Checks that every expert is placed, and that shares make a whole.
+    public init(
+        expertCount: Int, expertsByRank: [[ExpertID]], shares: [[Int]]? = nil
+    ) throws {
         self.expertCount = expertCount
         self.expertsByRank = expertsByRank
+        self.shares = shares
         var placed = [Bool](repeating: false, count: max(0, expertCount))
         for (rank, experts) in expertsByRank.enumerated() {
             for expert in experts {
@@ -31,6 +42,20 @@ public struct ExpertPlacement: Hashable, Codable, Sendable {
         }
         if let missing = placed.firstIndex(of: false) {
             throw PlacementError.notPlaced(ExpertID(rawValue: missing))
+        }
+        guard let shares else { return }
+        guard shares.map(\.count) == expertsByRank.map(\.count) else {
+            throw PlacementError.shareCounts(shares.map(\.count))
+        }
+        var sums = [Int](repeating: 0, count: expertCount)
+        for (expert, share) in zip(expertsByRank.joined(), shares.joined()) {
+            guard (0 ... Self.whole).contains(share) else {
+                throw PlacementError.share(expert, share)
+            }
+            sums[expert.rawValue] += share
+        }
+        if let expert = sums.firstIndex(where: { $0 != Self.whole }) {
+            throw PlacementError.share(ExpertID(rawValue: expert), sums[expert])
         }
     }
 
@@ -89,7 +114,41 @@ public struct ExpertPlacement: Hashable, Codable, Sendable {
             let fewest = left.indices.min { left[$0].count < left[$1].count }
             left[fewest ?? 0].append(expert)
         }
-        return try ExpertPlacement(expertCount: expertCount, expertsByRank: left)
+        return try ExpertPlacement(
+            expertCount: expertCount, expertsByRank: left,
+            shares: shares.map { _ in shares(of: left, living: living) })
+    }
+
+    /// What the copies that are left take: the shares that they had, enlarged; equal ones where
+    /// they had none.
+    private func shares(of left: [[ExpertID]], living: [Rank]) -> [[Int]] {
+        var parts = [[Double]](repeating: [], count: expertCount)
+        for (rank, experts) in zip(living, left) {
+            let had = shares?[rank.rawValue] ?? []
+            for (place, expert) in experts.enumerated() {
+                parts[expert.rawValue].append(had.indices.contains(place) ? Double(had[place]) : 0)
+            }
+        }
+        var taken = [Int](repeating: 0, count: expertCount)
+        let whole = parts.map(Self.shares)
+        return left.map { experts in
+            experts.map { expert in
+                defer { taken[expert.rawValue] += 1 }
+                return whole[expert.rawValue][taken[expert.rawValue]]
+            }
+        }
+    }
+
+    /// Parts of any size as parts of `whole`; equal ones where all are 0.
+    static func shares(_ parts: [Double]) -> [Int] {
+        let sum = parts.reduce(0, +)
+        var (passed, given) = (0.0, 0)
+        return parts.indices.map { place in
+            passed += sum > 0 ? parts[place] / sum : 1 / Double(parts.count)
+            let end = place == parts.count - 1 ? whole : Int((passed * Double(whole)).rounded())
+            defer { given = max(given, end) }
+            return max(0, end - given)
+        }
     }
 
     /// How many ranks share the experts (the EP size).
@@ -115,7 +174,7 @@ public struct ExpertPlacement: Hashable, Codable, Sendable {
 }
 
 extension ExpertPlacement {
-    private enum CodingKeys: String, CodingKey { case expertCount, expertsByRank }
+    private enum CodingKeys: String, CodingKey { case expertCount, expertsByRank, shares }
 
     /// Reads a placement and checks it as the initialiser does.
     public init(from decoder: any Decoder) throws {
@@ -128,6 +187,7 @@ extension ExpertPlacement {
         }
         try self.init(
             expertCount: count,
-            expertsByRank: values.decode([[ExpertID]].self, forKey: .expertsByRank))
+            expertsByRank: values.decode([[ExpertID]].self, forKey: .expertsByRank),
+            shares: values.decodeIfPresent([[Int]].self, forKey: .shares))
     }
 }

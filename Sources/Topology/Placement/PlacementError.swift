@@ -8,6 +8,10 @@ public enum PlacementError: Error, Hashable, Sendable {
     case copiesOnOneRank(Rank)
     /// A rank would hold no expert.
     case moreRanksThanExperts(ranks: Int, experts: Int)
+    /// The shares of an expert's copies, or one of them, are no part of a whole.
+    case share(ExpertID, Int)
+    /// There are not as many shares as copies.
+    case shareCounts([Int])
     /// There are more redundant copies than ranks that have no copy yet.
     case redundant(Int, limit: Int, ranks: Int)
     /// A map has no layer.
@@ -34,6 +38,11 @@ extension PlacementError: CustomStringConvertible {
         case .copiesOnOneRank(let rank): "\(rank) holds two copies of one expert"
         case .moreRanksThanExperts(let ranks, let experts):
             "\(ranks) ranks are too many: the model has \(experts) routed experts, one per rank"
+        case .share(let expert, let share):
+            "a share, or the sum of all shares, of \(expert) is \(share): shares are at least 0 and"
+                + " add up to \(ExpertPlacement.whole)"
+        case .shareCounts(let counts):
+            "shares of \(counts) copies on the ranks are not one for each copy"
         case .redundant(let count, let limit, let ranks):
             "\(count) redundant experts are not 0 to \(limit): each of \(ranks) ranks holds an"
                 + " expert once at most"

@@ -1,8 +1,9 @@
 /// A better placement of a model's experts, and what it takes to get there.
 ///
-/// All experts of a layer share the ranks of one group, wherever these are: the global policy of
-/// EPLB, which is the one for decoding. A rank keeps its slots: as many copies of each layer as it
-/// had room for when the job began.
+/// Where groups of experts divide over the nodes it is the hierarchical policy of EPLB
+/// (`NodePacking`), else the global one: experts share the ranks, wherever these are. A rank keeps
+/// its slots: as many copies of each layer as it had room for when the job began. Tokens are dealt
+/// between the copies (`CopyDealing`); that alone moves no expert.
 public struct Rebalancing: Hashable, Sendable {
     /// A rank reads an expert of a layer.
     public struct Move: Hashable, Sendable {
@@ -40,21 +41,39 @@ public struct Rebalancing: Hashable, Sendable {
     ///   - current: One placement per layer.
     ///   - loads: `[layers][experts]`, tokens; a layer without any stays as it is.
     ///   - slots: Copies of a layer that each rank has room for.
+    ///   - nodes: Where the ranks are; nil for the global policy.
     /// - Throws: `TopologyError.balancing` where these do not belong together.
     public static func balanced(
-        from current: [ExpertPlacement], loads: [[Double]], slots: [Int]
+        from current: [ExpertPlacement], loads: [[Double]], slots: [Int],
+        nodes: NodePacking? = nil
     ) throws -> Rebalancing {
         try check(current, loads, slots)
+        let nodes = nodes.flatMap { $0.misfit(slots: slots) == nil ? $0 : nil }
         var next = current
         for layer in current.indices {
             let old = RankLoads(current[layer], loads: loads[layer])
             guard old.mean > 0 else { continue }
-            let packed = try ExpertPacking(loads: loads[layer], slots: slots)
+            next[layer] = try dealt(current[layer], loads: loads[layer])
+            let packed =
+                try nodes?.placement(loads: loads[layer], slots: slots, near: current[layer])
+                ?? ExpertPacking(loads: loads[layer], slots: slots)
                 .placement(near: current[layer])
-            let new = RankLoads(packed, loads: loads[layer])
-            if new.highest < old.highest - leastGain * old.mean { next[layer] = packed }
+            let moved = try packed.dealt(loads: loads[layer])
+            let stays = RankLoads(next[layer], loads: loads[layer])
+            let moves = RankLoads(moved, loads: loads[layer])
+            if moves.highest < stays.highest - leastGain * old.mean { next[layer] = moved }
         }
         return Rebalancing(from: current, to: next, loads: loads)
+    }
+
+    /// The same copies, their tokens dealt anew where that is worth it.
+    static func dealt(
+        _ placement: ExpertPlacement, loads: [Double]
+    ) throws -> ExpertPlacement {
+        let old = RankLoads(placement, loads: loads)
+        let dealt = try placement.dealt(loads: loads)
+        let new = RankLoads(dealt, loads: loads)
+        return new.highest < old.highest - leastGain * old.mean ? dealt : placement
     }
 
     /// What EPLB makes of the loads, but only of the layers that gain most per move, so that there
@@ -66,9 +85,10 @@ public struct Rebalancing: Hashable, Sendable {
     /// - Parameter maximumMoves: Experts of one layer that some rank reads.
     /// - Throws: `TopologyError.balancing` where these do not belong together.
     package static func balanced(
-        from current: [ExpertPlacement], loads: [[Double]], slots: [Int], maximumMoves: Int
+        from current: [ExpertPlacement], loads: [[Double]], slots: [Int], maximumMoves: Int,
+        nodes: NodePacking? = nil
     ) throws -> Rebalancing {
-        let whole = try balanced(from: current, loads: loads, slots: slots)
+        let whole = try balanced(from: current, loads: loads, slots: slots, nodes: nodes)
         guard whole.moves.count > maximumMoves else { return whole }
         var counts = [Int](repeating: 0, count: current.count)
         for move in whole.moves { counts[move.layer] += 1 }
@@ -79,7 +99,9 @@ public struct Rebalancing: Hashable, Sendable {
         }
         let changed = counts.indices.filter { counts[$0] > 0 }
             .map { (layer: $0, worth: worth($0)) }
-        var next = current
+        var next = try whole.placements.enumerated().map { layer, placement in
+            counts[layer] == 0 ? placement : try dealt(current[layer], loads: loads[layer])
+        }
         var left = maximumMoves
         for (layer, _) in changed.sorted(by: { ($1.worth, $0.layer) < ($0.worth, $1.layer) })
         where counts[layer] <= left {
@@ -88,7 +110,7 @@ public struct Rebalancing: Hashable, Sendable {
         }
         guard left < maximumMoves else {
             return try bounded(
-                from: current, loads: loads, slots: slots, maximumMoves: maximumMoves)
+                from: current, loads: loads, slots: slots, maximumMoves: maximumMoves, nodes: nodes)
         }
         return Rebalancing(from: current, to: next, loads: loads)
     }
@@ -97,23 +119,25 @@ public struct Rebalancing: Hashable, Sendable {
     ///
     /// Each step relieves the busiest rank of one layer, by one copy that another rank reads in
     /// place of a redundant one, or by an exchange of two. It is the step whose gain per move is
-    /// the largest of all layers.
+    /// the largest of all layers. With the hierarchical policy it stays inside a node.
     ///
     /// - Parameter maximumMoves: Experts of one layer that some rank reads.
     /// - Throws: `TopologyError.balancing` where these do not belong together.
     public static func bounded(
-        from current: [ExpertPlacement], loads: [[Double]], slots: [Int], maximumMoves: Int
+        from current: [ExpertPlacement], loads: [[Double]], slots: [Int], maximumMoves: Int,
+        nodes: NodePacking? = nil
     ) throws -> Rebalancing {
         try check(current, loads, slots)
         guard maximumMoves >= 0 else {
             throw TopologyError.balancing("\(maximumMoves) moves are less than 0")
         }
-        var layers = current.indices.map {
-            LayerBalance(current[$0], loads: loads[$0], slots: slots)
+        let places = nodes.flatMap { $0.misfit(slots: slots) == nil ? $0 : nil }
+        var layers = try current.indices.map {
+            try LayerBalance(
+                current[$0], loads: loads[$0], slots: slots, nodes: places?.nodes)
         }
         let mean = layers.reduce(0) { $0 + $1.mean }
         var highest = layers.reduce(0) { $0 + $1.highest }
-        let before = ratio(highest, mean)
         var best = layers.map { $0.bestStep() }
         var moves: [Move] = []
         var step = 0
@@ -125,7 +149,7 @@ public struct Rebalancing: Hashable, Sendable {
                 let chosen = best[layer]
             else { break }
             highest -= layers[layer].highest
-            layers[layer].apply(chosen)
+            try layers[layer].apply(chosen)
             highest += layers[layer].highest
             for edit in chosen.edits {
                 moves.append(
@@ -139,9 +163,9 @@ public struct Rebalancing: Hashable, Sendable {
             step += 1
             best[layer] = layers[layer].bestStep()
         }
-        return try Rebalancing(
-            placements: layers.map { try $0.placement() }, moves: moves, before: before,
-            after: ratio(highest, mean))
+        return Rebalancing(
+            placements: layers.map(\.placement), moves: moves,
+            before: imbalance(of: current, loads: loads), after: ratio(highest, mean))
     }
 
     /// Max over mean of the ranks of a model: all layers' highest loads over all layers' means,
@@ -232,11 +256,20 @@ extension Rebalancing {
     }
 }
 
-/// What the ranks of a group carry of one layer: an expert's copies share its load equally.
+/// What the ranks of a group carry of one layer: an expert's copies take their shares of its load,
+/// equal ones where the placement states none.
 struct RankLoads {
     let values: [Double]
 
     init(_ placement: ExpertPlacement, loads: [Double]) {
+        if let shares = placement.shares {
+            values = zip(placement.expertsByRank, shares).map { experts, shares in
+                zip(experts, shares).reduce(0) {
+                    $0 + loads[$1.0.rawValue] * Double($1.1) / Double(ExpertPlacement.whole)
+                }
+            }
+            return
+        }
         var copies = [Int](repeating: 0, count: placement.expertCount)
         for expert in placement.expertsByRank.joined() { copies[expert.rawValue] += 1 }
         values = placement.expertsByRank.map { experts in

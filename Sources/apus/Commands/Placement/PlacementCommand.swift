@@ -10,11 +10,13 @@ struct PlacementCommand: ParsableCommand {
         abstract: "Shows how evenly tokens lie on the ranks of a job, and places experts anew.",
         discussion: """
             A job that serves counts which experts its gates choose; older tokens count less, with \
-            a half life of a minute. what-if computes what EPLB (global policy) would do with as \
-            many copies as the job has, and apply does it: ranks read what comes to them while \
-            they serve, then change over between two steps. No text changes. --max-moves bounds \
-            how many experts are read, those first that buy most. A job named by its coordinator \
-            needs its secret in APUS_TOKEN or in the file that APUS_TOKEN_FILE names. Exits with \
+            a half life of a minute. what-if computes what EPLB would do with as many copies as \
+            the job has (by node where groups of experts divide over nodes, else globally), and \
+            how tokens are dealt between copies. apply does it, also while ranks are lost: ranks \
+            read what comes to them while they serve, then change over between two steps. No text \
+            changes. --max-moves bounds how many experts are read, those first that buy most. A \
+            job named by its coordinator needs its secret in APUS_TOKEN or in the file that \
+            APUS_TOKEN_FILE names. Exits with \
             2 when there is no such job or it cannot do what is asked, with 3 when it does not \
             answer in time.
 
@@ -59,13 +61,17 @@ struct PlacementCommand: ParsableCommand {
         }
 
         func rebalancing(of group: PlacementReport.Group) throws -> Rebalancing {
+            let present = try group.livingPlacements()
             guard let maxMoves else {
-                return try .balanced(
-                    from: group.placements, loads: group.loads, slots: group.slots)
+                return try present.whole(
+                    .balanced(
+                        from: present.placements, loads: group.loads, slots: present.slots,
+                        nodes: group.nodePacking()))
             }
-            return try .bounded(
-                from: group.placements, loads: group.loads, slots: group.slots,
-                maximumMoves: maxMoves)
+            return try present.whole(
+                .bounded(
+                    from: present.placements, loads: group.loads, slots: present.slots,
+                    maximumMoves: maxMoves, nodes: group.nodePacking()))
         }
     }
 
@@ -86,7 +92,7 @@ struct PlacementCommand: ParsableCommand {
                 if target.json {
                     try printObject(group.element)
                 } else {
-                    print(PlacementText.lines(of: group.element).joined(separator: "\n"))
+                    print(try PlacementText.lines(of: group.element).joined(separator: "\n"))
                 }
             }
         }
@@ -108,11 +114,12 @@ struct PlacementCommand: ParsableCommand {
             try reporting {
                 let (_, group) = try presentGroup(target, choice)
                 let better = try choice.rebalancing(of: group)
+                let policy = try group.policy()
                 if target.json {
-                    try printObject(PlacementText.Outcome(better))
+                    try printObject(PlacementText.Outcome(better, policy: policy))
                 } else {
                     let lines = PlacementText.lines(of: better, isBounded: choice.maxMoves != nil)
-                    print(lines.joined(separator: "\n"))
+                    print((lines + [policy]).joined(separator: "\n"))
                 }
             }
         }
@@ -141,8 +148,10 @@ struct PlacementCommand: ParsableCommand {
                     try choice.load.map { try PlacementFile.read($0).loads(for: present) }
                     ?? present
                 let better = try choice.rebalancing(of: group)
-                if better.moves.isEmpty {
-                    if target.json { return try printObject(PlacementText.Outcome(better)) }
+                let policy = try group.policy()
+                let outcome = PlacementText.Outcome(better, policy: policy)
+                if better.placements == group.placements {
+                    if target.json { return try printObject(outcome) }
                     return print("nothing to move: max/mean is \(better.before.ratioText)")
                 }
                 let begun = try link.place(
@@ -153,10 +162,11 @@ struct PlacementCommand: ParsableCommand {
                     throw ClusterError.badInput("the job did not begin to place experts anew")
                 }
                 try wait(for: better.placements, epoch, number, link)
-                if target.json { return try printObject(PlacementText.Outcome(better)) }
+                if target.json { return try printObject(outcome) }
                 print(
                     "epoch \(epoch): \(better.moves.count) experts moved, max/mean"
-                        + " \(better.before.ratioText) to \(better.after.ratioText)")
+                        + " \(better.before.ratioText) to \(better.after.ratioText),"
+                        + " \(policy)")
             }
         }
 
@@ -200,6 +210,13 @@ private func presentGroup(
     defer { link.close() }
     let found = try link.placement(limit: patience).group(target.group)
     return (found.offset, try file?.loads(for: found.element) ?? found.element)
+}
+
+extension PlacementReport.Group {
+    /// Which policy the ranks that live are balanced by, and why.
+    fileprivate func policy() throws -> String {
+        nodePacking().policy(slots: try livingPlacements().slots)
+    }
 }
 
 extension PlacementReport {

@@ -8,10 +8,11 @@ enum PlacementText {
     private static let mostLines = 40
 
     /// The load of each rank, and the layers with the busiest ranks.
-    static func lines(of group: PlacementReport.Group) -> [String] {
-        let sums = Rebalancing.rankLoads(of: group.placements, loads: group.loads)
+    static func lines(of group: PlacementReport.Group) throws -> [String] {
+        let present = try group.livingPlacements()
+        let sums = Rebalancing.rankLoads(of: present.placements, loads: group.loads)
         let mean = sums.reduce(0, +) / Double(max(1, sums.count))
-        let whole = Rebalancing.imbalance(of: group.placements, loads: group.loads)
+        let whole = Rebalancing.imbalance(of: present.placements, loads: group.loads)
         let experts = group.placements.first?.expertCount ?? 0
         var lines = [
             "group \(group.name), epoch \(group.epoch): \(experts) experts,"
@@ -19,12 +20,15 @@ enum PlacementText {
                 + " max/mean \(whole.ratioText)",
             "rank   copies  tokens        over mean",
         ]
-        for (place, rank) in group.ranks.enumerated() where sums.indices.contains(place) {
-            let ratio = mean > 0 ? (sums[place] / mean).ratioText : "-"
-            let lost = group.living.contains(rank) ? "" : "  lost"
+        for (place, rank) in group.ranks.enumerated() {
+            let living = present.living.firstIndex(of: Rank(rawValue: place))
+            let sum = living.map { sums[$0] } ?? 0
+            let ratio = mean > 0 ? (sum / mean).ratioText : "-"
             lines.append(
-                "\(rank.rawValue)".padded(to: 7) + "\(group.slots[place])".padded(to: 8)
-                    + String(format: "%.0f", sums[place]).padded(to: 14) + ratio + lost)
+                "\(rank.rawValue)".padded(to: 7)
+                    + "\(living.map { present.slots[$0] } ?? 0)".padded(to: 8)
+                    + String(format: "%.0f", sum).padded(to: 14) + ratio
+                    + (living == nil ? "  lost" : ""))
         }
         let layers = group.loads.indices.filter { group.loads[$0].contains { $0 > 0 } }
         if layers.isEmpty { return lines + ["no token was counted yet"] }
@@ -33,7 +37,7 @@ enum PlacementText {
             let loads = group.loads[layer]
             let busiest = loads.indices.max { loads[$0] < loads[$1] } ?? 0
             let share = loads[busiest] / loads.reduce(0, +)
-            let ratio = Rebalancing.imbalance(of: [group.placements[layer]], loads: [loads])
+            let ratio = Rebalancing.imbalance(of: [present.placements[layer]], loads: [loads])
             lines.append(
                 "\(layer)".padded(to: 7) + ratio.ratioText.padded(to: 10)
                     + "\(busiest) (\(String(format: "%.1f", share * 100))%)")
@@ -49,6 +53,9 @@ enum PlacementText {
             "max/mean \(better.before.ratioText) to \(better.after.ratioText),"
                 + " \(better.moves.count) experts to read"
         ]
+        if better.moves.isEmpty, better.after < better.before {
+            lines.append("copies stay where they are, and take other shares of their tokens")
+        }
         guard !better.moves.isEmpty else { return lines }
         lines.append(
             "layer  expert  to rank  instead of  layer's max/mean"
@@ -84,8 +91,11 @@ enum PlacementText {
         let before: Double
         let after: Double
         let moves: [Move]
+        /// Of EPLB, and why.
+        let policy: String
 
-        init(_ better: Rebalancing) {
+        init(_ better: Rebalancing, policy: String) {
+            self.policy = policy
             before = better.before
             after = better.after
             moves = better.moves.map {
