@@ -4,10 +4,11 @@ import Synchronization
 
 /// A process of ours, in a process group of its own, that ends when we say so.
 ///
-/// It is the only type that starts processes, and `end` is the only rule for ending them: SIGTERM
-/// to the whole group, some patience, then SIGKILL. Foundation starts every child as the leader of
-/// a new group, so Ctrl-C in the terminal reaches us alone, and what the child itself started ends
-/// with the group.
+/// It is the only type that starts processes, and `end` is the only rule for ending what we
+/// started: SIGTERM to the whole group, some patience, then SIGKILL. Foundation starts every child
+/// as the leader of a new group, so Ctrl-C in the terminal reaches us alone, and what the child
+/// itself started ends with the group. `Lab.down` ends what others started inside its namespaces:
+/// those are no children of ours, so it asks the kernel which are left.
 ///
 /// Safe because `Process` locks its own state, `ending` and `drains` are locks, and nothing else
 /// changes.

@@ -2,6 +2,13 @@ import Synchronization
 
 /// The events of one HTTP request's texts: one engine request each, merged into one stream.
 ///
+/// ```
+///   submitting ──► open ──── the last text ended ──────────────────► ended
+///       │          │  ▲ └─── a text failed, `end`, the reader left ────▲
+///       │          └──┘ an event of a text; `waiting` after `silence`
+///       └─ the router refuses one: those before it are cancelled, and there are no streams
+/// ```
+///
 /// 1. When the streams end, however they end, every engine request has ended or was withdrawn.
 final class RequestStreams: Sendable {
     /// What a reader is told.
