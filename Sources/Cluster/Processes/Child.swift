@@ -124,7 +124,7 @@ public final class Child: RunningProcess, @unchecked Sendable {
         let begin = ContinuousClock.now
         while end == nil {
             if let limit, .now - begin > limit { return nil }
-            usleep(Self.lookMicroseconds)
+            usleep(Self.pollMicroseconds)
         }
         return end
     }
@@ -139,7 +139,7 @@ public final class Child: RunningProcess, @unchecked Sendable {
         while true {
             if let end { return end }
             if .now - begin >= patience { signal(SIGKILL) }
-            usleep(Self.lookMicroseconds)
+            usleep(Self.pollMicroseconds)
         }
     }
 
@@ -149,7 +149,7 @@ public final class Child: RunningProcess, @unchecked Sendable {
     }
 
     /// Short beside the start of a process.
-    private static let lookMicroseconds: UInt32 = 5_000
+    private static let pollMicroseconds: UInt32 = 5_000
 }
 
 /// Reads a pipe to its end, so that no writer waits for a reader.

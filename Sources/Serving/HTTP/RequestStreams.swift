@@ -69,7 +69,7 @@ final class RequestStreams: Sendable {
         }
         tasks.append(
             Task {
-                while let (next, isSilent) = progress.look(silence) {
+                while let (next, isSilent) = progress.check(silence) {
                     if isSilent { continuation.yield(.waiting) }
                     do { try await Task.sleep(until: next, clock: .continuous) } catch { return }
                 }
@@ -121,8 +121,8 @@ final class RequestStreams: Sendable {
             }
         }
 
-        /// When to look again, and whether nothing happened for so long; nil after the end.
-        func look(_ silence: Duration) -> (next: ContinuousClock.Instant, isSilent: Bool)? {
+        /// When to check again, and whether nothing happened for so long; nil after the end.
+        func check(_ silence: Duration) -> (next: ContinuousClock.Instant, isSilent: Bool)? {
             state.withLock { state in
                 guard !state.hasEnded else { return nil }
                 let now = ContinuousClock.now
