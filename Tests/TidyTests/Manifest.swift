@@ -26,7 +26,7 @@ struct Manifest {
             contentsOf: HouseFiles.root.appending(path: "Package.swift"), encoding: .utf8)
         let products = Dictionary(
             uniqueKeysWithValues: text.matches(
-                of: /var (\w+): Target\.Dependency \{ library\("(\w+)"/
+                of: /var (\w+): Target\.Dependency \{\s+library\("(\w+)"/
             ).map { (String($0.1), String($0.2)) })
         packages = Set(
             text.matches(of: /\.package\(\s*url: "[^"]*\/([\w.-]+)"/).map { String($0.1) })
