@@ -30,7 +30,7 @@ struct JobFabric {
     }
 
     /// Joins a prefill rank and a decode rank.
-    func make(_ order: Serving.LinkOrder, _ exchange: any AddressExchange) throws -> any Fabric {
+    func make(_ order: LinkOrder, _ exchange: any AddressExchange) throws -> any Fabric {
         let fabric = try makeFabric(
             configuration(exchange, limit: Self.linkLimit, names: order.members),
             exchange: exchange)

@@ -86,7 +86,8 @@ def texts():
         (cut + "{{'<｜Assistant｜>' + content", "{{content"),
         ("message['role'] == 'tool' %}", "message['role'] == 'tool' %}{%- set ns.is_last_user = false -%}"),
         ("{{'<｜tool▁output▁begin｜>'", "{{'\\n<｜tool▁output▁begin｜>'"),
-        ("add_generation_prompt and not ns.is_tool", "add_generation_prompt and not ns.is_last_user and not ns.is_tool"),
+        ("add_generation_prompt and not ns.is_tool",
+         "add_generation_prompt and not ns.is_last_user and not ns.is_tool"),
     )
     may = edited(march, ("{{content + '<｜end", cut + "{{content + '<｜end"))
     loop = "{{ bos_token }}{{ ns.system_prompt }}{%- for message in messages %}"

@@ -4,12 +4,12 @@ Usage: grouped_models.py FOLDER SEED [ROUNDS]
 
 Each case becomes FOLDER/NAME with config.json, model.safetensors under the release's tensor names, and
 expected.safetensors: input_ids, logits, `logits_moved` (below), and `greedy`, eight tokens continued from 1, 2, 3;
-with a block of multi-token prediction also `drafts` and `drafts_moved`, its logits of all tokens but the last. FP8 cases store e4m3 with
-128x128 scales, MXFP4 cases the blocks of gpt-oss; Transformers gets the same weights dequantised to fp32, the blocks
-by its own code. A prompt, the greedy text and the drafts are
-kept only if four disturbances of 1e-6 move no logit by more than 5e-5, and the greedy text if the best two of
-each step are 1e-3 apart: where a gate or a choice is almost tied, two right programs may choose differently. How far
-they moved a logit is kept, because fp32 sums in another order disturb a few times more.
+with a block of multi-token prediction also `drafts` and `drafts_moved`, its logits of all tokens but the last. FP8
+cases store e4m3 with 128x128 scales, MXFP4 cases the blocks of gpt-oss; Transformers gets the same weights
+dequantised to fp32, the blocks by its own code. A prompt, the greedy text and the drafts are kept only if four
+disturbances of 1e-6 move no logit by more than 5e-5, and the greedy text if the best two of each step are 1e-3 apart:
+where a gate or a choice is almost tied, two right programs may choose differently. How far they moved a logit is
+kept, because fp32 sums in another order disturb a few times more.
 """
 
 import copy

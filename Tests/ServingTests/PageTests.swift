@@ -115,7 +115,7 @@ import Testing
         engine.expertBalance = ExpertBalance(ratio: 1, imbalance: 1)
         let metrics = ServiceMetrics()
         let now = ServiceMetrics.Now(
-            connections: 0, turnedAway: (0, 0), generations: 0, bodyBytes: 0, lostRanks: 0,
+            connections: 0, rejections: (0, 0), generations: 0, bodyBytes: 0, lostRanks: 0,
             serves: true, keys: [])
         let text = metrics.text([engine], now: now)
         let served = Set(

@@ -14,8 +14,15 @@ enum HouseFiles {
     /// Swift files of the product alone.
     static let product = files(under: "Sources", endings: ["swift"])
 
-    /// Everything people wrote to be compiled.
-    static let code = swift + files(under: "Sources", endings: ["c", "h", "cpp"])
+    /// Everything people wrote to be compiled or run.
+    static let code = swift + python + others
+
+    /// Scripts of the tests and examples.
+    static let python = ["Tests", "Examples"].flatMap { files(under: $0, endings: ["py"]) }
+
+    private static let others = ["Sources", "Tests"].flatMap {
+        files(under: $0, endings: ["c", "h", "cpp", "js"])
+    }
 
     /// YAML and JSON that the product reads from its data folders.
     static let data =
@@ -23,7 +30,9 @@ enum HouseFiles {
         + files(under: "topology", endings: ["yaml", "json"])
 
     /// Pages for people.
-    static let pages = readmes + files(under: "docs", endings: ["md"])
+    static let pages =
+        readmes + ["docs", "Examples"].flatMap { files(under: $0, endings: ["md"]) }
+        + ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map { root.appending(path: $0) }
 
     /// One page for each room, and the README.
     static let readmes =

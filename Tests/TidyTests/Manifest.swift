@@ -15,6 +15,10 @@ struct Manifest {
     }
 
     let targets: [Target]
+    /// Packages from outside, by the last part of their addresses.
+    let packages: Set<String>
+    /// Modules that the manifest names once for its targets, and the packages they are of.
+    let libraries: [(module: String, package: String)]
 
     /// Reads the manifest of this repository.
     init() throws {
@@ -22,8 +26,12 @@ struct Manifest {
             contentsOf: HouseFiles.root.appending(path: "Package.swift"), encoding: .utf8)
         let products = Dictionary(
             uniqueKeysWithValues: text.matches(
-                of: /var (\w+): Target\.Dependency \{ library\("(\w+)"/
+                of: /var (\w+): Target\.Dependency \{\s+library\("(\w+)"/
             ).map { (String($0.1), String($0.2)) })
+        packages = Set(
+            text.matches(of: /\.package\(\s*url: "[^"]*\/([\w.-]+)"/).map { String($0.1) })
+        libraries = text.matches(of: /library\("(\w+)", of: "([\w.-]+)"\)/)
+            .map { (String($0.1), String($0.2)) }
         let body = text.prefix(upTo: text.firstRange(of: "// Libraries from outside")!.lowerBound)
         let line = /\b(room|program|tests|fuzzer|target|testTarget)\(\s*(?:name: )?"([\w-]+)"/
         let starts = body.matches(of: line)

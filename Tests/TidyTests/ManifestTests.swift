@@ -35,6 +35,20 @@ import Testing
         }
     }
 
+    @Test func `every package, module and room is named by a line that uses it`() {
+        #expect(manifest.packages.count > 5)
+        let used = Set(manifest.libraries.map(\.package))
+        #expect(manifest.packages.subtracting(used) == [], "no module is of them")
+        #expect(used.subtracting(manifest.packages) == [], "no package line brings them")
+        let imported = Set(manifest.targets.flatMap { $0.libraries + $0.rooms })
+        for library in manifest.libraries where !imported.contains(library.module) {
+            Issue.record("no target imports \(library.module)")
+        }
+        for room in HouseFiles.rooms.map(\.lastPathComponent) where !imported.contains(room) {
+            Issue.record("no target imports the room \(room)")
+        }
+    }
+
     private static func imports(in folder: String) throws -> Set<String> {
         var modules: Set<String> = []
         for file in HouseFiles.swift

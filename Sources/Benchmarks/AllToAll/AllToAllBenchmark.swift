@@ -171,7 +171,7 @@ public final class AllToAllBenchmark {
     }
 
     private func keep(
-        _ half: WritableKeyPath<RankMeasurement, RankMeasurement.Half>, since start: UInt64,
+        _ half: WritableKeyPath<RankMeasurement, RankMeasurement.Samples>, since start: UInt64,
         computed: UInt64
     ) {
         let end = fabric.clock.nanoseconds
@@ -185,7 +185,7 @@ public final class AllToAllBenchmark {
 
     private func noteBytes() {
         for record in group.records.suffix(2) {
-            let half: WritableKeyPath<RankMeasurement, RankMeasurement.Half> =
+            let half: WritableKeyPath<RankMeasurement, RankMeasurement.Samples> =
                 record.kind == .dispatch ? \.dispatch : \.combine
             measurement[keyPath: half].logicalBytes = record.logicalBytes
             measurement[keyPath: half].physicalBytes = record.physicalBytes

@@ -36,10 +36,10 @@ public struct AllToAllOptions: Hashable, Codable, Sendable {
     public var dispatchCodec = RowCodec.float8e4m3(powerOfTwo: false)
     /// How outputs travel.
     public var combineCodec = RowCodec.bfloat16
-    /// How tokens and sums rest at the caller of the library path, f32 or bf16; nil for bf16, as
+    /// How the caller stores tokens and sums of the library path, f32 or bf16; nil for bf16, as
     /// DeepEP takes them, or for f32 where f32 travels.
     public var restCodec: RowCodec?
-    /// Whether ranks and nodes add before outputs go home; nil takes the mode's default.
+    /// Whether ranks and nodes add before outputs return; nil takes the mode's default.
     public var addsBeforeReturn: Bool?
     /// Exchanges before the measured ones, and the measured ones.
     public var warmUpCount = 3, iterationCount = 20
@@ -58,7 +58,7 @@ public struct AllToAllOptions: Hashable, Codable, Sendable {
         addsBeforeReturn = false
     }
 
-    /// How tokens and sums rest.
+    /// How tokens and sums are stored.
     public var restingCodec: RowCodec {
         if path == .serving { return .float32 }
         let isExact = dispatchCodec == .float32 || combineCodec == .float32

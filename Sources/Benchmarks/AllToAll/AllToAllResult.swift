@@ -1,7 +1,7 @@
 /// What all ranks measured together, as `--json` prints it.
 public struct AllToAllResult: Encodable, Sendable {
-    /// One half of the exchange.
-    public struct Half: Encodable, Sendable {
+    /// Of all dispatches, or of all combines.
+    public struct Times: Encodable, Sendable {
         /// Over iterations, of the slowest rank of each.
         public var p50Microseconds: Double, p99Microseconds: Double, leastMicroseconds: Double,
             mostMicroseconds: Double, meanMicroseconds: Double
@@ -17,7 +17,7 @@ public struct AllToAllResult: Encodable, Sendable {
         /// The limit's time over the median.
         package var efficiency: Double
 
-        init(_ halves: [RankMeasurement.Half], nodes: [Int]) {
+        init(_ halves: [RankMeasurement.Samples], nodes: [Int]) {
             let times = Statistics(halves)
             p50Microseconds = times.p50
             p99Microseconds = times.p99
@@ -77,8 +77,8 @@ public struct AllToAllResult: Encodable, Sendable {
     }
 
     public var wrong: Int
-    public var dispatch: Half
-    public var combine: Half
+    public var dispatch: Times
+    public var combine: Times
     public var limit: Limit
     public var compare: [String: Comparison]?
     /// Equal for equal seeds and ranks.
@@ -102,8 +102,8 @@ public struct AllToAllResult: Encodable, Sendable {
         ranks = measurements.count
         wrong = measurements.reduce(0) { $0 + $1.wrong }
         let nodes = measurements.first?.nodes ?? []
-        dispatch = Half(measurements.map(\.dispatch), nodes: nodes)
-        combine = Half(measurements.map(\.combine), nodes: nodes)
+        dispatch = Times(measurements.map(\.dispatch), nodes: nodes)
+        combine = Times(measurements.map(\.combine), nodes: nodes)
         transports = measurements.map(\.paths)
         windowBytes = measurements.map(\.memoryBytes).max() ?? 0
         residentGrowthBytes =

@@ -14,8 +14,8 @@ public struct TimedExchange: Codable, Sendable {
 
 /// What one rank measured, as it tells the others.
 public struct RankMeasurement: Codable, Sendable {
-    /// The half's samples and bytes.
-    public struct Half: Codable, Sendable {
+    /// Samples and bytes of the dispatches, or of the combines.
+    public struct Samples: Codable, Sendable {
         /// One per iteration.
         public var samples: [TimedExchange] = []
         /// Per rank.
@@ -34,9 +34,9 @@ public struct RankMeasurement: Codable, Sendable {
         }
     }
 
-    /// The two halves.
-    public var dispatch = Half()
-    public var combine = Half()
+    /// Of the dispatches, and of the combines.
+    public var dispatch = Samples()
+    public var combine = Samples()
     /// Rows that were not what brute force gives.
     public var wrong = 0
     /// Of all results of this rank: equal in every run of a seed.
@@ -65,7 +65,7 @@ public struct Statistics: Codable, Sendable {
     public let microseconds: [Double]
 
     /// Combines what the ranks measured.
-    public init(_ halves: [RankMeasurement.Half]) {
+    public init(_ halves: [RankMeasurement.Samples]) {
         let count = halves.map(\.samples.count).min() ?? 0
         var times: [Double] = []
         var skews: [Double] = []

@@ -170,7 +170,7 @@ extension ExchangeDiagnosis {
     package static func findings(
         of measurements: [RankMeasurement], isEven: Bool
     ) -> [Finding] {
-        let halves: [(String, KeyPath<RankMeasurement, RankMeasurement.Half>)] = [
+        let halves: [(String, KeyPath<RankMeasurement, RankMeasurement.Samples>)] = [
             ("dispatch", \.dispatch), ("combine", \.combine),
         ]
         return halves.flatMap { name, half -> [Finding] in
@@ -192,7 +192,7 @@ extension ExchangeDiagnosis {
 
     private static func samples(
         of measurements: [RankMeasurement],
-        _ half: KeyPath<RankMeasurement, RankMeasurement.Half>, _ iteration: Int
+        _ half: KeyPath<RankMeasurement, RankMeasurement.Samples>, _ iteration: Int
     ) -> [Sample] {
         measurements.enumerated().map { index, measurement in
             let timed = measurement[keyPath: half].samples[iteration]

@@ -2,8 +2,8 @@ import Topology
 
 /// What a simulation found, as `--json` prints it.
 package struct SimulationResult: Encodable, Sendable {
-    /// One half of the exchange.
-    package struct Half: Encodable, Sendable {
+    /// A dispatch, or a combine.
+    package struct Times: Encodable, Sendable {
         package let name: String
         /// Of the rank that took longest, and of the median rank; virtual time.
         package let microseconds: Double
@@ -33,7 +33,7 @@ package struct SimulationResult: Encodable, Sendable {
     package let seed: UInt64
     package let mode: String
     package let tokensPerRank: Int
-    package let halves: [Half]
+    package let halves: [Times]
     /// The busiest links of each half, busiest first.
     package let links: [LinkUse]
     /// Straggler, slow link: what a real job's ranks would say.

@@ -7,7 +7,7 @@ struct SimulationWriter {
     private let options: SimulationOptions
     private let links: LinkMap
     private let detail: SimulationOptions.Detail
-    private var halves: [SimulationResult.Half] = []
+    private var halves: [SimulationResult.Times] = []
     private var uses: [SimulationResult.LinkUse] = []
     private var findings: [String] = []
     private var history = FNV1a()
@@ -29,7 +29,7 @@ struct SimulationWriter {
         let all = SimulationResult.uses(
             links, half: name, carried: carried, nanoseconds: longest)
         halves.append(
-            SimulationResult.Half(
+            SimulationResult.Times(
                 name: name, microseconds: Double(longest) / 1000,
                 medianMicroseconds: Double(ExchangeDiagnosis.median(times)) / 1000,
                 carriedBytes: carried.reduce(0, +), bottleneck: all.first))

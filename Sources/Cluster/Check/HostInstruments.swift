@@ -9,7 +9,7 @@ package struct HostInstruments: Sendable {
     /// Listens for probes that show the token; returns the port.
     package var listen: @Sendable (_ token: String) throws -> Int
     /// Measures the way to another host that listens.
-    package var measure: @Sendable (LinkOrder) -> LinkMeasurement
+    package var measure: @Sendable (ProbeOrder) -> LinkMeasurement
 
     /// Instruments of one program.
     package init(
@@ -17,7 +17,7 @@ package struct HostInstruments: Sendable {
         addresses: @escaping @Sendable () -> [(device: String, address: String)],
         rdmaPorts: @escaping @Sendable () -> [HostSurvey.RDMAPort],
         listen: @escaping @Sendable (_ token: String) throws -> Int,
-        measure: @escaping @Sendable (LinkOrder) -> LinkMeasurement
+        measure: @escaping @Sendable (ProbeOrder) -> LinkMeasurement
     ) {
         self.processorLevel = processorLevel
         self.addresses = addresses
@@ -28,7 +28,7 @@ package struct HostInstruments: Sendable {
 }
 
 /// Which way a host shall measure.
-package struct LinkOrder: Codable, Equatable, Sendable {
+package struct ProbeOrder: Codable, Equatable, Sendable {
     /// Addresses of the other host, the likeliest first.
     package var addresses: [String]
     /// Where it listens.

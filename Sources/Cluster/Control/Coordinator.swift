@@ -153,7 +153,7 @@ public final class Coordinator: Sendable {
     ///   another one.
     public func end() async throws -> JobEnd {
         let promise = core.eventLoop.makePromise(of: JobEnd.self)
-        core.eventLoop.execute { self.core.value.tellEnd(promise) }
+        core.eventLoop.execute { self.core.value.announceEnd(promise) }
         return try await promise.futureResult.get()
     }
 

@@ -224,7 +224,7 @@ final class CoordinatorCore {
     }
 
     /// Completes `promise` when the job is over.
-    func tellEnd(_ promise: EventLoopPromise<JobEnd>) {
+    func announceEnd(_ promise: EventLoopPromise<JobEnd>) {
         if let failure { return promise.fail(failure) }
         if let end = membership.ending { promise.succeed(end) } else { finished.append(promise) }
     }
@@ -232,7 +232,7 @@ final class CoordinatorCore {
     private func apply(_ event: Membership.Event) {
         guard failure == nil else { return }
         let now = Self.now
-        if let absence = membership.absence(now) { pause = (absence, now + Self.farewellLimit) }
+        if let absence = membership.absence(now) { pause = (absence, now + Self.returnLimit) }
         if let pause, now < pause.until, membership.isForsaken(event) { return leave(pause.length) }
         actions += membership.apply(event, now: now)
         // What an event brings about comes after what those before it did: epochs go out in order.
@@ -247,7 +247,7 @@ final class CoordinatorCore {
     }
 
     /// For connections that were closed meanwhile to be noticed, and for ranks to come again.
-    private static let farewellLimit = Duration.seconds(5)
+    private static let returnLimit = Duration.seconds(5)
 
     /// Leaves the job without an end of it, so that its ranks go on to wait for another
     /// coordinator.

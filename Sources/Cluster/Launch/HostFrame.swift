@@ -33,7 +33,7 @@ enum HostFrame: Codable, Equatable, Sendable {
     /// Where it listens; 0 and the reason where it cannot.
     case listening(port: Int, failure: String)
     /// Measure the way to another host.
-    case measure(LinkOrder)
+    case measure(ProbeOrder)
     /// What was measured.
     case measured(LinkMeasurement)
 

@@ -126,7 +126,7 @@ struct LinkSurvey {
             }
     }
 
-    private func order(_ pair: Pair, _ facts: JobFacts, port: Int, token: String) -> LinkOrder? {
+    private func order(_ pair: Pair, _ facts: JobFacts, port: Int, token: String) -> ProbeOrder? {
         guard let near = connections[pair.from].answers.survey,
             let far = connections[pair.to].answers.survey
         else { return nil }
@@ -144,7 +144,7 @@ struct LinkSurvey {
         let addresses = cards.flatMap(\.addresses).filter { !own.contains($0) }
         guard !addresses.isEmpty else { return nil }
         let sizes = (near.cards + far.cards).map { min($0.maximumPacketBytes, 65535) }
-        return LinkOrder(
+        return ProbeOrder(
             addresses: Self.sorted(addresses, near: own), port: port, token: token,
             localAddress: local,
             packetSizes: Set(sizes + Self.usualSizes).sorted(by: >))

@@ -4,10 +4,11 @@ import Synchronization
 
 /// A process of ours, in a process group of its own, that ends when we say so.
 ///
-/// It is the only type that starts processes, and `end` is the only rule for ending them: SIGTERM
-/// to the whole group, some patience, then SIGKILL. Foundation starts every child as the leader of
-/// a new group, so Ctrl-C in the terminal reaches us alone, and what the child itself started ends
-/// with the group.
+/// It is the only type that starts processes, and `end` is the only rule for ending what we
+/// started: SIGTERM to the whole group, some patience, then SIGKILL. Foundation starts every child
+/// as the leader of a new group, so Ctrl-C in the terminal reaches us alone, and what the child
+/// itself started ends with the group. `Lab.down` ends what others started inside its namespaces:
+/// those are no children of ours, so it asks the kernel which are left.
 ///
 /// Safe because `Process` locks its own state, `ending` and `drains` are locks, and nothing else
 /// changes.
@@ -123,7 +124,7 @@ public final class Child: RunningProcess, @unchecked Sendable {
         let begin = ContinuousClock.now
         while end == nil {
             if let limit, .now - begin > limit { return nil }
-            usleep(Self.lookMicroseconds)
+            usleep(Self.pollMicroseconds)
         }
         return end
     }
@@ -138,7 +139,7 @@ public final class Child: RunningProcess, @unchecked Sendable {
         while true {
             if let end { return end }
             if .now - begin >= patience { signal(SIGKILL) }
-            usleep(Self.lookMicroseconds)
+            usleep(Self.pollMicroseconds)
         }
     }
 
@@ -148,7 +149,7 @@ public final class Child: RunningProcess, @unchecked Sendable {
     }
 
     /// Short beside the start of a process.
-    private static let lookMicroseconds: UInt32 = 5_000
+    private static let pollMicroseconds: UInt32 = 5_000
 }
 
 /// Reads a pipe to its end, so that no writer waits for a reader.

@@ -20,10 +20,10 @@ public struct ExpertParallelConfiguration: Hashable, Codable, Sendable {
     public var maximumTokensPerRank: Int
     /// How tokens travel to the experts.
     public var dispatchCodec: RowCodec = .bfloat16
-    /// How outputs travel home.
+    /// How outputs return.
     public var combineCodec: RowCodec = .bfloat16
     /// Whether a rank adds up the outputs of its own experts, and a node those of its ranks, before
-    /// they travel home. Fewer bytes, but the sum is rounded on the way and its order depends on
+    /// they return. Fewer bytes, but the sum is rounded on the way and its order depends on
     /// the placement. Off, one row per token and expert goes home and is added there in top-k
     /// order: the same bits for any number of ranks.
     public var addsBeforeReturn: Bool

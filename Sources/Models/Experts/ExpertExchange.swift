@@ -26,7 +26,7 @@ protocol ServingExchange: ExpertExchange {
 /// `finish`, twice.
 ///
 /// Combine's backward is a dispatch along the same layout, and dispatch's backward a combine
-/// without weights; the gradients of the gate weights travel home beside the rows.
+/// without weights; the gradients of the gate weights return beside the rows.
 protocol TrainedExchange: ExpertExchange {
     /// Waits for the rows of this rank's experts.
     ///

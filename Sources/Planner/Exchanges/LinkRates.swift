@@ -62,11 +62,6 @@ package struct LinkRates: Hashable, Sendable {
         narrowSwitch = narrow.switchName
     }
 
-    /// The same links at their full rates, without fixed costs: what the papers' formulas assume.
-    package var ideal: LinkRates {
-        LinkRates(nicBytesPerSecond: nicBytesPerSecond, nodeBytesPerSecond: nodeBytesPerSecond)
-    }
-
     /// Rate of a NIC that an exchange reaches.
     package var reachedByNIC: Double { nicBytesPerSecond * nicEfficiency / oversubscription }
 

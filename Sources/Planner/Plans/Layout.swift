@@ -120,8 +120,8 @@ package struct Layout: Sendable {
     }
 
     /// One dispatch and combine of `tokens` from each rank.
-    package func exchange(tokens: Double) -> Exchange {
-        Exchange(
+    package func exchange(tokens: Double) -> PlannedExchange {
+        PlannedExchange(
             tokens: request.model.routedExperts == 0 ? 0 : tokens, hidden: request.model.hidden,
             spread: spread, redundantExperts: request.redundantExperts,
             style: request.style ?? (request.phase == .decode ? .direct : .deduplicated),

@@ -53,7 +53,7 @@ package struct PlanRequest: Sendable {
     /// How combine writes tokens.
     package var combine = WireFormat.bf16
     /// How tokens travel; nil is direct for decode and else deduplicated.
-    package var style: Exchange.Style?
+    package var style: PlannedExchange.Style?
     /// Whether two micro-batches take turns, so that one travels while the other computes.
     package var overlaps = true
     /// Order of a training step.

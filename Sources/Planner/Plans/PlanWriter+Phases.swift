@@ -92,7 +92,7 @@ extension PlanWriter {
                     "tokens of a step", tokens, .tokens, "batch x context x DP", source: "request"),
             ])
         writeRates(perRank, operations: model.trainingOperations(sequence: request.context))
-        let run = TrainingRun(
+        let run = TrainingRate(
             tokensPerSecondPerRank: perRank, model: model, sequence: request.context,
             peak: layout.processor.bf16OperationsPerSecond)
         let hours = run.hours(tokens: request.trainingTokens)

@@ -87,7 +87,9 @@ struct PlanWriter {
         add("one dispatch and combine of a layer", figures)
     }
 
-    private func linkTimes(_ out: Exchange.Travel, _ home: Exchange.Travel) -> [Figure] {
+    private func linkTimes(
+        _ out: PlannedExchange.Travel, _ home: PlannedExchange.Travel
+    ) -> [Figure] {
         let rates = layout.rates
         func time(_ name: String, _ value: Double, _ formula: String) -> Figure {
             Figure(name, value, .seconds, formula, source: request.file)

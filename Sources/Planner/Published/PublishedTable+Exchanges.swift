@@ -67,7 +67,8 @@ extension PublishedTable {
         let spread = Spread(
             experts: 256, active: 8, ranks: ranks, nodes: nodes, groups: nodes,
             keptGroups: min(nodes, 4))
-        let exchange = Exchange(tokens: tokens, hidden: 7168, spread: spread, style: .deduplicated)
+        let exchange = PlannedExchange(
+            tokens: tokens, hidden: 7168, spread: spread, style: .deduplicated)
         let links = rates(nvlink: nvlink, fixed: 0)
         let logical = nodes == 1 ? spread.distinctRanks : spread.distinctNodes
         let halves = [
@@ -90,7 +91,7 @@ extension PublishedTable {
     ) -> [PublishedFigure] {
         let spread = Spread(
             experts: 256, active: 8, ranks: ranks, nodes: ranks / 8, groups: 1, keptGroups: 1)
-        let exchange = Exchange(tokens: 128, hidden: 7168, spread: spread, style: .direct)
+        let exchange = PlannedExchange(tokens: 128, hidden: 7168, spread: spread, style: .direct)
         let links = rates(nvlink: 200e9, fixed: DeepEPConstants.fixedSeconds)
         let halves = [
             ("dispatch", dispatch, exchange.dispatch(over: links)),

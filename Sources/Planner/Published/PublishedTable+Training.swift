@@ -11,8 +11,8 @@ extension PublishedTable {
     /// Tokens of a step: 15,360 sequences of 4096.
     private static let stepTokens = 15360.0 * 4096
 
-    private static func run(tokensPerDay: Double) -> TrainingRun {
-        TrainingRun(
+    private static func run(tokensPerDay: Double) -> TrainingRate {
+        TrainingRate(
             tokensPerSecondPerRank: tokensPerDay / 86400 / ranks, model: .deepSeekV3,
             sequence: 4096, peak: peak)
     }
@@ -20,7 +20,7 @@ extension PublishedTable {
     /// The training of DeepSeek-V3.
     static var training: PublishedTable {
         let (mpft, mrft) = (run(tokensPerDay: 272.80e9), run(tokensPerDay: 272.52e9))
-        func rates(_ run: TrainingRun, _ name: String, _ shares: [Double]) -> [PublishedFigure] {
+        func rates(_ run: TrainingRate, _ name: String, _ shares: [Double]) -> [PublishedFigure] {
             [false, true].enumerated().map { index, isCausal in
                 PublishedFigure(
                     "MFU \(isCausal ? "causal" : "not causal"), \(name)", shares[index],

@@ -37,7 +37,7 @@ final class ConnectionTable: Sendable {
 
     var count: Int { state.withLock { $0.connections.count } }
     /// Connections that were refused, and idle ones that were closed for others.
-    var turnedAway: (refused: UInt64, closedEarly: UInt64) {
+    var rejections: (refused: UInt64, closedEarly: UInt64) {
         state.withLock { ($0.refusals, $0.closedEarly) }
     }
 

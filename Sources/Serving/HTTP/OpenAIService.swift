@@ -266,7 +266,7 @@ extension OpenAIService {
         let text = metrics.text(
             await router.statistics(),
             now: ServiceMetrics.Now(
-                connections: connections.count, turnedAway: connections.turnedAway,
+                connections: connections.count, rejections: connections.rejections,
                 generations: permits.count, bodyBytes: bodies.count,
                 lostRanks: router.health.lostRanks.count, serves: router.health.serves,
                 certificateSeconds: certificate?.secondsLeft(at: .now),

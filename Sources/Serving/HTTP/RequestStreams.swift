@@ -2,6 +2,13 @@ import Synchronization
 
 /// The events of one HTTP request's texts: one engine request each, merged into one stream.
 ///
+/// ```
+///   submitting ──► open ──── the last text ended ──────────────────► ended
+///       │          │  ▲ └─── a text failed, `end`, the reader left ────▲
+///       │          └──┘ an event of a text; `waiting` after `silence`
+///       └─ the router refuses one: those before it are cancelled, and there are no streams
+/// ```
+///
 /// 1. When the streams end, however they end, every engine request has ended or was withdrawn.
 final class RequestStreams: Sendable {
     /// What a reader is told.
@@ -62,7 +69,7 @@ final class RequestStreams: Sendable {
         }
         tasks.append(
             Task {
-                while let (next, isSilent) = progress.look(silence) {
+                while let (next, isSilent) = progress.check(silence) {
                     if isSilent { continuation.yield(.waiting) }
                     do { try await Task.sleep(until: next, clock: .continuous) } catch { return }
                 }
@@ -114,8 +121,8 @@ final class RequestStreams: Sendable {
             }
         }
 
-        /// When to look again, and whether nothing happened for so long; nil after the end.
-        func look(_ silence: Duration) -> (next: ContinuousClock.Instant, isSilent: Bool)? {
+        /// When to check again, and whether nothing happened for so long; nil after the end.
+        func check(_ silence: Duration) -> (next: ContinuousClock.Instant, isSilent: Bool)? {
             state.withLock { state in
                 guard !state.hasEnded else { return nil }
                 let now = ContinuousClock.now

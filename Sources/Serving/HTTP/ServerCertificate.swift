@@ -10,15 +10,15 @@ final class ServerCertificate: Sendable {
     private let log: Logger
     private let watch: FileWatch
     private let context: Mutex<TLSContext>
-    /// When a certificate that ends soon was told of last.
+    /// When the log last warned of a certificate that ends soon.
     private let reminded = Mutex<Date?>(nil)
 
     private let failures = Mutex(Failures())
 
     /// Handshakes that failed.
     private struct Failures {
-        var told: ContinuousClock.Instant?
-        var untold = 0
+        var logged: ContinuousClock.Instant?
+        var unlogged = 0
     }
 
     /// Between two lines about handshakes: anybody can make them fail.
@@ -46,7 +46,7 @@ final class ServerCertificate: Sendable {
 
     /// Tells once a day of a certificate that has ended, or ends soon; called about once a second.
     ///
-    /// - Returns: What was told.
+    /// - Returns: What was logged.
     @discardableResult
     func remind(now: Date) -> String? {
         let left = secondsLeft(at: now)
@@ -67,20 +67,20 @@ final class ServerCertificate: Sendable {
         return text
     }
 
-    /// Tells of a handshake that failed: once a minute, with how many more there were since.
+    /// Logs a handshake that failed: once a minute, with how many more there were since.
     ///
-    /// - Returns: What was told.
+    /// - Returns: What was logged.
     @discardableResult
     func handshakeFailed(
         _ reason: String, from address: String, now: ContinuousClock.Instant
     ) -> String? {
         let more = failures.withLock { failures -> Int? in
-            if let last = failures.told, now - last < Self.failurePause {
-                failures.untold += 1
+            if let last = failures.logged, now - last < Self.failurePause {
+                failures.unlogged += 1
                 return nil
             }
-            defer { failures = Failures(told: now) }
-            return failures.untold
+            defer { failures = Failures(logged: now) }
+            return failures.unlogged
         }
         guard let more else { return nil }
         let text =

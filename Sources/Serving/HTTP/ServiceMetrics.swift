@@ -66,7 +66,7 @@ final class ServiceMetrics: Sendable {
     /// What is open and held at one moment.
     struct Now {
         var connections: Int
-        var turnedAway: (refused: UInt64, closedEarly: UInt64)
+        var rejections: (refused: UInt64, closedEarly: UInt64)
         var generations: Int
         var bodyBytes: Int
         var lostRanks: Int
@@ -92,10 +92,10 @@ final class ServiceMetrics: Sendable {
         text.add("http_connections", "gauge", "Open connections.", [("", Double(now.connections))])
         text.add(
             "http_connections_refused_total", "counter", "Connections answered with 503.",
-            [("", Double(now.turnedAway.refused))])
+            [("", Double(now.rejections.refused))])
         text.add(
             "http_connections_closed_early_total", "counter", "Idle ones closed for new ones.",
-            [("", Double(now.turnedAway.closedEarly))])
+            [("", Double(now.rejections.closedEarly))])
         text.add("http_body_bytes", "gauge", "Request bodies held.", [("", Double(now.bodyBytes))])
         text.add("ranks_lost", "gauge", "Ranks that others replace.", [("", Double(now.lostRanks))])
         text.add(

@@ -4,6 +4,15 @@ import Models
 ///
 /// A value: arrivals, cancellations and results go in, step plans come out. It does no I/O.
 ///
+/// ```
+///   submit             blocks for its prompt           advance: tokens computed
+///   ──────► waiting ─────────────────────────► running ◄─┐
+///              ▲  │                             │ │  └────┘
+///              │  │     an older one needs its  │ │
+///              └──┼──── blocks: preempted ──────┘ │
+///                 └─── remove: ended or cancelled ┴──► gone; full blocks stay as a prefix
+/// ```
+///
 /// 1. Every running sequence that only waits for its next token gets it in every step.
 /// 2. Prompts share what is left of the step's tokens, smallest need first, so a short prompt is
 ///    not held up by a long one, and a long one always moves.

@@ -224,7 +224,7 @@ private struct RendezvousServer: Sendable {
         left.append(rank)
         for round in rounds.values where round.blobs[rank] == nil {
             for other in round.blobs.keys.sorted() {
-                tell(other, .missing(rank: UInt32(rank), left: true))
+                send(other, .missing(rank: UInt32(rank), left: true))
             }
         }
     }
@@ -236,7 +236,7 @@ private struct RendezvousServer: Sendable {
                 continue
             }
             for (rank, deadline) in round.deadlines where now >= deadline {
-                tell(rank, .missing(rank: UInt32(missing), left: false))
+                send(rank, .missing(rank: UInt32(missing), left: false))
                 rounds[number]?.deadlines[rank] = nil
             }
         }
@@ -246,7 +246,7 @@ private struct RendezvousServer: Sendable {
         }
     }
 
-    private mutating func tell(_ rank: Int, _ frame: RendezvousFrame) {
+    private mutating func send(_ rank: Int, _ frame: RendezvousFrame) {
         guard let key = connections.first(where: { $0.value.rank == rank })?.key else { return }
         reply(key, frame)
         flush(key)

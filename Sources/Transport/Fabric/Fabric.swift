@@ -7,6 +7,9 @@ public import Topology
 ///
 /// A rank that dies, stops, or is cut off is *lost*: from then on every wait of every survivor
 /// throws `TransportError.rankLost` with its name, until the survivor calls `mask`.
+///
+/// One type conforms, `RankFabric`: the protocol is what other rooms see of it. Kinds of transport
+/// differ below it, in `EngineCore`.
 public protocol Fabric: AnyObject, Sendable {
     /// This rank.
     var rank: Rank { get }

@@ -64,9 +64,6 @@ public import Topology
         try memory.withMutableBytes(range, body)
     }
 
-    /// Whether `withPeerBytes` reaches this rank.
-    func reachesByStore(_ rank: Rank) -> Bool { fabric.storesReach(rank) }
-
     /// Writes straight into another rank's window, where stores reach it.
     ///
     /// Follow with `signal(_:of:value:)`, which publishes the bytes.

@@ -29,10 +29,10 @@ struct RankOptions: ParsableArguments {
         do {
             let variables = ProcessInfo.processInfo.environment
             guard let launch = try LaunchEnvironment.detect(in: variables) else {
-                return try RankGroup(count: ranks).run()
+                return try RankProcesses(count: ranks).run()
             }
             if launch.launcher == "apus" { ParentProcess.followIntoDeath() }
-            if variables[RankGroup.bindVariable] != nil { try Cores.bind(launch.rank) }
+            if variables[RankProcesses.bindVariable] != nil { try Cores.bind(launch.rank) }
             let exchange = try exchange(launch)
             let fabric = try makeFabric(try configuration(launch), exchange: exchange)
             defer { fabric.close() }

@@ -19,7 +19,7 @@ extension HostInstruments {
             }, listen: { try listeners.listen($0) }, measure: { measured($0) })
     }
 
-    private static func measured(_ order: LinkOrder) -> LinkMeasurement {
+    private static func measured(_ order: ProbeOrder) -> LinkMeasurement {
         var link = LinkMeasurement()
         do throws(TransportError) {
             let probe = try LinkProbe(

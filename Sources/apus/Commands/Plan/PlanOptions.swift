@@ -6,7 +6,7 @@ import Topology
 extension PlanRequest.Phase: ExpressibleByArgument {}
 extension PlanRequest.Weights: ExpressibleByArgument {}
 extension WireFormat: ExpressibleByArgument {}
-extension Exchange.Style: ExpressibleByArgument {}
+extension PlannedExchange.Style: ExpressibleByArgument {}
 
 /// What every plan must know.
 struct PlanOptions: ParsableArguments {
@@ -32,7 +32,7 @@ struct PlanOptions: ParsableArguments {
     var combine = WireFormat.bf16
 
     @Option(help: "direct (a copy per expert; decode's default) or deduplicated (per node).")
-    var exchange: Exchange.Style?
+    var exchange: PlannedExchange.Style?
 
     @Option(help: "Order of a training step: 1f1b, zb1p, zbv, dualpipe or dualpipev.")
     var schedule = ScheduleKind.dualPipe

@@ -42,7 +42,7 @@ struct TrainRun: AsyncParsableCommand {
             Ctrl-C ends a run; --resume goes on from its newest checkpoint with the same losses.
             """)
 
-    @OptionGroup var options: TrainingOptions
+    @OptionGroup var options: TrainArguments
 
     @Flag(help: "Go on from the newest checkpoint.")
     var resume = false
@@ -70,7 +70,7 @@ struct TrainProfile: AsyncParsableCommand {
               apus train profile stories.yaml --sleep --match --lab topology/two-nodes-4g.yaml
             """)
 
-    @OptionGroup var options: TrainingOptions
+    @OptionGroup var options: TrainArguments
 
     @Option(help: "Measured steps.") var steps = 5
     @Option(help: "Another schedule to measure as well, as 1f1b.") var against: String?

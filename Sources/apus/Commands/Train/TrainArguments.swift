@@ -7,7 +7,7 @@ import Training
 import Transport
 
 /// Where the ranks of a training job run: in this process, on this machine, or in a lab.
-struct TrainingOptions: ParsableArguments {
+struct TrainArguments: ParsableArguments {
     @Argument(help: "A training job, as those in cluster/training.")
     var file: String
 

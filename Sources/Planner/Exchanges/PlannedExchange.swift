@@ -1,5 +1,5 @@
 /// One dispatch and combine of a block: what each rank sends over each link, and for how long.
-package struct Exchange: Hashable, Sendable {
+package struct PlannedExchange: Hashable, Sendable {
     /// How tokens reach the ranks of their experts.
     package enum Style: String, Codable, CaseIterable, Sendable {
         /// A copy to the rank of every chosen expert (DeepEP's low latency).

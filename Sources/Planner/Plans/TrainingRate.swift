@@ -1,5 +1,5 @@
 /// What a measured or planned training rate comes to over a run.
-package struct TrainingRun: Sendable {
+package struct TrainingRate: Sendable {
     /// Tokens per second of one rank.
     package let tokensPerSecondPerRank: Double
     /// The network.

@@ -5,7 +5,7 @@ import Topology
 import Transport
 
 /// Children of this process, each a rank with this program's own arguments.
-struct RankGroup {
+struct RankProcesses {
     let count: Int
 
     /// Tells a child that ranks outnumber the cores, so that it takes one in turn.
