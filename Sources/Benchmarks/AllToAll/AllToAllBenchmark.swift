@@ -72,7 +72,7 @@ public final class AllToAllBenchmark {
     /// measurements.
     ///
     /// - Parameter progress: Told of each finished iteration.
-    public func run(progress: (_ done: Int, _ of: Int) -> Void) throws -> [RankMeasurement] {
+    package func run(progress: (_ done: Int, _ of: Int) -> Void) throws -> [RankMeasurement] {
         let counts = [Int](repeating: options.tokenCount, count: fabric.rankCount)
         try use(counts, round: 0)
         let total = options.warmUpCount + options.iterationCount
@@ -97,7 +97,7 @@ public final class AllToAllBenchmark {
     }
 
     /// Runs for a time with shapes, delays and empty ranks drawn anew in each round.
-    public func runUnderPressure(
+    package func runUnderPressure(
         seconds: Double, progress: (_ rounds: Int) -> Void
     ) throws -> [RankMeasurement] {
         let end = fabric.clock.nanoseconds + UInt64(seconds * 1e9)

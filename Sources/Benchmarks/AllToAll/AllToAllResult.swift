@@ -1,13 +1,13 @@
 /// What all ranks measured together, as `--json` prints it.
 public struct AllToAllResult: Encodable, Sendable {
     /// Of all dispatches, or of all combines.
-    public struct Times: Encodable, Sendable {
+    package struct Times: Encodable, Sendable {
         /// Over iterations, of the slowest rank of each.
-        public var p50Microseconds: Double, p99Microseconds: Double, leastMicroseconds: Double,
+        package var p50Microseconds: Double, p99Microseconds: Double, leastMicroseconds: Double,
             mostMicroseconds: Double, meanMicroseconds: Double
         /// Bytes of all ranks over the median: as the model sees them, and as they were moved.
         package var logicalGigabytesPerSecond: Double, physicalGigabytesPerSecond: Double
-        public var logicalBytes: Int, physicalBytes: Int
+        package var logicalBytes: Int, physicalBytes: Int
         /// What went from node to node: bytes, and rows (tokens, each once per node).
         package var crossingBytes: Int, crossingRows: Int
         /// The most that a node sent, or was sent, over the median: what its network carried.
@@ -77,8 +77,8 @@ public struct AllToAllResult: Encodable, Sendable {
     }
 
     public var wrong: Int
-    public var dispatch: Times
-    public var combine: Times
+    package var dispatch: Times
+    package var combine: Times
     public var limit: Limit
     public var compare: [String: Comparison]?
     /// Equal for equal seeds and ranks.
@@ -97,7 +97,7 @@ public struct AllToAllResult: Encodable, Sendable {
     public var options: AllToAllOptions
 
     /// Combines what the ranks measured.
-    public init(_ measurements: [RankMeasurement], options: AllToAllOptions) {
+    package init(_ measurements: [RankMeasurement], options: AllToAllOptions) {
         self.options = options
         ranks = measurements.count
         wrong = measurements.reduce(0) { $0 + $1.wrong }

@@ -1,9 +1,9 @@
 /// One timed half of one exchange on one rank, in nanoseconds.
-public struct TimedExchange: Codable, Sendable {
+package struct TimedExchange: Codable, Sendable {
     /// From the barrier to the end.
-    public var nanoseconds: UInt64
+    package var nanoseconds: UInt64
     /// When it began, on the node's clock.
-    public var began: UInt64
+    package var began: UInt64
     /// The part in which the rank only waited.
     package var waited: UInt64
     /// How long the rank worked between the barriers before it.
@@ -13,16 +13,16 @@ public struct TimedExchange: Codable, Sendable {
 }
 
 /// What one rank measured, as it tells the others.
-public struct RankMeasurement: Codable, Sendable {
+package struct RankMeasurement: Codable, Sendable {
     /// Samples and bytes of the dispatches, or of the combines.
-    public struct Samples: Codable, Sendable {
+    package struct Samples: Codable, Sendable {
         /// One per iteration.
-        public var samples: [TimedExchange] = []
+        package var samples: [TimedExchange] = []
         /// Per rank.
-        public var logicalBytes: [Int] = []
-        public var physicalBytes: [Int] = []
+        package var logicalBytes: [Int] = []
+        package var physicalBytes: [Int] = []
         /// Rows that went to other nodes.
-        public var crossingRows = 0
+        package var crossingRows = 0
         /// The same bytes without routing and packing, best of a few.
         package var limitNanoseconds: UInt64 = 0
 
@@ -35,16 +35,16 @@ public struct RankMeasurement: Codable, Sendable {
     }
 
     /// Of the dispatches, and of the combines.
-    public var dispatch = Samples()
-    public var combine = Samples()
+    package var dispatch = Samples()
+    package var combine = Samples()
     /// Rows that were not what brute force gives.
-    public var wrong = 0
+    package var wrong = 0
     /// Of all results of this rank: equal in every run of a seed.
-    public var hash: UInt64 = 0
+    package var hash: UInt64 = 0
     /// The node of each rank.
-    public var nodes: [Int] = []
+    package var nodes: [Int] = []
     /// How bytes get to each rank.
-    public var paths: [String] = []
+    package var paths: [String] = []
     /// What it cost to leave records of the measured halves.
     package var recordingNanoseconds: UInt64 = 0
     /// Window and staging bytes.
@@ -52,7 +52,7 @@ public struct RankMeasurement: Codable, Sendable {
     /// Resident memory after the warm-up and at the end.
     package var residentBytes: [Int] = []
     /// Iterations that a pressure run made.
-    public var rounds = 0
+    package var rounds = 0
 }
 
 /// Order statistics of one half over its iterations.
@@ -60,12 +60,12 @@ public struct Statistics: Codable, Sendable {
     /// Of the slowest rank of each iteration.
     package let p50: Double, p99: Double, minimum: Double, maximum: Double, mean: Double
     /// Median over iterations: last rank's start after the first's, and mean wait of the ranks.
-    public let skew: Double, wait: Double
+    package let skew: Double, wait: Double
     /// Microseconds of each iteration.
-    public let microseconds: [Double]
+    package let microseconds: [Double]
 
     /// Combines what the ranks measured.
-    public init(_ halves: [RankMeasurement.Samples]) {
+    package init(_ halves: [RankMeasurement.Samples]) {
         let count = halves.map(\.samples.count).min() ?? 0
         var times: [Double] = []
         var skews: [Double] = []
