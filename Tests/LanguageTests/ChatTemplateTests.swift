@@ -48,6 +48,9 @@ private struct ChatCase: Decodable {
     private static let golden = URL(filePath: #filePath).deletingLastPathComponent()
         .appending(path: "../Golden/chat").standardized
 
+    /// The day that chat_cases.py has templates say.
+    private static let date = "2025-06-28"
+
     /// The published texts, by the names of Tests/Reference/chat_templates.py.
     private static let published: [String: ChatTemplate] = [
         "v2": ChatTemplate(style: .v2), "v3": ChatTemplate(style: .v3),
@@ -66,7 +69,7 @@ private struct ChatCase: Decodable {
         "qwen3-instruct-2507": ChatTemplate(style: .qwen3Instruct),
         "qwen3-thinking-2507": ChatTemplate(style: .qwen3Thinking),
         "qwen3-coder": ChatTemplate(style: .qwen3Coder),
-        "minimax-m2": ChatTemplate(style: .minimaxM2),
+        "minimax-m2": ChatTemplate(style: .minimaxM2), "gpt-oss": ChatTemplate(style: .gptOss),
     ]
 
     @Test(arguments: published.keys.sorted() + agents.keys.sorted() + ["plain"])
@@ -167,7 +170,7 @@ private struct ChatCase: Decodable {
             }
             let prompt = rules.render(
                 try expected.chat(), tools: tools, thinking: expected.thinking,
-                effort: expected.effort, addGenerationPrompt: expected.generation)
+                effort: expected.effort, date: Self.date, addGenerationPrompt: expected.generation)
             #expect(prompt.text == expected.text, "\(line)")
         }
     }
@@ -237,6 +240,17 @@ private struct ChatCase: Decodable {
         #expect((JinjaLexer.canonical(text) == nil) == (text != "{"))
     }
 
+    private static let harmonyHead = """
+        <|start|>system<|message|>You are ChatGPT, a large language model trained by OpenAI.
+        Knowledge cutoff: 2024-06
+        Current date: 2025-06-28
+
+        Reasoning: medium
+
+        # Valid channels: analysis, commentary, final. \
+        Channel must be included for every message.<|end|>
+        """
+
     @Test func `an unfinished answer is left open`() {
         let user = ChatMessage(role: .user, content: "Count.")
         let begun = ChatMessage(role: .assistant, content: "One,", isPrefix: true)
@@ -265,9 +279,11 @@ private struct ChatCase: Decodable {
             .qwen3Instruct: qwen + "One,", .qwen3Coder: qwen + "One,",
             .minimaxM2: "]~!b[]~b]system\nYou are a helpful assistant.[e~[\n]~b]user\nCount.[e~[\n"
                 + "]~b]ai\nOne,",
+            .gptOss: Self.harmonyHead + "<|start|>user<|message|>Count.<|end|><|start|>assistant"
+                + "<|channel|>final<|message|>One,",
         ]
         for style in ChatTemplate.Style.allCases {
-            let prompt = ChatTemplate(style: style).render([user, begun])
+            let prompt = ChatTemplate(style: style).render([user, begun], date: Self.date)
             let begin = "<｜begin▁of▁sentence｜>" + (expected[style] ?? "-")
             #expect(prompt.text == others[style] ?? begin)
             #expect(!prompt.endsInThought)
@@ -306,7 +322,7 @@ private struct ChatCase: Decodable {
         for style in [ChatTemplate.Style.v3, .qwen3, .qwen3Coder, .minimaxM2] {
             #expect(ChatTemplate(style: style).fault(in: [user, calls, result, user]) == nil)
         }
-        for style in [ChatTemplate.Style.qwen3Coder, .minimaxM2] {
+        for style in [ChatTemplate.Style.qwen3Coder, .minimaxM2, .gptOss] {
             #expect(ChatTemplate(style: style).fault(in: [user, result]) != nil)
         }
     }

@@ -4,8 +4,8 @@ Usage: chat_cases.py TEMPLATE COUNT SEED > CASES.jsonl
 TEMPLATE is a name of chat_templates.py, a directory with a tokenizer_config.json or a
 chat_template.jinja, or a file of Jinja. With `--plain`, no tools, no thoughts and one leading
 system turn. With `--agents`, tools that the template declares, thoughts as members of their own,
-names of speakers, and arguments as objects, as the templates of Kimi, GLM, DeepSeek-V3.2, Qwen3 and
-MiniMax read them; Tests/Golden/chat has cases of those publishers' files, which are not in this
+names of speakers, and arguments as objects, as the templates of Kimi, GLM, DeepSeek-V3.2, Qwen3,
+MiniMax and gpt-oss read them; Tests/Golden/chat has cases of those publishers' files, which are not in this
 repository.
 """
 import json
@@ -93,9 +93,59 @@ TOOLS = [
 ]
 
 
+# What gpt-oss's template writes as types.
+TYPED_TOOLS = [
+    {"name": "now", "description": "Says\n// what \"time\" it is."},
+    {"name": "nothing", "description": "", "parameters": {"type": "object", "properties": {}}},
+    {"name": "types", "description": "Takes all kinds.", "parameters": {
+        "type": "object", "required": ["a", "map"], "properties": {
+            "a": {"type": "string", "description": "A word, é <b>."},
+            "b": {"type": "string", "enum": ["x", "ü", "z"], "default": "x"},
+            "c": {"type": "integer", "default": 3}, "d": {"type": "number", "default": 1.50},
+            "e": {"type": "boolean", "default": False, "description": ""},
+            "f": {"type": ["string", "null"], "default": None}, "g": {"type": ["integer"]},
+            "h": {"type": "array", "items": {"type": "string"}, "default": ["é", 1]},
+            "i": {"type": "array", "items": {"type": "integer"}, "nullable": True},
+            "j": {"type": "array", "items": {"type": "array", "items": {"type": "boolean"}}},
+            "k": {"type": "array", "nullable": True}, "l": {"type": "array", "items": {}},
+            "m": {"type": "array", "items": {"type": "object", "properties": {"x": {"type": "number"}}}},
+            "n": {"type": "array", "items": {"type": "object", "properties": {
+                "first": {"type": "string"}, "second": {"type": "string"}}}},
+            "o": {"oneOf": [{"type": "string", "description": "a word", "default": "w"},
+                            {"type": "object"}, {"type": "integer", "default": {"a": [1]}}]},
+            "p": {"oneOf": [{"type": "string"}], "default": "q"}, "q": {"anyOf": [{"type": "string"}]},
+            "r": {"type": "string", "nullable": True}, "s": {"$ref": "#/$defs/s"}, "t": {},
+            "map": {"type": "object", "required": ["y"], "description": "Both.", "properties": {
+                "x": {"type": "string"}, "y": {"type": "object", "properties": {
+                    "z": {"type": "array", "items": {"type": "number"}}}}}},
+            "u": {"type": "object"}, "v": {"type": "null"}, "w": {"enum": ["a"], "default": "a"}}}},
+]
+
+
+def in_channels(random, messages):
+    """A conversation as gpt-oss's template takes it: one call per turn, with a thought or words."""
+    result = []
+    for index, message in enumerate(messages):
+        if message["role"] == "system" and index:
+            continue
+        if "tool_calls" not in message:
+            if message["role"] != "tool":
+                result.append(message)
+            continue
+        words = random.choice(["content", "reasoning_content", ""])
+        for one in message["tool_calls"]:
+            result.append({
+                "role": "assistant", "content": message["content"] if words == "content" else "",
+                "tool_calls": [one]})
+            if words == "reasoning_content":
+                result[-1][words] = "Hm, <|end|>"
+            result.append({"role": "tool", "content": random.choice(TEXTS)})
+    return result or [{"role": "user", "content": "Hi"}]
+
+
 def is_rich(text):
     """Whether a template is read with all kinds of values and schemas; older cases have fewer."""
-    return any(mark in text for mark in ("im_start", "minimax", "/nothink", "defer_loading"))
+    return any(mark in text for mark in ("im_start", "minimax", "/nothink", "defer_loading", "strftime_now"))
 
 
 def agents(random, text):
@@ -128,16 +178,26 @@ def main_agents(text, count, seed):
     tool_sets = [[], TOOLS[:1], TOOLS] + ([RICH_TOOLS, TOOLS + RICH_TOOLS] if is_rich(text) else [])
     environment_.filters["tojson"] = lambda value, ensure_ascii=False: json.dumps(
         value, ensure_ascii=ensure_ascii)  # as Transformers has it
+    environment_.globals["strftime_now"] = lambda form: "2025-06-28"
     compiled = environment_.from_string(text)
     generator = random.Random(seed)
+    channels = "strftime_now" in text
+    if channels:
+        described = [{"description": "Does."} | tool for tool in TOOLS]
+        tool_sets = [[], described, TYPED_TOOLS, described + TYPED_TOOLS]
     for _ in range(count):
         messages = agents(generator, text)
+        if channels:
+            messages = in_channels(generator, messages)
         tools = generator.choice(tool_sets)
         generation = generator.random() < 0.7
         thinking = generator.choice([None, False, True]) if "enable_thinking" in text else None
-        effort = (generator.choice([None, "high", "max", "low"])
+        effort = (generator.choice([None, "high", "medium" if channels else "max", "low"])
                   if "reasoning_effort" in text else None)
         read = json.loads(json.dumps(messages))
+        for message in read if channels else []:
+            if "reasoning_content" in message:
+                message["thinking"] = message.pop("reasoning_content")
         if "items()" in text or "arguments|items" in text:
             for message in read:
                 for one in message.get("tool_calls", []):

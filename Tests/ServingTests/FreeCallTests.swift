@@ -65,16 +65,17 @@ import Testing
         "<minimax:tool_call>", "</minimax:tool_call>", "]~b]", "[e~[", "]~!b[", "<think>",
         "</think>",
     ]
+    static let harmony = HarmonyToken.allCases.map(\.rawValue)
     static let marked = ["｜DSML｜", "<think>", "</think>"]
 
-    private static let tools = """
+    static let tools = """
         [{"type":"function","function":{"name":"paint","parameters":{"type":"object",
           "properties":{"colour":{"enum":["red","blue"]},"coats":{"type":"integer","minimum":1,
           "maximum":9}},"required":["colour","coats"],"additionalProperties":false}}},
          {"type":"function","function":{"name":"wait"}}]
         """
 
-    private static func withServer(
+    static func withServer(
         _ style: String, _ tokens: [String], _ body: (TestServer, _ begin: Int) async throws -> Void
     ) async throws {
         let folder = try folder(tokens)
@@ -99,7 +100,7 @@ import Testing
             + #""seed":\#(seed),"tools":\#(tools),"logit_bias":{"\#(begin)":100}\#(more)}"#
     }
 
-    private static func check(_ calls: [JSONValue]) throws {
+    static func check(_ calls: [JSONValue]) throws {
         for call in calls {
             let function = try #require(call["function"])
             let text = try #require(function["arguments"]?.string)

@@ -12,7 +12,7 @@ extension AnswerParser {
         let minimax: [MiniMaxToken] = [.beginCalls, .endCalls]
         let names =
             deepSeek.map(\.rawValue) + kimi.map(\.rawValue) + glm.map(\.rawValue)
-            + minimax.map(\.rawValue)
+            + minimax.map(\.rawValue) + HarmonyToken.allCases.map(\.rawValue)
         return Set((names + [V32Writer.mark]).compactMap { tokenizer.id(of: $0) })
     }
 }
@@ -29,6 +29,14 @@ extension CallForm {
         if self == .object {
             prompt.append(qwen: .beginCall)
             prompt.append(Self.objectStart(JSONValue.quoted(name)))
+            return prompt.ids(tokenizer)
+        }
+        if self == .channeled {
+            prompt.append(harmony: .channel)
+            prompt.append("commentary to=functions.\(name) ")
+            prompt.append(harmony: .constrain)
+            prompt.append("json")
+            prompt.append(harmony: .message)
             return prompt.ids(tokenizer)
         }
         if self == .numbered {

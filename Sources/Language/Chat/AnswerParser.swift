@@ -45,6 +45,8 @@ public struct AnswerParser {
     private var written = ""
     /// What came of the arguments of the call at hand, where they are an object.
     private var arguments = ""
+    /// Reads the answer instead, where it is messages in channels.
+    private var channels: ChannelReader?
 
     private static let beginThinking = ChatToken.beginThinking.rawValue
     private static let endThinking = ChatToken.endThinking.rawValue
@@ -56,30 +58,41 @@ public struct AnswerParser {
     ///   - callLimit: Calls after which the answer is over.
     ///   - kinds: What the arguments of each tool are, for forms that write them without quotes;
     ///     the call of another name is no call. Of none, every name is one.
+    ///   - channels: Where an answer of messages in channels begins; nil for any other answer.
     public init(
         beginsThinking: Bool, calls: CallForm?, callLimit: Int = .max,
-        kinds: [String: [String: ArgumentKind]] = [:]
+        kinds: [String: [String: ArgumentKind]] = [:], channels: ChannelStart? = nil
     ) {
         place = beginsThinking ? .reasoning : .content
         form = calls
         marks = calls.map { CallMarks($0) }
         callsLeft = callLimit
         self.kinds = kinds
+        self.channels = channels.map {
+            ChannelReader(
+                $0, functions: calls == nil ? .none : .some(Set(kinds.keys)), callLimit: callLimit)
+        }
     }
 
     /// Whether as many calls as the limit allows are whole: nothing comes after them.
-    public var isDone: Bool { place == .done }
+    public var isDone: Bool { channels?.isDone ?? (place == .done) }
 
     /// Whether a call has begun and is not whole.
-    public var isInCall: Bool { place == .head || place == .otherCall || isInArguments }
+    public var isInCall: Bool {
+        channels?.isInCall ?? (place == .head || place == .otherCall || isInArguments)
+    }
 
     private var isInArguments: Bool { [.object, .members, .brokenCall].contains(place) }
 
     /// What the model wrote of a call that is not whole, once its arguments have begun.
-    public var openCall: String? { isInArguments ? written + held.text : nil }
+    public var openCall: String? {
+        if let channels { return channels.openCall }
+        return isInArguments ? written + held.text : nil
+    }
 
     /// The pieces that became certain with more text.
     public mutating func append(_ text: String) -> [Piece] {
+        if channels != nil { return channels?.append(text) ?? [] }
         held.append(text)
         var pieces: [Piece] = []
         while let piece = next() { pieces += piece }
@@ -91,7 +104,10 @@ public struct AnswerParser {
     /// A call that was cut before its arguments began is content; one that was cut in them, or
     /// whose arguments are no object, is `openCall`, and nothing of it comes out that could make it
     /// look whole.
-    public mutating func finish() -> [Piece] {
+    ///
+    /// - Parameter isEnd: Whether the model ended the text, which in channels may end a call.
+    public mutating func finish(isEnd: Bool = false) -> [Piece] {
+        if channels != nil { return channels?.finish(isEnd: isEnd) ?? [] }
         switch place {
         case .reasoning:
             let rest = held.takeAll()

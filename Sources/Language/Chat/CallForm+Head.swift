@@ -21,6 +21,7 @@ extension CallForm {
         case .marked, .invoked: return Self.markedHead(of: bytes, isWhole: isWhole)
         case .object: return Self.objectHead(of: bytes, isWhole: isWhole)
         case .tagged: return Self.taggedHead(of: bytes, isWhole: isWhole)
+        case .channeled: return .other  // `ChannelReader` reads them
         case .fenced, .bare, .numbered: break
         }
         let separator = Array((CallMarks(self).separator ?? "").utf8)

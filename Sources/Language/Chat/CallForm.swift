@@ -18,6 +18,8 @@ public enum CallForm: Sendable, Hashable {
     case tagged
     /// MiniMax-M2's: marks as of XML, names as attributes.
     case invoked
+    /// gpt-oss's: a message to a function, whose content is JSON.
+    case channeled
 
     /// The part of the system prompt that declares functions.
     ///
@@ -26,7 +28,7 @@ public enum CallForm: Sendable, Hashable {
     func section(_ tools: [ToolDeclaration]) -> ChatPrompt {
         var prompt = ChatPrompt()
         switch self {
-        case .numbered, .keyed, .marked, .object, .tagged, .invoked:
+        case .numbered, .keyed, .marked, .object, .tagged, .invoked, .channeled:
             break  // their templates declare tools themselves
         case .fenced:
             prompt.append("## Tools\n\nThese functions can be called:\n\n")
@@ -71,7 +73,7 @@ extension ChatPrompt {
         }
         append(.beginCall)
         switch form {
-        case .numbered, .keyed, .marked, .object, .tagged, .invoked:
+        case .numbered, .keyed, .marked, .object, .tagged, .invoked, .channeled:
             break  // their writers write calls themselves
         case .fenced:
             append(call.type)

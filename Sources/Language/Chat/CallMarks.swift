@@ -40,6 +40,8 @@ package struct CallMarks: Sendable, Hashable {
             section = Pair(
                 begin: "<\(mark)function_calls>", end: "</\(mark)function_calls>")
             call = Pair(begin: "<\(mark)invoke", end: "</\(mark)invoke>")
+        case .channeled:
+            call = Pair(begin: HarmonyToken.start.rawValue, end: HarmonyToken.call.rawValue)
         case .invoked:
             space = "\n"
             section = Pair(
@@ -70,7 +72,7 @@ extension CallMarks {
     /// The marks around arguments; nil for a form whose arguments are JSON.
     package static func member(of form: CallForm) -> Member? {
         switch form {
-        case .fenced, .bare, .numbered, .object: return nil
+        case .fenced, .bare, .numbered, .object, .channeled: return nil
         case .keyed:
             return Member(
                 key: Pair(begin: GLMToken.beginKey.rawValue, end: GLMToken.endKey.rawValue),

@@ -26,6 +26,7 @@ public struct ChatPrompt: Sendable, Hashable {
     mutating func append(token name: String) { parts.append(.token(name)) }
     mutating func append(kimi token: KimiToken) { parts.append(.token(token.rawValue)) }
     mutating func append(qwen token: QwenToken) { parts.append(.token(token.rawValue)) }
+    mutating func append(harmony token: HarmonyToken) { parts.append(.token(token.rawValue)) }
     mutating func append(glm token: GLMToken) { parts.append(.token(token.rawValue)) }
 
     /// Words of the rules, in which each of `tokens` is the model's.

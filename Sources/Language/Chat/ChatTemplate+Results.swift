@@ -5,19 +5,21 @@ extension ChatTemplate {
     /// Kimi's rules name the result by its call, and V3.2's write the section of results and begin
     /// the answer after the last one: a missing result would be another call's, or leave the prompt
     /// open. Those of Qwen3-Coder and MiniMax only need a call before a result. MiniMax's write a
-    /// system turn that begins the conversation, and leave out every other.
+    /// system turn that begins the conversation, and leave out every other, and so do gpt-oss's.
     package func fault(in messages: [ChatMessage]) -> String? {
         switch style {
-        case .kimiK2, .kimiK2Thinking, .glm45, .glm47, .glm52, .v32, .qwen3Coder, .minimaxM2: break
+        case .kimiK2, .kimiK2Thinking, .glm45, .glm47, .glm52, .v32, .qwen3Coder, .minimaxM2,
+            .gptOss:
+            break
         case .v2, .v3, .v30324, .r1, .r10528, .v31, .plain: return nil
         case .qwen3, .qwen3Instruct, .qwen3Thinking: return nil
         }
-        if style == .minimaxM2,
+        if style == .minimaxM2 || style == .gptOss,
             let index = messages.indices.dropFirst().first(where: { messages[$0].role == .system })
         {
             return "messages[\(index)] is a system turn: only messages[0] can be one"
         }
-        let needsAll = style != .qwen3Coder && style != .minimaxM2
+        let needsAll = ![.qwen3Coder, .minimaxM2, .gptOss].contains(style)
         var awaited = 0
         var turn = 0
         for (index, message) in messages.enumerated() {

@@ -42,6 +42,8 @@ public struct ChatTemplate: Sendable, Hashable {
         case qwen3Coder = "qwen3-coder"
         /// MiniMax-M2: calls are between marks as of XML; an answer begins with a thought.
         case minimaxM2 = "minimax-m2"
+        /// gpt-oss: messages in channels (harmony); the prompt says the date and how hard to think.
+        case gptOss = "gpt-oss"
         /// DeepSeek-V3's marks and nothing else: the stories model of this project.
         case plain
 
@@ -82,6 +84,7 @@ public struct ChatTemplate: Sendable, Hashable {
         case .qwen3, .qwen3Instruct, .qwen3Thinking: .object
         case .qwen3Coder: .tagged
         case .minimaxM2: .invoked
+        case .gptOss: .channeled
         case .v3, .v30324, .r1, .r10528, .plain: .fenced
         }
     }
@@ -90,7 +93,7 @@ public struct ChatTemplate: Sendable, Hashable {
     public func canThink(_ thinking: Bool) -> Bool {
         switch style {
         case .v31, .v32, .glm45, .glm47, .glm52, .r1, .qwen3: true
-        case .r10528, .kimiK2Thinking, .qwen3Thinking, .minimaxM2: thinking
+        case .r10528, .kimiK2Thinking, .qwen3Thinking, .minimaxM2, .gptOss: thinking
         case .v2, .v3, .v30324, .kimiK2, .qwen3Instruct, .qwen3Coder, .plain: !thinking
         }
     }
@@ -105,13 +108,19 @@ public struct ChatTemplate: Sendable, Hashable {
     ///     (R1, GLM and Qwen3 think, V3.1 and V3.2 do not). A style that has no such beginning
     ///     passes it over.
     ///   - effort: How hard to think, in the template's own words; other words mean its default.
-    ///     Only GLM-5.2's has such words (`high`; else `Max`).
+    ///     GLM-5.2's has such words (`high`; else `Max`), and gpt-oss's (`HarmonyWriter.effort`).
+    ///   - date: The day that the prompt says, as `2025-06-28`; only gpt-oss's prompts say one. Nil
+    ///     takes today's, in UTC.
     ///   - addGenerationPrompt: Whether the prompt ends where an answer begins.
     public func render(
         _ messages: [ChatMessage], tools: [ToolDeclaration] = [], thinking: Bool? = nil,
-        effort: String? = nil, addGenerationPrompt: Bool = true
+        effort: String? = nil, date: String? = nil, addGenerationPrompt: Bool = true
     ) -> ChatPrompt {
-        var writer = writer(messages, tools, thinking, effort)
+        var writer: any ChatWriter =
+            style == .gptOss
+            ? HarmonyWriter(
+                messages, tools: tools, effort: effort, date: date ?? Self.today())
+            : writer(messages, tools, thinking, effort)
         let last = messages.indices.last
         let isOpen =
             addGenerationPrompt && messages.last?.role == .assistant

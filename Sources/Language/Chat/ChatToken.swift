@@ -54,6 +54,30 @@ enum MiniMaxToken: String, CaseIterable {
     case endThinking = "</think>"
 }
 
+/// The structural tokens of OpenAI's gpt-oss (harmony).
+package enum HarmonyToken: String, CaseIterable, Sendable {
+    case start = "<|start|>"
+    case end = "<|end|>"
+    case message = "<|message|>"
+    case channel = "<|channel|>"
+    case constrain = "<|constrain|>"
+    case `return` = "<|return|>"
+    case call = "<|call|>"
+
+    /// Stands for the token in the text of an answer: a scalar that is no character, so words that
+    /// spell a token are not taken for it.
+    package var sign: Unicode.Scalar { Self.signs[Self.allCases.firstIndex(of: self) ?? 0] }
+
+    /// The token that a scalar stands for.
+    package init?(sign: Unicode.Scalar) {
+        guard let index = Self.signs.firstIndex(of: sign) else { return nil }
+        self = Self.allCases[index]
+    }
+
+    /// Of the scalars that Unicode keeps out of texts.
+    private static let signs = (UInt32(0xFDD0) ..< 0xFDD7).compactMap(Unicode.Scalar.init)
+}
+
 /// The structural tokens of Z.ai's GLM-4.5 and its successors.
 enum GLMToken: String {
     case mask = "[gMASK]"

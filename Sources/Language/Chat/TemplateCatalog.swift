@@ -31,6 +31,8 @@ enum TemplateCatalog {
         0x2671_ce3e_19c7_8237: ChatTemplate(style: .qwen3Thinking),
         0x2e02_abab_65fc_141f: ChatTemplate(style: .qwen3Coder),
         0xccf7_b540_1e10_499e: ChatTemplate(style: .minimaxM2),
+        // gpt-oss-20b and 120b.
+        0x38a8_930b_e5a3_aae7: ChatTemplate(style: .gptOss),
     ]
 
     /// The rules of a template's text, nil for a text that is not known.

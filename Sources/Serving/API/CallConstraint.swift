@@ -10,6 +10,7 @@ struct CallConstraint {
 
     /// One call or several, one after another.
     func calls(of tools: [Tool], atMost most: Int?) -> OutputConstraint {
+        if form == .channeled { return channeledCall(of: tools) }
         let calls = OutputConstraint.sequence([mark(marks.first), rest(of: tools, atMost: most)])
         guard marks.section == nil, most != 1 else { return calls }
         // Without a section these are one call, and a line break comes before the next one.
@@ -24,6 +25,7 @@ struct CallConstraint {
 
     /// What follows that token: the rest of the calls.
     func rest(of tools: [Tool], atMost most: Int?) -> OutputConstraint {
+        if form == .channeled { return message(of: tools) }
         let body = OutputConstraint.sequence([.either(tools.map(call)), mark(marks.call.end)])
         // A form without a section has a beginning for each call.
         guard let section = marks.section else { return body }
@@ -41,7 +43,7 @@ struct CallConstraint {
         switch form {
         case .marked: [.text("function_calls>\n")]
         case .invoked: lineEnd
-        case .fenced, .bare, .numbered, .keyed, .object, .tagged: []
+        case .fenced, .bare, .numbered, .keyed, .object, .tagged, .channeled: []
         }
     }
 
@@ -77,7 +79,7 @@ struct CallConstraint {
             ])
         case .marked, .invoked:
             return .sequence([.text(" name=\"\(tool.name)\">\n"), members(of: tool)])
-        case .bare:
+        case .bare, .channeled:
             return .sequence([.text(tool.name), separator, tool.arguments])
         }
     }
@@ -174,7 +176,7 @@ struct CallConstraint {
 
     /// A text that does not hold what ends it: the words of that mark end a value even where the
     /// mark is a token of its own.
-    private var anyText: OutputConstraint {
+    var anyText: OutputConstraint {
         guard let around = CallMarks.member(of: form) else {
             return .regex(#"(.|\n|\t|\r)*"#)
         }
@@ -202,7 +204,7 @@ struct CallConstraint {
 
     /// A mark of the format: its token, or its text where the vocabulary has no such token, or
     /// the token inside it and the text around that.
-    private func mark(_ name: String) -> OutputConstraint {
+    func mark(_ name: String) -> OutputConstraint {
         if let marker = marker(name) { return .marker(marker) }
         let inner = form.trigger
         guard form == .marked, let range = name.firstRange(of: inner), let marker = marker(inner)

@@ -85,6 +85,8 @@ struct ChatFields: Sendable {
     var thinks: Bool?
     /// How hard the model should think, in the request's word.
     var effort: String?
+    /// The day that the prompt says, in the request's words; nil leaves it to the server.
+    var date: String?
     /// Tokens after which a thought is ended; nil lets the model end it.
     var thoughtBudget: Int?
 
@@ -106,6 +108,7 @@ struct ChatFields: Sendable {
         toolChoice = try Self.toolChoice(body["tool_choice"], &tools)
         thinks = try Self.thinks(body)
         effort = body["reasoning_effort"]?.string
+        date = try Self.date(body)
         thoughtBudget = body["thinking_token_budget"]?.integer
         if messages.last?.isPrefix == true, toolChoice != .none, toolChoice != .auto {
             throw .invalid(

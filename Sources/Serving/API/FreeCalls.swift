@@ -12,11 +12,16 @@ struct FreeCalls: Sendable {
     let limit: Int?
 
     /// Where the calls begin; nil where nothing of the form is a token of its own.
-    func trigger(_ marks: ThoughtCount.Marks, isInside: Bool) -> ConstraintTrigger? {
+    ///
+    /// - Parameter begun: The prompt's last tokens, where the trigger stands before them.
+    func trigger(
+        _ marks: ThoughtCount.Marks, isInside: Bool, begun: [Int]?
+    ) -> ConstraintTrigger? {
         form.trigger.map {
             ConstraintTrigger(
                 token: $0, after: form.form.beforeTrigger, thoughtBegin: marks.begin,
-                thoughtEnd: marks.end, lines: marks.lines, isInside: isInside)
+                thoughtEnd: marks.end, lines: marks.lines, isInside: isInside,
+                begun: begun)
         }
     }
 

@@ -17,6 +17,10 @@ public struct ModelText: Sendable {
     let contextTokens: Int
     /// Special tokens that the parser of answers reads.
     let structureTokens: Set<Int>
+    /// The tokens of messages, where answers are messages in channels; else empty.
+    let channelTokens: [Int: HarmonyToken]
+    /// The day that prompts say, where they say one: in UTC, the one on which this was made.
+    private let date = ChatTemplate.today()
     /// The tokens that stand around thoughts.
     let thoughtMarks: ThoughtCount.Marks
     /// What `generation_config.json` says, where it says something.
@@ -38,13 +42,14 @@ public struct ModelText: Sendable {
         let folder = URL(filePath: directory)
         let configuration = try ModelConfiguration.load(directory: directory)
         self.name = name ?? folder.lastPathComponent
-        tokenizer = try Tokenizer(directory: folder)
-        chats = try Self.chats(in: folder, chatStyle)
+        let tokenizer = try Tokenizer(directory: folder)
+        self.tokenizer = tokenizer
+        let chats = try Self.chats(in: folder, chatStyle)
+            .flatMap { Self.checked($0, tokenizer) }
+        self.chats = chats
         structureTokens = AnswerParser.structureTokens(of: tokenizer)
-        thoughtMarks = ThoughtCount.Marks(
-            begin: tokenizer.id(of: ChatToken.beginThinking.rawValue),
-            end: tokenizer.id(of: ChatToken.endThinking.rawValue),
-            lines: Self.lines(of: tokenizer))
+        channelTokens = Self.channelTokens(chats, tokenizer)
+        thoughtMarks = ThoughtCount.Marks(tokenizer, channels: !channelTokens.isEmpty)
         vocabularySize = configuration.vocabularySize
         self.contextTokens = min(
             contextTokens ?? configuration.contextLimit, configuration.contextLimit)
@@ -57,14 +62,6 @@ public struct ModelText: Sendable {
         self.defaults = defaults
         let info = try Self.read("tokenizer_config.json", in: folder)
         tokenizerInfo = info ?? ["tokenizer_class": "PreTrainedTokenizerFast"]
-    }
-
-    /// The tokens of line breaks alone.
-    private static func lines(of tokenizer: Tokenizer) -> [Int] {
-        (0 ..< tokenizer.vocabularySize).filter { id in
-            let bytes = tokenizer.bytes(of: id)
-            return !bytes.isEmpty && bytes.allSatisfy { $0 == UInt8(ascii: "\n") }
-        }
     }
 
     private static func read(_ name: String, in folder: URL) throws -> JSONValue? {
@@ -153,11 +150,18 @@ public struct ModelText: Sendable {
     /// A chat as a prompt, up to where its answer begins.
     func render(
         _ messages: [ChatMessage], tools: [Tool], thinks: Bool?, effort: String? = nil,
-        addGenerationPrompt: Bool = true
+        date: String? = nil, addGenerationPrompt: Bool = true
     ) throws(APIError) -> ChatPrompt {
-        try rules().render(
+        let rules = try rules()
+        if date != nil, rules.style != .gptOss {
+            throw .invalid(
+                "prompts of chats of style \(rules.style.rawValue) say no date",
+                parameter: "chat_template_kwargs")
+        }
+        return rules.render(
             messages,
             tools: tools.map { ToolDeclaration(name: $0.name, declaration: $0.declaration) },
-            thinking: thinks, effort: effort, addGenerationPrompt: addGenerationPrompt)
+            thinking: thinks, effort: effort, date: date ?? self.date,
+            addGenerationPrompt: addGenerationPrompt)
     }
 }

@@ -35,9 +35,13 @@ extension RequestShapes {
                 Shape.object([
                     .init("thinking", .boolean.orNull),
                     .init("enable_thinking", .boolean.orNull, "The same."),
+                    .init(
+                        "current_date", Shape.string(0 ... 64).orNull,
+                        "The day that a prompt of style gpt-oss says, as 2025-06-28; by default "
+                            + "the one on which the server started, in UTC."),
                 ]).orNull,
                 "Whether an answer begins with a thought. A constrained text and a forced call "
-                    + "have none."),
+                    + "have none, but in style gpt-oss."),
             .init(
                 "continue_final_message", .boolean.orNull,
                 "The answer continues the last message, which is the assistant's, as with its "

@@ -8,10 +8,15 @@ struct ThoughtCount: Sendable {
         var end: Int?
         /// Tokens of line breaks alone, which may stand before a thought.
         var lines: [Int] = []
+        /// One after another, at any place, they begin a thought; empty where the model has none
+        /// of that kind.
+        var opening: [Int] = []
     }
 
     private let marks: Marks
     private var isAtStart = true
+    /// The last tokens outside of a thought, as many as may open one.
+    private var recent: [Int] = []
     /// Whether the text so far ends inside a thought.
     private(set) var isInside: Bool
     /// Tokens so far, the marks that were generated included.
@@ -26,9 +31,17 @@ struct ThoughtCount: Sendable {
     mutating func append(_ token: Int) {
         if isAtStart, token == marks.begin { isInside = true }
         isAtStart = isAtStart && marks.lines.contains(token)
-        guard isInside else { return }
+        guard isInside else { return open(token) }
         count += 1
         if token == marks.end { isInside = false }
+    }
+
+    private mutating func open(_ token: Int) {
+        guard !marks.opening.isEmpty else { return }
+        recent = (recent + [token]).suffix(marks.opening.count)
+        guard recent == marks.opening else { return }
+        count += recent.count
+        (isInside, recent) = (true, [])
     }
 }
 
@@ -45,7 +58,16 @@ extension ModelText {
                 parameter: "thinking_token_budget")
         }
         return ThoughtBudget(
-            tokens: tokens, beginToken: thoughtMarks.begin, lineTokens: thoughtMarks.lines,
+            tokens: tokens, beginToken: thoughtMarks.begin, opening: thoughtMarks.opening,
+            lineTokens: thoughtMarks.lines,
             endToken: end, isInside: isInside)
+    }
+}
+
+extension ThoughtBudget {
+    /// Whether a token, after those before it, begins a thought.
+    func opens(_ generated: [Int], _ token: Int) -> Bool {
+        guard let last = opening.last, last == token else { return false }
+        return generated.suffix(opening.count - 1).elementsEqual(opening.dropLast())
     }
 }

@@ -56,6 +56,12 @@ struct ActiveRequest {
                 triggered = TriggeredText(
                     trigger, compiled, after: request.prompt.last, vocabulary: vocabulary,
                     cache: grammars)
+                if let begun = trigger.begun {
+                    constraint = try ServingError.constraining { () throws(GrammarError) in
+                        try TriggeredText.begun(
+                            begun, compiled, vocabulary: vocabulary, cache: grammars)
+                    }
+                }
             } else {
                 constraint = try ServingError.constraining { () throws(GrammarError) in
                     try ConstrainedText(
@@ -108,6 +114,8 @@ struct ActiveRequest {
             thoughtLeft = budget.tokens
         } else if token == budget.endToken {
             thoughtLeft = nil
+        } else if budget.opens(generated, token) {
+            thoughtLeft = budget.tokens
         } else {
             thoughtLeft = thoughtLeft.map { max(0, $0 - 1) }
         }

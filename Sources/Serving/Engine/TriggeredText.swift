@@ -24,6 +24,17 @@ struct TriggeredText {
         isInThought = trigger.isInside
     }
 
+    /// What a text follows that begins inside the constraint, after these tokens of the prompt.
+    static func begun(
+        _ tokens: [Int], _ compiled: CompiledConstraint, vocabulary: ConstraintVocabulary,
+        cache: GrammarCache
+    ) throws(GrammarError) -> ConstrainedText {
+        var text = try ConstrainedText(
+            compiled, vocabulary: vocabulary, maxNewTokens: .max, cache: cache)
+        for token in tokens { try text.append(token) }
+        return text
+    }
+
     /// Takes a token that the constraint allowed.
     mutating func pass(_ token: Int) { previous = token }
 

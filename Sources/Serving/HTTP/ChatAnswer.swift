@@ -32,9 +32,10 @@ struct ChatAnswer {
     private(set) var choice: ChatChoice
     private var thought: ThoughtCount
 
+    /// - Parameter channels: Where an answer of messages in channels begins.
     init(
         index: Int, form: AnswerForm, thought: ThoughtCount, wantsScores: Bool, callPrefix: String,
-        tools: [Tool] = []
+        tools: [Tool] = [], channels: ChannelStart? = nil
     ) {
         self.form = form
         self.callPrefix = callPrefix
@@ -44,7 +45,8 @@ struct ChatAnswer {
         if case .free(let form, let most) = form { (calls, limit) = (form, most) }
         parser = AnswerParser(
             beginsThinking: thought.isInside, calls: calls, callLimit: limit,
-            kinds: Dictionary(tools.map { ($0.name, $0.argumentKinds) }) { _, last in last })
+            kinds: Dictionary(tools.map { ($0.name, $0.argumentKinds) }) { _, last in last },
+            channels: channels)
         choice = ChatChoice(index: index)
         if wantsScores { choice.scores = [] }
     }
@@ -75,8 +77,8 @@ struct ChatAnswer {
         choice.stopString = stopString
         switch form {
         case .free:
+            let deltas = take(parser.finish(isEnd: reason == .stop && stopString == nil))
             choice.isCut = parser.isInCall
-            let deltas = take(parser.finish())
             if let open = parser.openCall { drop(open) }
             return deltas
         case .arguments:

@@ -25,7 +25,7 @@ struct ChatTexts {
                 text.tokenizer, stops: plan.fields.stopStrings,
                 skipsSpecialTokens: plan.fields.skipsSpecialTokens,
                 kept: text.structureTokens,
-                gate: ThoughtGate(isInside: plan.beginsThinking))
+                gate: ThoughtGate(isInside: plan.beginsThinking), marks: text.channelTokens)
             return (
                 TextProgress(
                     assembler, minTokens: plan.fields.minTokens, metrics: metrics,
@@ -34,7 +34,7 @@ struct ChatTexts {
                     index: index, form: plan.form,
                     thought: ThoughtCount(text.thoughtMarks, isInside: plan.beginsThinking),
                     wantsScores: plan.chat.topLogprobs != nil, callPrefix: callPrefix,
-                    tools: plan.chat.tools)
+                    tools: plan.chat.tools, channels: plan.channels)
             )
         }
     }

@@ -151,6 +151,7 @@ extension OpenAIService {
             for: conversation, tools: tools, thinks: ChatFields.templateSwitch(body))
         return try text.render(
             conversation, tools: tools, thinks: thinks, effort: body["reasoning_effort"]?.string,
+            date: try ChatFields.date(body),
             addGenerationPrompt: false)
     }
 

@@ -13,6 +13,8 @@ struct ChatPlan: Sendable {
     var freeCalls: FreeCalls?
     var prompt: [Int] = []
     var beginsThinking = false
+    /// Where the answer begins, if it is messages in channels.
+    var channels: ChannelStart?
     /// Empty where only the prompt was asked for.
     var requests: [GenerationRequest] = []
     /// When the request was understood.
@@ -58,7 +60,9 @@ extension OpenAIService {
     /// - Parameter address: Whom the work counts for.
     func withCalls(_ plan: ChatPlan, for address: String) async throws -> ChatPlan {
         guard let free = plan.freeCalls,
-            let trigger = free.trigger(text.thoughtMarks, isInside: plan.beginsThinking)
+            let trigger = free.trigger(
+                text.thoughtMarks, isInside: plan.beginsThinking,
+                begun: plan.channels == .header ? text.answerAuthor : nil)
         else { return plan }
         let bytes = Self.constraintBytes / max(1, plan.requests.count)
         let constraint = try await free.constraint(within: bytes, grammars) { tools in
@@ -82,6 +86,7 @@ extension OpenAIService {
         plan.requests = try requests(plan.fields, prompt: plan.prompt, promptName: "messages") {
             $0.topLogprobs = topLogprobs
             $0.thoughtBudget = budget
+            if !plan.fields.ignoresEndTokens { $0.stopTokens += text.channelEnds }
         }
         return plan
     }
@@ -97,7 +102,12 @@ extension OpenAIService {
             form: .free(
                 calls: chat.toolChoice == .none ? nil : calls,
                 limit: chat.allowsParallelCalls ? .max : 1))
-        let named = try constrain(&plan, tools, calls)
+        if !text.channelTokens.isEmpty {
+            plan.channels = chat.messages.last?.isPrefix == true ? .words : .header
+        }
+        let named =
+            plan.channels == .header
+            ? constrainMessages(&plan, tools) : try constrain(&plan, tools, calls)
         let rendered = try render(chat, thinks: plan.fields.constraint == nil ? chat.thinks : false)
         plan.prompt = rendered.ids(text.tokenizer)
         plan.beginsThinking = rendered.endsInThought
@@ -163,7 +173,7 @@ extension OpenAIService {
     func render(_ chat: ChatFields, thinks: Bool?) throws(APIError) -> ChatPrompt {
         try text.render(
             chat.messages, tools: chat.toolChoice == .none ? [] : chat.tools, thinks: thinks,
-            effort: chat.effort)
+            effort: chat.effort, date: chat.date)
     }
 
     /// The engine requests for the choices of one prompt.

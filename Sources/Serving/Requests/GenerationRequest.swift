@@ -42,6 +42,9 @@ package struct ConstraintTrigger: Codable, Hashable, Sendable {
     package var lines: [Int] = []
     /// Whether the prompt ends inside a thought.
     package var isInside: Bool
+    /// The tokens that end the prompt, if the trigger stands before them there: the constraint has
+    /// begun with the text. Nil where it has not.
+    package var begun: [Int]?
 }
 
 /// How long the thought that begins a text may be.
@@ -50,6 +53,9 @@ package struct ThoughtBudget: Codable, Hashable, Sendable {
     package var tokens: Int
     /// Generated first, it begins a thought; nil where the model has no such token.
     package var beginToken: Int?
+    /// Generated one after another, at any place, they begin a thought; empty where the model has
+    /// no such beginning.
+    package var opening: [Int] = []
     /// Tokens of line breaks alone, which may stand before a thought.
     package var lineTokens: [Int] = []
     /// It ends the thought, and is the next token after `tokens` others.
