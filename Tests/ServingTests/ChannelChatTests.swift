@@ -169,6 +169,15 @@ import Testing
         #expect(!isSearched("final"))
         gate.append(.message)
         #expect(isSearched("s"))
+        // A call's receiver is no text to be searched, and an answer without a header is.
+        var first = ChannelGate(beginsInHeader: true)
+        for piece in [" ", "to", "=functions.f"] {
+            let isWords = first.append(piece)
+            #expect(!isWords, "\(piece)")
+        }
+        var bare = ChannelGate(beginsInHeader: true)
+        let isWords = bare.append("It is")
+        #expect(isWords)
         #expect(ChannelGate.withoutSigns("a\(HarmonyToken.end.sign)") == "a\u{FFFD}")
     }
 }

@@ -20,32 +20,57 @@ enum StringFormat {
     /// - Parameters:
     ///   - isPatterned: Whether a pattern stands beside it. Zod's times have no offset and say so
     ///     by their pattern.
-    ///   - isShort: Whether texts of at most `shortLength` characters are written, because what
-    ///     stands beside it narrows them: the form for those keeps the automaton of both small.
-    static func pattern(_ name: String, isPatterned: Bool, isShort: Bool) -> String? {
+    ///   - form: The shorter forms keep the automaton of a format and of what narrows it small.
+    static func pattern(_ name: String, isPatterned: Bool, form: Form) -> String? {
         if name == "time", isPatterned { return "^\(time)\(fraction)(?:\(offset))?$" }
-        return (isShort ? shortPatterns[name] ?? patterns[name] : patterns[name])
-            .map { "^(?:\($0))$" }
+        return (form.patterns[name] ?? patterns[name]).map { "^(?:\($0))$" }
     }
 
     /// The longest text of a form that is not short: a larger limit narrows nothing.
     static let longest = 2083
-    /// The longest text of a short form: no part of one is longer than its format allows.
-    static let shortLength = 64
+    /// The longest text that is written beside a limit of length.
+    static let shortLength = 32
 
-    /// Whether a format has a short form.
-    static func hasShortForm(_ name: String) -> Bool { shortPatterns[name] != nil }
+    /// How much of a format is written.
+    enum Form {
+        case whole
+        /// Beside a pattern: parts of few characters.
+        case short
+        /// Beside a length, which bounds the parts, too.
+        case unbounded
 
-    private static let shortPatterns: [String: String] = [
-        "email": shortEmail, "idn-email": shortEmail, "hostname": shortHost,
-        "idn-hostname": shortHost, "uri": shortURI, "iri": shortURI, "url": shortURI,
-        "uri-reference": shortURI, "iri-reference": shortURI,
-    ]
-    private static let shortHost =
-        "(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\\.)+[A-Za-z]{2,}"
-    private static let shortEmail =
-        "[A-Za-z0-9_+-]+(?:\\.[A-Za-z0-9_+-]+)*@\(shortHost)"
-    private static let shortURI = "https?://\(shortHost)(?:/[A-Za-z0-9_.-]*)*"
+        fileprivate var patterns: [String: String] {
+            switch self {
+            case .whole: [:]
+            case .short: StringFormat.short
+            case .unbounded: StringFormat.unbounded
+            }
+        }
+    }
+
+    /// Whether a format has shorter forms.
+    static func hasForms(_ name: String) -> Bool { short[name] != nil }
+
+    private static func forms(host: String, email: String, uri: String) -> [String: String] {
+        [
+            "email": email, "idn-email": email, "hostname": host, "idn-hostname": host,
+            "uri": uri, "iri": uri, "url": uri, "uri-reference": uri, "iri-reference": uri,
+        ]
+    }
+
+    private static let short: [String: String] = {
+        let host = "(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,14}[A-Za-z0-9])?\\.){1,2}[A-Za-z]{2,8}"
+        return forms(
+            host: host, email: "[A-Za-z0-9_+-]{1,16}(?:\\.[A-Za-z0-9_+-]{1,16})?@\(host)",
+            uri: "https?://\(host)(?:/[A-Za-z0-9_.-]{0,24}){0,2}")
+    }()
+
+    private static let unbounded: [String: String] = {
+        let host = "(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\\.)+[A-Za-z]{2,}"
+        return forms(
+            host: host, email: "[A-Za-z0-9_+-]+(?:\\.[A-Za-z0-9_+-]+)*@\(host)",
+            uri: "https?://\(host)(?:/[A-Za-z0-9_.-]*)*")
+    }()
 
     /// RFC 3339, without the year 0, which Python's calendar does not have.
     private static let year = "(?:000[1-9]|00[1-9]\\d|0[1-9]\\d{2}|[1-9]\\d{3})"

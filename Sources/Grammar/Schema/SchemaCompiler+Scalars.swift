@@ -14,13 +14,13 @@ extension SchemaCompiler {
     private static let automatonSteps = 1 << 18
 
     mutating func string(_ plain: PlainSchema, _ path: SchemaPath) throws -> Rule {
-        let isShort = Self.isShort(plain)
+        let form = Self.form(plain)
         var lengths = plain.lengths
-        if isShort {
+        if form == .unbounded {
             lengths.most = min(lengths.most ?? .max, StringFormat.shortLength)
         }
         let key = ScalarKey(
-            type: .string, lengths: lengths, patterns: Self.patterns(of: plain, isShort: isShort))
+            type: .string, lengths: lengths, patterns: Self.patterns(of: plain, form))
         if let known = scalars[key] { return known }
         guard !lengths.isEmpty else { return try rule([], path) }
         let rule: Rule
@@ -40,25 +40,22 @@ extension SchemaCompiler {
         return rule
     }
 
-    /// The patterns of a schema, and those of its formats.
-    ///
-    /// - Parameter isShort: Whether short forms stand for the formats that have one.
-    private static func patterns(of plain: PlainSchema, isShort: Bool) -> [String] {
+    /// The patterns of a schema, and those of its formats in a form.
+    private static func patterns(of plain: PlainSchema, _ form: StringFormat.Form) -> [String] {
         plain.patterns
             + plain.formats.compactMap {
-                StringFormat.pattern(
-                    $0, isPatterned: !plain.patterns.isEmpty, isShort: isShort)
+                StringFormat.pattern($0, isPatterned: !plain.patterns.isEmpty, form: form)
             }
     }
 
-    /// Whether what stands beside a format leaves only some of its texts, short ones among them.
-    private static func isShort(_ plain: PlainSchema) -> Bool {
+    /// The form of formats that what stands beside them leaves room for.
+    private static func form(_ plain: PlainSchema) -> StringFormat.Form {
         let lengths = plain.lengths
-        guard plain.formats.contains(where: StringFormat.hasShortForm),
-            lengths.least <= StringFormat.shortLength / 2
-        else { return false }
-        return !plain.patterns.isEmpty || plain.formats.count > 1 || lengths.least > 1
-            || lengths.most ?? .max < StringFormat.longest
+        guard plain.formats.contains(where: StringFormat.hasForms) else { return .whole }
+        if lengths.least > 1 || lengths.most ?? .max < StringFormat.longest {
+            return lengths.least <= StringFormat.shortLength / 2 ? .unbounded : .whole
+        }
+        return plain.patterns.isEmpty && plain.formats.count == 1 ? .whole : .short
     }
 
     /// The texts in which all patterns occur, of so many characters.
@@ -111,7 +108,7 @@ extension SchemaCompiler {
         guard count >= plain.lengths.least, count <= plain.lengths.most ?? .max else {
             return false
         }
-        let patterns = Self.patterns(of: plain, isShort: false)
+        let patterns = Self.patterns(of: plain, .whole)
         return try at(path) { builder in
             var pool = try ExpressionPool(builder.budget)
             for pattern in patterns {

@@ -12,15 +12,17 @@ struct TextAssembler {
     private var gate: ThoughtGate?
     /// The tokens of the answer's messages; empty for an answer that is one text.
     private let marks: [Int: HarmonyToken]
-    private var channels = ChannelGate()
+    private var channels: ChannelGate
 
     /// - Parameters:
     ///   - kept: Special tokens that are text all the same, because a parser reads them.
     ///   - gate: What keeps a thought from being searched for stop strings.
     ///   - marks: Tokens that become signs (`HarmonyToken.sign`), and tell where thoughts are.
+    ///   - beginsInHeader: Whether the first message's header is to come.
     init(
         _ tokenizer: Tokenizer, stops: [String], skipsSpecialTokens: Bool, kept: Set<Int> = [],
-        gate: ThoughtGate? = nil, marks: [Int: HarmonyToken] = [:]
+        gate: ThoughtGate? = nil, marks: [Int: HarmonyToken] = [:],
+        beginsInHeader: Bool = false
     ) {
         self.tokenizer = tokenizer
         self.skipsSpecialTokens = skipsSpecialTokens
@@ -29,6 +31,7 @@ struct TextAssembler {
         scanner = StopScanner(stops)
         self.gate = stops.isEmpty || !marks.isEmpty ? nil : gate
         self.marks = marks
+        channels = ChannelGate(beginsInHeader: beginsInHeader)
     }
 
     /// Whether a stop string was met.

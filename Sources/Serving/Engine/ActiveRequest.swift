@@ -178,8 +178,8 @@ struct ActiveRequest {
             finish = .stop
             return nil
         }
-        // Of a call that began, the form alone says what comes next: a text may end later.
-        if triggered != nil, let allowed,
+        // A form that is not whole says alone what comes next: a text may end later.
+        if let allowed,
             !allowed.indices.contains(where: { allowed[$0] && !forbidden.contains($0) })
         {
             forbidden = []
@@ -190,8 +190,13 @@ struct ActiveRequest {
         } catch {
             throw .engine(message: "\(error)")
         }
-        // A thought at its limit ends here, whatever the model would say.
-        if thoughtLeft == 0, let budget = request.thoughtBudget { token = budget.endToken }
+        // A thought at its limit ends here, whatever the model would say; under a constraint, as
+        // soon as that lets it: not in the middle of a character.
+        if thoughtLeft == 0, let end = request.thoughtBudget?.endToken,
+            allowed.map({ $0.indices.contains(end) && $0[end] }) ?? true
+        {
+            token = end
+        }
         allowed = nil
         usage.generatedTokens += 1
         guard !ends.contains(token) else {

@@ -25,7 +25,8 @@ struct ChatTexts {
                 text.tokenizer, stops: plan.fields.stopStrings,
                 skipsSpecialTokens: plan.fields.skipsSpecialTokens,
                 kept: text.structureTokens,
-                gate: ThoughtGate(isInside: plan.beginsThinking), marks: text.channelTokens)
+                gate: ThoughtGate(isInside: plan.beginsThinking), marks: text.channelTokens,
+                beginsInHeader: plan.channels == .header)
             return (
                 TextProgress(
                     assembler, minTokens: plan.fields.minTokens, metrics: metrics,

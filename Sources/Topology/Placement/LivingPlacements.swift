@@ -95,7 +95,8 @@ public struct LivingPlacements: Hashable, Sendable {
 private struct LayerFit {
     private(set) var experts: [[ExpertID]]
     private let room: [Int]
-    /// A rank that nothing is taken from or given to.
+    /// A rank that nothing is given to: it reads its own copies before it returns. It lets go of
+    /// what it has no room for, as it may have been placed while another rank was lost.
     private let kept: Int?
     private var counts: [Int]
 
@@ -108,12 +109,9 @@ private struct LayerFit {
     }
 
     mutating func run() {
-        for rank in experts.indices where rank != kept {
-            while experts[rank].count > room[rank], drop(from: rank) {}
-        }
-        for rank in experts.indices where rank != kept {
-            while experts[rank].count > room[rank], give(from: rank) {}
-        }
+        let order = (kept.map { [$0] } ?? []) + experts.indices.filter { $0 != kept }
+        for rank in order { while experts[rank].count > room[rank], drop(from: rank) {} }
+        for rank in order { while experts[rank].count > room[rank], give(from: rank) {} }
     }
 
     /// A rank lets go of the last of its copies of which there are others.

@@ -1,6 +1,7 @@
 import Cluster
 import Foundation
 import Glibc
+import Tensors
 
 /// The file that a command is told to write, looked at before the work that fills it.
 ///
@@ -26,9 +27,8 @@ struct OutputFile {
     /// - Throws: `ClusterError.badInput` for a folder, and for what may not be written.
     init(_ name: String) throws(ClusterError) {
         self.name = name
-        var found = stat()
-        let isThere = unsafe stat(name, &found) == 0
-        let kind = isThere ? found.st_mode & S_IFMT : S_IFREG
+        let found = WritableFile.kind(of: name)
+        let (isThere, kind) = (found != nil, found ?? S_IFREG)
         guard !name.isEmpty, !name.hasSuffix("/"), kind != S_IFDIR else {
             throw .badInput("\(name.isEmpty ? "an empty name" : name) is a folder: name a file")
         }
@@ -60,18 +60,15 @@ struct OutputFile {
     /// Opens what is no file. A pipe without a reader is refused, where opening it would wait for
     /// one.
     private static func opened(_ name: String) throws(ClusterError) -> FileHandle {
-        let descriptor = unsafe Glibc.open(name, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
-        guard descriptor >= 0 else {
+        do throws(FileError) {
+            return FileHandle(
+                fileDescriptor: try WritableFile.open(name), closeOnDealloc: true)
+        } catch {
             let fact =
-                errno == ENXIO
-                ? "nobody reads it: start its reader first"
-                : unsafe String(cString: strerror(errno)) + ": name another file"
+                error.code == ENXIO
+                ? "nobody reads it: start its reader first" : "\(error): name another file"
             throw .badInput("\(name) cannot be written: \(fact)")
         }
-        let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-        // From here on it waits for its reader, as a program's output does.
-        _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) & ~O_NONBLOCK)
-        return handle
     }
 
     /// - Throws: `ClusterError.badInput` with what the file system has against it.

@@ -148,8 +148,14 @@ struct GenerateCommand: AsyncParsableCommand {
     }
 
     private func ids(of messages: [ChatMessage]) throws -> [Int] {
-        try ChatTemplate(directory: URL(filePath: arguments.model), named: style.chatStyle)
-            .render(messages).ids(tokenizer())
+        let template = try ChatTemplate(
+            directory: URL(filePath: arguments.model), named: style.chatStyle)
+        guard template.style != .gptOss else {
+            throw ModelError.request(
+                "apus generate reads no answers in channels, as gpt-oss writes them: use apus serve"
+            )
+        }
+        return try template.render(messages).ids(tokenizer())
     }
 
     /// Writes one text.
