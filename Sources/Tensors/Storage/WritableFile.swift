@@ -3,7 +3,7 @@ import Glibc
 /// What is written as it stands: files that are no regular ones, such as pipes and devices.
 public enum WritableFile {
     /// The type bits (`S_IFMT`) of what a name leads to, links followed; nil if nothing is there.
-    public static func kind(of path: String) -> mode_t? {
+    public static func kind(of path: String) -> UInt32? {
         var found = stat()
         return unsafe stat(path, &found) == 0 ? found.st_mode & S_IFMT : nil
     }
