@@ -6,7 +6,8 @@
 // UCX's library takes SIGHUP while it is loaded, also where `nohup` has it ignored. Before any
 // library begins the program notes how SIGHUP was, and once all have begun it is so again.
 
-static int is_ignored;
+// Volatile, or the compiler would run `restore` itself, before `note`.
+static volatile int is_ignored;
 
 static void note(void) {
     struct sigaction now;

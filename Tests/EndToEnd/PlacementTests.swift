@@ -39,7 +39,13 @@ import Testing
             let ranks = try #require(placement["expertsByRank"] as? [[Int]])
             var copies = [Double](repeating: 0, count: layer.count)
             for expert in ranks.joined() { copies[expert] += 1 }
-            let sums = ranks.map { $0.reduce(0.0) { $0 + layer[$1] / copies[$1] } }
+            // Where no shares are stated, copies take turns; else they are of 65,536.
+            let shares =
+                (placement["shares"] as? [[Double]])?.map { $0.map { $0 / 65536 } }
+                ?? ranks.map { $0.map { 1 / copies[$0] } }
+            let sums = zip(ranks, shares).map { experts, shares in
+                zip(experts, shares).reduce(0.0) { $0 + layer[$1.0] * $1.1 }
+            }
             highest += sums.max() ?? 0
             mean += sums.reduce(0, +) / Double(sums.count)
         }
