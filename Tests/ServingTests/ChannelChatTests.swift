@@ -44,6 +44,7 @@ import Testing
                     let (status, answer) = try await server.post(path, Self.request(seed, more))
                     #expect(status == 200, "\(answer.text)")
                     let message = answer["choices"]?.array?.first?["message"]
+                    if message?["reasoning_content"]?.string?.isEmpty == false { thoughts += 1 }
                     let calls = message?["tool_calls"]?.array ?? []
                     try FreeCallTests.check(calls)
                     if calls.isEmpty {

@@ -168,7 +168,8 @@ import Transport
         #expect(summary.slowest == 0)
         let trace = JobTrace(seconds: 1, start: 1000, date: .now, ranks: ranks)
         for rank in trace.ranks.dropLast() {
-            #expect(PlacedEvents(rank, of: trace).idle.total == 0, "\(rank.rank)")
+            // Clocks are carried over to whole nanoseconds.
+            #expect(PlacedEvents(rank, of: trace).idle.total < 10, "\(rank.rank)")
         }
     }
 
