@@ -43,15 +43,19 @@ import Topology
     }
 
     /// A fact that does not come ends the test by name, and no time is asserted.
-    private static func until(_ isTrue: () async -> Bool) async throws {
+    private static func until(
+        line: Int = #line, _ isTrue: () async -> Bool
+    ) async throws {
         let limit = ContinuousClock.now + .seconds(20)
         while await !isTrue() {
-            guard ContinuousClock.now < limit else { throw Never() }
+            guard ContinuousClock.now < limit else { throw NeverTrue(line: line) }
             try await Task.sleep(for: .milliseconds(5))
         }
     }
 
-    private struct Never: Error {}
+    private struct NeverTrue: Error {
+        let line: Int
+    }
 
     @Test func `a worker keeps its epoch through two coordinators that are lost in a row`()
         async throws

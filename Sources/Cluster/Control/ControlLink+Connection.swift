@@ -253,7 +253,7 @@ extension ControlLink {
         if case .coordinatorLost(let reason) = end, beginsToWait(reason) {
             condition.broadcast()
             condition.unlock()
-            return search(reason, isSearched: isSearched)
+            return search(isSearched: isSearched)
         }
         condition.unlock()
         conclude(end)

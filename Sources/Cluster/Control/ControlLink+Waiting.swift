@@ -39,14 +39,24 @@ extension ControlLink {
     private static let answerLimit = Duration.seconds(3)
 
     /// Calls `lost` on the link's thread with the reason when this rank begins to wait for another
-    /// coordinator, and `back` when one let it in.
+    /// coordinator, and `back` when one let it in. A loss that is under way is said, too.
     public func onLoss(
         _ lost: @escaping @Sendable (String) -> Void, back: @escaping @Sendable () -> Void
     ) {
-        group.next().execute {
-            self.whenLost = lost
-            self.whenBack = back
-        }
+        condition.lock()
+        whenLost = lost
+        whenBack = back
+        condition.unlock()
+        group.next().execute { self.sayLoss() }
+    }
+
+    /// Says a loss once, to whoever wants to know.
+    private func sayLoss() {
+        condition.lock()
+        let (reason, lost) = (unsaidLoss, whenLost)
+        if lost != nil { unsaidLoss = nil }
+        condition.unlock()
+        if let reason { lost?(reason) }
     }
 
     /// How many coordinators were lost; nil while another one is waited for.
@@ -65,6 +75,7 @@ extension ControlLink {
         isSearching = true
         loss = (ContinuousClock.now, reason)
         losses += 1
+        unsaidLoss = reason
         gathered = [:]
         // The connection that was lost says no more, its close included.
         attempts += 1
@@ -90,12 +101,12 @@ extension ControlLink {
     }
 
     /// Looks for another coordinator on a thread of its own, unless that thread searches already.
-    func search(_ reason: String, isSearched: Bool) {
+    func search(isSearched: Bool) {
         condition.lock()
         let channel = channel
         condition.unlock()
         channel?.close(promise: nil)
-        whenLost?(reason)
+        sayLoss()
         guard !isSearched else { return }
         Thread.detachNewThread { [self] in
             var end: JobEnd?
@@ -170,13 +181,16 @@ extension ControlLink {
         let wasWaiting = isWaiting
         isWaiting = false
         let (memory, now) = (memory, lastEpoch?.number)
+        // Who heard of no loss hears of no end of it.
+        let back = unsaidLoss == nil ? whenBack : nil
+        unsaidLoss = nil
         condition.broadcast()
         condition.unlock()
         guard wasWaiting else { return }
         // It may have been said after the hello, to nobody.
         if let now, memory.takesPart(in: now) { write(.recovered(epoch: now)) }
         if let suspicion = memory.suspicion, suspicion.epoch == now { write(suspicion.frame) }
-        whenBack?()
+        back?()
     }
 
     /// Ends the search, and waits for its last attempt.

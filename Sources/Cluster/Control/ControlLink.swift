@@ -74,6 +74,8 @@ public final class ControlLink: @unchecked Sendable {
     /// How many coordinators were lost.
     var losses = 0
     var memory = Memory()
+    /// Why a coordinator is lost, until that is said.
+    var unsaidLoss: String?
     var whenLost: (@Sendable (String) -> Void)?
     var whenBack: (@Sendable () -> Void)?
     var refusal: String?
