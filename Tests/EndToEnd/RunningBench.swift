@@ -57,13 +57,10 @@ final class RunningBench {
     static func hasConnections(_ count: Int, to port: Int, within seconds: Double) throws -> Bool {
         let deadline = Date(timeIntervalSinceNow: seconds)
         while Date() < deadline {
-            // Open, or closed a moment ago (TIME_WAIT): where stores reach, they close soon.
-            let peers = try sockets().compactMap { fields -> Int? in
-                guard fields.count > 3, ["01", "06"].contains(fields[3]) else { return nil }
-                let (local, remote) = (Self.port(fields[1]), Self.port(fields[2]))
-                return local == port ? remote : remote == port ? local : nil
+            let connected = try sockets().filter {
+                $0.count > 3 && $0[3] == "01" && Self.port($0[2]) == port
             }
-            if Set(peers).count >= count { return true }
+            if connected.count >= count { return true }
             usleep(1000)
         }
         return false
