@@ -15,8 +15,8 @@ import Testing
         defer { try? FileManager.default.removeItem(at: root) }
         _ = try python("grouped_models.py", [root.path, "\(seed)"])
         let cases = try FileManager.default.contentsOfDirectory(atPath: root.path).sorted()
-        // Twenty-eight kinds of network.
-        #expect(cases.count == 28)
+        // Twenty-eight kinds of network, two of each.
+        #expect(cases.count == 56)
         for name in cases {
             let path = root.appending(path: name).path
             let folder = try ModelFolder(directory: path)
@@ -81,14 +81,13 @@ import Testing
         try close(drafts.logits.values, "drafts", expected, name)
     }
 
-    /// Numbers within 1e-4 of the reference; a network that magnifies what disturbs it gets more,
-    /// because fp32 sums in another order disturb a few times more than the script's 1e-6.
+    /// The script keeps only texts that disturbances of 1e-6 move by less than 4e-5; fp32 sums in
+    /// another order were seen to move a logit up to 1.8 times as far.
     private func close(
         _ values: [Float], _ kind: String, _ expected: ExpectedTensors, _ name: String
     ) throws {
         let difference = largestDifference(values, try expected.floats(kind))
-        let moved = try #require(expected.floats("\(kind)_moved").first)
-        #expect(difference < max(1e-4, 4 * moved), "\(name), \(kind), moved \(moved)")
-        print("grouped \(name), \(kind): \(difference), moved \(moved)")
+        #expect(difference < 1e-4, "\(name), \(kind)")
+        print("grouped \(name), \(kind): \(difference)")
     }
 }

@@ -39,6 +39,19 @@ import Topology
         }
     }
 
+    @Test func `a rank that was placed while another was lost comes back to its slots, too`()
+        throws
+    {
+        let experts: [[ExpertID]] = [[0, 2, 4], [1, 3, 2], [4, 5, 0]]
+        let placement = try ExpertPlacement(expertCount: 6, expertsByRank: experts)
+        let back = try LivingPlacements(
+            of: [placement], living: [0, 1, 2], slots: [2, 2, 2]
+        ).fitted(back: 0, slots: [2, 2, 2], loads: [[1, 1, 1, 1, 1, 1]])
+        #expect(back[0].expertsByRank.map(\.count) == [2, 2, 2])
+        // What it does not hold already, it would have to read.
+        #expect(Set(back[0].expertsByRank[0]).isSubset(of: experts[0]))
+    }
+
     @Test func `after a loss Zipf's law on the ranks that are left is balanced too`() throws {
         for seed in 0 ..< UInt64(20) {
             let (placements, slots) = try RebalancingTests.contiguous(64, ranks: 4, more: 16)

@@ -1,7 +1,8 @@
 import Encoding
 import Topology
 
-/// How a rank that was lost takes part again, without a step that waits for it.
+/// How a rank that was lost takes part again, without a step that waits for it: only experts that
+/// have one copy, and were placed anew meanwhile, are read between two steps.
 ///
 /// ```
 ///   lost ──► arrived ──► it says that it is ready ──► candidate ── every rank reaches it ──► back

@@ -50,7 +50,11 @@ public struct PlacementReport: Hashable, Codable, Sendable {
         /// - Throws: `PlacementError` or `TopologyError.balancing` where no rank lives, or what a
         ///   file says does not belong together.
         public func livingPlacements() throws -> LivingPlacements {
-            try LivingPlacements(
+            guard ranks.contains(where: living.contains) else {
+                throw TopologyError.balancing(
+                    "no rank of group \(name) lives: its experts are placed when one is back")
+            }
+            return try LivingPlacements(
                 of: placements,
                 living: ranks.indices.filter { living.contains(ranks[$0]) }
                     .map { Rank(rawValue: $0) }, slots: slots)

@@ -9,6 +9,9 @@ enum PlacementText {
 
     /// The load of each rank, and the layers with the busiest ranks.
     static func lines(of group: PlacementReport.Group) throws -> [String] {
+        guard group.ranks.contains(where: group.living.contains) else {
+            return ["group \(group.name): no rank of it lives"]
+        }
         let present = try group.livingPlacements()
         let sums = Rebalancing.rankLoads(of: present.placements, loads: group.loads)
         let mean = sums.reduce(0, +) / Double(max(1, sums.count))
