@@ -163,8 +163,15 @@ import Testing
         proxy.standardInput = input
         proxy.standardOutput = pipe
         try proxy.run()
-        let line = String(decoding: pipe.fileHandleForReading.availableData, as: UTF8.self)
-        let url = "http://127.0.0.1:\(line.trimmingCharacters(in: .whitespacesAndNewlines))"
+        // Its number and the line's end may come one after the other.
+        var line = Data()
+        while line.last != UInt8(ascii: "\n") {
+            let more = pipe.fileHandleForReading.availableData
+            try #require(!more.isEmpty, "the proxy ended")
+            line += more
+        }
+        let number = String(decoding: line.dropLast(), as: UTF8.self)
+        let url = "http://127.0.0.1:\(number)"
         let variables = ["http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY"]
         var environment = ProcessInfo.processInfo.environment
         for name in variables { environment[name] = url }

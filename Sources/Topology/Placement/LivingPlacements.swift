@@ -68,9 +68,9 @@ public struct LivingPlacements: Hashable, Sendable {
     /// The placements of all ranks once a rank is back: none of the others holds more than its
     /// slots where that can be, and tokens are dealt anew.
     ///
-    /// The rank that is back takes nothing more than its place, because it has read that. Every rank
-    /// lets go of copies beyond its slots; an expert of which there is one copy goes to a rank with
-    /// room.
+    /// The rank that is back takes nothing more than its place, because it has read that. Every
+    /// rank lets go of copies beyond its slots; an expert of which there is one copy goes to a rank
+    /// with room.
     ///
     /// - Parameters:
     ///   - rank: The rank that is back: one of `living`, numbered as in the group.
