@@ -91,7 +91,7 @@ test-rdma: build ## tests RDMA in a virtual machine
 	@.ci/install $(RDMA_PACKAGES)
 	Tests/SoftRoCE/test.sh .build/soft-roce .build/release/apus
 
-# Real clients from PyPI against a server: openai, anthropic, langchain-openai, llm, lm_eval, schemathesis.
+# Real clients from PyPI against a server: Tests/EndToEnd/Clients/run lists them.
 test-clients: build ## tries clients from PyPI against a server
 	@.ci/install $(TEST_PACKAGES)
 	Tests/EndToEnd/Clients/run
