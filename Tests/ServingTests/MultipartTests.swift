@@ -1,3 +1,4 @@
+import Encoding
 import Foundation
 import Testing
 
@@ -26,22 +27,33 @@ import Testing
         an epilogue
         """
 
-    private static func read(_ form: String, pieces: Int) throws -> [MultipartReader.Event] {
-        var reader = try MultipartReader(
-            contentType: #"Multipart/Form-Data; charset=utf-8; boundary="b-=""#)
+    /// What a form holds that arrives in pieces, up to a fault.
+    private struct Reading: Equatable {
         var events: [MultipartReader.Event] = []
-        let bytes = Array(form.utf8)
-        for start in stride(from: 0, to: bytes.count, by: pieces) {
-            for event in try reader.append(bytes[start ..< min(start + pieces, bytes.count)]) {
-                if case .bytes(let more) = event, case .bytes(let last)? = events.last {
-                    events[events.count - 1] = .bytes(last + more)
-                } else {
-                    events.append(event)
+        var hasEnded = false
+        var fault: String?
+
+        init(_ bytes: [UInt8], pieces: () -> Int) throws {
+            var reader = try MultipartReader(
+                contentType: #"Multipart/Form-Data; charset=utf-8; boundary="b-=""#)
+            var rest = bytes[...]
+            do {
+                while !rest.isEmpty {
+                    let piece = rest.prefix(pieces())
+                    rest = rest.dropFirst(piece.count)
+                    for event in try reader.append(piece) { add(event) }
                 }
+            } catch { fault = "\(error)" }
+            hasEnded = reader.hasEnded
+        }
+
+        private mutating func add(_ event: MultipartReader.Event) {
+            if case .bytes(let more) = event, case .bytes(let last)? = events.last {
+                events[events.count - 1] = .bytes(last + more)
+            } else {
+                events.append(event)
             }
         }
-        #expect(reader.hasEnded)
-        return events
     }
 
     @Test(arguments: 1 ... 40) func `a form is the same however it is cut`(pieces: Int) throws {
@@ -51,7 +63,35 @@ import Testing
             .bytes(Array("line\r\n--b-\r\n--b".utf8)),
             .part(name: "empty", file: nil),
         ]
-        #expect(try Self.read(Self.form, pieces: pieces) == wanted)
+        let reading = try Reading(Array(Self.form.utf8)) { pieces }
+        #expect(reading.events == wanted && reading.hasEnded && reading.fault == nil)
+    }
+
+    @Test func `20,000 damaged forms are the same however they are cut, or the same fault`() throws
+    {
+        let pieces = [
+            "\r\n", "--b-=", "--", "\r\n\r\n", "\"", "\\", ";", "name=", ":", "\0", "\u{FF}",
+        ].map { Array($0.utf8) }
+        var random = SplitMix64(seed: 1)
+        var (ends, faults) = (0, 0)
+        for _ in 0 ..< 20_000 {
+            var bytes = Array(Self.form.utf8)
+            for _ in 0 ..< Int.random(in: 1 ... 4, using: &random) {
+                let place = Int.random(in: 0 ... bytes.count, using: &random)
+                let last = min(bytes.count, place + Int.random(in: 0 ... 6, using: &random))
+                let piece = pieces.randomElement(using: &random) ?? []
+                let isCut = Bool.random(using: &random)
+                bytes.replaceSubrange(place ..< last, with: isCut ? [] : piece)
+            }
+            let whole = try Reading(bytes) { bytes.count }
+            let cut = try Reading(bytes) { Int.random(in: 1 ... 30, using: &random) }
+            // A fault ends a form before what is behind it was read.
+            #expect(whole.fault == cut.fault && whole.hasEnded == cut.hasEnded)
+            if whole.fault == nil { #expect(whole.events == cut.events) }
+            ends += whole.hasEnded ? 1 : 0
+            faults += whole.fault == nil ? 0 : 1
+        }
+        #expect(ends > 5000 && faults > 1000, "\(ends) whole, \(faults) faults")
     }
 
     @Test(arguments: [

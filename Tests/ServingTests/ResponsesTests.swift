@@ -57,6 +57,26 @@ import Testing
         }
     }
 
+    @Test func `every thought keeps its place before the words or the call it led to`() throws {
+        func thought(_ text: String) -> String {
+            #"{"type":"reasoning","summary":[],"content":[{"type":"reasoning_text","text":""#
+                + text + #""}]}"#
+        }
+        let items = [
+            #"{"role":"user","content":"a"}"#, thought("first"),
+            #"{"type":"message","role":"assistant","content":"I look."}"#, thought("second"),
+            #"{"type":"function_call","call_id":"1","name":"f","arguments":"{}"}"#,
+            #"{"type":"function_call","call_id":"2","name":"g","arguments":"{}"}"#,
+            #"{"type":"function_call_output","call_id":"1","output":"one"}"#,
+            #"{"type":"function_call_output","call_id":"2","output":"two"}"#,
+        ]
+        let (_, turns) = try Self.chat("{\"input\":[\(items.joined(separator: ","))]}")
+        let thoughts = turns.map { $0["reasoning_content"]?.string }
+        #expect(thoughts == [nil, "first", "second", nil, nil])
+        #expect(turns[1]["content"] == "I look." && turns[1]["tool_calls"] == nil)
+        #expect(turns[2]["tool_calls"]?.array?.count == 2)
+    }
+
     /// The members of OpenAI's `ResponseCreateParams` (SDK 3.57.0).
     @Test func `every published member of a request is known`() {
         let words = """

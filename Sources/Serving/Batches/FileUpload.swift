@@ -90,6 +90,9 @@ final class FileUpload {
             handle = try FileHandle(forWritingTo: URL(filePath: path))
             part = .file
         case "purpose":
+            guard fields[name] == nil else {
+                throw APIError.invalid("the form has two fields purpose", parameter: name)
+            }
             fields[name] = []
             part = .field(name)
         default:

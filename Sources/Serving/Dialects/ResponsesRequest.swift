@@ -147,7 +147,7 @@ extension ResponsesRequest {
         return turns
     }
 
-    /// Adds a call to the assistant's turn before it, or begins one.
+    /// Adds a call to the assistant's turn before it, or begins one: a turn has one thought.
     private static func append(
         call item: JSONValue, after thought: JSONValue?, to turns: inout [JSONValue]
     ) {
@@ -158,7 +158,9 @@ extension ResponsesRequest {
             "id": item["call_id"] ?? .null, "type": "function", "function": function,
         ]
         var turn: [(key: String, value: JSONValue)] = [("role", "assistant"), ("content", "")]
-        if let last = turns.last?.object, turns.last?["role"]?.string == "assistant" {
+        if let last = turns.last?.object, turns.last?["role"]?.string == "assistant",
+            thought == nil || turns.last?["reasoning_content"] == nil
+        {
             turn = last
             turns.removeLast()
         }
