@@ -199,6 +199,12 @@ struct CoordinatorProgram: AsyncParsableCommand {
                 for group in groups {
                     router.note(group.ranks, ratios: group.ratios, imbalance: group.imbalance)
                 }
+                router.note(
+                    groups.map {
+                        GroupLoads(
+                            name: $0.name, ranks: $0.living, placements: $0.placements,
+                            loads: $0.loads)
+                    })
             },
             ended: { end in
                 if case .lost(let rank, _, _, let reason) = end {

@@ -122,6 +122,35 @@ def experts_of_serve(browser):
     check("no row is made up", table(browser, "experts-table") == [])
 
 
+def layers(browser, server):
+    """The picture of layers and experts, beside what `/experts` says."""
+    browser.wait("layers are shown", "!document.querySelector('#layers').hidden")
+    group = json.loads(read(server.url + "/experts"))["groups"][0]
+    check(group["ranks"], group["ranks"] == [0, 1, 2])
+    rows = table(browser, "layers-table")
+    check(len(rows), len(rows) == len(group["layers"]))
+    for row, layer in zip(rows, group["layers"]):
+        loads = layer["loads"]
+        check(loads, abs(sum(loads) / len(loads) - 1) < 0.01)
+        check(row, number(row[1]) >= 1 and number(row[3]) >= 1)
+        check((row, layer["ranks"]), row[4] == ", ".join(
+            str(rank) for rank in layer["ranks"][int(row[2])]))
+    gains = [gain["imbalance"] for gain in group["gains"]]
+    check(gains, sorted(gains, reverse=True) == gains and gains[0] <= group["imbalance"])
+    check("no copy", "with no redundant copy" in browser.text("#layers-summary"))
+    check("something is drawn", browser.js(
+        "const map = document.querySelector('#layers-map');"
+        "const data = map.getContext('2d').getImageData(0, 0, map.width, map.height).data;"
+        "return new Set(new Uint32Array(data.buffer)).size > 3"))
+    box = browser.js(
+        "const map = document.querySelector('#layers-map');"
+        "map.dispatchEvent(Object.assign(new Event('pointermove'), {}));"
+        "const event = new PointerEvent('pointermove', { clientX: map.getBoundingClientRect().left"
+        " + 3, clientY: map.getBoundingClientRect().top + 3 });"
+        "map.dispatchEvent(event); return map.title")
+    check(box, box.startswith("layer 0, expert 0: "))
+
+
 def lost_rank(browser, server):
     """A job with a coordinator: loads of experts, then a rank that is killed."""
     browser.open(server.url + "/")
@@ -140,6 +169,7 @@ def lost_rank(browser, server):
         check((text, wanted), time.monotonic() < limit)
         time.sleep(0.2)
     check("the next step", "apus placement what-if" in browser.text("#experts"))
+    layers(browser, server)
     browser.picture("job-experts")
     show(browser, "cluster")
     os.kill(server.workers()[-1], signal.SIGKILL)

@@ -142,6 +142,8 @@ import Topology
             continuation.onTermination = { _ in ended.yield() }
         }
 
+        func expertLoads() -> [GroupLoads] { [] }
+
         func submit(
             _ request: GenerationRequest
         ) async throws -> AsyncThrowingStream<GenerationEvent, any Error> { stream }

@@ -9,6 +9,14 @@ public struct GroupBalance: Hashable, Sendable {
     public let ratios: [Double]
     /// Max over mean, as `Rebalancing.imbalance` says.
     public let imbalance: Double
+    /// The group's name.
+    public let name: String
+    /// The ranks that live.
+    public let living: [Rank]
+    /// One per layer, of those that live; their order is that of `living`.
+    public let placements: [ExpertPlacement]
+    /// `[layers][experts]`, tokens; older ones count less.
+    public let loads: [[Double]]
 }
 
 extension Membership {
@@ -27,7 +35,10 @@ extension Membership {
             }
             return GroupBalance(
                 ranks: all, ratios: ratios,
-                imbalance: Rebalancing.imbalance(of: placements, loads: tokens))
+                imbalance: Rebalancing.imbalance(of: placements, loads: tokens),
+                name: configuration.groups?.groups[group].name ?? "",
+                living: (present?.living ?? []).map { all[$0.rawValue] },
+                placements: present?.placements ?? [], loads: tokens)
         }
     }
 }

@@ -140,6 +140,10 @@ struct OpenAPIDocument {
             ("/version", ["get": Self.get("The version.", Self.object(["version"]))]),
             ("/load", ["get": Self.get("Texts under way.", Self.object(["server_load"]))]),
             (
+                "/experts",
+                ["get": Self.get("Tokens of each layer's experts.", Self.object(["groups"]))]
+            ),
+            (
                 "/metrics",
                 [
                     "get": [

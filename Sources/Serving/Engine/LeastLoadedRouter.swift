@@ -13,6 +13,8 @@ public final class LeastLoadedRouter: RequestRouter {
         var capacities: [EngineCapacity]
         /// Of each rank, where tokens of its group are counted.
         var balances: [ExpertBalance?]
+        /// Of each group, where tokens of its experts are counted.
+        var loads: [GroupLoads] = []
         /// Statistics received, all ranks together.
         var received = 0
         var lost: [Int: String] = [:]
@@ -160,6 +162,11 @@ public final class LeastLoadedRouter: RequestRouter {
             }
         }
     }
+
+    /// Notes how the tokens of every group lie on its experts.
+    public func note(_ loads: [GroupLoads]) { state.withLock { $0.loads = loads } }
+
+    public func expertLoads() -> [GroupLoads] { state.withLock { $0.loads } }
 
     /// A rank that does not answer within this is shown as it last was.
     private static let statisticsPatience = Duration.milliseconds(100)

@@ -35,6 +35,7 @@ struct OpenAIResponder: HTTPResponder {
         "/ping": [.get: { service, _, _ in await service.health() }],
         "/version": [.get: { service, _, _ in service.version() }],
         "/load": [.get: { service, _, _ in service.load() }],
+        "/experts": [.get: { service, _, _ in try await service.experts() }],
         "/metrics": [
             .get: { service, _, caller in await service.metricsText(for: caller.key?.key) }
         ],

@@ -41,6 +41,7 @@ final class OpenAIService: Sendable {
     private let ids: Mutex<UInt64>
     private let isDraining = Mutex(false)
     private let underWay = StreamTable()
+    private let expertLoads = ExpertLoads()
     /// The probe of the engines that every caller of `/health` waits for.
     private let probe = Mutex<Task<Bool, Never>?>(nil)
 
@@ -257,6 +258,8 @@ extension OpenAIService {
     func version() -> Response { .json(["version": .string(ApusVersion.current)]) }
 
     func load() -> Response { .json(["server_load": .number(permits.count)]) }
+
+    func experts() async throws -> Response { .json(try await expertLoads.json(of: router)) }
 
     /// - Parameter caller: Who asks: without a word of its own in the key file, a key sees what it
     ///   has used itself.

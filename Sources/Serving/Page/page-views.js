@@ -115,41 +115,6 @@ function drawRank({ rank, state, shares, tokens }, x, y, width, height) {
   return group;
 }
 
-export function showExperts(history) {
-  const ranks = history.ranks.filter(
-    (rank) => history.gauge(rank, "expert_load_ratio") !== undefined);
-  const ratios = ranks.map((rank) => history.gauge(rank, "expert_load_ratio"));
-  const imbalance = Math.max(...ranks.map((rank) => history.gauge(rank, "expert_imbalance")));
-  if (ranks.length === 0) {
-    say(find("experts-summary"), "The server counted no tokens of experts yet. Jobs of a "
-      + "coordinator count them while they serve; apus serve does not.");
-    say(find("experts-gain"), "");
-  } else {
-    say(find("experts-summary"), `In each layer the busiest rank gets ${imbalance.toFixed(2)} `
-      + "times the tokens of the mean rank (1 is even), all layers together.");
-    say(find("experts-gain"), gain(history, imbalance));
-  }
-  const most = Math.max(1, ...ratios);
-  fillTable(find("experts-table"), [
-    "Rank", "Load", "Of its group's mean", "Imbalance of its group",
-  ], ranks.map((rank, index) => ({
-    cells: [
-      String(rank), { bar: ratios[index] / most, mark: 1 / most }, ratios[index].toFixed(2),
-      history.gauge(rank, "expert_imbalance").toFixed(2),
-    ],
-  })), 2);
-}
-
-/** What an even placement would bring at most, in one sentence. */
-function gain(history, imbalance) {
-  const share = Math.max(0, ...history.ranks.map(
-    (rank) => split(history.growth(rank, 60))?.experts ?? 0));
-  if (share === 0) return "What that costs is known once steps are made.";
-  const saved = share * (1 - 1 / imbalance);
-  return `Routed experts take up to ${percent(share)} of a rank's step, so an even placement would `
-    + `shorten steps by at most about ${percent(saved)}.`;
-}
-
 // Seconds of the chart, and of a row of its table.
 const SPAN = 300;
 const ROW = 10;

@@ -2,9 +2,10 @@
 
 import { Chat } from "./page-chat.js";
 import { count, figure, find, say } from "./page-draw.js";
+import { askExperts, nameExpert, showExperts, showLayers } from "./page-experts.js";
 import { History, parse } from "./page-metrics.js";
 import { Server, ServerError } from "./page-server.js";
-import { allRanks, showCluster, showExchange, showExperts, showRequests } from "./page-views.js";
+import { allRanks, showCluster, showExchange, showRequests } from "./page-views.js";
 
 const VIEWS = {
   chat: () => {}, cluster: showCluster, experts: showExperts, exchange: showExchange,
@@ -71,7 +72,10 @@ function draw() {
 let resizing = 0;
 window.addEventListener("resize", () => {
   cancelAnimationFrame(resizing);
-  resizing = requestAnimationFrame(draw);
+  resizing = requestAnimationFrame(() => {
+    draw();
+    if (shown === "experts") showLayers();
+  });
 });
 
 /* The key. */
@@ -166,6 +170,7 @@ async function showSample(sample) {
     try { await askHealth(sample); } catch { health.word = "unknown"; }
   }
   if (!chat.model) learn();
+  if (shown === "experts") askExperts(server);
   showState(sample);
   draw();
 }
@@ -225,6 +230,8 @@ function begin() {
   learn();
 }
 
+find("layers-group").addEventListener("change", showLayers);
+find("layers-map").addEventListener("pointermove", nameExpert);
 find("exchange-rank").addEventListener("change", () => { if (history.last) draw(); });
 
 show("chat", false);

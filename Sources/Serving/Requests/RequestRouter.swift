@@ -15,6 +15,9 @@ public protocol RequestRouter: Sendable {
     /// What each rank's engine last reported, by rank.
     func statistics() async -> [EngineStatistics]
 
+    /// How tokens lie on experts, group by group; empty where nobody counts them.
+    func expertLoads() -> [GroupLoads]
+
     /// Records for some seconds (1 to 60) what every rank does.
     ///
     /// - Throws: `TraceError` where no trace can be taken; a rank that does not answer is named in
