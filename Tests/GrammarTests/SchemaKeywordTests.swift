@@ -67,6 +67,39 @@ import Testing
             #"{"type":"string","format":"uri","minLength":1,"maxLength":2083}"#,
             [#""https://example.com:8080/a/b?q=1&r=%20#x""#, #""urn:isbn:1""#],
             [#""example.com""#, #""http://a b""#, #""""#]),
+        // Limits beyond the format's own narrow nothing.
+        Example(
+            #"{"type":"string","format":"email","maxLength":254}"#,
+            [#""firstname.lastname@department.example.com""#], [#""a@b""#]),
+        Example(
+            #"{"type":"string","format":"uri","maxLength":2048}"#,
+            [#""https://example.com:8080/a/b?q=1""#, #""s3://bucket/key""#], [#""example.com""#]),
+        Example(
+            #"{"type":"string","format":"hostname","maxLength":253}"#,
+            [#""build-3.rack-12.floor-2.dc.example.com""#, #""localhost""#], [#""-a""#]),
+        // Smaller ones leave room for what people write.
+        Example(
+            #"{"type":"string","format":"email","maxLength":100}"#,
+            [#""firstname.lastname@department.example.com""#], [#""a@b""#]),
+        Example(
+            #"{"type":"string","format":"uri","maxLength":500}"#,
+            [#""https://shop.example.com:8080/products/12345?colour=red#top""#], [#""a""#]),
+        // Patterns that ask for another shape than https and a dotted name.
+        Example(
+            #"{"type":"string","format":"uri","pattern":"^s3://"}"#, [#""s3://bucket/a/key""#],
+            [#""https://example.com""#, #""s3://""#]),
+        Example(
+            #"{"type":"string","format":"uri","pattern":"^urn:"}"#, [#""urn:isbn:0451450523""#],
+            [#""https://example.com""#]),
+        Example(
+            #"{"type":"string","format":"uri-reference","pattern":"^/"}"#,
+            [#""/a/b?c=1""#, #""/""#], [#""https://example.com/a""#]),
+        Example(
+            #"{"type":"string","format":"hostname","pattern":"^[a-z0-9-]+$"}"#,
+            [#""localhost""#, #""node-7""#], [#""a.b""#, #""-a""#]),
+        Example(
+            #"{"type":"string","format":"uri","pattern":"\\?id=\\d+$"}"#,
+            [#""https://example.com/a?id=17""#], [#""https://example.com/a?id=""#]),
         Example(
             #"{"type":"string","format":"hostname"}"#, [#""a-b.example.com""#, #""localhost""#],
             [#""-a.com""#, #""a_b""#, #""1.2.3.4""#]),

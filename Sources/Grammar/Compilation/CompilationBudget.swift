@@ -44,10 +44,12 @@ final class CompilationBudget {
     ///
     /// - Returns: Nil if the share was not enough.
     func attempt<Value>(steps most: Int, _ body: () throws -> Value) throws -> Value? {
-        let outer = share
+        let (outer, held) = (share, bytes)
         share = min(outer ?? .max, steps + min(most, (stepLimit - steps) / 4))
         defer { share = outer }
         do { return try body() } catch is ShareIsSpent {
+            // What was made so far is not kept.
+            bytes = held
             if let outer, steps > outer { throw ShareIsSpent() }
             return nil
         }

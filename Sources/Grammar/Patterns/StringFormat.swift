@@ -26,23 +26,25 @@ enum StringFormat {
         return (form.patterns[name] ?? patterns[name]).map { "^(?:\($0))$" }
     }
 
-    /// The longest text of a form that is not short: a larger limit narrows nothing.
-    static let longest = 2083
-    /// The longest text that is written beside a limit of length.
+    /// The longest text of the form `unbounded`.
     static let shortLength = 32
 
-    /// How much of a format is written.
-    enum Form {
+    /// How much of a format is written. Beside patterns and lengths the first form is taken whose
+    /// automaton is small enough and has a text.
+    enum Form: CaseIterable {
         case whole
-        /// Beside a pattern: parts of few characters.
+        /// All that the whole form has, in parts of few characters.
         case short
-        /// Beside a length, which bounds the parts, too.
+        /// Addresses of the web and dotted names alone, in parts of few characters.
+        case narrow
+        /// The same, of any parts: a length bounds them.
         case unbounded
 
         fileprivate var patterns: [String: String] {
             switch self {
             case .whole: [:]
             case .short: StringFormat.short
+            case .narrow: StringFormat.narrow
             case .unbounded: StringFormat.unbounded
             }
         }
@@ -51,19 +53,36 @@ enum StringFormat {
     /// Whether a format has shorter forms.
     static func hasForms(_ name: String) -> Bool { short[name] != nil }
 
-    private static func forms(host: String, email: String, uri: String) -> [String: String] {
+    private static func forms(
+        host: String, email: String, uri: String, reference: String? = nil
+    ) -> [String: String] {
         [
             "email": email, "idn-email": email, "hostname": host, "idn-hostname": host,
-            "uri": uri, "iri": uri, "url": uri, "uri-reference": uri, "iri-reference": uri,
+            "uri": uri, "iri": uri, "url": uri, "uri-reference": reference ?? uri,
+            "iri-reference": reference ?? uri,
         ]
     }
 
+    private static let shortLabel = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,14}[A-Za-z0-9])?"
+    private static let shortDomain = "(?:\(shortLabel)\\.){1,2}[A-Za-z]{2,8}"
+    private static let shortEmail =
+        "[A-Za-z0-9_+-]{1,16}(?:\\.[A-Za-z0-9_+-]{1,16})?@\(shortDomain)"
+
     private static let short: [String: String] = {
-        let host = "(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,14}[A-Za-z0-9])?\\.){1,2}[A-Za-z]{2,8}"
+        let host = "(?:\(shortLabel)\\.){0,3}[A-Za-z](?:[A-Za-z0-9-]{0,14}[A-Za-z0-9])?"
+        let path = "(?:/\(segment){0,24}){0,3}"
+        let rest = "\(path)(?:\\?(?:[/?]|\(segment)){0,24})?(?:#(?:[/?]|\(segment)){0,16})?"
+        let uri =
+            "(?:[A-Za-z][A-Za-z0-9+.-]{0,7}://\(host)(?::[1-9]\\d{0,3})?\(rest)"
+            + "|(?:urn|mailto|tel|data):[A-Za-z0-9]\(segment){0,32})"
         return forms(
-            host: host, email: "[A-Za-z0-9_+-]{1,16}(?:\\.[A-Za-z0-9_+-]{1,16})?@\(host)",
-            uri: "https?://\(host)(?:/[A-Za-z0-9_.-]{0,24}){0,2}")
+            host: host, email: shortEmail, uri: uri,
+            reference: "(?:\(uri)|/(?:\(segment){1,24})?\(rest))")
     }()
+
+    private static let narrow = forms(
+        host: shortDomain, email: shortEmail,
+        uri: "https?://\(shortDomain)(?:/[A-Za-z0-9_.-]{0,24}){0,2}")
 
     private static let unbounded: [String: String] = {
         let host = "(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\\.)+[A-Za-z]{2,}"

@@ -12,26 +12,23 @@ struct ScalarKey: Hashable {
 extension SchemaCompiler {
     /// Steps for an automaton of a pattern that a grammar could follow without one.
     private static let automatonSteps = 1 << 18
+    /// Steps for an automaton of one form of a format, where there are further ones.
+    private static let formSteps = 1 << 16
 
     mutating func string(_ plain: PlainSchema, _ path: SchemaPath) throws -> Rule {
-        let form = Self.form(plain)
-        var lengths = plain.lengths
-        if form == .unbounded {
-            lengths.most = min(lengths.most ?? .max, StringFormat.shortLength)
-        }
         let key = ScalarKey(
-            type: .string, lengths: lengths, patterns: Self.patterns(of: plain, form))
+            type: .string, lengths: plain.lengths, patterns: Self.patterns(of: plain, .whole))
         if let known = scalars[key] { return known }
-        guard !lengths.isEmpty else { return try rule([], path) }
+        guard !plain.lengths.isEmpty else { return try rule([], path) }
         let rule: Rule
         if key.patterns.isEmpty {
-            let (least, most) = (lengths.least, lengths.most)
+            let (least, most) = (plain.lengths.least, plain.lengths.most)
             rule = try at(path) {
                 try least == 0 && most == nil ? $0.anyString() : $0.string(least, most)
             }
         } else {
             rule = try at(path) { builder in
-                let content = try Self.content(key.patterns, key.lengths, &builder)
+                let content = try Self.content(plain, &builder)
                 let quote = GrammarBuilder.literal("\"")
                 return try builder.rule([quote + [.rule(content)] + quote])
             }
@@ -48,20 +45,38 @@ extension SchemaCompiler {
             }
     }
 
-    /// The form of formats that what stands beside them leaves room for.
-    private static func form(_ plain: PlainSchema) -> StringFormat.Form {
-        let lengths = plain.lengths
-        guard plain.formats.contains(where: StringFormat.hasForms) else { return .whole }
-        if lengths.least > 1 || lengths.most ?? .max < StringFormat.longest {
-            return lengths.least <= StringFormat.shortLength / 2 ? .unbounded : .whole
+    /// The texts that satisfy patterns, formats and lengths, in the widest form of the formats
+    /// that is small enough.
+    private static func content(
+        _ plain: PlainSchema, _ builder: inout GrammarBuilder
+    ) throws -> Rule {
+        let hasForms = plain.formats.contains(where: StringFormat.hasForms)
+        for form in hasForms ? StringFormat.Form.allCases : [.whole] {
+            var lengths = plain.lengths
+            if form == .unbounded {
+                lengths.most = min(lengths.most ?? .max, StringFormat.shortLength)
+            }
+            let steps = hasForms && form != .unbounded ? formSteps : Int.max
+            if let rule = try content(
+                patterns(of: plain, form), lengths, steps: steps, isWhole: form == .whole,
+                &builder)
+            {
+                return rule
+            }
         }
-        return plain.patterns.isEmpty && plain.formats.count == 1 ? .whole : .short
+        throw PatternParser.Fault(
+            reason: "it takes too many states, with what stands beside it "
+                + "(a quarter of CompilationBudget's steps)")
     }
 
     /// The texts in which all patterns occur, of so many characters.
+    ///
+    /// - Returns: Nil where that takes more steps, or where texts that are not the whole format
+    ///   have none among them.
     private static func content(
-        _ texts: [String], _ lengths: PlainSchema.CountRange, _ builder: inout GrammarBuilder
-    ) throws -> Rule {
+        _ texts: [String], _ lengths: PlainSchema.CountRange, steps: Int, isWhole: Bool,
+        _ builder: inout GrammarBuilder
+    ) throws -> Rule? {
         let budget = builder.budget
         var patterns: [Pattern] = []
         for text in texts { patterns.append(try PatternParser.parse(text, budget)) }
@@ -73,16 +88,14 @@ extension SchemaCompiler {
         }
         let isAlone = patterns.count == 1 && lengths == PlainSchema.CountRange()
         let direct = isAlone ? patterns[0].anchored : nil
-        let steps = direct == nil ? Int.max : automatonSteps
-        let automaton = try budget.attempt(steps: steps) {
+        let automaton = try budget.attempt(steps: direct == nil ? steps : automatonSteps) {
             try Self.automaton(patterns, lengths, budget)
         }
-        if let automaton { return try builder.rule(automaton, quoted: true) }
-        guard let direct else {
-            throw PatternParser.Fault(
-                reason: "it takes too many states, with what stands beside it "
-                    + "(a quarter of CompilationBudget's steps)")
+        if let automaton {
+            guard isWhole || automaton.isAccepting.contains(true) else { return nil }
+            return try builder.rule(automaton, quoted: true)
         }
+        guard let direct else { return nil }
         let some = Pattern.repeated(.characters(.printable), 0, nil)
         let whole = Pattern.sequence(
             (direct.start ? [] : [some]) + [direct.body] + (direct.end ? [] : [some]))
