@@ -267,6 +267,8 @@ extension ControlLink {
         if isFirst {
             ending = end
             whenEnded = nil
+            // The end says more.
+            unsaidLoss = nil
         }
         condition.broadcast()
         condition.unlock()

@@ -39,7 +39,7 @@ extension ControlLink {
     private static let answerLimit = Duration.seconds(3)
 
     /// Calls `lost` on the link's thread with the reason when this rank begins to wait for another
-    /// coordinator, and `back` when one let it in. A loss that is under way is said, too.
+    /// coordinator, and `back` when one let it in. A loss that was before is said, too, and its end.
     public func onLoss(
         _ lost: @escaping @Sendable (String) -> Void, back: @escaping @Sendable () -> Void
     ) {
@@ -54,9 +54,12 @@ extension ControlLink {
     private func sayLoss() {
         condition.lock()
         let (reason, lost) = (unsaidLoss, whenLost)
-        if lost != nil { unsaidLoss = nil }
+        let back = isBackUnsaid ? whenBack : nil
+        if lost != nil { (unsaidLoss, isBackUnsaid) = (nil, false) }
         condition.unlock()
-        if let reason { lost?(reason) }
+        guard let reason, let lost else { return }
+        lost(reason)
+        back?()
     }
 
     /// How many coordinators were lost; nil while another one is waited for.
@@ -75,7 +78,7 @@ extension ControlLink {
         isSearching = true
         loss = (ContinuousClock.now, reason)
         losses += 1
-        unsaidLoss = reason
+        (unsaidLoss, isBackUnsaid) = (reason, false)
         gathered = [:]
         // The connection that was lost says no more, its close included.
         attempts += 1
@@ -181,12 +184,14 @@ extension ControlLink {
         let wasWaiting = isWaiting
         isWaiting = false
         let (memory, now) = (memory, lastEpoch?.number)
-        // Who heard of no loss hears of no end of it.
-        let back = unsaidLoss == nil ? whenBack : nil
-        unsaidLoss = nil
+        // Who heard of no loss yet hears of both, one after the other.
+        isBackUnsaid = wasWaiting && unsaidLoss != nil
+        let back = isBackUnsaid ? nil : whenBack
         condition.broadcast()
         condition.unlock()
         guard wasWaiting else { return }
+        // The lost coordinator's, which nobody took.
+        early = []
         // It may have been said after the hello, to nobody.
         if let now, memory.takesPart(in: now) { write(.recovered(epoch: now)) }
         if let suspicion = memory.suspicion, suspicion.epoch == now { write(suspicion.frame) }

@@ -76,6 +76,8 @@ public final class ControlLink: @unchecked Sendable {
     var memory = Memory()
     /// Why a coordinator is lost, until that is said.
     var unsaidLoss: String?
+    /// Whether another coordinator let this rank in before that.
+    var isBackUnsaid = false
     var whenLost: (@Sendable (String) -> Void)?
     var whenBack: (@Sendable () -> Void)?
     var refusal: String?

@@ -17,8 +17,9 @@ public final class StopFlag: @unchecked Sendable {
 
     /// A flag that SIGINT, SIGTERM and SIGHUP raise from now on.
     ///
-    /// SIGHUP stays ignored where the program began so, as under `nohup`. Before this call a signal
-    /// ends the program, so that input is read before it.
+    /// SIGHUP stays ignored where the program began so, as under `nohup`, and in programs that one
+    /// with a flag starts: these end with it. Before this call a signal ends the program, so that
+    /// input is read before it.
     public static func onSignals() -> StopFlag {
         let flag = StopFlag()
         let queue = DispatchQueue(label: "apus.signals")

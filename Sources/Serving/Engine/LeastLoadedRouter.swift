@@ -15,8 +15,8 @@ public final class LeastLoadedRouter: RequestRouter {
         var balances: [ExpertBalance?]
         /// Of each group, where tokens of its experts are counted.
         var loads: [GroupLoads] = []
-        /// Statistics received, all ranks together.
-        var received = 0
+        /// How often each rank sent statistics.
+        var received: [Int]
         var lost: [Int: String] = [:]
         /// Ranks that are about to take part in a new epoch.
         var recovering: Set<Int> = []
@@ -50,6 +50,7 @@ public final class LeastLoadedRouter: RequestRouter {
                 statistics: Array(repeating: nil, count: rankCount),
                 capacities: Array(repeating: EngineCapacity(runningLimit: .max), count: rankCount),
                 balances: Array(repeating: nil, count: rankCount),
+                received: Array(repeating: 0, count: rankCount),
                 handovers: HandoverRouting(groups)))
     }
 
@@ -137,7 +138,9 @@ public final class LeastLoadedRouter: RequestRouter {
         let living = (0 ..< rankCount).filter { lost[$0] == nil }
         for rank in living { Self.give(.askStatistics, to: rank, send) }
         let limit = ContinuousClock.now + Self.statisticsPatience
-        while state.withLock({ $0.received }) < before + living.count, .now < limit {
+        while state.withLock({ now in living.contains { now.received[$0] == before[$0] } }),
+            .now < limit
+        {
             do { try await Task.sleep(for: .milliseconds(2)) } catch { break }
         }
         return state.withLock { state in
@@ -186,7 +189,7 @@ public final class LeastLoadedRouter: RequestRouter {
             statistics.rank = rank.rawValue
             state.withLock {
                 $0.statistics[rank.rawValue] = statistics
-                $0.received += 1
+                $0.received[rank.rawValue] += 1
             }
         case .capacity(let capacity):
             guard (0 ..< rankCount).contains(rank.rawValue) else { return }

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Tensors
 
 /// The files of cached blocks: one folder for all ranks of a node, one below it per origin.
@@ -212,11 +213,8 @@ struct PrefixFolder: Sendable {
         where Self.isOrigin(name) && name != blocks.lastPathComponent {
             let path = root.appending(path: name).path(percentEncoded: false)
             let changed = try? files.attributesOfItem(atPath: path)[.modificationDate] as? Date
-            if let changed, changed.timeIntervalSinceNow < -86400,
-                (try? files.contentsOfDirectory(atPath: path))?.isEmpty == true
-            {
-                try? files.removeItem(atPath: path)
-            }
+            // Fails for a folder that is not empty, also where a rank has written since.
+            if let changed, changed.timeIntervalSinceNow < -86400 { rmdir(path) }
         }
     }
 }

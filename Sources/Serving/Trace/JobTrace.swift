@@ -21,7 +21,7 @@ public struct JobTrace: Sendable {
         /// Where parts did not come, nothing is known of what followed the last whole step in them.
         var wholeUntil: UInt64? {
             guard problem != nil else { return cutAt }
-            let step = events.last { $0.kind == .step }
+            let step = events.last { $0.isWholeStep }
             // The step is within: a window ends before what is at its end.
             return min(cutAt ?? .max, (step?.ended ?? 0).addingReportingOverflow(1).partialValue)
         }

@@ -32,7 +32,15 @@ struct OutputFile {
         guard !name.isEmpty, !name.hasSuffix("/"), kind != S_IFDIR else {
             throw .badInput("\(name.isEmpty ? "an empty name" : name) is a folder: name a file")
         }
+        // Its file goes on where it is, as the shell opened it.
+        if isThere, let descriptor = Self.descriptor(of: name) {
+            place = .open(FileHandle(fileDescriptor: descriptor, closeOnDealloc: false))
+            return
+        }
         guard kind == S_IFREG else {
+            guard kind != S_IFSOCK else {
+                throw .badInput("\(name) cannot be written: it is a socket: name a file or a pipe")
+            }
             place = .open(try Self.opened(name))
             return
         }
@@ -54,6 +62,17 @@ struct OutputFile {
             throw .badInput(
                 "\(name) cannot be written: the user of this process may not, or \(folder) is"
                     + " not there: name a file in a folder that takes files")
+        }
+    }
+
+    /// What this process has open already by a name of the system's.
+    private static func descriptor(of name: String) -> Int32? {
+        switch name {
+        case "/dev/stdout": return STDOUT_FILENO
+        case "/dev/stderr": return STDERR_FILENO
+        default:
+            let folder = ["/dev/fd/", "/proc/self/fd/"].first(where: name.hasPrefix)
+            return folder.flatMap { Int32(name.dropFirst($0.count)) }
         }
     }
 
