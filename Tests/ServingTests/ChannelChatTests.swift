@@ -57,6 +57,26 @@ import Testing
         }
     }
 
+    @Test func `words that go on beside tools and a format are of the format`() async throws {
+        try await FreeCallTests.withServer("gpt-oss", FreeCallTests.harmony) { server, _ in
+            let more =
+                #","tools":\#(FreeCallTests.tools),"response_format":{"type":"json_schema","#
+                + #""json_schema":{"name":"n","schema":{"type":"integer","minimum":1,"maximum":99}}}"#
+            for seed in 1 ... 12 {
+                let body = Self.request(seed, more).replacing(
+                    #"{"role":"user","content":"Go"}"#,
+                    with: #"{"role":"user","content":"Go"},"#
+                        + #"{"role":"assistant","content":"It is ","prefix":true}"#)
+                let (status, answer) = try await server.post("/v1/chat/completions", body)
+                #expect(status == 200, "\(answer.text)")
+                let message = answer["choices"]?.array?.first?["message"]
+                #expect(message?["tool_calls"] == nil, "\(answer.text)")
+                let number = Int(message?["content"]?.string ?? "")
+                #expect(number.map { (1 ... 99).contains($0) } == true, "\(answer.text)")
+            }
+        }
+    }
+
     @Test func `a call that the model makes by itself is whole`() async throws {
         try await FreeCallTests.withServer("gpt-oss", FreeCallTests.harmony) { server, _ in
             let (_, tokens) = try await server.post(

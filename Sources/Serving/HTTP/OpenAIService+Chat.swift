@@ -136,8 +136,8 @@ extension OpenAIService {
                 break
             }
             // A call in the model's format, or what the response format asks for. The members of
-            // structured_outputs say what the whole text is.
-            guard plan.fields.isResponseFormat else { break }
+            // structured_outputs say what the whole text is, and words that go on are no call.
+            guard plan.fields.isResponseFormat, plan.channels != .words else { break }
             guard calls.hasPlainArguments else {
                 throw .invalid(
                     "a response format beside tools needs calls whose arguments are JSON, which "
