@@ -52,11 +52,11 @@ import Testing
         #expect(both[1].errors.contains("rank 0 has"), "\(both[1].errors)")
     }
 
-    @Test func `a port that is taken is named`() throws {
+    @Test func `a port that is taken is named`() async throws {
         let port = try RunningBench.freePort()
         // Another run's rank 0 waits there for its rank 1.
         let holder = try Self.start(["", ""], port: port, only: 0)[0]
-        usleep(500_000)
+        try await RunningBench.waitForListener(on: port)
         let bench = try Self.start(["", ""], port: port, only: 0)[0]
         #expect(bench.wait() == 2)
         #expect(bench.errors.contains("127.0.0.1:\(port) failed: Address already in use"))
@@ -66,13 +66,15 @@ import Testing
     @Test(arguments: [("shm", 2), ("shm", 0), ("tcp", 2), ("ucx", 2)], [0.1, 1.2])
     func `a rank that is killed is named by every survivor`(
         victim: (transport: String, rank: Int), seconds: Double
-    ) throws {
+    ) async throws {
         let more = "--transport \(victim.transport) --pressure 60"
         let port = try RunningBench.freePort()
         let all = try Self.start([more, more, more], port: port)
         // A rank that dies before it has said its number is missed when joining takes 60 s.
-        #expect(try RunningBench.hasConnections(2, to: port, within: 60))
-        usleep(UInt32(seconds * 1e6))
+        try await Wait.until("two ranks are connected") {
+            try RunningBench.connections(to: port) >= 2
+        }
+        try await Task.sleep(for: .seconds(seconds))
         kill(all[victim.rank].process.processIdentifier, SIGKILL)
         for (rank, bench) in all.enumerated() where rank != victim.rank {
             #expect(bench.wait(seconds: 90) == 3, "rank \(rank): \(bench.errors)")

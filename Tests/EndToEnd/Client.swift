@@ -35,11 +35,23 @@ struct Client {
     /// What `/health` says, whatever its status.
     func health() async throws -> String { try await send("/health", nil).body }
 
-    /// The sum over ranks of one of the server's metrics.
+    /// The sum over ranks of one of the server's metrics, or the only one of that name.
     func metric(_ name: String) async throws -> Double {
         let (_, text) = try await send("/metrics", nil)
-        return text.split(separator: "\n").filter { $0.hasPrefix("apus:\(name){") }
+        return text.split(separator: "\n")
+            .filter { $0.hasPrefix("apus:\(name){") || $0.hasPrefix("apus:\(name) ") }
             .compactMap { $0.split(separator: " ").last.flatMap { Double($0) } }.reduce(0, +)
+    }
+
+    /// Texts of which the server has given a token, ended ones among them: unlike those that run,
+    /// it only grows.
+    func begunTexts() async throws -> Double {
+        try await metric("time_to_first_token_seconds_count")
+    }
+
+    /// Returns once so many texts have begun since the server started.
+    func waitUntilBegun(_ count: Double) async throws {
+        try await Wait.until("\(count) texts have begun") { try await begunTexts() >= count }
     }
 
     private func send(_ path: String, _ body: Data?) async throws -> (status: Int, body: String) {

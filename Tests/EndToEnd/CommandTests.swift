@@ -137,7 +137,7 @@ import Testing
     /// `apus train` with two ranks, some steps on its way.
     final class Training {
         let folder: Folder
-        let process = Process()
+        let process = Program()
 
         init() throws {
             folder = try Folder()

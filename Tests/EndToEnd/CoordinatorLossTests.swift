@@ -19,29 +19,16 @@ import Testing
 
     /// What `/health` says; nothing while nobody listens.
     private static func wait(for word: String, _ client: Client) async throws {
-        let limit = ContinuousClock.now + .seconds(60)
-        while .now < limit {
-            if let body = try? await client.health(), body.contains("\"\(word)\"") { return }
-            try await Task.sleep(for: .milliseconds(20))
-        }
-        throw Failure("/health does not say \(word)")
-    }
-
-    /// The coordinator has told the others of a new epoch.
-    private static func waitForLoss(_ job: RunningJob) async throws {
-        let limit = ContinuousClock.now + .seconds(60)
-        while !job.logs().contains("was lost") {
-            guard .now < limit else { throw Failure("no rank was lost: \(job.logs())") }
-            try await Task.sleep(for: .milliseconds(5))
+        try await Wait.until("/health says \(word)") {
+            let body = try? await client.health()
+            return body?.contains("\"\(word)\"") == true
         }
     }
 
     /// The process of a coordinator is gone.
     private static func waitForEnd(of coordinator: Int32, _ job: RunningJob) async throws {
-        let limit = ContinuousClock.now + .seconds(60)
-        while job.processes(named: "apus-coordinator").contains(coordinator) {
-            guard .now < limit else { throw Failure("coordinator \(coordinator) lives on") }
-            try await Task.sleep(for: .milliseconds(20))
+        try await Wait.until("coordinator \(coordinator) ends") {
+            !job.processes(named: "apus-coordinator").contains(coordinator)
         }
     }
 
@@ -115,7 +102,8 @@ import Testing
         let client = Client(try job.waitUntilServing())
         let expected = try await StreamedTexts.all(client)
         Glibc.kill(try #require(job.workers(rank: 2).first), SIGKILL)
-        try await Self.waitForLoss(job)
+        // The coordinator has told the others of a new epoch.
+        try await job.waitForLoss()
         let coordinator = try #require(job.processes(named: "apus-coordinator").first)
         Glibc.kill(coordinator, SIGKILL)
         try await Self.waitForEnd(of: coordinator, job)
@@ -136,10 +124,8 @@ import Testing
         job.signal(SIGSTOP)
         defer { job.signal(SIGCONT) }
         Glibc.kill(coordinator, SIGSTOP)
-        let limit = ContinuousClock.now + .seconds(60)
-        while job.logs().components(separatedBy: "this rank waits for another one").count < 3 {
-            guard .now < limit else { throw Failure("the ranks wait on: \(job.logs())") }
-            try await Task.sleep(for: .milliseconds(50))
+        try await Wait.until("both ranks give it up: \(job.logs())") {
+            job.logs().components(separatedBy: "this rank waits for another one").count == 3
         }
         Glibc.kill(coordinator, SIGCONT)
         try await Self.waitForEnd(of: coordinator, job)

@@ -19,14 +19,6 @@ import Testing
         }
     }
 
-    static func waitUntilRunning(_ client: Client, _ count: Double) async throws {
-        let limit = ContinuousClock.now + .seconds(20)
-        while try await client.metric("num_requests_running") < count {
-            try #require(ContinuousClock.now < limit)
-            try await Task.sleep(for: .milliseconds(10))
-        }
-    }
-
     static func expectReason(
         _ answers: [Task<(isStream: Bool, status: Int, body: String), any Error>], _ reason: String
     ) async throws {
@@ -47,7 +39,7 @@ import Testing
             ranks: 2, transport: "auto", more: "deadlines: {drainSeconds: 0.5}")
         let client = Client(try job.waitUntilServing())
         let answers = Self.ask(client)
-        try await Self.waitUntilRunning(client, 6)
+        try await client.waitUntilBegun(6)
         #expect(job.stop() == 0, "\(job.errors)")
         try await Self.expectReason(answers, "its drain limit of 0.5 s is over")
         job.expectNothingLeft()
@@ -58,9 +50,10 @@ import Testing
             ranks: 2, transport: "auto", more: "deadlines: {drainSeconds: 60}")
         let client = Client(try job.waitUntilServing())
         let answers = Self.ask(client)
-        try await Self.waitUntilRunning(client, 6)
+        try await client.waitUntilBegun(6)
         job.signal(SIGINT)
-        try await Task.sleep(for: .milliseconds(500))
+        // It drains until it is asked again: the signals have not become one.
+        try await Wait.until("the job drains") { try await client.health().contains("draining") }
         job.signal(SIGINT)
         #expect(job.wait(seconds: 30) == 0, "\(job.errors)")
         // Ranks and coordinator are asked together: whichever is first gives the reason.

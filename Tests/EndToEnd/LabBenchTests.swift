@@ -72,22 +72,24 @@ final class LabBenchTests {
         try expectNothingLeft()
     }
 
-    @Test func `a rank that is killed in a lab is named, and the lab goes`() throws {
+    @Test func `a rank that is killed in a lab is named, and the lab goes`() async throws {
         let bench = try RunningBench([
             "bench", "all-to-all", "--lab", path, "--tokens", "64", "--hidden", "1024",
             "--experts", "16", "--top-k", "4", "--pressure", "60",
         ])
-        try kill(rank: 3, of: bench)
+        try await kill(rank: 3)
         #expect(bench.wait() == 128 + SIGKILL || bench.wait() == 3, "\(bench.errors)")
         #expect(bench.errors.contains("rank 3 left during"), "\(bench.errors)")
         try expectNothingLeft()
     }
 
-    @Test func `after its builder was killed, lab down ends what runs in it and removes it`() throws
+    @Test func `after its builder was killed, lab down ends what runs in it and removes it`()
+        async throws
     {
         let lab = try RunningBench(["lab", "run", path, "--", "sleep", "600"])
-        let limit = ContinuousClock.now + .seconds(20)
-        while try namespaces().count < 3 || sleepers().count < 4, .now < limit { usleep(20_000) }
+        try await Wait.until("four programs run in the lab: \(lab.errors)") {
+            try namespaces().count == 3 && sleepers().count == 4
+        }
         Glibc.kill(lab.process.processIdentifier, SIGKILL)
         #expect(lab.wait() == 128 + SIGKILL)
         #expect(try namespaces().count == 3)
@@ -115,14 +117,12 @@ final class LabBenchTests {
     }
 
     /// Waits until the ranks exchange, then kills one.
-    private func kill(rank: Int, of bench: RunningBench) throws {
-        let limit = ContinuousClock.now + .seconds(20)
-        while .now < limit {
-            let ranks = processes { $0.contains("all-to-all") && !$0.contains("ip") }
-            if ranks.count == 4 { break }
-            usleep(20_000)
+    private func kill(rank: Int) async throws {
+        try await Wait.until("four ranks run") {
+            processes { $0.contains("all-to-all") && !$0.contains("ip") }.count == 4
         }
-        sleep(1)
+        // Exchanges go on for a minute: this is for the ranks to meet.
+        try await Task.sleep(for: .seconds(1))
         let victim = processes { $0.contains("all-to-all") }.first { pid in
             let variables = FileManager.default.contents(atPath: "/proc/\(pid)/environ") ?? Data()
             return variables.split(separator: 0).contains { $0 == Data("RANK=\(rank)".utf8) }

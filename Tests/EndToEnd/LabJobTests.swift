@@ -48,14 +48,13 @@ final class LabJobTests {
         try expectNothingLeft()
     }
 
-    @Test func `when the launcher is killed, its lab goes with the job`() throws {
+    @Test func `when the launcher is killed, its lab goes with the job`() async throws {
         let job = try RunningJob(
             ranks: 2, transport: "auto", more: "lab: \(file.path(percentEncoded: false))")
         _ = try job.waitUntilServing()
         job.signal(SIGKILL)
         #expect(job.wait(seconds: 5) == 128 + SIGKILL)
-        let limit = ContinuousClock.now + .seconds(20)
-        while !job.processes().isEmpty, .now < limit { usleep(50_000) }
+        try await job.waitForProcesses(toEndWithin: 20)
         job.expectNothingLeft()
         try expectNothingLeft()
     }

@@ -19,10 +19,7 @@ import Testing
                 return (isStream, answer.status, answer.body)
             }
         }
-        let limit = ContinuousClock.now + .seconds(20)
-        while try await client.metric("num_requests_running") < 12, .now < limit {
-            try await Task.sleep(for: .milliseconds(10))
-        }
+        try await client.waitUntilBegun(12)
         kill(try #require(job.workers(rank: 1).first), SIGKILL)
         for request in requests {
             let (isStream, status, body) = try await request.value

@@ -35,10 +35,10 @@ import Testing
             try await client.ask(
                 ServingJobTests.prompt, tokens: 1900, more: ["stream": true, "ignore_eos": true])
         }
-        while try await client.metric("num_requests_running") < 1 {
-            try await Task.sleep(for: .milliseconds(10))
-        }
+        try await client.waitUntilBegun(1)
         job.signal(SIGINT)
+        // Two signals that come before one is taken are one.
+        try await Wait.until("the job drains") { try await client.health().contains("draining") }
         #expect(job.wait(seconds: 0.3) == nil, "the first one waits for the stream")
         job.signal(SIGINT)
         #expect(job.wait(seconds: 20) == 0, "\(job.errors)")
@@ -58,7 +58,7 @@ import Testing
         let pipe = folder.path + "/pipe.yaml"
         let maker = try Process.run(URL(filePath: "/usr/bin/mkfifo"), arguments: [pipe])
         maker.waitUntilExit()
-        let process = Process()
+        let process = Program()
         // Tests may run where SIGINT is ignored, and a program inherits that.
         process.executableURL = URL(filePath: "/usr/bin/env")
         let program = RunningJob.programs.appending(path: words[0]).path(percentEncoded: false)
@@ -68,8 +68,18 @@ import Testing
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice
+        // Opening a pipe to write waits for its reader: the line comes once the program reads, and
+        // what it reads never ends.
+        let (writer, lines) = (Process(), Pipe())
+        writer.executableURL = URL(filePath: "/usr/bin/env")
+        writer.arguments = ["timeout", "60", "sh", "-c", "exec 3>\"$0\"; echo; read end", pipe]
+        writer.standardInput = Pipe()
+        writer.standardOutput = lines
+        try writer.run()
+        try lines.fileHandleForWriting.close()
+        defer { writer.terminate() }
         try process.run()
-        usleep(500_000)
+        try #require(!lines.fileHandleForReading.availableData.isEmpty, "nobody reads the file")
         #expect(process.isRunning)
         process.interrupt()
         #expect(process.exitStatus(within: 5) == 128 + SIGINT)
@@ -266,27 +276,23 @@ import Testing
         return try #require(all?["jobs"] as? [[String: Any]])
     }
 
-    @Test func `status shows every job, also one that was started by hand`() throws {
+    @Test func `status shows every job, also one that was started by hand`() async throws {
         let job = try RunningJob(ranks: 2, transport: "auto")
         let http = try job.waitUntilServing()
         let file = try job.write("hand.yaml", "name: hand\nmodel: \(RunningJob.model)\n")
-        let coordinator = Process()
+        let coordinator = Program()
         coordinator.executableURL = RunningJob.programs.appending(path: "apus-coordinator")
         coordinator.arguments = ["--job", file]
         coordinator.environment = job.environment.merging(["APUS_TOKEN": try job.token()]) { $1 }
         coordinator.standardError = FileHandle.nullDevice
         try coordinator.run()
         defer { coordinator.terminate() }
-        let limit = ContinuousClock.now + .seconds(20)
         // Its folder is there a moment before it listens.
-        func isThere(_ found: [[String: Any]]) -> Bool {
-            found.count == 2 && found.allSatisfy { $0["state"] as? String != "starting" }
+        try await Wait.until("both jobs are there") {
+            let found = try jobs(job, "status")
+            return found.count == 2 && found.allSatisfy { $0["state"] as? String != "starting" }
         }
-        var found = try jobs(job, "status")
-        while !isThere(found), .now < limit {
-            usleep(100_000)
-            found = try jobs(job, "status")
-        }
+        let found = try jobs(job, "status")
         #expect(found.map { $0["name"] as? String } == ["hand", "test"])
         #expect(found.map { $0["state"] as? String } == ["join", "ready"])
         #expect(found[0]["pid"] as? Int == Int(coordinator.processIdentifier))

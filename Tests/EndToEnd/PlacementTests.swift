@@ -142,14 +142,12 @@ import Testing
         for round in 0 ..< 2 {
             let victim = try #require(job.workers(rank: 1).first)
             let disturbed = try await StreamedTexts.all(client) {
+                let before = job.lossCount
                 kill(victim, SIGKILL)
-                _ = try await SurvivalTests.wait(for: "degraded", client)
+                try await job.waitForLoss(after: before)
             }
             #expect(disturbed == expected, "round \(round)")
-            let joined = try await StreamedTexts.all(client) {
-                _ = try await SurvivalTests.wait(for: "ready", client)
-            }
-            #expect(joined == expected, "round \(round)")
+            try await StreamedTexts.repeated(client, until: "ready", expecting: expected)
             #expect(job.workers(rank: 1) != [victim])
             let (status, output) = try job.apus(["placement", "apply", "test"])
             #expect(status == 0, "round \(round): \(output)")
@@ -164,11 +162,11 @@ import Testing
             ranks: 3, transport: "auto", more: "redundantExperts: 3\nrebalance: 1")
         let client = Client(try job.waitUntilServing())
         let expected = try await StreamedTexts.all(client)
-        let limit = ContinuousClock.now + .seconds(60)
-        while !job.logs().contains("experts are placed anew"), .now < limit {
-            #expect(try await StreamedTexts.all(client) == expected)
+        try await Wait.until("experts are placed anew: \(job.logs())") {
+            let texts = try await StreamedTexts.all(client)
+            #expect(texts == expected)
+            return job.logs().contains("experts are placed anew")
         }
-        #expect(job.logs().contains("experts are placed anew"), "\(job.logs())")
         #expect(try await StreamedTexts.all(client) == expected)
         #expect(job.stop() == 0, "\(job.errors)")
         job.expectNothingLeft()

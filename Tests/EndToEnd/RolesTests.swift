@@ -12,12 +12,9 @@ import Testing
 
     /// Links are made after a job serves: two, with an end at each rank.
     private static func waitForLinks(_ client: Client) async throws {
-        let limit = ContinuousClock.now + .seconds(30)
-        while .now < limit {
-            if try await client.metric("handover_links") == 4 { return }
-            try await Task.sleep(for: .milliseconds(20))
+        try await Wait.until("rank 0 is linked to both decode ranks", seconds: 30) {
+            try await client.metric("handover_links") == 4
         }
-        throw Failure("rank 0 is not linked to both decode ranks")
     }
 
     @Test(arguments: ["shm", "tcp", "ucx"])

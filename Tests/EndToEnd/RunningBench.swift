@@ -4,7 +4,7 @@ import Testing
 
 /// `apus` with arguments, as a user runs it, its output kept in a folder of its own.
 final class RunningBench {
-    let process = Process()
+    let process = Program()
     private let folder: URL
 
     init(_ arguments: [String], environment: [String: String] = [:]) throws {
@@ -43,27 +43,31 @@ final class RunningBench {
         process.exitStatus(within: seconds)
     }
 
-    /// The lines of the kernel's table of TCP sockets, in words.
-    private static func sockets() throws -> [[Substring]] {
-        try String(contentsOfFile: "/proc/net/tcp", encoding: .utf8)
-            .split(separator: "\n").dropFirst().map { $0.split(separator: " ") }
+    /// The lines of the kernel's tables of TCP sockets, in words: local address, remote address
+    /// and state are the second to the fourth (proc(5)).
+    ///
+    /// - Parameter process: One whose network is meant.
+    private static func sockets(of process: String = "self") throws -> [[Substring]] {
+        try ["tcp", "tcp6"].flatMap { table in
+            try String(contentsOfFile: "/proc/\(process)/net/\(table)", encoding: .utf8)
+                .split(separator: "\n").dropFirst().map { $0.split(separator: " ") }
+        }.filter { $0.count > 3 }
     }
 
     private static func port(_ address: Substring) -> Int? {
         address.split(separator: ":").last.flatMap { Int($0, radix: 16) }
     }
 
-    /// Whether so many clients are connected to a port of this machine, as soon as they are.
-    static func hasConnections(_ count: Int, to port: Int, within seconds: Double) throws -> Bool {
-        let deadline = Date(timeIntervalSinceNow: seconds)
-        while Date() < deadline {
-            let connected = try sockets().filter {
-                $0.count > 3 && $0[3] == "01" && Self.port($0[2]) == port
-            }
-            if connected.count >= count { return true }
-            usleep(1000)
+    /// How many clients are connected to a port, in the network of a process.
+    static func connections(to port: Int, of process: String = "self") throws -> Int {
+        try sockets(of: process).count { $0[3] == "01" && Self.port($0[2]) == port }
+    }
+
+    /// Returns once somebody listens on a port of this machine.
+    static func waitForListener(on port: Int) async throws {
+        try await Wait.until("somebody listens on port \(port)") {
+            try sockets().contains { $0[3] == "0A" && Self.port($0[1]) == port }
         }
-        return false
     }
 
     /// A port of this machine that nobody uses, below those that Linux gives out by itself.

@@ -17,7 +17,7 @@ final class RunningJob {
         ?? URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
 
     let folder: URL
-    private let process = Process()
+    private let process = Program()
 
     init(
         ranks: Int, transport: String, httpPort: Int = 0, httpAddress: String = "127.0.0.1",
@@ -92,9 +92,11 @@ final class RunningJob {
     func waitUntilServing() throws -> Address {
         let limit = ContinuousClock.now + .seconds(60)
         while .now < limit, process.isRunning {
-            if let line = output.split(separator: "\n").first(where: { $0.contains("serving on") }),
-                let port = line.split(separator: ":").last?.split(separator: "/").first
-            {
+            // A line that is half written has a port, too.
+            let line = output.split(separator: "\n").first {
+                $0.contains("serving on") && $0.hasSuffix("/v1")
+            }
+            if let line, let port = line.split(separator: ":").last?.split(separator: "/").first {
                 let isIPv6 = line.contains("http://[")
                 return Address(
                     port: try #require(Int(port)), host: isIPv6 ? "[::1]" : "127.0.0.1")
@@ -181,6 +183,20 @@ final class RunningJob {
         return names.filter { $0.hasSuffix(".log") }.sorted().map { name in
             (try? String(contentsOf: folder.appending(path: name), encoding: .utf8)) ?? ""
         }.joined()
+    }
+
+    /// How often the logs say that a rank was lost. It only grows, where `/health` may be "ready"
+    /// again before somebody looks.
+    var lossCount: Int { logs().components(separatedBy: "was lost").count - 1 }
+
+    /// Returns once the logs tell of a loss after so many others.
+    func waitForLoss(after count: Int = 0) async throws {
+        try await Wait.until("a rank is lost: \(logs())") { lossCount > count }
+    }
+
+    /// Returns once no process of the job is left.
+    func waitForProcesses(toEndWithin seconds: Double) async throws {
+        try await Wait.until("all processes end", seconds: seconds) { processes().isEmpty }
     }
 
     // MARK: Other programs beside it

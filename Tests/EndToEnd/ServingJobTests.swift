@@ -27,9 +27,9 @@ import Testing
 
     @Test func `a worker that is killed ends the job with its name`() async throws {
         let job = try RunningJob(ranks: 2, transport: "auto", more: "onLostRank: end")
-        let http = try job.waitUntilServing()
-        let story = Task { try await Client(http).complete(Self.prompt, tokens: 400) }
-        try await Task.sleep(for: .milliseconds(200))
+        let client = Client(try job.waitUntilServing())
+        let story = Task { try await client.complete(Self.prompt, tokens: 1900) }
+        try await client.waitUntilBegun(1)
         let victim = try #require(job.workers(rank: 1).first)
         kill(victim, SIGKILL)
         #expect(job.wait(seconds: 20) == 3)
@@ -63,13 +63,10 @@ import Testing
             try await client.ask(
                 Self.prompt, tokens: 1900, more: ["stream": true, "ignore_eos": true])
         }
-        while try await client.metric("num_requests_running") < 1 {
-            try await Task.sleep(for: .milliseconds(10))
-        }
+        try await client.waitUntilBegun(1)
         job.signal(SIGKILL)
         #expect(job.wait(seconds: 5) == 128 + SIGKILL)
-        let limit = ContinuousClock.now + .seconds(15)
-        while !job.processes().isEmpty, .now < limit { usleep(50_000) }
+        try await job.waitForProcesses(toEndWithin: 15)
         job.expectNothingLeft()
         let end = try await stream.value.body.suffix(400)
         #expect(end.contains("the launcher was lost"), "\(end)")

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import Testing
 
 /// Greedy texts that a client asks for all at once, half of them as streams.
@@ -28,20 +29,57 @@ enum StreamedTexts {
         }.joined()
     }
 
-    /// Every text at once; `disturb` runs while they are on their way.
+    /// What has become of the texts.
+    private struct Endings {
+        /// Those that came whole.
+        var whole = 0
+        var failure: (any Error)?
+    }
+
+    /// Every text at once; `disturb` runs while they are on their way, which is checked.
     static func all(
-        _ client: Client, disturb: () async throws -> Void = {}
+        _ client: Client, disturb: (() async throws -> Void)? = nil
     ) async throws -> [String] {
+        let before = try await client.begunTexts()
+        let endings = Mutex(Endings())
         let tasks = (0 ..< count).map { number in
-            Task { try await text(client, number) }
+            Task {
+                do {
+                    let found = try await text(client, number)
+                    endings.withLock { $0.whole += 1 }
+                    return found
+                } catch {
+                    endings.withLock { $0.failure = error }
+                    throw error
+                }
+            }
         }
-        let limit = ContinuousClock.now + .seconds(20)
-        while try await client.metric("num_requests_running") < Double(count), .now < limit {
-            try await Task.sleep(for: .milliseconds(5))
+        defer { for task in tasks { task.cancel() } }
+        if let disturb {
+            try await Wait.until("\(count) texts have begun") {
+                if let failure = endings.withLock({ $0.failure }) { throw failure }
+                return try await client.begunTexts() >= before + Double(count)
+            }
+            try await disturb()
+            let whole = endings.withLock { $0.whole }
+            guard whole < count else { throw Failure("every text had ended: nothing disturbed it") }
         }
-        try await disturb()
         var texts: [String] = []
         for task in tasks { texts.append(try await task.value) }
         return texts
+    }
+
+    /// Asks for every text again and again until `/health` says a word: what happens until then
+    /// happens while texts are on their way.
+    ///
+    /// - Throws: `Failure` when a text is not the expected one, or the word does not come.
+    static func repeated(
+        _ client: Client, until word: String, expecting expected: [String]
+    ) async throws {
+        try await Wait.until("/health says \(word)", seconds: 120) {
+            let texts = try await all(client)
+            guard texts == expected else { throw Failure("\(texts) are not \(expected)") }
+            return try await client.health().contains("\"\(word)\"")
+        }
     }
 }

@@ -4,15 +4,12 @@ import Testing
 
 /// Jobs that lose ranks while they answer, and lose nothing else.
 @Suite(.serialized) struct SurvivalTests {
+    /// Waits for a word that stays: "degraded" passes where ranks are started again.
     static func wait(for word: String, _ client: Client) async throws -> String {
-        let limit = ContinuousClock.now + .seconds(30)
-        var body = ""
-        while .now < limit {
-            body = try await client.health()
-            if body.contains("\"\(word)\"") { return body }
-            try await Task.sleep(for: .milliseconds(20))
+        try await Wait.until("/health says \(word)", seconds: 30) {
+            try await client.health().contains("\"\(word)\"")
         }
-        throw Failure("/health does not say \(word): \(body)")
+        return try await client.health()
     }
 
     @Test(arguments: ["shm", "tcp", "ucx"])
@@ -102,11 +99,7 @@ import Testing
             kill(victim, SIGCONT)
         }
         #expect(disturbed == expected)
-        let limit = ContinuousClock.now + .seconds(20)
-        while !job.workers(rank: 1).isEmpty, .now < limit {
-            try await Task.sleep(for: .milliseconds(20))
-        }
-        #expect(job.workers(rank: 1).isEmpty)
+        try await Wait.until("rank 1 ends", seconds: 20) { job.workers(rank: 1).isEmpty }
         #expect(job.stop() == 0, "\(job.errors)")
         job.expectNothingLeft()
     }
@@ -120,15 +113,13 @@ import Testing
         for round in 0 ..< 2 {
             let victim = try #require(job.workers(rank: 1).first)
             let disturbed = try await StreamedTexts.all(client) {
+                let before = job.lossCount
                 kill(victim, SIGKILL)
-                _ = try await Self.wait(for: "degraded", client)
+                try await job.waitForLoss(after: before)
             }
             #expect(disturbed == expected, "round \(round)")
             // It comes back while texts are on their way.
-            let joined = try await StreamedTexts.all(client) {
-                _ = try await Self.wait(for: "ready", client)
-            }
-            #expect(joined == expected, "round \(round)")
+            try await StreamedTexts.repeated(client, until: "ready", expecting: expected)
             #expect(job.workers(rank: 1) != [victim])
         }
         let before = try await client.metric("steps_total")

@@ -62,7 +62,9 @@ import Testing
     @Test func `Ctrl-C ends a trace and leaves no file`() async throws {
         let job = try RunningJob(ranks: 1, transport: "auto")
         _ = try job.waitUntilServing()
-        let process = Process()
+        let control = try job.controlPort()
+        let before = try RunningBench.connections(to: control)
+        let process = Program()
         // Tests may run where SIGINT is ignored, and a program inherits that.
         process.executableURL = URL(filePath: "/usr/bin/env")
         let folder = job.folder.appending(path: "traced")
@@ -77,7 +79,9 @@ import Testing
         process.standardOutput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice
         try process.run()
-        usleep(1_000_000)
+        try await Wait.until("the command asks the coordinator") {
+            try RunningBench.connections(to: control) > before
+        }
         #expect(process.isRunning)
         process.interrupt()
         #expect(process.exitStatus(within: 5) == 128 + SIGINT)
@@ -93,21 +97,18 @@ import Testing
         let client = Client(try job.waitUntilServing())
         let load = Self.busy(client)
         defer { load.cancel() }
-        while try await client.metric("num_requests_running") < 1 {
-            try await Task.sleep(for: .milliseconds(10))
-        }
+        try await client.waitUntilBegun(1)
         kill(try #require(job.workers(rank: 2).first), SIGKILL)
         _ = try await SurvivalTests.wait(for: "degraded", client)
         let folder = try URL(filePath: job.resolvedJob).deletingLastPathComponent()
             .appending(path: "flight")
         let path = folder.path(percentEncoded: false)
-        let limit = ContinuousClock.now + .seconds(20)
-        var files: [String] = []
-        while files.count < 2, .now < limit {
-            files = ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted()
+        func written() -> [String] {
+            ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted()
                 .filter { $0.hasSuffix(".jsonl") }
-            try await Task.sleep(for: .milliseconds(50))
         }
+        try await Wait.until("two files are there: \(job.logs())") { written().count >= 2 }
+        let files = written()
         #expect(files.map { $0.prefix(7) } == ["rank-0-", "rank-1-"], "\(files) \(job.logs())")
         for file in files {
             let lines = try String(contentsOf: folder.appending(path: file), encoding: .utf8)
@@ -120,7 +121,10 @@ import Testing
             let event = try #require(ending, "\(lines.suffix(5))")
             #expect(event["peer"] as? Int == 2)
             #expect((event["step"] as? Int ?? 0) > 0)
-            #expect(job.logs().contains(file))
+            // A rank names its file after it has written it.
+            try await Wait.until("\(file) is named: \(job.logs())") {
+                job.logs().contains(file)
+            }
         }
         let (status, output) = try job.apus(
             ["trace", "--flight"] + files.map { path + "/" + $0 })

@@ -7,10 +7,12 @@ import Testing
     typealias Training = TrainingJobTests.Training
     private static let two = "schedule: dualpipe\npipelineRanks: 2"
 
-    @Test func `a rank that stalls is named as the job numbers it, whoever waited for it`() throws {
-        let training = try Training(Self.two + "\ndataRanks: 2")
+    @Test func `a rank that stalls is named as the job numbers it, whoever waited for it`()
+        async throws
+    {
+        let training = try Training(Self.two + "\ndataRanks: 2", steps: Training.endless)
         try training.start()
-        training.waitUntil(steps: 2)
+        try await training.waitUntil(steps: 2)
         kill(try #require(training.worker(rank: 3)), SIGSTOP)
         #expect(training.wait() == 3)
         let errors = training.read("err")
@@ -18,16 +20,11 @@ import Testing
         #expect(training.worker(rank: 3) == nil)
     }
 
-    @Test func `a rank that is killed before it is in is a lost one`() throws {
+    @Test func `a rank that is killed before it is in is a lost one`() async throws {
         let training = try Training(Self.two)
         try training.start()
-        let limit = ContinuousClock.now + .seconds(20)
-        var victim = training.worker(rank: 1)
-        while victim == nil, .now < limit {
-            usleep(500)
-            victim = training.worker(rank: 1)
-        }
-        kill(try #require(victim), SIGKILL)
+        try await Wait.until("rank 1 is a process") { training.worker(rank: 1) != nil }
+        kill(try #require(training.worker(rank: 1)), SIGKILL)
         #expect(training.wait() == 3)
         let errors = training.read("err")
         #expect(errors.contains("rank 1 was lost in phase"), "\(errors)")
@@ -35,7 +32,7 @@ import Testing
 
     @Test(arguments: ["", two])
     func `a reader that has seen enough ends the job`(shape: String) throws {
-        let training = try Training(shape)
+        let training = try Training(shape, steps: Training.endless)
         let pipe = Pipe()
         try training.start(output: pipe.fileHandleForWriting)
         try pipe.fileHandleForWriting.close()
@@ -63,12 +60,15 @@ import Testing
     }
 
     @Test(arguments: ["", two])
-    func `Ctrl-C says how to go on, and lines come as they are made`(shape: String) throws {
-        let training = try Training(shape)
+    func `Ctrl-C says how to go on, and lines come as they are made`(shape: String) async throws {
+        // Steps are so long that a buffer of lines, 4096 bytes, would take many to fill.
+        let training = try Training(shape, steps: Training.endless, microBatches: 8)
         try training.start()
-        training.waitUntil(steps: 5)
-        usleep(300_000)
-        #expect(training.read("out").contains("step 1/12"))
+        try await Wait.until("a line of a step: \(training.read("err"))") {
+            training.read("out").contains("step 1/")
+        }
+        #expect(training.read("out").utf8.count < 4096)
+        try await training.waitForCheckpoint()
         training.signal(SIGINT)
         #expect(training.wait() == 128 + SIGINT)
         let output = training.read("out")
@@ -84,7 +84,7 @@ import Testing
     }
 
     @Test func `what print could not write is an error`() throws {
-        let process = Process()
+        let process = Program()
         let errors = Pipe()
         process.executableURL = RunningJob.programs.appending(path: "apus")
         process.arguments = ["schedule", "--ranks", "2", "--micro-batches", "4"]

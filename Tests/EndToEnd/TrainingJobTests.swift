@@ -7,9 +7,12 @@ import Testing
     /// A job file and its text in a folder of their own.
     final class Training {
         let folder: URL
-        private var process = Process()
+        private var process = Program()
 
-        init(_ more: String) throws {
+        /// Steps that no test waits for: it ends the job itself.
+        static let endless = 100_000
+
+        init(_ more: String, steps: Int = 12, microBatches: Int = 4) throws {
             folder = FileManager.default.temporaryDirectory.appending(
                 path: "apus-train-test-\(UUID().uuidString)")
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -22,9 +25,9 @@ import Testing
                 tokenizer: \(RunningJob.model)
                 train: [text.jsonl]
                 output: run
-                steps: 12
+                steps: \(steps)
                 sequenceLength: 64
-                microBatches: 4
+                microBatches: \(microBatches)
                 checkpointEvery: 3
                 \(more)
                 """)
@@ -49,7 +52,7 @@ import Testing
 
         /// - Parameter output: Where its output goes, if not to the file "out".
         func start(_ arguments: [String] = [], output: FileHandle? = nil) throws {
-            process = Process()
+            process = Program()
             process.executableURL = RunningJob.programs.appending(path: "apus")
             process.arguments = ["train", path("job.yaml")] + arguments
             process.environment = ProcessInfo.processInfo.environment.merging([
@@ -71,14 +74,31 @@ import Testing
         func signal(_ number: Int32) { kill(process.processIdentifier, number) }
 
         /// Blocks until so many steps are done.
-        func waitUntil(steps: Int) {
-            let limit = ContinuousClock.now + .seconds(60)
-            while losses.count < steps, .now < limit, process.isRunning { usleep(5_000) }
+        func waitUntil(steps: Int) async throws {
+            try await Wait.until("\(steps) steps are done: \(read("err"))", seconds: 90) {
+                if losses.count >= steps { return true }
+                guard process.isRunning else {
+                    throw Failure("the job ended after \(losses.count) steps: \(read("err"))")
+                }
+                return false
+            }
         }
 
-        /// The losses of every step, as they are written.
+        /// Blocks until a run can go on from a checkpoint: one that is being written has a longer
+        /// name.
+        func waitForCheckpoint() async throws {
+            try await Wait.until("a checkpoint is there: \(read("err"))", seconds: 90) {
+                let names = try? FileManager.default.contentsOfDirectory(
+                    atPath: path("run/checkpoints"))
+                return names?.contains { $0.wholeMatch(of: /step-\d+/) != nil } == true
+            }
+        }
+
+        /// The losses of every step whose line is written whole.
         var losses: [Substring] {
-            read("run/metrics.jsonl").split(separator: "\n").compactMap { line in
+            let text = read("run/metrics.jsonl")
+            guard let end = text.lastIndex(of: "\n") else { return [] }
+            return text[..<end].split(separator: "\n").compactMap { line in
                 line.split(separator: ",").first { $0.contains("\"loss\"") }
             }
         }
@@ -97,26 +117,26 @@ import Testing
     }
 
     @Test func `a killed rank ends the job with its name, and a resumed one repeats the losses`()
-        throws
+        async throws
     {
         let shape = "schedule: dualpipe\npipelineRanks: 2"
-        let whole = try Training(shape)
-        try whole.start()
-        #expect(whole.wait() == 0, "\(whole.read("err"))")
-        #expect(whole.losses.count == 12)
-        #expect(whole.read("out").contains("step 12/12"))
-        let broken = try Training(shape)
+        let broken = try Training(shape, steps: Training.endless)
         try broken.start()
-        let limit = ContinuousClock.now + .seconds(60)
-        while broken.losses.count < 5, .now < limit { usleep(5_000) }
+        try await broken.waitUntil(steps: 5)
         kill(try #require(broken.worker(rank: 1)), SIGKILL)
         #expect(broken.wait() == 3)
         #expect(broken.read("err").contains("rank 1 was lost in phase train"))
         #expect(broken.read("out").contains("go on with --resume"))
-        #expect(broken.losses.count < 12)
-        try broken.start(["--resume"])
-        #expect(broken.wait() == 0, "\(broken.read("err"))")
-        #expect(broken.losses == whole.losses)
+        // Beyond what the killed one has written, which the resumed one writes again.
+        let count = broken.losses.count + 5
+        let whole = try Training(shape, steps: Training.endless)
+        for (training, words) in [(broken, ["--resume"]), (whole, [String]())] {
+            try training.start(words)
+            try await training.waitUntil(steps: count)
+            training.signal(SIGINT)
+            #expect(training.wait() == 128 + SIGINT, "\(training.read("err"))")
+        }
+        #expect(broken.losses.prefix(count) == whole.losses.prefix(count))
     }
 
     @Test func `bad input is one line and one exit code, before any process starts`() throws {
@@ -144,6 +164,7 @@ import Testing
         #expect(Set(lines).count == 4)
         #expect(lines[0].contains("Once upon a time"))
         #expect(training.losses.count == 12)
+        #expect(training.read("out").contains("step 12/12"))
         #expect(serving.stop() == 0)
         try training.start(["--resume"])
         #expect(training.wait() == 0, "all that was asked is recorded: \(training.read("err"))")
@@ -159,29 +180,28 @@ import Testing
     }
 
     @Test(.enabled(if: geteuid() == 0, "network namespaces need root"))
-    func `a lab trains to the losses of this machine, and a killed rank is named`() throws {
+    func `a lab trains to the losses of this machine, and a killed rank is named`() async throws {
         let shape = "schedule: dualpipe\npipelineRanks: 2"
         let here = try Training(shape)
         try here.start()
         #expect(here.wait() == 0, "\(here.read("err"))")
         let training = try Training(shape)
-        try training.write(
-            "lab.yaml",
-            """
+        let lab = """
             name: train-\(getpid())
             about: Two nodes of one rank for a test.
             nodes: [{name: node0}, {name: node1}]
             planes: [{name: plane0, gigabitsPerSecond: 4}]
-            """)
+            """
+        try training.write("lab.yaml", lab)
         try training.start(["--lab", training.path("lab.yaml")])
         #expect(training.wait() == 0, "\(training.read("err"))")
         #expect(training.losses == here.losses)
-        try FileManager.default.removeItem(atPath: training.path("run"))
-        try training.start(["--lab", training.path("lab.yaml")])
-        let limit = ContinuousClock.now + .seconds(60)
-        while training.losses.count < 2, .now < limit { usleep(5_000) }
-        kill(try #require(training.worker(rank: 1)), SIGKILL)
-        #expect(training.wait() == 3)
-        #expect(training.read("err").contains("rank 1 was lost in phase train"))
+        let broken = try Training(shape, steps: Training.endless)
+        try broken.write("lab.yaml", lab)
+        try broken.start(["--lab", broken.path("lab.yaml")])
+        try await broken.waitUntil(steps: 2)
+        kill(try #require(broken.worker(rank: 1)), SIGKILL)
+        #expect(broken.wait() == 3)
+        #expect(broken.read("err").contains("rank 1 was lost in phase train"))
     }
 }
