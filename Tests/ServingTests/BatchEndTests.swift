@@ -116,18 +116,8 @@ import Testing
         try String(contentsOfFile: "\(path)/files/\(batch.errors)", encoding: .utf8)
     }
 
-    private static func wait(_ what: String, _ isTrue: () throws -> Bool) async throws {
-        let deadline = ContinuousClock.now + .seconds(60)
-        while try !isTrue() {
-            guard ContinuousClock.now < deadline else {
-                throw ServingError.engine(message: "\(what) does not happen")
-            }
-            try await Task.sleep(for: .milliseconds(10))
-        }
-    }
-
     private func end(of id: String) async throws -> Batch {
-        try await Self.wait("the end of \(id)") { try stored(id).state.hasEnded }
+        try await Wait.until("the end of \(id)") { try stored(id).state.hasEnded }
         return try stored(id)
     }
 
@@ -176,12 +166,12 @@ import Testing
         let batch = try leave(.inProgress, hours: 1, age: 3585)
         let router = BarrenRouter()
         try await serve(router) { _ in
-            try await Self.wait("the request") { router.asked == 1 }
+            try await Wait.until("the request") { router.asked == 1 }
             let ended = try await end(of: batch.id)
             #expect(ended.state == .expired && ended.counts.failed == 1)
             let text = try errors(of: batch)
             #expect(text.contains("batch_expired"))
-            try await Self.wait("the withdrawal") { router.withdrawn == 1 && router.asked == 1 }
+            try await Wait.until("the withdrawal") { router.withdrawn == 1 && router.asked == 1 }
         }
     }
 
@@ -224,7 +214,7 @@ import Testing
         let last = try leave(.finalizing)
         let router = BarrenRouter()
         try await serve(router) { port in
-            try await Self.wait("the first requests") { router.asked == 8 }
+            try await Wait.until("the first requests") { router.asked == 8 }
             try await Self.cancel(last.id, port)
             for batch in others { try await Self.cancel(batch.id, port) }
             #expect(try await end(of: last.id).state == .completed)
@@ -256,7 +246,7 @@ import Testing
         _ = try leave(.inProgress, tokens: 5)
         let router = BarrenRouter(.unavailable(message: "not now"))
         try await serve(router, adjust: { $0.limits.batchTexts = 1 }) { _ in
-            try await Self.wait("the other request") { router.lengths == [3, 5] }
+            try await Wait.until("the other request") { router.lengths == [3, 5] }
         }
     }
 

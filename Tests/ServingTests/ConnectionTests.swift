@@ -98,21 +98,27 @@ import Testing
         let lane = WorkLane("test", niceness: 0)
         let order = TurnOrder()
         let gate = DispatchSemaphore(value: 0)
-        async let first: Void = lane.run(for: "x") { gate.wait() }
-        // All of these wait while the first one holds the lane.
+        async let first: Void = lane.run(for: "x") {
+            order.add("x")
+            gate.wait()
+        }
+        // Also where the test ends by an error: the first work would hold it for ever.
+        defer { gate.signal() }
+        try await Wait.until("the first work has the lane") { order.names == ["x"] }
+        // All of these wait meanwhile, in the order in which they come.
         var tasks: [Task<Void, any Error>] = []
-        for (index, name) in ["a1", "a2", "a3", "b1"].enumerated() {
+        for name in ["a1", "a2", "a3", "b1"] {
             tasks.append(
                 Task { @Sendable in
-                    try await Task.sleep(for: .milliseconds(20 * (index + 1)))
                     try await lane.run(for: String(name.prefix(1))) { order.add(name) }
                 })
+            let count = tasks.count
+            try await Wait.until("\(name) waits") { lane.waitingCount == count }
         }
-        try await Task.sleep(for: .milliseconds(400))
         gate.signal()
         try await first
         for task in tasks { try await task.value }
-        #expect(order.names == ["a1", "b1", "a2", "a3"])
+        #expect(order.names == ["x", "a1", "b1", "a2", "a3"])
     }
 
     @Test func `what fails in a lane fails for its caller alone`() async throws {

@@ -34,7 +34,8 @@ import Topology
     ) -> FlightWriter {
         FlightWriter(
             RankRecorder(), in: FlightFolder(URL(filePath: "/none"), rank: Rank(rawValue: 0)),
-            on: "node7", log: AccessLogTests.quiet, lossInterval: .seconds(600), store: store)
+            on: "node7", log: AccessLogTests.quiet, lossInterval: .seconds(600), endLimit: 60,
+            store: store)
     }
 
     private static func step(_ number: UInt64, _ writer: FlightWriter) {

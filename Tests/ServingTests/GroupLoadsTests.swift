@@ -1,4 +1,5 @@
 import Encoding
+import NIOHTTP1
 import Testing
 import Topology
 

@@ -52,16 +52,6 @@ import Topology
         }
     }
 
-    struct Never: Error {}
-
-    static func until(_ isTrue: () -> Bool) async throws {
-        let limit = ContinuousClock.now + .seconds(60)
-        while !isTrue() {
-            guard ContinuousClock.now < limit else { throw Never() }
-            try await Task.sleep(for: .milliseconds(1))
-        }
-    }
-
     /// Runs ranks of several roles once all are linked.
     static func with<Value>(
         _ setting: EngineRun.Setting, _ body: (EngineRun) async throws -> Value
@@ -71,7 +61,7 @@ import Topology
             $0.reduce(0) { $0 + $1.rankCount }
         }
         return try await EngineRun.with(setting) { run in
-            try await until {
+            try await Wait.until("all ranks are linked") {
                 run.ranks.statistics.enumerated().allSatisfy { index, statistics in
                     let isPrefill =
                         groups.group(of: Rank(rawValue: index)).group.role == .prefill
@@ -84,6 +74,13 @@ import Topology
 
     static func received(_ run: EngineRun) -> UInt64 {
         run.ranks.statistics.reduce(0) { $0 + ($1.handovers?.promptsReceived ?? 0) }
+    }
+
+    /// Nothing is asked meanwhile, so a rank that is idle stays so.
+    private static func waitUntilIdle(_ run: EngineRun) async throws {
+        try await Wait.until("no rank holds a request") {
+            run.ranks.statistics.allSatisfy { $0.running == 0 && $0.blocksInUse == 0 }
+        }
     }
 
     private static func computed(_ run: EngineRun) -> UInt64 {
@@ -200,7 +197,7 @@ import Topology
         for prefill in [[1], [1, 1]] {
             try await Self.with(try Self.setting(prefill: prefill)) { run in
                 async let texts = run.generate(requests)
-                try await Self.until { Self.received(run) > 0 }
+                try await Wait.until("a prompt is received") { Self.received(run) > 0 }
                 run.ranks.engines[0].stop()
                 run.ranks.router.goOn(without: 0, reason: "stopped", recovering: [])
                 #expect(try await texts == expected)
@@ -220,7 +217,7 @@ import Topology
         for decode in [[1], [1, 1]] {
             try await Self.with(try Self.setting(decode: decode)) { run in
                 async let texts = run.generate(requests)
-                try await Self.until { Self.received(run) > 0 }
+                try await Wait.until("a prompt is received") { Self.received(run) > 0 }
                 run.ranks.router.goOn(without: 1, reason: "stopped", recovering: [])
                 run.ranks.engines[1].dropAll()
                 #expect(try await texts == expected)
@@ -231,17 +228,17 @@ import Topology
     @Test func `a reader that leaves while its prompt travels releases both sides`() async throws {
         try await Self.with(try Self.setting()) { run in
             for request in Self.requests(24) {
+                // What the one before it still computes is not counted for this one.
+                try await Self.waitUntilIdle(run)
                 let before = Self.computed(run)
                 let task = Task { try await run.outcome(request).tokens }
                 // A count that only grows, of both ranks: a request may be over between two reads
                 // of it, and the second rank computes the rest of a prompt that it knows.
-                try await Self.until { Self.computed(run) > before }
+                try await Wait.until("a token") { Self.computed(run) > before }
                 task.cancel()
                 _ = try? await task.value
             }
-            try await Self.until {
-                run.ranks.statistics.allSatisfy { $0.running == 0 && $0.blocksInUse == 0 }
-            }
+            try await Self.waitUntilIdle(run)
             let requests = Self.requests(2)
             let expected = try await Self.alone(requests)
             let texts = try await run.generate(requests)

@@ -72,11 +72,8 @@ import Testing
 
     /// The access log, once it has so many lines.
     private static func log(_ folder: AccessLogTests.Folder, lines: Int) async throws -> String {
-        let limit = ContinuousClock.now + .seconds(10)
-        while .now < limit {
-            let text = try folder.text("log")
-            if text.count(where: { $0 == "\n" }) >= lines { return text }
-            try await Task.sleep(for: .milliseconds(10))
+        try await Wait.until("\(lines) lines of the log") {
+            try folder.text("log").count { $0 == "\n" } >= lines
         }
         return try folder.text("log")
     }
@@ -137,19 +134,19 @@ import Testing
         }
     }
 
-    /// A text of 1200 tokens that bob has asked for, once it is under way.
+    /// As many as the context of 2048 has room for: no such text ends while a test acts.
+    private static let longTokens = 1900
+
+    /// A text of so many tokens that bob has asked for, once it is under way.
     private static func longText(
         _ server: TestServer
     ) async throws -> Task<(status: Int, text: String), any Error> {
-        let long = #"{"prompt":"Once upon","max_tokens":1200,"ignore_eos":true}"#
+        let long = #"{"prompt":"Once upon","max_tokens":\#(longTokens),"ignore_eos":true}"#
+        let before = server.generatedTokens
         let running = Task {
             try await send(server, .POST, "/v1/completions", KeyTests.bob, long)
         }
-        let limit = ContinuousClock.now + .seconds(20)
-        while server.ranks.statistics.reduce(0, { $0 + $1.running }) == 0 {
-            try #require(ContinuousClock.now < limit)
-            try await Task.sleep(for: .milliseconds(2))
-        }
+        try await Wait.until("a token") { server.generatedTokens > before }
         return running
     }
 
@@ -157,10 +154,8 @@ import Testing
         try await Self.withServer { server, folder in
             #expect(try await Self.send(server, .GET, "/v1/models", KeyTests.bob).status == 200)
             _ = try KeyTests.write("alice: \(KeyTests.alice)\n", folder)
-            let limit = ContinuousClock.now + .seconds(20)
-            while try await Self.send(server, .GET, "/v1/models", KeyTests.bob).status != 401 {
-                try #require(ContinuousClock.now < limit)
-                try await Task.sleep(for: .milliseconds(100))
+            try await Wait.until("bob is refused") {
+                try await Self.send(server, .GET, "/v1/models", KeyTests.bob).status == 401
             }
             #expect(try await Self.send(server, .GET, "/v1/models", KeyTests.alice).status == 200)
         }
@@ -263,8 +258,8 @@ import Testing
             #expect(load.text == #"{"server_load":0}"#, "\(load.text)")
             let answer = try await running.value
             #expect(answer.status == 200, "\(answer.text)")
-            #expect(
-                try JSONValue.parse(answer.text)["usage"]?["completion_tokens"]?.integer == 1200)
+            let count = try JSONValue.parse(answer.text)["usage"]?["completion_tokens"]?.integer
+            #expect(count == Self.longTokens)
         }
     }
 
@@ -272,9 +267,8 @@ import Testing
         try await Self.withServer { server, _ in
             let running = try await Self.longText(server)
             let refusing = Task { await server.refuse() }
-            let limit = ContinuousClock.now + .seconds(20)
-            while try await server.send(.GET, "/health").status != 503 {
-                try #require(ContinuousClock.now < limit)
+            try await Wait.until("the server drains") {
+                try await server.send(.GET, "/health").status == 503
             }
             // A new connection each: nothing else would tell an operator that a text runs.
             let asked = try await Self.send(server, .POST, "/admin/stop?now=true", Self.admin)

@@ -39,30 +39,26 @@ import Topology
         #expect(tokens == 4)
     }
 
-    /// A request that never runs ends the test by name.
-    private static func until(_ isTrue: () -> Bool) async throws {
-        let limit = ContinuousClock.now + .seconds(60)
-        while !isTrue() {
-            guard ContinuousClock.now < limit else { throw Never() }
-            await Task.yield()
-        }
-    }
-
-    private struct Never: Error {}
-
     /// Ranks drop what they have in steps of their own.
     @Test func `a rank that drops its requests changes no text of another`() async throws {
-        try await EngineRun.with(EngineRun.Setting(ranks: 2, blocks: 256)) { run in
-            let requests = EngineTests.requests(2, tokens: 400)
+        // Texts so long that neither ends while the test acts.
+        let tokens = 1000
+        let setting = EngineRun.Setting(ranks: 2, blocks: 256, folder: Golden.stories)
+        try await EngineRun.with(setting) { run in
+            let requests = EngineTests.requests(2, tokens: tokens)
             let expected = try await run.generate(requests)
+            func generated() -> [UInt64] { run.ranks.statistics.map(\.generatedTokens) }
+            let before = generated()
             // The first of equals goes to rank 0, the second to rank 1.
             let dropped = Task { try await run.outcome(requests[0]).tokens }
-            try await Self.until { run.ranks.statistics[0].running > 0 }
+            try await Wait.until("rank 0 generates") { generated()[0] > before[0] }
             async let kept = run.outcome(requests[1]).tokens
-            try await Self.until { run.ranks.statistics[1].running > 0 }
+            try await Wait.until("rank 1 generates") { generated()[1] > before[1] }
             run.ranks.engines[0].dropAll()
+            #expect(generated()[1] < before[1] + UInt64(tokens), "the other text had ended")
             #expect(try await kept == expected[1])
-            #expect(run.ranks.statistics[0].running == 0)
+            try await Wait.until("rank 0 has dropped it") { run.ranks.statistics[0].running == 0 }
+            #expect(generated()[0] < before[0] + UInt64(tokens), "it came to its end")
             dropped.cancel()
             _ = try? await dropped.value
             #expect(try await run.generate(requests) == expected)

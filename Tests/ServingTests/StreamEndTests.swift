@@ -18,14 +18,6 @@ import Topology
             + "content-length: \(body.utf8.count)\r\n\r\n\(body)"
     }
 
-    static func waitUntilRunning(_ server: TestServer, _ count: Int) async throws {
-        let limit = ContinuousClock.now + .seconds(20)
-        while server.ranks.statistics.reduce(0, { $0 + $1.running }) < count {
-            try #require(ContinuousClock.now < limit)
-            try await Task.sleep(for: .milliseconds(2))
-        }
-    }
-
     /// What a client reads until the connection ends, and the status of a whole answer, when the
     /// server ends in the middle.
     static func cut(_ end: (TestServer) async throws -> Void) async throws -> [String] {
@@ -40,7 +32,7 @@ import Topology
         let answers = requests.map { request in
             Task { try await WireTests.exchange(server.port, request) }
         }
-        try await Self.waitUntilRunning(server, 5)
+        try await server.waitUntilBegun(5)
         await server.drain()
         try await end(server)
         var texts: [String] = []
@@ -94,7 +86,7 @@ import Topology
                     server.port, Self.post("{\(Self.long),\"stream\":true}"), until: "\0")
             }
             defer { first.cancel() }
-            try await Self.waitUntilRunning(server, 1)
+            try await server.waitUntilBegun(1)
             let body = #"{"prompt":"Once","max_tokens":3,"stream":true,"ignore_eos":true}"#
             // Whichever is done first, the second one's events are whole.
             let second = try await WireTests.exchange(
@@ -157,30 +149,41 @@ import Topology
         var health: ServiceHealth { .serving }
     }
 
+    /// A client whose request has begun: the server has read its head, and wants the body.
+    private static func begun(_ server: TestServer, _ header: String) async throws -> any Channel {
+        let heard = Mutex("")
+        let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(
+                        WireTests.Collector { piece in heard.withLock { $0 += piece } })
+                }
+            }
+            .connect(host: "127.0.0.1", port: server.port).get()
+        try await channel.writeAndFlush(
+            ByteBuffer(
+                string: "POST /v1/completions HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n"
+                    + "content-type: application/json\r\n\(header)\r\n\r\n"))
+        try await Wait.until("the server wants the body") {
+            heard.withLock { $0.hasPrefix("HTTP/1.1 100 ") }
+        }
+        return channel
+    }
+
     @Test func `a client that leaves within its body is no failure of the server`() async throws {
         try await APITests.withServer(ranks: 1) { server in
-            for head in [
-                "content-length: 100\r\n\r\n{\"pro", "transfer-encoding: chunked\r\n\r\n5\r\n{\"p",
+            for (header, body) in [
+                ("content-length: 100", "{\"pro"), ("transfer-encoding: chunked", "5\r\n{\"p"),
             ] {
-                let channel = try await ClientBootstrap(
-                    group: MultiThreadedEventLoopGroup.singleton
-                ).connect(host: "127.0.0.1", port: server.port).get()
-                try await channel.writeAndFlush(
-                    ByteBuffer(
-                        string: "POST /v1/completions HTTP/1.1\r\nhost: x\r\n"
-                            + "content-type: application/json\r\n" + head))
-                try await Task.sleep(for: .milliseconds(100))
+                let channel = try await Self.begun(server, header)
+                try await channel.writeAndFlush(ByteBuffer(string: body))
                 try await channel.close()
             }
             let wanted = #"endpoint="/v1/completions",status="499"} 2.0"#
-            let limit = ContinuousClock.now + .seconds(10)
-            var metrics = ""
-            while !metrics.contains(wanted), .now < limit {
-                try await Task.sleep(for: .milliseconds(20))
-                metrics = try await server.send(.GET, "/metrics").text
+            try await Wait.until("two clients have left") {
+                try await server.send(.GET, "/metrics").text.contains(wanted)
             }
-            #expect(metrics.contains(wanted))
-            #expect(!metrics.contains(#"status="500""#))
+            #expect(try await !server.send(.GET, "/metrics").text.contains(#"status="500""#))
         }
     }
 
@@ -211,8 +214,7 @@ import Topology
                 return Double(line?.split(separator: " ").last ?? "0") ?? 0
             }
             let refused = #"http_requests_total{endpoint="/v1/completions",status="429"}"#
-            let limit = ContinuousClock.now + .seconds(10)
-            while try await metric(refused) < 7 { try #require(ContinuousClock.now < limit) }
+            try await Wait.until("seven are refused") { try await metric(refused) >= 7 }
             let held = try await metric("http_body_bytes")
             #expect(held <= 50_000 && held.remainder(dividingBy: 8990) == 0, "\(held)")
             // Small requests of the same address go on: there is room for them.
@@ -221,9 +223,7 @@ import Topology
             ).status
             #expect(status == 200)
             for channel in channels { try await channel.close() }
-            while try await metric("http_body_bytes") > 0 {
-                try #require(ContinuousClock.now < limit)
-            }
+            try await Wait.until("no body is held") { try await metric("http_body_bytes") == 0 }
         }
     }
 
@@ -245,25 +245,18 @@ import Topology
             for channel in channels { try? await channel.close() }
             // Six requests, of which none is whole, hold every place of this address.
             var stuck: [any Channel] = []
-            for _ in 0 ..< 6 {
-                let channel = try await ClientBootstrap(
-                    group: MultiThreadedEventLoopGroup.singleton
-                ).connect(host: "127.0.0.1", port: server.port).get()
-                try await channel.writeAndFlush(
-                    ByteBuffer(
-                        string: "POST /v1/completions HTTP/1.1\r\nhost: x\r\n"
-                            + "content-length: 10\r\n\r\n{"))
-                stuck.append(channel)
-            }
-            try await Task.sleep(for: .milliseconds(300))
+            for _ in 0 ..< 6 { stuck.append(try await Self.begun(server, "content-length: 10")) }
             // The server may close the connection before the request is written.
             let answer =
                 (try? await WireTests.exchange(
                     server.port, "GET /health HTTP/1.1\r\nhost: x\r\n\r\n")) ?? ""
             #expect(answer.isEmpty || answer.hasPrefix("HTTP/1.1 503"), "\(answer)")
+            #expect(stuck.allSatisfy(\.isActive), "one of them was closed for another")
             for channel in stuck { try? await channel.close() }
-            try await Task.sleep(for: .milliseconds(300))
-            #expect(try await server.send(.GET, "/health").status == 200)
+            try await Wait.until("there is a place") {
+                let answer = try? await server.send(.GET, "/health")
+                return answer?.status == 200
+            }
         }
     }
 

@@ -87,7 +87,7 @@ extension TLSTests {
                         open.append(sealed)
                         sealed.sendall(b"x")
                         left = 4 << 20
-                        while left > 0: left -= len(sealed.recv(1 << 20))
+                        while left > 0: left -= len(sealed.recv(1 << 20)) or sys.exit("closed")
                     print(len(open))
                     """)
             }
@@ -113,7 +113,7 @@ extension TLSTests {
                         try: session.do_handshake()
                         except ssl.SSLWantReadError:
                             plain.sendall(leaving.read())
-                            arriving.write(plain.recv(65536))
+                            arriving.write(plain.recv(65536) or sys.exit("closed"))
                             continue
                         break
                     try: session.unwrap()

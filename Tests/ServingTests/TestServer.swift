@@ -76,6 +76,25 @@ final class TestServer: Sendable {
 
     func drain() async { await group.triggerGracefulShutdown() }
 
+    /// Tokens that all ranks have generated: unlike the requests that run, they only grow.
+    var generatedTokens: UInt64 {
+        ranks.statistics.reduce(0) { $0 + $1.generatedTokens }
+    }
+
+    /// Requests in the batches of all ranks.
+    var running: Int { ranks.statistics.reduce(0) { $0 + $1.running } }
+
+    /// Returns once so many texts have begun since the server started, ended ones among them.
+    func waitUntilBegun(_ count: Int) async throws {
+        let name = "apus:time_to_first_token_seconds_count "
+        try await Wait.until("\(count) texts have begun") {
+            let lines = try await send(.GET, "/metrics").text
+                .split(separator: "\n")
+            let begun = lines.first { $0.hasPrefix(name) }?.dropFirst(name.count)
+            return begun.flatMap { Int($0) } ?? 0 >= count
+        }
+    }
+
     /// A whole answer: status and body.
     func send(
         _ method: HTTPMethod, _ path: String, _ body: String? = nil,

@@ -50,7 +50,7 @@ import Testing
     }
 
     /// Hands over what arrives.
-    private final class Collector: ChannelInboundHandler {
+    final class Collector: ChannelInboundHandler {
         typealias InboundIn = ByteBuffer
         private let take: (String) -> Void
         init(_ take: @escaping (String) -> Void) { self.take = take }

@@ -54,6 +54,11 @@ final class WorkLane: Sendable {
         shared.arrivals.signal()
     }
 
+    /// Works that wait for their turn.
+    var waitingCount: Int {
+        shared.queue.withLock { queue in queue.waiting.values.reduce(0) { $0 + $1.count } }
+    }
+
     /// Runs `work` when its turn comes.
     func run<Value: Sendable>(
         for address: String, _ work: @escaping @Sendable () throws -> Value

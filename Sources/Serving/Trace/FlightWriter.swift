@@ -32,6 +32,7 @@ public final class FlightWriter: Sendable {
     private let node: String
     private let log: Logger
     private let lossInterval: Duration
+    private let endLimit: Double
     private let store: @Sendable (FlightRecord, URL) throws -> Void
     private let queue = DispatchQueue(label: "apus-flight")
     private let writing = DispatchGroup()
@@ -39,14 +40,17 @@ public final class FlightWriter: Sendable {
 
     /// For the disk to take a file before it is named: an epoch ends no later for it.
     private static let namingLimit = 0.05
-    /// For a rank that ends to write its file.
+    /// Seconds for a rank that ends to write its file.
     private static let endLimit = 2.0
 
     /// - Parameter node: As the job calls the machine.
     public convenience init(
         _ recorder: RankRecorder, in folder: FlightFolder, on node: String, log: Logger
     ) {
-        self.init(recorder, in: folder, on: node, log: log, lossInterval: .seconds(2)) {
+        self.init(
+            recorder, in: folder, on: node, log: log, lossInterval: .seconds(2),
+            endLimit: Self.endLimit
+        ) {
             try folder.write($0, to: $1)
         }
     }
@@ -54,16 +58,19 @@ public final class FlightWriter: Sendable {
     /// - Parameters:
     ///   - lossInterval: What one loss brings about, as an error, the next epoch or the end of the
     ///     job, is one file; a step that ends between makes it another.
+    ///   - endLimit: Seconds that `finish` waits for files.
     ///   - store: Writes a file.
     init(
         _ recorder: RankRecorder, in folder: FlightFolder, on node: String, log: Logger,
-        lossInterval: Duration, store: @escaping @Sendable (FlightRecord, URL) throws -> Void
+        lossInterval: Duration, endLimit: Double,
+        store: @escaping @Sendable (FlightRecord, URL) throws -> Void
     ) {
         self.recorder = recorder
         self.folder = folder
         self.node = node
         self.log = log
         self.lossInterval = lossInterval
+        self.endLimit = endLimit
         self.store = store
     }
 
@@ -138,5 +145,5 @@ public final class FlightWriter: Sendable {
     }
 
     /// Waits a little for files that are being written.
-    public func finish() { _ = writing.wait(timeout: .now() + Self.endLimit) }
+    public func finish() { _ = writing.wait(timeout: .now() + endLimit) }
 }
