@@ -164,10 +164,10 @@ import Testing
     }
 
     @Test func `a job that does not end in time is an error`() throws {
-        let (child, identity) = try owner("sh", "-c", "trap '' TERM; sleep 60 & wait; wait")
+        // The shell comes to its trap before the signal does.
+        let (child, _) = try LaunchTests.started("trap '' TERM; echo ready; sleep 60 & wait; wait")
         defer { child.end(within: .zero) }
-        // The shell must have come to its trap before the signal does.
-        Thread.sleep(forTimeInterval: 0.5)
+        let identity = try #require(ProcessIdentity(pid: child.pid))
         let folder = try job("a", owner: identity)
         #expect(
             words { try JobStop.stop(folder, now: true, limit: .milliseconds(300)) }

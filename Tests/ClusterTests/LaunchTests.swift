@@ -78,9 +78,29 @@ import Topology
         #expect("\(ProcessEnd.killed(signal: 40))" == "was killed by signal 40")
     }
 
+    /// A child that runs a script, once it has written a line: the script has come so far.
+    static func started(_ script: String) throws -> (child: Child, line: String) {
+        let folder = try temporaryFolder()
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let file = folder.appending(path: "output")
+        try Data().write(to: file)
+        let child = try Child(
+            Command("sh", "-c", script), output: .file(FileHandle(forWritingTo: file)))
+        let limit = ContinuousClock.now + .seconds(60)
+        while true {
+            let text = try String(contentsOf: file, encoding: .utf8)
+            if text.hasSuffix("\n") { return (child, String(text.dropLast())) }
+            guard child.end == nil, .now < limit else {
+                child.end(within: .zero)
+                throw ClusterError.deadline("\(script) wrote no line: \(text)")
+            }
+            Thread.sleep(forTimeInterval: 0.005)
+        }
+    }
+
     @Test func `a child that ignores SIGTERM is killed`() throws {
-        let child = try Child(Command("sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"))
-        Thread.sleep(forTimeInterval: 0.2)
+        let (child, _) = try Self.started(
+            "trap '' TERM; echo ready; while :; do sleep 0.1; done")
         #expect(child.end(within: .milliseconds(200)) == .killed(signal: SIGKILL))
     }
 
@@ -103,11 +123,15 @@ import Topology
     }
 
     @Test func `what a child started ends with it`() throws {
-        let child = try Child(Command("sh", "-c", "sleep 600 & echo $!; wait"), output: .captured)
-        Thread.sleep(forTimeInterval: 0.3)
+        let (child, line) = try Self.started("sleep 600 & echo $!; wait")
+        let started = try #require(ProcessIdentity(pid: try #require(Int32(line))))
         child.end(within: .seconds(2))
-        let pid = try #require(Int32(child.captured().output.dropLast()))
-        #expect(ProcessIdentity(pid: pid) == nil)
+        // The signal goes to both, and either may be gone first.
+        let limit = ContinuousClock.now + .seconds(60)
+        while started.isAlive {
+            try #require(ContinuousClock.now < limit, "process \(line) lives on")
+            Thread.sleep(forTimeInterval: 0.005)
+        }
     }
 
     @Test func `a command does not see hidden variables and sees its own`() throws {

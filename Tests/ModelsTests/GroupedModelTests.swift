@@ -5,26 +5,25 @@ import Testing
 
 @testable import Models
 
-/// Fresh random networks with grouped queries against Hugging Face Transformers.
+/// Random networks with grouped queries against Hugging Face Transformers.
 @Suite struct GroupedModelTests {
     /// `APUS_PYTHON` names a Python with PyTorch and Transformers; `APUS_SEED` chooses the shapes.
     @Test(.enabled(if: ProcessInfo.processInfo.environment["APUS_PYTHON"] != nil))
     func `grouped queries compute what Transformers computes`() throws {
-        let seed = referenceSeed()
+        let seed = try referenceSeed()
         let root = FileManager.default.temporaryDirectory.appending(path: "apus-\(UUID())")
         defer { try? FileManager.default.removeItem(at: root) }
         _ = try python("grouped_models.py", [root.path, "\(seed)"])
         let cases = try FileManager.default.contentsOfDirectory(atPath: root.path).sorted()
         // Twenty-eight kinds of network, two of each.
-        #expect(cases.count == 56)
+        #expect(cases.count == 56, "APUS_SEED=\(seed)")
         for name in cases {
-            let path = root.appending(path: name).path
+            let (path, name) = (root.appending(path: name).path, "\(name), APUS_SEED=\(seed)")
             let folder = try ModelFolder(directory: path)
             try folder.check()
             #expect(folder.notes.isEmpty, "\(name): \(folder.notes)")
             try compare(
-                folder, ExpectedTensors(path: path + "/expected.safetensors"),
-                "\(name), APUS_SEED=\(seed)")
+                folder, ExpectedTensors(path: path + "/expected.safetensors"), name)
         }
     }
 

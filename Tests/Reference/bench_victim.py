@@ -6,8 +6,9 @@ Usage: bench_victim.py APUS MODEL [--seconds 8] [--json FILE]
 Starts `apus serve` on one rank of one thread, so that a machine of two cores has one for the attack, and reads
 streams of one client: undisturbed, then beside each attack, then undisturbed again. An attack goes on as long as the
 reading. Printed are the gaps between two pieces of a stream (p50, p99, largest), the ratio of the p99 to that of the
-undisturbed run, what the attackers were answered, and the server's resident memory. A p99 may be twice the
-undisturbed one, and no gap may be a second. Exit 1 where a limit is passed, or the server ended.
+undisturbed run, the longest wait for a first piece, what the attackers were answered, and the server's resident
+memory. A p99 may be twice the undisturbed one, no gap and no wait for a first piece may be a second. Exit 1 where a
+limit is passed, or the server ended.
 
 The attackers share the machine with the server: where there are two cores, part of what is measured is theirs.
 """
@@ -22,6 +23,8 @@ import threading
 import time
 
 RATIO_LIMIT, GAP_LIMIT = 2.0, 1.0
+# A connection, a request and a prompt come before a first piece: seconds.
+FIRST_LIMIT = 1.0
 
 
 class Server:
@@ -31,7 +34,8 @@ class Server:
             stdout=log, stderr=subprocess.STDOUT)
         for _ in range(600):
             for line in pathlib.Path(log.name).read_text().splitlines():
-                if line.startswith("serving ") and "http://" in line:
+                # A line that is half written has a port, too.
+                if line.startswith("serving ") and line.endswith("/v1"):
                     self.port = int(line.rsplit(":", 1)[1].split("/")[0])
                     return
             if self.process.poll() is not None:
@@ -46,8 +50,8 @@ class Server:
                 return int(line.split()[1]) / 1024
         return 0.0
 
-    def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+    def connect(self, timeout=60):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
     def end(self):
         self.process.terminate()
@@ -59,30 +63,53 @@ def request(path, body, method="POST"):
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n").encode() + body
 
 
-def gaps(server, seconds):
-    """Seconds between pieces of streams that are read one after the other; the wait for a first piece is none."""
+def pieces(connection, end):
+    """Times at which pieces of a stream come, until it ends or the time is over."""
+    rest = b""
+    while (left := end - time.monotonic()) > 0:
+        connection.settimeout(left)
+        try:
+            piece = connection.recv(65536)
+        except TimeoutError:
+            return
+        if not piece:
+            return
+        rest += piece
+        if b"data: {" in rest:
+            yield time.monotonic()
+        rest = rest[-6:]
+
+
+def waits(server, seconds):
+    """Seconds between pieces of streams that are read one after the other, and the longest until a first piece.
+
+    A wait that the end of the reading cuts off counts as it is; an answer without a piece ends none.
+    """
     body = json.dumps(dict(prompt="Once upon a time", max_tokens=1500, ignore_eos=True, stream=True, temperature=0))
-    found, end = [], time.monotonic() + seconds
-    while time.monotonic() < end:
-        with server.connect() as connection:
-            connection.sendall(request("/v1/completions", body.encode()))
-            last, rest = None, b""
-            while time.monotonic() < end:
-                piece = connection.recv(65536)
-                if not piece:
-                    break
-                now = time.monotonic()
-                rest += piece
-                count = rest.count(b"data: {")
-                rest = rest[-6:]
-                if count and last is not None:
-                    found.append(now - last)
-                if count:
+    gaps, firsts, last = [], [], None
+    begun = time.monotonic()
+    end = begun + seconds
+    while (left := end - time.monotonic()) > 0:
+        last = None
+        try:
+            with server.connect(left) as connection:
+                connection.sendall(request("/v1/completions", body.encode()))
+                for now in pieces(connection, end):
+                    if last is None:
+                        firsts.append(now - begun)
+                    else:
+                        gaps.append(now - last)
                     last = now
-            else:
-                if last is not None:
-                    found.append(time.monotonic() - last)
-    return sorted(found)
+        except TimeoutError:
+            # No connection until the end of the reading.
+            break
+        if last is not None:
+            begun = time.monotonic()
+    if last is None:
+        firsts.append(time.monotonic() - begun)
+    else:
+        gaps.append(time.monotonic() - last)
+    return sorted(gaps), max(firsts)
 
 
 class Attack:
@@ -100,7 +127,10 @@ class Attack:
             try:
                 with self.server.connect() as connection:
                     connection.sendall(self.payload)
-                    head = connection.recv(64)
+                    head = b""
+                    # "HTTP/1.1 200": a piece may end within it.
+                    while len(head) < 12 and (piece := connection.recv(64)):
+                        head += piece
                     self.answers[head[9:12].decode("latin1") or "closed"] += 1
                     while not self.over.is_set() and connection.recv(65536):
                         pass
@@ -170,25 +200,27 @@ def main():
     with tempfile.NamedTemporaryFile("w", suffix=".log") as log:
         server = Server(options.apus, options.model, log)
         try:
-            gaps(server, 1)
-            print(f"{'beside':40} {'p50 ms':>8} {'p99 ms':>8} {'largest':>8} {'p99 ratio':>9} {'MiB':>7}  answers",
-                  flush=True)
+            waits(server, 1)
+            print(f"{'beside':40} {'p50 ms':>8} {'p99 ms':>8} {'largest':>8} {'p99 ratio':>9} {'first':>8} {'MiB':>7}"
+                  "  answers", flush=True)
             base = None
             plan = [("nothing", None), *attacks(server).items(), ("nothing, again", None)]
             for name, start in plan:
                 attack = start() if start else None
-                found = gaps(server, options.seconds)
+                found, first = waits(server, options.seconds)
                 resident = server.resident()
                 answers = attack.end() if attack else ""
+                if first > FIRST_LIMIT:
+                    failures.append(f"{name}: a first piece took {first:.2f} s, limit {FIRST_LIMIT} s")
                 if len(found) < 2:
                     failures.append(f"{name}: the stream stood still")
                     continue
                 p50, p99 = found[len(found) // 2], found[min(len(found) - 1, int(len(found) * 0.99))]
                 base = base or p99
-                rows.append(dict(beside=name, p50=p50, p99=p99, largest=found[-1], ratio=p99 / base, mib=resident,
-                                 answers=answers))
+                rows.append(dict(beside=name, p50=p50, p99=p99, largest=found[-1], ratio=p99 / base, first=first,
+                                 mib=resident, answers=answers))
                 print(f"{name:40} {p50 * 1e3:8.2f} {p99 * 1e3:8.2f} {found[-1] * 1e3:8.1f} {p99 / base:9.2f} "
-                      f"{resident:7.0f}  {answers}", flush=True)
+                      f"{first * 1e3:8.1f} {resident:7.0f}  {answers}", flush=True)
                 if p99 > RATIO_LIMIT * base:
                     failures.append(f"{name}: p99 is {p99 / base:.2f} of the undisturbed one, limit {RATIO_LIMIT}")
                 if found[-1] > GAP_LIMIT:

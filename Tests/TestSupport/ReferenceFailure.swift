@@ -30,7 +30,14 @@ public struct ReferenceFailure: Error {
 }
 
 /// The seed of random cases that a reference computes: `APUS_SEED`, else 1, so that two runs of
-/// one tree test the same.
-public func referenceSeed() -> Int {
-    ProcessInfo.processInfo.environment["APUS_SEED"].flatMap { Int($0) } ?? 1
+/// one tree test the same. It is printed, so that also a test that ends by an error names it.
+///
+/// - Throws: `ReferenceFailure` where `APUS_SEED` is no number.
+public func referenceSeed() throws -> Int {
+    let text = ProcessInfo.processInfo.environment["APUS_SEED"] ?? "1"
+    guard let seed = Int(text) else {
+        throw ReferenceFailure(fact: "APUS_SEED=\(text) is no number: set one, or none for 1")
+    }
+    print("APUS_SEED=\(seed)")
+    return seed
 }
