@@ -1,5 +1,3 @@
-import Foundation
-
 /// Waits for what other processes do.
 enum Wait {
     /// Returns once a fact is there.
