@@ -66,13 +66,13 @@ INLINE void row_of_group(
     UNROLL for (int v = 0; v < 8; v++) sums[v] = splat(0);
     const uint8_t *codes = group;
     STAYS_LOOP for (int i = 0; i < CK_GROUP_BLOCK; i += 8, a += 8) {
-        UNROLL for (int v = 0; v < 8; v += 2, codes += 2 * LANE_BYTES) {
+        UNROLL for (int v = 0; v < 8; v += 2, codes += 2 * CODE_BYTES) {
             _mm_prefetch((const char *)codes + STREAM_AHEAD, _MM_HINT_T0);
             // The compiler must not begin more than there are registers for.
             __asm__ volatile("" : "+x"(sums[v]), "+x"(sums[v + 1])::"memory");
             __m256i first[2], second[2];
             look_up(values.bytes, load(codes), first);
-            look_up(values.bytes, load(codes + LANE_BYTES), second);
+            look_up(values.bytes, load(codes + CODE_BYTES), second);
             UNROLL for (int j = 0; j < 8; j++) {
                 vector x = splat(a[j]);
                 sums[v] = __builtin_elementwise_fma(x, value_at(first, j), sums[v]);
@@ -108,7 +108,7 @@ static __attribute__((noinline)) void widen_group(
     STAYS_LOOP for (int i = 0; i < CK_GROUP_BLOCK; i += 8, target += 8 * CK_PANEL) {
         UNROLL for (int line = 0; line < 5; line++) _mm_prefetch(ahead + line * 64, _MM_HINT_T0);
         ahead += 5 * 64;
-        STAYS_LOOP for (int o = 0; o < CK_PANEL; o += VECTOR_LANES, codes += LANE_BYTES) {
+        STAYS_LOOP for (int o = 0; o < CK_PANEL; o += VECTOR_LANES, codes += CODE_BYTES) {
             __m256i found[2];
             look_up(table, load(codes), found);
             UNROLL for (int j = 0; j < 8; j++) {
@@ -130,7 +130,7 @@ static __attribute__((noinline)) void tiles_of_group(
             c + row * c_stride + o, c_stride, ending, 1, scales + o, nothing, 0, n,                \
             width / VECTOR_LANES);                                                                 \
     }
-#define TILE(n) TILE_OF(n, (n == 1 ? 64 : n == 2 ? 32 : 16))
+#define TILE(n) TILE_OF(n, (n == 1 ? 64 : n <= 3 ? 32 : 16))
     FOR_EACH_TILE(rows, TILE)
 #undef TILE
 #undef TILE_OF
