@@ -1,5 +1,5 @@
-// One-byte weights on their way to the products of AVX2: e4m3 becomes f16, int8 becomes f32, a block
-// of a panel at a time. Included by Avx2Panels.h.
+// One-byte weights on their way to the products of AVX2: e4m3 becomes f16, int8 becomes f32, a
+// block of a panel at a time. Included by Avx2Panels.h.
 //
 // A code of e4m3 moved to the top of a word of 16 bits, shifted right by one with its sign and
 // without bit 14, is an f16 of 2^-8 times its value: exact, and subnormal where the code is. The

@@ -100,7 +100,7 @@ INLINE void add_input(
     const int together = rows == 1 ? vectors : 2;
     hold(origin, sums, rows, vectors);
     UNROLL for (int first = 0; first < vectors; first += together) {
-        if (first > 0) __asm__ volatile("" ::: "memory");
+        if (first > 0 && rows * vectors == 12) __asm__ volatile("" ::: "memory");
         vector weights[8];
         UNROLL for (int v = 0; v < together; v++) {
             const char *at = from + (first + v) * LANE_BYTES(origin);

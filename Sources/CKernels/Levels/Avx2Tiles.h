@@ -1,7 +1,7 @@
 // Panel products of AVX2 for many rows, whose inputs lie as tiles. Included by Avx2Panels.h.
 //
-// A tile's inputs are one stream, `[k][6]`: six rows side by side cost the first-level cache as many
-// streams, and their addresses.
+// A tile's inputs are one stream, `[k][6]`: six rows side by side cost the first-level cache as
+// many streams, and their addresses.
 
 /// Asks for the lines of the next block, a few before each tile.
 INLINE void bring(const char *next, int first, int lines) {
