@@ -74,8 +74,8 @@ extension TensorsTests {
             }
         }
 
-        /// One input in 16 has every code, the others have none that is small: few steps are
-        /// decoded otherwise than their neighbours.
+        /// One input in 16 has every code, the others have none that is small: blocks with a code
+        /// that is no number lie beside blocks without one.
         @Test(arguments: levels)
         func `a small e4m3 code among large ones meets its input as its value`(
             level: Processor

@@ -1,4 +1,4 @@
-// AVX2 and FMA: 8 lanes, 16 registers.
+// AVX2, FMA and F16C: 8 lanes, 16 registers.
 
 #if defined(__x86_64__)
 
@@ -10,7 +10,7 @@
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #include "Levels/RowLoops.h"
 #include "Levels/Avx2Panels.h"
 
@@ -27,7 +27,7 @@ INLINE dots avx2_int8_dot(dots sum, dots codes, int32_t inputs) {
 #include "Levels/Int8Loops.h"
 #pragma clang attribute pop
 
-#pragma clang attribute push(__attribute__((target("avx2,fma,avxvnni"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c,avxvnni"))), apply_to = function)
 #undef INT8
 #define INT8(name) avx2_vnni_##name
 INLINE dots avx2_vnni_dot(dots sum, dots codes, int32_t inputs) {

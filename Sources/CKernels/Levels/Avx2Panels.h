@@ -6,45 +6,42 @@
 // k are cut changes no bit. Two multiply-adds of 8 lanes begin per cycle and take four, so 8 chains
 // must be in flight, and 16 registers hold at most 12 beside what they are multiplied by:
 //
-//   rows       tile            weights
-//   1          1 x 64          walked in address order
-//   2          2 x 32          blocks of k in address order, of each block one half after the other
-//   3 to 6     3 to 6 x 16     likewise, in quarters
-//   7 to 12    two tiles       likewise; f32 up to 24 rows
-//   more       3 to 6 x 16     a quarter of a block is widened once, for all tiles; from 60 rows
-//                              on their inputs lie as tiles (Avx2Tiles.h)
+//   rows       tile          weights
+//   1          1 x 64        walked in address order
+//   2, 3       2, 3 x 32     blocks of k in address order, of each block one half after the other
+//   3 to 6     3 to 6 x 16   likewise, in quarters
+//   more       4 to 6 x 16   likewise, for one tile after the other
 //
-// What is widened is contiguous: weights of one quarter of a panel lie 4 vectors apart and share a
-// quarter of the first-level cache's sets, too few beside many rows of inputs.
+// Three rows of bf16 take 16 outputs, as the compiler finds no registers for more. From 60 rows on
+// inputs lie as tiles (Avx2Tiles.h). Weights are widened for every tile anew: that takes pipes that
+// multiply-adds leave free, and keeping them took 10% longer (Zen 3, 8 to 59 rows).
 //
-// e4m3 meets up to 6 rows in registers (Avx2CodeTiles.h). For more it is decoded block by block to
-// bf16, which stays in the first-level cache.
+// e4m3 is decoded block by block to f16, which stays in the first-level cache (Avx2Codes.h).
 
 #include "Levels/Tiles.h"
 #include "Levels/LimitLoops.h"
 
-/// Where a tile's weights come from: a panel of either format, or what was kept of one.
-typedef enum { FROM_F32, FROM_BF16, FROM_KEPT } origin;
+/// Where a tile's weights come from: a panel of either format, or decoded codes.
+typedef enum { FROM_F32, FROM_BF16, FROM_F16 } origin;
 
-/// Inputs that one step takes, and outputs of a kept block.
-enum { STEP = 4, KEPT = 16 };
-/// Inputs of one block: 16 outputs of them, widened, and 6 rows of inputs share the first-level
-/// cache.
+/// Inputs that one step takes.
+enum { STEP = 4 };
+/// Inputs of one block: 16 outputs of them and 6 rows of inputs share the first-level cache.
 enum { K_BLOCK = CK_SCALE_BLOCK };
-/// The same where inputs lie as tiles.
-enum { TILED_BLOCK = 256 };
-/// Tiles up to which widening for each is cheaper than once into the cache.
-#define FEW_TILES(origin) ((origin) == FROM_F32 ? 4 : 2)
+/// Bytes of a step of codes that memory brings while one is decoded; the products bring the others.
+enum { DECODING_BRINGS = 128 };
 
 /// A loop that is long enough as it is.
 #define STAYS_LOOP _Pragma("clang loop unroll(disable)")
 
-/// Bytes of one input's weights: of all outputs of a panel, or of what is kept.
-#define ROW_BYTES(origin)                                                                          \
-    ((origin) == FROM_BF16 ? 2 * CK_PANEL : (origin) == FROM_F32 ? 4 * CK_PANEL : 4 * KEPT)
+/// Bytes of one input's weights for all outputs of a panel.
+#define ROW_BYTES(origin) ((origin) == FROM_F32 ? 4 * CK_PANEL : 2 * CK_PANEL)
 
-/// Bytes from the weights of 8 outputs to those of the next 8, in every origin.
-enum { LANE_BYTES = VECTOR_LANES * 4 };
+/// Bytes from the weights of 8 outputs to those of the next 8: bf16 lies in pairs of inputs.
+#define LANE_BYTES(origin) ((origin) == FROM_F16 ? 2 * VECTOR_LANES : 4 * VECTOR_LANES)
+
+/// Bytes of 8 outputs' codes of a step.
+enum { CODE_BYTES = 4 * VECTOR_LANES };
 
 #include "Levels/Avx2Codes.h"
 
@@ -57,6 +54,10 @@ typedef struct {
 /// The weights of 8 outputs at input `j`; `from` points to the outputs' first byte.
 INLINE vector weights_at(
     const origin origin, const char *from, const int j, const words *upper) {
+    if (origin == FROM_F16) {
+        const void *halves = from + j * ROW_BYTES(origin);
+        return (vector)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)halves));
+    }
     if (origin != FROM_BF16) return *(const vector *)(const void *)(from + j * ROW_BYTES(origin));
     words pairs = *(const words *)(const void *)(from + j / 2 * 2 * ROW_BYTES(origin));
     return (vector)(j % 2 ? pairs & *upper : pairs << 16);
@@ -74,28 +75,43 @@ INLINE const words *in_memory(const words *constant) {
     return constant;
 }
 
-/// Adds one input to the sums of `rows` x `vectors`; `a` points to it.
+/// Holds the sums in registers here, so that the compiler begins no more inputs at once than there
+/// are registers for. Where all at once is not asked for, it finds the better order.
+INLINE void hold(
+    const origin origin, vector sums[TILE_ROWS][8], const int rows, const int vectors) {
+#define SUM(i) "+x"(sums[(i) / vectors][(i) % vectors])
+#define EIGHT SUM(0), SUM(1), SUM(2), SUM(3), SUM(4), SUM(5), SUM(6), SUM(7)
+    if (rows * vectors == 12) {
+        __asm__ volatile("" : EIGHT, SUM(8), SUM(9), SUM(10), SUM(11)::"memory");
+    } else if (origin == FROM_F16 && rows * vectors == 8) {
+        __asm__ volatile("" : EIGHT::"memory");
+    } else {
+        UNROLL for (int i = 0; i < rows * vectors; i++) __asm__ volatile("" : SUM(i)::"memory");
+    }
+#undef EIGHT
+#undef SUM
+}
+
+/// Adds one input to the sums of `rows` x `vectors`; `a` points to it. Two vectors of weights meet
+/// each input together; for one row all do.
 INLINE void add_input(
     const origin origin, vector sums[TILE_ROWS][8], const float *a, ptrdiff_t a_stride,
     const char *from, const int j, const words *upper, const int rows, const int vectors) {
-    if (rows == 1) {
-        vector x = splat(*a);
-        UNROLL for (int v = 0; v < vectors; v++) {
-            vector weights = weights_at(origin, from + v * LANE_BYTES, j, upper);
-            sums[0][v] = __builtin_elementwise_fma(x, weights, sums[0][v]);
+    const int together = rows == 1 ? vectors : 2;
+    hold(origin, sums, rows, vectors);
+    UNROLL for (int first = 0; first < vectors; first += together) {
+        if (first > 0 && rows * vectors == 12) __asm__ volatile("" ::: "memory");
+        vector weights[8];
+        UNROLL for (int v = 0; v < together; v++) {
+            const char *at = from + (first + v) * LANE_BYTES(origin);
+            weights[v] = weights_at(origin, at, j, upper);
         }
-        return;
-    }
-    // The compiler must not load weights earlier than there are registers for.
-    __asm__ volatile("" ::: "memory");
-    vector weights[4];
-    UNROLL for (int v = 0; v < vectors; v++) {
-        weights[v] = weights_at(origin, from + v * LANE_BYTES, j, upper);
-    }
-    UNROLL for (int r = 0; r < rows; r++) {
-        vector x = splat(a[r * a_stride]);
-        UNROLL for (int v = 0; v < vectors; v++) {
-            sums[r][v] = __builtin_elementwise_fma(x, weights[v], sums[r][v]);
+        UNROLL for (int r = 0; r < rows; r++) {
+            vector x = splat(a[r * a_stride]);
+            UNROLL for (int v = 0; v < together; v++) {
+                vector *sum = &sums[r][first + v];
+                *sum = __builtin_elementwise_fma(x, weights[v], *sum);
+            }
         }
     }
 }
@@ -126,11 +142,15 @@ INLINE void tile(
         a += STEP * a_step;
         from += STEP * ROW_BYTES(origin);
     }
-    if (k > whole) add_input(origin, sums, a, a_stride, from, 0, upper, rows, vectors);
-    // Each from its own pointer: a sum of the loop's is spilled otherwise.
-    const float *second = a + a_step, *third = second + a_step;
-    if (k > whole + 1) add_input(origin, sums, second, a_stride, from, 1, upper, rows, vectors);
-    if (k > whole + 2) add_input(origin, sums, third, a_stride, from, 2, upper, rows, vectors);
+    STAYS_LOOP for (int i = whole; i < k; i++, a += a_step) {
+        if (origin == FROM_BF16 && i % 2 == 1) {
+            add_input(origin, sums, a, a_stride, from, 1, upper, rows, vectors);
+            from += 2 * ROW_BYTES(origin);
+        } else {
+            add_input(origin, sums, a, a_stride, from, 0, upper, rows, vectors);
+            if (origin != FROM_BF16) from += ROW_BYTES(origin);
+        }
+    }
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < vectors; v++) {
             vector *to = (vector *)(c + r * c_stride + v * VECTOR_LANES);
@@ -145,85 +165,58 @@ INLINE void tile(
     }
 }
 
-/// Keeps one block of 16 outputs, widened: `[k][16]`.
-INLINE void keep_block(const origin origin, const char *from, int k, float *kept) {
-    const words *upper = &upper_halves;
-    STAYS_LOOP for (int i = 0; i < k / 2 * 2; i += 2, from += 2 * ROW_BYTES(origin)) {
-        UNROLL for (int j = 0; j < 2; j++, kept += KEPT) {
-            *(vector *)kept = weights_at(origin, from, j, upper);
-            *(vector *)(kept + VECTOR_LANES) = weights_at(origin, from + LANE_BYTES, j, upper);
-        }
-    }
-    if (k % 2 == 0) return;
-    *(vector *)kept = weights_at(origin, from, 0, upper);
-    *(vector *)(kept + VECTOR_LANES) = weights_at(origin, from + LANE_BYTES, 0, upper);
-}
-
-/// Tiles of all rows with weights that were kept.
-static __attribute__((noinline)) void kept_tiles(
-    const float *a, ptrdiff_t a_stride, int rows, const float *kept, int k, float *c,
-    ptrdiff_t c_stride, ending ending, float scale, ahead ahead) {
-#define TILE(n)                                                                                    \
-    tile(                                                                                          \
-        FROM_KEPT, a + row * a_stride, a_stride, 1, (const char *)kept, k, c + row * c_stride,     \
-        c_stride, ending, scale, NULL, ahead, 1, n, KEPT / VECTOR_LANES);                          \
-    ahead.at += k / STEP * ahead.bytes
-    FOR_EACH_TILE(rows, TILE)
-#undef TILE
-}
-
 /// One block of k for any number of rows. Meanwhile memory brings what lies at `next`, `bytes` of
 /// it per step of the whole panel.
 INLINE void block(
     const origin origin, const float *a, ptrdiff_t a_stride, int rows, const char *panel, int k,
-    float *c, ptrdiff_t c_stride, ending ending, float scale, const char *next, int bytes) {
-    int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    float *c, ptrdiff_t c_stride, ending ending, float scale, const char *next, const int bytes) {
     ahead ahead = {next, 0};
 #define TILE(n, width)                                                                             \
     for (int o = 0; o < CK_PANEL; o += width) {                                                    \
-        const int lines = STEP * ROW_BYTES(origin) * width / CK_PANEL / 64;                        \
-        ahead.bytes = bytes * width / CK_PANEL / tiles;                                            \
+        const int share = bytes * width / CK_PANEL;                                                \
+        ahead.bytes = share / tiles;                                                               \
         tile(                                                                                      \
-            origin, a + row * a_stride, a_stride, 1, panel + o * 4, k, c + row * c_stride + o,     \
-            c_stride, ending, scale, NULL, ahead, lines, n, width / VECTOR_LANES);                 \
+            origin, a + row * a_stride, a_stride, 1,                                               \
+            panel + o / VECTOR_LANES * LANE_BYTES(origin), k, c + row * c_stride + o, c_stride,    \
+            ending, scale, NULL, ahead, (share + 63) / 64, n, width / VECTOR_LANES);               \
         ahead.at += k / STEP * ahead.bytes;                                                        \
     }                                                                                              \
     break
-    if (tiles <= FEW_TILES(origin)) {
-        for (int row = 0, t = tiles, height; t > 0; row += height, t--) {
-            height = (rows - row + t - 1) / t;
-            switch (height) {
-            case 1: TILE(1, 64);
-            case 2: TILE(2, 32);
-            case 3: TILE(3, 16);
-            case 4: TILE(4, 16);
-            case 5: TILE(5, 16);
-            default: TILE(6, 16);
-            }
+    const int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    for (int row = 0, left = tiles, height; left > 0; row += height, left--) {
+        height = (rows - row + left - 1) / left;
+        switch (height) {
+        case 1: TILE(1, 64);
+        case 2: TILE(2, 32);
+        case 3: TILE(3, (origin == FROM_BF16 ? 16 : 32));
+        case 4: TILE(4, 16);
+        case 5: TILE(5, 16);
+        default: TILE(6, 16);
         }
-        return;
     }
 #undef TILE
-    float kept[K_BLOCK * KEPT] __attribute__((aligned(64)));
-    ahead.bytes = (bytes * KEPT / CK_PANEL + tiles - 1) / tiles;
-    for (int o = 0; o < CK_PANEL; o += KEPT) {
-        keep_block(origin, panel + o * 4, k, kept);
-        kept_tiles(a, a_stride, rows, kept, k, c + o, c_stride, ending, scale, ahead);
-        ahead.at += k / STEP * ahead.bytes * tiles;
-    }
 }
 
 /// One copy of each, so that the compiler finds registers once.
 static __attribute__((noinline)) void block_f32(
     const float *a, ptrdiff_t a_stride, int rows, const void *panel, int k, float *c,
-    ptrdiff_t c_stride, ending ending, float scale, const char *next, int bytes) {
+    ptrdiff_t c_stride, ending ending, float scale, const char *next) {
+    const int bytes = STEP * ROW_BYTES(FROM_F32);
     block(FROM_F32, a, a_stride, rows, panel, k, c, c_stride, ending, scale, next, bytes);
 }
 
 static __attribute__((noinline)) void block_bf16(
     const float *a, ptrdiff_t a_stride, int rows, const void *panel, int k, float *c,
-    ptrdiff_t c_stride, ending ending, float scale, const char *next, int bytes) {
+    ptrdiff_t c_stride, ending ending, float scale, const char *next) {
+    const int bytes = STEP * ROW_BYTES(FROM_BF16);
     block(FROM_BF16, a, a_stride, rows, panel, k, c, c_stride, ending, scale, next, bytes);
+}
+
+static __attribute__((noinline)) void block_f16(
+    const float *a, ptrdiff_t a_stride, int rows, const void *panel, int k, float *c,
+    ptrdiff_t c_stride, ending ending, float scale, const char *next) {
+    const int bytes = STEP * CK_PANEL - DECODING_BRINGS;
+    block(FROM_F16, a, a_stride, rows, panel, k, c, c_stride, ending, scale, next, bytes);
 }
 
 /// Products with weights that need no scale, block by block.
@@ -236,7 +229,7 @@ INLINE void blocks(
         const char *next = rows == 1 ? from + STREAM_AHEAD : from + K_BLOCK * ROW_BYTES(origin);
         (origin == FROM_F32 ? block_f32 : block_bf16)(
             a + first, a_stride, rows, from, count, c, c_stride,
-            add || first > 0 ? CONTINUE : OVERWRITE, 1, next, STEP * ROW_BYTES(origin));
+            add || first > 0 ? CONTINUE : OVERWRITE, 1, next);
     }
 }
 
@@ -252,8 +245,6 @@ static void avx2_panel_wide(
     blocks(FROM_BF16, a, a_stride, rows, (const char *)panel, k, c, c_stride, add);
 }
 
-#include "Levels/Avx2CodeTiles.h"
-
 static void avx2_panel_bytes(
     const void *a, ptrdiff_t a_stride, int rows, const uint8_t *panel, int k, int format,
     const float *scales, float *c, ptrdiff_t c_stride, void *scratch, const void *next) {
@@ -263,30 +254,16 @@ static void avx2_panel_bytes(
         const float *x = (const float *)a + first;
         float scale = scales ? scales[first / CK_SCALE_BLOCK] : 1;
         ending ending = first == 0 ? SCALED : SCALED_ONTO;
-        uint32_t small = format == CK_E4M3 ? small_steps(codes, count) : 0;
-        if (format == CK_E4M3 && rows <= FUSED_ROWS && __builtin_popcount(small) <= FEW_SMALL) {
-            const char *ahead = (const char *)codes;
-            ahead += CK_SCALE_BLOCK * CK_PANEL + (rows == 1 ? STREAM_AHEAD : 0);
-            int tiles = (rows + FUSED_TILE - 1) / FUSED_TILE;
-            for (int row = 0, t = tiles, height; t > 0; row += height, t--) {
-                height = (rows - row + t - 1) / t;
-                rows_of_e4m3(
-                    x + row * a_stride, a_stride, height, codes, count, small, c + row * c_stride,
-                    c_stride, ending, scale, ahead);
-            }
-        } else if (format == CK_E4M3) {
-            // One half of what comes next is asked for while codes are decoded, one by the tiles.
-            const int half = CK_SCALE_BLOCK * CK_PANEL / 2;
-            const char *ahead = (const char *)codes + 2 * half;
-            decode_block(codes, count, small, ahead, scratch);
-            block_bf16(
-                x, a_stride, rows, scratch, count, c, c_stride, ending, scale, ahead + half,
-                STEP * CK_PANEL / 2);
+        const char *ahead = (const char *)codes + CK_SCALE_BLOCK * CK_PANEL;
+        if (format == CK_E4M3) {
+            if (rows == 1) ahead += STREAM_AHEAD;
+            decode_block(codes, count, ahead, scratch);
+            ahead += CK_SCALE_BLOCK / STEP * DECODING_BRINGS;
+            block_f16(
+                x, a_stride, rows, scratch, count, c, c_stride, ending, scale * F16_UNIT, ahead);
         } else {
             widen_int8(codes, count, scratch);
-            block_f32(
-                x, a_stride, rows, scratch, count, c, c_stride, ending, scale,
-                (const char *)codes + CK_SCALE_BLOCK * CK_PANEL, STEP * CK_PANEL);
+            block_f32(x, a_stride, rows, scratch, count, c, c_stride, ending, scale, ahead);
         }
     }
 }

@@ -1,7 +1,7 @@
 // Panel products of AVX2 for many rows, whose inputs lie as tiles. Included by Avx2Panels.h.
 //
-// 16 outputs of a block are widened once, for all rows. A tile's inputs are one stream, `[k][6]`:
-// six rows side by side cost the first-level cache as many streams, and their addresses.
+// A tile's inputs are one stream, `[k][6]`: six rows side by side cost the first-level cache as
+// many streams, and their addresses.
 
 /// Asks for the lines of the next block, a few before each tile.
 INLINE void bring(const char *next, int first, int lines) {
@@ -11,14 +11,14 @@ INLINE void bring(const char *next, int first, int lines) {
 }
 
 /// 16 outputs of one block for all rows. Meanwhile memory brings `lines` lines per tile.
-static __attribute__((noinline)) void tiles_of_kept(
-    const float *a, ptrdiff_t a_stride, int rows, const float *kept, int k, float *c,
-    ptrdiff_t c_stride, ending ending, float scale, const char *next, int lines) {
+INLINE void tiles_of_block(
+    const origin origin, const float *a, ptrdiff_t a_stride, int rows, const char *from, int k,
+    float *c, ptrdiff_t c_stride, ending ending, float scale, const char *next, int lines) {
     const ahead nothing = {0};
 #define TILE(n)                                                                                    \
     tile(                                                                                          \
-        FROM_KEPT, a, 1, TILE_ROWS, (const char *)kept, k, c, c_stride, ending, scale, NULL,       \
-        nothing, 0, n, KEPT / VECTOR_LANES);                                                       \
+        origin, a, 1, TILE_ROWS, from, k, c, c_stride, ending, scale, NULL, nothing, 0, n,         \
+        SLICE / VECTOR_LANES);                                                                     \
     break
     for (; rows > 0; rows -= TILE_ROWS, a += TILE_ROWS * a_stride, c += TILE_ROWS * c_stride) {
         bring(next, 0, lines);
@@ -39,12 +39,12 @@ static __attribute__((noinline)) void tiles_of_kept(
 INLINE void tiled_block(
     const origin origin, const float *a, ptrdiff_t a_stride, int rows, const char *panel, int k,
     float *c, ptrdiff_t c_stride, ending ending, float scale, const char *next, int bytes) {
-    float kept[TILED_BLOCK * KEPT] __attribute__((aligned(64)));
     int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
     int lines = (bytes / 64 + 4 * tiles - 1) / (4 * tiles);
-    for (int o = 0; o < CK_PANEL; o += KEPT) {
-        keep_block(origin, panel + o * 4, k, kept);
-        tiles_of_kept(a, a_stride, rows, kept, k, c + o, c_stride, ending, scale, next, lines);
+    for (int o = 0; o < CK_PANEL; o += SLICE) {
+        const char *from = panel + o / VECTOR_LANES * LANE_BYTES(origin);
+        tiles_of_block(
+            origin, a, a_stride, rows, from, k, c + o, c_stride, ending, scale, next, lines);
         next += lines * tiles * 64;
     }
 }
@@ -52,10 +52,10 @@ INLINE void tiled_block(
 INLINE void tiled_blocks(
     const origin origin, const float *a, ptrdiff_t a_stride, int rows, const char *panel, int k,
     float *c, ptrdiff_t c_stride, bool add) {
-    for (int first = 0; first < k; first += TILED_BLOCK) {
-        int count = k - first < TILED_BLOCK ? k - first : TILED_BLOCK;
+    for (int first = 0; first < k; first += K_BLOCK) {
+        int count = k - first < K_BLOCK ? k - first : K_BLOCK;
         const char *from = panel + (ptrdiff_t)first * ROW_BYTES(origin);
-        int bytes = TILED_BLOCK * ROW_BYTES(origin);
+        int bytes = K_BLOCK * ROW_BYTES(origin);
         tiled_block(
             origin, a + first * TILE_ROWS, a_stride, rows, from, count, c, c_stride,
             add || first > 0 ? CONTINUE : OVERWRITE, 1, from + bytes, bytes);
@@ -79,9 +79,9 @@ static void avx2_panel_tiles(
         const char *next = (const char *)codes + CK_SCALE_BLOCK * CK_PANEL;
         float scale = scales ? scales[first / CK_SCALE_BLOCK] : 1;
         ending ending = add || first > 0 ? SCALED_ONTO : SCALED;
-        decode_block(codes, count, small_steps(codes, count), next, scratch);
+        decode_block(codes, count, next, scratch);
         tiled_block(
-            FROM_BF16, a + first * TILE_ROWS, a_stride, rows, scratch, count, c, c_stride, ending,
-            scale, next, CK_SCALE_BLOCK * CK_PANEL);
+            FROM_F16, a + first * TILE_ROWS, a_stride, rows, scratch, count, c, c_stride, ending,
+            scale * F16_UNIT, next, CK_SCALE_BLOCK * CK_PANEL);
     }
 }

@@ -25,6 +25,7 @@ static const ck_kernels *table_of(ck_level level) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return NULL;
+    if (!__builtin_cpu_supports("f16c")) return NULL;
     bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
         && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
     bool vnni = wide && __builtin_cpu_supports("avx512vnni");
