@@ -1,5 +1,4 @@
 import Foundation
-import Glibc
 import Tensors
 
 /// The files of cached blocks: one folder for all ranks of a node, one below it per origin.
@@ -214,7 +213,9 @@ struct PrefixFolder: Sendable {
             let path = root.appending(path: name).path(percentEncoded: false)
             let changed = try? files.attributesOfItem(atPath: path)[.modificationDate] as? Date
             // Fails for a folder that is not empty, also where a rank has written since.
-            if let changed, changed.timeIntervalSinceNow < -86400 { rmdir(path) }
+            if let changed, changed.timeIntervalSinceNow < -86400 {
+                EmptyFolder.remove(path)
+            }
         }
     }
 }
