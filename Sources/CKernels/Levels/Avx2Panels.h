@@ -256,7 +256,6 @@ static void avx2_panel_bytes(
         ending ending = first == 0 ? SCALED : SCALED_ONTO;
         const char *ahead = (const char *)codes + CK_SCALE_BLOCK * CK_PANEL;
         if (format == CK_E4M3) {
-            if (rows == 1) ahead += STREAM_AHEAD;
             decode_block(codes, count, ahead, scratch);
             ahead += CK_SCALE_BLOCK / STEP * DECODING_BRINGS;
             block_f16(
