@@ -1,8 +1,7 @@
 import Encoding
 import Topology
 
-/// How a rank that was lost takes part again, without a step that waits for it: only experts that
-/// have one copy, and were placed anew meanwhile, are read between two steps.
+/// How a rank that was lost takes part again, without a step that waits for it.
 ///
 /// ```
 ///   lost ──► arrived ──► it says that it is ready ──► candidate ── every rank reaches it ──► back
@@ -10,8 +9,9 @@ import Topology
 ///    └──────────┴──────────────┴─ candidate waits             └──► dismissed
 /// ```
 ///
-/// The candidate's epoch has a number of its own. The ranks meet for it while they serve in the
-/// present one; a loss in between makes it void, and the candidate waits for the next.
+/// The candidate's epoch has a number of its own. The ranks meet for it, and read the experts that
+/// come to them in it, while they serve in the present one; a loss in between makes it void, and the
+/// candidate waits for the next.
 extension Membership {
     /// An epoch that is being prepared, and who is ready for it.
     struct Candidate: Sendable {
@@ -51,8 +51,12 @@ extension Membership {
     /// For the ranks to be ready: reading experts takes as long as it may at the start.
     func limit(of candidate: Candidate) -> Duration {
         switch candidate.purpose {
-        case .returning: Self.candidateLimit
-        case .placements: max(Self.candidateLimit, recoveryLimit)
+        // Where all are in their places of before, nobody reads.
+        case .returning(let rank)
+        where candidate.fitted == nil
+            && members(of: candidate) == ranks(ofGroup: group(of: rank)):
+            Self.candidateLimit
+        case .returning, .placements: max(Self.candidateLimit, recoveryLimit)
         }
     }
 
