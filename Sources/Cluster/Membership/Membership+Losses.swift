@@ -80,10 +80,14 @@ extension Membership {
         suspicions = suspicions.filter { $0.value.suspect != rank }
         let left = living(with: rank)
         actions.append(.lost(rank, reason: reason, recovering: left))
-        if case .placements(_, group: group(of: rank))? = candidate?.purpose {
+        switch candidate?.purpose {
+        case .placements(_, group: group(of: rank))?:
             actions += drop("\(rank) was lost: \(reason)", now)
+        case .draining(let leaving)? where group(of: leaving) == group(of: rank):
+            actions += drop("\(rank) was lost: \(reason)", now)
+        default: break
         }
-        guard !left.isEmpty else { return actions + leave(group: group(of: rank), late, now) }
+        guard !left.isEmpty else { return actions + dissolve(group(of: rank), late, now) }
         // To drop placements may have begun another epoch.
         guard lastNumber < ExpertMap.maximumEpoch else { return actions + self.end(end) }
         lastNumber += 1
@@ -95,8 +99,8 @@ extension Membership {
     /// A rank of it that was about to meet the last one comes back alone.
     ///
     /// - Parameter wasRecovering: Whether some rank was about to take part in an epoch before.
-    private mutating func leave(
-        group: Int, _ wasRecovering: Bool, _ now: Duration
+    private mutating func dissolve(
+        _ group: Int, _ wasRecovering: Bool, _ now: Duration
     ) -> [Action] {
         var actions: [Action] = []
         let gone = Set(ranks(ofGroup: group))

@@ -21,6 +21,8 @@ extension Membership {
             case returning(Rank)
             /// The experts of a group are in other places.
             case placements([ExpertPlacement], group: Int)
+            /// A rank is gone, because somebody asked for it.
+            case draining(Rank)
         }
 
         let purpose: Purpose
@@ -45,6 +47,7 @@ extension Membership {
         switch candidate.purpose {
         case .returning(let rank): (living(with: rank) + [rank]).sorted()
         case .placements(_, let group): living(inGroup: group)
+        case .draining(let rank): living(with: rank).filter { $0 != rank }
         }
     }
 
@@ -56,7 +59,7 @@ extension Membership {
         where candidate.fitted == nil
             && members(of: candidate) == ranks(ofGroup: group(of: rank)):
             Self.candidateLimit
-        case .returning, .placements: max(Self.candidateLimit, recoveryLimit)
+        case .returning, .placements, .draining: max(Self.candidateLimit, recoveryLimit)
         }
     }
 
@@ -102,6 +105,7 @@ extension Membership {
         switch candidate.purpose {
         case .returning(let rank):
             members[rank.rawValue].loss = nil
+            members[rank.rawValue].drain = nil
             members[rank.rawValue].lastError = nil
             if let fitted = candidate.fitted { moved[group(of: rank)] = fitted }
             return [.returned(rank, recovering: ranks)] + begin(candidate.number, ranks, now)
@@ -111,6 +115,7 @@ extension Membership {
             let outcome = PlacementOutcome.placed(epoch: candidate.number)
             outcomes[group] = outcome
             return [.placing(group: group, outcome)] + begin(candidate.number, ranks, now)
+        case .draining(let rank): return leave(rank, candidate, now)
         }
     }
 
