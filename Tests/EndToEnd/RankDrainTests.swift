@@ -10,8 +10,10 @@ import Testing
     private static func job(more: String) throws -> (job: RunningJob, keys: URL) {
         let keys = FileManager.default.temporaryDirectory
             .appending(path: "apus-keys-\(UUID().uuidString).yaml")
-        try Data("operator: {key: \(key), admin: true}".utf8).write(to: keys)
         let path = keys.path(percentEncoded: false)
+        FileManager.default.createFile(
+            atPath: path, contents: Data("operator: {key: \(key), admin: true}".utf8),
+            attributes: [.posixPermissions: 0o600])
         return (
             try RunningJob(ranks: 4, transport: "auto", more: "\(more)\napi: {keyFile: \(path)}"),
             keys

@@ -3,7 +3,7 @@ public import Topology
 /// The job at one moment, as `apus launch` and `apus status` show it.
 public struct JobSnapshot: Hashable, Codable, Sendable {
     /// How far a rank is that leaves on purpose.
-    public enum Drain: String, Hashable, Codable, Sendable {
+    enum Drain: String, Hashable, Codable, Sendable {
         /// The others read its experts.
         case leaving
         /// It is away.
@@ -36,7 +36,7 @@ public struct JobSnapshot: Hashable, Codable, Sendable {
         /// Why the job goes on without it; nil for a rank that takes part.
         public var loss: String?
         /// Whether it leaves on purpose, or left so; nil for a rank that nobody drained.
-        package var drain: Drain?
+        var drain: Drain?
 
         /// Why it does not serve as others do, as tables say it.
         var absence: String? {

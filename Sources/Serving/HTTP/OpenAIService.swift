@@ -242,10 +242,13 @@ extension OpenAIService {
     }
 
     private static func alive(_ health: ServiceHealth) -> Response {
-        let away = ["lost_ranks": health.lostRanks, "drained_ranks": health.drainedRanks]
-            .filter { !$0.value.isEmpty }.mapValues { JSONValue.array($0.map { .number($0) }) }
-        return .json(
-            .object(away.merging(["status": .string(health.word)]) { $1 }), status: .ok)
+        var fields: [(key: String, value: JSONValue)] = [("status", .string(health.word))]
+        for (name, ranks) in [
+            ("lost_ranks", health.lostRanks), ("drained_ranks", health.drainedRanks),
+        ] where !ranks.isEmpty {
+            fields.append((name, .array(ranks.map { .number($0) })))
+        }
+        return .json(.object(fields), status: .ok)
     }
 
     private static func status(_ word: String, _ code: HTTPResponse.Status) -> Response {

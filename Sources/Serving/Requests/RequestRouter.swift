@@ -40,7 +40,7 @@ extension RequestRouter {
 /// Why a rank does not leave.
 public struct DrainRefusal: Error, Hashable, Sendable, CustomStringConvertible {
     /// The fact, in one line.
-    public let message: String
+    let message: String
 
     /// States a fact.
     public init(message: String) { self.message = message }
