@@ -11,9 +11,10 @@ import Testing
         let keys = FileManager.default.temporaryDirectory
             .appending(path: "apus-keys-\(UUID().uuidString).yaml")
         let path = keys.path(percentEncoded: false)
-        FileManager.default.createFile(
+        let isWritten = FileManager.default.createFile(
             atPath: path, contents: Data("operator: {key: \(key), admin: true}".utf8),
             attributes: [.posixPermissions: 0o600])
+        try #require(isWritten)
         return (
             try RunningJob(ranks: 4, transport: "auto", more: "\(more)\napi: {keyFile: \(path)}"),
             keys
