@@ -189,6 +189,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
                 router.goOn(without: $0, reason: FlightFolder.withoutFile($1), recovering: $2)
             },
             returned: { router.goOn(with: $0, recovering: $1) },
+            leaving: { router.leaves($0, staysAfterAll: $1) },
+            left: { router.goOn(withoutDrained: $0, recovering: $1) },
             recovered: { _ in router.recovered() },
             takingOver: {
                 router.takesOver()
@@ -248,7 +250,22 @@ final class Outbox: Sendable {
 
     /// A router that sends through it.
     func router(_ job: JobConfiguration) -> LeastLoadedRouter {
-        LeastLoadedRouter(rankCount: job.ranks, groups: job.groups) { self.send($1, to: $0) }
+        LeastLoadedRouter(
+            rankCount: job.ranks, groups: job.groups, letLeave: { try await self.drain($0) }
+        ) { self.send($1, to: $0) }
+    }
+
+    private func drain(_ rank: Rank) async throws {
+        guard let coordinator = coordinator.withLock({ $0 }) else {
+            throw DrainRefusal(message: "the job begins: ask again when it is ready")
+        }
+        do {
+            try await coordinator.drain(rank)
+        } catch ClusterError.badInput(let reason) {
+            throw DrainRefusal(message: reason)
+        } catch ClusterError.ended(let end) {
+            throw ServingError.unavailable(message: FlightFolder.withoutFile("\(end)"))
+        }
     }
 
     func send(_ bytes: [UInt8], to rank: Rank) {

@@ -77,6 +77,13 @@ final class ServingEpochs: Sendable {
         return members.firstIndex(of: rank).map { (group(epoch), Rank(rawValue: $0)) }
     }
 
+    /// The epoch whose experts this rank holds: the present one, or that for which it loaded.
+    private var held: GroupEpoch {
+        let present = state.withLock { $0.epoch }
+        guard !present.living.contains(rank), let returning else { return group(present) }
+        return returning.epoch
+    }
+
     /// The ranks of this rank's group that take part in an epoch.
     private func group(_ epoch: JobEpoch) -> GroupEpoch {
         let (group, members) = job.groups.group(of: rank)
@@ -99,8 +106,8 @@ final class ServingEpochs: Sendable {
             }, abandon: { [self] in abandon($0 ... $0) })
     }
 
-    /// Meets the ranks of an epoch that is to come, and reads the experts that come to this one
-    /// where they are placed anew.
+    /// Meets the ranks of an epoch that is to come, and reads the experts that come to this one, so
+    /// that the epoch begins without a step that waits.
     private func prepare(_ next: JobEpoch, _ preparation: EpochPreparation) {
         do {
             let fabric = try fabric(of: next, limit: Self.preparationLimit)
@@ -119,14 +126,9 @@ final class ServingEpochs: Sendable {
     private func prepare(
         _ next: JobEpoch, _ fabric: any Fabric, _ preparation: EpochPreparation
     ) throws {
-        let present = group(state.withLock { $0.epoch })
         let wanted = group(next)
         let epoch = try preparation.prepare(fabric, wanted)
-        // A rank that comes back takes its own: others read nothing, or later with all threads, as
-        // its epoch is given up sooner than one thread may read.
-        if wanted.living == present.living {
-            try preparation.fetch(epoch, wanted, from: present) { [self] in isToCome(next) }
-        }
+        try preparation.fetch(epoch, wanted, from: held) { [self] in isToCome(next) }
         let stale = state.withLock { state -> (any Fabric)? in
             guard Self.isToCome(next, state), next.number > state.prepared?.number ?? 0 else {
                 return fabric

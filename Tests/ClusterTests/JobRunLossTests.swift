@@ -64,6 +64,35 @@ import Topology
         return told
     }
 
+    @Test(arguments: [JobSnapshot.Drain.leaving, .left])
+    func `a rank that was drained is not started again`(drain: JobSnapshot.Drain) {
+        var story = JobRunTests.Story()
+        var configuration = JobRun.Configuration(
+            ranks: [0, 1], joinLimit: .seconds(60), drainLimit: .seconds(10))
+        configuration.survivesLosses = true
+        configuration.restart = .always
+        story.run = JobRun(configuration)
+        story.apply(.begun)
+        story.apply(.started(.coordinator))
+        story.apply(.listening)
+        for rank in [0, 1] as [Rank] { story.apply(.started(.rank(rank))) }
+        var told = JobRunTests.snapshot(.ready)
+        story.apply(.told(told, http: JobRunTests.endpoint))
+        told.members[1].drain = drain
+        story.apply(.told(told, http: nil))
+        #expect(
+            story.apply(.exited(.rank(1), .exited(0))) == [
+                .report(
+                    .rank(1), .exited(0), plan: "it was drained, and is not started again")
+            ])
+        #expect(story.apply(.tick, after: .seconds(100)).isEmpty && story.run.isRunning)
+        // One that fails meanwhile is lost, and starts again.
+        #expect(
+            story.apply(.exited(.rank(1), .exited(1))) == [
+                .report(.rank(1), .exited(1), plan: "it is started again in 1 s")
+            ])
+    }
+
     @Test func `an exit that the coordinator explains as a loss does not end the job`() {
         var story = Self.survivor()
         #expect(story.apply(.exited(.rank(1), .killed(signal: 9))).isEmpty)

@@ -284,9 +284,7 @@ import Topology
         #expect(story.job.takeOver == nil)
     }
 
-    @Test func `a rank that holds ranks of another group, or experts without room, is refused`()
-        throws
-    {
+    @Test func `a rank that holds ranks of another group is refused`() throws {
         let groups = try RankGroupMap([
             RankGroup(name: "a", role: .serve, rankCount: 2),
             RankGroup(name: "b", role: .serve, rankCount: 2),
@@ -298,19 +296,21 @@ import Topology
             return
         }
         #expect(reason.hasSuffix("its group has [0, 1], each once"))
-        story = Self.story(ranks: 2) { $0.placements = [PlacementTests.swapped] }
+    }
+
+    @Test func `ranks that hold more than their slots are taken back with what they hold`() {
+        var story = Self.story(ranks: 2) { $0.placements = [PlacementTests.swapped] }
         var held = Self.held(1, [0, 1])
         let wide = PlacementTests.placement([[0, 1, 2], [2, 3]])
         held.epoch.placements = [wide, wide]
-        guard case .refuse(_, let words) = story.apply(Self.back(0, held)).first else {
-            Issue.record("experts without room are taken")
-            return
-        }
-        #expect(
-            words == "rank 0 holds 3 copies of layer 0 on rank 0 of the group: it has room for 2"
-                + " (redundantExperts)")
-        held.epoch.placements = PlacementTests.swapped
         #expect(story.apply(Self.back(0, held)).first == .takingOver)
+        #expect(story.apply(Self.back(1, held)).last == .tookOver(recovering: []))
+        #expect(story.job.placements(ofGroup: 0) == [wide, wide])
+        // The next loss begins from there.
+        story.apply(.closed(Self.id(1), reason: "closed"))
+        #expect(
+            story.told[Self.id(0)]
+                == JobEpoch(number: 2, living: [0], placements: [wide, wide]))
     }
 
     @Test func `a coordinator of a job of its own gives a stray rank an end`() {

@@ -155,4 +155,28 @@ import Transport
                 1, subject: "slots per rank", theirs: "3", ours: "2")
         ) { try endings[0].get() }
     }
+
+    @Test func `ranks with other copies of a layer learn who and which, in a few bytes`() throws {
+        let own = try (0 ..< 61).map { layer in
+            let order = (0 ..< 256).map { ExpertID(rawValue: ($0 * 7 + layer) % 256) }
+            return try ExpertPlacement(
+                expertCount: 256,
+                expertsByRank: (0 ..< 2).map { Array(order[$0 * 128 ..< ($0 + 1) * 128]) })
+        }
+        var others = own
+        others[40] = try .contiguous(expertCount: 256, rankCount: 2)
+        // As text it would be 60 KB of each rank, and every rank is given those of all.
+        let fields = try ExpertMap(placements: own).agreement
+        #expect(fields.reduce(0) { $0 + $1.value.utf8.count } < 1024)
+        let endings = try onRanksCatching(2) { [others] fabric in
+            let map = try ExpertMap(placements: fabric.rank == 0 ? own : others)
+            _ = try Self.group(fabric, map, .normal)
+        }
+        let (ours, theirs) = (own[40].fingerprint, others[40].fingerprint)
+        #expect(ours != theirs && ours.utf8.count == 16)
+        #expect(
+            throws: CollectivesError.disagreement(
+                1, subject: "fingerprint of the copies of layer 40", theirs: theirs, ours: ours)
+        ) { try endings[0].get() }
+    }
 }

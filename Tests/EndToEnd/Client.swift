@@ -9,8 +9,12 @@ import Testing
 /// As little of an OpenAI client as a test needs.
 struct Client {
     let address: RunningJob.Address
+    private let key: String?
 
-    init(_ address: RunningJob.Address) { self.address = address }
+    init(_ address: RunningJob.Address, key: String? = nil) {
+        self.address = address
+        self.key = key
+    }
 
     /// The text of a greedy completion.
     func complete(_ prompt: String, tokens: Int) async throws -> String {
@@ -57,6 +61,7 @@ struct Client {
     private func send(_ path: String, _ body: Data?) async throws -> (status: Int, body: String) {
         let url = try #require(URL(string: "http://\(address.host):\(address.port)\(path)"))
         var request = URLRequest(url: url, timeoutInterval: 60)
+        if let key { request.setValue("Bearer \(key)", forHTTPHeaderField: "Authorization") }
         if let body {
             request.httpMethod = "POST"
             request.setValue("application/json", forHTTPHeaderField: "Content-Type")

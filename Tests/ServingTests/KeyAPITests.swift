@@ -168,8 +168,10 @@ import Testing
             let refused = try await Self.send(server, .POST, path, KeyTests.alice)
             #expect(refused.status == 403 && refused.text.contains("admin_key_required"))
             #expect(try await Self.send(server, .GET, path, Self.admin).status == 405)
-            for query in ["?seconds=0", "?seconds=x", "?now=1"]
-            where query.hasPrefix("?now") == (path == "/admin/stop") {
+            for query in ["?seconds=0", "?seconds=x", "?rank=x", "?rank=-1", "?now=1"]
+            where query.hasPrefix("?now") == (path == "/admin/stop")
+                && (path == "/admin/drain" || !query.hasPrefix("?rank"))
+            {
                 let answer = try await Self.send(server, .POST, path + query, Self.admin)
                 #expect(answer.status == 400, "\(answer.text)")
             }
@@ -260,6 +262,16 @@ import Testing
             #expect(answer.status == 200, "\(answer.text)")
             let count = try JSONValue.parse(answer.text)["usage"]?["completion_tokens"]?.integer
             #expect(count == Self.longTokens)
+        }
+    }
+
+    @Test func `a rank that cannot leave is said so, and nothing drains`() async throws {
+        try await Self.withServer { server, _ in
+            let answer = try await Self.send(server, .POST, "/admin/drain?rank=0", Self.admin)
+            #expect(answer.status == 409 && answer.text.contains("rank_stays"), "\(answer.text)")
+            let both = "/admin/drain?rank=0&seconds=5"
+            #expect(try await Self.send(server, .POST, both, Self.admin).status == 400)
+            #expect(try await server.send(.GET, "/health").status == 200)
         }
     }
 

@@ -116,7 +116,7 @@ import Testing
         let metrics = ServiceMetrics()
         let now = ServiceMetrics.Now(
             connections: 0, rejections: (0, 0), generations: 0, bodyBytes: 0, lostRanks: 0,
-            serves: true, keys: [])
+            drainedRanks: 0, serves: true, keys: [])
         let text = metrics.text([engine], now: now)
         let served = Set(
             text.matches(of: /# TYPE apus:(\w+) (\w+)/).map { "\($0.1) \($0.2)" })

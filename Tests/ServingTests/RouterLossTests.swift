@@ -1,3 +1,5 @@
+import Foundation
+import Synchronization
 import TestSupport
 import Testing
 import Topology
@@ -82,5 +84,46 @@ import Topology
         _ = try await router.submit(request)
         router.recovered()
         #expect(router.health == .degraded(lost: [1]))
+    }
+
+    @Test func `a rank that leaves gets nothing new, and its texts go on at others`() async throws {
+        let sent = Mutex<[Int: Int]>([:])
+        let router = LeastLoadedRouter(rankCount: 2) { rank, bytes in
+            let command = try? JSONDecoder().decode(EngineCommand.self, from: Data(bytes))
+            if case .submit = command { sent.withLock { $0[rank.rawValue, default: 0] += 1 } }
+        }
+        func submit(_ id: UInt64) async throws -> AsyncThrowingStream<GenerationEvent, any Error> {
+            try await router.submit(
+                GenerationRequest(id: RequestID(rawValue: id), prompt: [1], maxNewTokens: 1))
+        }
+        let first = try await submit(1)
+        router.leaves(0, staysAfterAll: false)
+        let others = [try await submit(2), try await submit(3)]
+        #expect(sent.withLock { $0 } == [0: 1, 1: 2])
+        #expect(router.health == .serving)
+        router.goOn(withoutDrained: 0, recovering: [1])
+        #expect(sent.withLock { $0 } == [0: 1, 1: 3])
+        #expect(router.health == .recovering(lost: [], drained: [0]))
+        // What the rank says on its way out ends nothing.
+        let end = EngineReport(id: RequestID(rawValue: 1), event: .failed(.draining))
+        try router.receive(Array(JSONEncoder().encode(EngineMessage.reports([end]))), from: 0)
+        router.recovered()
+        #expect(router.health == .degraded(lost: [], drained: [0]))
+        router.goOn(without: 1, reason: "gone", recovering: [])
+        #expect(router.health == .lost)
+        router.goOn(with: 0, recovering: [])
+        #expect(router.health == .degraded(lost: [1]))
+        // A rank that stays after all takes requests again.
+        router.leaves(0, staysAfterAll: false)
+        router.leaves(0, staysAfterAll: true)
+        _ = (first, others)
+    }
+
+    @Test func `ranks of one process, and ranks that are none, do not leave`() async throws {
+        let router = LeastLoadedRouter(rankCount: 2) { _, _ in }
+        let stays = await #expect(throws: DrainRefusal.self) { try await router.drain(rank: 1) }
+        #expect(APIError(try #require(stays)).status == 409)
+        let none = await #expect(throws: DrainRefusal.self) { try await router.drain(rank: 2) }
+        #expect(none?.message == "rank 2 is out of range: the job has 2 ranks, from 0")
     }
 }

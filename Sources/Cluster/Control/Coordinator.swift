@@ -19,6 +19,10 @@ public final class Coordinator: Sendable {
         public var lost: @Sendable (Rank, _ reason: String, _ recovering: [Rank]) -> Void
         /// A rank that was lost is back; the ranks listed make no step until `recovered`.
         public var returned: @Sendable (Rank, _ recovering: [Rank]) -> Void
+        /// A rank is about to leave on purpose, or stays after all: whether it takes requests.
+        public var leaving: @Sendable (Rank, _ staysAfterAll: Bool) -> Void
+        /// A rank has left on purpose; the ranks listed make no step until `recovered`.
+        public var left: @Sendable (Rank, _ recovering: [Rank]) -> Void
         /// How evenly tokens lie on the ranks of each group, now and then.
         public var balanced: @Sendable ([GroupBalance]) -> Void
         /// Every living rank takes part in the epoch.
@@ -44,6 +48,8 @@ public final class Coordinator: Sendable {
                 _, _, _ in
             },
             returned: @escaping @Sendable (Rank, _ recovering: [Rank]) -> Void = { _, _ in },
+            leaving: @escaping @Sendable (Rank, _ staysAfterAll: Bool) -> Void = { _, _ in },
+            left: @escaping @Sendable (Rank, _ recovering: [Rank]) -> Void = { _, _ in },
             recovered: @escaping @Sendable (UInt64) -> Void = { _ in },
             takingOver: @escaping @Sendable () -> Void = {},
             tookOver: @escaping @Sendable (_ recovering: [Rank]) -> Void = { _ in },
@@ -58,6 +64,8 @@ public final class Coordinator: Sendable {
             self.payload = payload
             self.lost = lost
             self.returned = returned
+            self.leaving = leaving
+            self.left = left
             self.recovered = recovered
             self.takingOver = takingOver
             self.tookOver = tookOver
@@ -139,6 +147,16 @@ public final class Coordinator: Sendable {
     /// The job at this moment.
     public func snapshot() async -> JobSnapshot? {
         try? await core.eventLoop.submit { self.core.value.snapshot() }.get()
+    }
+
+    /// Lets a rank leave on purpose: the others read its experts first. Returns once it has left.
+    ///
+    /// - Throws: `badInput` with why it cannot leave, or stays after all; `ended` when the job is
+    ///   over first.
+    public func drain(_ rank: Rank) async throws {
+        let promise = core.eventLoop.makePromise(of: Void.self)
+        core.eventLoop.execute { self.core.value.drain(rank, promise) }
+        try await promise.futureResult.get()
     }
 
     /// Ends the job for the reason that someone asked for it.

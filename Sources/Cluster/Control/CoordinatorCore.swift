@@ -22,6 +22,8 @@ final class CoordinatorCore {
     private var rejections = RejectionLog()
     private var nextID = 0
     private var finished: [EventLoopPromise<JobEnd>] = []
+    /// Who waits for a rank to leave; one leaves at a time.
+    private var drains: [Rank: EventLoopPromise<Void>] = [:]
     /// For how long this coordinator did not run, and until when a rank that leaves shows that its
     /// ranks gave it up meanwhile.
     private var pause: (length: Duration, until: Duration)?
@@ -191,6 +193,11 @@ final class CoordinatorCore {
     func tick() {
         apply(.tick)
         for line in rejections.passed(Self.now) { log.warning("\(line)") }
+        inform()
+    }
+
+    /// Tells observers how the job is.
+    private func inform() {
         let snapshot = snapshot()
         for id in observers.sorted(by: { $0.rawValue < $1.rawValue }) {
             send(.snapshot(snapshot), to: id)
@@ -209,6 +216,22 @@ final class CoordinatorCore {
     func stop() { apply(.stopped) }
 
     func orphan() { apply(.orphaned) }
+
+    /// Completes `promise` when a rank has left, or does not leave after all.
+    func drain(_ rank: Rank, _ promise: EventLoopPromise<Void>) {
+        if let failure { return promise.fail(failure) }
+        if let end = membership.ending { return promise.fail(ClusterError.ended(end)) }
+        if let reason = membership.drainRefusal(of: rank) {
+            return promise.fail(ClusterError.badInput(reason))
+        }
+        drains[rank] = promise
+        apply(.drain(rank))
+    }
+
+    private func endDrains(_ error: ClusterError) {
+        for promise in drains.values { promise.fail(error) }
+        drains = [:]
+    }
 
     func snapshot() -> JobSnapshot {
         var snapshot = membership.snapshot(now: Self.now)
@@ -260,6 +283,7 @@ final class CoordinatorCore {
         for channel in channels.values { channel.close(promise: nil) }
         finished.forEach { $0.fail(error) }
         finished = []
+        endDrains(error)
         handlers.ended(.coordinatorLost(reason: error.description))
     }
 
@@ -289,6 +313,7 @@ final class CoordinatorCore {
         case .returned(let rank, let recovering):
             log.notice("\(rank) is back: \(recovering.count) ranks go on")
             handlers.returned(rank, recovering)
+        case .draining, .notDrained, .drained: performDrain(action)
         case .recovered(let epoch):
             log.notice("every rank that is left takes part in epoch \(epoch)")
             handlers.recovered(epoch)
@@ -307,7 +332,28 @@ final class CoordinatorCore {
             }
             finished.forEach { $0.succeed(end) }
             finished = []
+            endDrains(.ended(end))
             handlers.ended(end)
+        }
+    }
+
+    private func performDrain(_ action: Membership.Action) {
+        switch action {
+        case .draining(let rank):
+            log.notice("\(rank) leaves: the others read its experts first")
+            handlers.leaving(rank, false)
+            // A launcher is to know it before the rank's process ends.
+            inform()
+        case .notDrained(let rank, let reason):
+            log.warning("\(rank) does not leave: \(reason)")
+            handlers.leaving(rank, true)
+            drains.removeValue(forKey: rank)?.fail(
+                ClusterError.badInput("\(rank) does not leave: \(reason)"))
+        case .drained(let rank, let recovering):
+            log.notice("\(rank) is drained: \(recovering.count) ranks go on")
+            handlers.left(rank, recovering)
+            drains.removeValue(forKey: rank)?.succeed()
+        default: preconditionFailure("\(action) lets no rank leave")
         }
     }
 

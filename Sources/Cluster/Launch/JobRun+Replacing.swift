@@ -31,6 +31,16 @@ extension JobRun {
     mutating func report(
         _ process: JobProcess, _ end: ProcessEnd, _ now: Duration
     ) -> Action {
-        .report(process, end, plan: restarts.ended(process, now: now))
+        let plan =
+            hasDrained(process, end)
+            ? "it was drained, and is not started again" : restarts.ended(process, now: now)
+        return .report(process, end, plan: plan)
+    }
+
+    /// Whether a rank that ended was asked to leave. The coordinator may still say that it is about
+    /// to.
+    private func hasDrained(_ process: JobProcess, _ end: ProcessEnd) -> Bool {
+        guard end.isSuccess, case .rank(let rank) = process else { return false }
+        return snapshot?.members.contains { $0.rank == rank && $0.drain != nil } ?? false
     }
 }

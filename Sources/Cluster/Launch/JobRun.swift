@@ -135,7 +135,7 @@ struct JobRun: Sendable {
     private(set) var state = State.ready
     private(set) var since = Duration.zero
     private var living: [JobProcess] = []
-    private var snapshot: JobSnapshot?
+    private(set) var snapshot: JobSnapshot?
     private var loss: JobEnd?
     private(set) var isAnnounced = false
     var restarts: RestartPlan

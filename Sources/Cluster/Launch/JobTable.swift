@@ -24,7 +24,7 @@ public struct JobTable: Sendable {
     /// redrawn.
     public mutating func changes(_ snapshot: JobSnapshot) -> [String] {
         let now = snapshot.members.map { member in
-            if let loss = member.loss { return "\(member.rank): lost: \(loss)" }
+            if let absence = member.absence { return "\(member.rank): \(absence)" }
             let error = member.lastError.map { ": \($0)" } ?? ""
             return "\(member.rank): \(member.phase)\(error)"
         }.map(TaggedLog.plain)
@@ -54,7 +54,7 @@ public struct JobTable: Sendable {
     }
 
     private static func detail(_ member: JobSnapshot.Member) -> String {
-        if let loss = member.loss { return "lost: \(loss)" }
+        if let absence = member.absence { return absence }
         if let error = member.lastError { return error }
         if member.phase == .load, let progress = member.progress { return progress.description }
         guard member.phase >= .ready, let figures = member.statistics else { return "" }

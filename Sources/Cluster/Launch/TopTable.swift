@@ -63,7 +63,7 @@ public enum TopTable {
         func alone(_ words: String) -> String {
             left(member.title, width) + left(member.node, 14) + "\(member.phase) \(words)"
         }
-        if let loss = member.loss { return alone("lost: \(loss)") }
+        if let absence = member.absence { return alone(absence) }
         if let error = member.lastError { return alone(error) }
         guard member.phase >= .ready, let figures = member.statistics else {
             return alone(member.progress?.description ?? "")

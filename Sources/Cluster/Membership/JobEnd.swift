@@ -9,6 +9,8 @@ public enum JobEnd: Hashable, Codable, Sendable, CustomStringConvertible {
     case done
     /// Someone asked for it: Ctrl-C, SIGTERM, `apus stop`.
     case stopped
+    /// A rank left on purpose: the job goes on without it, and only the rank itself ends.
+    case drained(rank: Rank)
     /// A rank left or fell silent.
     case lost(rank: Rank, phase: Phase, epoch: UInt64, reason: String)
     /// A rank was not through a phase when its time was up.
@@ -25,6 +27,7 @@ public enum JobEnd: Hashable, Codable, Sendable, CustomStringConvertible {
         switch self {
         case .done: return "the job is done"
         case .stopped: return "the job was stopped"
+        case .drained(let rank): return "\(rank) was drained: the job goes on without it"
         case .lost(let rank, let phase, let epoch, let reason):
             return "\(rank) was lost in phase \(phase), epoch \(epoch): \(reason)"
         case .late(let rank, let phase, let deadline, let lastError):
@@ -41,7 +44,7 @@ public enum JobEnd: Hashable, Codable, Sendable, CustomStringConvertible {
     /// What a program that sees this end exits with.
     public var exitStatus: ExitStatus {
         switch self {
-        case .done, .stopped: .done
+        case .done, .stopped, .drained: .done
         // What stops a rank from starting is what it was given; what stops it later is not.
         case .failed(_, let phase, _): phase >= .ready ? .failed : .badInput
         case .lost, .late, .coordinatorLost, .launcherLost: .lost

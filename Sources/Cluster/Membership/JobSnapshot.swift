@@ -2,6 +2,14 @@ public import Topology
 
 /// The job at one moment, as `apus launch` and `apus status` show it.
 public struct JobSnapshot: Hashable, Codable, Sendable {
+    /// How far a rank is that leaves on purpose.
+    enum Drain: String, Hashable, Codable, Sendable {
+        /// The others read its experts.
+        case leaving
+        /// It is away.
+        case left
+    }
+
     /// One rank.
     public struct Member: Hashable, Codable, Sendable {
         /// The rank.
@@ -27,6 +35,14 @@ public struct JobSnapshot: Hashable, Codable, Sendable {
         package var lastError: String?
         /// Why the job goes on without it; nil for a rank that takes part.
         public var loss: String?
+        /// Whether it leaves on purpose, or left so; nil for a rank that nobody drained.
+        var drain: Drain?
+
+        /// Why it does not serve as others do, as tables say it.
+        var absence: String? {
+            if let loss { return drain == .left ? loss : "lost: \(loss)" }
+            return drain == .leaving ? "leaves: the others read its experts" : nil
+        }
 
         /// The rank as tables call it: with its role, if it has one.
         var title: String { "\(rank.rawValue)" + (role.map { " \($0)" } ?? "") }

@@ -67,6 +67,7 @@ extension Membership {
             return self.end(end)
         }
         var actions: [Action] = []
+        let late = isRecovering
         if let connection = members[rank.rawValue].connection {
             ranks[connection] = nil
             actions.append(.dismiss(connection, end))
@@ -79,15 +80,39 @@ extension Membership {
         suspicions = suspicions.filter { $0.value.suspect != rank }
         let left = living(with: rank)
         actions.append(.lost(rank, reason: reason, recovering: left))
-        if case .placements(_, group: group(of: rank))? = candidate?.purpose {
+        switch candidate?.purpose {
+        case .placements(_, group: group(of: rank))?:
             actions += drop("\(rank) was lost: \(reason)", now)
+        case .draining(let leaving)? where group(of: leaving) == group(of: rank):
+            actions += drop("\(rank) was lost: \(reason)", now)
+        default: break
         }
-        // Its whole group is gone; the other groups serve as before.
-        guard !left.isEmpty else { return actions }
+        guard !left.isEmpty else { return actions + dissolve(group(of: rank), late, now) }
         // To drop placements may have begun another epoch.
         guard lastNumber < ExpertMap.maximumEpoch else { return actions + self.end(end) }
         lastNumber += 1
         return actions + begin(lastNumber, left, now)
+    }
+
+    /// A whole group is gone; the other groups serve as before, and nobody waits for it.
+    ///
+    /// A rank of it that was about to meet the last one comes back alone.
+    ///
+    /// - Parameter wasRecovering: Whether some rank was about to take part in an epoch before.
+    private mutating func dissolve(
+        _ group: Int, _ wasRecovering: Bool, _ now: Duration
+    ) -> [Action] {
+        var actions: [Action] = []
+        let gone = Set(ranks(ofGroup: group))
+        if let candidate, let rank = candidate.rank, gone.contains(rank) {
+            actions += members(of: candidate).compactMap { connection(of: $0) }
+                .map { .abandon($0, epoch: candidate.number) }
+            self.candidate = nil
+        }
+        // What its ranks gave, they gave to each other.
+        gathers = gathers.filter { gone.isDisjoint(with: $0.value.keys) }
+        guard !isRecovering else { return actions }
+        return actions + (wasRecovering ? [.recovered(epoch: epoch)] : []) + prepare(now)
     }
 
     /// Begins an epoch of ranks that work together.

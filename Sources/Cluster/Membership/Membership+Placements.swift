@@ -162,18 +162,26 @@ extension Membership {
             of: seen?.placements ?? placements, loads: loads[group].tokens)
     }
 
-    /// Forgets placements that were about to be taken.
+    /// Forgets placements that were about to be taken, or a rank that was about to leave.
     mutating func drop(_ reason: String, _ now: Duration) -> [Action] {
-        guard let candidate, case .placements(_, let group) = candidate.purpose else { return [] }
+        guard let candidate else { return [] }
+        let word: Action
+        switch candidate.purpose {
+        case .returning: return []
+        case .placements(_, let group):
+            looks.dropped += 1
+            looks.last = now
+            let outcome = PlacementOutcome.dropped(epoch: candidate.number, reason: reason)
+            outcomes[group] = outcome
+            word = .placing(group: group, outcome)
+        case .draining(let rank):
+            members[rank.rawValue].drain = nil
+            word = .notDrained(rank, reason: reason)
+        }
+        let others = members(of: candidate).compactMap { connection(of: $0) }
         self.candidate = nil
-        looks.dropped += 1
-        looks.last = now
         gathers = gathers.filter { $0.key.epoch != candidate.number }
-        let outcome = PlacementOutcome.dropped(epoch: candidate.number, reason: reason)
-        outcomes[group] = outcome
-        return [.placing(group: group, outcome)]
-            + living(inGroup: group).compactMap { connection(of: $0) }
-            .map { .abandon($0, epoch: candidate.number) } + prepare(now)
+        return [word] + others.map { .abandon($0, epoch: candidate.number) } + prepare(now)
     }
 
     /// The ranks of a group that are in.

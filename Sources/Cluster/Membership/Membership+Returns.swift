@@ -1,8 +1,7 @@
 import Encoding
 import Topology
 
-/// How a rank that was lost takes part again, without a step that waits for it: only experts that
-/// have one copy, and were placed anew meanwhile, are read between two steps.
+/// How a rank that was lost takes part again, without a step that waits for it.
 ///
 /// ```
 ///   lost ──► arrived ──► it says that it is ready ──► candidate ── every rank reaches it ──► back
@@ -10,8 +9,9 @@ import Topology
 ///    └──────────┴──────────────┴─ candidate waits             └──► dismissed
 /// ```
 ///
-/// The candidate's epoch has a number of its own. The ranks meet for it while they serve in the
-/// present one; a loss in between makes it void, and the candidate waits for the next.
+/// The candidate's epoch has a number of its own. The ranks meet for it, and read the experts that
+/// come to them in it, while they serve in the present one; a loss in between makes it void, and the
+/// candidate waits for the next.
 extension Membership {
     /// An epoch that is being prepared, and who is ready for it.
     struct Candidate: Sendable {
@@ -21,6 +21,8 @@ extension Membership {
             case returning(Rank)
             /// The experts of a group are in other places.
             case placements([ExpertPlacement], group: Int)
+            /// A rank is gone, because somebody asked for it.
+            case draining(Rank)
         }
 
         let purpose: Purpose
@@ -45,14 +47,19 @@ extension Membership {
         switch candidate.purpose {
         case .returning(let rank): (living(with: rank) + [rank]).sorted()
         case .placements(_, let group): living(inGroup: group)
+        case .draining(let rank): living(with: rank).filter { $0 != rank }
         }
     }
 
     /// For the ranks to be ready: reading experts takes as long as it may at the start.
     func limit(of candidate: Candidate) -> Duration {
         switch candidate.purpose {
-        case .returning: Self.candidateLimit
-        case .placements: max(Self.candidateLimit, recoveryLimit)
+        // Where all are in their places of before, nobody reads.
+        case .returning(let rank)
+        where candidate.fitted == nil
+            && members(of: candidate) == ranks(ofGroup: group(of: rank)):
+            Self.candidateLimit
+        case .returning, .placements, .draining: max(Self.candidateLimit, recoveryLimit)
         }
     }
 
@@ -98,6 +105,7 @@ extension Membership {
         switch candidate.purpose {
         case .returning(let rank):
             members[rank.rawValue].loss = nil
+            members[rank.rawValue].drain = nil
             members[rank.rawValue].lastError = nil
             if let fitted = candidate.fitted { moved[group(of: rank)] = fitted }
             return [.returned(rank, recovering: ranks)] + begin(candidate.number, ranks, now)
@@ -107,6 +115,7 @@ extension Membership {
             let outcome = PlacementOutcome.placed(epoch: candidate.number)
             outcomes[group] = outcome
             return [.placing(group: group, outcome)] + begin(candidate.number, ranks, now)
+        case .draining(let rank): return leave(rank, candidate, now)
         }
     }
 

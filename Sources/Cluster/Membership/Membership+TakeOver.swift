@@ -98,13 +98,10 @@ extension Membership {
             return "\(rank) holds an epoch of ranks \(epoch.living.map(\.rawValue)): its group has"
                 + " \(all.map(\.rawValue)), each once"
         }
-        return epoch.placements.flatMap { placements in
-            if let misfit = misfit(of: placements, group: group) { return misfit }
-            // Without a rank that is lost the others may hold more than they have slots for.
-            guard epoch.living.count == all.count else { return nil }
-            return livingPlacements(ofGroup: group, living: all)
-                .flatMap { misfit(of: placements, beside: $0, group: group) }
-        }.map { "\(rank) holds \($0)" }
+        // A rank may hold more than its slots: experts of a rank that was lost, for which others had
+        // no room when it was back. It is let in with them, as they are served from there.
+        return epoch.placements.flatMap { misfit(of: $0, group: group) }
+            .map { "\(rank) holds \($0)" }
     }
 
     /// The ranks that are still to come back.

@@ -100,6 +100,8 @@ public struct Membership: Sendable {
         case counted(ConnectionID, ExpertCounts)
         /// Someone asked for other placements of a group.
         case place([ExpertPlacement], group: Int)
+        /// Someone asked for a rank to leave.
+        case drain(Rank)
         /// A connection ended.
         case closed(ConnectionID, reason: String)
         /// Time passed.
@@ -128,6 +130,12 @@ public struct Membership: Sendable {
         case abandon(ConnectionID, epoch: UInt64)
         /// The experts of a group are placed anew, or are not after all.
         case placing(group: Int, PlacementOutcome)
+        /// A rank is about to leave on purpose: it gets no new request.
+        case draining(Rank)
+        /// It stays after all.
+        case notDrained(Rank, reason: String)
+        /// It has left; these must take part in the new epoch first.
+        case drained(Rank, recovering: [Rank])
         /// Write into the log what people should know.
         case warn(String)
         /// Tell a rank that the job goes on without it.
@@ -160,6 +168,8 @@ public struct Membership: Sendable {
         var isFinished = false
         /// Why the job goes on without it.
         var loss: String?
+        /// Whether it leaves on purpose, or left so.
+        var drain: JobSnapshot.Drain?
         /// The last epoch that it was told, and the last in which it takes part.
         var told: UInt64
         var epoch: UInt64
@@ -246,6 +256,7 @@ public struct Membership: Sendable {
             return notPrepared(id, epoch, reason, now)
         case .counted(let id, let counts): return counted(id, counts, now)
         case .place(let placements, let group): return place(placements, group: group, now)
+        case .drain(let rank): return drain(rank, now)
         case .closed(let id, let reason): return closed(id, reason, now)
         case .tick: return tick(now)
         case .stopped: return end(.stopped)
@@ -266,12 +277,12 @@ public struct Membership: Sendable {
                     node: member.node, pid: member.pid,
                     silentSeconds: member.lastHeard.map { (now - $0).seconds },
                     statistics: member.statistics, role: role(of: Rank(rawValue: index)),
-                    lastError: member.lastError, loss: member.loss)
+                    lastError: member.lastError, loss: member.loss, drain: member.drain)
             }, awaited: takeOver == nil ? nil : awaited, end: ending)
     }
 
     /// The part of the work that a rank does; nil where every rank does all of it.
-    private func role(of rank: Rank) -> RankRole? {
+    func role(of rank: Rank) -> RankRole? {
         guard let groups = configuration.groups, groups.handsOver else { return nil }
         return groups.group(of: rank).group.role
     }

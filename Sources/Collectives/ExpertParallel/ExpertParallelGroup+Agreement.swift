@@ -46,29 +46,20 @@ extension ExpertParallelGroup {
 }
 
 extension ExpertMap {
-    /// The fields as other ranks compare them, each with its name; layers in a row that have one
-    /// placement are one line.
-    fileprivate var agreement: [(subject: String, value: String)] {
-        var layers: [(first: Int, last: Int)] = []
-        for layer in placements.indices {
-            if let last = layers.last, placements[last.first] == placements[layer] {
-                layers[layers.count - 1].last = layer
-            } else {
-                layers.append((layer, layer))
-            }
-        }
-        let places = layers.map { first, last in
-            let ranks = placements[first].expertsByRank.map {
-                $0.map { "\($0.rawValue)" }.joined(separator: " ")
-            }
-            return "layers \(first) to \(last): " + ranks.joined(separator: ", ")
-        }
-        return [
+    /// The fields as other ranks compare them, each with its name.
+    ///
+    /// Every rank is given those of all, so the copies of a layer are a fingerprint: some 20 bytes
+    /// a layer, however many experts and ranks there are.
+    var agreement: [(subject: String, value: String)] {
+        let sizes = [
             ("experts", "\(expertCount)"),
             ("layers", "\(layerCount)"),
             ("epoch", "\(epoch)"),
             ("slots per rank", "\(slotsPerRank)"),
-            ("placement", places.joined(separator: "; ")),
         ]
+        return sizes
+            + placements.enumerated().map { layer, placement in
+                ("fingerprint of the copies of layer \(layer)", placement.fingerprint)
+            }
     }
 }

@@ -48,6 +48,10 @@ struct APIError: Error, Equatable {
         case let error as APIError: self = error
         case let error as ServingError: self.init(error)
         case let error as TraceError: self.init(error)
+        case let error as DrainRefusal:
+            self.init(
+                status: 409, message: error.message, type: "invalid_request_error",
+                parameter: "rank", code: "rank_stays")
         case is CancellationError: self = .clientLeft
         default:
             self.init(status: 500, message: "\(error)", type: "server_error")

@@ -43,7 +43,8 @@ public struct EpochPreparation: Sendable {
     /// - Parameters:
     ///   - prepared: The epoch, as `prepare` made it; it takes the experts along.
     ///   - next: Which ranks of the group it has.
-    ///   - present: The epoch in which this rank serves.
+    ///   - present: The epoch whose experts this rank holds: the one in which it serves, or that
+    ///     for which it loaded where it is about to come back.
     ///   - isWanted: Asked now and then; nothing more is read once it says no.
     /// - Throws: What is wrong with the checkpoint, or with an epoch's placements.
     public func fetch(
@@ -52,7 +53,6 @@ public struct EpochPreparation: Sendable {
     ) throws {
         let place = prepared.engine.barrier.rank
         let rank = next.living[place.rawValue]
-        // A rank that comes back has read its share already.
         guard let old = present.living.firstIndex(of: rank) else { return }
         prepared.fetched = try FetchedExperts(
             checkpoint, configuration: shape, options: options,

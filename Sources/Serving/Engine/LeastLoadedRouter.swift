@@ -18,6 +18,10 @@ public final class LeastLoadedRouter: RequestRouter {
         /// How often each rank sent statistics.
         var received: [Int]
         var lost: [Int: String] = [:]
+        /// Ranks that are about to leave on purpose, and get no new request where others can.
+        var leaving: Set<Int> = []
+        /// Ranks of `lost` that left on purpose.
+        var drained: Set<Int> = []
         /// Ranks that are about to take part in a new epoch.
         var recovering: Set<Int> = []
         /// Whether ranks of an earlier coordinator are still to come back.
@@ -31,6 +35,7 @@ public final class LeastLoadedRouter: RequestRouter {
     private let streams = EventStreams()
     private let traces = TraceCollector()
     private let send: @Sendable (Rank, [UInt8]) -> Void
+    private let letLeave: @Sendable (Rank) async throws -> Void
     private let state: Mutex<State>
     private let rankCount: Int
 
@@ -38,12 +43,17 @@ public final class LeastLoadedRouter: RequestRouter {
     ///
     /// - Parameters:
     ///   - groups: What the ranks do; nil for ranks that all do the same.
+    ///   - letLeave: Has a rank leave on purpose, and returns once it has left.
     ///   - send: Carries bytes to a rank; the rank's `EngineEndpoint` receives them.
     public init(
         rankCount: Int, groups: RankGroupMap? = nil,
+        letLeave: @escaping @Sendable (Rank) async throws -> Void = {
+            throw DrainRefusal(message: "\($0) is no process that may leave")
+        },
         send: @escaping @Sendable (Rank, [UInt8]) -> Void
     ) {
         self.rankCount = rankCount
+        self.letLeave = letLeave
         self.send = send
         state = Mutex(
             State(
@@ -84,7 +94,9 @@ public final class LeastLoadedRouter: RequestRouter {
 
     private func choose(_ load: [Int]) -> Int? {
         let (living, open) = state.withLock { state in
-            let living = state.handovers.texts(of: load.indices.filter { state.lost[$0] == nil })
+            let there = load.indices.filter { state.lost[$0] == nil }
+            let stay = there.filter { !state.leaving.contains($0) }
+            let living = state.handovers.texts(of: stay.isEmpty ? there : stay)
             let open = living.filter { rank in
                 let capacity = state.capacities[rank]
                 return !capacity.isSpare && load[rank] < capacity.runningLimit
@@ -245,8 +257,39 @@ public final class LeastLoadedRouter: RequestRouter {
     public func goOn(with rank: Rank, recovering: [Rank]) {
         state.withLock { state in
             state.lost[rank.rawValue] = nil
+            state.drained.remove(rank.rawValue)
             state.recovering.formUnion(recovering.map(\.rawValue))
         }
+    }
+
+    public func drain(rank: Int) async throws {
+        guard (0 ..< rankCount).contains(rank) else {
+            throw DrainRefusal(
+                message: "rank \(rank) is out of range: the job has \(rankCount) ranks, from 0")
+        }
+        try await letLeave(Rank(rawValue: rank))
+    }
+
+    /// Notes that a rank is about to leave on purpose, or stays after all.
+    public func leaves(_ rank: Rank, staysAfterAll: Bool) {
+        state.withLock { state in
+            if staysAfterAll {
+                state.leaving.remove(rank.rawValue)
+            } else {
+                state.leaving.insert(rank.rawValue)
+            }
+        }
+    }
+
+    /// Goes on without a rank that left on purpose: what it was about to answer goes on at others.
+    ///
+    /// - Parameter recovering: The ranks that cannot make a step until they know it.
+    public func goOn(withoutDrained rank: Rank, recovering: [Rank]) {
+        state.withLock { state in
+            state.leaving.remove(rank.rawValue)
+            state.drained.insert(rank.rawValue)
+        }
+        goOn(without: rank, reason: "it was drained", recovering: recovering)
     }
 
     /// Notes that every rank makes steps again.
@@ -268,9 +311,12 @@ public final class LeastLoadedRouter: RequestRouter {
     public var health: ServiceHealth {
         state.withLock { state in
             if state.closed != nil || state.lost.count == rankCount { return .lost }
-            let lost = state.lost.keys.sorted()
-            if !state.recovering.isEmpty || state.isTakingOver { return .recovering(lost: lost) }
-            return lost.isEmpty ? .serving : .degraded(lost: lost)
+            let lost = state.lost.keys.filter { !state.drained.contains($0) }.sorted()
+            let drained = state.drained.sorted()
+            if !state.recovering.isEmpty || state.isTakingOver {
+                return .recovering(lost: lost, drained: drained)
+            }
+            return state.lost.isEmpty ? .serving : .degraded(lost: lost, drained: drained)
         }
     }
 

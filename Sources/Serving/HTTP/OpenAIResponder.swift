@@ -52,7 +52,7 @@ struct OpenAIResponder: HTTPResponder {
 
     /// What ends the server or records it: paths that are there when a key may do so.
     private static let operatorHandlers: [String: [HTTPRequest.Method: Handler]] = [
-        "/admin/drain": [.post: { service, request, _ in try service.drain(request) }],
+        "/admin/drain": [.post: { service, request, _ in try await service.drain(request) }],
         "/admin/stop": [.post: { service, request, _ in try service.stop(request) }],
         "/admin/trace": [.post: { try await $0.trace($1, $2) }],
     ]

@@ -13,12 +13,30 @@ extension OpenAIService {
     private static let longestDrain = 86400
 
     /// `POST /admin/drain`: new requests are refused from now on, and the end follows when no text
-    /// is under way.
-    func drain(_ request: Request) throws(APIError) -> Response {
+    /// is under way. With a rank, it alone leaves, and the answer comes when it has left.
+    func drain(_ request: Request) async throws -> Response {
+        if let word = request.uri.queryParameters["rank"] {
+            return try await drain(rank: String(word), request)
+        }
         let seconds = try Self.seconds(of: request, atMost: Self.longestDrain)
         beginDraining()
         operators.drain(within: seconds, otherwise: Self.drainSeconds, now: .now)
         return accepted("draining")
+    }
+
+    private func drain(rank word: String, _ request: Request) async throws -> Response {
+        guard let rank = Int(word), rank >= 0 else {
+            throw APIError.invalid(
+                "rank is \(JSONValue.quoted(word)): it must be a whole number from 0",
+                parameter: "rank")
+        }
+        guard request.uri.queryParameters["seconds"] == nil else {
+            throw APIError.invalid(
+                "seconds says when a job ends: a rank leaves as soon as the others have read its"
+                    + " experts", parameter: "seconds")
+        }
+        try await router.drain(rank: rank)
+        return .json(["status": "drained", "rank": .number(rank)])
     }
 
     /// `POST /admin/stop`: the end, as a signal brings it; with `now=true`, texts under way are not

@@ -243,12 +243,13 @@ extension OpenAIService {
     }
 
     private static func alive(_ health: ServiceHealth) -> Response {
-        guard !health.lostRanks.isEmpty else { return status(health.word, .ok) }
-        return .json(
-            [
-                "status": .string(health.word),
-                "lost_ranks": .array(health.lostRanks.map { .number($0) }),
-            ], status: .ok)
+        var fields: [(key: String, value: JSONValue)] = [("status", .string(health.word))]
+        for (name, ranks) in [
+            ("lost_ranks", health.lostRanks), ("drained_ranks", health.drainedRanks),
+        ] where !ranks.isEmpty {
+            fields.append((name, .array(ranks.map { .number($0) })))
+        }
+        return .json(.object(fields), status: .ok)
     }
 
     private static func status(_ word: String, _ code: HTTPResponse.Status) -> Response {
@@ -266,12 +267,14 @@ extension OpenAIService {
     func metricsText(for caller: APIKey?) async -> Response {
         let seesAll = caller.map { $0.isAdmin || $0.readsMetrics } ?? true
         let seen = keys.entries.filter { seesAll || $0.key.name == caller?.name }
+        let health = router.health
         let text = metrics.text(
             await router.statistics(),
             now: ServiceMetrics.Now(
                 connections: connections.count, rejections: connections.rejections,
                 generations: permits.count, bodyBytes: bodies.count,
-                lostRanks: router.health.lostRanks.count, serves: router.health.serves,
+                lostRanks: health.lostRanks.count, drainedRanks: health.drainedRanks.count,
+                serves: health.serves,
                 certificateSeconds: certificate?.secondsLeft(at: .now),
                 keys: seen.map { ($0.key.name, $0.usage.counts) }))
         return Response(

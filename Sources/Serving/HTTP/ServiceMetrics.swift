@@ -70,6 +70,7 @@ final class ServiceMetrics: Sendable {
         var generations: Int
         var bodyBytes: Int
         var lostRanks: Int
+        var drainedRanks: Int
         /// Whether steps can be made.
         var serves: Bool
         /// Until the certificate ends to hold, negative after it; nil without one.
@@ -98,6 +99,9 @@ final class ServiceMetrics: Sendable {
             [("", Double(now.rejections.closedEarly))])
         text.add("http_body_bytes", "gauge", "Request bodies held.", [("", Double(now.bodyBytes))])
         text.add("ranks_lost", "gauge", "Ranks that others replace.", [("", Double(now.lostRanks))])
+        text.add(
+            "ranks_drained", "gauge", "Ranks that left on purpose.",
+            [("", Double(now.drainedRanks))])
         text.add(
             "serving", "gauge", "1 while steps can be made, 0 while the job recovers.",
             [("", now.serves ? 1 : 0)])

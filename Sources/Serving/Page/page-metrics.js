@@ -14,7 +14,8 @@ export const RANK_SERIES = [
   "expert_imbalance",
 ];
 export const SERVER_SERIES = [
-  "http_connections", "http_connections_refused_total", "ranks_lost", "generations",
+  "http_connections", "http_connections_refused_total", "ranks_lost", "ranks_drained",
+  "generations",
 ];
 export const LABELLED_SERIES = ["http_requests_total", "request_success_total"];
 export const HISTOGRAMS = [

@@ -6,14 +6,15 @@ import {
 } from "./page-draw.js";
 import { SPLIT_SERIES, label, quantile, split } from "./page-metrics.js";
 
-/** Ranks that are known, the lost ones among them. */
+/** Ranks that are known, those that are away among them. */
 export function allRanks(history, health) {
-  return [...new Set([...history.ranks, ...health.lost])].sort((a, b) => a - b);
+  return [...new Set([...history.ranks, ...health.lost, ...health.drained])].sort((a, b) => a - b);
 }
 
 /** What a rank does, in a word. */
 function state(history, health, rank, sum) {
   if (health.lost.includes(rank)) return "lost";
+  if (health.drained.includes(rank)) return "drained";
   if (!sum) return "measuring";
   if (sum.steps_total > 0) return history.gauge(rank, "num_requests_running") > 0
     ? "working" : "joining";

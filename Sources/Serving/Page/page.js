@@ -19,7 +19,7 @@ const LONGEST = 15;
 const PATIENCE = 10;
 
 const history = new History();
-const health = { word: "", lost: [], asked: -Infinity, known: null };
+const health = { word: "", lost: [], drained: [], asked: -Infinity, known: null };
 let shown = "chat";
 
 /* Tabs: one in the order of the tabulator key, arrows between them. */
@@ -130,25 +130,31 @@ function announce(word, isBad) {
   say(find("announcement"), `Server: ${word}`);
 }
 
+/** How many ranks take no part, by why. */
+const away = ({ server }) => `${server.ranks_lost} ${server.ranks_drained}`;
+
 async function askHealth(sample) {
-  health.known = sample.server.ranks_lost;
+  health.known = away(sample);
   health.asked = performance.now() / 1000;
   const response = await fetch("health", {
     cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(1000 * PATIENCE) });
   const body = await response.json();
   health.word = String(body.status);
   // A server that recovers does not say from whose loss.
-  if (body.lost_ranks || health.word === "ready") health.lost = (body.lost_ranks ?? []).map(Number);
+  if (body.lost_ranks || body.drained_ranks || health.word === "ready") {
+    health.lost = (body.lost_ranks ?? []).map(Number);
+    health.drained = (body.drained_ranks ?? []).map(Number);
+  }
 }
 
 /**
- * `/health` is asked when the count of lost ranks changes, and now and then while texts are under
+ * `/health` is asked when the count of lost or drained ranks changes, and now and then while texts are under
  * way: on an idle server it costs a token.
  */
 function isHealthDue(sample) {
   const age = performance.now() / 1000 - health.asked;
   const isWell = ["ready", "degraded"].includes(health.word);
-  return sample.server.ranks_lost !== health.known || (!isWell && age > 3)
+  return away(sample) !== health.known || (!isWell && age > 3)
     || (sample.server.generations > 0 && age > 30);
 }
 
@@ -157,8 +163,9 @@ function showState(sample) {
     (sum, rank) => sum + (history.gauge(rank, "num_requests_running") ?? 0), 0);
   const sum = history.growth(null);
   const rate = sum ? sum.generation_tokens_total / sum.seconds : 0;
-  const lost = health.lost.length ? `: lost rank ${health.lost.join(", ")}` : "";
-  announce(health.word + lost, health.word !== "ready");
+  const parts = ["lost", "drained"].filter((word) => health[word].length)
+    .map((word) => `${word} rank ${health[word].join(", ")}`);
+  announce(health.word + (parts.length ? `: ${parts.join("; ")}` : ""), health.word !== "ready");
   say(find("state-figures"), `${count(allRanks(history, health).length, "rank")}, `
     + `${figure(running)} running, ${count(sample.server.generations, "text")}, `
     + `${figure(rate)} tokens/s`);

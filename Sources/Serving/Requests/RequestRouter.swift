@@ -24,8 +24,31 @@ public protocol RequestRouter: Sendable {
     ///   the trace.
     func trace(seconds: Int) async throws(TraceError) -> JobTrace
 
+    /// Lets a rank leave on purpose; returns once it has left.
+    ///
+    /// - Throws: `DrainRefusal` with why it cannot leave, or stays after all.
+    func drain(rank: Int) async throws
+
     /// Whether all ranks take part.
     var health: ServiceHealth { get }
+}
+
+extension RequestRouter {
+    /// Ranks that are threads of one process share its end.
+    public func drain(rank: Int) async throws {
+        throw DrainRefusal(message: "ranks of this server are no processes that may leave")
+    }
+}
+
+/// Why a rank does not leave.
+public struct DrainRefusal: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The fact, in one line.
+    let message: String
+
+    /// States a fact.
+    public init(message: String) { self.message = message }
+
+    public var description: String { message }
 }
 
 /// How a service is, as far as its router knows.
@@ -33,17 +56,25 @@ public enum ServiceHealth: Equatable, Sendable {
     /// All ranks take part.
     case serving
     /// The ranks that are left serve everything.
-    case degraded(lost: [Int])
+    case degraded(lost: [Int], drained: [Int] = [])
     /// No step can be made until the experts of a lost rank are elsewhere; requests wait.
-    case recovering(lost: [Int])
+    case recovering(lost: [Int], drained: [Int] = [])
     /// Nothing is served any more.
     case lost
 
-    /// The ranks that take no part while others do.
+    /// The ranks that were lost while others serve.
     var lostRanks: [Int] {
         switch self {
         case .serving, .lost: []
-        case .degraded(let lost), .recovering(let lost): lost
+        case .degraded(let lost, _), .recovering(let lost, _): lost
+        }
+    }
+
+    /// The ranks that left on purpose.
+    var drainedRanks: [Int] {
+        switch self {
+        case .serving, .lost: []
+        case .degraded(_, let drained), .recovering(_, let drained): drained
         }
     }
 

@@ -51,7 +51,7 @@ public struct CopyChooser: Hashable, Sendable {
             let nearest = all.map(distance).min()
             precondition(nearest != nil, "expert \(expert) is on no living rank")
             var chosen = all.filter { distance($0) == nearest }
-            if let shares = placement.shares {
+            if all.count > 1, let shares = placement.shares {
                 var shares = CopyShares(
                     all.map {
                         let rank = physical.rank(of: $0)
@@ -66,6 +66,8 @@ public struct CopyChooser: Hashable, Sendable {
                     chosen.append(copy)
                     bounds.append(Int32(bound))
                 }
+            } else if placement.shares != nil {
+                bounds += chosen.map { _ in Int32(ExpertPlacement.whole) }
             }
             copies += chosen.map {
                 Copy(rank: physical.rank(of: $0), localIndex: physical.localIndex(of: $0))

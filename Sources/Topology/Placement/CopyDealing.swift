@@ -79,9 +79,10 @@ struct CopyDealing {
     ///
     /// - Parameter experts: Of each rank, in local order.
     func shares(of experts: [[ExpertID]]) -> [[Int]] {
-        let shares = parts.map(ExpertPlacement.shares)
+        let shares = parts.map { $0.count > 1 ? ExpertPlacement.shares($0) : [] }
         return experts.enumerated().map { rank, held in
             held.map { expert in
+                if shares[expert.rawValue].isEmpty { return ExpertPlacement.whole }
                 let place = holders[expert.rawValue].firstIndex(of: rank) ?? 0
                 return shares[expert.rawValue][place]
             }
@@ -109,6 +110,7 @@ struct CopyDealing {
 
     /// - Returns: The largest change of a part.
     private mutating func pour(_ expert: Int) -> Double {
+        if holders[expert].count == 2 { return pourOverTwo(expert) }
         let others = zip(holders[expert], parts[expert]).map { rankLoads[$0] - $1 }
         let level = Self.level(loads[expert], over: others)
         var moved = 0.0
@@ -119,6 +121,21 @@ struct CopyDealing {
             rankLoads[rank] = others[place] + part
         }
         return moved
+    }
+
+    /// `pour` for an expert with two copies, as most with copies have: it allocates nothing.
+    private mutating func pourOverTwo(_ expert: Int) -> Double {
+        let (first, second) = (holders[expert][0], holders[expert][1])
+        let (one, two) = (parts[expert][0], parts[expert][1])
+        let (low, high) = (rankLoads[first] - one, rankLoads[second] - two)
+        let alone = loads[expert] + min(low, high)
+        let level = alone <= max(low, high) ? alone : (loads[expert] + (low + high)) / 2
+        let (newOne, newTwo) = (max(0, level - low), max(0, level - high))
+        parts[expert][0] = newOne
+        parts[expert][1] = newTwo
+        rankLoads[first] = low + newOne
+        rankLoads[second] = high + newTwo
+        return max(abs(newOne - one), abs(newTwo - two))
     }
 }
 

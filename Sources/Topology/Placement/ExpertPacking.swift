@@ -37,14 +37,15 @@ struct ExpertPacking {
         var counts = [Int](repeating: 1, count: loads.count)
         var shares = loads
         var left = slots.reduce(0, +) - loads.count
+        // Without load all are equally busy, and an expert that is everywhere is no more.
+        if slots.count < 2 { return counts }
         while left > 0 {
-            var busiest: Int?
-            for index in shares.indices where counts[index] < slots.count {
-                if busiest.map({ shares[index] > shares[$0] }) ?? true { busiest = index }
-            }
-            guard let busiest else { break }
+            var busiest = 0
+            for index in shares.indices where shares[index] > shares[busiest] { busiest = index }
+            guard shares[busiest] >= 0 else { break }
             counts[busiest] += 1
-            shares[busiest] = loads[busiest] / Double(counts[busiest])
+            shares[busiest] =
+                counts[busiest] < slots.count ? loads[busiest] / Double(counts[busiest]) : -1
             left -= 1
         }
         return counts
@@ -57,26 +58,28 @@ struct ExpertPacking {
         let shares = loads.indices.map { loads[$0] / Double(counts[$0]) }
         let order = loads.indices.sorted { (shares[$1], $0) < (shares[$0], $1) }
         var packs = [[Int]](repeating: [], count: slots.count)
-        var packLoads = [Double](repeating: 0, count: slots.count)
+        // A pack without room takes nothing: no other is heavier.
+        var packLoads = slots.map { $0 > 0 ? 0 : Double.infinity }
         // A slot that is kept free for every expert which has no copy yet.
         var free = slots.reduce(0, +)
         for (place, expert) in order.enumerated() {
             let waiting = order.count - place - 1
+            // The packs that it is in, with their loads: they take no other copy of it.
+            var taken: [(pack: Int, load: Double)] = []
             for copy in 0 ..< counts[expert] {
-                var lightest: Int?
-                for pack in packs.indices
-                where packs[pack].count < slots[pack]
-                    && !(copy > 0 && packs[pack].contains(expert))
-                {
-                    if lightest.map({ packLoads[pack] < packLoads[$0] }) ?? true {
-                        lightest = pack
-                    }
+                var lightest = 0
+                for pack in packLoads.indices where packLoads[pack] < packLoads[lightest] {
+                    lightest = pack
                 }
-                guard let lightest, copy == 0 || free > waiting else { break }
+                guard packLoads[lightest] < .infinity, copy == 0 || free > waiting else { break }
                 packs[lightest].append(expert)
-                packLoads[lightest] += shares[expert]
+                let isFull = packs[lightest].count == slots[lightest]
+                let load = isFull ? .infinity : packLoads[lightest] + shares[expert]
+                taken.append((lightest, load))
+                packLoads[lightest] = .infinity
                 free -= 1
             }
+            for (pack, load) in taken { packLoads[pack] = load }
         }
         return packs
     }
@@ -84,23 +87,29 @@ struct ExpertPacking {
     /// The rank of each pack: of those with as many slots the one that holds most of it already,
     /// the fullest agreement first.
     private func names(of packs: [[Int]], near current: ExpertPlacement) -> [Int] {
-        var holds = [[Bool]](
-            repeating: Array(repeating: false, count: loads.count), count: slots.count)
+        var holders = [[Int]](repeating: [], count: loads.count)
         for (rank, experts) in current.expertsByRank.enumerated() {
-            for expert in experts { holds[rank][expert.rawValue] = true }
+            for expert in experts { holders[expert.rawValue].append(rank) }
         }
-        var pairs: [(kept: Int, pack: Int, rank: Int)] = []
+        // Pairs of pack and rank, in order, by how many copies would stay.
+        var pairs = [[Int]](repeating: [], count: (slots.max() ?? 0) + 1)
+        var kept = [Int](repeating: 0, count: slots.count)
         for pack in packs.indices {
-            for rank in slots.indices where slots[rank] == slots[pack] {
-                pairs.append((packs[pack].count { holds[rank][$0] }, pack, rank))
+            for expert in packs[pack] { for rank in holders[expert] { kept[rank] += 1 } }
+            for rank in slots.indices {
+                if slots[rank] == slots[pack] {
+                    pairs[kept[rank]].append(pack * slots.count + rank)
+                }
+                kept[rank] = 0
             }
         }
-        pairs.sort { ($1.kept, $0.pack, $0.rank) < ($0.kept, $1.pack, $1.rank) }
         var names = [Int](repeating: -1, count: packs.count)
         var isTaken = [Bool](repeating: false, count: slots.count)
-        for pair in pairs where names[pair.pack] < 0 && !isTaken[pair.rank] {
-            names[pair.pack] = pair.rank
-            isTaken[pair.rank] = true
+        for pair in pairs.reversed().joined() {
+            let (pack, rank) = pair.quotientAndRemainder(dividingBy: slots.count)
+            guard names[pack] < 0, !isTaken[rank] else { continue }
+            names[pack] = rank
+            isTaken[rank] = true
         }
         return names
     }

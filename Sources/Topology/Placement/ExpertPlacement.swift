@@ -1,3 +1,5 @@
+import Encoding
+
 /// Which physical experts each rank holds.
 ///
 /// A physical expert is one loaded copy of a logical one. Ranks may hold different numbers of
@@ -28,23 +30,26 @@ public struct ExpertPlacement: Hashable, Codable, Sendable {
         self.expertCount = expertCount
         self.expertsByRank = expertsByRank
         self.shares = shares
-        var placed = [Bool](repeating: false, count: max(0, expertCount))
+        // The last rank that was seen to hold each expert.
+        var holders = [Int](repeating: -1, count: max(0, expertCount))
         for (rank, experts) in expertsByRank.enumerated() {
+            var isTwice = false
             for expert in experts {
-                guard placed.indices.contains(expert.rawValue) else {
+                guard holders.indices.contains(expert.rawValue) else {
                     throw PlacementError.unknownExpert(expert, expertCount: expertCount)
                 }
-                placed[expert.rawValue] = true
+                isTwice = isTwice || holders[expert.rawValue] == rank
+                holders[expert.rawValue] = rank
             }
-            guard Set(experts).count == experts.count else {
-                throw PlacementError.copiesOnOneRank(Rank(rawValue: rank))
-            }
+            if isTwice { throw PlacementError.copiesOnOneRank(Rank(rawValue: rank)) }
         }
-        if let missing = placed.firstIndex(of: false) {
+        if let missing = holders.firstIndex(of: -1) {
             throw PlacementError.notPlaced(ExpertID(rawValue: missing))
         }
         guard let shares else { return }
-        guard shares.map(\.count) == expertsByRank.map(\.count) else {
+        guard shares.count == expertsByRank.count,
+            zip(shares, expertsByRank).allSatisfy({ $0.count == $1.count })
+        else {
             throw PlacementError.shareCounts(shares.map(\.count))
         }
         var sums = [Int](repeating: 0, count: expertCount)
@@ -149,6 +154,15 @@ public struct ExpertPlacement: Hashable, Codable, Sendable {
             defer { given = max(given, end) }
             return max(0, end - given)
         }
+    }
+
+    /// Tells which rank holds which experts, in which order: 16 digits, however many there are.
+    package var fingerprint: String {
+        var fingerprint = Fingerprint()
+        for experts in expertsByRank {
+            fingerprint.add(experts.map { "\($0.rawValue)" }.joined(separator: " "))
+        }
+        return fingerprint.text
     }
 
     /// How many ranks share the experts (the EP size).

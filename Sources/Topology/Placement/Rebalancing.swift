@@ -195,16 +195,24 @@ public struct Rebalancing: Hashable, Sendable {
 }
 
 extension Rebalancing {
+    private enum Seen { case nowhere, before, after }
+
     /// The way from one placement to another, layer by layer.
     private init(from current: [ExpertPlacement], to next: [ExpertPlacement], loads: [[Double]]) {
         let after = Self.imbalance(of: next, loads: loads)
         var moves: [Move] = []
         for layer in next.indices where next[layer] != current[layer] {
             let imbalance = Self.imbalance(of: [next[layer]], loads: [loads[layer]])
+            // Where each expert is seen on the rank that is compared.
+            var place = [Seen](repeating: .nowhere, count: loads[layer].count)
             for (rank, experts) in next[layer].expertsByRank.enumerated() {
-                let old = Set(current[layer].expertsByRank[rank])
-                var going = old.subtracting(experts).sorted()[...]
-                for expert in experts where !old.contains(expert) {
+                let old = current[layer].expertsByRank[rank]
+                for expert in old { place[expert.rawValue] = .before }
+                let coming = experts.filter { place[$0.rawValue] == .nowhere }
+                for expert in experts { place[expert.rawValue] = .after }
+                var going = old.filter { place[$0.rawValue] == .before }.sorted()[...]
+                for expert in old + experts { place[expert.rawValue] = .nowhere }
+                for expert in coming {
                     moves.append(
                         Move(
                             layer: layer, expert: expert, rank: Rank(rawValue: rank),

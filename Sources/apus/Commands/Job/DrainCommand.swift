@@ -4,11 +4,11 @@ import Foundation
 import Serving
 import Topology
 
-/// Ends a server or job once what runs is answered.
+/// Ends a server or job once what runs is answered, or lets one rank leave.
 struct DrainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "drain",
-        abstract: "Ends a server or job once the requests under way are answered.",
+        abstract: "Ends a server or job once what runs is answered, or takes one rank out.",
         discussion: """
             New requests are refused with 503 and Retry-After from now on, and /health answers \
             503, so that a load balancer sends them elsewhere. When no text is under way, or after \
@@ -18,26 +18,52 @@ struct DrainCommand: ParsableCommand {
             without following redirections, and sends the key to another machine over https:// \
             alone, or with --plain. The end is seen when nobody listens at the port any more.
 
+            With --rank one rank leaves for maintenance, and the job goes on. It gets no new \
+            request, the others read the experts that only it holds while all serve, then its \
+            texts go on at others and its process ends with 0. No text changes. The launcher does \
+            not start it again: by hand (apus-worker --rank) it comes back.
+
               apus drain
               apus drain tale --seconds 600
+              apus drain tale --rank 2
               APUS_ADMIN_KEY=... apus drain https://tale.example:8080
             """)
 
     @Argument(help: "A URL, or a job's name or folder; default the only job that runs.")
     var target: String?
-    @Option(help: "Seconds to wait for texts under way.") var seconds = 300
+    @Option(help: "The rank that leaves; without it the whole job ends.") var rank: Int?
+    @Option(help: "Seconds to wait for texts under way; default 300, not with --rank.")
+    var seconds: Int?
     @Option(help: "A file of named keys, whose first admin's key is sent.") var keyFile: String?
     @Flag(help: "Send the key to another machine over http://, in clear.") var plain = false
 
     func validate() throws {
-        if !(1 ... 86400).contains(seconds) {
+        if let seconds, !(1 ... 86400).contains(seconds) {
             throw ValidationError("--seconds \(seconds) is not 1 to 86400")
         }
+        if let rank, rank < 0 { throw ValidationError("--rank \(rank) is not 0 or more") }
+        if rank != nil, seconds != nil {
+            throw ValidationError(
+                "--seconds says when a job ends: a rank leaves as soon as others have its experts")
+        }
     }
+
+    /// For texts under way when the job is to end.
+    private static let defaultSeconds = 300
+    /// For the other ranks to read: far above the limits that a job has for it.
+    private static let longestLeave = Duration.seconds(3600)
 
     func run() throws {
         try reporting {
             let (url, file, isOurs) = try place()
+            if let rank {
+                let client = try OperatorClient(
+                    url, keyFile: keyFile ?? file, allowsPlain: plain || isOurs,
+                    limit: Self.longestLeave)
+                try client.drain(rank: rank)
+                return print("rank \(rank) of \(url) is drained")
+            }
+            let seconds = seconds ?? Self.defaultSeconds
             // The job's own drain limit comes after.
             let client = try OperatorClient(
                 url, keyFile: keyFile ?? file, allowsPlain: plain || isOurs,

@@ -113,10 +113,18 @@ struct OperatorClient {
     ///
     /// - Returns: The trace as the server sends it.
     /// - Throws: `ClusterError.badInput` with what the server has against it.
-    func trace(seconds: Int) throws -> Data {
+    func trace(seconds: Int) throws -> Data { try answer("/admin/trace?seconds=\(seconds)") }
+
+    /// Has a rank leave; returns once it has left.
+    ///
+    /// - Throws: `ClusterError.badInput` with why it does not.
+    func drain(rank: Int) throws { _ = try answer("/admin/drain?rank=\(rank)") }
+
+    /// What the server answers to a request that it takes time for.
+    private func answer(_ path: String) throws -> Data {
         let stop = StopFlag.onSignals()
         let request = CurlRequest(
-            url: url + "/admin/trace?seconds=\(seconds)", body: Data(), key: key,
+            url: url + path, body: Data(), key: key,
             limitSeconds: limit / .seconds(1), followsRedirects: false,
             takesProxies: false)
         let answer: CurlRequest.Answer

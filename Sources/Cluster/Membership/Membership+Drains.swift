@@ -1,0 +1,86 @@
+import Topology
+
+/// How a rank leaves on purpose, for maintenance, while the job goes on.
+///
+/// ```
+///   drain ──► candidate: the ranks that stay meet on a new fabric and read the experts that only
+///             the leaving one holds, while all serve; it gets no new request
+///
+///   every rank that stays has read ──► a new epoch without it: its texts go on at others
+///   a rank is lost, cannot read, or takes too long ──► it stays, and serves as before
+/// ```
+///
+/// It is away like a rank that was lost, and comes back like one.
+extension Membership {
+    /// Why a rank cannot leave now; nil where it can.
+    func drainRefusal(of rank: Rank) -> String? {
+        guard members.indices.contains(rank.rawValue) else {
+            return "\(rank) is out of range: the job has \(members.count) ranks, from 0"
+        }
+        guard configuration.survivesLosses else {
+            return "the job has one epoch, because it ends when a rank is lost (onLostRank: end)"
+        }
+        guard phase == .ready, takeOver == nil else {
+            return "the job is in phase \(phase), or takes ranks over: ask again when it is ready"
+        }
+        let member = members[rank.rawValue]
+        if member.drain == .leaving { return "\(rank) is being drained already" }
+        if member.drain == .left {
+            return "\(rank) is drained already"
+                + (member.connection == nil ? "" : ", and about to come back")
+        }
+        if let loss = member.loss { return "\(rank) is lost: \(loss)" }
+        if let lost = members.firstIndex(where: { $0.loss != nil && $0.drain == nil }) {
+            return "rank \(lost) is lost: ask again when it is back"
+        }
+        if isRecovering { return "ranks are about to take part in epoch \(epoch): ask again" }
+        if let candidate {
+            return "epoch \(candidate.number) is being prepared: ask again when it has begun"
+        }
+        return lastOfItsKind(rank)
+            ?? (lastNumber < ExpertMap.maximumEpoch ? nil : "no epoch is left")
+    }
+
+    /// Why nobody would do a rank's work.
+    private func lastOfItsKind(_ rank: Rank) -> String? {
+        let role = role(of: rank)
+        guard !living.contains(where: { $0 != rank && self.role(of: $0) == role }) else {
+            return nil
+        }
+        return "\(rank) is the last one that \(role.map { "has role \($0.rawValue)" } ?? "serves"):"
+            + " to end the job, drain without a rank"
+    }
+
+    /// Begins to let a rank leave; nothing where `drainRefusal` has a reason.
+    mutating func drain(_ rank: Rank, _ now: Duration) -> [Action] {
+        guard drainRefusal(of: rank) == nil else { return [] }
+        lastNumber += 1
+        members[rank.rawValue].drain = .leaving
+        let candidate = Candidate(purpose: .draining(rank), number: lastNumber, since: now)
+        self.candidate = candidate
+        let left = members(of: candidate)
+        // Other groups do its work: none reads anything.
+        if left.isEmpty { return [.draining(rank)] + leave(rank, candidate, now) }
+        let next = epoch(lastNumber, of: left)
+        return [.draining(rank)]
+            + left.compactMap { connection(of: $0) }.map { .prepare($0, next) }
+    }
+
+    /// The others are ready: a rank leaves.
+    mutating func leave(_ rank: Rank, _ candidate: Candidate, _ now: Duration) -> [Action] {
+        let left = members(of: candidate)
+        let connection = connection(of: rank)
+        if let connection { ranks[connection] = nil }
+        members[rank.rawValue].connection = nil
+        members[rank.rawValue].loss = "drained: it comes back when it is started by hand"
+        members[rank.rawValue].drain = .left
+        members[rank.rawValue].statistics = nil
+        suspicions[rank] = nil
+        suspicions = suspicions.filter { $0.value.suspect != rank }
+        self.candidate = nil
+        var actions: [Action] = [.drained(rank, recovering: left)]
+        if !left.isEmpty { actions += begin(candidate.number, left, now) }
+        if let connection { actions.append(.dismiss(connection, .drained(rank: rank))) }
+        return left.isEmpty ? actions + prepare(now) : actions
+    }
+}

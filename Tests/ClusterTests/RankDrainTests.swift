@@ -1,0 +1,203 @@
+import Encoding
+import Testing
+import Topology
+
+@testable import Cluster
+
+/// Ranks that leave on purpose.
+@Suite struct RankDrainTests {
+    private typealias Story = LossTests.Story
+
+    private static let away = "drained: it comes back when it is started by hand"
+
+    /// Rank 1 of three leaves.
+    private static func drained() -> Story {
+        var story = Story(ranks: 3)
+        story.apply(.drain(1))
+        for rank in [0, 2] { story.apply(.prepared(Story.id(rank), epoch: 2)) }
+        for rank in [0, 2] { story.apply(.recovered(Story.id(rank), epoch: 2)) }
+        return story
+    }
+
+    @Test func `the others prepare while all serve, then a rank leaves in order`() {
+        var story = Story(ranks: 3)
+        let next = JobEpoch(number: 2, living: [0, 2])
+        #expect(
+            story.apply(.drain(1)) == [
+                .draining(1), .prepare(Story.id(0), next), .prepare(Story.id(2), next),
+            ])
+        #expect(story.job.living == [0, 1, 2] && story.job.epoch == 1)
+        #expect(story.job.snapshot(now: story.now).members[1].drain == .leaving)
+        #expect(story.apply(.prepared(Story.id(0), epoch: 2)).isEmpty)
+        #expect(
+            story.apply(.prepared(Story.id(2), epoch: 2)) == [
+                .drained(1, recovering: [0, 2]),
+                .begin(Story.id(0), next), .begin(Story.id(2), next),
+                .dismiss(Story.id(1), .drained(rank: 1)),
+            ])
+        #expect(JobEnd.drained(rank: 1).exitStatus == .done)
+        let member = story.job.snapshot(now: story.now).members[1]
+        #expect(member.drain == .left && member.loss == Self.away)
+        // Its connection closes, which is no loss.
+        #expect(story.apply(.closed(Story.id(1), reason: "closed")).isEmpty)
+        story.apply(.recovered(Story.id(0), epoch: 2))
+        #expect(story.apply(.recovered(Story.id(2), epoch: 2)) == [.recovered(epoch: 2)])
+    }
+
+    @Test func `a rank that was drained comes back like one that was lost`() {
+        var story = Self.drained()
+        story.arrive(1, as: 9)
+        let refusal = story.job.drainRefusal(of: 1)
+        #expect(refusal == "rank 1 is drained already, and about to come back")
+        story.apply(.entered(Story.id(9), .ready))
+        for id in [0, 9, 2] { story.apply(.prepared(Story.id(id), epoch: 3)) }
+        #expect(story.told[Story.id(9)] == JobEpoch(number: 3, living: [0, 1, 2]))
+        #expect(story.job.snapshot(now: story.now).members[1].drain == nil)
+        for id in [0, 9, 2] { story.apply(.recovered(Story.id(id), epoch: 3)) }
+        #expect(story.job.drainRefusal(of: 1) == nil)
+    }
+
+    @Test func `what a drain cannot do is refused by name`() throws {
+        let lone = Story(ranks: 1)
+        #expect(
+            lone.job.drainRefusal(of: 0)
+                == "rank 0 is the last one that serves: to end the job, drain without a rank")
+        #expect(
+            lone.job.drainRefusal(of: 7) == "rank 7 is out of range: the job has 1 ranks, from 0")
+        var story = Story(ranks: 3)
+        story.apply(.drain(1))
+        #expect(story.job.drainRefusal(of: 1) == "rank 1 is being drained already")
+        #expect(
+            story.job.drainRefusal(of: 2)
+                == "epoch 2 is being prepared: ask again when it has begun")
+        #expect(story.apply(.drain(2)).isEmpty)
+        story = Self.drained()
+        #expect(story.job.drainRefusal(of: 1) == "rank 1 is drained already")
+        #expect(story.job.drainRefusal(of: 0) == nil, "two of three may be away")
+        story.apply(.closed(Story.id(2), reason: "closed"))
+        #expect(story.job.drainRefusal(of: 2) == "rank 2 is lost: closed")
+        #expect(story.job.drainRefusal(of: 0) == "rank 2 is lost: ask again when it is back")
+        let mortal = Story(ranks: 2) { $0.survivesLosses = false }
+        #expect(mortal.job.drainRefusal(of: 0)?.contains("onLostRank: end") == true)
+        let young = Story(ranks: 2, isReady: false)
+        #expect(young.job.drainRefusal(of: 0)?.hasPrefix("the job is in phase connect") == true)
+        let roles = try RankGroupMap([
+            RankGroup(name: "p", role: .prefill, rankCount: 1),
+            RankGroup(name: "d", role: .decode, rankCount: 2),
+        ])
+        let apart = Story(ranks: 3, groups: roles)
+        #expect(
+            apart.job.drainRefusal(of: 0)
+                == "rank 0 is the last one that has role prefill: to end the job, drain without a"
+                + " rank")
+        #expect(apart.job.drainRefusal(of: 1) == nil)
+    }
+
+    @Test func `a rank that is lost meanwhile, cannot read, or is late costs the drain alone`() {
+        var story = Story(ranks: 4)
+        story.apply(.drain(1))
+        let lost = story.apply(.closed(Story.id(3), reason: "closed"))
+        #expect(lost.contains(.notDrained(1, reason: "rank 3 was lost: closed")))
+        #expect(lost.contains(.abandon(Story.id(0), epoch: 2)))
+        #expect(story.told[Story.id(1)] == JobEpoch(number: 3, living: [0, 1, 2]))
+        // The one that was to leave is lost itself.
+        story = Story(ranks: 3)
+        story.apply(.drain(1))
+        let gone = story.apply(.closed(Story.id(1), reason: "closed"))
+        #expect(gone.contains(.notDrained(1, reason: "rank 1 was lost: closed")))
+        #expect(story.job.snapshot(now: story.now).members[1].drain == nil)
+        #expect(story.told[Story.id(0)] == JobEpoch(number: 3, living: [0, 2]))
+        story = Story(ranks: 3)
+        story.apply(.drain(1))
+        #expect(
+            story.apply(.notPrepared(Story.id(0), epoch: 2, reason: "no memory")) == [
+                .notDrained(1, reason: "rank 0 is not ready for it: no memory"),
+                .abandon(Story.id(0), epoch: 2), .abandon(Story.id(2), epoch: 2),
+            ])
+        story.apply(.drain(1))
+        story.apply(.prepared(Story.id(0), epoch: 3))
+        for _ in 0 ..< 26 { story.beat([0, 1, 2], after: .seconds(1)) }
+        #expect(
+            story.apply(.tick).first
+                == .notDrained(1, reason: "rank 2 was not ready for it within 25 s"))
+        #expect(story.job.living == [0, 1, 2] && story.job.epoch == 1)
+        #expect(story.job.drainRefusal(of: 1) == nil)
+    }
+
+    @Test func `the only rank of a group leaves at once, where another group serves`() throws {
+        let groups = try RankGroupMap([
+            RankGroup(name: "a", role: .serve, rankCount: 1),
+            RankGroup(name: "b", role: .serve, rankCount: 1),
+        ])
+        var story = Story(ranks: 2, groups: groups)
+        #expect(
+            story.apply(.drain(0)) == [
+                .draining(0), .drained(0, recovering: []),
+                .dismiss(Story.id(0), .drained(rank: 0)),
+            ])
+        #expect(story.job.drainRefusal(of: 1)?.contains("the last one that serves") == true)
+        story.arrive(0, as: 9)
+        let alone = JobEpoch(number: 3, living: [0])
+        #expect(story.apply(.entered(Story.id(9), .ready)) == [.prepare(Story.id(9), alone)])
+    }
+
+    /// Drains, losses and returns in any order.
+    @Test(arguments: 0 ..< 5)
+    func `whatever happens, who lives knows the epoch, and who is drained is never lost`(
+        thousand: UInt64
+    ) {
+        var left = 0
+        for seed in thousand * 1000 ..< (thousand + 1) * 1000 { left += Self.check(seed) }
+        #expect(left > 100)
+    }
+
+    /// - Returns: How many ranks left on purpose.
+    private static func check(_ seed: UInt64) -> Int {
+        var random = SplitMix64(seed: seed)
+        var story = Story(ranks: 4)
+        var held = [0: 0, 1: 1, 2: 2, 3: 3]
+        var (next, left) = (100, 0)
+        for _ in 0 ..< 80 {
+            let rank = Int.random(in: 0 ..< 4, using: &random)
+            story.now += .milliseconds(Int.random(in: 0 ... 600, using: &random))
+            let number = story.job.candidate?.number ?? story.job.epoch
+            var actions: [Membership.Action] = []
+            switch (Int.random(in: 0 ..< 12, using: &random), held[rank].map(Story.id)) {
+            case (0, let id?) where held.count > 1:
+                actions = story.apply(.closed(id, reason: "closed"))
+                held[rank] = nil
+            case (1, nil):
+                story.arrive(rank, as: next)
+                held[rank] = next
+                next += 1
+            case (2 ... 3, _): actions = story.apply(.drain(Rank(rawValue: rank)))
+            case (4 ... 7, let id?): actions = story.apply(.prepared(id, epoch: number))
+            case (8 ... 10, let id?): story.apply(.recovered(id, epoch: story.job.epoch))
+            case (11, let id?): story.apply(.entered(id, .ready))
+            default: break
+            }
+            for case .drained(let rank, let staying) in actions {
+                left += 1
+                #expect(!staying.contains(rank) && staying == story.job.living, "seed \(seed)")
+            }
+            story.beat(Array(held.values))
+            story.apply(.tick)
+            for id in story.dismissed.keys { held = held.filter { $0.value != id.rawValue } }
+            guard story.job.ending == nil else { break }
+            let living = story.job.living
+            for (place, member) in story.job.members.enumerated() {
+                let rank = Rank(rawValue: place)
+                if member.drain == .left, member.loss == nil || living.contains(rank) {
+                    Issue.record("seed \(seed): \(rank) is drained and takes part")
+                }
+                guard living.contains(rank) else { continue }
+                let told =
+                    story.told[Story.id(held[place] ?? -1)] ?? JobEpoch(number: 1, living: living)
+                if told != JobEpoch(number: story.job.epoch, living: living) {
+                    Issue.record("seed \(seed): \(rank) was told \(told)")
+                }
+            }
+        }
+        return left
+    }
+}
