@@ -23,8 +23,8 @@ public struct LoadProgress: Sendable {
     }
 }
 
-/// Turns tensors of a checkpoint, or random numbers in their place, into packed weights, all threads
-/// at once.
+/// Turns tensors of a checkpoint, or random numbers in their place, into packed weights, all
+/// threads at once.
 ///
 /// Asking for a weight checks its name, shape and type at once and reads nothing; `load` then
 /// packs everything in the order of the files. So a wrong checkpoint fails before the first byte

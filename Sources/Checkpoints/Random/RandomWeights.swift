@@ -1,6 +1,7 @@
 public import Tensors
 
-/// Weights that are drawn where they are packed, for measurements of networks that lie in no folder.
+/// Weights that are drawn where they are packed, for measurements of networks that lie in no
+/// folder.
 ///
 /// A `WeightLoader` of such gives what it is asked for: nothing is read, and nothing is on a disk.
 public struct RandomWeights: Sendable {

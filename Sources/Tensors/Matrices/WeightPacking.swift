@@ -17,7 +17,8 @@ public struct Interleaving: Sendable {
     }
 }
 
-/// A weight on its way from a file, or from a generator of random numbers, into the kernels' layout, in pieces that any threads may pack.
+/// A weight on its way from a file, or from a generator of random numbers, into the kernels'
+/// layout, in pieces that any threads may pack.
 ///
 /// A piece is read a few rows at a time into memory that stays in the second-level cache and is
 /// packed from there. Instead of: touching mapped pages, which costs a fault per 64 KiB and the
@@ -151,8 +152,8 @@ public struct Interleaving: Sendable {
         }
     }
 
-    /// Reads or draws some of the kept rows, with their scales, into the thread's scratch, and packs
-    /// them.
+    /// Reads or draws some of the kept rows, with their scales, into the thread's scratch, and
+    /// packs them.
     private func fill(
         _ outputs: Range<Int>, rows: Range<Int>, _ pool: ThreadPool, _ thread: Int
     ) throws(PackingError) {
