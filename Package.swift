@@ -83,8 +83,8 @@ let package = Package(
         room(
             "Benchmarks",
             [
-                "Serving", "Models", "Collectives", "Transport", "Tensors", "Encoding",
-                "Topology", nio, nioPosix, nioHTTP1,
+                "Serving", "Planner", "Models", "Collectives", "Checkpoints", "Transport",
+                "Tensors", "Encoding", "Topology", nio, nioPosix, nioHTTP1,
             ]),
 
         // Programs: parse, wire, run.
@@ -161,7 +161,10 @@ let package = Package(
         tests("Cluster", ["Encoding", "Topology", log, nio, nioEmbedded, nioPosix, yams]),
         tests(
             "Benchmarks",
-            ["TestSupport", "Serving", "Models", "Collectives", "Transport", "Tensors", "Topology"]),
+            [
+                "TestSupport", "Serving", "Planner", "Models", "Collectives", "Transport",
+                "Tensors", "Topology",
+            ]),
         .testTarget(
             name: "SimulationTests",
             dependencies: ["Benchmarks", "Collectives", "Tensors", "Encoding", "Topology"],

@@ -45,6 +45,21 @@ import Topology
         #expect(MachineMemory.byteCount(root: root, installed: 1000) == bytes)
     }
 
+    @Test func `free memory is what the fullest control group leaves beside its pages`() throws {
+        let group = "sys/fs/cgroup/a"
+        let root = try machine([
+            "proc/self/cgroup": "0::/a/b\n", group + "/memory.max": "700\n",
+            group + "/memory.current": "500\n",
+            group + "/memory.stat": "anon 300\ninactive_file 150\n",
+            group + "/b/memory.max": "600\n", group + "/b/memory.current": "100\n",
+        ])
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        #expect(MachineMemory.freeOfGroups(root: root) == 350)
+        let free = try machine([:])
+        defer { try? FileManager.default.removeItem(atPath: free) }
+        #expect(MachineMemory.freeOfGroups(root: free) == nil)
+    }
+
     @Test func `a cache beyond the machine's memory is refused with its bytes`() throws {
         var rank = ServingRankConfiguration(directory: Golden.stories)
         try rank.validate(ranks: 2)

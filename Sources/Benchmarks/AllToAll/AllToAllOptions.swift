@@ -102,15 +102,8 @@ public struct AllToAllOptions: Hashable, Codable, Sendable {
 
     /// What draws the routing.
     public func generator() throws -> RoutingGenerator {
-        let drawn: RoutingGenerator.Pattern =
-            switch pattern {
-            case .uniform: .uniform
-            case .zipf(let exponent): .zipf(exponent)
-            case .kHot(let share): .kHot(share: share)
-            case .counts(let counts): .counts(counts)
-            }
-        return try RoutingGenerator(
-            pattern: drawn, expertCount: expertCount, topK: topK, groupCount: groupCount,
+        try RoutingGenerator(
+            pattern: pattern.drawn, expertCount: expertCount, topK: topK, groupCount: groupCount,
             topGroups: topGroups)
     }
 
@@ -123,6 +116,16 @@ public struct AllToAllOptions: Hashable, Codable, Sendable {
 }
 
 extension AllToAllOptions.Pattern {
+    /// The same for what draws it.
+    var drawn: RoutingGenerator.Pattern {
+        switch self {
+        case .uniform: .uniform
+        case .zipf(let exponent): .zipf(exponent)
+        case .kHot(let share): .kHot(share: share)
+        case .counts(let counts): .counts(counts)
+        }
+    }
+
     /// Reads `uniform`, `zipf:1.0`, `k-hot` or `k-hot:0.8`; files are the program's to read.
     ///
     /// Nil for any other text, an exponent outside 0...100 or a share outside 0...1.

@@ -1,5 +1,6 @@
 import Foundation
 import Models
+import Serving
 
 extension ModelBenchmark {
     /// Memory at its fullest, in bytes: who holds it.
@@ -55,9 +56,12 @@ public enum ResidentMemory {
         file.write(Data("5".utf8))
     }
 
-    /// Bytes of the machine's memory that nobody uses or that can be had without swapping, files'
-    /// pages included.
-    public static var free: Int { bytes(of: "MemAvailable:", in: "/proc/meminfo") }
+    /// Bytes that this process can have without swapping, files' pages included: what the machine
+    /// has, or what a control group leaves.
+    public static var free: Int {
+        let machine = bytes(of: "MemAvailable:", in: "/proc/meminfo")
+        return MachineMemory.freeOfGroups().map { min($0, machine) } ?? machine
+    }
 
     /// Bytes of some files that are mapped and resident now.
     static func mapped(from paths: [String]) -> Int {

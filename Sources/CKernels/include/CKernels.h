@@ -146,6 +146,12 @@ ptrdiff_t ck_decode_fourbit(
 /// Returns -1, or the index of a value that is infinite or NaN.
 ptrdiff_t ck_encode_fourbit(
     int format, const float *source, int rows, int inputs, void *codes, void *scales);
+/// Fills `bytes` with random numbers of a format, none of them infinite or NaN, as a file would
+/// hold them. Word `first + i` of 8 bytes depends on itself and on `seed` alone.
+///
+/// Their standard deviation is 0.6 (CK_E4M3), 0.0189 (CK_BF16, CK_F32), 4.6 (CK_INT4) and 2.9
+/// (CK_MXFP4).
+void ck_fill_random(int format, uint64_t seed, uint64_t first, void *target, size_t bytes);
 /// Widens output `o` of a packed weight to f32, scales applied.
 void ck_unpack_row(const ck_weight *weight, int output, float *row);
 

@@ -127,21 +127,3 @@ public struct FusedMatrix: Sendable {
                 + "is a power of two")
     }
 }
-
-extension WeightLoader {
-    /// Asks for one expert's matrix in a tensor of all experts of a layer. Nothing of the other
-    /// experts is read.
-    public func matrix(fused name: String, _ place: FusedMatrix.Place) throws -> Slot {
-        ask(for: try FusedMatrix(name, place, in: checkpoint))
-    }
-
-    /// Reads one row of a small matrix now, widened to Float32.
-    ///
-    /// - Parameter shape: Of the matrix, `[rows, columns]`.
-    public func row(_ row: Int, of name: String, shape: [Int]) throws -> [Float] {
-        let place = try checkpoint.locate(name)
-        let rowBytes = place.entry.bytes.count / max(1, shape[0])
-        return try values(
-            of: place, shape: shape, first: row * rowBytes, count: rowBytes)
-    }
-}

@@ -23,7 +23,8 @@ public struct LoadProgress: Sendable {
     }
 }
 
-/// Turns tensors of a checkpoint into packed weights, all threads at once.
+/// Turns tensors of a checkpoint, or random numbers in their place, into packed weights, all
+/// threads at once.
 ///
 /// Asking for a weight checks its name, shape and type at once and reads nothing; `load` then
 /// packs everything in the order of the files. So a wrong checkpoint fails before the first byte
@@ -31,14 +32,14 @@ public struct LoadProgress: Sendable {
 public final class WeightLoader {
     /// A weight that `load` will fill.
     public final class Slot {
-        fileprivate var stored: Weight?
+        var stored: Weight?
         /// How the file holds the matrix.
         public let format: NumberFormat
 
         /// The name of that file.
         public let file: String
 
-        fileprivate init(_ format: NumberFormat, _ file: String) {
+        init(_ format: NumberFormat, _ file: String) {
             self.format = format
             self.file = file
         }
@@ -51,7 +52,7 @@ public final class WeightLoader {
     }
 
     /// A part of a matrix to pack.
-    private struct Part {
+    struct Part {
         let rows: Range<Int>?
         let transposed: Bool
         let slot: Slot
@@ -82,19 +83,39 @@ public final class WeightLoader {
 
     /// A piece of a weight: what a thread does at a time.
     private struct Task {
-        let place: Checkpoint.Located
-        let scaleFault: ScaleFault?
+        /// Nil for random numbers.
+        var place: Checkpoint.Located?
+        var scaleFault: ScaleFault?
         let packing: WeightPacking
         let piece: Int
     }
 
-    let checkpoint: Checkpoint
+    private enum Source {
+        case folder(Checkpoint)
+        case random(RandomWeights)
+    }
+
+    private let source: Source
     private var matrices: [Matrix] = []
+    private var randomMatrices: [RandomMatrix] = []
 
-    public init(_ checkpoint: Checkpoint) { self.checkpoint = checkpoint }
+    public init(_ checkpoint: Checkpoint) { source = .folder(checkpoint) }
 
-    /// Bytes that `load` will read.
-    public var byteCount: Int { matrices.reduce(0) { $0 + $1.byteCount } }
+    /// A loader whose weights are drawn where they are packed.
+    public init(_ random: RandomWeights) { source = .random(random) }
+
+    /// The folder; only asked for where there is one.
+    private var checkpoint: Checkpoint {
+        guard case .folder(let checkpoint) = source else {
+            preconditionFailure("random weights lie in no folder")
+        }
+        return checkpoint
+    }
+
+    /// Bytes that `load` will read or draw.
+    public var byteCount: Int {
+        matrices.reduce(0) { $0 + $1.byteCount } + randomMatrices.reduce(0) { $0 + $1.byteCount }
+    }
 
     // MARK: - Asking
 
@@ -107,6 +128,11 @@ public final class WeightLoader {
     public func parts(
         _ name: String, outputs: Int, inputs: Int, _ cuts: [(rows: Range<Int>?, transposed: Bool)]
     ) throws -> [Slot] {
+        if case .random(let random) = source {
+            let matrix = random.matrix(name, outputs: outputs, inputs: inputs, cuts)
+            randomMatrices.append(matrix)
+            return matrix.parts.map(\.slot)
+        }
         func makeParts(_ format: NumberFormat, _ place: Checkpoint.Located) -> [Part] {
             let file = checkpoint.file(of: place)
             return cuts.map {
@@ -151,8 +177,17 @@ public final class WeightLoader {
         return (StoredScales(shard, bytes: bytes, format: format), bytes.count, fault)
     }
 
-    /// Asks for one expert's matrix in a tensor of all experts.
-    func ask(for found: FusedMatrix) -> Slot {
+    /// Asks for one expert's matrix in a tensor of all experts of a layer. Nothing of the other
+    /// experts is read.
+    public func matrix(fused name: String, _ place: FusedMatrix.Place) throws -> Slot {
+        if case .random = source {
+            let own = "\(name).\(place.expert).\(place.interleaving.index)"
+            return try matrix(own, outputs: place.outputs, inputs: place.inputs)
+        }
+        return ask(for: try FusedMatrix(name, place, in: checkpoint))
+    }
+
+    private func ask(for found: FusedMatrix) -> Slot {
         let slot = Slot(found.format, checkpoint.file(of: found.numbers))
         let isPlain = found.scales == nil
         let checkpoint = checkpoint
@@ -177,14 +212,28 @@ public final class WeightLoader {
 
     /// Reads a small tensor now, widened to `[1, count]`.
     public func vector(_ name: String, count: Int) throws -> Tensor {
+        if case .random(let random) = source {
+            return Tensor(rows: 1, columns: count, values: random.values(name, count: count))
+        }
         let place = try checkpoint.locate(name)
         let values = try values(
             of: place, shape: [count], first: 0, count: place.entry.bytes.count)
         return Tensor(rows: 1, columns: count, values: values)
     }
 
+    /// Reads one row of a small matrix now, widened to Float32.
+    ///
+    /// - Parameter shape: Of the matrix, `[rows, columns]`.
+    public func row(_ row: Int, of name: String, shape: [Int]) throws -> [Float] {
+        if case .random(let random) = source { return random.values(name, count: shape[1]) }
+        let place = try checkpoint.locate(name)
+        let rowBytes = place.entry.bytes.count / max(1, shape[0])
+        return try values(
+            of: place, shape: shape, first: row * rowBytes, count: rowBytes)
+    }
+
     /// Some bytes of a small tensor of plain numbers, widened.
-    func values(
+    private func values(
         of place: Checkpoint.Located, shape: [Int], first: Int, count: Int
     ) throws -> [Float] {
         guard let format = WeightTypes.vector(place.entry.type) else {
@@ -240,12 +289,17 @@ public final class WeightLoader {
         if let error = failure.withLock({ $0 }) { throw error }
         progress?(
             LoadProgress(loadedBytes: total, totalBytes: total, elapsed: .now - start))
-        matrices = []
+        (matrices, randomMatrices) = ([], [])
     }
 
     /// Reserves the memory of every weight and lists the pieces in the order of the files.
     private func makeTasks() throws -> [Task] {
         var tasks: [Task] = []
+        if case .random(let random) = source {
+            for packing in try randomMatrices.flatMap({ try $0.packings(seed: random.seed) }) {
+                tasks += (0 ..< packing.pieceCount).map { Task(packing: packing, piece: $0) }
+            }
+        }
         let order = matrices.sorted { a, b in
             (a.place.shardIndex, a.bytes.lowerBound) < (b.place.shardIndex, b.bytes.lowerBound)
         }
@@ -276,12 +330,13 @@ public final class WeightLoader {
         }
     }
 
-    private func fault(_ task: Task, _ error: PackingError) -> CheckpointError {
+    private func fault(_ task: Task, _ error: PackingError) -> any Error {
+        guard let place = task.place else { return error }
         switch error {
-        case .file(let error): return fault(task.place, "\(error.call): \(error.reason)")
+        case .file(let error): return fault(place, "\(error.call): \(error.reason)")
         case .numbers(let error):
             guard case .scale(let output, let group) = error, let describe = task.scaleFault
-            else { return fault(task.place, "\(error)") }
+            else { return fault(place, "\(error)") }
             return describe(output, group)
         }
     }

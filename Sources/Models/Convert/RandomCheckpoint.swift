@@ -18,6 +18,17 @@ public struct RandomCheckpoint: Sendable {
         case int4
         /// The same as `convert --to mxfp4`; of gpt-oss, the blocks that it is released in.
         case mxfp4
+
+        /// The format that a configuration describes.
+        package init(of configuration: ModelConfiguration) {
+            self =
+                switch configuration.quantization?.form {
+                case nil: .bfloat16
+                case .float8: .float8
+                case .int4: .int4
+                case .mxfp4, .mxfp4Blocks: .mxfp4
+                }
+        }
     }
 
     /// Bytes of a file at most, unless one tensor is larger.
@@ -47,16 +58,9 @@ public struct RandomCheckpoint: Sendable {
         let configuration = try ModelConfiguration.parse(data, file: configurationFile)
         tensors = NetworkTensors(configuration).all
         offsets = Set(tensors.lazy.filter { $0.role == .offset }.map(\.name))
-        let isFused = configuration.architecture.tensorNames.fused != nil
-        guard !isFused || format == .bfloat16 || format == .mxfp4 else {
-            throw CheckpointError.file(
-                configurationFile,
-                fact: "\(configuration.architectures[0]) is not written in \(format.rawValue); "
-                    + "taken are mxfp4 and bf16")
+        do { quantization = try Self.quantization(format, of: configuration) } catch {
+            throw CheckpointError.file(configurationFile, fact: "\(error)")
         }
-        quantization =
-            isFused && format == .mxfp4
-            ? .blocks : try Self.quantization(format, of: configuration, tensors)
         encoded = try Self.encoded(tensors, quantization, file: configurationFile)
         configurationText = try FormatConversion.configuration(
             [UInt8](data), quantization: quantization, file: configurationFile)
@@ -68,9 +72,19 @@ public struct RandomCheckpoint: Sendable {
         random = CounterRandom(seed: seed)
     }
 
-    private static func quantization(
-        _ format: Format, of configuration: ModelConfiguration, _ tensors: [NetworkTensor]
+    /// How the matrices of a network are stored in a format; nil for plain numbers.
+    ///
+    /// - Throws: `ModelError` where the family is not stored so.
+    static func quantization(
+        _ format: Format, of configuration: ModelConfiguration
     ) throws -> Quantization? {
+        let isFused = configuration.architecture.tensorNames.fused != nil
+        guard !isFused || format == .bfloat16 || format == .mxfp4 else {
+            throw ModelError.request(
+                "\(configuration.architectures[0]) is not written in \(format.rawValue); "
+                    + "taken are mxfp4 and bf16")
+        }
+        if isFused { return format == .mxfp4 ? .blocks : nil }
         let form: Quantization.Form
         switch format {
         case .bfloat16: return nil
@@ -79,7 +93,8 @@ public struct RandomCheckpoint: Sendable {
         case .mxfp4: form = .mxfp4
         }
         if let given = configuration.quantization, given.form == form { return given }
-        let names = tensors.map(\.name).filter(Architectures.isLinear).sorted()
+        let names = NetworkTensors(configuration).all.map(\.name).filter(Architectures.isLinear)
+            .sorted()
         let experts = names.filter(Architectures.isExpertProjection)
         return try Quantization(
             form, of: experts.map(NetworkTensor.module),

@@ -53,25 +53,33 @@ final class BatchForward {
     /// Attention, then the gate and the departure of tokens; or the whole dense network.
     func attend(_ weights: LayerWeights, layer: Int) throws {
         if !rows.tokens.isEmpty {
-            let store = cache.stores[layer]
-            norm(weights.inputNorm)
-            weights.attention.run(normed, rows, store: store, into: output)
-            add(output, into: stream, pool: pool)
-            try group?.advance()
-            model.work.add(weights.attention.weightCount, rows: rows.tokens.count)
-            model.work.add(weights.attention.work(rows, store: store))
-            norm(weights.feedForwardNorm)
+            try model.timing(.attention, layer) { try runAttention(weights, layer) }
         }
         switch weights.feedForward {
         case .dense(let network):
-            useWholly(network)
+            model.timing(.dense, layer) { useWholly(network) }
             model.probe?(.hidden(layer: layer, stream))
         case .experts(let experts):
-            let routing = try chooseExperts(experts, layer: layer)
-            let exchange = try exchange(along: routing, layer: layer)
-            try exchange.start(normed)
-            self.exchange = exchange
+            let routing = try model.timing(.gate, layer) {
+                try chooseExperts(experts, layer: layer)
+            }
+            try model.timing(.dispatch, layer) {
+                let exchange = try exchange(along: routing, layer: layer)
+                try exchange.start(normed)
+                self.exchange = exchange
+            }
         }
+    }
+
+    private func runAttention(_ weights: LayerWeights, _ layer: Int) throws {
+        let store = cache.stores[layer]
+        norm(weights.inputNorm)
+        weights.attention.run(normed, rows, store: store, into: output)
+        add(output, into: stream, pool: pool)
+        try group?.advance()
+        model.work.add(weights.attention.weightCount, rows: rows.tokens.count)
+        model.work.add(weights.attention.work(rows, store: store))
+        norm(weights.feedForwardNorm)
     }
 
     /// Adds what a network that every row uses makes of the normed rows.
@@ -87,24 +95,27 @@ final class BatchForward {
             let layout = try shared.group.layout(for: routing, in: shared.map, layer: layer)
             return GroupExchange(layout: layout, forward: shared.group)
         }
+        if let share = model.rankShare { return try share.exchange(along: routing, layer: layer) }
         return LocalExchange(
             routing, expertCount: configuration.routedExpertCount,
             memory: work.expertOutputs(rows:), pool: pool)
     }
 
     /// The shared experts, while tokens or outputs travel.
-    func useSharedExperts(_ weights: LayerWeights) throws {
+    func useSharedExperts(_ weights: LayerWeights, layer: Int) throws {
         try group?.advance()
         guard case .experts(let experts) = weights.feedForward, let shared = experts.shared else {
             return
         }
-        useWholly(shared)
+        model.timing(.shared, layer) { useWholly(shared) }
     }
 
     /// The routed experts of this rank, then the departure of their outputs.
-    func useRoutedExperts(_ weights: LayerWeights) throws {
+    func useRoutedExperts(_ weights: LayerWeights, layer: Int) throws {
         guard case .experts(let experts) = weights.feedForward, let exchange else { return }
-        try exchange.compute { run(experts.routed, $0) }
+        try model.timing(.routed, layer) {
+            try exchange.compute { run(experts.routed, $0) }
+        }
     }
 
     /// Runs experts over the rows that are theirs.
@@ -124,7 +135,7 @@ final class BatchForward {
     /// Brings the outputs of the routed experts home.
     func finish(_ weights: LayerWeights, layer: Int) throws {
         guard case .experts = weights.feedForward else { return }
-        try exchange.take()?.finish(addingInto: stream)
+        try model.timing(.combine, layer) { try exchange.take()?.finish(addingInto: stream) }
         model.probe?(.hidden(layer: layer, stream))
     }
 
@@ -147,6 +158,7 @@ final class BatchForward {
             model.probe?(
                 .gate(layer: layer, logits: observed, experts: chosen, weights: weights.values))
         }
+        if let drawn = model.rankShare?.routing(layer: layer) { return drawn }
         return try Routing(
             tokenCount: count, topK: topK, expertIDs: chosen, weights: weights.values)
     }

@@ -1,16 +1,23 @@
 public import Checkpoints
+import Encoding
 public import Tensors
 
 /// The embedding matrix, left in the checkpoint: a token touches one row of it.
 struct EmbeddingTable {
-    private let checkpoint: Checkpoint
-    private let place: Checkpoint.Located
-    private let format: NumberFormat
+    private enum Source {
+        case folder(Checkpoint, Checkpoint.Located, NumberFormat)
+        /// A row is drawn when it is touched.
+        case random(seed: UInt64)
+    }
+
+    private let source: Source
+
+    /// Draws rows of random weights.
+    init(_ random: RandomWeights) { source = .random(seed: random.seed) }
 
     init(_ checkpoint: Checkpoint, _ configuration: ModelConfiguration) throws {
-        self.checkpoint = checkpoint
         let tensor = NetworkTensors(configuration).embedding
-        place = try checkpoint.locate(tensor.name)
+        let place = try checkpoint.locate(tensor.name)
         guard let format = WeightTypes.vector(place.entry.type) else {
             throw CheckpointError.tensor(
                 file: checkpoint.file(of: place), name: place.entry.name,
@@ -21,11 +28,30 @@ struct EmbeddingTable {
                 file: checkpoint.file(of: place), name: place.entry.name,
                 fact: "shape \(place.entry.shape); config.json makes it \(tensor.shape)")
         }
-        self.format = format
+        source = .folder(checkpoint, place, format)
     }
 
     /// Widens the rows of some tokens, whose range was checked.
     func widen(_ tokens: [Int], into rows: Tensor) {
+        switch source {
+        case .folder(let checkpoint, let place, let format):
+            Self.widen(tokens, from: checkpoint, place, format, into: rows)
+        case .random(let seed):
+            for (row, token) in tokens.enumerated() {
+                var random = SplitMix64(seed: SplitMix64.mix(seed &+ UInt64(token)))
+                var target = rows.mutableRow(row)
+                // The standard deviation of the other weights: a range of sqrt(12) of them.
+                for column in 0 ..< target.count {
+                    target[column] = Float(random.uniform() - 0.5) * 0.065
+                }
+            }
+        }
+    }
+
+    private static func widen(
+        _ tokens: [Int], from checkpoint: Checkpoint, _ place: Checkpoint.Located,
+        _ format: NumberFormat, into rows: Tensor
+    ) {
         let rowBytes = format.byteCount(of: rows.columns)
         for (row, token) in tokens.enumerated() {
             let start = place.entry.bytes.lowerBound + token * rowBytes

@@ -16,8 +16,8 @@ extension Model {
         probe?(.hidden(layer: -1, batch.stream))
         for (layer, weights) in layers.enumerated() {
             try batch.attend(weights, layer: layer)
-            try batch.useSharedExperts(weights)
-            try batch.useRoutedExperts(weights)
+            try batch.useSharedExperts(weights, layer: layer)
+            try batch.useRoutedExperts(weights, layer: layer)
             try batch.finish(weights, layer: layer)
         }
         return try result(of: batch, norm: finalNorm, keepsHidden: keepsHidden)
@@ -43,10 +43,10 @@ extension Model {
             try a.attend(weights, layer: layer)
             if layer > 0 { try b.finish(layers[layer - 1], layer: layer - 1) }
             try b.attend(weights, layer: layer)
-            try a.useRoutedExperts(weights)
-            try a.useSharedExperts(weights)
-            try b.useRoutedExperts(weights)
-            try b.useSharedExperts(weights)
+            try a.useRoutedExperts(weights, layer: layer)
+            try a.useSharedExperts(weights, layer: layer)
+            try b.useRoutedExperts(weights, layer: layer)
+            try b.useSharedExperts(weights, layer: layer)
             try a.finish(weights, layer: layer)
         }
         let first = try result(of: a, norm: finalNorm, keepsHidden: keepsHidden)
@@ -73,8 +73,8 @@ extension Model {
         join(batch, hidden, block)
         probe?(.hidden(layer: layer - 1, batch.stream))
         try batch.attend(block.layer, layer: layer)
-        try batch.useSharedExperts(block.layer)
-        try batch.useRoutedExperts(block.layer)
+        try batch.useSharedExperts(block.layer, layer: layer)
+        try batch.useRoutedExperts(block.layer, layer: layer)
         try batch.finish(block.layer, layer: layer)
         return try result(of: batch, norm: block.headNorm, keepsHidden: keepsHidden)
     }
@@ -127,7 +127,9 @@ extension Model {
             inputs = Tensor(rows: wanted.count, columns: size)
             if !wanted.isEmpty { gatherRows(normed, rows: wanted, into: inputs, pool: pool) }
         }
-        try useHead(inputs, into: logits, with: batch.isCollective ? nodeHead : nil)
+        try timing(.head) {
+            try useHead(inputs, into: logits, with: batch.isCollective ? nodeHead : nil)
+        }
         return ForwardResult(logits: logits, hidden: keepsHidden ? normed : nil)
     }
 

@@ -28,6 +28,10 @@ public final class Model {
     public let expertCounter: ExpertCounter
     /// Time this rank spent computing routed experts since loading.
     public internal(set) var expertTime = Duration.zero
+    /// Keeps where the time of batches goes; nil keeps nothing.
+    package var times: ForwardTimes?
+    /// Stands for the other ranks of a group that is not there; nil where none is pretended.
+    package var rankShare: RankShare?
     /// What all batches since loading had to read and compute.
     public internal(set) var work = WorkCount()
     public let pool: ThreadPool
@@ -59,16 +63,44 @@ public final class Model {
     ///     number in it. No step can be made before `share(_:from:)`.
     ///   - progress: Called now and then while matrices are packed.
     /// - Throws: `ModelError` naming the tensor that is missing or wrong, before any is packed.
-    public init(
+    public convenience init(
         _ checkpoint: Checkpoint, configuration: ModelConfiguration,
         options: ModelOptions = ModelOptions(), pool: ThreadPool,
         shared: SharedExperts? = nil, share: (map: ExpertMap, rank: Rank)? = nil,
         progress: ((LoadProgress) -> Void)? = nil
     ) throws {
-        let loader = WeightLoader(checkpoint)
-        let share = shared.map { ($0.map, $0.rank) } ?? share
+        var options = options
+        options.compute = try options.compute ?? checkpoint.defaultCompute(of: configuration)
+        try self.init(
+            WeightLoader(checkpoint), embedding: EmbeddingTable(checkpoint, configuration),
+            paths: checkpoint.shards.map(\.path), configuration: configuration,
+            options: options, pool: pool, shared: shared,
+            share: shared.map { ($0.map, $0.rank) } ?? share, progress: progress)
+    }
+
+    /// Packs random weights, of which nothing is on a disk.
+    ///
+    /// - Parameter share: Which experts to draw: the map and this rank's number in it. Nil draws
+    ///   all; else no batch can be run before `rankShare` stands for the other ranks.
+    package convenience init(
+        _ random: RandomWeights, configuration: ModelConfiguration, options: ModelOptions,
+        pool: ThreadPool, share: (map: ExpertMap, rank: Rank)?,
+        progress: ((LoadProgress) -> Void)? = nil
+    ) throws {
+        try self.init(
+            WeightLoader(random), embedding: EmbeddingTable(random), paths: [],
+            configuration: configuration, options: options, pool: pool, shared: nil,
+            share: share, progress: progress)
+    }
+
+    private init(
+        _ loader: WeightLoader, embedding: EmbeddingTable, paths: [String],
+        configuration: ModelConfiguration, options: ModelOptions, pool: ThreadPool,
+        shared: SharedExperts?, share: (map: ExpertMap, rank: Rank)?,
+        progress: ((LoadProgress) -> Void)?
+    ) throws {
         let tensors = NetworkTensors(configuration)
-        compute = try options.compute ?? checkpoint.defaultCompute(of: configuration)
+        compute = options.compute ?? .bfloat16
         contextLimit = min(
             options.contextLimit ?? configuration.contextLimit, configuration.contextLimit)
         let attention = AttentionContext(
@@ -81,17 +113,17 @@ public final class Model {
             let isMTP = $0 >= configuration.layerCount
             return try Self.experts(configuration, isMTP ? drafting : share, layer: $0)
         }
-        let pending = try PendingModel(attention, checkpoint, mtpCount: mtpCount, from: loader) {
-            held[$0]
-        }
+        let pending = try PendingModel(
+            attention, embedding: embedding, mtpCount: mtpCount, from: loader
+        ) { held[$0] }
         self.held = held
-        embedding = pending.embedding
+        self.embedding = pending.embedding
         finalNorm = pending.finalNorm
         nodeHead = try Self.nodeHead(configuration, options, shared?.group)
         let pendingHead = try loader.parts(
             tensors.head, nodeHead?.slices.map { (rows: $0, transposed: false) } ?? [(nil, false)])
         weightByteCount = loader.byteCount
-        checkpointPaths = checkpoint.shards.map(\.path)
+        checkpointPaths = paths
         try loader.load(pool: pool, progress: progress)
 
         self.configuration = configuration

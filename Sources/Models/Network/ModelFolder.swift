@@ -182,7 +182,8 @@ public struct ModelFolder: Sendable {
             configuration, positions: 1, compute: .float32, pool: ThreadPool(threads: 1))
         let shape = configuration
         _ = try PendingModel(
-            context, checkpoint, mtpCount: shape.mtpLayerCount, from: loader
+            context, embedding: EmbeddingTable(checkpoint, shape),
+            mtpCount: shape.mtpLayerCount, from: loader
         ) { try Model.experts(shape, nil, layer: $0) }
         _ = try loader.matrix(NetworkTensors(shape).head)
     }

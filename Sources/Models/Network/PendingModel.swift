@@ -9,18 +9,17 @@ struct PendingModel {
     let embedding: EmbeddingTable
     let finalNorm: Tensor
 
-    /// Checks the embedding first: it is in every folder, so a folder of another layout is known by
-    /// it.
-    ///
     /// - Parameters:
+    ///   - embedding: Checked before all others: it is in every folder, so a folder of another
+    ///     layout is known by it.
     ///   - mtpCount: How many MTP blocks to load.
     ///   - experts: The logical experts of a layer to load.
     init(
-        _ context: AttentionContext, _ checkpoint: Checkpoint, mtpCount: Int,
+        _ context: AttentionContext, embedding: EmbeddingTable, mtpCount: Int,
         from loader: WeightLoader, experts: (_ layer: Int) throws -> [ExpertID]
     ) throws {
         let shape = context.configuration
-        embedding = try EmbeddingTable(checkpoint, shape)
+        self.embedding = embedding
         layers = try (0 ..< shape.layerCount).map {
             try PendingLayer(context, layer: $0, experts: experts($0), from: loader)
         }

@@ -13,6 +13,13 @@ extension ModelShape {
         denseWidth: 12288, expertWidth: 1536, routedExperts: 160, sharedExperts: 2,
         activeExperts: 6, expertGroups: 8, keptGroups: 3, vocabulary: 102400)
 
+    /// Kimi K2, 1T. Source: its `config.json`.
+    package static let kimiK2 = ModelShape(
+        name: "kimi-k2", hidden: 7168, layers: 61, denseLayers: 1, heads: 64,
+        attention: .latent(query: 1536, latent: 512, rope: 64, nope: 128, value: 128),
+        denseWidth: 18432, expertWidth: 2048, routedExperts: 384, sharedExperts: 1,
+        activeExperts: 8, hasGateBias: true, vocabulary: 163840)
+
     /// Qwen2.5-72B. Source: its `config.json`.
     package static let qwen72B = ModelShape(
         name: "qwen2.5-72b", hidden: 8192, layers: 80, denseLayers: 80, heads: 64,
@@ -26,5 +33,5 @@ extension ModelShape {
         vocabulary: 128256)
 
     /// What a command may name without a folder.
-    package static let published = [deepSeekV3, deepSeekV2, qwen72B, llama405B]
+    package static let published = [deepSeekV3, deepSeekV2, kimiK2, qwen72B, llama405B]
 }

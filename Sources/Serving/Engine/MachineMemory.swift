@@ -1,20 +1,43 @@
 import Foundation
 
 /// How much memory the processes of this machine may use.
-enum MachineMemory {
+package enum MachineMemory {
     /// Bytes of the machine, or of the control group this process is in, whichever is less.
     ///
     /// - Parameter root: The folder that holds `proc` and `sys`.
     static func byteCount(
         root: String = "/", installed: UInt64 = ProcessInfo.processInfo.physicalMemory
     ) -> Int {
-        Int(clamping: limits(root).min().map { min($0, installed) } ?? installed)
+        Int(clamping: groups(root).map(\.limit).min().map { min($0, installed) } ?? installed)
     }
 
-    /// What the control group and those around it allow, of version 2 and 1.
-    private static func limits(_ root: String) -> [UInt64] {
+    /// Bytes that the control group of this process and those around it leave beside what they use,
+    /// where files' pages that can be given back count as free; nil where none has a limit.
+    package static func freeOfGroups(root: String = "/") -> Int? {
+        groups(root).map { group in
+            let used = text(group.usage).flatMap(number) ?? 0
+            let lines = (text(group.statistics) ?? "").split(separator: "\n")
+            let pages = lines.first { $0.hasPrefix("inactive_file ") }
+            let given = pages.flatMap { number(String($0.dropFirst("inactive_file ".count))) } ?? 0
+            return max(0, Int(clamping: group.limit) - max(0, used - given))
+        }.min()
+    }
+
+    private static func number(_ text: String) -> Int? {
+        text.split(whereSeparator: \.isWhitespace).first.flatMap { Int($0) }
+    }
+
+    /// A control group that has a limit, and the files that say what it uses.
+    private struct Group {
+        let limit: UInt64
+        let usage: String
+        let statistics: String
+    }
+
+    /// The control group and those around it that limit memory, of version 2 and 1.
+    private static func groups(_ root: String) -> [Group] {
         let lines = (text(root + "proc/self/cgroup") ?? "").split(separator: "\n")
-        return lines.flatMap { line -> [UInt64] in
+        return lines.flatMap { line -> [Group] in
             let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
             guard fields.count == 3 else { return [] }
             let isMemory = fields[1].split(separator: ",").contains("memory")
@@ -27,7 +50,11 @@ enum MachineMemory {
                 path += folder
                 let words = text("\(base)\(path)/\(file)")?.split(whereSeparator: \.isWhitespace)
                 // "max" is no limit.
-                return words?.first.flatMap { UInt64($0) }
+                guard let limit = words?.first.flatMap({ UInt64($0) }) else { return nil }
+                let usage = isMemory ? "memory.usage_in_bytes" : "memory.current"
+                return Group(
+                    limit: limit, usage: "\(base)\(path)/\(usage)",
+                    statistics: "\(base)\(path)/memory.stat")
             }
         }
     }

@@ -17,7 +17,8 @@ public struct Interleaving: Sendable {
     }
 }
 
-/// A weight on its way from a file into the kernels' layout, in pieces that any threads may pack.
+/// A weight on its way from a file, or from a generator of random numbers, into the kernels'
+/// layout, in pieces that any threads may pack.
 ///
 /// A piece is read a few rows at a time into memory that stays in the second-level cache and is
 /// packed from there. Instead of: touching mapped pages, which costs a fault per 64 KiB and the
@@ -37,11 +38,16 @@ public struct Interleaving: Sendable {
     public let weight: Weight
     /// Pieces to pack, each once, in any order.
     public let pieceCount: Int
-    private let file: MappedFile
-    private let firstByte: Int
+    /// Where the numbers come from.
+    private enum Origin {
+        /// The kept rows from `firstByte` on, and scales of 4 bits.
+        case file(MappedFile, firstByte: Int, scales: StoredScales?)
+        case random(seed: UInt64)
+    }
+
+    private let origin: Origin
     private let part: MatrixPart
     private let scales: [Float]
-    private let storedScales: StoredScales?
     private let pieceOutputs: Int
     private let interleaving: Interleaving
 
@@ -75,22 +81,58 @@ public struct Interleaving: Sendable {
         self.interleaving = interleaving
         part = MatrixPart(source: source, rows: rows ?? 0 ..< outputs, transposed: transposed)
         weight = Weight(reserving: part, scales: scales)
-        self.file = file
         self.scales = scales
-        self.storedScales = storedScales
-        firstByte = bytes.lowerBound + part.rows.lowerBound * part.rowBytes
-        let panel = Int(CK_PANEL)
-        let panelBytes = ck_packed_bytes(part.packedCode, CK_PANEL, Int32(part.inputs))
-        pieceOutputs =
-            part.packsByOutputs
-            ? max(1, Self.pieceBytes / panelBytes) * panel : part.outputs
-        pieceCount = (part.outputs + pieceOutputs - 1) / pieceOutputs
+        origin = .file(
+            file, firstByte: bytes.lowerBound + part.rows.lowerBound * part.rowBytes,
+            scales: storedScales)
+        (pieceOutputs, pieceCount) = Self.cut(part)
     }
 
-    /// Bytes of the file that all pieces read together.
-    public var byteCount: Int {
-        part.rows.count * (part.rowBytes + (storedScales == nil ? 0 : part.scaleRowBytes))
+    /// Reserves the memory of a matrix, or of a part of one, that is drawn where it is packed: all
+    /// its numbers are finite, with a standard deviation of about 0.019.
+    ///
+    /// - Parameters:
+    ///   - seed: The same seed and sizes give the same numbers.
+    ///   - format: bfloat16, float8e4m3, int4 or mxfp4.
+    ///   - rows: The outputs to keep; all when nil.
+    ///   - transposed: As for `Weight`.
+    /// - Throws: `TensorError` for sizes that the format does not take.
+    public init(
+        random seed: UInt64, format: NumberFormat, outputs: Int, inputs: Int,
+        rows: Range<Int>? = nil, transposed: Bool = false
+    ) throws(TensorError) {
+        let scaleFormat = RandomNumbers.scaleFormat(of: format)
+        let source = MatrixSource(
+            format: format, outputs: outputs, inputs: inputs, scaleFormat: scaleFormat)
+        try source.check(
+            byteCount: format.byteCount(of: outputs * inputs),
+            scaleBytes: format.scaleCount(outputs: outputs, inputs: inputs) * scaleFormat.size)
+        interleaving = .none
+        part = MatrixPart(source: source, rows: rows ?? 0 ..< outputs, transposed: transposed)
+        scales =
+            format == .float8e4m3
+            ? [Float](
+                repeating: RandomNumbers.float8Scale,
+                count: format.scaleCount(outputs: outputs, inputs: inputs)) : []
+        weight = Weight(reserving: part, scales: scales)
+        origin = .random(seed: seed)
+        (pieceOutputs, pieceCount) = Self.cut(part)
     }
+
+    /// How many outputs a piece has, and how many pieces there are.
+    private static func cut(_ part: MatrixPart) -> (outputs: Int, count: Int) {
+        let panel = Int(CK_PANEL)
+        let panelBytes = ck_packed_bytes(part.packedCode, CK_PANEL, Int32(part.inputs))
+        let outputs =
+            part.packsByOutputs ? max(1, pieceBytes / panelBytes) * panel : part.outputs
+        return (outputs, (part.outputs + outputs - 1) / outputs)
+    }
+
+    /// Bytes that all pieces read or draw together.
+    public var byteCount: Int { part.rows.count * (part.rowBytes + scaleRowBytes) }
+
+    /// Bytes of the scales that come with a row.
+    private var scaleRowBytes: Int { part.source.format.isFourBit ? part.scaleRowBytes : 0 }
 
     /// Reads and packs one piece.
     ///
@@ -110,23 +152,33 @@ public struct Interleaving: Sendable {
         }
     }
 
-    /// Reads some of the kept rows, with their scales, into the thread's scratch, and packs them.
+    /// Reads or draws some of the kept rows, with their scales, into the thread's scratch, and
+    /// packs them.
     private func fill(
         _ outputs: Range<Int>, rows: Range<Int>, _ pool: ThreadPool, _ thread: Int
     ) throws(PackingError) {
         let shares = interleaving.count
         let count = rows.count * part.rowBytes * shares
-        let scaleCount = storedScales == nil ? 0 : rows.count * part.scaleRowBytes * shares
+        let scaleCount = rows.count * scaleRowBytes * shares
         let scratch = unsafe ck_pool_scratch(pool.handle, Int32(thread), count + scaleCount)!
-        let first = firstByte + rows.lowerBound * part.rowBytes * shares
-        do throws(FileError) {
-            try unsafe file.read(first ..< first + count, to: scratch)
-            if let stored = storedScales {
-                let row = part.rows.lowerBound + rows.lowerBound
-                let first = stored.bytes.lowerBound + row * part.scaleRowBytes * shares
-                try unsafe stored.file.read(first ..< first + scaleCount, to: scratch + count)
-            }
-        } catch { throw .file(error) }
+        switch origin {
+        case .file(let file, let firstByte, let stored):
+            let first = firstByte + rows.lowerBound * part.rowBytes * shares
+            do throws(FileError) {
+                try unsafe file.read(first ..< first + count, to: scratch)
+                if let stored {
+                    let row = part.rows.lowerBound + rows.lowerBound
+                    let first = stored.bytes.lowerBound + row * part.scaleRowBytes * shares
+                    try unsafe stored.file.read(first ..< first + scaleCount, to: scratch + count)
+                }
+            } catch { throw .file(error) }
+        case .random(let seed):
+            // Pieces begin at multiples of 16 rows, so that words of 8 bytes do not straddle them.
+            let first = (part.rows.lowerBound + rows.lowerBound) * part.rowBytes
+            unsafe RandomNumbers.fill(
+                scratch, count: count, part.source.format, seed: seed, word: first / 8)
+            unsafe RandomNumbers.fillScales(scratch + count, count: scaleCount, part.source)
+        }
         if shares > 1 {
             // An output is a row, or of a transposed matrix a number of every row.
             let unit =
@@ -138,7 +190,7 @@ public struct Interleaving: Sendable {
                     scratch + count, part.scaleRowBytes, rows.count, shares, interleaving.index)
             }
         }
-        guard storedScales != nil else {
+        guard part.source.format.isFourBit else {
             unsafe part.fill(weight.packed, outputs: outputs, from: scratch, scales)
             return
         }

@@ -14,6 +14,7 @@ struct BenchCommand: ParsableCommand {
             LinkCommand.self,
             OverlapCommand.self,
             RolesCommand.self,
+            ShareCommand.self,
             SpeculationCommand.self,
         ])
 }
