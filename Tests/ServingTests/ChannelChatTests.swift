@@ -61,7 +61,8 @@ import Testing
         try await FreeCallTests.withServer("gpt-oss", FreeCallTests.harmony) { server, _ in
             let more =
                 #","tools":\#(FreeCallTests.tools),"response_format":{"type":"json_schema","#
-                + #""json_schema":{"name":"n","schema":{"type":"integer","minimum":1,"maximum":99}}}"#
+                + #""json_schema":{"name":"n","schema":{"type":"integer","minimum":1,"#
+                + #""maximum":99}}}"#
             for seed in 1 ... 12 {
                 let body = Self.request(seed, more).replacing(
                     #"{"role":"user","content":"Go"}"#,

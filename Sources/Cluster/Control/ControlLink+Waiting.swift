@@ -39,7 +39,8 @@ extension ControlLink {
     private static let answerLimit = Duration.seconds(3)
 
     /// Calls `lost` on the link's thread with the reason when this rank begins to wait for another
-    /// coordinator, and `back` when one let it in. A loss that was before is said, too, and its end.
+    /// coordinator, and `back` when one let it in. A loss that was before is said, too, with its
+    /// end.
     public func onLoss(
         _ lost: @escaping @Sendable (String) -> Void, back: @escaping @Sendable () -> Void
     ) {

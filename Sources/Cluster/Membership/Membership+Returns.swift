@@ -10,8 +10,8 @@ import Topology
 /// ```
 ///
 /// The candidate's epoch has a number of its own. The ranks meet for it, and read the experts that
-/// come to them in it, while they serve in the present one; a loss in between makes it void, and the
-/// candidate waits for the next.
+/// come to them in it, while they serve in the present one; a loss in between makes it void, and
+/// the candidate waits for the next.
 extension Membership {
     /// An epoch that is being prepared, and who is ready for it.
     struct Candidate: Sendable {

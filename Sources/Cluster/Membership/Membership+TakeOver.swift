@@ -98,8 +98,8 @@ extension Membership {
             return "\(rank) holds an epoch of ranks \(epoch.living.map(\.rawValue)): its group has"
                 + " \(all.map(\.rawValue)), each once"
         }
-        // A rank may hold more than its slots: experts of a rank that was lost, for which others had
-        // no room when it was back. It is let in with them, as they are served from there.
+        // A rank may hold more than its slots: experts of a rank that was lost, for which others
+        // had no room when it was back. It is let in with them, as they are served from there.
         return epoch.placements.flatMap { misfit(of: $0, group: group) }
             .map { "\(rank) holds \($0)" }
     }

@@ -148,8 +148,8 @@ async function askHealth(sample) {
 }
 
 /**
- * `/health` is asked when the count of lost or drained ranks changes, and now and then while texts are under
- * way: on an idle server it costs a token.
+ * `/health` is asked when the count of lost or drained ranks changes, and now and then while texts
+ * are under way: on an idle server it costs a token.
  */
 function isHealthDue(sample) {
   const age = performance.now() / 1000 - health.asked;
