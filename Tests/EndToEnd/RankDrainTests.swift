@@ -77,8 +77,8 @@ import Testing
     }
 
     /// Starts a worker as a person does, beside the job's launcher.
-    private static func start(_ job: RunningJob, rank: Int) throws -> Process {
-        let worker = Process()
+    private static func start(_ job: RunningJob, rank: Int) throws -> Program {
+        let worker = Program()
         worker.executableURL = RunningJob.programs.appending(path: "apus-worker")
         worker.arguments = [
             "--job", try job.resolvedJob, "--rank", "\(rank)", "--coordinator",
