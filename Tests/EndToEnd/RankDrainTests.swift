@@ -53,10 +53,7 @@ import Testing
 
         let worker = try Self.start(job, rank: 2)
         defer { worker.terminate() }
-        let joined = try await StreamedTexts.all(client) {
-            _ = try await SurvivalTests.wait(for: "ready", client)
-        }
-        #expect(joined == expected)
+        try await StreamedTexts.repeated(client, until: "ready", expecting: expected)
         #expect(job.stop() == 0, "\(job.errors)")
         #expect(worker.exitStatus(within: 20) == 0)
         job.expectNothingLeft()

@@ -30,10 +30,14 @@ enum StreamedTexts {
     }
 
     /// What has become of the texts.
-    private struct Endings {
-        /// Those that came whole.
-        var whole = 0
-        var failure: (any Error)?
+    private final class Endings: Sendable {
+        struct State {
+            /// Those that came whole.
+            var whole = 0
+            var failure: (any Error)?
+        }
+
+        let state = Mutex(State())
     }
 
     /// Every text at once; `disturb` runs while they are on their way, which is checked.
@@ -41,15 +45,15 @@ enum StreamedTexts {
         _ client: Client, disturb: (() async throws -> Void)? = nil
     ) async throws -> [String] {
         let before = try await client.begunTexts()
-        let endings = Mutex(Endings())
+        let endings = Endings()
         let tasks = (0 ..< count).map { number in
             Task {
                 do {
                     let found = try await text(client, number)
-                    endings.withLock { $0.whole += 1 }
+                    endings.state.withLock { $0.whole += 1 }
                     return found
                 } catch {
-                    endings.withLock { $0.failure = error }
+                    endings.state.withLock { $0.failure = error }
                     throw error
                 }
             }
@@ -57,11 +61,11 @@ enum StreamedTexts {
         defer { for task in tasks { task.cancel() } }
         if let disturb {
             try await Wait.until("\(count) texts have begun") {
-                if let failure = endings.withLock({ $0.failure }) { throw failure }
+                if let failure = endings.state.withLock({ $0.failure }) { throw failure }
                 return try await client.begunTexts() >= before + Double(count)
             }
             try await disturb()
-            let whole = endings.withLock { $0.whole }
+            let whole = endings.state.withLock { $0.whole }
             guard whole < count else { throw Failure("every text had ended: nothing disturbed it") }
         }
         var texts: [String] = []
