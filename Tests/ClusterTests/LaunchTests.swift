@@ -124,7 +124,8 @@ import Topology
 
     @Test func `what a child started ends with it`() throws {
         let (child, line) = try Self.started("sleep 600 & echo $!; wait")
-        let started = try #require(ProcessIdentity(pid: try #require(Int32(line))))
+        let pid = try #require(Int32(line))
+        let started = try #require(ProcessIdentity(pid: pid))
         child.end(within: .seconds(2))
         // The signal goes to both, and either may be gone first.
         let limit = ContinuousClock.now + .seconds(60)
