@@ -205,7 +205,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
                     groups.map {
                         GroupLoads(
                             name: $0.name, ranks: $0.living, placements: $0.placements,
-                            loads: $0.loads)
+                            loads: $0.loads, slots: $0.slots, nodes: $0.nodes)
                     })
             },
             ended: { end in
@@ -265,6 +265,8 @@ final class Outbox: Sendable {
             throw DrainRefusal(message: reason)
         } catch ClusterError.ended(let end) {
             throw ServingError.unavailable(message: FlightFolder.withoutFile("\(end)"))
+        } catch let error as ClusterError {
+            throw ServingError.unavailable(message: error.description)
         }
     }
 

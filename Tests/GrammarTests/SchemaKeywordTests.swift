@@ -93,7 +93,10 @@ import Testing
             [#""https://example.com""#]),
         Example(
             #"{"type":"string","format":"uri-reference","pattern":"^/"}"#,
-            [#""/a/b?c=1""#, #""/""#], [#""https://example.com/a""#]),
+            [#""/a/b?c=1""#, #""/""#], [#""https://example.com/a""#, #""//""#, #""//a:b""#]),
+        Example(
+            #"{"type":"string","format":"uri-reference","maxLength":500}"#,
+            [#""/a/b?c=1""#, #""https://example.com/a""#], [#""//""#, #""//a:b""#]),
         Example(
             #"{"type":"string","format":"hostname","pattern":"^[a-z0-9-]+$"}"#,
             [#""localhost""#, #""node-7""#], [#""a.b""#, #""-a""#]),
@@ -296,6 +299,27 @@ import Testing
             try ConstraintExamples.grammar(schema)
         }
         #expect(error.description.contains("anyOf allows that"))
+    }
+
+    @Test func `many fields of formats with lengths of their own fit one budget`() throws {
+        let limits = [
+            ("email", [50, 60, 64, 100, 120, 200, 254]), ("uri", [60, 80, 255, 500, 1000, 2048]),
+            ("hostname", [40, 63, 253]),
+        ].flatMap { format, lengths in lengths.map { (format, $0) } }
+        let texts = ["email": "a@b.de", "uri": "https://b.de/c", "hostname": "b.de"]
+        for fields in [limits, limits.reversed()] {
+            let names = fields.map { "\"\($0.0)\($0.1)\"" }
+            let properties = zip(names, fields).map {
+                #"\#($0):{"type":"string","format":"\#($1.0)","maxLength":\#($1.1)}"#
+            }
+            let grammar = try ConstraintExamples.grammar(
+                #"{"type":"object","properties":{\#(properties.joined(separator: ","))},"#
+                    + #""required":[\#(names.joined(separator: ","))]}"#)
+            let members = zip(names, fields).map { "\($0):\"\(texts[$1.0] ?? "")\"" }
+            let text = "{\(members.joined(separator: ","))}"
+            #expect(ConstraintExamples.admits(text, grammar))
+            #expect(!ConstraintExamples.admits(text.replacing("@", with: "-"), grammar))
+        }
     }
 
     @Test func `OpenAI's limits are reached`() throws {

@@ -31,8 +31,6 @@ import Testing
         /// The most tokens of each request.
         var lengths: Set<Int> { state.withLock { $0.lengths } }
 
-        func expertLoads() -> [GroupLoads] { [] }
-
         func submit(
             _ request: GenerationRequest
         ) async throws -> AsyncThrowingStream<GenerationEvent, any Error> {

@@ -11,7 +11,8 @@ import Topology
         let placement = try ExpertPlacement.contiguous(expertCount: 4, rankCount: 2)
         return GroupLoads(
             name: "serve", ranks: [Rank(rawValue: 3), Rank(rawValue: 5)],
-            placements: loads.map { _ in placement }, loads: loads)
+            placements: loads.map { _ in placement }, loads: loads, slots: [2, 2],
+            nodes: NodePacking(names: ["a", "a"], groupCount: 1))
     }
 
     @Test func `loads are over the mean, and better places and copies are solved`() throws {
@@ -27,6 +28,21 @@ import Topology
         let gains = try #require(json["gains"]?.array)
         #expect(gains.map { $0["redundant_experts"]?.integer } == [0, 2, 4])
         #expect(gains[0]["imbalance"] == .number(1.25) && gains[1]["imbalance"] == 1)
+    }
+
+    @Test func `layers of unlike copies have gains, too`() throws {
+        func placement(_ experts: [[Int]]) throws -> ExpertPlacement {
+            try ExpertPlacement(
+                expertCount: 4, expertsByRank: experts.map { $0.map(ExpertID.init(rawValue:)) })
+        }
+        var group = try Self.group([[3, 1, 0, 0], [1, 1, 1, 1]])
+        // What is left of three ranks after one was lost: each layer gave its experts elsewhere.
+        group.placements = [
+            try placement([[0, 1, 3], [0, 2]]), try placement([[0, 1, 2], [0, 1, 3]]),
+        ]
+        group.slots = [3, 3]
+        let gains = try #require(group.json()["gains"]?.array)
+        #expect(gains.count == 3 && gains[0]["redundant_experts"] == 2)
     }
 
     @Test func `a layer that counted nothing is even`() throws {

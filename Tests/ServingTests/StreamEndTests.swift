@@ -134,8 +134,6 @@ import Topology
             continuation.onTermination = { _ in ended.yield() }
         }
 
-        func expertLoads() -> [GroupLoads] { [] }
-
         func submit(
             _ request: GenerationRequest
         ) async throws -> AsyncThrowingStream<GenerationEvent, any Error> { stream }

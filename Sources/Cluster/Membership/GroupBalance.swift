@@ -17,6 +17,10 @@ public struct GroupBalance: Hashable, Sendable {
     public let placements: [ExpertPlacement]
     /// `[layers][experts]`, tokens; older ones count less.
     public let loads: [[Double]]
+    /// Copies of a layer that those that live have room for, and what they hold beyond.
+    public let slots: [Int]
+    /// Where those that live are.
+    public let nodes: NodePacking
 }
 
 extension Membership {
@@ -38,7 +42,9 @@ extension Membership {
                 imbalance: Rebalancing.imbalance(of: placements, loads: tokens),
                 name: configuration.groups?.groups[group].name ?? "",
                 living: (present?.living ?? []).map { all[$0.rawValue] },
-                placements: present?.placements ?? [], loads: tokens)
+                placements: present?.placements ?? [], loads: tokens,
+                slots: present?.slots ?? [],
+                nodes: nodes(of: (present?.living ?? []).map { all[$0.rawValue] }))
         }
     }
 }

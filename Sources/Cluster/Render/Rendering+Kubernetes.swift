@@ -86,8 +86,8 @@ extension Rendering {
               replicas: 1
               leaderWorkerTemplate:
                 size: \(job.ranks)
-                # A job with a lost rank ends, and all of it starts again.
-                restartPolicy: RecreateGroupOnPodRestart
+                \(restartComment)
+                restartPolicy: \(job.survivesLosses ? "None" : "RecreateGroupOnPodRestart")
                 leaderTemplate:
                   metadata:
                     labels: {app: \(name), role: leader}
@@ -100,6 +100,12 @@ extension Rendering {
             \(pod(name, probes: ""))
 
             """
+    }
+
+    private var restartComment: String {
+        job.survivesLosses
+            ? "# A job goes on without a lost rank, which starts again alone and comes back."
+            : "# A job with a lost rank ends, and all of it starts again."
     }
 
     private var port: Int { job.http.port == 0 ? 8080 : job.http.port }

@@ -6,6 +6,8 @@ extension Rendering {
             throw .badInput("\(file): hosts: Slurm chooses the nodes; take the key out")
         }
         let worker = Self.shellWord(program("apus-worker"))
+        // The others go on without a lost rank, and end by themselves where the job does not.
+        let endsWithOne = "--kill-on-bad-exit=\(job.survivesLosses ? 0 : 1)"
         return """
             #!/bin/bash
             # \(job.name): \(job.ranks) ranks. Submit it in the folder where you rendered it.
@@ -17,7 +19,7 @@ extension Rendering {
             #SBATCH --signal=TERM@\(Int(job.deadlines.drainSeconds.rounded(.up)) + 10)
 
             # Every task reads its rank from Slurm; rank 0 starts the coordinator on its node.
-            exec srun --cpus-per-task="$SLURM_CPUS_PER_TASK" --kill-on-bad-exit=1 \\
+            exec srun --cpus-per-task="$SLURM_CPUS_PER_TASK" \(endsWithOne) \\
                 \(worker) \(Self.shellWord(file))
 
             """

@@ -71,13 +71,13 @@ enum StringFormat {
     private static let short: [String: String] = {
         let host = "(?:\(shortLabel)\\.){0,3}[A-Za-z](?:[A-Za-z0-9-]{0,14}[A-Za-z0-9])?"
         let path = "(?:/\(segment){0,24}){0,3}"
-        let rest = "\(path)(?:\\?(?:[/?]|\(segment)){0,24})?(?:#(?:[/?]|\(segment)){0,16})?"
+        let query = "(?:\\?(?:[/?]|\(segment)){0,24})?(?:#(?:[/?]|\(segment)){0,16})?"
         let uri =
-            "(?:[A-Za-z][A-Za-z0-9+.-]{0,7}://\(host)(?::[1-9]\\d{0,3})?\(rest)"
+            "(?:[A-Za-z][A-Za-z0-9+.-]{0,7}://\(host)(?::[1-9]\\d{0,3})?\(path)\(query)"
             + "|(?:urn|mailto|tel|data):[A-Za-z0-9]\(segment){0,32})"
         return forms(
             host: host, email: shortEmail, uri: uri,
-            reference: "(?:\(uri)|/(?:\(segment){1,24})?\(rest))")
+            reference: "(?:\(uri)|/(?:\(segment){1,24}\(path))?\(query))")
     }()
 
     private static let narrow = forms(

@@ -27,8 +27,10 @@ extension SchemaCompiler {
                 try least == 0 && most == nil ? $0.anyString() : $0.string(least, most)
             }
         } else {
+            var contents = contents
+            defer { self.contents = contents }
             rule = try at(path) { builder in
-                let content = try Self.content(plain, &builder)
+                let content = try Self.content(plain, &builder, &contents)
                 let quote = GrammarBuilder.literal("\"")
                 return try builder.rule([quote + [.rule(content)] + quote])
             }
@@ -47,20 +49,33 @@ extension SchemaCompiler {
 
     /// The texts that satisfy patterns, formats and lengths, in the widest form of the formats
     /// that is small enough.
+    ///
+    /// Bounded forms times a length are large, so where a length stands alone beside a format only
+    /// a form that it does not narrow is taken, or the unbounded one. Fields whose lengths differ
+    /// share their automaton then.
     private static func content(
-        _ plain: PlainSchema, _ builder: inout GrammarBuilder
+        _ plain: PlainSchema, _ builder: inout GrammarBuilder, _ known: inout [ScalarKey: Rule]
     ) throws -> Rule {
         let hasForms = plain.formats.contains(where: StringFormat.hasForms)
         for form in hasForms ? StringFormat.Form.allCases : [.whole] {
+            let texts = patterns(of: plain, form)
+            var patterns: [Pattern] = []
+            for text in texts { patterns.append(try PatternParser.parse(text, builder.budget)) }
             var lengths = plain.lengths
             if form == .unbounded {
                 lengths.most = min(lengths.most ?? .max, StringFormat.shortLength)
             }
-            let steps = hasForms && form != .unbounded ? formSteps : Int.max
+            lengths = Self.narrowing(lengths, of: patterns)
+            let isBounded = hasForms && form != .unbounded
+            let isCut = lengths != PlainSchema.CountRange()
+            if isBounded, isCut, plain.patterns.isEmpty { continue }
+            let key = ScalarKey(type: .string, lengths: lengths, patterns: texts)
+            if let rule = known[key] { return rule }
             if let rule = try content(
-                patterns(of: plain, form), lengths, steps: steps, isWhole: form == .whole,
-                &builder)
+                patterns, lengths, steps: isBounded ? formSteps : Int.max,
+                isWhole: form == .whole, &builder)
             {
+                known[key] = rule
                 return rule
             }
         }
@@ -74,18 +89,10 @@ extension SchemaCompiler {
     /// - Returns: Nil where that takes more steps, or where texts that are not the whole format
     ///   have none among them.
     private static func content(
-        _ texts: [String], _ lengths: PlainSchema.CountRange, steps: Int, isWhole: Bool,
+        _ patterns: [Pattern], _ lengths: PlainSchema.CountRange, steps: Int, isWhole: Bool,
         _ builder: inout GrammarBuilder
     ) throws -> Rule? {
         let budget = builder.budget
-        var patterns: [Pattern] = []
-        for text in texts { patterns.append(try PatternParser.parse(text, budget)) }
-        var lengths = lengths
-        for case .some(let body) in patterns.map(\.anchored) where body.start && body.end {
-            let own = body.body.lengths
-            if own.least >= lengths.least { lengths.least = 0 }
-            if let most = own.most, most <= lengths.most ?? 0 { lengths.most = nil }
-        }
         let isAlone = patterns.count == 1 && lengths == PlainSchema.CountRange()
         let direct = isAlone ? patterns[0].anchored : nil
         let automaton = try budget.attempt(steps: direct == nil ? steps : automatonSteps) {
@@ -100,6 +107,19 @@ extension SchemaCompiler {
         let whole = Pattern.sequence(
             (direct.start ? [] : [some]) + [direct.body] + (direct.end ? [] : [some]))
         return try builder.rule([try builder.symbols(whole, quoted: true)])
+    }
+
+    /// The lengths that leave out some text of the patterns.
+    private static func narrowing(
+        _ lengths: PlainSchema.CountRange, of patterns: [Pattern]
+    ) -> PlainSchema.CountRange {
+        var lengths = lengths
+        for case .some(let body) in patterns.map(\.anchored) where body.start && body.end {
+            let own = body.body.lengths
+            if own.least >= lengths.least { lengths.least = 0 }
+            if let most = own.most, most <= lengths.most ?? 0 { lengths.most = nil }
+        }
+        return lengths
     }
 
     private static func automaton(

@@ -35,6 +35,8 @@ struct SchemaCompiler {
     private var conjunctions: [String: Rule] = [:]
     /// Rules of strings and numbers by what they ask for.
     var scalars: [ScalarKey: Rule] = [:]
+    /// What stands between quotes, by the patterns and lengths that narrow it.
+    var contents: [ScalarKey: Rule] = [:]
     /// What is still to be compiled; so that a chain of references needs no stack.
     private var open: [(rule: Rule, schemas: [JSONValue], path: SchemaPath)] = []
 

@@ -7,7 +7,7 @@ public import Topology
 /// A request goes to the rank with the fewest under way, the lowest of equals. A spare rank gets
 /// requests when the others are full. The requests of a rank that is lost go on at another, after
 /// what was told of them.
-public final class LeastLoadedRouter: RequestRouter {
+public final class LeastLoadedRouter: RequestRouter, ExpertCounting {
     private struct State {
         var statistics: [EngineStatistics?]
         var capacities: [EngineCapacity]
@@ -181,7 +181,7 @@ public final class LeastLoadedRouter: RequestRouter {
     /// Notes how the tokens of every group lie on its experts.
     public func note(_ loads: [GroupLoads]) { state.withLock { $0.loads = loads } }
 
-    public func expertLoads() -> [GroupLoads] { state.withLock { $0.loads } }
+    func expertLoads() -> [GroupLoads] { state.withLock { $0.loads } }
 
     /// A rank that does not answer within this is shown as it last was.
     private static let statisticsPatience = Duration.milliseconds(100)

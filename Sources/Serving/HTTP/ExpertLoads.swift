@@ -22,8 +22,10 @@ final class ExpertLoads: Sendable {
             if let answer = latest.withLock({ $0 }), answer.made + Self.lifetime > .now {
                 return answer.json
             }
-            let groups = router.expertLoads().filter { !$0.ranks.isEmpty && !$0.loads.isEmpty }
-            let json: JSONValue = ["groups": .array(try groups.map { try $0.json() })]
+            // Others count none.
+            let loads = (router as? any ExpertCounting)?.expertLoads() ?? []
+            let groups = loads.filter { !$0.ranks.isEmpty && !$0.loads.isEmpty }
+            let json: JSONValue = ["groups": .array(groups.map { $0.json() })]
             latest.withLock { $0 = Answer(json: json, made: .now) }
             return json
         }

@@ -15,6 +15,7 @@ extension OpenAIService {
     /// `POST /admin/drain`: new requests are refused from now on, and the end follows when no text
     /// is under way. With a rank, it alone leaves, and the answer comes when it has left.
     func drain(_ request: Request) async throws -> Response {
+        try Self.checkNames(of: request, ["rank", "seconds"])
         if let word = request.uri.queryParameters["rank"] {
             return try await drain(rank: String(word), request)
         }
@@ -42,6 +43,7 @@ extension OpenAIService {
     /// `POST /admin/stop`: the end, as a signal brings it; with `now=true`, texts under way are not
     /// waited for.
     func stop(_ request: Request) throws(APIError) -> Response {
+        try Self.checkNames(of: request, ["now"])
         let word = request.uri.queryParameters["now"].map(String.init) ?? "false"
         guard ["true", "false"].contains(word) else {
             throw .invalid(
@@ -54,6 +56,7 @@ extension OpenAIService {
 
     /// `POST /admin/trace`: what every rank does for some seconds, as one Chrome trace.
     func trace(_ request: Request, _ caller: Caller) async throws -> Response {
+        try Self.checkNames(of: request, ["seconds"])
         let seconds = try Self.seconds(of: request, atMost: RankRecorder.longestSeconds)
         defer { connections.forget(caller.channel) }
         let trace = try await traces.run { [router] in
@@ -64,6 +67,18 @@ extension OpenAIService {
         return Response(
             status: .ok, headers: [.contentType: "application/json"],
             body: ResponseBody(byteBuffer: ByteBuffer(bytes: trace)))
+    }
+
+    /// Refuses what the path does not know: a slip in a name ends no job.
+    private static func checkNames(
+        of request: Request, _ names: [String]
+    ) throws(APIError) {
+        for (name, _) in request.uri.queryParameters where !names.contains(String(name)) {
+            throw .invalid(
+                "\(JSONValue.quoted(String(name.prefix(64)))) is no parameter of this path: it "
+                    + "takes \(names.joined(separator: " and "))",
+                parameter: String(name.prefix(64)), code: "unknown_parameter")
+        }
     }
 
     /// What the query says of seconds.

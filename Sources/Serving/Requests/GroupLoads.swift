@@ -11,15 +11,22 @@ public struct GroupLoads: Sendable {
     public var placements: [ExpertPlacement]
     /// `[layers][experts]`, tokens; older ones count less.
     public var loads: [[Double]]
+    /// Copies of a layer that each of these ranks has room for, and what it holds beyond.
+    public var slots: [Int]
+    /// Where the ranks are, for the policy by node.
+    public var nodes: NodePacking
 
     /// States loads.
     public init(
-        name: String, ranks: [Rank], placements: [ExpertPlacement], loads: [[Double]]
+        name: String, ranks: [Rank], placements: [ExpertPlacement], loads: [[Double]],
+        slots: [Int], nodes: NodePacking
     ) {
         self.name = name
         self.ranks = ranks
         self.placements = placements
         self.loads = loads
+        self.slots = slots
+        self.nodes = nodes
     }
 
     /// Copies of a layer that each rank might hold beyond those it has, in `gains`.
@@ -29,12 +36,12 @@ public struct GroupLoads: Sendable {
     /// imbalances are the tokens of the busiest rank over the mean rank's.
     ///
     /// Solves a placement for each number of copies: tens of milliseconds for 58 layers of 256.
-    func json() throws -> JSONValue {
+    func json() -> JSONValue {
         [
             "name": .string(name), "ranks": .array(ranks.map { .number($0.rawValue) }),
             "imbalance": .number(
                 Self.rounded(Rebalancing.imbalance(of: placements, loads: loads))),
-            "layers": .array(placements.indices.map(layer)), "gains": .array(try gains()),
+            "layers": .array(placements.indices.map(layer)), "gains": .array(gains()),
         ]
     }
 
@@ -53,13 +60,16 @@ public struct GroupLoads: Sendable {
         ]
     }
 
-    /// What better places would bring, with the copies that there are and with more.
-    private func gains() throws -> [JSONValue] {
-        let slots = placements.first?.expertsByRank.map(\.count) ?? []
+    /// What better places would bring, with the copies that there are and with more; nothing where
+    /// experts have no places.
+    private func gains() -> [JSONValue] {
         let experts = placements.first?.expertCount ?? 0
-        return try Self.furtherCopies.map { more in
+        return Self.furtherCopies.compactMap { more in
             let wider = slots.map { min($0 + more, experts) }
-            let better = try Rebalancing.balanced(from: placements, loads: loads, slots: wider)
+            guard
+                let better = try? Rebalancing.balanced(
+                    from: placements, loads: loads, slots: wider, nodes: nodes)
+            else { return nil }
             return [
                 "redundant_experts": .number(wider.reduce(0, +) - experts),
                 "imbalance": .number(Self.rounded(better.after)),

@@ -15,9 +15,6 @@ public protocol RequestRouter: Sendable {
     /// What each rank's engine last reported, by rank.
     func statistics() async -> [EngineStatistics]
 
-    /// How tokens lie on experts, group by group; empty where nobody counts them.
-    func expertLoads() -> [GroupLoads]
-
     /// Records for some seconds (1 to 60) what every rank does.
     ///
     /// - Throws: `TraceError` where no trace can be taken; a rank that does not answer is named in
@@ -49,6 +46,12 @@ public struct DrainRefusal: Error, Hashable, Sendable, CustomStringConvertible {
     public init(message: String) { self.message = message }
 
     public var description: String { message }
+}
+
+/// A router that knows how tokens lie on experts.
+protocol ExpertCounting {
+    /// How they lie, group by group.
+    func expertLoads() -> [GroupLoads]
 }
 
 /// How a service is, as far as its router knows.
