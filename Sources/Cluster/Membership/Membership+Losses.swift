@@ -79,7 +79,6 @@ extension Membership {
         suspicions[rank] = nil
         suspicions = suspicions.filter { $0.value.suspect != rank }
         let left = living(with: rank)
-        actions.append(.lost(rank, reason: reason, recovering: left))
         switch candidate?.purpose {
         case .placements(_, group: group(of: rank))?:
             actions += drop("\(rank) was lost: \(reason)", now)
@@ -87,6 +86,8 @@ extension Membership {
             actions += drop("\(rank) was lost: \(reason)", now)
         default: break
         }
+        // After a rank that stays after all: the texts of the lost one may go to it.
+        actions.append(.lost(rank, reason: reason, recovering: left))
         guard !left.isEmpty else { return actions + dissolve(group(of: rank), late, now) }
         // To drop placements may have begun another epoch.
         guard lastNumber < ExpertMap.maximumEpoch else { return actions + self.end(end) }
