@@ -46,6 +46,9 @@ import Topology
         story.arrive(1, as: 9)
         story.apply(.entered(Story.id(9), .ready))
         let actions = story.apply(.notPrepared(Story.id(0), epoch: 3, reason: "no route"))
+        #expect(
+            story.job.snapshot(now: story.now).members[1].loss
+                == "rank 0 is not ready for it: no route")
         #expect(story.dismissed[Story.id(9)] != nil)
         // The others let go of the fabric that they made for it.
         for other in [0, 2] {
@@ -59,6 +62,10 @@ import Topology
         for _ in 0 ..< 21 { story.beat([0, 2, 10], after: .seconds(1)) }
         story.apply(.tick)
         #expect(story.dismissed[Story.id(10)] != nil)
+        #expect(
+            story.job.snapshot(now: story.now).members[1].loss
+                == "rank 1, rank 2 was not ready for it within 20 s: the job goes on without"
+                + " rank 1")
         #expect(story.job.epoch == 2)
     }
 
