@@ -75,8 +75,14 @@ import Topology
         for rank in [0, 2, 3] { story.apply(.recovered(Story.id(rank), epoch: 2)) }
         story.arrive(1, as: 9)
         story.apply(.entered(Story.id(9), .ready))
-        story.apply(.closed(Story.id(3), reason: "closed"))
+        let gather = Gather(label: "a", members: [0, 1, 2, 3], epoch: 3)
+        story.apply(.contributed(Story.id(9), gather, blob: [1]))
+        let lost = story.apply(.closed(Story.id(3), reason: "closed"))
         #expect(story.told[Story.id(0)] == JobEpoch(number: 4, living: [0, 2]))
+        // It stops to read for it; the others know by the next epoch.
+        let ends = lost.filter { if case .abandon = $0 { true } else { false } }
+        #expect(ends == [.abandon(Story.id(9), epoch: 3)])
+        #expect(story.job.gathers.isEmpty)
         #expect(story.apply(.prepared(Story.id(0), epoch: 3)).isEmpty)
         story.apply(.recovered(Story.id(0), epoch: 4))
         let next = JobEpoch(number: 5, living: [0, 1, 2])
