@@ -171,17 +171,23 @@ final class ServingEpochs: Sendable {
 
     /// Ends the engine's epoch, unless the engine's thread knew of the next one first.
     private func begin(_ next: JobEpoch, _ engine: Engine, _ flight: FlightWriter) {
-        for lost in members where !next.living.contains(lost) {
-            flight.recorder.noteLoss(of: lost, reason: "the coordinator gave it up")
-            flight.write("\(lost) is lost, epoch \(next.number) follows")
+        let all = job.groups.group(of: rank).members
+        let (present, wasPrepared) = state.withLock { state in
+            (all.filter(state.epoch.living.contains), state.prepared?.number == next.number)
+        }
+        // Ranks prepare for an epoch of fewer ranks only where somebody asked one to leave.
+        let cause = wasPrepared ? "it was drained" : "the coordinator gave it up"
+        if !wasPrepared {
+            for lost in present where !next.living.contains(lost) {
+                flight.recorder.noteLoss(of: lost, reason: cause)
+                flight.write("\(lost) is lost, epoch \(next.number) follows")
+            }
         }
         let isNew = state.withLock { state in
             guard next.number > state.epoch.number else { return false }
-            let members = job.groups.group(of: rank).members
-            for (place, member) in members.filter(state.epoch.living.contains).enumerated()
+            for (place, member) in all.filter(state.epoch.living.contains).enumerated()
             where !next.living.contains(member) {
-                state.fabric?.markLost(
-                    Rank(rawValue: place), cause: "the coordinator gave it up")
+                state.fabric?.markLost(Rank(rawValue: place), cause: cause)
             }
             return true
         }

@@ -64,8 +64,8 @@ import Topology
         return told
     }
 
-    @Test(arguments: [JobSnapshot.Drain.leaving, .left])
-    func `a rank that was drained is not started again`(drain: JobSnapshot.Drain) {
+    /// A job that starts every rank again, and serves.
+    private static func restarter() -> JobRunTests.Story {
         var story = JobRunTests.Story()
         var configuration = JobRun.Configuration(
             ranks: [0, 1], joinLimit: .seconds(60), drainLimit: .seconds(10))
@@ -76,8 +76,14 @@ import Topology
         story.apply(.started(.coordinator))
         story.apply(.listening)
         for rank in [0, 1] as [Rank] { story.apply(.started(.rank(rank))) }
+        story.apply(.told(JobRunTests.snapshot(.ready), http: JobRunTests.endpoint))
+        return story
+    }
+
+    @Test(arguments: [JobSnapshot.Drain.leaving, .left])
+    func `a rank that was drained is not started again`(drain: JobSnapshot.Drain) {
+        var story = Self.restarter()
         var told = JobRunTests.snapshot(.ready)
-        story.apply(.told(told, http: JobRunTests.endpoint))
         told.members[1].drain = drain
         story.apply(.told(told, http: nil))
         #expect(
@@ -86,11 +92,31 @@ import Topology
                     .rank(1), .exited(0), plan: "it was drained, and is not started again")
             ])
         #expect(story.apply(.tick, after: .seconds(100)).isEmpty && story.run.isRunning)
+        guard drain == .leaving else { return }
         // One that fails meanwhile is lost, and starts again.
         #expect(
             story.apply(.exited(.rank(1), .exited(1))) == [
                 .report(.rank(1), .exited(1), plan: "it is started again in 1 s")
             ])
+    }
+
+    @Test func `a drained rank ends by itself, and stays away however it ends`() {
+        var story = Self.restarter()
+        var told = Self.losing(1, silent: 12)
+        told.members[1].drain = .left
+        story.apply(.told(told, http: nil), after: .seconds(60))
+        #expect(story.apply(.tick).isEmpty)
+        var killed = story
+        #expect(
+            killed.apply(.exited(.rank(1), .killed(signal: 9))) == [
+                .report(
+                    .rank(1), .killed(signal: 9), plan: "it was drained, and is not started again")
+            ])
+        #expect(killed.apply(.tick, after: .seconds(100)).isEmpty && killed.run.isRunning)
+        // One that does not end is killed in the end.
+        told.members[1].silentSeconds = 61
+        story.apply(.told(told, http: nil))
+        #expect(story.apply(.tick) == [.kill(.rank(1))])
     }
 
     @Test func `an exit that the coordinator explains as a loss does not end the job`() {

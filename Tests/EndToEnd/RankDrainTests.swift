@@ -49,6 +49,9 @@ import Testing
         try await Task.sleep(for: .milliseconds(1500))
         #expect(job.workers(rank: 2).isEmpty)
         #expect(job.output.contains("it was drained, and is not started again"), "\(job.output)")
+        // The ranks that stay wrote no last events: none was lost.
+        let records = try Self.flightRecords(of: job)
+        #expect(!records.contains { $0.contains("rank 2 is lost") }, "\(records)")
         #expect(try await StreamedTexts.all(client) == expected)
 
         let worker = try Self.start(job, rank: 2)
@@ -71,6 +74,16 @@ import Testing
         #expect(lost.status == 2 && lost.output.contains("rank 1 is lost: "), "\(lost.output)")
         #expect(job.stop() == 0, "\(job.errors)")
         job.expectNothingLeft()
+    }
+
+    /// What ranks wrote when something went wrong.
+    private static func flightRecords(of job: RunningJob) throws -> [String] {
+        let folder = try URL(filePath: job.resolvedJob).deletingLastPathComponent()
+            .appending(path: "flight")
+        let path = folder.path(percentEncoded: false)
+        guard FileManager.default.fileExists(atPath: path) else { return [] }
+        return try FileManager.default.contentsOfDirectory(atPath: path)
+            .map { try String(contentsOf: folder.appending(path: $0), encoding: .utf8) }
     }
 
     /// Starts a worker as a person does, beside the job's launcher.

@@ -113,10 +113,31 @@ import Topology
         #expect(router.health == .lost)
         router.goOn(with: 0, recovering: [])
         #expect(router.health == .degraded(lost: [1]))
-        // A rank that stays after all takes requests again.
+        // A rank that stays after all takes requests again: of equals the first is chosen.
+        router.goOn(with: 1, recovering: [])
         router.leaves(0, staysAfterAll: false)
         router.leaves(0, staysAfterAll: true)
-        _ = (first, others)
+        let later = [try await submit(4), try await submit(5)]
+        #expect(sent.withLock { $0 } == [0: 2, 1: 4])
+        _ = (first, others, later)
+    }
+
+    @Test func `texts of a lost decode rank go to the one that was about to leave`() async throws {
+        let sent = Mutex<[Int: Int]>([:])
+        let roles = try HandoverTests.groups(prefill: [1], decode: [2])
+        let router = LeastLoadedRouter(rankCount: 3, groups: roles) { rank, bytes in
+            let command = try? JSONDecoder().decode(EngineCommand.self, from: Data(bytes))
+            if case .submit = command { sent.withLock { $0[rank.rawValue, default: 0] += 1 } }
+        }
+        router.leaves(1, staysAfterAll: false)
+        let text = try await router.submit(
+            GenerationRequest(id: RequestID(rawValue: 1), prompt: [1], maxNewTokens: 1))
+        #expect(sent.withLock { $0 } == [2: 1])
+        // As the coordinator says it: the rank stays first.
+        router.leaves(1, staysAfterAll: true)
+        router.goOn(without: 2, reason: "gone", recovering: [1])
+        #expect(sent.withLock { $0 } == [1: 1, 2: 1])
+        _ = text
     }
 
     @Test func `ranks of one process, and ranks that are none, do not leave`() async throws {

@@ -353,6 +353,8 @@ final class CoordinatorCore {
             log.notice("\(rank) is drained: \(recovering.count) ranks go on")
             handlers.left(rank, recovering)
             drains.removeValue(forKey: rank)?.succeed()
+            // A launcher is to know it however soon the process ends, and with whatever exit code.
+            inform()
         default: preconditionFailure("\(action) lets no rank leave")
         }
     }

@@ -37,10 +37,13 @@ extension JobRun {
         return .report(process, end, plan: plan)
     }
 
-    /// Whether a rank that ended was asked to leave. The coordinator may still say that it is about
-    /// to.
+    /// Whether a rank that ended was asked to leave.
+    ///
+    /// One that left stays away, however its process ends. Of one that ended in order the
+    /// coordinator may still say that it is about to leave.
     private func hasDrained(_ process: JobProcess, _ end: ProcessEnd) -> Bool {
-        guard end.isSuccess, case .rank(let rank) = process else { return false }
-        return snapshot?.members.contains { $0.rank == rank && $0.drain != nil } ?? false
+        guard case .rank(let rank) = process else { return false }
+        let drain = snapshot?.members.first { $0.rank == rank }?.drain
+        return drain == .left || drain == .leaving && end.isSuccess
     }
 }

@@ -343,7 +343,8 @@ extension JobRun {
         guard configuration.survivesLosses, let snapshot else { return [] }
         return snapshot.members.compactMap { member in
             let process = JobProcess.rank(member.rank)
-            guard member.loss != nil, (member.silentSeconds ?? 0) > Self.hungSeconds,
+            let limit = member.drain == .left ? Self.leftSeconds : Self.hungSeconds
+            guard member.loss != nil, (member.silentSeconds ?? 0) > limit,
                 living.contains(process), let start = started[process],
                 now - start > .seconds(3 * Self.hungSeconds)
             else { return nil }
@@ -353,6 +354,9 @@ extension JobRun {
 
     /// For a rank that was given up to end by itself, or to say that it is back.
     private static let hungSeconds = 10.0
+    /// For a rank that left on purpose to close its fabric and to write what it keeps: its silence
+    /// is in order.
+    private static let leftSeconds = 60.0
 
     /// A process ended, and the coordinator did not say why.
     private func unexplained(_ process: JobProcess, _ end: ProcessEnd) -> Outcome {

@@ -79,7 +79,6 @@ extension Membership {
         suspicions[rank] = nil
         suspicions = suspicions.filter { $0.value.suspect != rank }
         let left = living(with: rank)
-        actions.append(.lost(rank, reason: reason, recovering: left))
         switch candidate?.purpose {
         case .placements(_, group: group(of: rank))?:
             actions += drop("\(rank) was lost: \(reason)", now)
@@ -87,6 +86,8 @@ extension Membership {
             actions += drop("\(rank) was lost: \(reason)", now)
         default: break
         }
+        // After a rank that stays after all: the texts of the lost one may go to it.
+        actions.append(.lost(rank, reason: reason, recovering: left))
         guard !left.isEmpty else { return actions + dissolve(group(of: rank), late, now) }
         // To drop placements may have begun another epoch.
         guard lastNumber < ExpertMap.maximumEpoch else { return actions + self.end(end) }
@@ -123,17 +124,27 @@ extension Membership {
         gathers = gathers.filter { gather, parts in
             !over.contains(gather.epoch) || !parts.keys.contains(where: ranks.contains)
         }
-        if let candidate, members(of: candidate).contains(where: ranks.contains) {
-            if candidate.number != number {
-                gathers = gathers.filter { $0.key.epoch != candidate.number }
-            }
-            self.candidate = nil
-        }
+        let abandons = void(by: number, of: ranks)
         suspicions = suspicions.filter { !ranks.contains($0.key) }
         if suspicions.isEmpty { suspectedSince = nil }
         for rank in ranks { members[rank.rawValue].told = number }
         let next = self.epoch(number, of: ranks)
-        return ranks.compactMap { connection(of: $0) }.map { .begin($0, next) }
+        return abandons + ranks.compactMap { connection(of: $0) }.map { .begin($0, next) }
+    }
+
+    /// Forgets an epoch that some ranks were about to take part in, as they take part in another.
+    ///
+    /// Those of them that are told the other one know by that. A rank that was about to come back
+    /// does not, and would read on.
+    private mutating func void(by number: UInt64, of ranks: [Rank]) -> [Action] {
+        guard let candidate else { return [] }
+        let members = members(of: candidate)
+        guard members.contains(where: ranks.contains) else { return [] }
+        self.candidate = nil
+        guard candidate.number != number else { return [] }
+        gathers = gathers.filter { $0.key.epoch != candidate.number }
+        return members.filter { !ranks.contains($0) }.compactMap { connection(of: $0) }
+            .map { .abandon($0, epoch: candidate.number) }
     }
 
     mutating func suspected(

@@ -123,10 +123,9 @@ extension Membership {
         _ id: ConnectionID, _ number: UInt64, _ reason: String, _ now: Duration
     ) -> [Action] {
         guard let rank = ranks[id], let candidate, candidate.number == number else { return [] }
-        guard let returning = candidate.rank else {
-            return drop("\(rank) is not ready for it: \(reason)", now)
-        }
-        return lose(returning, reason: "\(rank) does not reach the others: \(reason)", now)
+        let reason = "\(rank) is not ready for it: \(reason)"
+        guard let returning = candidate.rank else { return drop(reason, now) }
+        return lose(returning, reason: reason, now)
     }
 
     /// Gives up an epoch for which some ranks do not become ready.
@@ -134,12 +133,8 @@ extension Membership {
         let missing = members(of: candidate).filter { !candidate.prepared.contains($0) }
         let names = missing.map { "\($0)" }.joined(separator: ", ")
         let seconds = limit(of: candidate).seconds.formatted(digits: 0)
-        guard let rank = candidate.rank else {
-            return drop("\(names) was not ready for it within \(seconds) s", now)
-        }
-        return lose(
-            rank,
-            reason: "\(names) did not meet the others within \(seconds) s: the job goes on"
-                + " without \(rank)", now)
+        let reason = "\(names) was not ready for it within \(seconds) s"
+        guard let rank = candidate.rank else { return drop(reason, now) }
+        return lose(rank, reason: "\(reason): the job goes on without \(rank)", now)
     }
 }
