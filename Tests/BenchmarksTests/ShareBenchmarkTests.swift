@@ -1,3 +1,4 @@
+import Collectives
 import Foundation
 import Models
 import Planner
@@ -105,14 +106,44 @@ import Topology
         #expect(abs(few.evenExpertsWithRows - 31.9905) < 1e-3)
     }
 
-    @Test func `Zipf routing measures the busiest rank`() throws {
+    /// Ranks 2 and 3 are the second of two nodes, and a token stays on one node.
+    @Test func `the busiest rank is measured as the first, and its node stays together`() throws {
         var options = try options()
-        options.pattern = .zipf(1)
-        let traffic = try ShareDraw(options).traffic(tokens: 200, layer: 2)
-        let rows = traffic.rows(ofExperts: 4).reduce(0, +)
-        let own = try #require(traffic.own).expertIDs.count { $0 < 4 }
-        // Even routing brings 600 rows of 2400 to each of 4 ranks.
-        #expect(rows + own > 650)
+        (options.model.groupCount, options.model.keptGroupCount) = (2, 1)
+        options.pattern = .counts((0 ..< 16).map { $0 / 4 == 2 ? 8 : 1 })
+        let map = try NodeMap(
+            yaml: """
+                name: pairs
+                nodes: [{name: n, count: 2, ranks: 2}]
+                planes: [{name: p, gigabitsPerSecond: 400}]
+                intranode: {kind: shm, gigabytesPerSecond: 10}
+                """, path: "pairs.yaml")
+        options.cluster = try ShareOptions.Cluster(map, file: "pairs.yaml")
+        let draw = try ShareDraw(options)
+        let traffic = try draw.traffic(tokens: 200, layer: 2)
+        let drawn = try (0 ..< 4).map {
+            try draw.routing(rank: $0, tokens: 200, layer: 2).expertIDs
+        }
+        let rows = (8 ..< 12).map { expert in drawn.joined().count { $0 == expert } }
+        #expect(traffic.allRows(ofExperts: 4) == rows)
+        // Even routing brings 600 rows of 2400 to each rank.
+        #expect(rows.reduce(0, +) > 1200)
+        let own = try #require(traffic.own)
+        let ranks = [2, 3, 0, 1]
+        #expect(own.expertIDs == drawn[2].map { Int32(ranks[Int($0) / 4] * 4 + Int($0) % 4) })
+        let share = RankShare(options.model, rankCount: 4, ranksPerNode: 2, compute: .bfloat16)
+        #expect(share.copies(of: own).count == (0 ..< 200).count { drawn[2][3 * $0] < 8 })
+    }
+
+    @Test func `a node is exchanged whole, then the ranks inside it`() {
+        func numbers(_ measured: Int, ranksPerNode: Int) -> [Int] {
+            (0 ..< 8).map {
+                ShareDraw.exchanged($0, measured: measured, ranksPerNode: ranksPerNode)
+            }
+        }
+        #expect(numbers(6, ranksPerNode: 4) == [4, 5, 6, 7, 2, 1, 0, 3])
+        #expect(numbers(1, ranksPerNode: 4) == [1, 0, 2, 3, 4, 5, 6, 7])
+        #expect(numbers(5, ranksPerNode: 1) == [5, 1, 2, 3, 4, 0, 6, 7])
     }
 
     /// The block of V3 by hand: 32 experts of 3 x 7168 x 2048 bytes are 1,409,286,144.
