@@ -38,8 +38,17 @@ import Topology
     @Test(arguments: [1, 4]) func `a share is measured part by part`(ranks: Int) throws {
         var options = try options(ranks: ranks)
         options.cluster = try cluster(nodes: 4)
-        let report = try ShareBenchmark(options).run()
+        var notes: [String] = []
+        let report = try ShareBenchmark(options).run(note: { notes.append($0) })
         #expect(report.isFinite)
+        // The first step of each phase touches memory, and is none of the measured ones.
+        for phase in ["prefill", "decode"] {
+            #expect(
+                notes.filter { $0.hasPrefix(phase) } == [
+                    "\(phase) warm-up", "\(phase) step 1 of 3", "\(phase) step 2 of 3",
+                    "\(phase) step 3 of 3",
+                ])
+        }
         for phase in [report.decode, try #require(report.prefill)] {
             #expect(phase.blocks.map(\.measured) == [1, 3])
             #expect(phase.blocks.map(\.inModel) == [2, 5])
