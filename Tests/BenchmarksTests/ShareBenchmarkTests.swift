@@ -2,6 +2,7 @@ import Collectives
 import Foundation
 import Models
 import Planner
+import Tensors
 import Testing
 import Topology
 
@@ -19,8 +20,9 @@ import Topology
          "max_position_embeddings": 256, "num_nextn_predict_layers": 0}
         """
 
-    private func options(ranks: Int = 4) throws -> ShareOptions {
-        let model = try ModelConfiguration.parse(Data(Self.text.utf8), file: "config.json")
+    private func options(ranks: Int = 4, experts: Int = 16) throws -> ShareOptions {
+        let text = Self.text.replacing("experts\": 16", with: "experts\": \(experts)")
+        let model = try ModelConfiguration.parse(Data(text.utf8), file: "config.json")
         var options = ShareOptions(name: "small", model: model, ranks: ranks)
         (options.batch, options.context, options.prefill) = (5, 70, 33)
         (options.layers, options.repetitions) = (4, 3)
@@ -153,6 +155,26 @@ import Topology
         #expect(numbers(6, ranksPerNode: 4) == [4, 5, 6, 7, 2, 1, 0, 3])
         #expect(numbers(1, ranksPerNode: 4) == [1, 0, 2, 3, 4, 5, 6, 7])
         #expect(numbers(5, ranksPerNode: 1) == [5, 1, 2, 3, 4, 0, 6, 7])
+    }
+
+    @Test func `planned windows hold the rows of the busiest of 64 ranks`() throws {
+        var options = try options(ranks: 64, experts: 64)
+        (options.layers, options.pattern) = (2, .zipf(1))
+        let layout = try ShareLayout(options, free: 8 << 30)
+        let model = try layout.random.make(pool: ThreadPool(threads: 2))
+        let steps = ShareSteps(model, options)
+        let draw = try ShareDraw(options)
+        let share = try #require(model.rankShare)
+        share.traffic = try layout.layers.map { layer in
+            guard options.model.hasExperts(layer: layer) else { return nil }
+            return try draw.traffic(tokens: options.prefill, layer: layer)
+        }
+        try steps.prefill()
+        let planned = try ShareWorkingMemory(options)
+        #expect(share.windowBytes <= planned.windows)
+        #expect(layout.memory.working == planned.byteCount)
+        // Even routing would bring 33 x 3 rows: 1 + 4 x 3 rows of 128 values for each token.
+        #expect(share.windowBytes > 33 * 13 * 2 * 128)
     }
 
     /// The block of V3 by hand: 32 experts of 3 x 7168 x 2048 bytes are 1,409,286,144.
