@@ -1,6 +1,8 @@
+import Collectives
 import Foundation
 import Models
 import Planner
+import Tensors
 import Testing
 import Topology
 
@@ -18,8 +20,9 @@ import Topology
          "max_position_embeddings": 256, "num_nextn_predict_layers": 0}
         """
 
-    private func options(ranks: Int = 4) throws -> ShareOptions {
-        let model = try ModelConfiguration.parse(Data(Self.text.utf8), file: "config.json")
+    private func options(ranks: Int = 4, experts: Int = 16) throws -> ShareOptions {
+        let text = Self.text.replacing("experts\": 16", with: "experts\": \(experts)")
+        let model = try ModelConfiguration.parse(Data(text.utf8), file: "config.json")
         var options = ShareOptions(name: "small", model: model, ranks: ranks)
         (options.batch, options.context, options.prefill) = (5, 70, 33)
         (options.layers, options.repetitions) = (4, 3)
@@ -37,8 +40,17 @@ import Topology
     @Test(arguments: [1, 4]) func `a share is measured part by part`(ranks: Int) throws {
         var options = try options(ranks: ranks)
         options.cluster = try cluster(nodes: 4)
-        let report = try ShareBenchmark(options).run()
+        var notes: [String] = []
+        let report = try ShareBenchmark(options).run(note: { notes.append($0) })
         #expect(report.isFinite)
+        // The first step of each phase touches memory, and is none of the measured ones.
+        for phase in ["prefill", "decode"] {
+            #expect(
+                notes.filter { $0.hasPrefix(phase) } == [
+                    "\(phase) warm-up", "\(phase) step 1 of 3", "\(phase) step 2 of 3",
+                    "\(phase) step 3 of 3",
+                ])
+        }
         for phase in [report.decode, try #require(report.prefill)] {
             #expect(phase.blocks.map(\.measured) == [1, 3])
             #expect(phase.blocks.map(\.inModel) == [2, 5])
@@ -105,14 +117,64 @@ import Topology
         #expect(abs(few.evenExpertsWithRows - 31.9905) < 1e-3)
     }
 
-    @Test func `Zipf routing measures the busiest rank`() throws {
+    /// Ranks 2 and 3 are the second of two nodes, and a token stays on one node.
+    @Test func `the busiest rank is measured as the first, and its node stays together`() throws {
         var options = try options()
-        options.pattern = .zipf(1)
-        let traffic = try ShareDraw(options).traffic(tokens: 200, layer: 2)
-        let rows = traffic.rows(ofExperts: 4).reduce(0, +)
-        let own = try #require(traffic.own).expertIDs.count { $0 < 4 }
-        // Even routing brings 600 rows of 2400 to each of 4 ranks.
-        #expect(rows + own > 650)
+        (options.model.groupCount, options.model.keptGroupCount) = (2, 1)
+        options.pattern = .counts((0 ..< 16).map { $0 / 4 == 2 ? 8 : 1 })
+        let map = try NodeMap(
+            yaml: """
+                name: pairs
+                nodes: [{name: n, count: 2, ranks: 2}]
+                planes: [{name: p, gigabitsPerSecond: 400}]
+                intranode: {kind: shm, gigabytesPerSecond: 10}
+                """, path: "pairs.yaml")
+        options.cluster = try ShareOptions.Cluster(map, file: "pairs.yaml")
+        let draw = try ShareDraw(options)
+        let traffic = try draw.traffic(tokens: 200, layer: 2)
+        let drawn = try (0 ..< 4).map {
+            try draw.routing(rank: $0, tokens: 200, layer: 2).expertIDs
+        }
+        let rows = (8 ..< 12).map { expert in drawn.joined().count { $0 == expert } }
+        #expect(traffic.allRows(ofExperts: 4) == rows)
+        // Even routing brings 600 rows of 2400 to each rank.
+        #expect(rows.reduce(0, +) > 1200)
+        let own = try #require(traffic.own)
+        let ranks = [2, 3, 0, 1]
+        #expect(own.expertIDs == drawn[2].map { Int32(ranks[Int($0) / 4] * 4 + Int($0) % 4) })
+        let share = RankShare(options.model, rankCount: 4, ranksPerNode: 2, compute: .bfloat16)
+        #expect(share.copies(of: own).count == (0 ..< 200).count { drawn[2][3 * $0] < 8 })
+    }
+
+    @Test func `a node is exchanged whole, then the ranks inside it`() {
+        func numbers(_ measured: Int, ranksPerNode: Int) -> [Int] {
+            (0 ..< 8).map {
+                ShareDraw.exchanged($0, measured: measured, ranksPerNode: ranksPerNode)
+            }
+        }
+        #expect(numbers(6, ranksPerNode: 4) == [4, 5, 6, 7, 2, 1, 0, 3])
+        #expect(numbers(1, ranksPerNode: 4) == [1, 0, 2, 3, 4, 5, 6, 7])
+        #expect(numbers(5, ranksPerNode: 1) == [5, 1, 2, 3, 4, 0, 6, 7])
+    }
+
+    @Test func `planned windows hold the rows of the busiest of 64 ranks`() throws {
+        var options = try options(ranks: 64, experts: 64)
+        (options.layers, options.pattern) = (2, .zipf(1))
+        let layout = try ShareLayout(options, free: 8 << 30)
+        let model = try layout.random.make(pool: ThreadPool(threads: 2))
+        let steps = ShareSteps(model, options)
+        let draw = try ShareDraw(options)
+        let share = try #require(model.rankShare)
+        share.traffic = try layout.layers.map { layer in
+            guard options.model.hasExperts(layer: layer) else { return nil }
+            return try draw.traffic(tokens: options.prefill, layer: layer)
+        }
+        try steps.prefill()
+        let planned = try ShareWorkingMemory(options)
+        #expect(share.windowBytes <= planned.windows)
+        #expect(layout.memory.working == planned.byteCount)
+        // Even routing would bring 33 x 3 rows: 1 + 4 x 3 rows of 128 values for each token.
+        #expect(share.windowBytes > 33 * 13 * 2 * 128)
     }
 
     /// The block of V3 by hand: 32 experts of 3 x 7168 x 2048 bytes are 1,409,286,144.

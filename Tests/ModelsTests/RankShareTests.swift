@@ -1,3 +1,4 @@
+import Checkpoints
 import Collectives
 import Encoding
 import Foundation
@@ -94,6 +95,16 @@ import Testing
             #expect((times.figures[.init(part, layer: 2)] != nil) == !isDense)
         }
         #expect(times.figures[.init(.head, layer: nil)]?.count == 1)
+    }
+
+    @Test func `tokens share a few embeddings that were drawn before`() throws {
+        let random = RandomWeights(seed: 5, format: { _ in .bfloat16 }, value: { _ in 0 })
+        let table = EmbeddingTable(random, hiddenSize: 64)
+        let rows = Tensor(rows: 17, columns: 64)
+        table.widen(Array(1000 ..< 1017), into: rows)
+        let drawn = (0 ..< 17).map { Array(rows.values[$0 * 64 ..< ($0 + 1) * 64]) }
+        #expect(drawn[16] == drawn[0] && Set(drawn).count == 16)
+        #expect(drawn.joined().allSatisfy { abs($0) <= 0.0325 } && Set(drawn[0]).count > 32)
     }
 
     @Test func `some blocks of a network keep their kinds`() throws {

@@ -60,6 +60,18 @@ import Topology
         #expect(MachineMemory.freeOfGroups(root: free) == nil)
     }
 
+    @Test func `free memory of version 1 counts the pages of the groups inside`() throws {
+        let group = "sys/fs/cgroup/memory/x"
+        let files = [
+            "proc/self/cgroup": "4:memory:/x\n", group + "/memory.limit_in_bytes": "700\n",
+            group + "/memory.usage_in_bytes": "500\n",
+            group + "/memory.stat": "inactive_file 50\ntotal_cache 300\ntotal_inactive_file 150\n",
+        ]
+        let root = try machine(files)
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        #expect(MachineMemory.freeOfGroups(root: root) == 350)
+    }
+
     @Test func `a cache beyond the machine's memory is refused with its bytes`() throws {
         var rank = ServingRankConfiguration(directory: Golden.stories)
         try rank.validate(ranks: 2)

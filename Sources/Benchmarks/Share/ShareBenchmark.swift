@@ -50,12 +50,9 @@ package struct ShareBenchmark {
             ) { try steps.prefill() }
         }
         steps.fillCache()
-        // One step more than is measured: the first touches memory.
-        model.rankShare?.traffic = try traffic(tokens: options.batch)
-        try steps.decode()
         var decode = try measure(
             steps, tokens: options.batch, rounds: options.repetitions, limits: before,
-            note: { note("decode step \($0)") }
+            note: { note("decode \($0)") }
         ) { try steps.decode() }
         note("limits of the machine")
         let limits = before.better(Self.limits(pool))
@@ -89,12 +86,15 @@ package struct ShareBenchmark {
     ) throws -> ShareReport.Phase {
         let traffic = try traffic(tokens: tokens)
         steps.model.rankShare?.traffic = traffic
+        // One step more than is measured: the first touches memory.
+        note("warm-up")
+        try step()
         let times = ForwardTimes()
         steps.model.times = times
         defer { steps.model.times = nil }
         var seconds: [Double] = []
         for round in 1 ... rounds {
-            note("\(round) of \(rounds)")
+            note("step \(round) of \(rounds)")
             let start = ContinuousClock.now
             try step()
             seconds.append((.now - start) / .seconds(1))

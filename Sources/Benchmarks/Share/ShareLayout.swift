@@ -14,8 +14,6 @@ struct ShareLayout {
     /// Part of free memory that stays free, beside `sparedBytes`: others live on the machine too.
     private static let sparedPart = 16
     private static let sparedBytes = 512 << 20
-    /// What limits are measured in, and scratch of attention and products.
-    private static let scratchBytes = 1 << 30
 
     /// Chooses one block of each kind, then more of the most frequent kind.
     ///
@@ -32,8 +30,9 @@ struct ShareLayout {
         let sizes = Dictionary(
             uniqueKeysWithValues: zip(
                 firsts.map { model.kind(layer: $0) }, try Self.blockBytes(firsts, options)))
-        let fixed = try Self.fixed(options, free: free)
-        let room = free - fixed.all
+        let working = try ShareWorkingMemory(options).byteCount
+        let fixed = try Self.headBytes(options) + working + Self.spared(of: free)
+        let room = free - fixed
         let kinds = firsts.map { model.kind(layer: $0).name }.joined(separator: "; ")
         let wanted = options.layers ?? model.layerCount
         guard wanted >= firsts.count else {
@@ -54,8 +53,8 @@ struct ShareLayout {
             throw PlanError.sizes(
                 option: options.layers.map { "--layers \($0)" } ?? "--ranks \(options.ranks)",
                 fact: "makes \(chosen.count) blocks (\(kinds)) of \(needed) bytes; with "
-                    + "\(fixed.all) for the head, activations and what stays free, "
-                    + "\(needed + fixed.all) bytes are needed and \(max(0, free)) are free. More "
+                    + "\(fixed) for the head, activations and what stays free, "
+                    + "\(needed + fixed) bytes are needed and \(max(0, free)) are free. More "
                     + "ranks, --format int4, a smaller --batch, --context or --prefill need less")
         }
         layers = chosen
@@ -67,7 +66,7 @@ struct ShareLayout {
         memory = ShareReport.Memory(
             weights: weights, head: random.headBytes,
             cache: BlockCache.bytesPerToken(of: random.configuration, format: .bfloat16)
-                * Self.cacheTokens(options), working: fixed.working, free: free)
+                * Self.cacheTokens(options), working: working, free: free)
     }
 
     /// Bytes of these blocks, weights and cache.
@@ -94,21 +93,13 @@ struct ShareLayout {
         cacheBlocks(options) * BlockCache.defaultBlockTokens
     }
 
-    /// What does not grow with the blocks: the head, activations, and what stays free.
-    private static func fixed(
-        _ options: ShareOptions, free: Int
-    ) throws -> (all: Int, working: Int) {
-        let model = options.model
-        let head = try RandomModel(
-            model.keeping([0]), format: options.format, rankCount: options.ranks,
+    private static func headBytes(_ options: ShareOptions) throws -> Int {
+        try RandomModel(
+            options.model.keeping([0]), format: options.format, rankCount: options.ranks,
             seed: options.seed
         ).headBytes
-        let rows = max(options.batch, options.prefill)
-        // Rows that travel in bf16: sent, copied, arrived, made here and brought home.
-        let windows = rows * (1 + 4 * model.activeExpertCount) * 2 * model.hiddenSize
-        let logits = options.batch * model.vocabularySize * 4
-        let activations = rows * (6 * model.hiddenSize + 3 * model.intermediateSize) * 4
-        let working = windows + logits + activations + scratchBytes
-        return (head + working + max(0, free) / sparedPart + sparedBytes, working)
     }
+
+    /// What stays free.
+    private static func spared(of free: Int) -> Int { max(0, free) / sparedPart + sparedBytes }
 }

@@ -51,6 +51,9 @@ package struct ShareOptions: Sendable {
     /// Machines to predict; nil predicts nothing.
     package var cluster: Cluster?
 
+    /// Ranks of a node, as the topology file says; without one each is a node of its own.
+    var ranksPerNode: Int { cluster?.ranksPerNode ?? 1 }
+
     /// The defaults; weights as the configuration stores them.
     package init(name: String, model: ModelConfiguration, ranks: Int) {
         self.name = name

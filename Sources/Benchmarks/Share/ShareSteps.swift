@@ -20,7 +20,7 @@ final class ShareSteps {
         guard options.ranks > 1 else { return }
         model.rankShare = RankShare(
             model.configuration, rankCount: options.ranks,
-            ranksPerNode: options.cluster?.ranksPerNode ?? 1, compute: model.compute)
+            ranksPerNode: options.ranksPerNode, compute: model.compute)
     }
 
     private func token(_ place: Int) -> Int {

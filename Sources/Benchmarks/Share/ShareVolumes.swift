@@ -24,12 +24,7 @@ struct ShareVolumes {
         rowBytes = 2 * options.model.hiddenSize
         let count = options.model.routedExpertCount / options.ranks
         expertsPerRank = count
-        rows = traffic.map { block in
-            guard let block else { return [] }
-            var rows = block.rows(ofExperts: count)
-            for expert in block.own?.expertIDs ?? [] where expert < count { rows[Int(expert)] += 1 }
-            return rows
-        }
+        rows = traffic.map { $0?.allRows(ofExperts: count) ?? [] }
         copies = traffic.map { block in
             guard let share, let own = block?.own else { return 0 }
             return share.copies(of: own).count
@@ -67,4 +62,13 @@ struct ShareVolumes {
 
     /// Bytes that adding up what came home reads and writes.
     var combineBytes: Double { Double(tokens * (topK * rowBytes + 8 * hidden)) }
+}
+
+extension RankShare.Traffic {
+    /// Rows of each of this rank's experts, those of its own tokens included.
+    func allRows(ofExperts count: Int) -> [Int] {
+        var rows = rows(ofExperts: count)
+        for expert in own?.expertIDs ?? [] where expert < count { rows[Int(expert)] += 1 }
+        return rows
+    }
 }

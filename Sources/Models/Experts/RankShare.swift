@@ -84,6 +84,9 @@ package final class RankShare {
         codec = compute.codec
     }
 
+    /// Bytes of the windows that were needed so far.
+    package var windowBytes: Int { memory.values.reduce(0) { $0 + $1.rows * $1.rowStride } }
+
     /// What this rank's tokens chose, if that was drawn.
     func routing(layer: Int) -> Routing? { traffic[layer]?.own }
 
@@ -106,6 +109,8 @@ package final class RankShare {
     /// Room for rows of one use; those of other ranks are random numbers of a normed row's size.
     func rows(_ window: Window, count: Int, columns: Int) -> EncodedRows {
         if let held = memory[window], held.rows >= count, held.columns == columns { return held }
+        // What was too small is freed before, so that both are never there at once.
+        memory[window] = nil
         let rows = EncodedRows(codec, rows: count, columns: columns)
         if window.isForeign { fill(rows) }
         memory[window] = rows

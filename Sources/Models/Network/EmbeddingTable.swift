@@ -6,14 +6,24 @@ public import Tensors
 struct EmbeddingTable {
     private enum Source {
         case folder(Checkpoint, Checkpoint.Located, NumberFormat)
-        /// A row is drawn when it is touched.
-        case random(seed: UInt64)
+        /// A few rows, which tokens share.
+        case random(Tensor)
     }
 
     private let source: Source
 
+    /// Few rows are drawn, and before any batch: to touch one costs a copy, as in a checkpoint.
+    private static let drawnRows = 16
+
     /// Draws rows of random weights.
-    init(_ random: RandomWeights) { source = .random(seed: random.seed) }
+    init(_ weights: RandomWeights, hiddenSize: Int) {
+        var random = SplitMix64(seed: SplitMix64.mix(weights.seed))
+        let rows = Tensor(rows: Self.drawnRows, columns: hiddenSize)
+        var values = rows.mutableSpan
+        // The standard deviation of the other weights: a range of sqrt(12) of them.
+        for index in 0 ..< values.count { values[index] = Float(random.uniform() - 0.5) * 0.065 }
+        source = .random(rows)
+    }
 
     init(_ checkpoint: Checkpoint, _ configuration: ModelConfiguration) throws {
         let tensor = NetworkTensors(configuration).embedding
@@ -36,14 +46,14 @@ struct EmbeddingTable {
         switch source {
         case .folder(let checkpoint, let place, let format):
             Self.widen(tokens, from: checkpoint, place, format, into: rows)
-        case .random(let seed):
+        case .random(let drawn):
+            let rowBytes = NumberFormat.float32.byteCount(of: rows.columns)
             for (row, token) in tokens.enumerated() {
-                var random = SplitMix64(seed: SplitMix64.mix(seed &+ UInt64(token)))
+                let start = token % Self.drawnRows * rowBytes
                 var target = rows.mutableRow(row)
-                // The standard deviation of the other weights: a range of sqrt(12) of them.
-                for column in 0 ..< target.count {
-                    target[column] = Float(random.uniform() - 0.5) * 0.065
-                }
+                Quantisation.widen(
+                    drawn.bytes.extracting(start ..< start + rowBytes), as: .float32,
+                    into: &target)
             }
         }
     }

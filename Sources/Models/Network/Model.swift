@@ -88,7 +88,8 @@ public final class Model {
         progress: ((LoadProgress) -> Void)? = nil
     ) throws {
         try self.init(
-            WeightLoader(random), embedding: EmbeddingTable(random), paths: [],
+            WeightLoader(random),
+            embedding: EmbeddingTable(random, hiddenSize: configuration.hiddenSize), paths: [],
             configuration: configuration, options: options, pool: pool, shared: nil,
             share: share, progress: progress)
     }

@@ -16,11 +16,21 @@ package enum MachineMemory {
     package static func freeOfGroups(root: String = "/") -> Int? {
         groups(root).map { group in
             let used = text(group.usage).flatMap(number) ?? 0
-            let lines = (text(group.statistics) ?? "").split(separator: "\n")
-            let pages = lines.first { $0.hasPrefix("inactive_file ") }
-            let given = pages.flatMap { number(String($0.dropFirst("inactive_file ".count))) } ?? 0
-            return max(0, Int(clamping: group.limit) - max(0, used - given))
+            return max(0, Int(clamping: group.limit) - max(0, used - pages(group)))
         }.min()
+    }
+
+    /// Bytes of files' pages that a control group can give back.
+    ///
+    /// The usage of a group includes that of the groups inside it. In version 1 only the lines of
+    /// `total_` do too; version 2 has none of these, and its plain lines include them.
+    private static func pages(_ group: Group) -> Int {
+        let lines = (text(group.statistics) ?? "").split(separator: "\n")
+        for key in ["total_inactive_file ", "inactive_file "] {
+            guard let line = lines.first(where: { $0.hasPrefix(key) }) else { continue }
+            return number(String(line.dropFirst(key.count))) ?? 0
+        }
+        return 0
     }
 
     private static func number(_ text: String) -> Int? {
