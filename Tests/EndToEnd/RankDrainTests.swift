@@ -39,7 +39,7 @@ import Testing
         while job.workers(rank: 2) == [victim], .now < limit {
             try await Task.sleep(for: .milliseconds(20))
         }
-        let shown = try job.apus(["status", "test"]).output
+        let shown = try job.apus(["status"]).output
         #expect(shown.contains("drained: it comes back when it is started by hand"), "\(shown)")
         let again = try job.apus(["drain", "test", "--rank", "2"])
         #expect(again.status == 2 && again.output.contains("rank 2 is drained already"))

@@ -45,7 +45,7 @@ final class CompilationBudget {
     /// - Returns: Nil if the share was not enough.
     func attempt<Value>(steps most: Int, _ body: () throws -> Value) throws -> Value? {
         let (outer, held) = (share, bytes)
-        share = min(outer ?? .max, steps + min(most, (stepLimit - steps) / 4))
+        share = min(outer ?? .max, steps + min(most, (stepLimit - steps) / 2))
         defer { share = outer }
         do { return try body() } catch is ShareIsSpent {
             // What was made so far is not kept.

@@ -91,7 +91,7 @@ struct ConstraintCompiler {
         if let automaton { return try builder.rule(automaton, quoted: false) }
         guard let direct else {
             throw PatternParser.Fault(
-                reason: "it takes too many states (a quarter of CompilationBudget's steps)")
+                reason: "it takes too many states (half of CompilationBudget's steps)")
         }
         return try builder.rule([try builder.symbols(direct, quoted: false)])
     }

@@ -26,32 +26,35 @@ enum StringFormat {
         return (form.patterns[name] ?? patterns[name]).map { "^(?:\($0))$" }
     }
 
-    /// The longest text of the form `unbounded`.
+    /// The longest text of an unbounded form beside a limit of length.
     static let shortLength = 32
 
-    /// How much of a format is written. Beside patterns and lengths the first form is taken whose
-    /// automaton is small enough and has a text.
+    /// How much of a format is written. Automata of bounded parts are large, and beside a length
+    /// or a pattern larger by a factor; those of unbounded parts have some ten states.
     enum Form: CaseIterable {
         case whole
-        /// All that the whole form has, in parts of few characters.
-        case short
         /// Addresses of the web and dotted names alone, in parts of few characters.
         case narrow
-        /// The same, of any parts: a length bounds them.
+        /// The same, in parts of any length.
         case unbounded
+        /// All that the whole form has, in parts of any length.
+        case wide
+
+        /// Whether its parts have limits, so that its texts have one, too.
+        var isBounded: Bool { self == .whole || self == .narrow }
 
         fileprivate var patterns: [String: String] {
             switch self {
             case .whole: [:]
-            case .short: StringFormat.short
             case .narrow: StringFormat.narrow
             case .unbounded: StringFormat.unbounded
+            case .wide: StringFormat.wide
             }
         }
     }
 
-    /// Whether a format has shorter forms.
-    static func hasForms(_ name: String) -> Bool { short[name] != nil }
+    /// Whether a format has other forms than the whole one.
+    static func hasForms(_ name: String) -> Bool { narrow[name] != nil }
 
     private static func forms(
         host: String, email: String, uri: String, reference: String? = nil
@@ -63,32 +66,30 @@ enum StringFormat {
         ]
     }
 
-    private static let shortLabel = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,14}[A-Za-z0-9])?"
-    private static let shortDomain = "(?:\(shortLabel)\\.){1,2}[A-Za-z]{2,8}"
-    private static let shortEmail =
-        "[A-Za-z0-9_+-]{1,16}(?:\\.[A-Za-z0-9_+-]{1,16})?@\(shortDomain)"
-
-    private static let short: [String: String] = {
-        let host = "(?:\(shortLabel)\\.){0,3}[A-Za-z](?:[A-Za-z0-9-]{0,14}[A-Za-z0-9])?"
-        let path = "(?:/\(segment){0,24}){0,3}"
-        let query = "(?:\\?(?:[/?]|\(segment)){0,24})?(?:#(?:[/?]|\(segment)){0,16})?"
-        let uri =
-            "(?:[A-Za-z][A-Za-z0-9+.-]{0,7}://\(host)(?::[1-9]\\d{0,3})?\(path)\(query)"
-            + "|(?:urn|mailto|tel|data):[A-Za-z0-9]\(segment){0,32})"
+    private static let narrow: [String: String] = {
+        let host = "(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,14}[A-Za-z0-9])?\\.){1,2}[A-Za-z]{2,8}"
         return forms(
-            host: host, email: shortEmail, uri: uri,
-            reference: "(?:\(uri)|/(?:\(segment){1,24}\(path))?\(query))")
+            host: host, email: "[A-Za-z0-9_+-]{1,16}(?:\\.[A-Za-z0-9_+-]{1,16})?@\(host)",
+            uri: "https?://\(host)(?:/[A-Za-z0-9_.-]{0,24}){0,2}")
     }()
 
-    private static let narrow = forms(
-        host: shortDomain, email: shortEmail,
-        uri: "https?://\(shortDomain)(?:/[A-Za-z0-9_.-]{0,24}){0,2}")
+    private static let anyLabel = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+    private static let anyDomain = "(?:\(anyLabel)\\.)+[A-Za-z]{2,}"
+    private static let anyEmail = "[A-Za-z0-9_+-]+(?:\\.[A-Za-z0-9_+-]+)*@\(anyDomain)"
 
-    private static let unbounded: [String: String] = {
-        let host = "(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\\.)+[A-Za-z]{2,}"
+    private static let unbounded = forms(
+        host: anyDomain, email: anyEmail, uri: "https?://\(anyDomain)(?:/[A-Za-z0-9_.-]*)*")
+
+    private static let wide: [String: String] = {
+        let host = "(?:\(anyLabel)\\.)*[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+        let path = "(?:/\(segment)*)*"
+        let query = "(?:\\?(?:[/?]|\(segment))*)?(?:#(?:[/?]|\(segment))*)?"
+        let uri =
+            "(?:[A-Za-z][A-Za-z0-9+.-]*://\(host)(?::[1-9]\\d{0,3})?\(path)\(query)"
+            + "|(?:urn|mailto|tel|data):[A-Za-z0-9]\(segment)*)"
         return forms(
-            host: host, email: "[A-Za-z0-9_+-]+(?:\\.[A-Za-z0-9_+-]+)*@\(host)",
-            uri: "https?://\(host)(?:/[A-Za-z0-9_.-]*)*")
+            host: host, email: anyEmail, uri: uri,
+            reference: "(?:\(uri)|/(?:\(segment)+\(path))?\(query))")
     }()
 
     /// RFC 3339, without the year 0, which Python's calendar does not have.

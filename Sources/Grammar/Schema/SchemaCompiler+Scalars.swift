@@ -12,8 +12,6 @@ struct ScalarKey: Hashable {
 extension SchemaCompiler {
     /// Steps for an automaton of a pattern that a grammar could follow without one.
     private static let automatonSteps = 1 << 18
-    /// Steps for an automaton of one form of a format, where there are further ones.
-    private static let formSteps = 1 << 16
 
     mutating func string(_ plain: PlainSchema, _ path: SchemaPath) throws -> Rule {
         let key = ScalarKey(
@@ -47,59 +45,67 @@ extension SchemaCompiler {
             }
     }
 
-    /// The texts that satisfy patterns, formats and lengths, in the widest form of the formats
-    /// that is small enough.
+    /// The texts that satisfy patterns, formats and lengths, in the first form of the formats that
+    /// is small enough and has one.
     ///
-    /// Bounded forms times a length are large, so where a length stands alone beside a format only
-    /// a form that it does not narrow is taken, or the unbounded one. Fields whose lengths differ
-    /// share their automaton then.
+    /// A form that a length would cut is left out: fields whose lengths differ share the automaton
+    /// of another one then.
     private static func content(
         _ plain: PlainSchema, _ builder: inout GrammarBuilder, _ known: inout [ScalarKey: Rule]
     ) throws -> Rule {
         let hasForms = plain.formats.contains(where: StringFormat.hasForms)
-        for form in hasForms ? StringFormat.Form.allCases : [.whole] {
+        for form in forms(of: plain) {
             let texts = patterns(of: plain, form)
             var patterns: [Pattern] = []
             for text in texts { patterns.append(try PatternParser.parse(text, builder.budget)) }
             var lengths = plain.lengths
-            if form == .unbounded {
+            if !form.isBounded, lengths != PlainSchema.CountRange() {
                 lengths.most = min(lengths.most ?? .max, StringFormat.shortLength)
             }
-            lengths = Self.narrowing(lengths, of: patterns)
-            let isBounded = hasForms && form != .unbounded
+            guard !lengths.isEmpty else { continue }
+            lengths = narrowing(lengths, of: patterns)
             let isCut = lengths != PlainSchema.CountRange()
-            if isBounded, isCut, plain.patterns.isEmpty { continue }
+            if hasForms, form.isBounded, isCut { continue }
             let key = ScalarKey(type: .string, lengths: lengths, patterns: texts)
             if let rule = known[key] { return rule }
-            if let rule = try content(
-                patterns, lengths, steps: isBounded ? formSteps : Int.max,
-                isWhole: form == .whole, &builder)
-            {
+            if let rule = try content(patterns, lengths, form, hasForms, &builder) {
                 known[key] = rule
                 return rule
             }
         }
         throw PatternParser.Fault(
             reason: "it takes too many states, with what stands beside it "
-                + "(a quarter of CompilationBudget's steps)")
+                + "(half of CompilationBudget's steps)")
+    }
+
+    /// The forms to be tried. Beside patterns and other formats the whole one is too large.
+    private static func forms(of plain: PlainSchema) -> [StringFormat.Form] {
+        guard plain.formats.contains(where: StringFormat.hasForms) else { return [.whole] }
+        let isAlone = plain.patterns.isEmpty && plain.formats.count == 1
+        return isAlone ? [.whole, .narrow, .unbounded, .wide] : [.narrow, .unbounded, .wide]
     }
 
     /// The texts in which all patterns occur, of so many characters.
     ///
-    /// - Returns: Nil where that takes more steps, or where texts that are not the whole format
+    /// - Returns: Nil where that takes too many steps, or where texts that are not the whole format
     ///   have none among them.
     private static func content(
-        _ patterns: [Pattern], _ lengths: PlainSchema.CountRange, steps: Int, isWhole: Bool,
-        _ builder: inout GrammarBuilder
+        _ patterns: [Pattern], _ lengths: PlainSchema.CountRange, _ form: StringFormat.Form,
+        _ hasForms: Bool, _ builder: inout GrammarBuilder
     ) throws -> Rule? {
         let budget = builder.budget
         let isAlone = patterns.count == 1 && lengths == PlainSchema.CountRange()
         let direct = isAlone ? patterns[0].anchored : nil
-        let automaton = try budget.attempt(steps: direct == nil ? steps : automatonSteps) {
-            try Self.automaton(patterns, lengths, budget)
-        }
+        // Alone, the whole format is followed without an automaton: it would be too large.
+        let isKnown = direct != nil && hasForms && form == .whole
+        let automaton =
+            try isKnown
+            ? nil
+            : budget.attempt(steps: direct == nil ? .max : automatonSteps) {
+                try Self.automaton(patterns, lengths, budget)
+            }
         if let automaton {
-            guard isWhole || automaton.isAccepting.contains(true) else { return nil }
+            guard form == .whole || automaton.isAccepting.contains(true) else { return nil }
             return try builder.rule(automaton, quoted: true)
         }
         guard let direct else { return nil }
