@@ -58,7 +58,7 @@ enum StreamedTexts {
                 }
             }
         }
-        defer { for task in tasks { task.cancel() } }
+        // What a failure leaves ends by itself: a cancelled URLSession may never answer again.
         if let disturb {
             try await Wait.until("\(count) texts have begun") {
                 if let failure = endings.state.withLock({ $0.failure }) { throw failure }
