@@ -75,10 +75,15 @@ function chosenGroup() {
   return latest.groups[Math.max(0, choice.selectedIndex)];
 }
 
+/** Layers of which tokens were counted; a layer without routed experts has none. */
+const countedLayers = (group) => (group?.layers ?? [])
+  .map((layer, number) => ({ ...layer, number }))
+  .filter(({ loads }) => loads.some((load) => load > 0));
+
 export function showLayers() {
   const group = chosenGroup();
-  const layers = group?.layers ?? [];
-  const isCounted = layers.some(({ loads }) => loads.some((load) => load > 0));
+  const layers = countedLayers(group);
+  const isCounted = layers.length > 0;
   find("layers").hidden = !isCounted;
   say(find("layers-fault"), latest.fault);
   find("layers-fault").hidden = latest.fault === "";
@@ -87,11 +92,11 @@ export function showLayers() {
   draw(layers);
   fillTable(find("layers-table"), [
     "Layer", "Busiest rank", "Busiest expert", "Its tokens", "On ranks",
-  ], layers.map(({ imbalance, loads, ranks }, layer) => {
+  ], layers.map(({ number, imbalance, loads, ranks }) => {
     const busiest = loads.indexOf(Math.max(...loads));
     return {
       cells: [
-        String(layer), imbalance.toFixed(2), String(busiest), loads[busiest].toFixed(2),
+        String(number), imbalance.toFixed(2), String(busiest), loads[busiest].toFixed(2),
         ranks[busiest].join(", "),
       ],
     };
@@ -135,12 +140,13 @@ function draw(layers) {
 /** Names the expert below the pointer. */
 export function nameExpert({ offsetX, offsetY }) {
   const canvas = find("layers-map");
-  const layers = chosenGroup()?.layers ?? [];
+  const layers = countedLayers(chosenGroup());
   const row = Math.floor(offsetY / canvas.clientHeight * layers.length);
   const loads = layers[row]?.loads ?? [];
   const expert = Math.floor(offsetX / canvas.clientWidth * loads.length);
   if (!(expert in loads)) return;
-  const ranks = layers[row].ranks[expert];
-  canvas.title = `layer ${row}, expert ${expert}: ${loads[expert].toFixed(2)} times the mean, `
+  const { number, ranks: holders } = layers[row];
+  const ranks = holders[expert];
+  canvas.title = `layer ${number}, expert ${expert}: ${loads[expert].toFixed(2)} times the mean, `
     + `on ${ranks.length === 1 ? "rank" : "ranks"} ${ranks.join(", ") || NONE}`;
 }
