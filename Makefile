@@ -5,6 +5,8 @@ BUILD_PACKAGES = libucx-dev libibverbs-dev librdmacm-dev libssl-dev pkg-config
 RDMA_PACKAGES = qemu-system-x86 kmod cpio zstd busybox-static perftest ibverbs-utils \
 	ibverbs-providers iproute2 ucx-utils
 SSH_PACKAGES = openssh-server openssh-client iproute2 curl
+MONITORING_PACKAGES = prometheus
+ATTACK_PACKAGES = slowhttptest
 PAGE_PACKAGES = chromium chromium-driver fonts-dejavu-core
 SLURM_PACKAGES = slurm-wlm munge curl openmpi-bin
 TEST_PACKAGES = python3-venv curl iproute2 ucx-utils openmpi-bin libopenmpi-dev
@@ -32,7 +34,7 @@ PREFIX ?= /usr/local
 QUESTION = Tell me a story about dog and ball.
 
 .PHONY: build demo train-example test test-neon fuzz bench-llama bench-victim test-rdma test-clients \
-	test-ssh test-slurm test-page lint \
+	test-ssh test-slurm test-page test-monitoring test-attacks lint \
 	test-docs test-package benchmarks format clean install package commands help
 
 # Program by program, so that what only tests import is left to `make test`.
@@ -110,6 +112,16 @@ test-slurm: build ## tests jobs that srun, mpirun and others start
 test-page: build ## tries the page at / in a browser
 	@.ci/install $(PAGE_PACKAGES)
 	Tests/Page/run
+
+# Debian's Prometheus against a job, on ports of its own; the package also starts one at port 9090.
+test-monitoring: build ## tests metrics, alerts and the dashboard with Prometheus
+	@.ci/install $(MONITORING_PACKAGES)
+	Tests/Monitoring/run
+
+# Slow clients by the thousand: Debian's slowhttptest.
+test-attacks: build ## tests the HTTP API against slow clients
+	@.ci/install $(ATTACK_PACKAGES)
+	Tests/Attacks/run
 
 lint: ## checks the format of Swift files
 	swift format lint --strict --recursive Package.swift Sources Tests

@@ -180,7 +180,9 @@ let package = Package(
         fuzzer("Control", ["FuzzSupport", "Cluster", "Topology"]),
         fuzzer("Transport", ["FuzzSupport", "Transport", "Topology"]),
         fuzzer("Schema", ["TestSupport", "Grammar", "Encoding"]),
-        .testTarget(name: "EndToEnd", exclude: ["Clients"], swiftSettings: strict()),
+        .testTarget(
+            name: "EndToEnd", dependencies: ["Topology"], exclude: ["Clients"],
+            swiftSettings: strict()),
         .testTarget(name: "TidyTests", dependencies: [yams], swiftSettings: strict()),
         .testTarget(name: "DocumentTests", swiftSettings: strict()),
     ],

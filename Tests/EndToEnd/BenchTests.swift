@@ -72,7 +72,7 @@ import Testing
         let all = try Self.start([more, more, more], port: port)
         // A rank that dies before it has said its number is missed when joining takes 60 s.
         try await Wait.until("two ranks are connected") {
-            try RunningBench.connections(to: port) >= 2
+            all.count { $0.process.isConnected(to: port) } >= 2
         }
         try await Task.sleep(for: .seconds(seconds))
         kill(all[victim.rank].process.processIdentifier, SIGKILL)

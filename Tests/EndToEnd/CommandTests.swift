@@ -186,10 +186,8 @@ import Testing
 
         /// Processes with the job's folder in their arguments, but the one that was started.
         func ranks(of program: String = "") -> [Int32] {
-            let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-            return all.compactMap { Int32($0) }.filter { pid in
-                let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()
-                let words = String(decoding: bytes, as: UTF8.self)
+            ProcessFiles.all().filter { pid in
+                let words = ProcessFiles.words(of: pid).joined(separator: " ")
                 return pid != process.processIdentifier && words.contains(folder.path)
                     && (program.isEmpty || words.contains(program))
             }

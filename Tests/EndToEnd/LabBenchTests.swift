@@ -104,15 +104,9 @@ final class LabBenchTests {
 
     /// Processes in the lab whose words satisfy a condition.
     private func processes(where isWanted: ([String]) -> Bool) -> [Int32] {
-        let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-        return all.compactMap { Int32($0) }.filter { pid in
-            guard
-                let words = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline"),
-                let variables = FileManager.default.contents(atPath: "/proc/\(pid)/environ")
-            else { return false }
-            let list = words.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-            return isWanted(list)
-                && variables.split(separator: 0).contains { $0 == Data("APUS_LAB=\(name)".utf8) }
+        ProcessFiles.all().filter { pid in
+            isWanted(ProcessFiles.words(of: pid))
+                && ProcessFiles.variables(of: pid).contains("APUS_LAB=\(name)")
         }
     }
 
@@ -124,8 +118,7 @@ final class LabBenchTests {
         // Exchanges go on for a minute: this is for the ranks to meet.
         try await Task.sleep(for: .seconds(1))
         let victim = processes { $0.contains("all-to-all") }.first { pid in
-            let variables = FileManager.default.contents(atPath: "/proc/\(pid)/environ") ?? Data()
-            return variables.split(separator: 0).contains { $0 == Data("RANK=\(rank)".utf8) }
+            ProcessFiles.variables(of: pid).contains("RANK=\(rank)")
         }
         Glibc.kill(try #require(victim), SIGKILL)
     }

@@ -47,7 +47,7 @@ import Testing
         let job = try RunningJob(ranks: 2, transport: "ucx")
         let client = Client(try job.waitUntilServing())
         let before = try await client.complete(ServingJobTests.prompt, tokens: 24)
-        let ports = try job.processes(named: "apus-worker").flatMap { try Self.ports(of: $0) }
+        let ports = Self.listeners(job)
         #expect(ports.count >= 2, "the ranks listen for each other: \(ports)")
         for port in ports {
             for bytes in Self.garbage { try Garbage.send(bytes, port: port) }
@@ -60,29 +60,18 @@ import Testing
     @Test func `ranks that are connected by sockets listen to nobody`() async throws {
         let job = try RunningJob(ranks: 2, transport: "tcp")
         _ = try job.waitUntilServing()
-        let ports = try job.processes(named: "apus-worker").flatMap { try Self.ports(of: $0) }
+        let workers = job.processes(named: "apus-worker")
+        #expect(workers.count == 2)
+        #expect(workers.allSatisfy { ProcessFiles.sockets(of: $0).contains { $0.isConnected } })
+        let ports = Self.listeners(job)
         #expect(ports.isEmpty, "\(ports)")
         #expect(job.stop() == 0, "\(job.errors)")
         job.expectNothingLeft()
     }
 
-    /// TCP ports on which a process listens.
-    private static func ports(of pid: Int32) throws -> [Int] {
-        let folder = "/proc/\(pid)/fd"
-        let sockets = try FileManager.default.contentsOfDirectory(atPath: folder).compactMap {
-            try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)")
-        }.filter { $0.hasPrefix("socket:") }
-        let tables = try ["tcp", "tcp6"].map {
-            try String(contentsOfFile: "/proc/\(pid)/net/\($0)", encoding: .utf8)
-        }
-        return Set(
-            tables.joined().split(separator: "\n").compactMap { line -> Int? in
-                let words = line.split(separator: " ", omittingEmptySubsequences: true)
-                // Local address, state (0A listens), inode: see proc(5).
-                guard words.count > 9, words[3] == "0A", sockets.contains("socket:[\(words[9])]")
-                else { return nil }
-                return words[1].split(separator: ":").last.flatMap { Int($0, radix: 16) }
-            }
-        ).sorted()
+    /// TCP ports on which the workers of a job listen.
+    private static func listeners(_ job: RunningJob) -> [Int] {
+        let sockets = job.processes(named: "apus-worker").flatMap { ProcessFiles.sockets(of: $0) }
+        return Set(sockets.filter(\.isListening).compactMap(\.port)).sorted()
     }
 }

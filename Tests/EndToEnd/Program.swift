@@ -11,6 +11,13 @@ final class Program: Process, @unchecked Sendable {
         try super.run()
     }
 
+    /// Whether it has a connection to a port.
+    func isConnected(to port: Int) -> Bool {
+        ProcessFiles.sockets(of: processIdentifier).contains {
+            $0.isConnected && $0.peerPort == port
+        }
+    }
+
     /// The exit status, or 128 + signal; nil when the program does not end in time.
     func exitStatus(within seconds: Double) -> Int32? {
         guard ended.wait(timeout: .now() + seconds) == .success else { return nil }

@@ -43,36 +43,16 @@ final class RunningBench {
         process.exitStatus(within: seconds)
     }
 
-    /// The lines of the kernel's tables of TCP sockets, in words: local address, remote address
-    /// and state are the second to the fourth (proc(5)).
-    ///
-    /// - Parameter process: One whose network is meant.
-    private static func sockets(of process: String = "self") throws -> [[Substring]] {
-        try ["tcp", "tcp6"].flatMap { table in
-            try String(contentsOfFile: "/proc/\(process)/net/\(table)", encoding: .utf8)
-                .split(separator: "\n").dropFirst().map { $0.split(separator: " ") }
-        }.filter { $0.count > 3 }
-    }
-
-    private static func port(_ address: Substring) -> Int? {
-        address.split(separator: ":").last.flatMap { Int($0, radix: 16) }
-    }
-
-    /// How many clients are connected to a port, in the network of a process.
-    static func connections(to port: Int, of process: String = "self") throws -> Int {
-        try sockets(of: process).count { $0[3] == "01" && Self.port($0[2]) == port }
-    }
-
     /// Returns once somebody listens on a port of this machine.
     static func waitForListener(on port: Int) async throws {
         try await Wait.until("somebody listens on port \(port)") {
-            try sockets().contains { $0[3] == "0A" && Self.port($0[1]) == port }
+            ProcessFiles.sockets().contains { $0.isListening && $0.port == port }
         }
     }
 
     /// A port of this machine that nobody uses, below those that Linux gives out by itself.
     static func freePort() throws -> Int {
-        let used = Set(try sockets().compactMap { Self.port($0[1]) })
+        let used = Set(ProcessFiles.sockets().compactMap(\.port))
         return try #require((20_000 ..< 30_000).shuffled().first { !used.contains($0) })
     }
 }

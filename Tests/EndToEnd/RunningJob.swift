@@ -123,12 +123,8 @@ final class RunningJob {
 
     /// Processes that were started for this job, found by its folder in their arguments.
     func processes(named name: String? = nil) -> [Int32] {
-        let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-        return all.compactMap { Int32($0) }.filter { pid in
-            guard let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else {
-                return false
-            }
-            let words = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+        ProcessFiles.all().filter { pid in
+            let words = ProcessFiles.words(of: pid)
             return pid != process.processIdentifier
                 && words.contains { $0.contains(jobs.path(percentEncoded: false)) }
                 && (name == nil || words[0].hasSuffix("/" + (name ?? "")))
@@ -137,8 +133,7 @@ final class RunningJob {
 
     func workers(rank: Int) -> [Int32] {
         processes(named: "apus-worker").filter { pid in
-            let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()
-            let words = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+            let words = ProcessFiles.words(of: pid)
             return words.firstIndex(of: "--rank").map { words[$0 + 1] == "\(rank)" } ?? false
         }
     }

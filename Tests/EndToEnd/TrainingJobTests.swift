@@ -105,10 +105,8 @@ import Testing
 
         /// The worker of a rank, found by this job's folder in its arguments.
         func worker(rank: Int) -> Int32? {
-            let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-            return all.compactMap { Int32($0) }.first { pid in
-                let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()
-                let words = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+            ProcessFiles.all().first { pid in
+                let words = ProcessFiles.words(of: pid)
                 guard let place = words.firstIndex(of: "--rank") else { return false }
                 return words[0].hasSuffix("apus-worker") && words[place + 1] == "\(rank)"
                     && words.contains { $0.hasPrefix(path("jobs")) }

@@ -2,19 +2,12 @@ import Foundation
 import NIOCore
 import NIOPosix
 import Testing
+import Topology
 
 @testable import Serving
 
 /// What a client of HTTPS can make the server hold or say.
 extension TLSTests {
-    /// Bytes of memory that this process has now.
-    private static func memory() throws -> Int {
-        let words = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8)
-            .split(separator: " ")
-        let pages = try #require(Int(words[1]))
-        return pages * sysconf(Int32(_SC_PAGESIZE))
-    }
-
     /// A port behind which there is TLS, and nobody who closes a connection.
     ///
     /// - Parameter answerBytes: Of the answer to the first that a client says.
@@ -62,21 +55,21 @@ extension TLSTests {
         let sampling = Task {
             var most = 0
             while !Task.isCancelled {
-                most = max(most, try memory())
+                most = max(most, SystemFiles().residentBytes(of: "self"))
                 do { try await Task.sleep(for: .milliseconds(2)) } catch { break }
             }
             return most
         }
         let output = try await body()
         sampling.cancel()
-        return (output, try await sampling.value)
+        return (output, await sampling.value)
     }
 
     @Test func `a connection keeps no memory of its largest answer`() async throws {
         let folder = try AccessLogTests.Folder()
         let settings = try Self.certificate(folder)
         try await Self.withPort(settings, answerBytes: 4 << 20) { port in
-            let before = try Self.memory()
+            let before = SystemFiles().residentBytes(of: "self")
             let (output, most) = try await Self.most {
                 try await Self.python(
                     port, settings,
@@ -101,7 +94,7 @@ extension TLSTests {
         let folder = try AccessLogTests.Folder()
         let settings = try Self.certificate(folder)
         try await Self.withPort(settings) { port in
-            let before = try Self.memory()
+            let before = SystemFiles().residentBytes(of: "self")
             let (output, most) = try await Self.most {
                 try await Self.python(
                     port, settings,

@@ -194,9 +194,7 @@ public final class AllToAllBenchmark {
     }
 
     private func noteResidentMemory() {
-        let pages = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8))?
-            .split(separator: " ").dropFirst().first.flatMap { Int($0) }
-        measurement.residentBytes.append((pages ?? 0) * 4096)
+        measurement.residentBytes.append(ResidentMemory.now)
     }
 
     private func measureLimits() throws {

@@ -3,6 +3,7 @@ import Foundation
 import NIOPosix
 import Serving
 import Synchronization
+import Topology
 
 /// A load on a job whose processes are killed and stopped meanwhile: every answer is compared with
 /// the one that the job gave before.
@@ -103,7 +104,9 @@ public struct ChaosBenchmark: Sendable {
         let client = ChaosClient(configuration)
         let questions = try await client.questions()
         var report = ChaosReport(configuration)
-        report.memoryBefore = job.ranks().reduce(0) { $0 + Self.residentBytes($1.process) }
+        report.memoryBefore = job.ranks().map(\.process).reduce(0) {
+            $0 + SystemFiles().residentBytes(of: "\($1)")
+        }
         let begin = ContinuousClock.now
         let expected = try await client.answers(questions)
         report.undisturbedRate =
@@ -125,7 +128,9 @@ public struct ChaosBenchmark: Sendable {
         report.tally = tally.value.withLock { $0 }
         report.disturbedRate =
             Double(report.tally.tokens) / start.duration(to: .now).seconds
-        report.memoryAfter = job.ranks().reduce(0) { $0 + Self.residentBytes($1.process) }
+        report.memoryAfter = job.ranks().map(\.process).reduce(0) {
+            $0 + SystemFiles().residentBytes(of: "\($1)")
+        }
         return report
     }
 
@@ -219,15 +224,6 @@ public struct ChaosBenchmark: Sendable {
         guard ranks.count > 1 else { return nil }
         let victim = ranks[Int(random.next() % UInt64(ranks.count))]
         return (victim.rank, victim.process)
-    }
-
-    /// Memory that a process holds; 0 for one that is gone.
-    private static func residentBytes(_ process: Int32) -> Int {
-        guard
-            let text = try? String(contentsOfFile: "/proc/\(process)/statm", encoding: .utf8),
-            let pages = text.split(separator: " ").dropFirst().first.flatMap({ Int($0) })
-        else { return 0 }
-        return pages * sysconf(Int32(_SC_PAGESIZE))
     }
 }
 

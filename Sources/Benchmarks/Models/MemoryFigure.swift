@@ -1,6 +1,7 @@
 import Foundation
 import Models
 import Serving
+import Topology
 
 extension ModelBenchmark {
     /// Memory at its fullest, in bytes: who holds it.
@@ -45,10 +46,10 @@ extension ModelBenchmark {
 /// What the system counts as this process's memory; 0 where it keeps no count.
 public enum ResidentMemory {
     /// Bytes that are resident now.
-    public static var now: Int { bytes(of: "VmRSS:", in: "/proc/self/status") }
+    public static var now: Int { files.residentBytes(of: "self") }
 
     /// The most bytes that were resident at once since the start, or since `forgetPeak`.
-    public static var peak: Int { bytes(of: "VmHWM:", in: "/proc/self/status") }
+    public static var peak: Int { bytes(of: "VmHWM:", in: "proc/self/status") }
 
     /// Lets `peak` begin anew from what is resident now; where the system refuses, it stays.
     public static func forgetPeak() {
@@ -59,19 +60,22 @@ public enum ResidentMemory {
     /// Bytes that this process can have without swapping, files' pages included: what the machine
     /// has, or what a control group leaves.
     public static var free: Int {
-        let machine = bytes(of: "MemAvailable:", in: "/proc/meminfo")
+        let machine = bytes(of: "MemAvailable:", in: "proc/meminfo")
         return MachineMemory.freeOfGroups().map { min($0, machine) } ?? machine
     }
 
     /// Bytes of some files that are mapped and resident now.
     static func mapped(from paths: [String]) -> Int {
-        guard let map = text(of: "/proc/self/smaps") else { return 0 }
+        guard let map = files.text("proc/self/smaps") else { return 0 }
         let names = Set(paths.map { URL(filePath: $0).resolvingSymlinksInPath().path })
         var isOurs = false
         var total = 0
         for line in map.split(separator: "\n") {
             if line.hasPrefix("Rss:") {
-                if isOurs { total += kibibytes(line) << 10 }
+                guard isOurs, let size = line.split(separator: " ").dropFirst().first else {
+                    continue
+                }
+                total += (Int(size) ?? 0) << 10
             } else if let path = line.firstIndex(of: "/") {
                 isOurs = names.contains(String(line[path...]))
             } else if line.first?.isUppercase == false {
@@ -81,23 +85,9 @@ public enum ResidentMemory {
         return total
     }
 
-    private static func bytes(of key: String, in path: String) -> Int {
-        guard let text = text(of: path),
-            let line = text.split(separator: "\n").first(where: { $0.hasPrefix(key) })
-        else { return 0 }
-        return kibibytes(line) << 10
+    private static func bytes(of key: String, in file: String) -> Int {
+        files.number(key, in: file).map { $0 << 10 } ?? 0
     }
 
-    /// All of a file whose size the system does not tell.
-    private static func text(of path: String) -> String? {
-        guard let file = FileHandle(forReadingAtPath: path),
-            let bytes = try? file.readToEnd()
-        else { return nil }
-        return String(decoding: bytes, as: UTF8.self)
-    }
-
-    /// `VmRSS:     1234 kB` is 1234.
-    private static func kibibytes(_ line: Substring) -> Int {
-        line.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
-    }
+    private static let files = SystemFiles()
 }

@@ -133,11 +133,6 @@ void ck_pool_destroy(ck_pool *pool) {
 
 int ck_pool_threads(const ck_pool *pool) { return pool->threads; }
 
-int ck_cores_allowed(void) {
-    cpu_set_t allowed;
-    return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 0;
-}
-
 void ck_pool_run(ck_pool *pool, ck_task task, void *context) {
     if (pool->threads == 1) {
         task(context, 0, 1);

@@ -58,8 +58,6 @@ typedef void (*ck_task)(void *context, int thread, int threads);
 ck_pool *ck_pool_create(int threads);
 void ck_pool_destroy(ck_pool *pool);
 int ck_pool_threads(const ck_pool *pool);
-/// Cores that this process may run on; 0 where the system does not say.
-int ck_cores_allowed(void);
 /// Runs `task` once for each of as many shares as threads, share 0 on the caller and the others on
 /// whichever thread is free first, and returns when all are done. No share may wait for another.
 void ck_pool_run(ck_pool *pool, ck_task task, void *context);

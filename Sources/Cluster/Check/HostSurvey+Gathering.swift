@@ -135,9 +135,7 @@ extension HostSurvey.Limits {
 
     /// Whether the process has the capability that lifts the limit of locked memory.
     private static func mayLockAll(_ files: SystemFiles) -> Bool {
-        let line = files.text("proc/self/status")?.split(separator: "\n")
-            .first { $0.hasPrefix("CapEff:") }
-        let word = line?.split(whereSeparator: \.isWhitespace).last ?? "0"
+        let word = files.word("CapEff:", in: "proc/self/status") ?? "0"
         // CAP_IPC_LOCK of linux/capability.h.
         return (UInt64(word, radix: 16) ?? 0) >> 14 & 1 == 1
     }

@@ -1,4 +1,4 @@
-import Foundation
+import Topology
 
 /// How often the kernel's out-of-memory killer struck, as the files that count it say.
 ///
@@ -11,9 +11,10 @@ struct OutOfMemoryKills: Sendable {
     ///
     /// - Parameter root: The folder that holds `proc` and `sys`.
     static func now(root: String = "/") -> OutOfMemoryKills {
-        OutOfMemoryKills(
-            counts: files(root).compactMap { file in
-                count(in: root + file).map { ("/" + file, $0) }
+        let files = SystemFiles(root: root)
+        return OutOfMemoryKills(
+            counts: names(files).compactMap { name in
+                files.number("oom_kill ", in: name).map { ("/" + name, $0) }
             })
     }
 
@@ -30,26 +31,10 @@ struct OutOfMemoryKills: Sendable {
     }
 
     /// Control groups of version 2 and 1, and the machine.
-    private static func files(_ root: String) -> [String] {
-        let lines = (text(root + "proc/self/cgroup") ?? "").split(separator: "\n")
-        let groups = lines.compactMap { line -> String? in
-            let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
-            guard fields.count == 3 else { return nil }
-            let path = fields[2] == "/" ? "" : String(fields[2])
-            if fields[1].isEmpty { return "sys/fs/cgroup\(path)/memory.events" }
-            guard fields[1].split(separator: ",").contains("memory") else { return nil }
-            return "sys/fs/cgroup/memory\(path)/memory.oom_control"
-        }
-        return groups + ["proc/vmstat"]
-    }
-
-    private static func count(in path: String) -> Int? {
-        let lines = (text(path) ?? "").split(separator: "\n")
-        let line = lines.first { $0.hasPrefix("oom_kill ") }
-        return line?.split(separator: " ").last.flatMap { Int($0) }
-    }
-
-    private static func text(_ path: String) -> String? {
-        FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) }
+    private static func names(_ files: SystemFiles) -> [String] {
+        let groups = ControlGroups(files).groups(of: "memory").filter(\.isInnermost)
+        return groups.map {
+            $0.folder + ($0.isFormer ? "/memory.oom_control" : "/memory.events")
+        } + ["proc/vmstat"]
     }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Topology
 
 /// A process that cannot be mistaken for a later one with the same number.
 public struct ProcessIdentity: Hashable, Codable, Sendable {
@@ -35,8 +36,7 @@ public struct ProcessIdentity: Hashable, Codable, Sendable {
 
     private static func startTicks(of pid: Int32) -> UInt64? {
         guard
-            let stat = try? String(
-                contentsOf: URL(filePath: "/proc/\(pid)/stat"), encoding: .utf8),
+            let stat = SystemFiles().text("proc/\(pid)/stat"),
             let name = stat.lastIndex(of: ")")
         else { return nil }
         // After the name: state is field 3, start time field 22.

@@ -1,6 +1,7 @@
 import Dispatch
 import Foundation
 import Glibc
+import Topology
 
 /// Raised when the process is asked to end: Ctrl-C, SIGTERM, or a closed terminal.
 ///
@@ -36,9 +37,8 @@ public final class StopFlag: @unchecked Sendable {
     /// Whether SIGHUP was ignored before a flag took it: the kernel's mask of ignored signals has
     /// its bit.
     private static let ignoresHangup: Bool = {
-        let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
-        let line = status.split(separator: "\n").first { $0.hasPrefix("SigIgn:") }
-        let mask = line?.split(separator: "\t").last.flatMap { UInt64($0, radix: 16) } ?? 0
+        let word = SystemFiles().word("SigIgn:", in: "proc/self/status")
+        let mask = word.flatMap { UInt64($0, radix: 16) } ?? 0
         return mask >> UInt64(SIGHUP - 1) & 1 == 1
     }()
 

@@ -1,4 +1,5 @@
 import Foundation
+import Topology
 
 /// How much memory the processes of this machine may use.
 package enum MachineMemory {
@@ -8,68 +9,35 @@ package enum MachineMemory {
     static func byteCount(
         root: String = "/", installed: UInt64 = ProcessInfo.processInfo.physicalMemory
     ) -> Int {
-        Int(clamping: groups(root).map(\.limit).min().map { min($0, installed) } ?? installed)
+        let machine = Int(clamping: installed)
+        return min(machine, limits(SystemFiles(root: root)).map(\.bytes).min() ?? machine)
     }
 
     /// Bytes that the control group of this process and those around it leave beside what they use,
     /// where files' pages that can be given back count as free; nil where none has a limit.
     package static func freeOfGroups(root: String = "/") -> Int? {
-        groups(root).map { group in
-            let used = text(group.usage).flatMap(number) ?? 0
-            return max(0, Int(clamping: group.limit) - max(0, used - pages(group)))
+        let files = SystemFiles(root: root)
+        return limits(files).map { group, bytes in
+            let usage = group.isFormer ? "memory.usage_in_bytes" : "memory.current"
+            let used = files.text("\(group.folder)/\(usage)").flatMap { Int($0) } ?? 0
+            // The usage of a group includes that of the groups inside it. In version 1 only the
+            // lines of `total_` do too; version 2 has none of these, and its plain lines include
+            // them.
+            let statistics = "\(group.folder)/memory.stat"
+            let pages =
+                files.number("total_inactive_file ", in: statistics)
+                ?? files.number("inactive_file ", in: statistics)
+            return max(0, bytes - max(0, used - (pages ?? 0)))
         }.min()
     }
 
-    /// Bytes of files' pages that a control group can give back.
-    ///
-    /// The usage of a group includes that of the groups inside it. In version 1 only the lines of
-    /// `total_` do too; version 2 has none of these, and its plain lines include them.
-    private static func pages(_ group: Group) -> Int {
-        let lines = (text(group.statistics) ?? "").split(separator: "\n")
-        for key in ["total_inactive_file ", "inactive_file "] {
-            guard let line = lines.first(where: { $0.hasPrefix(key) }) else { continue }
-            return number(String(line.dropFirst(key.count))) ?? 0
+    /// The control group and those around it that limit memory.
+    private static func limits(
+        _ files: SystemFiles
+    ) -> [(group: ControlGroups.Group, bytes: Int)] {
+        let groups = ControlGroups(files)
+        return groups.groups(of: "memory").compactMap { group in
+            groups.limit(group, "memory.max", former: "memory.limit_in_bytes").map { (group, $0) }
         }
-        return 0
-    }
-
-    private static func number(_ text: String) -> Int? {
-        text.split(whereSeparator: \.isWhitespace).first.flatMap { Int($0) }
-    }
-
-    /// A control group that has a limit, and the files that say what it uses.
-    private struct Group {
-        let limit: UInt64
-        let usage: String
-        let statistics: String
-    }
-
-    /// The control group and those around it that limit memory, of version 2 and 1.
-    private static func groups(_ root: String) -> [Group] {
-        let lines = (text(root + "proc/self/cgroup") ?? "").split(separator: "\n")
-        return lines.flatMap { line -> [Group] in
-            let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
-            guard fields.count == 3 else { return [] }
-            let isMemory = fields[1].split(separator: ",").contains("memory")
-            guard fields[1].isEmpty || isMemory else { return [] }
-            let base = root + (isMemory ? "sys/fs/cgroup/memory" : "sys/fs/cgroup")
-            let file = isMemory ? "memory.limit_in_bytes" : "memory.max"
-            var path = ""
-            let folders = [""] + fields[2].split(separator: "/").map { "/\($0)" }
-            return folders.compactMap { folder in
-                path += folder
-                let words = text("\(base)\(path)/\(file)")?.split(whereSeparator: \.isWhitespace)
-                // "max" is no limit.
-                guard let limit = words?.first.flatMap({ UInt64($0) }) else { return nil }
-                let usage = isMemory ? "memory.usage_in_bytes" : "memory.current"
-                return Group(
-                    limit: limit, usage: "\(base)\(path)/\(usage)",
-                    statistics: "\(base)\(path)/memory.stat")
-            }
-        }
-    }
-
-    private static func text(_ path: String) -> String? {
-        FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) }
     }
 }

@@ -23,12 +23,10 @@ package struct FlightRecord: Hashable, Sendable {
         var program: String
 
         static func now(rank: Int, reason: String, older: Int) -> Head {
-            let boot = try? String(
-                contentsOfFile: "/proc/sys/kernel/random/boot_id", encoding: .utf8)
             let wall = Date().timeIntervalSince1970
             return Head(
                 rank: rank, reason: reason, node: ProcessInfo.processInfo.hostName,
-                boot: boot?.trimmingCharacters(in: .whitespacesAndNewlines) ?? "",
+                boot: SystemFiles().text("proc/sys/kernel/random/boot_id") ?? "",
                 wall: Int64(wall * 1e9), clock: Int64(clamping: RankRecorder.now), older: older,
                 program: ApusVersion.current)
         }

@@ -48,10 +48,7 @@ package struct MachineSurvey: Sendable {
                 $0.hasPrefix("node") && Int($0.dropFirst(4)) != nil
                     && files.text("sys/devices/system/node/\($0)/cpulist")?.isEmpty == false
             })
-        let memory = files.text("proc/meminfo")?.split(separator: "\n")
-            .first { $0.hasPrefix("MemTotal:") }?
-            .split(separator: " ").dropFirst().first.flatMap { Double($0) }
-        memoryBytes = (memory ?? 0) * 1024
+        memoryBytes = Double(files.number("MemTotal:", in: "proc/meminfo") ?? 0) * 1024
         let devices = files.names("sys/class/infiniband")
         cards = files.names("sys/class/net").compactMap { card in
             Self.card(card, devices, files)

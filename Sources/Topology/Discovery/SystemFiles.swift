@@ -12,8 +12,13 @@ package struct SystemFiles: Sendable {
     }
 
     /// The text of a file without space around it; nil where it cannot be read.
+    ///
+    /// The kernel gives a file of `proc` in parts of at most a page, and says 0 for its size.
+    /// Foundation's reading of a whole file ends at the first short part, so this reads until
+    /// nothing comes.
     package func text(_ name: String) -> String? {
-        guard let data = FileManager.default.contents(atPath: path(name)) else { return nil }
+        guard let file = FileHandle(forReadingAtPath: path(name)), let data = try? file.readToEnd()
+        else { return nil }
         return String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
@@ -27,10 +32,21 @@ package struct SystemFiles: Sendable {
 }
 
 extension SystemFiles {
-    /// The number that follows a name in a file of lines, as `MemTotal: 16 kB`.
-    package func number(_ name: String, in file: String) -> Int? {
+    /// The first word behind a name at the beginning of a line, as `16` in `MemTotal: 16 kB`.
+    package func word(_ name: String, in file: String) -> Substring? {
         text(file)?.split(separator: "\n").first { $0.hasPrefix(name) }?
             .dropFirst(name.count).split { $0.isWhitespace || $0 == ":" }.first
-            .flatMap { Int($0) }
+    }
+
+    /// The number that follows a name in a file of lines, as `MemTotal: 16 kB`.
+    package func number(_ name: String, in file: String) -> Int? {
+        word(name, in: file).flatMap { Int($0) }
+    }
+
+    /// Bytes that a process holds in memory now; 0 for one that is gone.
+    ///
+    /// - Parameter process: Its id, or `self`.
+    package func residentBytes(of process: String) -> Int {
+        number("VmRSS:", in: "proc/\(process)/status").map { $0 << 10 } ?? 0
     }
 }

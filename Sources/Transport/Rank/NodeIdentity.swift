@@ -1,4 +1,5 @@
 import Glibc
+import Topology
 
 /// What makes two processes able to share memory and see each other's state.
 enum NodeIdentity {
@@ -19,18 +20,6 @@ enum NodeIdentity {
     }
 
     private static func bootIdentifier() -> String {
-        readSmallFile("/proc/sys/kernel/random/boot_id") ?? "-"
+        SystemFiles().text("proc/sys/kernel/random/boot_id") ?? "-"
     }
-}
-
-/// The text of a file of the kernel's, at most 4 KB, without the last newline.
-private func readSmallFile(_ path: String) -> String? {
-    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { return nil }
-    defer { close(descriptor) }
-    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: 4096) { buffer, count in
-        count = unsafe max(0, read(descriptor, buffer.baseAddress, buffer.count))
-    }
-    let text = String(decoding: bytes, as: UTF8.self)
-    return text.hasSuffix("\n") ? String(text.dropLast()) : text
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Benchmarks
 import Foundation
 import Tensors
+import Topology
 
 /// Matrix products of every weight format against what memory and the cores allow.
 struct KernelsCommand: ParsableCommand {

@@ -1,6 +1,7 @@
 import Cluster
 import Foundation
 import Tensors
+import Topology
 
 /// What a person should know before a command computes.
 enum ComputeNotes {

@@ -4,6 +4,7 @@ public import Cluster
 import Models
 import Serving
 import Tensors
+import Topology
 
 /// Which model a command runs, and how.
 struct ModelArguments: ParsableArguments {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Tensors
+import Topology
 
 /// How many threads a command that works on checkpoints uses.
 struct PoolArguments: ParsableArguments {
