@@ -83,6 +83,8 @@ import Testing
         #"{"allOf":[{"type":"string"},{"type":"null"}]}"#,
         #"{"allOf":[{"type":"string","minLength":"x"},{"minLength":3}]}"#,
         #"{"allOf":[{"pattern":"^a"},{"pattern":"^b"}],"type":"string"}"#,
+        #"{"type":"string","format":"hostname","pattern":"^[a-z0-9-]{70}$"}"#,
+        #"{"type":"string","format":"email","minLength":80}"#,
         #"{"type":"number","minimum":1.00000001,"maximum":2}"#,
         #"{"type":"number","exclusiveMinimum":1,"maximum":1}"#, #"{"type":"banana"}"#, "[",
         "7",

@@ -100,6 +100,27 @@ import Testing
         Example(
             #"{"type":"string","format":"hostname","pattern":"^[a-z0-9-]+$"}"#,
             [#""localhost""#, #""node-7""#], [#""a.b""#, #""-a""#]),
+        // Parts of names and addresses keep their limits where the forms have none.
+        Example(
+            #"{"type":"string","format":"email","pattern":"@averylongcompanyname\\.com$"}"#,
+            [#""a.b@averylongcompanyname.com""#],
+            ["\"" + String(repeating: "a", count: 65) + "@averylongcompanyname.com\""]),
+        Example(
+            #"{"type":"string","format":"hostname","pattern":"^[a-z0-9-]*$"}"#, [#""localhost""#],
+            ["\"" + String(repeating: "a", count: 64) + "\""]),
+        Example(
+            #"{"type":"string","format":"email","minLength":35,"maxLength":60}"#,
+            [#""firstname.lastname@department.example.com""#], [#""a.b@example.com""#]),
+        Example(
+            #"{"type":"string","format":"uri","minLength":70}"#,
+            [
+                #""https://example.com/"#
+                    + #"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz""#
+            ], [#""https://example.com/a""#]),
+        // A branch that no text satisfies is no branch.
+        Example(
+            #"{"anyOf":[{"type":"string","format":"email","pattern":"^x$"},{"type":"null"}]}"#,
+            ["null"], [#""x""#, #""x@y.com""#]),
         Example(
             #"{"type":"string","format":"uri","pattern":"\\?id=\\d+$"}"#,
             [#""https://example.com/a?id=17""#], [#""https://example.com/a?id=""#]),

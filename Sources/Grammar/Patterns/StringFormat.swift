@@ -26,8 +26,23 @@ enum StringFormat {
         return (form.patterns[name] ?? patterns[name]).map { "^(?:\($0))$" }
     }
 
-    /// The longest text of an unbounded form beside a limit of length.
-    static let shortLength = 32
+    /// The longest text of an unbounded form beside a limit of length that is not higher.
+    private static let shortLength = 32
+    /// The longest label of a name (RFC 1035). Texts of names and addresses in unbounded forms have
+    /// no more characters, so no label has, and nothing before the sign of an address (RFC 5321).
+    private static let labelLength = 63
+    /// Characters that such a text may have beyond the fewest that are asked for.
+    private static let room = 16
+
+    /// The longest text of a form of some formats; nil where it is not limited.
+    static func longest(_ names: [String], _ form: Form, _ lengths: PlainSchema.CountRange) -> Int?
+    {
+        guard !form.isBounded else { return nil }
+        let hasLabels = names.contains { $0.hasSuffix("email") || $0.hasSuffix("hostname") }
+        guard lengths != PlainSchema.CountRange() else { return hasLabels ? labelLength : nil }
+        let most = max(shortLength, lengths.least + room)
+        return hasLabels ? min(most, labelLength) : most
+    }
 
     /// How much of a format is written. Automata of bounded parts are large, and beside a length
     /// or a pattern larger by a factor; those of unbounded parts have some ten states.

@@ -54,28 +54,52 @@ extension SchemaCompiler {
         _ plain: PlainSchema, _ builder: inout GrammarBuilder, _ known: inout [ScalarKey: Rule]
     ) throws -> Rule {
         let hasForms = plain.formats.contains(where: StringFormat.hasForms)
+        var isSpent = false
+        // Texts up to here were tried where the schema admits longer ones.
+        var tried: Int?
         for form in forms(of: plain) {
             let texts = patterns(of: plain, form)
             var patterns: [Pattern] = []
             for text in texts { patterns.append(try PatternParser.parse(text, builder.budget)) }
             var lengths = plain.lengths
-            if !form.isBounded, lengths != PlainSchema.CountRange() {
-                lengths.most = min(lengths.most ?? .max, StringFormat.shortLength)
-            }
+            let cap = hasForms ? StringFormat.longest(plain.formats, form, plain.lengths) : nil
+            lengths.most = [lengths.most, cap].compactMap(\.self).min()
+            if !lengths.isEmpty { lengths = narrowing(lengths, of: patterns) }
+            if let cap, lengths.most == cap, cap < plain.lengths.most ?? .max { tried = cap }
             guard !lengths.isEmpty else { continue }
-            lengths = narrowing(lengths, of: patterns)
             let isCut = lengths != PlainSchema.CountRange()
             if hasForms, form.isBounded, isCut { continue }
             let key = ScalarKey(type: .string, lengths: lengths, patterns: texts)
             if let rule = known[key] { return rule }
-            if let rule = try content(patterns, lengths, form, hasForms, &builder) {
+            switch try content(patterns, lengths, form, hasForms, &builder) {
+            case .rule(let rule):
                 known[key] = rule
                 return rule
+            case .spent: isSpent = true
+            case .empty: continue
             }
         }
-        throw PatternParser.Fault(
-            reason: "it takes too many states, with what stands beside it "
-                + "(half of CompilationBudget's steps)")
+        if isSpent {
+            throw PatternParser.Fault(
+                reason: "it takes too many states, with what stands beside it "
+                    + "(half of CompilationBudget's steps)")
+        }
+        if let tried {
+            throw PatternParser.Fault(
+                reason: "no text of up to \(tried) characters satisfies it with what stands "
+                    + "beside it, and longer ones are not written")
+        }
+        // No text at all: an alternative that is never taken.
+        return try builder.rule([])
+    }
+
+    /// What became of an automaton.
+    private enum Content {
+        case rule(Rule)
+        /// It has no text.
+        case empty
+        /// It takes too many steps.
+        case spent
     }
 
     /// The forms to be tried. Beside patterns and other formats the whole one is too large.
@@ -86,13 +110,10 @@ extension SchemaCompiler {
     }
 
     /// The texts in which all patterns occur, of so many characters.
-    ///
-    /// - Returns: Nil where that takes too many steps, or where texts that are not the whole format
-    ///   have none among them.
     private static func content(
         _ patterns: [Pattern], _ lengths: PlainSchema.CountRange, _ form: StringFormat.Form,
         _ hasForms: Bool, _ builder: inout GrammarBuilder
-    ) throws -> Rule? {
+    ) throws -> Content {
         let budget = builder.budget
         let isAlone = patterns.count == 1 && lengths == PlainSchema.CountRange()
         let direct = isAlone ? patterns[0].anchored : nil
@@ -105,14 +126,14 @@ extension SchemaCompiler {
                 try Self.automaton(patterns, lengths, budget)
             }
         if let automaton {
-            guard form == .whole || automaton.isAccepting.contains(true) else { return nil }
-            return try builder.rule(automaton, quoted: true)
+            guard automaton.isAccepting.contains(true) else { return .empty }
+            return .rule(try builder.rule(automaton, quoted: true))
         }
-        guard let direct else { return nil }
+        guard let direct else { return .spent }
         let some = Pattern.repeated(.characters(.printable), 0, nil)
         let whole = Pattern.sequence(
             (direct.start ? [] : [some]) + [direct.body] + (direct.end ? [] : [some]))
-        return try builder.rule([try builder.symbols(whole, quoted: true)])
+        return .rule(try builder.rule([try builder.symbols(whole, quoted: true)]))
     }
 
     /// The lengths that leave out some text of the patterns.

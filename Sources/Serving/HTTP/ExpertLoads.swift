@@ -1,10 +1,11 @@
 import Encoding
+import NIOCore
 import Synchronization
 
-/// The answer of `/experts`, computed at most once in some seconds however many ask for it.
+/// The answer of `/experts`, computed and written at most once in some seconds however many ask for it.
 final class ExpertLoads: Sendable {
     private struct Answer {
-        var json: JSONValue
+        var text: ByteBuffer
         var made: ContinuousClock.Instant
     }
 
@@ -15,19 +16,20 @@ final class ExpertLoads: Sendable {
     private let lane = WorkLane("apus-experts", niceness: 10)
     private let latest = Mutex<Answer?>(nil)
 
-    /// The loads of all groups, as they were seconds ago at most.
-    func json(of router: any RequestRouter) async throws -> JSONValue {
+    /// JSON: the loads of all groups, as they were seconds ago at most.
+    func text(of router: any RequestRouter) async throws -> ByteBuffer {
         // Whoever waits for the lane finds the answer of who was before.
         try await lane.run(for: "") { [self] in
             if let answer = latest.withLock({ $0 }), answer.made + Self.lifetime > .now {
-                return answer.json
+                return answer.text
             }
             // Others count none.
             let loads = (router as? any ExpertCounting)?.expertLoads() ?? []
             let groups = loads.filter { !$0.ranks.isEmpty && !$0.loads.isEmpty }
             let json: JSONValue = ["groups": .array(groups.map { $0.json() })]
-            latest.withLock { $0 = Answer(json: json, made: .now) }
-            return json
+            let text = ByteBuffer(string: json.text)
+            latest.withLock { $0 = Answer(text: text, made: .now) }
+            return text
         }
     }
 }

@@ -256,8 +256,13 @@ struct OpenAIResponder: HTTPResponder {
 extension Response {
     /// A JSON document as an answer.
     static func json(_ value: JSONValue, status: HTTPResponse.Status = .ok) -> Response {
+        json(ByteBuffer(string: value.text), status: status)
+    }
+
+    /// The text of a JSON document as an answer.
+    static func json(_ text: ByteBuffer, status: HTTPResponse.Status = .ok) -> Response {
         Response(
             status: status, headers: [.contentType: "application/json"],
-            body: ResponseBody(byteBuffer: ByteBuffer(string: value.text)))
+            body: ResponseBody(byteBuffer: text))
     }
 }

@@ -32,6 +32,8 @@ final class OpenAIService: Sendable {
     /// The same for large bodies, one at a time and behind everything else that computes.
     let slowLane = WorkLane("apus-bodies", niceness: 10)
     let shapes: RequestShapes
+    /// Written once: it takes milliseconds, and anybody may ask for it.
+    private let openAPIDocument: ByteBuffer
     let responses: ResponseStore
     /// Where the server keeps files, and what runs batches; nil for a server that does not.
     let batches: BatchRunner?
@@ -73,6 +75,7 @@ final class OpenAIService: Sendable {
         bodies = BodyBudget(limits)
         responses = ResponseStore(bytes: limits.storedResponseBytes)
         shapes = RequestShapes(limits: limits, vocabularySize: text.vocabularySize)
+        openAPIDocument = ByteBuffer(string: OpenAPIDocument(shapes: shapes).value.text)
         // Ids of two coordinators in a row differ, so that a late event of the first finds nothing.
         ids = Mutex(UInt64(Date().timeIntervalSince1970) << 24)
     }
@@ -260,7 +263,7 @@ extension OpenAIService {
 
     func load() -> Response { .json(["server_load": .number(permits.count)]) }
 
-    func experts() async throws -> Response { .json(try await expertLoads.json(of: router)) }
+    func experts() async throws -> Response { .json(try await expertLoads.text(of: router)) }
 
     /// - Parameter caller: Who asks: without a word of its own in the key file, a key sees what it
     ///   has used itself.
@@ -282,7 +285,7 @@ extension OpenAIService {
             body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
     }
 
-    func openAPI() -> Response { .json(OpenAPIDocument(shapes: shapes).value) }
+    func openAPI() -> Response { .json(openAPIDocument) }
 
     func models() -> Response {
         .json([
