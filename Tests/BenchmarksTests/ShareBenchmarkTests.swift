@@ -213,6 +213,7 @@ import Topology
         }
         #expect(try refusal { $0.ranks = 3 }.contains("does not divide the 16 routed experts"))
         #expect(try refusal { $0.ranks = 3 }.hasSuffix("2 and 4 do"))
+        #expect(try refusal { $0.ranks = 2_000_000 }.contains("--ranks 2000000 is not 1 to 16"))
         #expect(try refusal { $0.batch = 0 }.hasPrefix("--batch 0 is not 1 to"))
         #expect(try refusal { $0.context = 257 }.contains("257 is not 1 to 256"))
         #expect(try refusal { $0.layers = 1 }.contains("one block of each of 2 kinds"))
