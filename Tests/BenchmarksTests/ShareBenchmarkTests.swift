@@ -76,6 +76,26 @@ import Topology
         #expect(decoded.cluster.map(\.figure) == report.cluster.map(\.figure))
     }
 
+    /// Of popularity 1 / n^20 tokens choose the same three experts, on three of four ranks.
+    @Test(arguments: [1, 4]) func `experts read the weights that the drawn routing needs`(
+        ranks: Int
+    ) throws {
+        func decode(_ pattern: AllToAllOptions.Pattern) throws -> (bytes: Double, experts: Double) {
+            var options = try options(ranks: ranks)
+            (options.pattern, options.prefill) = (pattern, 0)
+            let decode = try ShareBenchmark(options).run().decode
+            let parts = decode.blocks.flatMap(\.parts)
+            return (
+                try #require(parts.first { $0.part == .routed }).bytes, decode.expertsWithRows
+            )
+        }
+        let (uniform, skewed) = (try decode(.uniform), try decode(.zipf(20)))
+        #expect(skewed.bytes > 0 && skewed.bytes < uniform.bytes / 2)
+        // Experts are of one size.
+        let (each, other) = (uniform.bytes / uniform.experts, skewed.bytes / skewed.experts)
+        #expect(abs(each / other - 1) < 1e-9)
+    }
+
     /// By hand: 32 tokens x 8 outputs x 7/8 of them from other nodes x 14,336 B, over 50 GB/s.
     @Test func `travel is the planner's, beside measured computing`() throws {
         let model = try #require(try ModelConfiguration.published("deepseek-v3"))
