@@ -37,6 +37,28 @@ import Topology
         return try ShareOptions.Cluster(map, file: "eight.yaml")
     }
 
+    /// Two nodes of two ranks each.
+    private func pairs() throws -> ShareOptions.Cluster {
+        let map = try NodeMap(
+            yaml: """
+                name: pairs
+                nodes: [{name: n, count: 2, ranks: 2}]
+                planes: [{name: p, gigabitsPerSecond: 400}]
+                intranode: {kind: shm, gigabytesPerSecond: 10}
+                """, path: "pairs.yaml")
+        return try ShareOptions.Cluster(map, file: "pairs.yaml")
+    }
+
+    @Test func `ranks that share a node are said to share its memory`() throws {
+        func isSaid(_ ranks: Int, _ cluster: ShareOptions.Cluster) throws -> Bool {
+            var options = try options(ranks: ranks)
+            options.cluster = cluster
+            return SharePrediction.omissions(options).contains { $0.contains("share its memory") }
+        }
+        #expect(try isSaid(4, pairs()) && isSaid(2, pairs()))
+        #expect(try !isSaid(1, pairs()) && !isSaid(4, cluster(nodes: 4)))
+    }
+
     @Test(arguments: [1, 4]) func `a share is measured part by part`(ranks: Int) throws {
         var options = try options(ranks: ranks)
         options.cluster = try cluster(nodes: 4)
@@ -142,14 +164,7 @@ import Topology
         var options = try options()
         (options.model.groupCount, options.model.keptGroupCount) = (2, 1)
         options.pattern = .counts((0 ..< 16).map { $0 / 4 == 2 ? 8 : 1 })
-        let map = try NodeMap(
-            yaml: """
-                name: pairs
-                nodes: [{name: n, count: 2, ranks: 2}]
-                planes: [{name: p, gigabitsPerSecond: 400}]
-                intranode: {kind: shm, gigabytesPerSecond: 10}
-                """, path: "pairs.yaml")
-        options.cluster = try ShareOptions.Cluster(map, file: "pairs.yaml")
+        options.cluster = try pairs()
         let draw = try ShareDraw(options)
         let traffic = try draw.traffic(tokens: 200, layer: 2)
         let drawn = try (0 ..< 4).map {

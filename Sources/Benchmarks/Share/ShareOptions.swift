@@ -54,6 +54,9 @@ package struct ShareOptions: Sendable {
     /// Ranks of a node, as the topology file says; without one each is a node of its own.
     var ranksPerNode: Int { cluster?.ranksPerNode ?? 1 }
 
+    /// Ranks that share the cores and the memory of a machine: a full node's, or all of fewer.
+    package var ranksOnNode: Int { min(ranks, ranksPerNode) }
+
     /// The defaults; weights as the configuration stores them.
     package init(name: String, model: ModelConfiguration, ranks: Int) {
         self.name = name
