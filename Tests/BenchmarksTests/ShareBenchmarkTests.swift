@@ -37,6 +37,28 @@ import Topology
         return try ShareOptions.Cluster(map, file: "eight.yaml")
     }
 
+    /// Two nodes of two ranks each.
+    private func pairs() throws -> ShareOptions.Cluster {
+        let map = try NodeMap(
+            yaml: """
+                name: pairs
+                nodes: [{name: n, count: 2, ranks: 2}]
+                planes: [{name: p, gigabitsPerSecond: 400}]
+                intranode: {kind: shm, gigabytesPerSecond: 10}
+                """, path: "pairs.yaml")
+        return try ShareOptions.Cluster(map, file: "pairs.yaml")
+    }
+
+    @Test func `ranks that share a node are said to share its memory`() throws {
+        func isSaid(_ ranks: Int, _ cluster: ShareOptions.Cluster) throws -> Bool {
+            var options = try options(ranks: ranks)
+            options.cluster = cluster
+            return SharePrediction.omissions(options).contains { $0.contains("share its memory") }
+        }
+        #expect(try isSaid(4, pairs()) && isSaid(2, pairs()))
+        #expect(try !isSaid(1, pairs()) && !isSaid(4, cluster(nodes: 4)))
+    }
+
     @Test(arguments: [1, 4]) func `a share is measured part by part`(ranks: Int) throws {
         var options = try options(ranks: ranks)
         options.cluster = try cluster(nodes: 4)
@@ -74,6 +96,26 @@ import Topology
             ShareReport.self, from: try JSONEncoder().encode(report))
         #expect(decoded.decode.modelSeconds == report.decode.modelSeconds)
         #expect(decoded.cluster.map(\.figure) == report.cluster.map(\.figure))
+    }
+
+    /// Of popularity 1 / n^20 tokens choose the same three experts, on three of four ranks.
+    @Test(arguments: [1, 4]) func `experts read the weights that the drawn routing needs`(
+        ranks: Int
+    ) throws {
+        func decode(_ pattern: AllToAllOptions.Pattern) throws -> (bytes: Double, experts: Double) {
+            var options = try options(ranks: ranks)
+            (options.pattern, options.prefill) = (pattern, 0)
+            let decode = try ShareBenchmark(options).run().decode
+            let parts = decode.blocks.flatMap(\.parts)
+            return (
+                try #require(parts.first { $0.part == .routed }).bytes, decode.expertsWithRows
+            )
+        }
+        let (uniform, skewed) = (try decode(.uniform), try decode(.zipf(20)))
+        #expect(skewed.bytes > 0 && skewed.bytes < uniform.bytes / 2)
+        // Experts are of one size.
+        let (each, other) = (uniform.bytes / uniform.experts, skewed.bytes / skewed.experts)
+        #expect(abs(each / other - 1) < 1e-9)
     }
 
     /// By hand: 32 tokens x 8 outputs x 7/8 of them from other nodes x 14,336 B, over 50 GB/s.
@@ -122,14 +164,7 @@ import Topology
         var options = try options()
         (options.model.groupCount, options.model.keptGroupCount) = (2, 1)
         options.pattern = .counts((0 ..< 16).map { $0 / 4 == 2 ? 8 : 1 })
-        let map = try NodeMap(
-            yaml: """
-                name: pairs
-                nodes: [{name: n, count: 2, ranks: 2}]
-                planes: [{name: p, gigabitsPerSecond: 400}]
-                intranode: {kind: shm, gigabytesPerSecond: 10}
-                """, path: "pairs.yaml")
-        options.cluster = try ShareOptions.Cluster(map, file: "pairs.yaml")
+        options.cluster = try pairs()
         let draw = try ShareDraw(options)
         let traffic = try draw.traffic(tokens: 200, layer: 2)
         let drawn = try (0 ..< 4).map {
@@ -213,6 +248,7 @@ import Topology
         }
         #expect(try refusal { $0.ranks = 3 }.contains("does not divide the 16 routed experts"))
         #expect(try refusal { $0.ranks = 3 }.hasSuffix("2 and 4 do"))
+        #expect(try refusal { $0.ranks = 2_000_000 }.contains("--ranks 2000000 is not 1 to 16"))
         #expect(try refusal { $0.batch = 0 }.hasPrefix("--batch 0 is not 1 to"))
         #expect(try refusal { $0.context = 257 }.contains("257 is not 1 to 256"))
         #expect(try refusal { $0.layers = 1 }.contains("one block of each of 2 kinds"))

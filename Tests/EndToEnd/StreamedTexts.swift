@@ -35,6 +35,8 @@ enum StreamedTexts {
             /// Those that came whole.
             var whole = 0
             var failure: (any Error)?
+            /// Whether texts are asked for no more.
+            var isOver = false
         }
 
         let state = Mutex(State())
@@ -60,10 +62,7 @@ enum StreamedTexts {
         }
         // What a failure leaves ends by itself: a cancelled URLSession may never answer again.
         if let disturb {
-            try await Wait.until("\(count) texts have begun") {
-                if let failure = endings.state.withLock({ $0.failure }) { throw failure }
-                return try await client.begunTexts() >= before + Double(count)
-            }
+            try await waitUntilBegun(client, before, endings)
             try await disturb()
             let whole = endings.state.withLock { $0.whole }
             guard whole < count else { throw Failure("every text had ended: nothing disturbed it") }
@@ -71,6 +70,48 @@ enum StreamedTexts {
         var texts: [String] = []
         for task in tasks { texts.append(try await task.value) }
         return texts
+    }
+
+    /// Every text at once, and each again as soon as it is there, until `disturb` has returned,
+    /// because `disturb` may take longer than a text.
+    ///
+    /// - Throws: `Failure` when a text is not the expected one.
+    static func repeated(
+        _ client: Client, expecting expected: [String], while disturb: () async throws -> Void
+    ) async throws {
+        let before = try await client.begunTexts()
+        let endings = Endings()
+        let tasks = (0 ..< count).map { number in
+            Task {
+                do {
+                    repeat {
+                        let found = try await text(client, number)
+                        guard found == expected[number] else {
+                            throw Failure("\(found) is not \(expected[number])")
+                        }
+                    } while !endings.state.withLock({ $0.isOver })
+                } catch {
+                    endings.state.withLock { $0.failure = error }
+                    throw error
+                }
+            }
+        }
+        do {
+            defer { endings.state.withLock { $0.isOver = true } }
+            try await waitUntilBegun(client, before, endings)
+            try await disturb()
+        }
+        for task in tasks { try await task.value }
+    }
+
+    /// Returns once as many texts have begun as are asked for at once.
+    private static func waitUntilBegun(
+        _ client: Client, _ before: Double, _ endings: Endings
+    ) async throws {
+        try await Wait.until("\(count) texts have begun") {
+            if let failure = endings.state.withLock({ $0.failure }) { throw failure }
+            return try await client.begunTexts() >= before + Double(count)
+        }
     }
 
     /// Asks for every text again and again until `/health` says a word: what happens until then

@@ -116,6 +116,41 @@ import Testing
         try part.validate()
     }
 
+    /// What is not stored in 4 bits is listed by name, shared experts among it.
+    @Test(arguments: RandomCheckpoint.Format.allCases, [true, false])
+    func `a block that is kept is stored as in the whole network`(
+        format: RandomCheckpoint.Format, isGiven: Bool
+    ) throws {
+        let text = Self.text
+            .replacing("num_hidden_layers\": 3", with: "num_hidden_layers\": 6")
+            .replacing("first_k_dense_replace\": 1", with: "first_k_dense_replace\": 3")
+            .replacing("n_shared_experts\": 1", with: "n_shared_experts\": 4")
+        var whole = try ModelConfiguration.parse(Data(text.utf8), file: "config.json")
+        if isGiven { whole.quantization = try RandomCheckpoint.quantization(format, of: whole) }
+        func random(_ configuration: ModelConfiguration) throws -> RandomModel {
+            try RandomModel(configuration, format: format, rankCount: 2, seed: 5)
+        }
+        let all = try random(whole)
+        let part = whole.keeping([0, 3, 5])
+        let kept = try random(part)
+        for (layer, original) in [0, 3, 5].enumerated() {
+            #expect(kept.weightBytes(layer: layer) == all.weightBytes(layer: original))
+        }
+        let one = try random(part.keeping([2]))
+        #expect(one.weightBytes(layer: 0) == all.weightBytes(layer: 5))
+        #expect(one.headBytes == all.headBytes)
+        // The weights that are made are stored so too, and not only counted so.
+        let times = ForwardTimes()
+        let model = try one.make(pool: ThreadPool(threads: 1))
+        let share = RankShare(part, rankCount: 2, ranksPerNode: 1, compute: .bfloat16)
+        share.traffic = [RankShare.Traffic(own: nil, arrivedTokens: 0, arrivals: [])]
+        (model.rankShare, model.times) = (share, times)
+        #expect(try logits(model).allSatisfy { $0.isFinite })
+        let shared = try #require(times.figures[.init(.shared, layer: 0)]?.first).work
+        // 3 x 128 x 256 numbers of FP8 or bf16, and none in 4 bits.
+        #expect(shared.readBytes >= (format == .float8 ? 1 : 2) * 3 * 128 * 256)
+    }
+
     @Test func `the published configuration of DeepSeek-V3 is the one that its name gives`() throws
     {
         let golden = try ModelConfiguration.load(directory: Golden.root + "/deepseek-v3")

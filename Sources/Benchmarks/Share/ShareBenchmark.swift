@@ -122,7 +122,8 @@ package struct ShareBenchmark {
                 seed: options.seed),
             memory: memory, limits: limits, decode: decode, prefill: prefill,
             topology: options.cluster?.file, cluster: prediction?.figures ?? [],
-            omissions: Self.omissions + (prediction == nil ? [] : SharePrediction.omissions),
+            omissions: Self.omissions
+                + (prediction == nil ? [] : SharePrediction.omissions(options)),
             isFinite: isFinite)
     }
 

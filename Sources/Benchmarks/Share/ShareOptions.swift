@@ -54,6 +54,9 @@ package struct ShareOptions: Sendable {
     /// Ranks of a node, as the topology file says; without one each is a node of its own.
     var ranksPerNode: Int { cluster?.ranksPerNode ?? 1 }
 
+    /// Ranks that share the cores and the memory of a machine: a full node's, or all of fewer.
+    package var ranksOnNode: Int { min(ranks, ranksPerNode) }
+
     /// The defaults; weights as the configuration stores them.
     package init(name: String, model: ModelConfiguration, ranks: Int) {
         self.name = name
@@ -72,11 +75,13 @@ package struct ShareOptions: Sendable {
         let experts = model.routedExpertCount
         let limit = model.contextLimit
         let origin = "the model's context (\(model.contextLimitKey))"
+        // All ranges are made before a value is checked, so none may be empty.
+        let mostBatch = max(1, Self.mostTokens / max(1, ranks))
         for (option, value, range, origin) in [
             ("--ranks", ranks, 1 ... experts, "the model's routed experts (n_routed_experts)"),
             ("--context", context, 1 ... limit, origin),
             ("--prefill", prefill, 0 ... limit, origin),
-            ("--batch", batch, 1 ... Self.mostTokens / max(1, ranks), "tokens of all ranks"),
+            ("--batch", batch, 1 ... mostBatch, "tokens of all ranks"),
             ("--threads", threads, 1 ... 256, "threads of a pool"),
             ("--repetitions", repetitions, 1 ... Self.mostRepetitions, "steps"),
             ("--layers", layers ?? 1, 1 ... model.layerCount, "num_hidden_layers"),

@@ -6,10 +6,15 @@ import Planner
 struct SharePrediction {
     let figures: [ShareReport.Predicted]
 
-    static let omissions = [
-        "hiding travel behind the computing of another batch, beside the line that says so",
-        "contention inside switches, latency of single messages, uneven ranks",
-    ]
+    /// What the figures of a cluster leave out.
+    static func omissions(_ options: ShareOptions) -> [String] {
+        let shared =
+            "ranks of a node share its memory: run this on one rank's cores and memory (numactl)"
+        return [
+            "hiding travel behind the computing of another batch, beside the line that says so",
+            "contention inside switches, latency of single messages, uneven ranks",
+        ] + (options.ranksOnNode > 1 ? [shared] : [])
+    }
 
     private static let exchange = "Insights into DeepSeek-V3, 2.3.2; DeepEP"
 

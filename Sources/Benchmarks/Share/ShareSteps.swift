@@ -17,7 +17,7 @@ final class ShareSteps {
         cache = BlockCache(
             configuration: model.configuration, format: .bfloat16,
             blockCount: ShareLayout.cacheBlocks(options))
-        guard options.ranks > 1 else { return }
+        // Of one rank too: its tokens go where the routing that is reported says.
         model.rankShare = RankShare(
             model.configuration, rankCount: options.ranks,
             ranksPerNode: options.ranksPerNode, compute: model.compute)

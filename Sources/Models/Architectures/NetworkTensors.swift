@@ -31,7 +31,9 @@ public struct NetworkTensors: Sendable {
     }
 
     /// Before every name of a block.
-    func prefix(layer: Int) -> String { TensorNames.numbered(names.block, layer) }
+    func prefix(layer: Int) -> String {
+        TensorNames.numbered(names.block, shape.originalLayers?[layer] ?? layer)
+    }
 
     /// Before a block's attention, `[hidden]`.
     func inputNorm(layer: Int) -> NetworkTensor { norm(names.inputNorm, layer) }

@@ -24,11 +24,14 @@ extension ModelConfiguration {
 
     /// A network of some of this one's main blocks, in this order, without MTP blocks.
     ///
+    /// Its tensors keep their names, because a quantization says by name how each is stored.
+    ///
     /// - Parameter layers: Of blocks that share another's choice of entries, only with one that
     ///   chooses before them.
     package func keeping(_ layers: [Int]) -> ModelConfiguration {
         var part = self
         part.expertLayers = layers.map { hasExperts(layer: $0) }
+        part.originalLayers = layers.map { originalLayers?[$0] ?? $0 }
         part.layerCount = layers.count
         part.mtpLayerCount = 0
         part.denseLayerCount = min(denseLayerCount, layers.count)

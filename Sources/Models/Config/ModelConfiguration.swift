@@ -50,6 +50,8 @@ public struct ModelConfiguration: Codable, Sendable, Equatable {
     package var expertLayerStride = 1
     /// Which blocks have experts, one by one; nil where the two counts above say it.
     var expertLayers: [Bool]?
+    /// The numbers that the blocks have in the network that they are kept from; nil for their own.
+    var originalLayers: [Int]?
     /// Attention heads.
     public var headCount: Int
     /// Heads that keep keys and values, of grouped queries; nil for latent attention.

@@ -9,12 +9,23 @@ internal import CKernels
     // out by its contract.
     let handle: OpaquePointer
 
+    /// Threads of a pool at most, which every option that counts threads says too.
+    private static let limit = 256
+
+    /// Threads of each of some ranks that share cores evenly: no fewer than 1, and no more than a
+    /// pool may have.
+    public static func threads(on cores: Int, ranks: Int = 1) -> Int {
+        min(limit, max(1, cores / max(1, ranks)))
+    }
+
     /// How many threads work, the caller's included.
     public let threads: Int
 
     /// - Parameter threads: 1...256. The caller is one of them, so 1 starts none.
     public init(threads: Int) {
-        precondition((1 ... 256).contains(threads), "a pool of \(threads) threads; limit 1...256")
+        precondition(
+            (1 ... Self.limit).contains(threads),
+            "a pool of \(threads) threads; limit 1...\(Self.limit)")
         guard let handle = unsafe ck_pool_create(Int32(threads)) else {
             preconditionFailure("the system refused a pool of \(threads) threads")
         }

@@ -21,7 +21,7 @@ struct KernelsCommand: ParsableCommand {
             """)
 
     @Option(name: .shortAndLong, help: "Threads (default: all cores that the process may use).")
-    var threads = CoreLimit.ofProcess.cores
+    var threads = ThreadPool.threads(on: CoreLimit.ofProcess.cores)
 
     @Option(help: "Outputs of the weight.")
     var outputs = 4096

@@ -44,8 +44,12 @@ struct ShareCommand: ParsableCommand {
     @Option(help: "Weights as fp8, bf16, int4 or mxfp4 (default: as the configuration says).")
     var format: RandomCheckpoint.Format?
 
-    @Option(help: "Threads (default: all cores that the process may use).")
-    var threads = CoreLimit.ofProcess.cores
+    @Option(
+        help: """
+            Threads (default: all cores that the process may use; with --topology, divided by \
+            the ranks of a node).
+            """)
+    var threads: Int?
 
     @Option(help: "A topology file: predicts as many of its ranks.")
     var topology: String?
@@ -70,8 +74,9 @@ struct ShareCommand: ParsableCommand {
 
     func run() throws {
         try reporting {
-            let benchmark = try ShareBenchmark(try options())
-            try ComputeNotes.say(threads: threads)
+            let options = try options()
+            let benchmark = try ShareBenchmark(options)
+            try ComputeNotes.say(threads: options.threads)
             if !json { print(benchmark.summary) }
             let bar = ProgressBar("drawing weights")
             let progress = Progress(isShown: true)
@@ -96,7 +101,7 @@ struct ShareCommand: ParsableCommand {
             name: model, model: try ShareModel.configuration(model), ranks: ranks)
         options.layers = layers
         (options.context, options.batch, options.prefill) = (context, batch, prefill)
-        (options.threads, options.repetitions, options.seed) = (threads, repetitions, seed)
+        (options.repetitions, options.seed) = (repetitions, seed)
         options.format = format ?? options.format
         guard let pattern = AllToAllOptions.Pattern(routing) else {
             throw ValidationError("--routing \(routing): uniform or zipf:EXPONENT")
@@ -109,6 +114,9 @@ struct ShareCommand: ParsableCommand {
         options.cluster = try topology.map {
             try ShareOptions.Cluster(try NodeMap(contentsOf: $0), file: $0)
         }
+        options.threads =
+            threads
+            ?? ThreadPool.threads(on: CoreLimit.ofProcess.cores, ranks: options.ranksOnNode)
         return options
     }
 }

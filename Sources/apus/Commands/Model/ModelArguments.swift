@@ -30,7 +30,7 @@ struct ModelArguments: ParsableArguments {
 
     /// The threads to use, shared evenly among ranks of this machine.
     func threads(ranks: Int = 1) -> Int {
-        threads ?? max(1, CoreLimit.ofProcess.cores / ranks)
+        threads ?? ThreadPool.threads(on: CoreLimit.ofProcess.cores, ranks: ranks)
     }
 
     /// One of the ranks of this process that serve the model.

@@ -5,7 +5,7 @@ import Topology
 /// How many threads a command that works on checkpoints uses.
 struct PoolArguments: ParsableArguments {
     @Option(help: "Threads (default: one per core that the process may use).")
-    var threads = CoreLimit.ofProcess.cores
+    var threads = ThreadPool.threads(on: CoreLimit.ofProcess.cores)
 
     func validate() throws {
         guard (1 ... 256).contains(threads) else {
