@@ -11,9 +11,19 @@ package enum MachineMemory {
         Int(clamping: groups(root).map(\.limit).min().map { min($0, installed) } ?? installed)
     }
 
+    /// Bytes that a process of this machine can have without swapping, files' pages included: what
+    /// the machine has, or what a control group leaves; nil where the system keeps no count.
+    package static func free(root: String = "/") -> Int? {
+        let lines = (text(root + "proc/meminfo") ?? "").split(separator: "\n")
+        let key = "MemAvailable:"
+        let machine = lines.first { $0.hasPrefix(key) }
+            .flatMap { number(String($0.dropFirst(key.count))) }.map { $0 << 10 }
+        return [machine, freeOfGroups(root: root)].compactMap { $0 }.min()
+    }
+
     /// Bytes that the control group of this process and those around it leave beside what they use,
     /// where files' pages that can be given back count as free; nil where none has a limit.
-    package static func freeOfGroups(root: String = "/") -> Int? {
+    static func freeOfGroups(root: String = "/") -> Int? {
         groups(root).map { group in
             let used = text(group.usage).flatMap(number) ?? 0
             return max(0, Int(clamping: group.limit) - max(0, used - pages(group)))
