@@ -3,6 +3,7 @@ import Tensors
 import TestSupport
 import Testing
 import Topology
+import Transport
 
 @testable import Models
 
