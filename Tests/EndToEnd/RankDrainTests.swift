@@ -87,8 +87,9 @@ import Testing
         _ = try await SurvivalTests.wait(for: "degraded", client)
         kill(try #require(job.processes(named: "apus-coordinator").first), SIGKILL)
         try await Wait.until("another coordinator serves") {
-            job.logs().contains("the job is taken over")
-                && (try? await client.health())?.contains("degraded") == true
+            let health = try? await client.health()
+            return job.logs().contains("the job is taken over")
+                && health?.contains("degraded") == true
         }
         let health = try await client.health()
         #expect(health.contains(#""drained_ranks":[1]"#) && !health.contains("lost"), "\(health)")
