@@ -30,6 +30,8 @@ import Topology
         .place(PlacementRequest(group: 0, epoch: 1, placements: PlacementTests.swapped)),
         .notPlaced(reason: "no"),
         .askTrace(seconds: 5), .traced(file: "/jobs/trace.json"), .notTraced(reason: "no"),
+        .askDrain(2), .drained(2), .notDrained(reason: "no"),
+        .drainedRanks(DrainedRanks(number: 3, ranks: [2])),
         .stop,
         .end(.lost(rank: 1, phase: .ready, epoch: 1, reason: "r")),
         .end(.stopped),

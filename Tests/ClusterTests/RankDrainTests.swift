@@ -29,9 +29,11 @@ import Topology
         #expect(story.job.living == [0, 1, 2] && story.job.epoch == 1)
         #expect(story.job.snapshot(now: story.now).members[1].drain == .leaving)
         #expect(story.apply(.prepared(Story.id(0), epoch: 2)).isEmpty)
+        let away = DrainedRanks(number: 2, ranks: [1])
         #expect(
             story.apply(.prepared(Story.id(2), epoch: 2)) == [
                 .drained(1, recovering: [0, 2]),
+                .tellDrained(Story.id(0), away), .tellDrained(Story.id(2), away),
                 .begin(Story.id(0), next), .begin(Story.id(2), next),
                 .dismiss(Story.id(1), .drained(rank: 1)),
             ])
@@ -50,7 +52,10 @@ import Topology
         let refusal = story.job.drainRefusal(of: 1)
         #expect(refusal == "rank 1 is drained already, and about to come back")
         story.apply(.entered(Story.id(9), .ready))
-        for id in [0, 9, 2] { story.apply(.prepared(Story.id(id), epoch: 3)) }
+        for id in [0, 9] { story.apply(.prepared(Story.id(id), epoch: 3)) }
+        let nobody = DrainedRanks(number: 3, ranks: [])
+        let actions = story.apply(.prepared(Story.id(2), epoch: 3))
+        for id in [0, 9, 2] { #expect(actions.contains(.tellDrained(Story.id(id), nobody))) }
         #expect(story.told[Story.id(9)] == JobEpoch(number: 3, living: [0, 1, 2]))
         #expect(story.job.snapshot(now: story.now).members[1].drain == nil)
         for id in [0, 9, 2] { story.apply(.recovered(Story.id(id), epoch: 3)) }
@@ -141,6 +146,7 @@ import Topology
         #expect(
             story.apply(.drain(0)) == [
                 .draining(0), .drained(0, recovering: []),
+                .tellDrained(Story.id(1), DrainedRanks(number: 2, ranks: [0])),
                 .dismiss(Story.id(0), .drained(rank: 0)),
             ])
         #expect(story.job.drainRefusal(of: 1)?.contains("the last one that serves") == true)

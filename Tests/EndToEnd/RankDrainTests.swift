@@ -6,7 +6,7 @@ import Testing
 @Suite(.serialized) struct RankDrainTests {
     private static let key = "the-key-of-who-runs-the-job"
 
-    /// A job of four ranks with an admin's key.
+    /// A job of four ranks whose API has an admin's key.
     private static func job(more: String) throws -> (job: RunningJob, keys: URL) {
         let keys = FileManager.default.temporaryDirectory
             .appending(path: "apus-keys-\(UUID().uuidString).yaml")
@@ -23,9 +23,8 @@ import Testing
 
     @Test(arguments: ["", "redundantExperts: 4"])
     func `a rank leaves and comes back, and no text knows`(more: String) async throws {
-        let (job, keys) = try Self.job(more: "restart: always\n\(more)")
-        defer { try? FileManager.default.removeItem(at: keys) }
-        let client = Client(try job.waitUntilServing(), key: Self.key)
+        let job = try RunningJob(ranks: 4, transport: "auto", more: "restart: always\n\(more)")
+        let client = Client(try job.waitUntilServing())
         let expected = try await StreamedTexts.all(client)
         let victim = try #require(job.workers(rank: 2).first)
         try await StreamedTexts.repeated(client, expecting: expected) {
@@ -38,7 +37,7 @@ import Testing
         while job.workers(rank: 2) == [victim], .now < limit {
             try await Task.sleep(for: .milliseconds(20))
         }
-        let shown = try job.apus(["status"]).output
+        let shown = try job.apus(["status", "test"]).output
         #expect(shown.contains("drained: it comes back when it is started by hand"), "\(shown)")
         let again = try job.apus(["drain", "test", "--rank", "2"])
         #expect(again.status == 2 && again.output.contains("rank 2 is drained already"))
@@ -64,15 +63,74 @@ import Testing
     @Test func `while a rank is lost none leaves`() async throws {
         let (job, keys) = try Self.job(more: "restart: never")
         defer { try? FileManager.default.removeItem(at: keys) }
-        let client = Client(try job.waitUntilServing(), key: Self.key)
+        let address = try job.waitUntilServing()
+        let client = Client(address, key: Self.key)
         kill(try #require(job.workers(rank: 1).first), SIGKILL)
         _ = try await SurvivalTests.wait(for: "degraded", client)
-        let (status, output) = try job.apus(["drain", "test", "--rank", "3"])
+        // By the API as from another machine, and by the job's own secret.
+        let url = ["drain", "http://127.0.0.1:\(address.port)", "--key-file"]
+        let (status, output) = try job.apus(
+            url + [keys.path(percentEncoded: false), "--rank", "3"])
         #expect(status == 2 && output.contains("rank 1 is lost: ask again"), "\(output)")
         let lost = try job.apus(["drain", "test", "--rank", "1"])
         #expect(lost.status == 2 && lost.output.contains("rank 1 is lost: "), "\(lost.output)")
         #expect(job.stop() == 0, "\(job.errors)")
         job.expectNothingLeft()
+    }
+
+    @Test func `another coordinator knows who was drained`() async throws {
+        let job = try RunningJob(ranks: 3, transport: "auto", more: "restart: always")
+        let client = Client(try job.waitUntilServing())
+        let expected = try await StreamedTexts.all(client)
+        #expect(try job.apus(["drain", "test", "--rank", "1"]).status == 0)
+        _ = try await SurvivalTests.wait(for: "degraded", client)
+        kill(try #require(job.processes(named: "apus-coordinator").first), SIGKILL)
+        try await Wait.until("another coordinator serves") {
+            let health = try? await client.health()
+            return job.logs().contains("the job is taken over")
+                && health?.contains("degraded") == true
+        }
+        let health = try await client.health()
+        #expect(health.contains(#""drained_ranks":[1]"#) && !health.contains("lost"), "\(health)")
+        let shown = try job.apus(["status", "test"]).output
+        #expect(shown.contains("drained: it comes back when it is started by hand"), "\(shown)")
+        #expect(try await StreamedTexts.all(client) == expected)
+        #expect(job.workers(rank: 1).isEmpty)
+        #expect(job.stop() == 0, "\(job.errors)")
+        job.expectNothingLeft()
+    }
+
+    @Test func `a drain whose answer does not come says that the rank may still leave`() throws {
+        let server = Process()
+        let (input, output) = (Pipe(), Pipe())
+        server.executableURL = URL(filePath: "/usr/bin/env")
+        server.arguments = [
+            "python3", "-uc",
+            """
+            import socket
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                print(server.getsockname()[1])
+                with server.accept()[0] as client: client.recv(1000)
+            """,
+        ]
+        server.standardInput = input
+        server.standardOutput = output
+        try server.run()
+        defer { server.terminate() }
+        var line = Data()
+        while line.last != UInt8(ascii: "\n") {
+            let more = output.fileHandleForReading.availableData
+            try #require(!more.isEmpty, "the server ended")
+            line += more
+        }
+        let url = "http://127.0.0.1:\(String(decoding: line.dropLast(), as: UTF8.self))"
+        var environment = ProcessInfo.processInfo.environment
+        environment["APUS_ADMIN_KEY"] = Self.key
+        let (status, text) = try RunningJob.run("apus", ["drain", url, "--rank", "2"], environment)
+        #expect(status == 3 && text.contains("rank 2 may still leave"), "\(text)")
+        let mixed = try RunningJob.run(
+            "apus", ["drain", "x", "--rank", "2", "--plain"], environment)
+        #expect(mixed.status == 2 && mixed.output.contains("go with a URL"), "\(mixed.output)")
     }
 
     /// What ranks wrote when something went wrong.

@@ -58,6 +58,21 @@ import Topology
         let free = try machine([:])
         defer { try? FileManager.default.removeItem(atPath: free) }
         #expect(MachineMemory.freeOfGroups(root: free) == nil)
+        #expect(MachineMemory.free(root: root) == 350)
+        #expect(MachineMemory.free(root: free) == nil)
+    }
+
+    @Test(arguments: [(600, 600 << 10), (1, 1 << 10), (900, 700 << 10)])
+    func `what is free is what the machine has, or less where a control group leaves less`(
+        available: Int, bytes: Int
+    ) throws {
+        let root = try machine([
+            "proc/meminfo": "MemTotal: 999 kB\nMemAvailable:  \(available) kB\n",
+            "proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": "\(700 << 10)\n",
+        ])
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        #expect(MachineMemory.free(root: root) == bytes)
+        #expect(try #require(MachineMemory.free()) > 0, "this machine says it")
     }
 
     @Test func `free memory of version 1 counts the pages of the groups inside`() throws {

@@ -57,12 +57,8 @@ public enum ResidentMemory {
         file.write(Data("5".utf8))
     }
 
-    /// Bytes that this process can have without swapping, files' pages included: what the machine
-    /// has, or what a control group leaves.
-    public static var free: Int {
-        let machine = bytes(of: "MemAvailable:", in: "proc/meminfo")
-        return MachineMemory.freeOfGroups().map { min($0, machine) } ?? machine
-    }
+    /// Bytes that this process can have without swapping, files' pages included.
+    public static var free: Int { MachineMemory.free() ?? 0 }
 
     /// Bytes of some files that are mapped and resident now.
     static func mapped(from paths: [String]) -> Int {

@@ -79,6 +79,17 @@ public final class WeightLoader {
         var byteCount: Int {
             (bytes.count + (storedScales?.byteCount ?? 0)) / interleaving.count
         }
+
+        /// Memory that everything packed from it takes.
+        var packedByteCount: Int {
+            parts.reduce(0) { sum, part in
+                sum
+                    + WeightPacking.packedByteCount(
+                        format: format, outputs: outputs, inputs: inputs,
+                        scaleFormat: storedScales?.scales.format ?? .float32, rows: part.rows,
+                        transposed: part.transposed)
+            }
+        }
     }
 
     /// A piece of a weight: what a thread does at a time.
@@ -115,6 +126,12 @@ public final class WeightLoader {
     /// Bytes that `load` will read or draw.
     public var byteCount: Int {
         matrices.reduce(0) { $0 + $1.byteCount } + randomMatrices.reduce(0) { $0 + $1.byteCount }
+    }
+
+    /// Memory that what was asked of a folder takes once it is packed, padding and scales included.
+    public var packedByteCount: Int {
+        precondition(randomMatrices.isEmpty, "\(randomMatrices.count) matrices are random")
+        return matrices.reduce(0) { $0 + $1.packedByteCount }
     }
 
     // MARK: - Asking

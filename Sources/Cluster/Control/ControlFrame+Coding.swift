@@ -214,6 +214,10 @@ private enum Message: Codable {
     case askTrace(seconds: Int)
     case traced(file: String)
     case notTraced(reason: String)
+    case askDrain(Rank)
+    case drained(Rank)
+    case notDrained(reason: String)
+    case drainedRanks(DrainedRanks)
     case snapshot(JobSnapshot)
     case stop
     case end(JobEnd)
@@ -244,6 +248,10 @@ private enum Message: Codable {
         case .askTrace(let seconds): self = .askTrace(seconds: seconds)
         case .traced(let file): self = .traced(file: file)
         case .notTraced(let reason): self = .notTraced(reason: reason)
+        case .askDrain(let rank): self = .askDrain(rank)
+        case .drained(let rank): self = .drained(rank)
+        case .notDrained(let reason): self = .notDrained(reason: reason)
+        case .drainedRanks(let away): self = .drainedRanks(away)
         case .snapshot(let snapshot): self = .snapshot(snapshot)
         case .stop: self = .stop
         case .end(let end): self = .end(end)
@@ -276,6 +284,10 @@ private enum Message: Codable {
         case .askTrace(let seconds): .askTrace(seconds: seconds)
         case .traced(let file): .traced(file: file)
         case .notTraced(let reason): .notTraced(reason: reason)
+        case .askDrain(let rank): .askDrain(rank)
+        case .drained(let rank): .drained(rank)
+        case .notDrained(let reason): .notDrained(reason: reason)
+        case .drainedRanks(let away): .drainedRanks(away)
         case .snapshot(let snapshot): .snapshot(snapshot)
         case .stop: .stop
         case .end(let end): .end(end)

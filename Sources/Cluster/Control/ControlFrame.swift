@@ -54,6 +54,14 @@ public enum ControlFrame: Equatable, Sendable {
     case traced(file: String)
     /// The coordinator's no to that.
     case notTraced(reason: String)
+    /// An observer asks for a rank to leave on purpose.
+    case askDrain(Rank)
+    /// The rank has left.
+    case drained(Rank)
+    /// The coordinator's no to that, or why the rank stays after all.
+    case notDrained(reason: String)
+    /// Which ranks are away on purpose: a worker keeps it for another coordinator.
+    case drainedRanks(DrainedRanks)
     /// The job as an observer sees it.
     case snapshot(JobSnapshot)
     /// An observer asks for the end of the job.

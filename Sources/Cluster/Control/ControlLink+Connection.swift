@@ -234,6 +234,9 @@ extension ControlLink {
         case .notPlaced(let reason): change { $0.lastPlacement = .failure(.badInput(reason)) }
         case .traced(let file): change { $0.lastTrace = .success(file) }
         case .notTraced(let reason): change { $0.lastTrace = .failure(.badInput(reason)) }
+        case .drained: change { $0.lastDrain = .success(()) }
+        case .notDrained(let reason): change { $0.lastDrain = .failure(.badInput(reason)) }
+        case .drainedRanks(let away): change { $0.memory.drained = away }
         case .end(let end): ended(end, attempt: attempt)
         default: break
         }

@@ -24,6 +24,8 @@ extension ControlLink {
         var recovered: UInt64 = 0
         /// The highest number of an epoch that was heard of.
         var highest: UInt64 = 0
+        /// Which ranks are away on purpose.
+        var drained: DrainedRanks?
         /// Whom this rank suspected last, and in which epoch.
         var suspicion: (epoch: UInt64, frame: ControlFrame)?
 
@@ -92,9 +94,11 @@ extension ControlLink {
         guard let rank = configuration.hello.rank, let epoch = lastEpoch,
             epoch.living.contains(rank)
         else { return nil }
-        return HeldEpoch(
+        var held = HeldEpoch(
             epoch: epoch, takesPart: memory.takesPart(in: epoch.number),
             highestNumber: max(memory.highest, epoch.number))
+        held.drained = memory.drained
+        return held
     }
 
     /// The highest number of an epoch that this rank heard of.

@@ -96,6 +96,8 @@ public final class ControlLink: @unchecked Sendable {
     var lastPlacement: Result<PlacementReport, ClusterError>?
     /// The file of the trace that this observer asked for.
     var lastTrace: Result<String, ClusterError>?
+    /// What became of the rank that this observer asked to leave.
+    var lastDrain: Result<Void, ClusterError>?
 
     private init(_ configuration: Configuration) { self.configuration = configuration }
 

@@ -122,6 +122,7 @@ final class CoordinatorCore {
         case .counts(let counts): apply(.counted(id, counts))
         case .askPlacement, .place: answer(frame, to: id)
         case .askTrace(let seconds): trace(seconds, for: id)
+        case .askDrain(let rank): drain(rank, for: id)
         case .payload(let bytes):
             guard let rank = membership.rank(of: id) else { return refuse(id, "no hello yet") }
             handlers.payload(rank, bytes)
@@ -129,7 +130,7 @@ final class CoordinatorCore {
             guard observers.contains(id) else { return refuse(id, "only observers may stop a job") }
             apply(.stopped)
         case .welcome, .refusal, .gathered, .epoch, .prepare, .abandon, .placement, .notPlaced,
-            .traced, .notTraced, .snapshot, .end:
+            .traced, .notTraced, .drained, .notDrained, .drainedRanks, .snapshot, .end:
             refuse(id, "a frame that only the coordinator sends")
         }
     }
@@ -166,6 +167,23 @@ final class CoordinatorCore {
                 }
             channel.writeAndFlush(frame, promise: nil)
         }
+    }
+
+    /// Has a rank leave for an observer, which is told what became of it.
+    private func drain(_ rank: Rank, for id: ConnectionID) {
+        guard observers.contains(id), let channel = channels[id] else {
+            return refuse(id, "only observers have a rank leave")
+        }
+        let promise = channel.eventLoop.makePromise(of: Void.self)
+        promise.futureResult.whenComplete { outcome in
+            let frame: ControlFrame =
+                switch outcome {
+                case .success: .drained(rank)
+                case .failure(let error): .notDrained(reason: "\(error)")
+                }
+            channel.writeAndFlush(frame, promise: nil)
+        }
+        drain(rank, promise)
     }
 
     private func arrived(_ id: ConnectionID, _ hello: Hello) {
@@ -301,6 +319,7 @@ final class CoordinatorCore {
         case .prepare(let id, let epoch): send(.prepare(epoch), to: id)
         case .begin(let id, let epoch): send(.epoch(epoch), to: id)
         case .abandon(let id, let epoch): send(.abandon(epoch: epoch), to: id)
+        case .tellDrained(let id, let away): send(.drainedRanks(away), to: id)
         case .placing(let group, let outcome):
             log.notice("group \(group): \(outcome)")
         case .warn(let words): log.warning("\(words)")
@@ -350,7 +369,8 @@ final class CoordinatorCore {
             drains.removeValue(forKey: rank)?.fail(
                 ClusterError.badInput("\(rank) does not leave: \(reason)"))
         case .drained(let rank, let recovering):
-            log.notice("\(rank) is drained: \(recovering.count) ranks go on")
+            let others = recovering.isEmpty ? "" : ": \(recovering.count) ranks go on"
+            log.notice("\(rank) is drained\(others)")
             handlers.left(rank, recovering)
             drains.removeValue(forKey: rank)?.succeed()
             // A launcher is to know it however soon the process ends, and with whatever exit code.

@@ -6,6 +6,8 @@ public struct HeldEpoch: Hashable, Codable, Sendable {
     var takesPart: Bool
     /// The highest number of an epoch that the worker heard of, those included that never came.
     var highestNumber: UInt64
+    /// Which ranks the worker was told to be away on purpose; nil where it was told of none.
+    var drained: DrainedRanks?
 
     /// States what a worker keeps.
     public init(epoch: JobEpoch, takesPart: Bool, highestNumber: UInt64) {

@@ -66,19 +66,33 @@ extension Membership {
             + left.compactMap { connection(of: $0) }.map { .prepare($0, next) }
     }
 
+    /// A rank is away on purpose from now on.
+    mutating func noteDrained(_ rank: Rank) {
+        members[rank.rawValue].loss = "drained: it comes back when it is started by hand"
+        members[rank.rawValue].drain = .left
+        members[rank.rawValue].statistics = nil
+    }
+
+    /// Tells every rank that is in which are away on purpose, so that another coordinator hears it
+    /// of them: before they are told the epoch, in which they may be asked.
+    func tellDrained() -> [Action] {
+        let away = members.indices.filter { members[$0].drain == .left }
+        let list = DrainedRanks(number: lastNumber, ranks: away.map { Rank(rawValue: $0) })
+        return living.compactMap { connection(of: $0) }.map { .tellDrained($0, list) }
+    }
+
     /// The others are ready: a rank leaves.
     mutating func leave(_ rank: Rank, _ candidate: Candidate, _ now: Duration) -> [Action] {
         let left = members(of: candidate)
         let connection = connection(of: rank)
         if let connection { ranks[connection] = nil }
         members[rank.rawValue].connection = nil
-        members[rank.rawValue].loss = "drained: it comes back when it is started by hand"
-        members[rank.rawValue].drain = .left
-        members[rank.rawValue].statistics = nil
+        noteDrained(rank)
         suspicions[rank] = nil
         suspicions = suspicions.filter { $0.value.suspect != rank }
         self.candidate = nil
         var actions: [Action] = [.drained(rank, recovering: left)]
+        actions += tellDrained()
         if !left.isEmpty { actions += begin(candidate.number, left, now) }
         if let connection { actions.append(.dismiss(connection, .drained(rank: rank))) }
         return left.isEmpty ? actions + prepare(now) : actions

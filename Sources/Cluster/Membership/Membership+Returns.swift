@@ -104,11 +104,13 @@ extension Membership {
         let ranks = members(of: candidate)
         switch candidate.purpose {
         case .returning(let rank):
+            let wereAway = members.contains { $0.drain == .left }
             members[rank.rawValue].loss = nil
             members[rank.rawValue].drain = nil
             members[rank.rawValue].lastError = nil
             if let fitted = candidate.fitted { moved[group(of: rank)] = fitted }
-            return [.returned(rank, recovering: ranks)] + begin(candidate.number, ranks, now)
+            return [.returned(rank, recovering: ranks)] + (wereAway ? tellDrained() : [])
+                + begin(candidate.number, ranks, now)
         case .placements(let placements, let group):
             moved[group] = placements
             looks.dropped = 0

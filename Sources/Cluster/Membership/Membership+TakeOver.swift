@@ -98,10 +98,32 @@ extension Membership {
             return "\(rank) holds an epoch of ranks \(epoch.living.map(\.rawValue)): its group has"
                 + " \(all.map(\.rawValue)), each once"
         }
+        if let away = held.drained, let fault = fault(of: away) { return "\(rank) holds \(fault)" }
         // A rank may hold more than its slots: experts of a rank that was lost, for which others
         // had no room when it was back. It is let in with them, as they are served from there.
         return epoch.placements.flatMap { misfit(of: $0, group: group) }
             .map { "\(rank) holds \($0)" }
+    }
+
+    /// What is wrong with the ranks that a rank says are away on purpose.
+    private func fault(of away: DrainedRanks) -> String? {
+        guard away.number <= ExpertMap.maximumEpoch,
+            away.ranks.allSatisfy({ members.indices.contains($0.rawValue) }),
+            Set(away.ranks).count == away.ranks.count, away.ranks.count < members.count
+        else {
+            return "ranks \(away.ranks.map(\.rawValue)) as drained in epoch \(away.number): the job"
+                + " has \(members.count) ranks, one of which serves, and \(ExpertMap.maximumEpoch)"
+                + " epochs"
+        }
+        return nil
+    }
+
+    /// The ranks that were away on purpose, as the rank says that heard of it last.
+    private var drainedBefore: Set<Rank> {
+        guard let takeOver else { return [] }
+        // Two ranks with lists of one number hold the same one.
+        let latest = takeOver.held.values.compactMap(\.drained).max { $0.number < $1.number }
+        return Set(latest?.ranks ?? []).subtracting(takeOver.held.keys)
     }
 
     /// The ranks that are still to come back.
@@ -111,8 +133,10 @@ extension Membership {
             latest(ofGroup: group).map { $0.living.filter { self.group(of: $0) == group } }
                 ?? ranks(ofGroup: group)
         }
+        let drained = drainedBefore
         return expected.filter {
             members[$0.rawValue].connection == nil && takeOver.missing[$0] == nil
+                && !drained.contains($0)
         }
     }
 
@@ -146,7 +170,7 @@ extension Membership {
         guard awaited.isEmpty || now - takeOver.since > configuration.takeOverLimit else {
             return []
         }
-        var actions = leaveOutOthers(now)
+        var actions = leaveOutDrained(now) + leaveOutOthers(now)
         let missing = living.filter { connection(of: $0) == nil }
         self.takeOver = nil
         // They served when their coordinator was lost, whether or not this one heard of them.
@@ -171,13 +195,23 @@ extension Membership {
         return actions + takeOver.waiting.flatMap { arrived($0.id, $0.hello, now) }
     }
 
+    /// Notes the ranks that were away on purpose.
+    private mutating func leaveOutDrained(_ now: Duration) -> [Action] {
+        drainedBefore.sorted().map { rank in
+            leaveOut(rank, reason: "drained", now)
+            noteDrained(rank)
+            return .drained(rank, recovering: [])
+        }
+    }
+
     /// Notes the ranks that took no part before the coordinator was lost, and where experts were.
     private mutating func leaveOutOthers(_ now: Duration) -> [Action] {
         var actions: [Action] = []
         for group in groupIndices {
             guard let latest = latest(ofGroup: group) else { continue }
             moved[group] = latest.placements
-            for rank in ranks(ofGroup: group) where !latest.living.contains(rank) {
+            for rank in ranks(ofGroup: group)
+            where !latest.living.contains(rank) && members[rank.rawValue].drain == nil {
                 let reason = "it took no part when the coordinator was lost"
                 if let connection = connection(of: rank) {
                     actions.append(.dismiss(connection, lost(rank, reason: reason)))

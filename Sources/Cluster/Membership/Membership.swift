@@ -128,6 +128,8 @@ public struct Membership: Sendable {
         case begin(ConnectionID, JobEpoch)
         /// Tell a worker that an epoch which it prepared for will not come.
         case abandon(ConnectionID, epoch: UInt64)
+        /// Tell a worker which ranks are away on purpose.
+        case tellDrained(ConnectionID, DrainedRanks)
         /// The experts of a group are placed anew, or are not after all.
         case placing(group: Int, PlacementOutcome)
         /// A rank is about to leave on purpose: it gets no new request.

@@ -26,12 +26,9 @@ public struct FetchedExperts {
         pool: ThreadPool, isWanted: () -> Bool
     ) throws {
         let tensors = NetworkTensors(configuration)
-        let count =
-            configuration.layerCount
-            + (options.copiesDraftExperts ? 0 : configuration.mtpLayerCount)
         var byteCount = 0
         layers = []
-        for layer in 0 ..< min(count, wanted.map.layerCount) {
+        for layer in Self.layers(configuration, options, wanted.map) {
             guard isWanted() else { return nil }
             guard configuration.hasExperts(layer: layer) else {
                 layers.append([:])
@@ -48,6 +45,14 @@ public struct FetchedExperts {
                 Dictionary(uniqueKeysWithValues: pending.map { ($0, $1.weights) }))
         }
         self.byteCount = byteCount
+    }
+
+    /// The layers whose routed experts ranks share, MTP blocks after the main layers.
+    static func layers(
+        _ configuration: ModelConfiguration, _ options: ModelOptions, _ map: ExpertMap
+    ) -> Range<Int> {
+        let blocks = options.copiesDraftExperts ? 0 : configuration.mtpLayerCount
+        return 0 ..< min(configuration.layerCount + blocks, map.layerCount)
     }
 
     /// The weights of an expert, if it was read.

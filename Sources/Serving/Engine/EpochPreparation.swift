@@ -28,8 +28,13 @@ public struct EpochPreparation: Sendable {
             fabric: fabric, limit: configuration.stepLimit,
             firstLimit: configuration.recoveryLimit)
         let map = try map(epoch)
+        // Before the last meeting: no rank reads anything before all have looked.
+        let memory = EpochMemory(
+            free: configuration.freeMemory(),
+            places: fabric.ranks.filter { fabric.node(of: $0) == fabric.node(of: fabric.rank) })
         return PreparedEpoch(
-            EngineEpoch(barrier: barrier, map: map), shared: try shared(map, fabric),
+            EngineEpoch(barrier: barrier, map: map), of: epoch, memory: memory,
+            shared: try shared(map, fabric),
             capacity: EngineCapacity(
                 number: fabric.ranks.count {
                     $0 < fabric.rank && fabric.node(of: $0) == fabric.node(of: fabric.rank)
@@ -46,7 +51,8 @@ public struct EpochPreparation: Sendable {
     ///   - present: The epoch whose experts this rank holds: the one in which it serves, or that
     ///     for which it loaded where it is about to come back.
     ///   - isWanted: Asked now and then; nothing more is read once it says no.
-    /// - Throws: What is wrong with the checkpoint, or with an epoch's placements.
+    /// - Throws: `ServingError.engine` where this machine has no memory for them, before one is read;
+    ///   what is wrong with the checkpoint, or with an epoch's placements.
     public func fetch(
         _ prepared: PreparedEpoch, _ next: GroupEpoch, from present: GroupEpoch,
         isWanted: () -> Bool
@@ -54,6 +60,7 @@ public struct EpochPreparation: Sendable {
         let place = prepared.engine.barrier.rank
         let rank = next.living[place.rawValue]
         guard let old = present.living.firstIndex(of: rank) else { return }
+        try checkMemory(prepared, from: present)
         prepared.fetched = try FetchedExperts(
             checkpoint, configuration: shape, options: options,
             held: (map(present), Rank(rawValue: old)), wanted: (map(next), place),
@@ -100,10 +107,17 @@ public struct EpochPreparation: Sendable {
 /// Safe because: one thread makes it, and one uses it from then on.
 public final class PreparedEpoch: @unchecked Sendable {
     let engine: EngineEpoch
+    /// Which ranks of the group it has.
+    let members: GroupEpoch
+    /// What was there for experts when its ranks met.
+    let memory: EpochMemory
     let shared: SharedExperts?
     let capacity: EngineCapacity
     /// Experts that were read for it.
     fileprivate(set) var fetched: FetchedExperts?
+
+    /// Whether they were.
+    var hasFetched: Bool { fetched != nil }
 
     /// Gives the experts away, so that those that are not used take no memory.
     func takeFetched() -> FetchedExperts? {
@@ -111,8 +125,13 @@ public final class PreparedEpoch: @unchecked Sendable {
         return fetched
     }
 
-    init(_ engine: EngineEpoch, shared: SharedExperts?, capacity: EngineCapacity) {
+    init(
+        _ engine: EngineEpoch, of members: GroupEpoch, memory: EpochMemory,
+        shared: SharedExperts?, capacity: EngineCapacity
+    ) {
         self.engine = engine
+        self.members = members
+        self.memory = memory
         self.shared = shared
         self.capacity = capacity
     }

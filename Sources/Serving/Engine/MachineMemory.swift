@@ -13,9 +13,17 @@ package enum MachineMemory {
         return min(machine, limits(SystemFiles(root: root)).map(\.bytes).min() ?? machine)
     }
 
+    /// Bytes that a process of this machine can have without swapping, files' pages included: what
+    /// the machine has, or what a control group leaves; nil where the system keeps no count.
+    package static func free(root: String = "/") -> Int? {
+        let machine = SystemFiles(root: root).number("MemAvailable:", in: "proc/meminfo")
+            .map { $0 << 10 }
+        return [machine, freeOfGroups(root: root)].compactMap { $0 }.min()
+    }
+
     /// Bytes that the control group of this process and those around it leave beside what they use,
     /// where files' pages that can be given back count as free; nil where none has a limit.
-    package static func freeOfGroups(root: String = "/") -> Int? {
+    static func freeOfGroups(root: String = "/") -> Int? {
         let files = SystemFiles(root: root)
         return limits(files).map { group, bytes in
             let usage = group.isFormer ? "memory.usage_in_bytes" : "memory.current"

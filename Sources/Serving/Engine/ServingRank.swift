@@ -48,6 +48,8 @@ public final class ServingRank {
     private let tokenizer: Tokenizer?
     private let grammars: CompiledGrammars
     private let kept: KeptPrefixes?
+    /// The epoch whose experts this rank holds.
+    private var held: GroupEpoch
     private let enter: (Phase) -> Void
 
     /// Makes the windows, loads the model and warms it up.
@@ -98,6 +100,7 @@ public final class ServingRank {
     ) throws {
         try configuration.engine.validate()
         self.enter = enter
+        held = epoch
         grammars = configuration.grammars
         folder = try ModelFolder(directory: configuration.directory)
         let (checkpoint, shape) = (folder.checkpoint, folder.configuration)
@@ -172,11 +175,18 @@ public final class ServingRank {
     }
 
     /// Takes part in an epoch: reads the experts that come to this rank, and shares them.
+    ///
+    /// - Throws: `ServingError.engine` where there is no memory for them: this rank leaves, and the
+    ///   others go on without it while they can.
     private func join(_ epoch: PreparedEpoch) throws {
         enter(.load(nil))
+        if !epoch.hasFetched {
+            try preparation.checkMemory(epoch, from: held, limit: EpochMemory.releaseLimit)
+        }
         try network.share(
             epoch.shared, fetched: epoch.takeFetched(), from: folder.checkpoint
         ) { [enter] in enter(.load($0)) }
+        held = epoch.members
         capacity = epoch.capacity
         enter(.ready)
     }

@@ -38,6 +38,9 @@ public struct ServingRankConfiguration: Sendable {
     /// How long the first step of an epoch may wait for a rank that reads experts; nil is
     /// `stepLimit`.
     public var recoveryLimit: Duration?
+    /// Bytes of memory that this rank and those of its machine may have beside what they hold; nil
+    /// where nobody knows.
+    var freeMemory: @Sendable () -> Int? = { MachineMemory.free() }
     /// Makes the fabric of a prefill rank and a decode rank, through the exchange that it is given;
     /// nil for a rank that computes its own prompts. Its errors call ranks as the job does.
     public var makeLink: (@Sendable (LinkOrder, any AddressExchange) throws -> any Fabric)?

@@ -73,11 +73,18 @@ struct MatrixPart {
     /// The kernels' name of it.
     var packedCode: Int32 { packedFormat.code(scales: source.scaleFormat) }
 
+    /// Memory that the packed numbers take, padding included.
+    var packedBytes: Int { ck_packed_bytes(packedCode, Int32(outputs), Int32(inputs)) }
+
+    /// Memory that their scales take.
+    var packedScaleBytes: Int {
+        ck_packed_scales(packedCode, Int32(outputs), Int32(inputs)) * MemoryLayout<Float>.stride
+    }
+
     /// Memory for the packed part, its scales in place, its numbers zeros that were not touched.
     func reserve(_ scales: [Float]) -> ck_weight {
         let format = packedFormat
-        let data = unsafe ck_allocate_packed(
-            ck_packed_bytes(packedCode, Int32(outputs), Int32(inputs)))!
+        let data = unsafe ck_allocate_packed(packedBytes)!
         return unsafe ck_weight(
             data: data, scales: packScales(format, scales), format: packedCode,
             outputs: Int32(outputs), inputs: Int32(inputs))

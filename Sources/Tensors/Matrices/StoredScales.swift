@@ -2,7 +2,8 @@
 public struct StoredScales: Sendable {
     let file: MappedFile
     let bytes: Range<Int>
-    let format: ScaleFormat
+    /// How they are stored.
+    public let format: ScaleFormat
 
     /// Scales of this format, in these bytes of a file.
     public init(_ file: MappedFile, bytes: Range<Int>, format: ScaleFormat) {

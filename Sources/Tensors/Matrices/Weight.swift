@@ -68,12 +68,8 @@ internal import CKernels
         outputs = part.outputs
         inputs = part.inputs
         format = part.packedFormat
-        let code = part.packedCode
-        let packedBytes = ck_packed_bytes(code, Int32(part.outputs), Int32(part.inputs))
-        scaleMemory =
-            ck_packed_scales(code, Int32(part.outputs), Int32(part.inputs))
-            * MemoryLayout<Float>.stride
-        byteCount = packedBytes + scaleMemory
+        scaleMemory = part.packedScaleBytes
+        byteCount = part.packedBytes + scaleMemory
     }
 
     /// Packs a Float32 tensor `[outputs, inputs]`.

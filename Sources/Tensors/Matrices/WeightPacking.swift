@@ -88,6 +88,20 @@ public struct Interleaving: Sendable {
         (pieceOutputs, pieceCount) = Self.cut(part)
     }
 
+    /// Memory that a weight would take which `init` makes of a file, padding and scales included.
+    ///
+    /// - Parameter scaleFormat: Of the scales of int4 and mxfp4.
+    public static func packedByteCount(
+        format: NumberFormat, outputs: Int, inputs: Int, scaleFormat: ScaleFormat = .float32,
+        rows: Range<Int>? = nil, transposed: Bool = false
+    ) -> Int {
+        let source = MatrixSource(
+            format: format, outputs: outputs, inputs: inputs, scaleFormat: scaleFormat)
+        let part = MatrixPart(
+            source: source, rows: rows ?? 0 ..< outputs, transposed: transposed)
+        return part.packedBytes + part.packedScaleBytes
+    }
+
     /// Reserves the memory of a matrix, or of a part of one, that is drawn where it is packed: all
     /// its numbers are finite, with a standard deviation of about 0.019.
     ///

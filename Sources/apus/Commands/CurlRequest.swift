@@ -34,6 +34,11 @@ struct CurlRequest {
         static let noConnection: Int32 = 7
         /// The certificate is not valid for this URL, or nobody known vouches for it.
         static let certificate: Int32 = 60
+        /// The answer was cut, late or empty, or the connection broke while it was used.
+        private static let lateOrCut: Set<Int32> = [18, 28, 52, 55, 56, 92]
+
+        /// Whether the endpoint may have taken the request all the same.
+        var mayBeUnderWay: Bool { status.map(Self.lateOrCut.contains) ?? false }
     }
 
     /// Sends the request and waits for the whole answer.

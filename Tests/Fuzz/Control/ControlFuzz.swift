@@ -98,8 +98,10 @@ private func event(of frame: ControlFrame, _ id: ConnectionID) -> Membership.Eve
     case .counts(let counts): .counted(id, counts)
     case .place(let request): .place(request.placements, group: request.group)
     case .welcome, .refusal, .gathered, .epoch, .prepare, .snapshot, .payload, .abandon,
-        .askPlacement, .placement, .notPlaced, .askTrace, .traced, .notTraced:
+        .askPlacement, .placement, .notPlaced, .askTrace, .traced, .notTraced, .drained,
+        .notDrained, .drainedRanks:
         .tick
+    case .askDrain(let rank): .drain(rank)
     }
 }
 

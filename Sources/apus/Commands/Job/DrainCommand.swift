@@ -21,7 +21,10 @@ struct DrainCommand: ParsableCommand {
             With --rank one rank leaves for maintenance, and the job goes on. It gets no new \
             request, the others read the experts that only it holds while all serve, then its \
             texts go on at others and its process ends with 0. No text changes. The launcher does \
-            not start it again: by hand (apus-worker --rank) it comes back.
+            not start it again: by hand (apus-worker --rank) it comes back. A job of this machine \
+            needs no key for it: its coordinator is asked, with the secret in the job's folder. \
+            The command waits for as long as the job may take (deadlines.connectSeconds and \
+            loadSeconds), and a minute; exit code 3 says that the rank may still leave.
 
               apus drain
               apus drain tale --seconds 600
@@ -46,23 +49,22 @@ struct DrainCommand: ParsableCommand {
             throw ValidationError(
                 "--seconds says when a job ends: a rank leaves as soon as others have its experts")
         }
+        if rank != nil, !isURL, keyFile != nil || plain {
+            throw ValidationError(
+                "--key-file and --plain go with a URL: a rank of a job of this machine leaves by "
+                    + "the job's own secret")
+        }
     }
+
+    private var isURL: Bool { target?.contains("://") ?? false }
 
     /// For texts under way when the job is to end.
     private static let defaultSeconds = 300
-    /// For the other ranks to read: far above the limits that a job has for it.
-    private static let longestLeave = Duration.seconds(3600)
 
     func run() throws {
         try reporting {
+            if let rank { return print("rank \(rank) of \(try drained(rank)) is drained") }
             let (url, file, isOurs) = try place()
-            if let rank {
-                let client = try OperatorClient(
-                    url, keyFile: keyFile ?? file, allowsPlain: plain || isOurs,
-                    limit: Self.longestLeave)
-                try client.drain(rank: rank)
-                return print("rank \(rank) of \(url) is drained")
-            }
             let seconds = seconds ?? Self.defaultSeconds
             // The job's own drain limit comes after.
             let client = try OperatorClient(
@@ -75,10 +77,40 @@ struct DrainCommand: ParsableCommand {
         }
     }
 
+    /// Has a rank leave, and waits until it has.
+    ///
+    /// - Returns: What it was a rank of.
+    private func drained(_ rank: Int) throws -> String {
+        if let target, isURL {
+            let client = try OperatorClient(
+                target, keyFile: keyFile, allowsPlain: plain,
+                limit: JobConfiguration.Deadlines.longestLeaving)
+            try client.drain(rank: rank)
+            return target
+        }
+        let folder = try JobSelection.here(target)
+        let path = folder.url.path(percentEncoded: false)
+        let job = try JobConfiguration(contentsOf: folder.configuration.path(percentEncoded: false))
+        guard (0 ..< job.ranks).contains(rank) else {
+            throw ClusterError.badInput(
+                "rank \(rank) is out of range: the job has \(job.ranks) ranks, from 0")
+        }
+        let link = try JobPlacement.link(to: path, coordinator: nil)
+        defer { link.close() }
+        do throws(ClusterError) {
+            try link.drain(Rank(rawValue: rank), limit: job.deadlines.leaving)
+        } catch .deadline(let words) {
+            throw ClusterError.deadline(
+                "\(words) (deadlines.connectSeconds and loadSeconds, and a minute): rank \(rank) may "
+                    + "still leave; apus status \(job.name) says whether it has")
+        }
+        return "the job \(job.name)"
+    }
+
     /// Where the server is, the job's own file of keys, and whether it is a job of this machine,
     /// which is reached over no network.
     private func place() throws -> (url: String, keyFile: String?, isOurs: Bool) {
-        if let target, target.contains("://") { return (target, nil, false) }
+        if let target, isURL { return (target, nil, false) }
         let folder = try JobSelection.here(target)
         let job = try JobConfiguration(
             contentsOf: folder.configuration.path(percentEncoded: false))

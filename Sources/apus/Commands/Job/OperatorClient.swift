@@ -117,11 +117,19 @@ struct OperatorClient {
 
     /// Has a rank leave; returns once it has left.
     ///
-    /// - Throws: `ClusterError.badInput` with why it does not.
-    func drain(rank: Int) throws { _ = try answer("/admin/drain?rank=\(rank)") }
+    /// - Throws: `ClusterError.badInput` with why it does not; `deadline` where the server was
+    ///   asked and its answer did not come.
+    func drain(rank: Int) throws {
+        _ = try answer(
+            "/admin/drain?rank=\(rank)",
+            unanswered: "rank \(rank) may still leave; \(url)/health lists it among drained_ranks "
+                + "once it has")
+    }
 
     /// What the server answers to a request that it takes time for.
-    private func answer(_ path: String) throws -> Data {
+    ///
+    /// - Parameter unanswered: What may follow of a request whose answer does not come.
+    private func answer(_ path: String, unanswered: String? = nil) throws -> Data {
         let stop = StopFlag.onSignals()
         let request = CurlRequest(
             url: url + path, body: Data(), key: key,
@@ -130,8 +138,11 @@ struct OperatorClient {
         let answer: CurlRequest.Answer
         do { answer = try request.send(stop: stop) } catch let failure as CurlRequest.Failure {
             if let signal = stop.raisedBy { throw ExitCode(ExitStatus.signal(signal).code) }
-            throw ClusterError.badInput(
-                "\(url) cannot be asked: \(TaggedLog.plain(failure.fact))")
+            let fact = TaggedLog.plain(failure.fact)
+            if let unanswered, failure.mayBeUnderWay {
+                throw ClusterError.deadline("\(url) gave no answer: \(fact); \(unanswered)")
+            }
+            throw ClusterError.badInput("\(url) cannot be asked: \(fact)")
         }
         guard answer.status == 200 else {
             throw ClusterError.badInput("\(url) \(seen(answer).fact)")

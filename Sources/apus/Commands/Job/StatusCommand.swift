@@ -9,20 +9,22 @@ struct StatusCommand: ParsableCommand {
         commandName: "status",
         abstract: "Shows running jobs: every rank's phase, step rate, tokens/s, all-to-all share.",
         discussion: """
-            Without a folder it shows every job of this user, also one whose coordinator was \
+            Without a name or folder it shows every job of this user, also one whose coordinator was \
             started by hand. Exits with 2 when none runs, with 3 when one does not answer.
 
               apus status
+              apus status tale
               apus status --json
             """)
 
-    @Argument(help: "A job's folder.") var folder: String?
-    @Flag(help: "Print one JSON object: the jobs, or the job of the folder.") var json = false
+    @Argument(help: "A job's name or folder; default every job that runs.") var job: String?
+    @Flag(help: "Print one JSON object: the jobs, or the job that was named.") var json = false
 
     func run() throws {
         try reporting {
-            if let folder {
-                let report = try JobWatch.report(of: JobFolder(URL(filePath: folder)))
+            if let job {
+                let folder = try JobSelection.folder(job, mayHaveEnded: true)
+                let report = try JobWatch.report(of: folder)
                 if json { try printJSON(report) } else { show([report]) }
                 try check([report])
             } else {

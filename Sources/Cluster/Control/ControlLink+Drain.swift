@@ -1,0 +1,16 @@
+import Foundation
+public import Topology
+
+/// What an observer asks of a rank's place in the job.
+extension ControlLink {
+    /// Has a rank leave on purpose; returns once it has left.
+    ///
+    /// - Throws: `badInput` with why it cannot leave, or stays after all; `ended` when the job is
+    ///   over or its coordinator lost, and `deadline` after `limit`. After those two it may still
+    ///   leave.
+    public func drain(_ rank: Rank, limit: Duration) throws(ClusterError) {
+        change { $0.lastDrain = nil }
+        write(.askDrain(rank))
+        try wait(limit, "the end of the drain of \(rank)") { self.lastDrain }.get()
+    }
+}

@@ -1,0 +1,130 @@
+import Foundation
+import Logging
+import Testing
+import Topology
+
+@testable import Cluster
+
+/// What ranks know of those that were drained, and who may have one leave.
+@Suite struct DrainTakeOverTests {
+    private static func held(
+        _ number: UInt64, _ living: [Rank], drained: DrainedRanks?
+    ) -> HeldEpoch {
+        var held = TakeOverTests.held(number, living)
+        held.drained = drained
+        return held
+    }
+
+    @Test func `a rank that was drained is no lost one to the next coordinator`() {
+        var story = TakeOverTests.story(ranks: 4)
+        let away = DrainedRanks(number: 3, ranks: [1])
+        story.apply(TakeOverTests.back(0, Self.held(3, [0, 2, 3], drained: away)))
+        story.apply(TakeOverTests.back(2, Self.held(3, [0, 2, 3], drained: away)))
+        let actions = story.apply(
+            TakeOverTests.back(3, Self.held(3, [0, 2, 3], drained: away)))
+        #expect(
+            actions.suffix(2) == [.drained(1, recovering: []), .tookOver(recovering: [])],
+            "\(actions)")
+        let member = story.job.snapshot(now: story.now).members[1]
+        #expect(member.drain == .left && member.absence?.hasPrefix("drained: ") == true)
+        #expect(story.job.drainRefusal(of: 1) == "rank 1 is drained already")
+        #expect(story.job.drainRefusal(of: 0) == nil, "none is lost")
+        // The next one that leaves is told beside it.
+        story.apply(.drain(2))
+        story.apply(.prepared(TakeOverTests.id(0), epoch: 4))
+        let both = DrainedRanks(number: 4, ranks: [1, 2])
+        let told = story.apply(.prepared(TakeOverTests.id(3), epoch: 4))
+        #expect(told.contains(.tellDrained(TakeOverTests.id(3), both)), "\(told)")
+    }
+
+    @Test func `the rank that heard last says who is away, and one that is here is not`() {
+        var story = TakeOverTests.story(ranks: 3)
+        let old = DrainedRanks(number: 2, ranks: [1])
+        let new = DrainedRanks(number: 3, ranks: [])
+        for (rank, away) in [(0, old), (1, new), (2, old)] {
+            story.apply(
+                TakeOverTests.back(Rank(rawValue: rank), Self.held(3, [0, 1, 2], drained: away)))
+        }
+        #expect(story.job.phase == .ready && story.job.living == [0, 1, 2])
+        #expect(story.job.snapshot(now: story.now).members.allSatisfy { $0.drain == nil })
+    }
+
+    @Test func `a group whose only rank was drained is not waited for`() throws {
+        let groups = try RankGroupMap([
+            RankGroup(name: "a", role: .serve, rankCount: 1),
+            RankGroup(name: "b", role: .serve, rankCount: 1),
+        ])
+        var story = TakeOverTests.story(ranks: 2, groups: groups)
+        let away = DrainedRanks(number: 2, ranks: [0])
+        let actions = story.apply(TakeOverTests.back(1, Self.held(1, [1], drained: away)))
+        #expect(actions.last == .tookOver(recovering: []), "\(actions)")
+        #expect(story.job.living == [1])
+    }
+
+    @Test(arguments: [
+        DrainedRanks(number: 1 << 16, ranks: [1]), DrainedRanks(number: 1, ranks: [9]),
+        DrainedRanks(number: 1, ranks: [1, 1]), DrainedRanks(number: 1, ranks: [0, 1]),
+    ])
+    func `ranks that cannot be away are refused by name`(away: DrainedRanks) {
+        var story = TakeOverTests.story(ranks: 2)
+        let first = story.apply(TakeOverTests.back(0, Self.held(1, [0, 1], drained: away))).first
+        guard case .refuse(_, let reason) = first else {
+            Issue.record("\(away) is believed")
+            return
+        }
+        #expect(reason.hasPrefix("rank 0 holds ranks "), "\(reason)")
+    }
+
+    @Test func `an observer has a rank leave, and who stays keeps it for another coordinator`()
+        async throws
+    {
+        let token = ControlToken.random()
+        var membership = Membership.Configuration(
+            rankCount: 2, identity: MembershipTests.identity,
+            deadlines: [.join: .seconds(10), .connect: .seconds(10)], silenceLimit: .seconds(3))
+        membership.survivesLosses = true
+        let coordinator = try Coordinator(
+            Endpoint(address: "127.0.0.1", port: 0), token: token, membership: membership,
+            handlers: .init(), log: Logger(label: "test"))
+        let port = coordinator.port
+        let links = try await ControlPlaneTests.onThreads(2) { rank in
+            let link = try ControlLink.join(
+                ControlPlaneTests.configuration(rank, port: port, token: token))
+            link.onEpoch(
+                { link.recovered(epoch: $0.number) }, prepare: { link.prepared(epoch: $0.number) },
+                abandon: { _ in })
+            link.enter(.ready)
+            _ = try link.waitForEpoch(after: 0, limit: .seconds(5), of: rank)
+            return link
+        }
+        let refusal = try await ControlPlaneTests.onThreads(1) { _ -> ClusterError? in
+            let observer = try ControlLink.join(
+                ControlLink.Configuration(
+                    Endpoint(address: "127.0.0.1", port: port), token: token,
+                    hello: Hello(rank: nil, identity: nil, pid: 1, node: "here"),
+                    joinLimit: .seconds(5), silenceLimit: .seconds(5)))
+            defer { observer.close() }
+            try observer.drain(1, limit: .seconds(5))
+            do throws(ClusterError) { try observer.drain(1, limit: .seconds(5)) } catch {
+                return error
+            }
+            return nil
+        }[0]
+        #expect(refusal == .badInput("rank 1 is drained already"))
+        #expect(links[1].waitForEnd() == .drained(rank: 1))
+        #expect(links[0].heldEpoch?.drained?.ranks == [1])
+        #expect(links[0].heldEpoch?.epoch.living == [0])
+        coordinator.stop()
+        links.forEach { $0.close() }
+        await coordinator.close()
+    }
+
+    @Test func `the wait for a rank to leave follows the job's own limits`() {
+        var deadlines = JobConfiguration.Deadlines()
+        (deadlines.connectSeconds, deadlines.loadSeconds) = (86400, 86400)
+        #expect(deadlines.leaving == .seconds(2 * 86400 + 60))
+        #expect(deadlines.leaving == JobConfiguration.Deadlines.longestLeaving)
+        (deadlines.connectSeconds, deadlines.loadSeconds) = (1, 2)
+        #expect(deadlines.leaving == .seconds(80))
+    }
+}
