@@ -118,7 +118,8 @@ extension Membership {
 
     /// Begins an epoch of ranks that work together.
     mutating func begin(_ number: UInt64, _ ranks: [Rank], _ now: Duration) -> [Action] {
-        epoch = number
+        // One that was prepared may begin after a later one of another group.
+        epoch = max(epoch, number)
         epochBegan = now
         let over = Set(ranks.map { members[$0.rawValue].told })
         gathers = gathers.filter { gather, parts in
