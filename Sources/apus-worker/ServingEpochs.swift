@@ -46,6 +46,14 @@ final class ServingEpochs: Sendable {
     /// reported as failed.
     var isLeaving: Bool { state.withLock { $0.isLeaving } }
 
+    /// Whether this rank is ready for an epoch that is to come.
+    ///
+    /// When that begins, a step may fail because a rank leaves or has changed over already, which
+    /// is no fault. If a rank is lost instead, another epoch follows, and `begin` writes of it.
+    var isPrepared: Bool {
+        state.withLock { ($0.prepared?.number ?? 0) > $0.epoch.number }
+    }
+
     /// The ranks of the present epoch's fabric, in its order, as the job numbers them.
     var members: [Rank] {
         job.groups.group(of: rank).members.filter(state.withLock { $0.epoch }.living.contains)
