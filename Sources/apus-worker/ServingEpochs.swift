@@ -46,6 +46,14 @@ final class ServingEpochs: Sendable {
     /// reported as failed.
     var isLeaving: Bool { state.withLock { $0.isLeaving } }
 
+    /// Whether this rank is ready for an epoch that is to come.
+    ///
+    /// When that begins, a step may fail because a rank leaves or has changed over already, which
+    /// is no fault. If a rank is lost instead, another epoch follows, and `begin` writes of it.
+    var isPrepared: Bool {
+        state.withLock { ($0.prepared?.number ?? 0) > $0.epoch.number }
+    }
+
     /// The ranks of the present epoch's fabric, in its order, as the job numbers them.
     var members: [Rank] {
         job.groups.group(of: rank).members.filter(state.withLock { $0.epoch }.living.contains)
@@ -213,7 +221,7 @@ final class ServingEpochs: Sendable {
             // A rank that waits to hear good-bye from a dead one would let the others wait.
             closeLater(state.withLock { $0.fabric.take() })
             do throws(ClusterError) {
-                let epoch = try link.waitForEpoch(after: left, limit: patience, of: rank)
+                let epoch = try waitForEpoch(after: left)
                 log.notice("epoch \(epoch.number): \(epoch.living.count) ranks go on")
                 state.withLock { $0.epoch = epoch }
             } catch let failure {
@@ -224,6 +232,21 @@ final class ServingEpochs: Sendable {
                 let (fabric, epoch) = try join()
                 return try preparation.prepare(fabric, epoch)
             } catch let failure { error = failure }
+        }
+    }
+
+    /// Waits for an epoch in which this rank takes part.
+    ///
+    /// A rank that comes back has no limit of its own: others may come back before it, one at a
+    /// time, and the coordinator dismisses a rank that cannot.
+    private func waitForEpoch(after left: UInt64) throws(ClusterError) -> JobEpoch {
+        let isIn = state.withLock { $0.epoch.living.contains(rank) }
+        while true {
+            do throws(ClusterError) {
+                return try link.waitForEpoch(after: left, limit: patience, of: rank)
+            } catch {
+                guard case .deadline = error, !isIn, link.end == nil else { throw error }
+            }
         }
     }
 

@@ -133,18 +133,20 @@ final class ServingProcess {
             })
         let preparation = serving.preparation
         epochs.follow(engine, preparation, flight)
+        // An end in order, or a rank that leaves on purpose: other ranks are gone by then.
+        let hasEnded = { link.end?.exitStatus == .done }
         do {
             try serving.run(
                 report: { if !epochs.isLeaving { endpoint.report($0) } },
                 recover: { error in
-                    if let error { flight.write("\(error)") }
+                    if let error, !epochs.isPrepared, !hasEnded() { flight.write("\(error)") }
                     let next = try epochs.next(after: error, preparation, flight)
                     engine.recorder.enter(epochs.members)
                     return next
                 },
                 recovered: { endpoint.announce(serving.capacity) })
         } catch {
-            flight.write("this rank ends: \(error)")
+            if !hasEnded() { flight.write("this rank ends: \(error)") }
             flight.finish()
             throw error
         }

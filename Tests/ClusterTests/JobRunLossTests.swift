@@ -114,9 +114,42 @@ import Topology
             ])
         #expect(killed.apply(.tick, after: .seconds(100)).isEmpty && killed.run.isRunning)
         // One that does not end is killed in the end.
-        told.members[1].silentSeconds = 61
+        #expect(story.apply(.tick, after: .seconds(60)).isEmpty)
+        #expect(story.apply(.tick, after: .seconds(1)) == [.kill(.rank(1))])
+    }
+
+    @Test(arguments: [ProcessEnd.exited(0), .exited(1), .killed(signal: 9)])
+    func `a process that left is not started again when another one has its rank`(
+        end: ProcessEnd
+    ) {
+        var story = Self.restarter()
+        var told = Self.losing(1, silent: 0)
+        told.members[1].drain = .left
+        story.apply(.told(told, http: nil), after: .seconds(60))
+        // The worker that was started by hand takes part, and is heard of.
+        story.apply(.told(JobRunTests.snapshot(.ready), http: nil))
+        var slow = story
+        #expect(
+            story.apply(.exited(.rank(1), end)) == [
+                .report(.rank(1), end, plan: "it was drained, and is not started again")
+            ])
+        #expect(story.apply(.tick, after: .seconds(100)).isEmpty && story.run.isRunning)
+        // One that does not end is killed, although the rank is not lost.
+        #expect(slow.apply(.tick, after: .seconds(61)) == [.kill(.rank(1))])
+    }
+
+    @Test func `a process that is started anew has not left`() {
+        var story = Self.restarter()
+        var told = JobRunTests.snapshot(.ready)
+        told.members[1].drain = .left
         story.apply(.told(told, http: nil))
-        #expect(story.apply(.tick) == [.kill(.rank(1))])
+        story.apply(.exited(.rank(1), .exited(0)))
+        story.apply(.started(.rank(1)))
+        story.apply(.told(JobRunTests.snapshot(.ready), http: nil))
+        #expect(
+            story.apply(.exited(.rank(1), .exited(1))) == [
+                .report(.rank(1), .exited(1), plan: "it is started again in 1 s")
+            ])
     }
 
     @Test func `an exit that the coordinator explains as a loss does not end the job`() {

@@ -62,7 +62,7 @@ import Topology
         story.apply(.entered(Story.id(9), .ready))
         story.apply(.tick)
         #expect(story.apply(.tick, after: .seconds(600)).isEmpty)
-        #expect(story.job.candidate?.rank == 1)
+        #expect(story.job.candidate?.returning == [1])
     }
 
     @Test(arguments: [Phase.connect, .load, .warmUp])

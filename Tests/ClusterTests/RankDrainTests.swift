@@ -91,11 +91,57 @@ import Topology
             RankGroup(name: "d", role: .decode, rankCount: 2),
         ])
         let apart = Story(ranks: 3, groups: roles)
-        #expect(
-            apart.job.drainRefusal(of: 0)
-                == "rank 0 is the last one that has role prefill: to end the job, drain without a"
-                + " rank")
+        #expect(apart.job.drainRefusal(of: 0) == nil, "the others do its work")
         #expect(apart.job.drainRefusal(of: 1) == nil)
+    }
+
+    @Test func `a rank that is lost keeps ranks of its group from leaving, and no others`() throws {
+        let groups = try RankGroupMap([
+            RankGroup(name: "a", role: .serve, rankCount: 2),
+            RankGroup(name: "b", role: .serve, rankCount: 2),
+        ])
+        var story = Story(ranks: 4, groups: groups)
+        story.apply(.closed(Story.id(1), reason: "closed"))
+        story.apply(.recovered(Story.id(0), epoch: 2))
+        #expect(story.job.drainRefusal(of: 0) == "rank 1 is lost: ask again when it is back")
+        #expect(story.job.drainRefusal(of: 3) == nil)
+    }
+
+    @Test func `the last rank of a role leaves with a warning, the last one of all does not`()
+        throws
+    {
+        let roles = try RankGroupMap([
+            RankGroup(name: "p", role: .prefill, rankCount: 1),
+            RankGroup(name: "d", role: .decode, rankCount: 1),
+        ])
+        var story = Story(ranks: 2, groups: roles)
+        #expect(
+            story.apply(.drain(0)) == [
+                .warn(
+                    "rank 0 is the last one that has role prefill: until one is back, ranks of"
+                        + " another role do its work"),
+                .draining(0), .drained(0, recovering: []),
+                .dismiss(Story.id(0), .drained(rank: 0)),
+            ])
+        #expect(
+            story.job.drainRefusal(of: 1)
+                == "rank 1 is the last one that serves: to end the job, drain without a rank")
+    }
+
+    @Test func `the job's epoch does not go back when a drain ends after a later one began`()
+        throws
+    {
+        let groups = try RankGroupMap([
+            RankGroup(name: "a", role: .serve, rankCount: 2),
+            RankGroup(name: "b", role: .serve, rankCount: 2),
+        ])
+        var story = Story(ranks: 4, groups: groups)
+        story.apply(.drain(1))
+        story.apply(.closed(Story.id(3), reason: "closed"))
+        #expect(story.job.epoch == 3)
+        story.apply(.prepared(Story.id(0), epoch: 2))
+        #expect(story.told[Story.id(0)] == JobEpoch(number: 2, living: [0]))
+        #expect(story.job.epoch == 3)
     }
 
     @Test func `a rank that is lost meanwhile, cannot read, or is late costs the drain alone`() {
@@ -186,6 +232,8 @@ import Topology
         var open: Set<Rank> = []
         /// How many ranks left on purpose.
         var left = 0
+        /// The highest epoch of the job.
+        var highest: UInt64 = 0
 
         mutating func run() {
             var random = SplitMix64(seed: seed)
@@ -252,7 +300,9 @@ import Topology
             fail(unless: open == leaving, "\(open) leave, and ranks prepare for \(leaving)")
         }
 
-        private func checkEpochs() {
+        private mutating func checkEpochs() {
+            fail(unless: story.job.epoch >= highest, "epoch \(story.job.epoch) goes back")
+            highest = max(highest, story.job.epoch)
             for (place, member) in story.job.members.enumerated() {
                 let rank = Rank(rawValue: place)
                 let living = story.job.living(with: rank)

@@ -39,11 +39,11 @@ extension JobRun {
 
     /// Whether a rank that ended was asked to leave.
     ///
-    /// One that left stays away, however its process ends. Of one that ended in order the
-    /// coordinator may still say that it is about to leave.
+    /// One that left stays away, however its process ends, and whatever has become of the rank
+    /// since. Of one that ended in order the coordinator may still say that it is about to leave.
     private func hasDrained(_ process: JobProcess, _ end: ProcessEnd) -> Bool {
         guard case .rank(let rank) = process else { return false }
         let drain = snapshot?.members.first { $0.rank == rank }?.drain
-        return drain == .left || drain == .leaving && end.isSuccess
+        return left[process] != nil || drain == .left || drain == .leaving && end.isSuccess
     }
 }

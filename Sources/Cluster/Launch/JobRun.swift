@@ -142,6 +142,8 @@ struct JobRun: Sendable {
     /// Ranks that ended while it is not known how the coordinator did.
     var unreported: [(process: JobProcess, end: ProcessEnd)] = []
     private var started: [JobProcess: Duration] = [:]
+    /// Processes whose rank left on purpose while they lived, and when this was known.
+    private(set) var left: [JobProcess: Duration] = [:]
     private var hasKilled = false
     private var isHurried = false
     /// How the job ended; nil until it is known.
@@ -174,6 +176,7 @@ struct JobRun: Sendable {
         case .started(let process):
             living.append(process)
             started[process] = now
+            left[process] = nil
             return []
         case .exited(let process, let end): return exited(process, end, now)
         case .notRestarted(let process):
@@ -210,6 +213,7 @@ extension JobRun {
         _ snapshot: JobSnapshot, _ http: Endpoint?, _ now: Duration
     ) -> [Action] {
         self.snapshot = snapshot
+        noteLeft(snapshot, now)
         if case .asking(.rank(let rank), let exit?) = state, configuration.survivesLosses,
             snapshot.members.contains(where: { $0.rank == rank && $0.loss != nil })
         {
@@ -221,6 +225,15 @@ extension JobRun {
         guard !isAnnounced, snapshot.phase == .ready, let http else { return [.show(snapshot)] }
         isAnnounced = true
         return [.show(snapshot), .announce(http)]
+    }
+
+    /// Notes which processes leave on purpose, because another one may come for their rank before
+    /// they end.
+    private mutating func noteLeft(_ snapshot: JobSnapshot, _ now: Duration) {
+        for member in snapshot.members where member.drain == .left {
+            let process = JobProcess.rank(member.rank)
+            if living.contains(process), left[process] == nil { left[process] = now }
+        }
     }
 
     private mutating func ended(_ end: JobEnd, _ now: Duration) -> [Action] {
@@ -343,10 +356,12 @@ extension JobRun {
         guard configuration.survivesLosses, let snapshot else { return [] }
         return snapshot.members.compactMap { member in
             let process = JobProcess.rank(member.rank)
-            let limit = member.drain == .left ? Self.leftSeconds : Self.hungSeconds
-            guard member.loss != nil, (member.silentSeconds ?? 0) > limit,
-                living.contains(process), let start = started[process],
-                now - start > .seconds(3 * Self.hungSeconds)
+            guard living.contains(process) else { return nil }
+            if let since = left[process] {
+                return now - since > Self.leftLimit ? .kill(process) : nil
+            }
+            guard member.loss != nil, (member.silentSeconds ?? 0) > Self.hungSeconds,
+                let start = started[process], now - start > .seconds(3 * Self.hungSeconds)
             else { return nil }
             return .kill(process)
         }
@@ -356,7 +371,7 @@ extension JobRun {
     private static let hungSeconds = 10.0
     /// For a rank that left on purpose to close its fabric and to write what it keeps: its silence
     /// is in order.
-    private static let leftSeconds = 60.0
+    private static let leftLimit = Duration.seconds(60)
 
     /// A process ended, and the coordinator did not say why.
     private func unexplained(_ process: JobProcess, _ end: ProcessEnd) -> Outcome {

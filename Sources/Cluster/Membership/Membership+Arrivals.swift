@@ -38,8 +38,11 @@ extension Membership {
         members[rank.rawValue].since = now
         var welcome = Welcome(epoch: epoch, rankCount: members.count)
         if member.loss != nil {
+            let others = living(with: rank)
+            let all = ranks(ofGroup: group(of: rank)).filter { $0 != rank }
             welcome.returnsTo = JobEpoch(
-                number: epoch, living: living(with: rank), placements: moved[group(of: rank)])
+                number: epoch, living: others.isEmpty ? all : others,
+                placements: moved[group(of: rank)])
         }
         return [.welcome(id, rank, welcome)] + advance(now)
     }

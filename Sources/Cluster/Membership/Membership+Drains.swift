@@ -30,25 +30,30 @@ extension Membership {
                 + (member.connection == nil ? "" : ", and about to come back")
         }
         if let loss = member.loss { return "\(rank) is lost: \(loss)" }
-        if let lost = members.firstIndex(where: { $0.loss != nil && $0.drain == nil }) {
-            return "rank \(lost) is lost: ask again when it is back"
+        let lost = ranks(ofGroup: group(of: rank)).first {
+            members[$0.rawValue].loss != nil && members[$0.rawValue].drain == nil
         }
+        if let lost { return "\(lost) is lost: ask again when it is back" }
         if isRecovering { return "ranks are about to take part in epoch \(epoch): ask again" }
         if let candidate {
             return "epoch \(candidate.number) is being prepared: ask again when it has begun"
         }
-        return lastOfItsKind(rank)
-            ?? (lastNumber < ExpertMap.maximumEpoch ? nil : "no epoch is left")
+        guard living.count > 1 else {
+            return "\(rank) is the last one that serves: to end the job, drain without a rank"
+        }
+        return lastNumber < ExpertMap.maximumEpoch ? nil : "no epoch is left"
     }
 
-    /// Why nobody would do a rank's work.
-    private func lastOfItsKind(_ rank: Rank) -> String? {
-        let role = role(of: rank)
-        guard !living.contains(where: { $0 != rank && self.role(of: $0) == role }) else {
-            return nil
-        }
-        return "\(rank) is the last one that \(role.map { "has role \($0.rawValue)" } ?? "serves"):"
-            + " to end the job, drain without a rank"
+    /// What the log is to say where no other rank has a rank's role.
+    private func lackOfRole(without rank: Rank) -> [Action] {
+        guard let role = role(of: rank),
+            !living.contains(where: { $0 != rank && self.role(of: $0) == role })
+        else { return [] }
+        return [
+            .warn(
+                "\(rank) is the last one that has role \(role.rawValue): until one is back, ranks"
+                    + " of another role do its work")
+        ]
     }
 
     /// Begins to let a rank leave; nothing where `drainRefusal` has a reason.
@@ -59,10 +64,11 @@ extension Membership {
         let candidate = Candidate(purpose: .draining(rank), number: lastNumber, since: now)
         self.candidate = candidate
         let left = members(of: candidate)
+        let begun = lackOfRole(without: rank) + [.draining(rank)]
         // Other groups do its work: none reads anything.
-        if left.isEmpty { return [.draining(rank)] + leave(rank, candidate, now) }
+        if left.isEmpty { return begun + leave(rank, candidate, now) }
         let next = epoch(lastNumber, of: left)
-        return [.draining(rank)]
+        return begun
             + left.compactMap { connection(of: $0) }.map { .prepare($0, next) }
     }
 

@@ -53,7 +53,7 @@ extension Membership {
             ranks[connection] = nil
             members[rank.rawValue].connection = nil
             members[rank.rawValue].loss = reason
-            guard let candidate, candidate.rank == rank else {
+            guard let candidate, candidate.returning.contains(rank) else {
                 return [.dismiss(connection, end)]
             }
             let others = members(of: candidate).compactMap { self.connection(of: $0) }
@@ -97,7 +97,7 @@ extension Membership {
 
     /// A whole group is gone; the other groups serve as before, and nobody waits for it.
     ///
-    /// A rank of it that was about to meet the last one comes back alone.
+    /// Ranks of it that were about to meet the last one come back with the others that are lost.
     ///
     /// - Parameter wasRecovering: Whether some rank was about to take part in an epoch before.
     private mutating func dissolve(
@@ -105,7 +105,7 @@ extension Membership {
     ) -> [Action] {
         var actions: [Action] = []
         let gone = Set(ranks(ofGroup: group))
-        if let candidate, let rank = candidate.rank, gone.contains(rank) {
+        if let candidate, candidate.returning.contains(where: gone.contains) {
             actions += members(of: candidate).compactMap { connection(of: $0) }
                 .map { .abandon($0, epoch: candidate.number) }
             self.candidate = nil
@@ -118,7 +118,8 @@ extension Membership {
 
     /// Begins an epoch of ranks that work together.
     mutating func begin(_ number: UInt64, _ ranks: [Rank], _ now: Duration) -> [Action] {
-        epoch = number
+        // One that was prepared may begin after a later one of another group.
+        epoch = max(epoch, number)
         epochBegan = now
         let over = Set(ranks.map { members[$0.rawValue].told })
         gathers = gathers.filter { gather, parts in

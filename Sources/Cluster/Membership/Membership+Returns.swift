@@ -12,13 +12,17 @@ import Topology
 /// The candidate's epoch has a number of its own. The ranks meet for it, and read the experts that
 /// come to them in it, while they serve in the present one; a loss in between makes it void, and
 /// the candidate waits for the next.
+///
+/// Ranks of a group that is gone read what they hold when all are there, and come back together: one
+/// alone would need memory for the whole model. They wait for each other, but no longer than
+/// `recoveryLimit` from when the first of them is ready.
 extension Membership {
     /// An epoch that is being prepared, and who is ready for it.
     struct Candidate: Sendable {
         /// What is different in it.
         enum Purpose: Sendable {
-            /// A rank is back.
-            case returning(Rank)
+            /// A rank is back, or ranks of a group that was gone.
+            case returning([Rank])
             /// The experts of a group are in other places.
             case placements([ExpertPlacement], group: Int)
             /// A rank is gone, because somebody asked for it.
@@ -32,10 +36,10 @@ extension Membership {
         var fitted: [ExpertPlacement]?
         var prepared: Set<Rank> = []
 
-        /// The rank that is about to come back.
-        var rank: Rank? {
-            if case .returning(let rank) = purpose { return rank }
-            return nil
+        /// The ranks that are about to come back.
+        var returning: [Rank] {
+            if case .returning(let ranks) = purpose { return ranks }
+            return []
         }
     }
 
@@ -45,7 +49,7 @@ extension Membership {
     /// Those who take part in an epoch that is being prepared.
     func members(of candidate: Candidate) -> [Rank] {
         switch candidate.purpose {
-        case .returning(let rank): (living(with: rank) + [rank]).sorted()
+        case .returning(let ranks): (living(with: ranks[0]) + ranks).sorted()
         case .placements(_, let group): living(inGroup: group)
         case .draining(let rank): living(with: rank).filter { $0 != rank }
         }
@@ -55,29 +59,51 @@ extension Membership {
     func limit(of candidate: Candidate) -> Duration {
         switch candidate.purpose {
         // Where all are in their places of before, nobody reads.
-        case .returning(let rank)
+        case .returning(let ranks)
         where candidate.fitted == nil
-            && members(of: candidate) == ranks(ofGroup: group(of: rank)):
+            && members(of: candidate) == self.ranks(ofGroup: group(of: ranks[0])):
             Self.candidateLimit
         case .returning, .placements, .draining: max(Self.candidateLimit, recoveryLimit)
         }
     }
 
-    /// Lets the ranks meet for an epoch with the next rank that is ready to come back.
+    /// Lets the ranks meet for an epoch with the next ones that are ready to come back.
     mutating func prepare(_ now: Duration) -> [Action] {
-        guard goesOn, candidate == nil, !isRecovering, lastNumber < ExpertMap.maximumEpoch,
-            let place = members.firstIndex(where: {
-                $0.loss != nil && $0.connection != nil && $0.phase == .ready
-            })
+        guard goesOn, ending == nil, candidate == nil, !isRecovering,
+            lastNumber < ExpertMap.maximumEpoch,
+            let ranks = members.indices.compactMap({
+                returning(with: Rank(rawValue: $0), now)
+            }).first
         else { return [] }
         lastNumber += 1
-        var candidate = Candidate(
-            purpose: .returning(Rank(rawValue: place)), number: lastNumber, since: now)
-        candidate.fitted = fitted(back: Rank(rawValue: place), of: members(of: candidate))
+        var candidate = Candidate(purpose: .returning(ranks), number: lastNumber, since: now)
+        candidate.fitted = fitted(back: ranks[0], of: members(of: candidate))
         self.candidate = candidate
         var next = epoch(lastNumber, of: members(of: candidate))
         next.placements = candidate.fitted ?? next.placements
         return next.living.compactMap { connection(of: $0) }.map { .prepare($0, next) }
+    }
+
+    /// The ranks that come back in one epoch with a rank that is ready to; nil where it is not, or
+    /// waits for others of its group, which is gone.
+    ///
+    /// A rank that was drained is waited for only once it is on its way.
+    private func returning(with rank: Rank, _ now: Duration) -> [Rank]? {
+        guard isReadyToReturn(rank) else { return nil }
+        guard living(with: rank).isEmpty else { return [rank] }
+        let all = ranks(ofGroup: group(of: rank))
+        let ready = all.filter(isReadyToReturn)
+        let isComplete = all.allSatisfy {
+            let member = members[$0.rawValue]
+            return isReadyToReturn($0) || member.drain == .left && member.connection == nil
+        }
+        let first = ready.map { members[$0.rawValue].since }.min() ?? now
+        return isComplete || now - first > recoveryLimit ? ready : nil
+    }
+
+    private func isReadyToReturn(_ rank: Rank) -> Bool {
+        let member = members[rank.rawValue]
+        return member.loss != nil && member.connection != nil && member.phase == .ready
     }
 
     /// Where the experts of a group that was placed anew are once a rank of it is back.
@@ -103,13 +129,16 @@ extension Membership {
         }
         let ranks = members(of: candidate)
         switch candidate.purpose {
-        case .returning(let rank):
+        case .returning(let returning):
             let wereAway = members.contains { $0.drain == .left }
-            members[rank.rawValue].loss = nil
-            members[rank.rawValue].drain = nil
-            members[rank.rawValue].lastError = nil
-            if let fitted = candidate.fitted { moved[group(of: rank)] = fitted }
-            return [.returned(rank, recovering: ranks)] + (wereAway ? tellDrained() : [])
+            for rank in returning {
+                members[rank.rawValue].loss = nil
+                members[rank.rawValue].drain = nil
+                members[rank.rawValue].lastError = nil
+            }
+            if let fitted = candidate.fitted { moved[group(of: returning[0])] = fitted }
+            return returning.map { .returned($0, recovering: ranks) }
+                + (wereAway ? tellDrained() : [])
                 + begin(candidate.number, ranks, now)
         case .placements(let placements, let group):
             moved[group] = placements
@@ -126,8 +155,9 @@ extension Membership {
     ) -> [Action] {
         guard let rank = ranks[id], let candidate, candidate.number == number else { return [] }
         let reason = "\(rank) is not ready for it: \(reason)"
-        guard let returning = candidate.rank else { return drop(reason, now) }
-        return lose(returning, reason: reason, now)
+        guard let first = candidate.returning.first else { return drop(reason, now) }
+        // Of several, none of which serves yet, it is the one that says so.
+        return lose(candidate.returning.contains(rank) ? rank : first, reason: reason, now)
     }
 
     /// Gives up an epoch for which some ranks do not become ready.
@@ -136,7 +166,8 @@ extension Membership {
         let names = missing.map { "\($0)" }.joined(separator: ", ")
         let seconds = limit(of: candidate).seconds.formatted(digits: 0)
         let reason = "\(names) was not ready for it within \(seconds) s"
-        guard let rank = candidate.rank else { return drop(reason, now) }
+        guard let first = candidate.returning.first else { return drop(reason, now) }
+        let rank = missing.first(where: candidate.returning.contains) ?? first
         return lose(rank, reason: "\(reason): the job goes on without \(rank)", now)
     }
 }

@@ -358,7 +358,7 @@ extension Membership {
                 reason: "silent for \(seconds) s (the limit is"
                     + " \(configuration.silenceLimit.seconds.formatted(digits: 1)) s)", now)
         }
-        if goesOn { return settle(now) + judge(now) + rebalance(now) }
+        if goesOn { return settle(now) + judge(now) + prepare(now) + rebalance(now) }
         guard let limit = configuration.deadlines[phase], now - phaseBegan > limit,
             !expectsTakeOver(now),
             let late = members.firstIndex(where: { $0.phase == phase })

@@ -6,7 +6,8 @@ public struct Welcome: Hashable, Codable, Sendable {
     public var epoch: UInt64
     /// How many ranks the job has.
     public var rankCount: Int
-    /// Who takes part while this rank prepares to come back; nil for a rank of the job's start.
+    /// Who takes part while this rank prepares to come back, or the other ranks of its group where
+    /// none of them does; nil for a rank of the job's start.
     public var returnsTo: JobEpoch?
     /// The coordinator's release.
     public var version: String

@@ -100,12 +100,20 @@ public struct ExpertPlacement: Hashable, Codable, Sendable {
 
     /// The copies on the ranks of a group that live, numbered anew in their order.
     ///
-    /// A rank that lives keeps what it has. The experts of which no copy is left go, in order, each
-    /// to the rank that holds the fewest. The result depends on who lives alone: a rank that comes
-    /// back computes it without knowing what happened meanwhile.
+    /// A rank that lives keeps what it has. An expert of which no copy is left goes to the first
+    /// rank, in an order of its own over all ranks, that lives and holds fewer than the mean,
+    /// rounded up: none takes more than an even dealing gives it.
+    ///
+    /// The result depends on who lives alone: a rank that comes back, and a coordinator that takes
+    /// the job over, compute it without knowing what happened meanwhile. Because each expert has
+    /// its order, most of them stay where they are when another rank leaves or returns.
     ///
     /// - Parameter living: Those that live, in order, numbered as in the group.
     /// - Throws: `PlacementError`, also for a rank that is not one of the group.
+    ///
+    /// Source: Thaler, Ravishankar, "Using name-based mappings to increase hit rates" (1998), for
+    /// the orders; Mirrokni, Thorup, Zadimoghaddam, "Consistent hashing with bounded loads"
+    /// (2018), for the bound.
     package func remaining(on living: [Rank]) throws -> ExpertPlacement {
         if let unknown = living.first(where: { !(0 ..< rankCount).contains($0.rawValue) }) {
             throw PlacementError.unknownRank(unknown, rankCount: rankCount)
@@ -114,14 +122,24 @@ public struct ExpertPlacement: Hashable, Codable, Sendable {
         var left = living.map { experts(on: $0) }
         var isHeld = [Bool](repeating: false, count: expertCount)
         for expert in left.joined() { isHeld[expert.rawValue] = true }
-        for expert in expertsByRank.joined() where !isHeld[expert.rawValue] {
-            isHeld[expert.rawValue] = true
-            let fewest = left.indices.min { left[$0].count < left[$1].count }
-            left[fewest ?? 0].append(expert)
+        let missing = isHeld.indices.filter { !isHeld[$0] }
+        let copyCount = left.reduce(missing.count) { $0 + $1.count }
+        let bound = (copyCount + living.count - 1) / living.count
+        for expert in missing {
+            let taker = left.indices.filter { left[$0].count < bound }.min {
+                Self.place(of: living[$0], for: expert) < Self.place(of: living[$1], for: expert)
+            }
+            guard let taker else { preconditionFailure("\(left) are full: the bound is \(bound)") }
+            left[taker].append(ExpertID(rawValue: expert))
         }
         return try ExpertPlacement(
             expertCount: expertCount, expertsByRank: left,
             shares: shares.map { _ in shares(of: left, living: living) })
+    }
+
+    /// Where a rank stands in an expert's order: the lowest comes first.
+    private static func place(of rank: Rank, for expert: Int) -> UInt64 {
+        SplitMix64.mix(SplitMix64.mix(UInt64(expert)) &+ UInt64(rank.rawValue))
     }
 
     /// What the copies that are left take: the shares that they had, enlarged; equal ones where
