@@ -11,9 +11,11 @@ final class ExpertLoads: Sendable {
     /// Loads are means of minutes, and placements are solved for each answer.
     private static let lifetime = Duration.seconds(3)
 
-    /// Behind everything that computes for texts.
-    private let lane = WorkLane("apus-experts", niceness: 10)
+    private let lane: WorkLane
     private let latest = Mutex<Answer?>(nil)
+
+    /// - Parameter lane: Where answers are made, behind everything that computes for texts.
+    init(on lane: WorkLane) { self.lane = lane }
 
     /// The loads of all groups, as they were seconds ago at most.
     func json(of router: any RequestRouter) async throws -> JSONValue {
