@@ -215,7 +215,9 @@ func library(_ name: String, of package: String) -> Target.Dependency {
 
 /// The page that the HTTP server shows in a browser: files that become a part of the program.
 var page: [Resource] {
-    let scripts = ["chat", "draw", "experts", "metrics", "server", "views"].map { "page-\($0).js" }
+    let scripts = [
+        "chat", "doctor", "draw", "experts", "metrics", "server", "traffic", "views",
+    ].map { "page-\($0).js" }
     return (["index.html", "page.css", "page.js"] + scripts).map { .embedInCode("Page/" + $0) }
 }
 

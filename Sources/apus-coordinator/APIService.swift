@@ -12,6 +12,7 @@ actor APIService {
     private let text: ModelText
     private let prefixes: PrefixRoots
     private let router: LeastLoadedRouter
+    private let folder: JobFolder?
     private let log: Logger
     private var server: OpenAIServer?
     private var group: ServiceGroup?
@@ -19,11 +20,14 @@ actor APIService {
 
     /// Reads and checks everything that the API needs, before any rank reads weights.
     ///
+    /// - Parameter folder: The job's, if it has one.
     /// - Throws: What the API's settings, the model's texts or the port have against it.
     init(
-        _ job: JobConfiguration, _ work: ServingWork, router: LeastLoadedRouter, log: Logger
+        _ job: JobConfiguration, _ work: ServingWork, router: LeastLoadedRouter,
+        folder: JobFolder?, log: Logger
     ) throws {
         self.job = job
+        self.folder = folder
         self.router = router
         self.log = log
         serverConfiguration = try Self.configuration(job, work)
@@ -69,7 +73,8 @@ actor APIService {
     func open(_ stop: StopFlag) async throws -> Endpoint {
         let (ports, continuation) = AsyncStream<Int>.makeStream()
         let server = try OpenAIServer(
-            serverConfiguration, text: text, router: router, prefixes: prefixes, log: log
+            serverConfiguration, text: text, router: router, prefixes: prefixes,
+            doctorReport: { [folder] in folder?.doctorReport() }, log: log
         ) { continuation.yield($0) }
         self.server = server
         let requests = server.endRequests

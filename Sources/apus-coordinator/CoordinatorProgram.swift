@@ -64,7 +64,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
         let router = outbox.router(configuration)
         // The API opens last; what is wrong with its settings, texts or port is said first.
         let api = try configuration.serving.map {
-            try APIService(configuration, $0, router: router, log: log)
+            try APIService(
+                configuration, $0, router: router, folder: registration.folder, log: log)
         }
         // Whose clients were served before are told to wait, and not refused.
         let ready = AsyncStream<Void>.makeStream()
@@ -205,7 +206,8 @@ struct CoordinatorProgram: AsyncParsableCommand {
                     groups.map {
                         GroupLoads(
                             name: $0.name, ranks: $0.living, placements: $0.placements,
-                            loads: $0.loads, slots: $0.slots, nodes: $0.nodes)
+                            loads: $0.loads, slots: $0.slots, nodes: $0.nodes,
+                            nodeNames: $0.nodeNames)
                     })
             },
             ended: { end in

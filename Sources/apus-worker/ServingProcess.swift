@@ -102,7 +102,7 @@ final class ServingProcess {
         let log = log
         let engine = serving.engine
         let endpoint = EngineEndpoint(engine, capacity: serving.capacity) { try link.send($0) }
-        let (rates, epochs) = (StatisticsRates(), epochs)
+        let (rates, epochs) = (StatisticsRates(rankCount: job.ranks), epochs)
         link.reportStatistics { rates.statistics(engine.statistics) }
         link.reportCounts(serving.takeExpertCounts)
         link.onPayload { payload in

@@ -1,6 +1,7 @@
 import Cluster
 import Serving
 import Synchronization
+import Topology
 
 /// Turns an engine's totals into what happened per second lately.
 final class StatisticsRates: Sendable {
@@ -10,6 +11,10 @@ final class StatisticsRates: Sendable {
     }
 
     private let samples = Mutex<[Sample]>([])
+    /// Of the job.
+    private let rankCount: Int
+
+    init(rankCount: Int) { self.rankCount = rankCount }
 
     /// Long enough to hold several steps of a large model, short enough to show a change.
     private static let window = Duration.seconds(3)
@@ -47,6 +52,24 @@ final class StatisticsRates: Sendable {
         statistics.expertShare = share(now.time.expertCompute - before.time.expertCompute)
         statistics.waitShare = share(now.time.stepWait - before.time.stepWait)
         statistics.hiddenShare = allToAll > 0 ? max(0, 1 - exposed / allToAll) : 0
+        add(now.sent, since: before.sent, seconds, to: &statistics)
         return statistics
+    }
+
+    /// What was sent to whom.
+    private func add(
+        _ now: SentBytes, since before: SentBytes, _ seconds: Double,
+        to statistics: inout RankStatistics
+    ) {
+        func rate(_ late: UInt64, _ early: UInt64) -> Int {
+            Int(clamping: UInt64((Double(late &- early) / seconds).rounded()))
+        }
+        statistics.sentInsidePerSecond = rate(now.insideNode, before.insideNode)
+        statistics.sentAcrossPerSecond = rate(now.acrossNodes, before.acrossNodes)
+        let rates = (0 ..< rankCount).map { rate(now.bytes(to: $0), before.bytes(to: $0)) }
+        if let most = rates.max(), most > 0 {
+            statistics.busiestReceiver = rates.firstIndex(of: most).map { Rank(rawValue: $0) }
+        }
+        if rankCount <= RankStatistics.matrixRanks { statistics.sentPerSecond = rates }
     }
 }

@@ -35,6 +35,29 @@ import Testing
         return identity
     }
 
+    @Test func `what the checks found is kept in the folder, and given as it is`() throws {
+        let job = try JobConfiguration(yaml: "model: /models/m\nname: tale", path: "a")
+        let folder = try JobFolder.make(for: job, in: root)
+        #expect(folder.doctorReport() == nil)
+        // A host that did not answer fails whatever is asked of it.
+        let silent = CheckedHost(name: "silent", ranks: 0 ..< 1)
+        let facts = JobFacts(job: job, launcher: silent, hosts: [silent])
+        try folder.keep(
+            doctorReport: DoctorReport(facts, made: Date(timeIntervalSince1970: 0)).json())
+        struct Kept: Decodable {
+            var job: String
+            var made: String
+            var failures: Int
+            var warnings: Int
+            var findings: [Finding]
+        }
+        let kept = try JSONDecoder().decode(Kept.self, from: try #require(folder.doctorReport()))
+        #expect(kept.job == "tale" && kept.made == "1970-01-01T00:00:00Z")
+        #expect(kept.findings == facts.findings && kept.failures > 0)
+        #expect(kept.failures == kept.findings.count { $0.severity == .fail })
+        #expect(kept.warnings == kept.findings.count { $0.severity == .warn })
+    }
+
     @Test func `every job that runs is found, the newest first, and ended ones are not`() throws {
         let gone = try gone()
         try job("old", at: 10)

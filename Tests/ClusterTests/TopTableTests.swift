@@ -35,8 +35,11 @@ import Topology
         return report
     }
 
-    private static func lines(_ report: JobReport, rows: Int = 100) -> [String] {
-        TopTable.lines(report, rows: rows, now: began.addingTimeInterval(3_725))
+    private static func lines(
+        _ report: JobReport, rows: Int = 100, columns: Int = 120
+    ) -> [String] {
+        TopTable.lines(
+            report, rows: rows, columns: columns, now: began.addingTimeInterval(3_725))
     }
 
     @Test func `sums are those of the ranks that live, and a step's time adds up`() {
@@ -82,6 +85,55 @@ import Topology
         for line in lines {
             #expect(!line.unicodeScalars.contains { $0.properties.generalCategory == .control })
         }
+    }
+
+    /// Ranks of two nodes; each sends to every other.
+    private static func traffic(_ count: Int) -> JobReport {
+        var report = report(count)
+        for index in 0 ..< count {
+            let node = index < count / 2 ? "node-a" : "node-b"
+            report.snapshot?.members[index].node = node
+            var figures = RankStatistics()
+            figures.sentInsidePerSecond = 1_500_000
+            figures.sentAcrossPerSecond = 12_340_000
+            figures.busiestReceiver = Rank(rawValue: (index + 1) % count)
+            if count <= RankStatistics.matrixRanks {
+                figures.sentPerSecond = (0 ..< count).map { $0 == index ? 0 : 1_000_000 * $0 }
+            }
+            report.snapshot?.members[index].statistics = figures
+        }
+        return report
+    }
+
+    @Test func `who sends how much to whom is a matrix where that fits`() throws {
+        let lines = Self.lines(Self.traffic(4), columns: 80)
+        #expect(lines.count == 14 && lines[8].hasPrefix("MB/s") && lines[8].contains("row's rank"))
+        func words(_ line: String) -> [String] {
+            line.split(separator: " ").map(String.init)
+        }
+        #expect(words(lines[10]) == ["0", "node-a", "-", "1.00", "2.00*", "3.00*", "1.50", "12.3"])
+        #expect(words(lines[13]) == ["3", "node-b", "0", "1.00*", "2.00", "-", "1.50", "12.3"])
+        #expect(lines[9...].allSatisfy { $0.count == 74 })
+        // One column less, and a line per rank has its sums.
+        let narrow = Self.lines(Self.traffic(4), columns: 73)
+        #expect(narrow.count == 14)
+        #expect(words(narrow[9]) == ["rank", "node", "inside", "across", "most", "to"])
+        #expect(words(narrow[13]) == ["3", "node-b", "1.50", "12.3", "0"])
+    }
+
+    @Test func `traffic gives way to ranks, and many ranks have sums`() {
+        let many = Self.lines(Self.traffic(20), rows: 30, columns: 1000)
+        #expect(many.count == 30 && many[24].contains("inside its node"))
+        #expect(many.last == "and 17 ranks more that send")
+        #expect(Self.lines(Self.traffic(20), rows: 27, columns: 1000).count == 24)
+        #expect(Self.lines(Self.traffic(4), rows: 8).count == 8)
+        // What a rank says of others may be anything.
+        var report = Self.traffic(4)
+        report.snapshot?.members[1].statistics?.sentPerSecond = [.max, .min, -1, 5, 6, 7]
+        report.snapshot?.members[2].statistics?.sentInsidePerSecond = .max
+        report.snapshot?.members[2].statistics?.sentAcrossPerSecond = .max
+        report.snapshot?.members[3].statistics?.sentPerSecond = [1]
+        #expect(Self.lines(report).count == 14)
     }
 
     @Test func `figures that are no numbers, and a job that says nothing, are drawn`() {

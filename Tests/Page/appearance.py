@@ -5,7 +5,7 @@ import time
 from checks import check
 from servers import read
 
-VIEWS = ["chat", "cluster", "experts", "exchange", "requests"]
+VIEWS = ["chat", "cluster", "experts", "exchange", "traffic", "requests", "doctor"]
 
 
 def keyboard(browser):
@@ -25,7 +25,7 @@ def keyboard(browser):
     browser.press("Right")
     check("after the last the first", browser.js(focus) == "tab-chat")
     browser.press("End")
-    check(browser.js(focus), browser.js(focus) == "tab-requests")
+    check(browser.js(focus), browser.js(focus) == "tab-doctor")
     browser.press("Home", "Tab")
     check("the panel follows its tab", browser.js(focus) == "conversation")
     browser.press("Tab")

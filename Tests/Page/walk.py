@@ -14,6 +14,7 @@ from chat_views import chat, completions, key, stop, thoughts
 from checks import check
 from number_views import cluster, exchange, experts_of_serve, lost_rank, rates, requests
 from servers import Front, Load, job, model_without_chats, serve
+from traffic_views import doctor, doctor_of_serve, traffic
 
 
 def at_start(browser, server):
@@ -23,7 +24,7 @@ def at_start(browser, server):
     browser.wait("the server's state is said",
                  "document.querySelector('#state-word').textContent === 'ready'")
     roles = [browser.label(f"#tab-{view}") for view in VIEWS]
-    check(roles, [role for role, _ in roles] == ["tab"] * 5)
+    check(roles, [role for role, _ in roles] == ["tab"] * len(VIEWS))
     for selector, role, name in [
         ("#tabs", "tablist", "Views"), ("#chat", "tabpanel", "Chat"),
         ("#conversation", "log", "Conversation"), ("#chat-input", "textbox", "Message"),
@@ -54,11 +55,15 @@ def walk(folder, work):
         step("cluster", cluster, server, 2)
         step("rates", rates, server)
         step("all-to-all", exchange)
+        step("traffic", traffic, server, 2)
         step("looks", looks, "serve")
         load.close()
         step("requests", requests, server)
         step("experts of a server without counts", experts_of_serve)
-        noise = [line for line in browser.complaints() if "status of 400" not in line]
+        step("no report of the doctor", doctor_of_serve)
+        # A chat that is refused, and the report that is not there.
+        noise = [line for line in browser.complaints()
+                 if not any(f"status of {status}" in line for status in (400, 404))]
         check(noise, not noise)
         front = started(Front(server.url))
         browser.open(front.url + "/")
@@ -73,6 +78,9 @@ def walk(folder, work):
             port = free.getsockname()[1]
         many = started(job(work, port))
         started(Load(many.url))
+        browser.open(many.url + "/")
+        step("traffic of a job", traffic, many, 3)
+        step("the doctor's report", doctor, many)
         step("a job that loses a rank", lost_rank, many)
         own = tuple(server.url for server in servers if hasattr(server, "url"))
         foreign = [url for url in browser.requests()

@@ -13,13 +13,13 @@ import Testing
 
 @Suite(.serialized) struct APITests {
     static func withServer(
-        ranks: Int = 2,
+        ranks: Int = 2, report: Data? = nil,
         adjust: (inout OpenAIServerConfiguration, inout ServingRankConfiguration) -> Void = {
             _, _ in
         },
         _ body: (TestServer) async throws -> Void
     ) async throws {
-        let server = try await TestServer(ranks: ranks, adjust: adjust)
+        let server = try await TestServer(ranks: ranks, report: report, adjust: adjust)
         do { try await body(server) } catch {
             try await server.stop()
             throw error

@@ -1,3 +1,4 @@
+import Collectives
 import Language
 import Tensors
 import TestSupport
@@ -38,6 +39,8 @@ final class IndifferentNetwork: SequenceNetwork {
     }
 
     func takeTime() -> StepTime { StepTime() }
+
+    func takeTraffic() -> [RankTraffic] { [] }
 
     func record(to recorder: RankRecorder) {}
 }

@@ -12,7 +12,7 @@ import Topology
         return GroupLoads(
             name: "serve", ranks: [Rank(rawValue: 3), Rank(rawValue: 5)],
             placements: loads.map { _ in placement }, loads: loads, slots: [2, 2],
-            nodes: NodePacking(names: ["a", "a"], groupCount: 1))
+            nodes: NodePacking(names: ["a", "a"], groupCount: 1), nodeNames: ["a", "a"])
     }
 
     @Test func `loads are over the mean, and better places and copies are solved`() throws {

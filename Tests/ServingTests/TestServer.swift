@@ -22,7 +22,7 @@ final class TestServer: Sendable {
     private let group: ServiceGroup
 
     init(
-        ranks: Int = 2, text: ModelText? = nil,
+        ranks: Int = 2, text: ModelText? = nil, report: Data? = nil,
         adjust: (inout OpenAIServerConfiguration, inout ServingRankConfiguration) -> Void = {
             _, _ in
         }
@@ -39,7 +39,7 @@ final class TestServer: Sendable {
         let server = try OpenAIServer(
             configuration, text: try text ?? ModelText(directory: Golden.stories),
             router: started.router,
-            grammars: rank.grammars,
+            grammars: rank.grammars, doctorReport: { report },
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         ) { continuation.yield($0) }
         self.server = server

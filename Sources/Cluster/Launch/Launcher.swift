@@ -103,6 +103,11 @@ public final class Launcher {
             survey: survey)
         let facts = JobFacts(
             job: job, launcher: launcher, hosts: hosts.isEmpty ? [launcher] : hosts)
+        do {
+            try folder.keep(doctorReport: DoctorReport(facts).json())
+        } catch {
+            display.told("the checks' report is not kept: \(error.localizedDescription)")
+        }
         let findings = facts.launchFindings
         if let fault = findings.first(where: { $0.severity == .fail }) {
             throw .badInput(fault.text)

@@ -8,13 +8,18 @@ public enum TopTable {
     /// - Parameters:
     ///   - report: The job, which was asked how it is.
     ///   - rows: Lines that there is room for; ranks beyond them are counted in the last line.
+    ///   - columns: Characters of a line; what is sent to whom is drawn where it fits.
     ///   - now: The time at which it is drawn.
-    public static func lines(_ report: JobReport, rows: Int, now: Date) -> [String] {
+    public static func lines(
+        _ report: JobReport, rows: Int, columns: Int, now: Date
+    ) -> [String] {
         // Other machines wrote parts of it: a terminal is to obey none of them.
-        drawn(report, rows: rows, now: now).map(TaggedLog.plain)
+        drawn(report, rows: rows, columns: columns, now: now).map(TaggedLog.plain)
     }
 
-    private static func drawn(_ report: JobReport, rows: Int, now: Date) -> [String] {
+    private static func drawn(
+        _ report: JobReport, rows: Int, columns: Int, now: Date
+    ) -> [String] {
         let place = report.http.map { ", \($0)" } ?? ""
         let age = Int(max(0, now.timeIntervalSince(report.began)))
         let head =
@@ -29,7 +34,7 @@ public enum TopTable {
         let shown = ranks.count <= room ? ranks.count : room - 1
         lines += ranks.prefix(shown).map { line($0, width) }
         if shown < ranks.count { lines.append("and \(ranks.count - shown) ranks more") }
-        return lines
+        return lines + TopTraffic.lines(snapshot, rows: rows - lines.count, columns: columns)
     }
 
     private static func sums(_ snapshot: JobSnapshot) -> String {
@@ -105,11 +110,11 @@ public enum TopTable {
             + "  " + (figures.last ?? "")
     }
 
-    private static func left(_ text: String, _ width: Int) -> String {
+    static func left(_ text: String, _ width: Int) -> String {
         text + String(repeating: " ", count: max(1, width - text.count))
     }
 
-    private static func right(_ text: String, _ width: Int) -> String {
+    static func right(_ text: String, _ width: Int) -> String {
         String(repeating: " ", count: max(1, width - text.count)) + text
     }
 

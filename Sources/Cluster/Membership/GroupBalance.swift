@@ -21,6 +21,8 @@ public struct GroupBalance: Hashable, Sendable {
     public let slots: [Int]
     /// Where those that live are.
     public let nodes: NodePacking
+    /// The names of their nodes.
+    public let nodeNames: [String]
 }
 
 extension Membership {
@@ -37,14 +39,16 @@ extension Membership {
             for (rank, sum) in zip(present?.living ?? [], sums) {
                 ratios[rank.rawValue] = mean > 0 ? sum / mean : 1
             }
+            let living = (present?.living ?? []).map { all[$0.rawValue] }
             return GroupBalance(
                 ranks: all, ratios: ratios,
                 imbalance: Rebalancing.imbalance(of: placements, loads: tokens),
                 name: configuration.groups?.groups[group].name ?? "",
-                living: (present?.living ?? []).map { all[$0.rawValue] },
+                living: living,
                 placements: present?.placements ?? [], loads: tokens,
                 slots: present?.slots ?? [],
-                nodes: nodes(of: (present?.living ?? []).map { all[$0.rawValue] }))
+                nodes: nodes(of: living),
+                nodeNames: living.map { members[$0.rawValue].node })
         }
     }
 }

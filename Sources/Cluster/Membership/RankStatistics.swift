@@ -1,3 +1,5 @@
+public import Topology
+
 /// What a worker reports with every heartbeat.
 public struct RankStatistics: Hashable, Codable, Sendable {
     /// Steps since the start.
@@ -24,6 +26,18 @@ public struct RankStatistics: Hashable, Codable, Sendable {
     public var runningRequests = 0
     /// Requests that wait for one.
     public var waitingRequests = 0
+    /// Bytes that its tokens and rows took to ranks of its node per second lately.
+    public var sentInsidePerSecond = 0
+    /// Bytes that they took to other nodes per second lately.
+    public var sentAcrossPerSecond = 0
+    /// The rank to which most went lately; nil where nothing was sent.
+    public var busiestReceiver: Rank?
+    /// Bytes per second lately to each rank, as the job numbers them; empty in a job of more than
+    /// `matrixRanks`, whose heartbeats stay small.
+    public var sentPerSecond: [Int] = []
+
+    /// The most ranks of a job that tell what they send to each.
+    public static let matrixRanks = 16
 
     /// Nothing done yet.
     public init() {}

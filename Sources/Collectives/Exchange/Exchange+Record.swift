@@ -18,6 +18,7 @@ extension Exchange {
         let layout = layout
         let map = layout.map
         let now = clock.now
+        countTraffic(kind, layout)
         let (logical, physical) =
             kind == .dispatch ? dispatchBytes(layout) : combineBytes(layout)
         let crossing =
@@ -46,10 +47,36 @@ extension Exchange {
         physical[map.rank] = layout.tokensSent.count * here.tokenBytes
         for rank in map.neighbours { physical[rank] += layout.entryCount(rank) * here.entryBytes }
         for carrier in map.remoteCarriers {
-            physical[carrier] += WindowMap.blockHeadBytes
-            physical[carrier] += layout.slotCount(carrier) * here.slotBytes
+            physical[carrier] += blockBytes(to: carrier)
         }
         return (layout.tokensPerRank.values.map { $0 * here.tokenBytes }, physical.values)
+    }
+
+    private func blockBytes(to carrier: Rank) -> Int {
+        WindowMap.blockHeadBytes + layout.slotCount(carrier) * windows.own.slotBytes
+    }
+
+    /// Counts what travelled to every other rank in the half that just ended.
+    private func countTraffic(_ kind: ExchangeRecord.Kind, _ layout: DispatchLayout) {
+        let (here, map) = (windows.own, layout.map)
+        switch kind {
+        case .dispatch:
+            for rank in map.neighbours where rank != map.rank {
+                let tokens = layout.entryCount(rank) + relay.forwardedCounts[rank]
+                log.sent(tokens * (here.tokenBytes + here.entryBytes), to: rank)
+            }
+            for carrier in map.remoteCarriers { log.sent(blockBytes(to: carrier), to: carrier) }
+        case .combine:
+            for source in map.alive {
+                // A carrier of this node reads what it takes home for a source elsewhere.
+                let isNear = map.share(source, map.rank)
+                let reader = isNear ? source : map.carrier(from: source)
+                if reader != map.rank {
+                    log.sent(outputCount(for: source) * here.outputBytes, to: reader)
+                }
+            }
+            for source in map.carriedSources { log.sent(relay.returnedBytes[source], to: source) }
+        }
     }
 
     private func combineBytes(

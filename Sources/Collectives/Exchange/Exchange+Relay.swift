@@ -21,6 +21,7 @@ extension Exchange {
         }
         for (place, rank) in layout.map.members.enumerated() where lists.isForwarded[place] {
             writeEntries(lists.words[place][...], for: rank, of: source)
+            relay.forwardedCounts[rank] += lists.count(at: place)
             try signal(.entries, at: rank, for: source, count: lists.count(at: place))
         }
     }

@@ -42,7 +42,7 @@ public final class ExpertParallelGroup {
     /// The node of every rank.
     public let nodes: [NodeID]
     private let exchanges: [Exchange]
-    private let log = ExchangeLog(limit: ExpertParallelGroup.recordLimit)
+    private let log: ExchangeLog
     /// Copies of one layer that the windows have room for on a rank.
     private let slotsPerRank: Int
     /// Of the map that the last layout was made for.
@@ -97,7 +97,9 @@ public final class ExpertParallelGroup {
             rank: fabric.rank, window: window, maps: maps, configuration: configuration,
             clock: fabric.clock)
         self.windows = windows
-        exchanges = (0 ..< ExpertParallelConfiguration.bufferCount).map { [log] buffer in
+        let log = ExchangeLog(limit: Self.recordLimit, nodes: nodes, rank: fabric.rank)
+        self.log = log
+        exchanges = (0 ..< ExpertParallelConfiguration.bufferCount).map { buffer in
             Exchange(windows, rankCount: fabric.rankCount, buffer: buffer, log: log)
         }
     }
@@ -312,6 +314,9 @@ extension ExpertParallelGroup {
 extension ExpertParallelGroup {
     /// The records of the last dispatches and combines, oldest first, at most `recordLimit`.
     public var records: [ExchangeRecord] { log.records }
+    /// What has travelled to each rank of the fabric since the group was made, in exchanges that
+    /// ended; nothing to this rank itself.
+    public var traffic: [RankTraffic] { log.traffic.values }
     /// What it has cost to leave them.
     public var recordingTime: Duration { log.recordingTime }
     /// Is called before and after every call of an exchange.

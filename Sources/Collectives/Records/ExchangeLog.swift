@@ -1,3 +1,4 @@
+internal import Topology
 internal import Transport
 
 /// The records that the exchanges of a group leave, and the watcher of their calls.
@@ -6,12 +7,23 @@ final class ExchangeLog {
     private(set) var records: [ExchangeRecord] = []
     /// What it has cost to leave them.
     private(set) var recordingTime = Duration.zero
+    /// What has travelled to each rank.
+    private(set) var traffic: PerRank<RankTraffic>
     /// Is called before and after every call of an exchange.
     var watcher: ((ExchangeEvent) -> Void)?
 
     private let limit: Int
 
-    init(limit: Int) { self.limit = limit }
+    /// - Parameters:
+    ///   - nodes: The node of each rank.
+    ///   - rank: The rank whose log it is.
+    init(limit: Int, nodes: [NodeID], rank: Rank) {
+        self.limit = limit
+        traffic = PerRank(nodes.map { RankTraffic(crossesNodes: $0 != nodes[rank.rawValue]) })
+    }
+
+    /// Counts bytes that travelled to a rank.
+    func sent(_ bytes: Int, to rank: Rank) { traffic[rank].bytes += bytes }
 
     /// Keeps a record; the oldest half goes when there are too many.
     ///

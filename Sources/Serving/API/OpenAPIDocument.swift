@@ -144,6 +144,25 @@ struct OpenAPIDocument {
                 ["get": Self.get("Tokens of each layer's experts.", Self.object(["groups"]))]
             ),
             (
+                "/traffic",
+                [
+                    "get": Self.get(
+                        "Bytes that each rank sends to each.",
+                        Self.object([
+                            "seconds", "ranks", "nodes", "bytes_per_second", "bytes",
+                            "inside_node_bytes_per_second", "across_nodes_bytes_per_second",
+                        ]))
+                ]
+            ),
+            (
+                "/doctor",
+                [
+                    "get": Self.get(
+                        "What was found when the job was checked.",
+                        Self.object(["job", "failures", "warnings", "findings"]), [403, 404])
+                ]
+            ),
+            (
                 "/metrics",
                 [
                     "get": [

@@ -104,6 +104,7 @@ public final class Engine: Sendable {
             var now = state.statistics
             now.rank = state.epoch.barrier.rank.rawValue
             now.handovers = handovers?.totals
+            now.sent = recorder.sent
             now.secondsSinceStep = state.lastStep.map { ($0.duration(to: .now)).seconds }
             return now
         }
@@ -287,6 +288,7 @@ public final class Engine: Sendable {
         recorder.span(.wait, since: began)
         let begun = clock.now
         let newTokens = try core.step(plan, agreed)
+        recorder.count(core.network.takeTraffic())
         var time = core.network.takeTime()
         time.stepWait = start.duration(to: begun).seconds
         time.total = start.duration(to: clock.now).seconds

@@ -1,5 +1,5 @@
 import Checkpoints
-import Collectives
+public import Collectives
 public import Models
 public import Tensors
 
@@ -40,6 +40,10 @@ public protocol SequenceNetwork: AnyObject {
     /// Where the time of the steps since the last call went.
     func takeTime() -> StepTime
 
+    /// What has travelled to each rank of the epoch since the last call, in the fabric's order;
+    /// empty where no rank shares experts.
+    func takeTraffic() -> [RankTraffic]
+
     /// Notes its exchanges for a recorder from now on; to be called again in each epoch.
     func record(to recorder: RankRecorder)
 }
@@ -51,6 +55,7 @@ public final class DeepSeekNetwork: SequenceNetwork {
     public let endTokens: [Int]
     private var lastSequence: UInt64 = 0
     private var lastExpertTime = Duration.zero
+    private var lastTraffic: [RankTraffic] = []
 
     /// Joins a model and a cache.
     ///
@@ -75,6 +80,7 @@ public final class DeepSeekNetwork: SequenceNetwork {
         try model.share(shared, fetched: fetched, from: checkpoint, progress: progress)
         // The records of the new group begin anew.
         lastSequence = 0
+        lastTraffic = []
     }
 
     public var vocabularySize: Int { model.configuration.vocabularySize }
@@ -112,6 +118,7 @@ public final class DeepSeekNetwork: SequenceNetwork {
             blocks: [BlockID(rawValue: 0)])
         _ = try forward([chunk], keepsHidden: false)
         _ = takeTime()
+        _ = takeTraffic()
         _ = expertCounter.take()
     }
 
@@ -119,6 +126,15 @@ public final class DeepSeekNetwork: SequenceNetwork {
         guard let group = model.shared?.group else { return }
         let watch = ExchangeWatch(recorder)
         group.watcher = { [unowned group] in watch.note($0, group.records.last) }
+    }
+
+    public func takeTraffic() -> [RankTraffic] {
+        guard let group = model.shared?.group else { return [] }
+        let now = group.traffic
+        var grown = now
+        for (index, before) in lastTraffic.enumerated() { grown[index].bytes -= before.bytes }
+        lastTraffic = now
+        return grown
     }
 
     public func takeTime() -> StepTime {

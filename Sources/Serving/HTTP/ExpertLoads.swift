@@ -2,7 +2,7 @@ import Encoding
 import NIOCore
 import Synchronization
 
-/// The answer of `/experts`, computed and written at most once in some seconds however many ask for it.
+/// The answer of `/experts`, made at most once in some seconds however many ask for it.
 final class ExpertLoads: Sendable {
     private struct Answer {
         var text: ByteBuffer
@@ -12,9 +12,11 @@ final class ExpertLoads: Sendable {
     /// Loads are means of minutes, and placements are solved for each answer.
     private static let lifetime = Duration.seconds(3)
 
-    /// Behind everything that computes for texts.
-    private let lane = WorkLane("apus-experts", niceness: 10)
+    private let lane: WorkLane
     private let latest = Mutex<Answer?>(nil)
+
+    /// - Parameter lane: Where answers are made, behind everything that computes for texts.
+    init(on lane: WorkLane) { self.lane = lane }
 
     /// JSON: the loads of all groups, as they were seconds ago at most.
     func text(of router: any RequestRouter) async throws -> ByteBuffer {

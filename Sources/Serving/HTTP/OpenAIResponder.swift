@@ -36,6 +36,9 @@ struct OpenAIResponder: HTTPResponder {
         "/version": [.get: { service, _, _ in service.version() }],
         "/load": [.get: { service, _, _ in service.load() }],
         "/experts": [.get: { service, _, _ in try await service.experts() }],
+        "/traffic": [.get: { service, _, _ in try await service.trafficMatrix() }],
+        // Names hosts and paths: where there is an admin's key, only that opens it.
+        "/doctor": [.get: { service, _, _ in try service.doctor() }],
         "/metrics": [
             .get: { service, _, caller in await service.metricsText(for: caller.key?.key) }
         ],
@@ -50,11 +53,12 @@ struct OpenAIResponder: HTTPResponder {
         "/v1/messages/count_tokens": [.post: { try await $0.countTokens($1, $2) }],
     ]
 
-    /// What ends the server or records it: paths that are there when a key may do so.
+    /// What ends the server, records it or names its hosts: where a key may do so, for it alone.
     private static let operatorHandlers: [String: [HTTPRequest.Method: Handler]] = [
         "/admin/drain": [.post: { service, request, _ in try await service.drain(request) }],
         "/admin/stop": [.post: { service, request, _ in try service.stop(request) }],
         "/admin/trace": [.post: { try await $0.trace($1, $2) }],
+        "/doctor": [.get: { service, _, _ in try service.doctor() }],
     ]
 
     func respond(to request: Request, context: Caller) async throws -> Response {
@@ -74,7 +78,7 @@ struct OpenAIResponder: HTTPResponder {
         for header in caller.key?.usage.headers(now: .now) ?? [] {
             if let name = HTTPField.Name(header.name) { response.headers[name] = header.value }
         }
-        // No page of another origin ends a server.
+        // No page of another origin ends a server, or reads where its hosts are.
         if Self.operatorHandlers[path] == nil {
             for header in crossOrigin.headers(for: request) { response.headers.append(header) }
         }

@@ -1,5 +1,5 @@
 import Encoding
-import Foundation
+public import Foundation
 public import Grammar
 import HTTPTypes
 import Hummingbird
@@ -34,13 +34,14 @@ public struct OpenAIServer: Service {
     /// - Parameters:
     ///   - grammars: Shared with the ranks where they are in this process.
     ///   - prefixes: Where the prefixes of each caller begin.
+    ///   - doctorReport: Gives what was found when the job was checked, as JSON.
     ///   - onListening: Called with the port once connections are accepted.
     /// - Throws: `ServingError.configuration` for a batch folder, key file or certificate that
     ///   cannot be used.
     public init(
         _ configuration: OpenAIServerConfiguration, text: ModelText, router: any RequestRouter,
         grammars: CompiledGrammars = CompiledGrammars(), prefixes: PrefixRoots = PrefixRoots(),
-        log: Logger,
+        doctorReport: @escaping @Sendable () -> Data? = { nil }, log: Logger,
         onListening: @escaping @Sendable (Int) async -> Void = { _ in }
     ) throws(ServingError) {
         self.configuration = configuration
@@ -58,7 +59,8 @@ public struct OpenAIServer: Service {
         self.certificate = certificate
         service = OpenAIService(
             text: text, router: router, limits: limits, grammars: grammars, keys: keys,
-            prefixes: prefixes, batches: batches, certificate: certificate, log: log)
+            prefixes: prefixes, batches: batches, certificate: certificate,
+            doctorReport: doctorReport, log: log)
     }
 
     /// Ends every text under way with an error that gives the reason, and refuses later ones.

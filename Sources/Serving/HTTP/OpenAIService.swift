@@ -43,7 +43,10 @@ final class OpenAIService: Sendable {
     private let ids: Mutex<UInt64>
     private let isDraining = Mutex(false)
     private let underWay = StreamTable()
-    private let expertLoads = ExpertLoads()
+    private let expertLoads: ExpertLoads
+    private let traffic: TrafficRates
+    /// What was found when the job was checked, if anybody kept that.
+    private let doctorReport: @Sendable () -> Data?
     /// The probe of the engines that every caller of `/health` waits for.
     private let probe = Mutex<Task<Bool, Never>?>(nil)
 
@@ -58,8 +61,13 @@ final class OpenAIService: Sendable {
     init(
         text: ModelText, router: any RequestRouter, limits: ServiceLimits,
         grammars: CompiledGrammars, keys: KeyRing, prefixes: PrefixRoots, batches: BatchFolder?,
-        certificate: ServerCertificate?, log: Logger
+        certificate: ServerCertificate?, doctorReport: @escaping @Sendable () -> Data? = { nil },
+        log: Logger
     ) {
+        let views = WorkLane("apus-views", niceness: 10)
+        expertLoads = ExpertLoads(on: views)
+        traffic = TrafficRates(on: views)
+        self.doctorReport = doctorReport
         self.certificate = certificate
         self.text = text
         self.prefixes = prefixes
@@ -264,6 +272,16 @@ extension OpenAIService {
     func load() -> Response { .json(["server_load": .number(permits.count)]) }
 
     func experts() async throws -> Response { .json(try await expertLoads.text(of: router)) }
+
+    func trafficMatrix() async throws -> Response { .json(try await traffic.text(of: router)) }
+
+    func doctor() throws(APIError) -> Response {
+        guard let report = doctorReport() else {
+            throw .notFound(
+                "no report of apus doctor is kept here: apus launch keeps one in the job's folder")
+        }
+        return .json(ByteBuffer(bytes: report))
+    }
 
     /// - Parameter caller: Who asks: without a word of its own in the key file, a key sees what it
     ///   has used itself.

@@ -257,6 +257,12 @@ final class ServiceMetrics: Sendable {
         each("all_to_all_exposed_seconds_total", "counter", "All-to-all that nothing hid.") {
             $0.time.exposed
         }
+        each("sent_inside_node_bytes_total", "counter", "Tokens and rows to ranks of its node.") {
+            Double($0.sent.insideNode)
+        }
+        each("sent_across_nodes_bytes_total", "counter", "Tokens and rows to other nodes.") {
+            Double($0.sent.acrossNodes)
+        }
     }
 }
 

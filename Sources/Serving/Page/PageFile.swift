@@ -20,10 +20,12 @@ struct PageFile: Sendable {
         "/page.css": PageFile("text/css", PackageResources.page_css),
         "/page.js": PageFile("text/javascript", PackageResources.page_js),
         "/page-chat.js": PageFile("text/javascript", PackageResources.page_chat_js),
+        "/page-doctor.js": PageFile("text/javascript", PackageResources.page_doctor_js),
         "/page-draw.js": PageFile("text/javascript", PackageResources.page_draw_js),
         "/page-experts.js": PageFile("text/javascript", PackageResources.page_experts_js),
         "/page-metrics.js": PageFile("text/javascript", PackageResources.page_metrics_js),
         "/page-server.js": PageFile("text/javascript", PackageResources.page_server_js),
+        "/page-traffic.js": PageFile("text/javascript", PackageResources.page_traffic_js),
         "/page-views.js": PageFile("text/javascript", PackageResources.page_views_js),
     ]
 

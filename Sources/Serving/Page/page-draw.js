@@ -101,6 +101,14 @@ export const percent = (share) =>
   share === undefined || share === null || !Number.isFinite(share)
     ? NONE : `${(100 * share).toFixed(share > 0 && share < .1 ? 1 : 0)}\u00a0%`;
 
+/** Bytes in the unit that people say, a second unless `per` says otherwise. */
+export function rate(bytes, per = "/s") {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let [value, unit] = [bytes, 0];
+  while (value >= 1000 && unit < units.length - 1) [value, unit] = [value / 1000, unit + 1];
+  return `${figure(unit ? value : Math.round(value))}\u00a0${units[unit]}${per}`;
+}
+
 /** Seconds in the unit that people say. */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return NONE;

@@ -5,8 +5,8 @@ import { split } from "./page-metrics.js";
 
 // Seconds between two questions for the loads of experts, which are means of minutes.
 const INTERVAL = 5;
-// Times the mean of a layer's experts at which the picture's colour is darkest.
-const DARKEST = 4;
+// Times the mean of a layer's experts at which the picture's colour is strongest.
+const STRONGEST = 4;
 
 const latest = { groups: [], asked: -Infinity, isUnderWay: false, fault: "" };
 
@@ -114,7 +114,7 @@ function summary({ name, imbalance, gains }) {
     + `${outcomes.join(", ")}.`;
 }
 
-/** Rows are layers, columns are experts; dark is much. */
+/** Rows are layers, columns are experts; a strong colour is much. */
 function draw(layers) {
   const canvas = find("layers-map");
   const columns = Math.max(...layers.map(({ loads }) => loads.length));
@@ -130,7 +130,7 @@ function draw(layers) {
   context.fillRect(0, 0, width, height);
   context.fillStyle = style.getPropertyValue("--exposed");
   layers.forEach(({ loads }, row) => loads.forEach((load, column) => {
-    context.globalAlpha = Math.min(1, load / DARKEST);
+    context.globalAlpha = Math.min(1, load / STRONGEST);
     context.fillRect(column * width / columns, row * tall, width / columns, tall);
   }));
   canvas.setAttribute("aria-label", `Tokens of ${count(columns, "expert")} in `

@@ -1,16 +1,20 @@
 // The page: its tabs, the question for a key, and the one request a second that all views share.
 
 import { Chat } from "./page-chat.js";
-import { count, figure, find, say } from "./page-draw.js";
+import { askDoctor } from "./page-doctor.js";
+import { count, figure, fillLegend, find, say } from "./page-draw.js";
 import { askExperts, nameExpert, showExperts, showLayers } from "./page-experts.js";
 import { History, parse } from "./page-metrics.js";
 import { Server, ServerError } from "./page-server.js";
+import { askTraffic, namePair, showTraffic } from "./page-traffic.js";
 import { allRanks, showCluster, showExchange, showRequests } from "./page-views.js";
 
 const VIEWS = {
   chat: () => {}, cluster: showCluster, experts: showExperts, exchange: showExchange,
-  requests: showRequests,
+  traffic: () => {}, requests: showRequests, doctor: () => {},
 };
+// What a view asks for itself.
+const QUESTIONS = { experts: askExperts, traffic: askTraffic, doctor: askDoctor };
 
 // Seconds between the beginnings of two requests, and at most after failures.
 const INTERVAL = 1;
@@ -38,6 +42,7 @@ function show(name, isUser) {
   // No element has such a name, so the browser neither scrolls to it nor gives it the focus.
   if (isUser) window.history.replaceState(null, "", `#/${name}`);
   draw();
+  if (name === "traffic") showTraffic();
 }
 
 function followHash() {
@@ -75,6 +80,7 @@ window.addEventListener("resize", () => {
   resizing = requestAnimationFrame(() => {
     draw();
     if (shown === "experts") showLayers();
+    if (shown === "traffic") showTraffic();
   });
 });
 
@@ -177,7 +183,7 @@ async function showSample(sample) {
     try { await askHealth(sample); } catch { health.word = "unknown"; }
   }
   if (!chat.model) learn();
-  if (shown === "experts") askExperts(server);
+  QUESTIONS[shown]?.(server);
   showState(sample);
   draw();
 }
@@ -239,6 +245,8 @@ function begin() {
 
 find("layers-group").addEventListener("change", showLayers);
 find("layers-map").addEventListener("pointermove", nameExpert);
+find("traffic-map").addEventListener("pointermove", namePair);
+fillLegend(find("traffic-legend"), [["experts", "inside a node"], ["exposed", "across nodes"]]);
 find("exchange-rank").addEventListener("change", () => { if (history.last) draw(); });
 
 show("chat", false);

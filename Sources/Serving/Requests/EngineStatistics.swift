@@ -38,6 +38,8 @@ public struct EngineStatistics: Codable, Hashable, Sendable {
     package var preemptions: UInt64 = 0
     /// Where the time of steps went.
     public var time = StepTime()
+    /// What went to other ranks' experts, and came home from its own.
+    public var sent = SentBytes()
     /// Prompts that went from rank to rank; nil on a rank that computes its own.
     var handovers: HandoverTotals?
     /// How its experts' tokens compare with those of the other ranks; nil from the rank itself.

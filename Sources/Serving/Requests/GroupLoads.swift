@@ -15,11 +15,14 @@ public struct GroupLoads: Sendable {
     public var slots: [Int]
     /// Where the ranks are, for the policy by node.
     public var nodes: NodePacking
+    /// The names of their nodes, as people know them.
+    public var nodeNames: [String]
 
     /// States loads.
     public init(
         name: String, ranks: [Rank], placements: [ExpertPlacement], loads: [[Double]],
-        slots: [Int], nodes: NodePacking
+        slots: [Int], nodes: NodePacking,
+        nodeNames: [String]
     ) {
         self.name = name
         self.ranks = ranks
@@ -27,6 +30,7 @@ public struct GroupLoads: Sendable {
         self.loads = loads
         self.slots = slots
         self.nodes = nodes
+        self.nodeNames = nodeNames
     }
 
     /// Copies of a layer that each rank might hold beyond those it has, in `gains`.

@@ -1,3 +1,4 @@
+import Collectives
 import Foundation
 import Synchronization
 public import Topology
@@ -49,6 +50,12 @@ public final class RankRecorder: Sendable {
         var isWaiting = false
         /// Ranks as the job numbers them, in the order of the fabric; empty where both are one.
         var members: [Rank] = []
+        var sent = SentBytes()
+
+        /// A rank of the fabric, as the job numbers it.
+        func number(of place: Int) -> Int {
+            members.indices.contains(place) ? members[place].rawValue : place
+        }
     }
 
     private let state = Mutex(State())
@@ -100,13 +107,22 @@ public final class RankRecorder: Sendable {
     func add(_ event: RankEvent, place: Rank?) {
         var event = event
         event.peer = place.map { place in
-            state.withLock { state in
-                let isNamed = state.members.indices.contains(place.rawValue)
-                return isNamed ? state.members[place.rawValue].rawValue : place.rawValue
-            }
+            state.withLock { $0.number(of: place.rawValue) }
         }
         add(event)
     }
+
+    /// Counts what a step sent to the ranks of the fabric.
+    func count(_ traffic: [RankTraffic]) {
+        state.withLock { state in
+            for (place, one) in traffic.enumerated() {
+                state.sent.add(one, to: state.number(of: place))
+            }
+        }
+    }
+
+    /// What the rank has sent.
+    var sent: SentBytes { state.withLock { $0.sent } }
 
     /// Notes an event of the step under way.
     func add(_ event: RankEvent) {

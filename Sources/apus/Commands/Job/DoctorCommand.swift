@@ -34,7 +34,7 @@ struct DoctorCommand: ParsableCommand {
             var facts = try doctor.facts(topology: map, stop: stop)
             if let signal = stop.raisedBy { throw ExitCode(.signal(signal)) }
             facts.demand = try JobDemand(of: configuration)
-            let report = DoctorReport(facts)
+            let report = DoctorPrint(facts)
             if json { try printObject(report) } else { print(report.text, terminator: "") }
             if report.failures > 0 { throw ExitCode(.failed) }
         }
@@ -42,7 +42,7 @@ struct DoctorCommand: ParsableCommand {
 }
 
 /// What `apus doctor` prints.
-struct DoctorReport: Encodable {
+private struct DoctorPrint: Encodable {
     let job: String
     let failures: Int
     let warnings: Int
@@ -53,10 +53,11 @@ struct DoctorReport: Encodable {
 
     /// Judges the facts.
     init(_ facts: JobFacts) {
-        job = facts.job.name
-        findings = facts.findings
-        failures = findings.count { $0.severity == .fail }
-        warnings = findings.count { $0.severity == .warn }
+        let report = DoctorReport(facts)
+        job = report.job
+        findings = report.findings
+        failures = report.failures
+        warnings = report.warnings
         launcher = facts.launcher
         hosts = facts.hosts
         links = facts.links

@@ -11,8 +11,10 @@ struct TopCommand: ParsableCommand {
         discussion: """
             Redraws the screen until Ctrl-C, or until the job ends; where standard output is no \
             terminal it prints one table per look, as top -b does. The load of a rank is the \
-            tokens for its experts over those of the mean rank. Exits with 2 when no job runs, \
-            with 3 when it does not answer.
+            tokens for its experts over those of the mean rank. Below the ranks stands what each \
+            sends to each, where up to 16 ranks fit the screen; else what each sends inside its \
+            node, across nodes, and to whom most. Exits with 2 when no job runs, with 3 when it \
+            does not answer.
 
               apus top
               apus top tale --interval 0.5
@@ -90,8 +92,8 @@ struct TopCommand: ParsableCommand {
             let line = String(decoding: try encoder.encode(report), as: UTF8.self)
             return try StandardStream.output.write(line + "\n")
         }
-        let rows = isScreen ? Terminal.rows() - 1 : Int.max
-        let lines = TopTable.lines(report, rows: rows, now: .now)
+        let (rows, columns) = isScreen ? Terminal.size() : (rows: .max, columns: .max)
+        let lines = TopTable.lines(report, rows: rows - 1, columns: columns, now: .now)
         if isScreen {
             let text = lines.map { $0 + "\u{1b}[K\r\n" }.joined()
             try StandardStream.output.write("\u{1b}[H" + text + "\u{1b}[J")

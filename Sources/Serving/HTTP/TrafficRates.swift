@@ -1,0 +1,64 @@
+import NIOCore
+import Synchronization
+import Topology
+
+/// The answer of `/traffic`, made at most once a second however many ask for it.
+final class TrafficRates: Sendable {
+    private struct State {
+        var answer: ByteBuffer?
+        var last: TrafficMatrix.Sample?
+        /// What all who ask now wait for.
+        var running: Task<ByteBuffer, any Error>?
+    }
+
+    /// Rates are means of at least so long.
+    private static let shortest = Duration.seconds(1)
+    /// A sample older than this is none: who asks now wants to know what happens now.
+    private static let longest = Duration.seconds(10)
+
+    private let lane: WorkLane
+    private let state = Mutex(State())
+
+    /// - Parameter lane: Where answers are made, behind everything that computes for texts.
+    init(on lane: WorkLane) { self.lane = lane }
+
+    /// JSON: who sends how much to whom, as it was a second ago at most; the first who asks waits for
+    /// that second.
+    func text(of router: any RequestRouter) async throws -> ByteBuffer {
+        let task = state.withLock { state -> Task<ByteBuffer, any Error> in
+            if let running = state.running { return running }
+            let task = Task {
+                defer { self.state.withLock { $0.running = nil } }
+                return try await answer(router)
+            }
+            state.running = task
+            return task
+        }
+        return try await task.value
+    }
+
+    private func answer(_ router: any RequestRouter) async throws -> ByteBuffer {
+        let (answer, last) = state.withLock { ($0.answer, $0.last) }
+        let age = last.map { $0.at.duration(to: .now) } ?? .zero
+        if let answer, age < Self.shortest { return answer }
+        var before = last
+        if before == nil || age > Self.longest {
+            before = await Self.sample(router)
+            try await Task.sleep(for: Self.shortest)
+        }
+        let now = await Self.sample(router)
+        let groups = (router as? any ExpertCounting)?.expertLoads() ?? []
+        let nodes = Dictionary(
+            groups.flatMap { zip($0.ranks.map(\.rawValue), $0.nodeNames) }
+        ) { $1 }
+        let matrix = TrafficMatrix(from: before ?? now, to: now, nodes: nodes)
+        // As many numbers as pairs of ranks: the threads that write streams do not make the text.
+        let text = try await lane.run(for: "") { ByteBuffer(string: matrix.json().text) }
+        state.withLock { ($0.answer, $0.last) = (text, now) }
+        return text
+    }
+
+    private static func sample(_ router: any RequestRouter) async -> TrafficMatrix.Sample {
+        TrafficMatrix.Sample(await router.statistics(), at: .now)
+    }
+}

@@ -1,0 +1,120 @@
+import Collectives
+import Encoding
+import Foundation
+import NIOHTTP1
+import Testing
+import Topology
+
+@testable import Serving
+
+/// What `/traffic` and `/doctor` say.
+@Suite(.serialized) struct TrafficTests {
+    private static func statistics(_ rank: Int, _ sent: SentBytes) -> EngineStatistics {
+        var statistics = EngineStatistics()
+        statistics.rank = rank
+        statistics.sent = sent
+        return statistics
+    }
+
+    /// What a rank sent to some others; those of odd number are on another node.
+    private static func sent(_ bytes: [(to: Int, bytes: Int)]) -> SentBytes {
+        var sent = SentBytes()
+        for (to, bytes) in bytes {
+            sent.add(RankTraffic(bytes: bytes, crossesNodes: to % 2 == 1), to: to)
+        }
+        return sent
+    }
+
+    @Test func `rates are what was sent between two samples`() throws {
+        let begin = ContinuousClock.now
+        let before = TrafficMatrix.Sample(
+            [
+                Self.statistics(0, Self.sent([(1, 1000), (2, 50)])),
+                Self.statistics(2, Self.sent([(0, 7)])),
+            ], at: begin)
+        let now = TrafficMatrix.Sample(
+            [
+                Self.statistics(0, Self.sent([(1, 5000), (2, 250)])),
+                // It was silent before, so nobody knows when it sent this.
+                Self.statistics(1, Self.sent([(0, 9)])),
+                // It began anew.
+                Self.statistics(2, Self.sent([(0, 6)])),
+            ], at: begin + .seconds(2))
+        let json = TrafficMatrix(from: before, to: now, nodes: [0: "a", 1: "b"]).json()
+        #expect(json["seconds"] == 2 && json["ranks"] == [0, 1, 2])
+        #expect(json["nodes"] == ["a", "b", ""])
+        #expect(json["bytes_per_second"] == [[0, 2000, 100], [0, 0, 0], [3, 0, 0]])
+        #expect(json["bytes"] == [[0, 5000, 250], [9, 0, 0], [6, 0, 0]])
+        #expect(json["inside_node_bytes_per_second"] == [100, 0, 3])
+        #expect(json["across_nodes_bytes_per_second"] == [2000, 0, 0])
+    }
+
+    @Test func `bytes count for ranks as the job numbers them, in every epoch`() {
+        let recorder = RankRecorder()
+        recorder.enter([Rank(rawValue: 4), Rank(rawValue: 6), Rank(rawValue: 7)])
+        let near = RankTraffic(bytes: 10, crossesNodes: false)
+        let far = RankTraffic(bytes: 3, crossesNodes: true)
+        recorder.count([near, near, far])
+        // Rank 6 was lost.
+        recorder.enter([Rank(rawValue: 4), Rank(rawValue: 7)])
+        recorder.count([near, far])
+        #expect(recorder.sent.toRanks == [0, 0, 0, 0, 20, 0, 10, 6])
+        #expect(recorder.sent.insideNode == 30 && recorder.sent.acrossNodes == 6)
+        #expect(recorder.sent.bytes(to: 100) == 0)
+    }
+
+    @Test func `a server says what its ranks send, once a second however many ask`() async throws {
+        try await APITests.withServer(ranks: 2) { server in
+            let body = #"{"prompt":"Once upon","max_tokens":8,"ignore_eos":true}"#
+            #expect(try await server.send(.POST, "/v1/completions", body).status == 200)
+            async let first = server.send(.GET, "/traffic")
+            async let second = server.send(.GET, "/traffic")
+            let (one, other) = try await (first, second)
+            #expect(one.status == 200 && one.text == other.text)
+            let json = try JSONValue.parse(one.text)
+            #expect(json["ranks"] == [0, 1] && json["nodes"] == ["", ""])
+            let bytes = try #require(json["bytes"]?.array).map { try #require($0.array) }
+            #expect(bytes[0][0] == 0 && bytes[1][1] == 0)
+            for (from, to) in [(0, 1), (1, 0)] {
+                let sent = try #require(bytes[from][to].integer)
+                #expect(sent > 0 && sent == Int(server.ranks.statistics[from].sent.insideNode))
+            }
+            #expect(json["bytes_per_second"] == [[0, 0], [0, 0]])
+            let metrics = try await server.send(.GET, "/metrics").text
+            #expect(metrics.contains("apus:sent_across_nodes_bytes_total{rank=\"1\"} 0.0"))
+            let sent = server.ranks.statistics[1].sent.insideNode
+            #expect(metrics.contains("apus:sent_inside_node_bytes_total{rank=\"1\"} \(sent).0"))
+        }
+    }
+
+    @Test func `a report of the doctor is given as it was kept, to an admin where there is one`()
+        async throws
+    {
+        let report = Data(#"{"job":"tale","failures":0,"warnings":0,"findings":[]}"#.utf8)
+        try await APITests.withServer(ranks: 1) { server in
+            let answer = try await server.send(.GET, "/doctor")
+            #expect(answer.status == 404 && answer.text.contains("apus launch keeps one"))
+        }
+        try await APITests.withServer(ranks: 1, report: report) { server in
+            let answer = try await server.send(.GET, "/doctor")
+            #expect(answer.status == 200 && Data(answer.text.utf8) == report)
+        }
+        let folder = try AccessLogTests.Folder()
+        let path = try KeyTests.write(
+            "alice: \(KeyTests.alice)\noperator: {key: the-secret-of-the-operator, admin: true}\n",
+            folder)
+        try await APITests.withServer(
+            ranks: 1, report: report, adjust: { api, _ in api.keyFile = path }
+        ) { server in
+            func status(_ path: String, _ key: String) async throws -> Int {
+                try await server.send(.GET, path, headers: [("authorization", "Bearer \(key)")])
+                    .status
+            }
+            #expect(try await server.send(.GET, "/doctor").status == 401)
+            #expect(try await server.send(.GET, "/traffic").status == 401)
+            #expect(try await status("/doctor", KeyTests.alice) == 403)
+            #expect(try await status("/traffic", KeyTests.alice) == 200)
+            #expect(try await status("/doctor", "the-secret-of-the-operator") == 200)
+        }
+    }
+}
