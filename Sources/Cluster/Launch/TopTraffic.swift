@@ -1,3 +1,5 @@
+import Topology
+
 /// Who sends how much to whom, as `apus top` draws it: a matrix where it fits, else a line per rank.
 enum TopTraffic {
     private static let nodeWidth = 14
