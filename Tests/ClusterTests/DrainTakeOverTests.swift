@@ -61,6 +61,24 @@ import Topology
         #expect(story.job.living == [1])
     }
 
+    @Test func `numbers go on from the one of a list that no epoch came with`() throws {
+        let groups = try RankGroupMap([
+            RankGroup(name: "a", role: .serve, rankCount: 1),
+            RankGroup(name: "b", role: .serve, rankCount: 2),
+        ])
+        var story = TakeOverTests.story(ranks: 3, groups: groups)
+        let away = DrainedRanks(number: 7, ranks: [0])
+        for rank in [1, 2] as [Rank] {
+            story.apply(TakeOverTests.back(rank, Self.held(4, [1, 2], drained: away)))
+        }
+        #expect(story.job.phase == .ready && story.told.isEmpty)
+        story.apply(.drain(2))
+        let told = story.apply(.prepared(TakeOverTests.id(1), epoch: 8))
+        let both = DrainedRanks(number: 8, ranks: [0, 2])
+        #expect(told.contains(.tellDrained(TakeOverTests.id(1), both)), "\(told)")
+        #expect(story.told == [TakeOverTests.id(1): JobEpoch(number: 8, living: [1])])
+    }
+
     @Test(arguments: [
         DrainedRanks(number: 1 << 16, ranks: [1]), DrainedRanks(number: 1, ranks: [9]),
         DrainedRanks(number: 1, ranks: [1, 1]), DrainedRanks(number: 1, ranks: [0, 1]),

@@ -48,7 +48,8 @@ extension Membership {
         members[rank.rawValue].phase = .ready
         members[rank.rawValue].told = held.epoch.number
         members[rank.rawValue].epoch = held.takesPart ? held.epoch.number : 0
-        lastNumber = max(lastNumber, held.highestNumber, held.epoch.number)
+        lastNumber = max(
+            lastNumber, held.highestNumber, held.epoch.number, held.drained?.number ?? 0)
         epoch = max(epoch, held.epoch.number)
         let welcome = Welcome(epoch: held.epoch.number, rankCount: members.count)
         return actions + [.welcome(id, rank, welcome)] + settle(now)
