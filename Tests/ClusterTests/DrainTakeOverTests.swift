@@ -37,6 +37,24 @@ import Topology
         #expect(told.contains(.tellDrained(TakeOverTests.id(3), both)), "\(told)")
     }
 
+    @Test func `a rank that was drained before the epoch without it began is left out of it`() {
+        var story = TakeOverTests.story(ranks: 3)
+        let held = Self.held(4, [0, 1, 2], drained: DrainedRanks(number: 5, ranks: [2]))
+        story.apply(TakeOverTests.back(0, held))
+        let actions = story.apply(TakeOverTests.back(1, held))
+        let next = JobEpoch(number: 6, living: [0, 1])
+        #expect(
+            actions == [
+                .welcome(TakeOverTests.id(1), 1, Welcome(epoch: 4, rankCount: 3)),
+                .drained(2, recovering: []),
+                .begin(TakeOverTests.id(0), next), .begin(TakeOverTests.id(1), next),
+                .tookOver(recovering: [0, 1]),
+            ])
+        story.apply(.recovered(TakeOverTests.id(0), epoch: 6))
+        #expect(
+            story.apply(.recovered(TakeOverTests.id(1), epoch: 6)) == [.recovered(epoch: 6)])
+    }
+
     @Test func `the rank that heard last says who is away, and one that is here is not`() {
         var story = TakeOverTests.story(ranks: 3)
         let old = DrainedRanks(number: 2, ranks: [1])
