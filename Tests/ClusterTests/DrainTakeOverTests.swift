@@ -155,6 +155,10 @@ import Topology
         }[0]
         #expect(refusal == .badInput("rank 1 is drained already"))
         #expect(links[1].waitForEnd() == .drained(rank: 1))
+        // The list of who is away comes before the epoch without rank 1.
+        _ = try await ControlPlaneTests.onThreads(1) { rank in
+            try links[0].waitForEpoch(after: 1, limit: .seconds(5), of: rank)
+        }
         #expect(links[0].heldEpoch?.drained?.ranks == [1])
         #expect(links[0].heldEpoch?.epoch.living == [0])
         coordinator.stop()
