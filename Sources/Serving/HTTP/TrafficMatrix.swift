@@ -48,10 +48,16 @@ struct TrafficMatrix: Sendable {
             "nodes": .array(nodes.map { .string($0) }),
             "bytes_per_second": row { sender in row { to in rate(sender) { $0.bytes(to: to) } } },
             "bytes": row { sender in
-                row { to in .number(Double(now.sent[sender]?.bytes(to: to) ?? 0)) }
+                row { to in total(sender) { $0.bytes(to: to) } }
             },
             "inside_node_bytes_per_second": row { rate($0, \.insideNode) },
             "across_nodes_bytes_per_second": row { rate($0, \.acrossNodes) },
         ]
     }
 }
+        // All that a sender sent, also to ranks that are away and have no column.
+        func total(_ sender: Int, _ read: (SentBytes) -> UInt64) -> JSONValue {
+            .number(Double(now.sent[sender].map(read) ?? 0))
+        }
+            "inside_node_bytes": row { total($0, \.insideNode) },
+            "across_nodes_bytes": row { total($0, \.acrossNodes) },

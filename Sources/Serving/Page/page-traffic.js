@@ -66,7 +66,7 @@ export function showTraffic() {
         rate(matrix.inside_node_bytes_per_second[from]),
         rate(matrix.across_nodes_bytes_per_second[from]),
         row[most] > 0 ? `${ranks[most]}` : NONE,
-        rate(sum(matrix.bytes[from]), ""),
+        rate(matrix.inside_node_bytes[from] + matrix.across_nodes_bytes[from], ""),
       ],
     };
   }), 2);
