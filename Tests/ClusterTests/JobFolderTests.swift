@@ -58,6 +58,15 @@ import Testing
         #expect(kept.warnings == kept.findings.count { $0.severity == .warn })
     }
 
+    @Test func `a report of more than 1 MiB is not read`() throws {
+        let job = try JobConfiguration(yaml: "model: /models/m\nname: tale", path: "a")
+        let folder = try JobFolder.make(for: job, in: root)
+        try folder.keep(doctorReport: Data(count: 1 << 20))
+        #expect(folder.doctorReport()?.count == 1 << 20)
+        try folder.keep(doctorReport: Data(count: (1 << 20) + 1))
+        #expect(folder.doctorReport() == nil)
+    }
+
     @Test func `every job that runs is found, the newest first, and ended ones are not`() throws {
         let gone = try gone()
         try job("old", at: 10)

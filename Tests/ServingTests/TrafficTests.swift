@@ -1,7 +1,9 @@
 import Collectives
 import Encoding
 import Foundation
+import NIOCore
 import NIOHTTP1
+import Synchronization
 import Testing
 import Topology
 
@@ -25,6 +27,33 @@ import Topology
         return sent
     }
 
+    /// Returns once no rank counts bytes any more: the others end their last step after the rank
+    /// that answers.
+    private static func waitUntilSilent(_ ranks: LocalRanks) async throws {
+        try await Wait.until("no rank sends any more") {
+            let before = ranks.statistics.map(\.sent)
+            try await Task.sleep(for: .milliseconds(50))
+            return ranks.statistics.map(\.sent) == before
+        }
+    }
+
+    /// What `/traffic` says of the nodes of two ranks on two machines.
+    private static func nodes(
+        _ server: TestServer, _ headers: [(String, String)]
+    ) async throws -> JSONValue? {
+        let names = ["gpu-7", "gpu-9"]
+        server.ranks.router.note([
+            GroupLoads(
+                name: "", ranks: [Rank(rawValue: 0), Rank(rawValue: 1)], placements: [], loads: [],
+                slots: [], nodes: NodePacking(names: names, groupCount: 1), nodeNames: names)
+        ])
+        let body = #"{"prompt":"Once upon","max_tokens":1}"#
+        let text = try await server.send(.POST, "/v1/completions", body, headers: headers)
+        #expect(text.status == 200)
+        return try JSONValue.parse(
+            await server.send(.GET, "/traffic", headers: headers).text)["nodes"]
+    }
+
     @Test func `rates are what was sent between two samples`() throws {
         let begin = ContinuousClock.now
         let before = TrafficMatrix.Sample(
@@ -40,13 +69,34 @@ import Topology
                 // It began anew.
                 Self.statistics(2, Self.sent([(0, 6)])),
             ], at: begin + .seconds(2))
-        let json = TrafficMatrix(from: before, to: now, nodes: [0: "a", 1: "b"]).json()
+        let json = TrafficMatrix(from: before, to: now, nodes: [0: "a", 1: "b"])
+            .json(namesNodes: true)
         #expect(json["seconds"] == 2 && json["ranks"] == [0, 1, 2])
         #expect(json["nodes"] == ["a", "b", ""])
         #expect(json["bytes_per_second"] == [[0, 2000, 100], [0, 0, 0], [3, 0, 0]])
         #expect(json["bytes"] == [[0, 5000, 250], [9, 0, 0], [6, 0, 0]])
         #expect(json["inside_node_bytes_per_second"] == [100, 0, 3])
         #expect(json["across_nodes_bytes_per_second"] == [2000, 0, 0])
+        #expect(json["inside_node_bytes"] == [250, 9, 6])
+        #expect(json["across_nodes_bytes"] == [5000, 0, 0])
+    }
+
+    @Test func `what went to ranks that are away stays in the totals of its senders`() {
+        let sent = Self.sent([(1, 5000), (2, 250), (3, 70), (4, 8)])
+        let now = TrafficMatrix.Sample(
+            [Self.statistics(0, sent), Self.statistics(1, SentBytes())], at: .now)
+        let json = TrafficMatrix(from: now, to: now, nodes: [:]).json(namesNodes: true)
+        #expect(json["bytes"] == [[0, 5000], [0, 0]])
+        #expect(json["inside_node_bytes"] == [258, 0])
+        #expect(json["across_nodes_bytes"] == [5070, 0])
+    }
+
+    @Test func `numbers in place of names tell which ranks share a node`() {
+        let now = TrafficMatrix.Sample(
+            (0 ..< 5).map { Self.statistics($0, SentBytes()) }, at: .now)
+        let nodes = [0: "gpu-7", 1: "gpu-9", 2: "gpu-7", 4: "gpu-3"]
+        let json = TrafficMatrix(from: now, to: now, nodes: nodes).json(namesNodes: false)
+        #expect(json["nodes"] == ["0", "1", "0", "", "2"])
     }
 
     @Test func `bytes count for ranks as the job numbers them, in every epoch`() {
@@ -67,6 +117,7 @@ import Topology
         try await APITests.withServer(ranks: 2) { server in
             let body = #"{"prompt":"Once upon","max_tokens":8,"ignore_eos":true}"#
             #expect(try await server.send(.POST, "/v1/completions", body).status == 200)
+            try await Self.waitUntilSilent(server.ranks)
             async let first = server.send(.GET, "/traffic")
             async let second = server.send(.GET, "/traffic")
             let (one, other) = try await (first, second)
@@ -85,6 +136,65 @@ import Topology
             let sent = server.ranks.statistics[1].sent.insideNode
             #expect(metrics.contains("apus:sent_inside_node_bytes_total{rank=\"1\"} \(sent).0"))
         }
+    }
+
+    @Test func `machines are named to an admin alone, and to no page of another origin`()
+        async throws
+    {
+        let admin = "the-secret-of-the-operator"
+        let folder = try AccessLogTests.Folder()
+        let path = try KeyTests.write(
+            "alice: \(KeyTests.alice)\noperator: {key: \(admin), admin: true}\n", folder)
+        try await APITests.withServer(adjust: { api, _ in
+            api.keyFile = path
+            api.cors = ["*"]
+        }) { server in
+            let ofAlice = ("authorization", "Bearer \(KeyTests.alice)")
+            let ofAdmin = ("authorization", "Bearer \(admin)")
+            let origin = ("origin", "https://a.example")
+            #expect(try await Self.nodes(server, [ofAlice]) == ["0", "1"])
+            #expect(try await Self.nodes(server, [ofAdmin]) == ["gpu-7", "gpu-9"])
+            #expect(try await Self.nodes(server, [ofAdmin, origin]) == ["0", "1"])
+        }
+        try await APITests.withServer { server in
+            #expect(try await Self.nodes(server, []) == ["0", "1"])
+        }
+    }
+
+    @Test func `the checks' report is for nobody where keys are and none is an admin's`()
+        async throws
+    {
+        let folder = try AccessLogTests.Folder()
+        let path = try KeyTests.write("alice: \(KeyTests.alice)\n", folder)
+        try await APITests.withServer(
+            ranks: 1, report: Data(#"{"job":"tale"}"#.utf8),
+            adjust: { api, _ in api.keyFile = path }
+        ) { server in
+            #expect(try await server.send(.GET, "/doctor").status == 401)
+            let answer = try await server.send(
+                .GET, "/doctor", headers: [("authorization", "Bearer \(KeyTests.alice)")])
+            #expect(answer.status == 403 && answer.text.contains("admin_key_required"))
+        }
+    }
+
+    @Test func `the checks' report is read once however many ask`() async throws {
+        let reads = Mutex(0)
+        let report = Data(#"{"job":"tale"}"#.utf8)
+        let answer = DoctorAnswer(on: WorkLane("test", niceness: 0)) {
+            reads.withLock { $0 += 1 }
+            return report
+        }
+        async let first = answer.text()
+        async let second = answer.text()
+        let texts = try await [first, second, answer.text()]
+        #expect(texts == Array(repeating: ByteBuffer(bytes: report), count: 3))
+        #expect(reads.withLock { $0 } == 1)
+    }
+
+    @Test(arguments: ["", "no JSON", "{\"job\":", "[1]"])
+    func `a file that is no JSON object is no report`(_ text: String) async throws {
+        let answer = DoctorAnswer(on: WorkLane("test", niceness: 0)) { Data(text.utf8) }
+        #expect(try await answer.text() == nil)
     }
 
     @Test func `a report of the doctor is given as it was kept, to an admin where there is one`()

@@ -4,13 +4,14 @@ public import Foundation
 extension JobFolder {
     private var doctor: URL { url.appending(path: "doctor.json") }
 
-    /// More than checks of a thousand hosts say.
-    private static let mostReportBytes = 16 << 20
+    /// A server keeps a report in memory and gives it to whoever may ask.
+    private static let mostReportBytes = 1 << 20
 
     /// Keeps a report, for `/doctor` and for who looks into the folder; JSON.
     func keep(doctorReport report: Data) throws { try report.write(to: doctor, options: .atomic) }
 
-    /// The report that was kept; nil where none was, or where the file is no report of ours.
+    /// The report that was kept; nil where none was, or where the file is larger than
+    /// `mostReportBytes`. Nothing examines its content.
     public func doctorReport() -> Data? {
         guard let file = try? FileHandle(forReadingFrom: doctor),
             let bytes = try? file.read(upToCount: Self.mostReportBytes + 1),

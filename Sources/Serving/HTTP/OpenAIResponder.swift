@@ -36,9 +36,9 @@ struct OpenAIResponder: HTTPResponder {
         "/version": [.get: { service, _, _ in service.version() }],
         "/load": [.get: { service, _, _ in service.load() }],
         "/experts": [.get: { service, _, _ in try await service.experts() }],
-        "/traffic": [.get: { service, _, _ in try await service.trafficMatrix() }],
-        // Names hosts and paths: where there is an admin's key, only that opens it.
-        "/doctor": [.get: { service, _, _ in try service.doctor() }],
+        "/traffic": [.get: { try await $0.trafficMatrix($1, $2) }],
+        // Names hosts and paths: where there are keys, only an admin's opens it.
+        "/doctor": [.get: { service, _, _ in try await service.doctor() }],
         "/metrics": [
             .get: { service, _, caller in await service.metricsText(for: caller.key?.key) }
         ],
@@ -54,11 +54,12 @@ struct OpenAIResponder: HTTPResponder {
     ]
 
     /// What ends the server, records it or names its hosts: where a key may do so, for it alone.
+    /// Where keys are and none is an admin's, nobody may.
     private static let operatorHandlers: [String: [HTTPRequest.Method: Handler]] = [
         "/admin/drain": [.post: { service, request, _ in try await service.drain(request) }],
         "/admin/stop": [.post: { service, request, _ in try service.stop(request) }],
         "/admin/trace": [.post: { try await $0.trace($1, $2) }],
-        "/doctor": [.get: { service, _, _ in try service.doctor() }],
+        "/doctor": [.get: { service, _, _ in try await service.doctor() }],
     ]
 
     func respond(to request: Request, context: Caller) async throws -> Response {
@@ -94,7 +95,9 @@ struct OpenAIResponder: HTTPResponder {
         _ request: Request, _ path: String, _ caller: inout Caller
     ) async throws -> Response {
         // Asked once, because an admin may leave the file meanwhile.
-        let ofOperators = service.keys.hasAdmin ? Self.operatorHandlers[path] : nil
+        let isOperatorPath =
+            path == "/doctor" ? !service.keys.isOpen : service.keys.hasAdmin
+        let ofOperators = isOperatorPath ? Self.operatorHandlers[path] : nil
         let handlers = ofOperators ?? handlers(of: path)
         if request.method == .options, ofOperators == nil, let handlers {
             return crossOrigin.options(request, methods: Self.names(handlers))

@@ -46,7 +46,7 @@ final class OpenAIService: Sendable {
     private let expertLoads: ExpertLoads
     private let traffic: TrafficRates
     /// What was found when the job was checked, if anybody kept that.
-    private let doctorReport: @Sendable () -> Data?
+    private let doctorAnswer: DoctorAnswer
     /// The probe of the engines that every caller of `/health` waits for.
     private let probe = Mutex<Task<Bool, Never>?>(nil)
 
@@ -67,7 +67,7 @@ final class OpenAIService: Sendable {
         let views = WorkLane("apus-views", niceness: 10)
         expertLoads = ExpertLoads(on: views)
         traffic = TrafficRates(on: views)
-        self.doctorReport = doctorReport
+        doctorAnswer = DoctorAnswer(on: views, doctorReport)
         self.certificate = certificate
         self.text = text
         self.prefixes = prefixes
@@ -273,14 +273,20 @@ extension OpenAIService {
 
     func experts() async throws -> Response { .json(try await expertLoads.text(of: router)) }
 
-    func trafficMatrix() async throws -> Response { .json(try await traffic.text(of: router)) }
+    /// The names of machines are an admin's alone, and no page's of another origin; all others get
+    /// numbers in their place.
+    func trafficMatrix(_ request: Request, _ caller: Caller) async throws -> Response {
+        let namesNodes = caller.key?.key.isAdmin == true && request.headers[.origin] == nil
+        return .json(try await traffic.text(of: router, namesNodes: namesNodes))
+    }
 
-    func doctor() throws(APIError) -> Response {
-        guard let report = doctorReport() else {
-            throw .notFound(
-                "no report of apus doctor is kept here: apus launch keeps one in the job's folder")
+    func doctor() async throws -> Response {
+        guard let report = try await doctorAnswer.text() else {
+            throw APIError.notFound(
+                "no report of apus doctor is kept here: apus launch keeps one in the job's folder, "
+                    + "and one of more than 1 MiB is not read (JobFolder.mostReportBytes)")
         }
-        return .json(ByteBuffer(bytes: report))
+        return .json(report)
     }
 
     /// - Parameter caller: Who asks: without a word of its own in the key file, a key sees what it

@@ -15,6 +15,7 @@ struct TrafficMatrix: Sendable {
     }
 
     private let ranks: [Int]
+    /// Of each rank; empty where none is known.
     private let nodes: [String]
     private let before: Sample
     private let now: Sample
@@ -29,8 +30,21 @@ struct TrafficMatrix: Sendable {
 
     private var seconds: Double { before.at.duration(to: now.at).seconds }
 
+    /// Numbers in place of names, by first appearance: which ranks share a node, and not where.
+    private var numberedNodes: [String] {
+        var numbers: [String: Int] = [:]
+        return nodes.map { node in
+            if node.isEmpty { return "" }
+            let number = numbers[node] ?? numbers.count
+            numbers[node] = number
+            return "\(number)"
+        }
+    }
+
     /// What `/traffic` says: rates are those between the two samples.
-    func json() -> JSONValue {
+    ///
+    /// - Parameter namesNodes: False for a caller who may not know the machines' names.
+    func json(namesNodes: Bool) -> JSONValue {
         let columns = ranks
         func row(_ value: (Int) -> JSONValue) -> JSONValue { .array(columns.map(value)) }
         func rate(_ sender: Int, _ read: (SentBytes) -> UInt64) -> JSONValue {
@@ -42,16 +56,22 @@ struct TrafficMatrix: Sendable {
             let grown = late >= early ? late - early : late
             return .number((Double(grown) / seconds).rounded())
         }
+        // All that a sender sent, also to ranks that are away and have no column.
+        func total(_ sender: Int, _ read: (SentBytes) -> UInt64) -> JSONValue {
+            .number(Double(now.sent[sender].map(read) ?? 0))
+        }
         return [
             "seconds": .number((seconds * 1000).rounded() / 1000),
             "ranks": row { .number($0) },
-            "nodes": .array(nodes.map { .string($0) }),
+            "nodes": .array((namesNodes ? nodes : numberedNodes).map { .string($0) }),
             "bytes_per_second": row { sender in row { to in rate(sender) { $0.bytes(to: to) } } },
             "bytes": row { sender in
-                row { to in .number(Double(now.sent[sender]?.bytes(to: to) ?? 0)) }
+                row { to in total(sender) { $0.bytes(to: to) } }
             },
             "inside_node_bytes_per_second": row { rate($0, \.insideNode) },
             "across_nodes_bytes_per_second": row { rate($0, \.acrossNodes) },
+            "inside_node_bytes": row { total($0, \.insideNode) },
+            "across_nodes_bytes": row { total($0, \.acrossNodes) },
         ]
     }
 }

@@ -4,11 +4,17 @@ import Topology
 
 /// The answer of `/traffic`, made at most once a second however many ask for it.
 final class TrafficRates: Sendable {
+    /// The same matrix for those who may know the machines' names, and for all others.
+    private struct Answer {
+        var named: ByteBuffer
+        var numbered: ByteBuffer
+    }
+
     private struct State {
-        var answer: ByteBuffer?
+        var answer: Answer?
         var last: TrafficMatrix.Sample?
         /// What all who ask now wait for.
-        var running: Task<ByteBuffer, any Error>?
+        var running: Task<Answer, any Error>?
     }
 
     /// Rates are means of at least so long.
@@ -22,10 +28,12 @@ final class TrafficRates: Sendable {
     /// - Parameter lane: Where answers are made, behind everything that computes for texts.
     init(on lane: WorkLane) { self.lane = lane }
 
-    /// JSON: who sends how much to whom, as it was a second ago at most; the first who asks waits for
-    /// that second.
-    func text(of router: any RequestRouter) async throws -> ByteBuffer {
-        let task = state.withLock { state -> Task<ByteBuffer, any Error> in
+    /// JSON: who sends how much to whom, as it was a second ago at most. The first who asks waits
+    /// for that second.
+    ///
+    /// - Parameter namesNodes: False for a caller who may not know the machines' names.
+    func text(of router: any RequestRouter, namesNodes: Bool) async throws -> ByteBuffer {
+        let task = state.withLock { state -> Task<Answer, any Error> in
             if let running = state.running { return running }
             let task = Task {
                 defer { self.state.withLock { $0.running = nil } }
@@ -34,10 +42,11 @@ final class TrafficRates: Sendable {
             state.running = task
             return task
         }
-        return try await task.value
+        let answer = try await task.value
+        return namesNodes ? answer.named : answer.numbered
     }
 
-    private func answer(_ router: any RequestRouter) async throws -> ByteBuffer {
+    private func answer(_ router: any RequestRouter) async throws -> Answer {
         let (answer, last) = state.withLock { ($0.answer, $0.last) }
         let age = last.map { $0.at.duration(to: .now) } ?? .zero
         if let answer, age < Self.shortest { return answer }
@@ -52,10 +61,14 @@ final class TrafficRates: Sendable {
             groups.flatMap { zip($0.ranks.map(\.rawValue), $0.nodeNames) }
         ) { $1 }
         let matrix = TrafficMatrix(from: before ?? now, to: now, nodes: nodes)
-        // As many numbers as pairs of ranks: the threads that write streams do not make the text.
-        let text = try await lane.run(for: "") { ByteBuffer(string: matrix.json().text) }
-        state.withLock { ($0.answer, $0.last) = (text, now) }
-        return text
+        // As many numbers as pairs of ranks: the threads that write streams do not make texts.
+        let made = try await lane.run(for: "") {
+            Answer(
+                named: ByteBuffer(string: matrix.json(namesNodes: true).text),
+                numbered: ByteBuffer(string: matrix.json(namesNodes: false).text))
+        }
+        state.withLock { ($0.answer, $0.last) = (made, now) }
+        return made
     }
 
     private static func sample(_ router: any RequestRouter) async -> TrafficMatrix.Sample {

@@ -31,17 +31,28 @@ export async function askTraffic(server) {
 /** Indices of ranks, those of a node together, as rows and columns show them. */
 function order({ ranks, nodes }) {
   return ranks.map((_, index) => index).sort(
-    (a, b) => nodes[a].localeCompare(nodes[b]) || ranks[a] - ranks[b]);
+    (a, b) => nodes[a].localeCompare(nodes[b], undefined, { numeric: true })
+      || ranks[a] - ranks[b]);
 }
 
 const crosses = ({ nodes }, a, b) => nodes[a] !== nodes[b];
 const sum = (values) => values.reduce((all, value) => all + value, 0);
+// As arguments of one call, the pairs of some hundred ranks would be too many.
+const largest = (values) => values.reduce((most, value) => Math.max(most, value), 0);
 
+/** Draws what came last; what goes wrong there is shown as what goes wrong on the way. */
 export function showTraffic() {
-  const matrix = latest.matrix;
-  say(find("traffic-fault"), latest.fault);
-  find("traffic-fault").hidden = latest.fault === "";
-  if (!matrix) return;
+  let { fault } = latest;
+  try {
+    if (latest.matrix) showMatrix(latest.matrix);
+  } catch (error) {
+    fault ||= `The traffic could not be shown: ${error.message}`;
+  }
+  say(find("traffic-fault"), fault);
+  find("traffic-fault").hidden = fault === "";
+}
+
+function showMatrix(matrix) {
   const shown = order(matrix);
   say(find("traffic-summary"), summary(matrix));
   draw(matrix, shown);
@@ -59,14 +70,14 @@ export function showTraffic() {
     "Rank", "Node", "Inside its node", "Across nodes", "Most to", "Sent in all",
   ], shown.map((from) => {
     const row = matrix.bytes_per_second[from];
-    const most = row.indexOf(Math.max(...row));
+    const most = row.indexOf(largest(row));
     return {
       cells: [
         String(ranks[from]), nodes[from] || NONE,
         rate(matrix.inside_node_bytes_per_second[from]),
         rate(matrix.across_nodes_bytes_per_second[from]),
         row[most] > 0 ? `${ranks[most]}` : NONE,
-        rate(sum(matrix.bytes[from]), ""),
+        rate(matrix.inside_node_bytes[from] + matrix.across_nodes_bytes[from], ""),
       ],
     };
   }), 2);
@@ -111,7 +122,7 @@ function draw(matrix, shown) {
   context.scale(scale, scale);
   context.fillStyle = colour("--field");
   context.fillRect(EDGE, EDGE, size, size);
-  const most = Math.max(1, ...matrix.bytes_per_second.flat());
+  const most = Math.max(1, largest(matrix.bytes_per_second.map(largest)));
   shown.forEach((from, row) => shown.forEach((to, column) => {
     context.fillStyle = colour(crosses(matrix, from, to) ? "--exposed" : "--experts");
     context.globalAlpha = matrix.bytes_per_second[from][to] / most;
