@@ -131,7 +131,7 @@ import Topology
         #expect(story.job.gathers.isEmpty && story.job.candidate == nil)
         #expect(
             story.job.snapshot(now: story.now).members[1].loss
-                == "it did not meet rank 0 for it: no answer")
+                == "it did not meet rank 0 for epoch 3: no answer")
     }
 
     @Test func `a rank that was drained is waited for once it is on its way`() throws {

@@ -155,7 +155,8 @@ extension Membership {
     ) -> [Action] {
         guard let rank = ranks[id], let candidate, candidate.number == number else { return [] }
         if let absent = absent(from: candidate, awaitedBy: rank) {
-            return lose(absent, reason: "it did not meet \(rank) for it: \(reason)", now)
+            let reason = "it did not meet \(rank) for epoch \(number): \(reason)"
+            return lose(absent, reason: reason, now)
         }
         let reason = "\(rank) is not ready for it: \(reason)"
         guard let first = candidate.returning.first else { return drop(reason, now) }
