@@ -66,6 +66,26 @@ def resident(pids):
     return sum(pages) * 4096
 
 
+class Peak:
+    """The most memory that processes held while it was open."""
+
+    def __init__(self, pids):
+        self.pids = pids
+        self.most = resident(pids)
+        self.is_over = threading.Event()
+        self.thread = threading.Thread(target=self.work)
+        self.thread.start()
+
+    def work(self):
+        while not self.is_over.wait(0.2):
+            self.most = max(self.most, resident(self.pids))
+
+    def close(self):
+        self.is_over.set()
+        self.thread.join()
+        return self.most
+
+
 def metric(url, name):
     text = servers.read(url + "/metrics")
     return float(re.search(rf"^{re.escape(name)} (\S+)$", text, re.M)[1])
@@ -105,13 +125,14 @@ class Client:
 def attack(job, work, name, words, pids):
     before = resident(pids)
     client = Client(job.url)
+    peak = Peak(pids)
     try:
         output = subprocess.run(
             ["slowhttptest", "-c", str(CONNECTIONS), "-r", "300", "-l", str(SECONDS), "-p", "5",
              "-u", job.url + PATHS.get(name, "/"), *words],
             capture_output=True, text=True, timeout=SECONDS + 60, cwd=work).stdout
-        most = resident(pids)
     finally:
+        most = peak.close()
         client.close()
     # The program colours its words.
     output = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", output)

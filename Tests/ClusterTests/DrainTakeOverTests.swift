@@ -37,16 +37,41 @@ import Topology
         #expect(told.contains(.tellDrained(TakeOverTests.id(3), both)), "\(told)")
     }
 
-    @Test func `the rank that heard last says who is away, and one that is here is not`() {
+    @Test func `a rank that was drained before the epoch without it began is left out of it`() {
         var story = TakeOverTests.story(ranks: 3)
-        let old = DrainedRanks(number: 2, ranks: [1])
+        let held = Self.held(4, [0, 1, 2], drained: DrainedRanks(number: 5, ranks: [2]))
+        story.apply(TakeOverTests.back(0, held))
+        let actions = story.apply(TakeOverTests.back(1, held))
+        let next = JobEpoch(number: 6, living: [0, 1])
+        #expect(
+            actions == [
+                .welcome(TakeOverTests.id(1), 1, Welcome(epoch: 4, rankCount: 3)),
+                .drained(2, recovering: []),
+                .begin(TakeOverTests.id(0), next), .begin(TakeOverTests.id(1), next),
+                .tookOver(recovering: [0, 1]),
+            ])
+        story.apply(.recovered(TakeOverTests.id(0), epoch: 6))
+        #expect(
+            story.apply(.recovered(TakeOverTests.id(1), epoch: 6)) == [.recovered(epoch: 6)])
+    }
+
+    @Test func `the rank that heard last says who is away`() {
+        var story = TakeOverTests.story(ranks: 4)
+        let old = DrainedRanks(number: 2, ranks: [3])
         let new = DrainedRanks(number: 3, ranks: [])
-        for (rank, away) in [(0, old), (1, new), (2, old)] {
-            story.apply(
-                TakeOverTests.back(Rank(rawValue: rank), Self.held(3, [0, 1, 2], drained: away)))
+        for (rank, away) in [(0, old), (1, new), (2, old)] as [(Rank, DrainedRanks)] {
+            story.apply(TakeOverTests.back(rank, Self.held(3, [0, 1, 2, 3], drained: away)))
         }
+        #expect(story.job.awaited == [3])
+    }
+
+    @Test func `a rank that is said to be away and is here takes part`() {
+        var story = TakeOverTests.story(ranks: 3)
+        let held = Self.held(3, [0, 1, 2], drained: DrainedRanks(number: 3, ranks: [1]))
+        for rank in [0, 1, 2] as [Rank] { story.apply(TakeOverTests.back(rank, held)) }
         #expect(story.job.phase == .ready && story.job.living == [0, 1, 2])
         #expect(story.job.snapshot(now: story.now).members.allSatisfy { $0.drain == nil })
+        #expect(story.told.isEmpty)
     }
 
     @Test func `a group whose only rank was drained is not waited for`() throws {
@@ -59,6 +84,24 @@ import Topology
         let actions = story.apply(TakeOverTests.back(1, Self.held(1, [1], drained: away)))
         #expect(actions.last == .tookOver(recovering: []), "\(actions)")
         #expect(story.job.living == [1])
+    }
+
+    @Test func `numbers go on from the one of a list that no epoch came with`() throws {
+        let groups = try RankGroupMap([
+            RankGroup(name: "a", role: .serve, rankCount: 1),
+            RankGroup(name: "b", role: .serve, rankCount: 2),
+        ])
+        var story = TakeOverTests.story(ranks: 3, groups: groups)
+        let away = DrainedRanks(number: 7, ranks: [0])
+        for rank in [1, 2] as [Rank] {
+            story.apply(TakeOverTests.back(rank, Self.held(4, [1, 2], drained: away)))
+        }
+        #expect(story.job.phase == .ready && story.told.isEmpty)
+        story.apply(.drain(2))
+        let told = story.apply(.prepared(TakeOverTests.id(1), epoch: 8))
+        let both = DrainedRanks(number: 8, ranks: [0, 2])
+        #expect(told.contains(.tellDrained(TakeOverTests.id(1), both)), "\(told)")
+        #expect(story.told == [TakeOverTests.id(1): JobEpoch(number: 8, living: [1])])
     }
 
     @Test(arguments: [
@@ -112,6 +155,10 @@ import Topology
         }[0]
         #expect(refusal == .badInput("rank 1 is drained already"))
         #expect(links[1].waitForEnd() == .drained(rank: 1))
+        // The list of who is away comes before the epoch without rank 1.
+        _ = try await ControlPlaneTests.onThreads(1) { rank in
+            try links[0].waitForEpoch(after: 1, limit: .seconds(5), of: rank)
+        }
         #expect(links[0].heldEpoch?.drained?.ranks == [1])
         #expect(links[0].heldEpoch?.epoch.living == [0])
         coordinator.stop()

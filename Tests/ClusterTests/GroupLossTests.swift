@@ -115,6 +115,25 @@ import Topology
         #expect(story.job.candidate?.returning == [0, 1])
     }
 
+    @Test func `of a group that comes back the rank that did not meet the others is lost`() throws {
+        var story = try Self.story()
+        story.apply(.closed(Story.id(0), reason: "closed"))
+        for (rank, id) in [(0, 9), (1, 10)] {
+            story.arrive(rank, as: id)
+            story.apply(.entered(Story.id(id), .ready))
+        }
+        let gather = Gather(label: "a", members: [0, 1], epoch: 3)
+        story.apply(.contributed(Story.id(9), gather, blob: [1]))
+        let actions = story.apply(.notPrepared(Story.id(9), epoch: 3, reason: "no answer"))
+        #expect(actions.last == .abandon(Story.id(9), epoch: 3))
+        #expect(story.dismissed.keys.contains(Story.id(10)))
+        #expect(!story.dismissed.keys.contains(Story.id(9)))
+        #expect(story.job.gathers.isEmpty && story.job.candidate == nil)
+        #expect(
+            story.job.snapshot(now: story.now).members[1].loss
+                == "it did not meet rank 0 for it: no answer")
+    }
+
     @Test func `a rank that was drained is waited for once it is on its way`() throws {
         var story = try Self.story()
         story.arrive(1, as: 9)

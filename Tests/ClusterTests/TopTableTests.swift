@@ -111,8 +111,8 @@ import Topology
         func words(_ line: String) -> [String] {
             line.split(separator: " ").map(String.init)
         }
-        #expect(words(lines[10]) == ["0", "node-a", "-", "1.00", "2.00*", "3.00*", "1.50", "12.3"])
-        #expect(words(lines[13]) == ["3", "node-b", "0", "1.00*", "2.00", "-", "1.50", "12.3"])
+        #expect(words(lines[10]) == ["0", "node-a", "-", "1.00", "2.00*", "3.00*", "1.00", "5.00"])
+        #expect(words(lines[13]) == ["3", "node-b", "0", "1.00*", "2.00", "-", "2.00", "1.00"])
         #expect(lines[9...].allSatisfy { $0.count == 74 })
         // One column less, and a line per rank has its sums.
         let narrow = Self.lines(Self.traffic(4), columns: 73)

@@ -95,7 +95,7 @@ import Testing
         let shown = try job.apus(["status", "test"]).output
         #expect(shown.contains("drained: it comes back when it is started by hand"), "\(shown)")
         #expect(try await StreamedTexts.all(client) == expected)
-        #expect(job.workers(rank: 1).isEmpty)
+        try await Wait.until("the process of rank 1 has ended") { job.workers(rank: 1).isEmpty }
         #expect(job.stop() == 0, "\(job.errors)")
         job.expectNothingLeft()
     }

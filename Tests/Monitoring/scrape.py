@@ -24,8 +24,8 @@ GUIDE = ROOT / "docs/how-to/read-metrics.md"
 RULES = ROOT / "cluster/monitoring/rules.yaml"
 DASHBOARD = ROOT / "cluster/monitoring/dashboard.json"
 KEYS = {"alice": "a" * 32, "prometheus": "p" * 32}
-# What a panel shows only where something went wrong, or where a feature is on.
-EMPTY_WHERE_ALL_IS_WELL = ["429|503"]
+# What is shown only where something went wrong, or where a feature is on.
+EMPTY_WHERE_ALL_IS_WELL = ["429", "certificate"]
 
 
 def free_port():
@@ -106,7 +106,11 @@ def expressions():
     guide = GUIDE.read_text()
     table = guide[guide.index("## Questions and the expressions"):guide.index("## In a terminal")]
     found += [word for word in re.findall(r"`([^`]+)`", table) if "apus:" in word and "(" in word]
-    assert len(found) > 40, found
+    rules = re.sub(r">-\n\s+(.*)\n\s+(.*)\n", r"\1 \2\n", RULES.read_text())
+    for rule in re.findall(r"expr: (.*)", rules):
+        # What an alert compares.
+        found += [re.sub(r" (>|<|==) .*", "", side) for side in rule.split(" and ")]
+    assert len(found) > 45, found
     return [re.sub(r"\[[^\]]+\]", "[10s]", one.replace("$instance", ".*")) for one in found]
 
 

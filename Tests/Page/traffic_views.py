@@ -37,7 +37,7 @@ def traffic(browser, server, ranks):
         for to, cell in enumerate(row[2:]):
             # Rates change while texts are written: that they are rates of a pair is seen.
             check((row, to), cell == "\u2013" if to == rank else size(cell) > 0 and "*" not in cell)
-    totals = [sum(pair) for pair in zip(said["inside_node_bytes"], said["across_nodes_bytes"])]
+    totals = said["sent_bytes"]
     for rank, row in enumerate(sums):
         pairs = sum(size(cell) for to, cell in enumerate(rows[rank][2:]) if to != rank)
         check((row, rows[rank]), abs(size(row[2]) - pairs) < 0.7 * pairs and size(row[3]) == 0)

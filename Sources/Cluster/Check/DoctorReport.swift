@@ -21,6 +21,7 @@ package struct DoctorReport: Encodable {
     /// As a job's folder keeps it.
     func json() throws -> Data {
         let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         encoder.dateEncodingStrategy = .iso8601
         return try encoder.encode(self)
     }

@@ -42,7 +42,8 @@ extension JobFacts {
 
     func judgeProcessor() -> Verdict {
         let levels = Set(surveyed.map(\.survey.processorLevel))
-        let summary = "kernels use \(values(\.processorLevel))"
+        // A launcher without kernels does not know what they would use.
+        let summary = levels == [""] ? "" : "kernels use \(values(\.processorLevel))"
         guard levels.count > 1 else { return Verdict(summary: summary) }
         let each = surveyed.map { "\($0.host.name) \($0.survey.processorLevel)" }
         return Verdict(

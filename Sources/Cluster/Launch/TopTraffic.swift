@@ -1,3 +1,5 @@
+import Topology
+
 /// Who sends how much to whom, as `apus top` draws it: a matrix where it fits, else a line per rank.
 enum TopTraffic {
     private static let nodeWidth = 14
@@ -37,13 +39,17 @@ enum TopTraffic {
         return [title, row(snapshot, "rank", "node", heads)]
             + senders.map { sender in
                 let sent = sender.statistics?.sentPerSecond ?? []
+                var (inside, across) = (0.0, 0.0)
                 let cells = members.map { member in
                     let to = member.rank.rawValue
                     if member.rank == sender.rank { return "-" }
                     guard sent.indices.contains(to), sent[to] > 0 else { return "0" }
-                    return megabytes(sent[to]) + (member.node == sender.node ? "" : "*")
+                    let isNear = member.node == sender.node
+                    if isNear { inside += Double(sent[to]) } else { across += Double(sent[to]) }
+                    return megabytes(Double(sent[to])) + (isNear ? "" : "*")
                 }
-                return row(snapshot, sender.title, sender.node, cells + sums(of: sender))
+                let sums = [inside, across].map(megabytes)
+                return row(snapshot, sender.title, sender.node, cells + sums)
             }
     }
 
@@ -60,11 +66,13 @@ enum TopTraffic {
 
     private static func sums(of sender: JobSnapshot.Member) -> [String] {
         guard let figures = sender.statistics else { return [] }
-        return [figures.sentInsidePerSecond, figures.sentAcrossPerSecond].map(megabytes)
+        return [figures.sentInsidePerSecond, figures.sentAcrossPerSecond].map {
+            megabytes(Double($0))
+        }
     }
 
-    private static func megabytes(_ bytes: Int) -> String {
-        let value = Double(bytes) / 1e6
+    private static func megabytes(_ bytes: Double) -> String {
+        let value = bytes / 1e6
         return value.formatted(digits: value >= 100 ? 0 : value >= 10 ? 1 : 2)
     }
 

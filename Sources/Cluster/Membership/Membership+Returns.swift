@@ -154,10 +154,20 @@ extension Membership {
         _ id: ConnectionID, _ number: UInt64, _ reason: String, _ now: Duration
     ) -> [Action] {
         guard let rank = ranks[id], let candidate, candidate.number == number else { return [] }
+        if let absent = absent(from: candidate, awaitedBy: rank) {
+            return lose(absent, reason: "it did not meet \(rank) for it: \(reason)", now)
+        }
         let reason = "\(rank) is not ready for it: \(reason)"
         guard let first = candidate.returning.first else { return drop(reason, now) }
-        // Of several, none of which serves yet, it is the one that says so.
+        // Of several, none of which serves yet, the one that reports the fault is lost.
         return lose(candidate.returning.contains(rank) ? rank : first, reason: reason, now)
+    }
+
+    /// A rank that is about to come back, and for whose part of an all-gather a rank waits.
+    private func absent(from candidate: Candidate, awaitedBy rank: Rank) -> Rank? {
+        gathers.filter { $0.key.epoch == candidate.number && $0.value[rank] != nil }
+            .flatMap { gather, parts in gather.members.filter { parts[$0] == nil } }
+            .filter(candidate.returning.contains).min()
     }
 
     /// Gives up an epoch for which some ranks do not become ready.

@@ -10,6 +10,7 @@ import Topology
 ///   every rank of the latest epochs is here, or given up, or the time is over ──► settled
 ///      a rank is missing ──────────────────────────────────► it is lost: a new epoch of its group
 ///      a rank takes no part in the latest epoch, or leaves ─► a new epoch of its group
+///      a rank of the latest epoch was drained ─────────────► a new epoch of its group
 ///      else ────────────────────────────────────────────────► the job is ready as it was
 /// ```
 ///
@@ -48,7 +49,8 @@ extension Membership {
         members[rank.rawValue].phase = .ready
         members[rank.rawValue].told = held.epoch.number
         members[rank.rawValue].epoch = held.takesPart ? held.epoch.number : 0
-        lastNumber = max(lastNumber, held.highestNumber, held.epoch.number)
+        lastNumber = max(
+            lastNumber, held.highestNumber, held.epoch.number, held.drained?.number ?? 0)
         epoch = max(epoch, held.epoch.number)
         let welcome = Welcome(epoch: held.epoch.number, rankCount: members.count)
         return actions + [.welcome(id, rank, welcome)] + settle(now)
@@ -172,6 +174,10 @@ extension Membership {
         }
         var actions = leaveOutDrained(now) + leaveOutOthers(now)
         let missing = living.filter { connection(of: $0) == nil }
+        // The coordinator may be lost after it said who is away, and before it began their epoch.
+        let changed = groupIndices.filter { group in
+            latest(ofGroup: group).map { $0.living.sorted() != living(inGroup: group) } ?? false
+        }
         self.takeOver = nil
         // They served when their coordinator was lost, whether or not this one heard of them.
         for rank in missing { members[rank.rawValue].phase = .ready }
@@ -189,7 +195,7 @@ extension Membership {
         actions += missing.map {
             .lost($0, reason: reason($0), recovering: living(with: $0))
         }
-        actions += beginEpochs(without: missing, now)
+        actions += beginEpochs(without: missing, changed: changed, now)
         guard ending == nil else { return actions }
         actions.append(.tookOver(recovering: living.filter(isLate)))
         return actions + takeOver.waiting.flatMap { arrived($0.id, $0.hello, now) }
@@ -235,12 +241,17 @@ extension Membership {
     }
 
     /// Begins an epoch of each group whose ranks are not together in one.
-    private mutating func beginEpochs(without missing: [Rank], _ now: Duration) -> [Action] {
+    ///
+    /// - Parameter changed: The groups whose latest epoch has a rank that is out already.
+    private mutating func beginEpochs(
+        without missing: [Rank], changed: [Int], _ now: Duration
+    ) -> [Action] {
         var actions: [Action] = []
         for group in groupIndices {
             let left = living(inGroup: group)
             let epochs = Set(left.map { members[$0.rawValue].epoch })
-            let isWhole = !missing.contains { self.group(of: $0) == group }
+            let isWhole =
+                !changed.contains(group) && !missing.contains { self.group(of: $0) == group }
             guard !left.isEmpty, !isWhole || epochs.count > 1 || left.contains(where: isLate)
             else { continue }
             guard lastNumber < ExpertMap.maximumEpoch else {

@@ -151,7 +151,7 @@ struct OpenAPIDocument {
                         Self.object([
                             "seconds", "ranks", "nodes", "bytes_per_second", "bytes",
                             "inside_node_bytes_per_second", "across_nodes_bytes_per_second",
-                            "inside_node_bytes", "across_nodes_bytes",
+                            "sent_bytes",
                         ]))
                 ]
             ),

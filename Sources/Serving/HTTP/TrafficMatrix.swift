@@ -45,33 +45,37 @@ struct TrafficMatrix: Sendable {
     ///
     /// - Parameter namesNodes: False for a caller who may not know the machines' names.
     func json(namesNodes: Bool) -> JSONValue {
-        let columns = ranks
-        func row(_ value: (Int) -> JSONValue) -> JSONValue { .array(columns.map(value)) }
-        func rate(_ sender: Int, _ read: (SentBytes) -> UInt64) -> JSONValue {
-            // A rank that was silent then has no rate, and one that began anew had sent nothing.
-            guard let new = now.sent[sender], let old = before.sent[sender], seconds > 0 else {
-                return 0
-            }
-            let (late, early) = (read(new), read(old))
-            let grown = late >= early ? late - early : late
-            return .number((Double(grown) / seconds).rounded())
+        let (ranks, nodes) = (ranks, nodes)
+        let rates = ranks.map { from in ranks.map { rate(from, $0) } }
+        func sums(insideNode: Bool) -> JSONValue {
+            .array(
+                rates.indices.map { from in
+                    let to = rates.indices.filter { (nodes[$0] == nodes[from]) == insideNode }
+                    return .number(to.reduce(0) { $0 + rates[from][$1] })
+                })
         }
-        // All that a sender sent, also to ranks that are away and have no column.
-        func total(_ sender: Int, _ read: (SentBytes) -> UInt64) -> JSONValue {
-            .number(Double(now.sent[sender].map(read) ?? 0))
-        }
+        let sent = ranks.map { now.sent[$0] ?? SentBytes() }
         return [
             "seconds": .number((seconds * 1000).rounded() / 1000),
-            "ranks": row { .number($0) },
+            "ranks": .array(ranks.map { .number($0) }),
             "nodes": .array((namesNodes ? nodes : numberedNodes).map { .string($0) }),
-            "bytes_per_second": row { sender in row { to in rate(sender) { $0.bytes(to: to) } } },
-            "bytes": row { sender in
-                row { to in total(sender) { $0.bytes(to: to) } }
-            },
-            "inside_node_bytes_per_second": row { rate($0, \.insideNode) },
-            "across_nodes_bytes_per_second": row { rate($0, \.acrossNodes) },
-            "inside_node_bytes": row { total($0, \.insideNode) },
-            "across_nodes_bytes": row { total($0, \.acrossNodes) },
+            "bytes_per_second": .array(rates.map { .array($0.map { .number($0) }) }),
+            "bytes": .array(
+                sent.map { sent in .array(ranks.map { .number(Double(sent.bytes(to: $0))) }) }),
+            "inside_node_bytes_per_second": sums(insideNode: true),
+            "across_nodes_bytes_per_second": sums(insideNode: false),
+            // Also to ranks that are away and have no column.
+            "sent_bytes": .array(sent.map { .number(Double($0.toRanks.reduce(0, +))) }),
         ]
+    }
+
+    /// Whole bytes a second from one rank to another.
+    private func rate(_ sender: Int, _ receiver: Int) -> Double {
+        // A rank that was silent then has no rate, and one that began anew had sent nothing.
+        guard let new = now.sent[sender], let old = before.sent[sender], seconds > 0 else {
+            return 0
+        }
+        let (late, early) = (new.bytes(to: receiver), old.bytes(to: receiver))
+        return (Double(late >= early ? late - early : late) / seconds).rounded()
     }
 }

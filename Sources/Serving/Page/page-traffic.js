@@ -77,7 +77,7 @@ function showMatrix(matrix) {
         rate(matrix.inside_node_bytes_per_second[from]),
         rate(matrix.across_nodes_bytes_per_second[from]),
         row[most] > 0 ? `${ranks[most]}` : NONE,
-        rate(matrix.inside_node_bytes[from] + matrix.across_nodes_bytes[from], ""),
+        rate(matrix.sent_bytes[from], ""),
       ],
     };
   }), 2);
