@@ -150,12 +150,15 @@ import Topology
             let ofAlice = ("authorization", "Bearer \(KeyTests.alice)")
             let ofAdmin = ("authorization", "Bearer \(admin)")
             let origin = ("origin", "https://a.example")
-            #expect(try await Self.nodes(server, [ofAlice]) == ["0", "1"])
-            #expect(try await Self.nodes(server, [ofAdmin]) == ["gpu-7", "gpu-9"])
-            #expect(try await Self.nodes(server, [ofAdmin, origin]) == ["0", "1"])
+            let toAlice = try await Self.nodes(server, [ofAlice])
+            let toAdmin = try await Self.nodes(server, [ofAdmin])
+            let toPage = try await Self.nodes(server, [ofAdmin, origin])
+            #expect(toAlice == ["0", "1"] && toAdmin == ["gpu-7", "gpu-9"])
+            #expect(toPage == ["0", "1"])
         }
         try await APITests.withServer { server in
-            #expect(try await Self.nodes(server, []) == ["0", "1"])
+            let toAnybody = try await Self.nodes(server, [])
+            #expect(toAnybody == ["0", "1"])
         }
     }
 

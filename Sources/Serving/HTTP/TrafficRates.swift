@@ -1,3 +1,4 @@
+import Encoding
 import NIOCore
 import Synchronization
 import Topology
@@ -37,7 +38,7 @@ final class TrafficRates: Sendable {
             if let running = state.running { return running }
             let task = Task {
                 defer { self.state.withLock { $0.running = nil } }
-                return try await answer(router)
+                return try await current(router)
             }
             state.running = task
             return task
@@ -46,7 +47,7 @@ final class TrafficRates: Sendable {
         return namesNodes ? answer.named : answer.numbered
     }
 
-    private func answer(_ router: any RequestRouter) async throws -> Answer {
+    private func current(_ router: any RequestRouter) async throws -> Answer {
         let (answer, last) = state.withLock { ($0.answer, $0.last) }
         let age = last.map { $0.at.duration(to: .now) } ?? .zero
         if let answer, age < Self.shortest { return answer }
