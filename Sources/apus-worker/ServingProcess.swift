@@ -90,6 +90,7 @@ final class ServingProcess {
         configuration.cores = cores
         configuration.stepLimit = .seconds(job.deadlines.stepSeconds)
         configuration.recoveryLimit = job.deadlines.recovery
+        configuration.releaseLimit = JobConfiguration.Deadlines.release
         if job.groups.handsOver {
             let fabrics = JobFabric(job: job, rank: rank, link: link, log: log)
             configuration.makeLink = { try fabrics.make($0, $1) }

@@ -165,6 +165,22 @@ import Topology
         #expect(story.run.isRunning)
     }
 
+    @Test func `memory of a rank that hangs is waited for until after its process is killed`() {
+        let limit = JobConfiguration.Deadlines.release
+        var story = Self.survivor()
+        story.apply(.told(Self.losing(1, silent: 2), http: JobRunTests.endpoint))
+        story.apply(.tick, after: .seconds(60))
+        // It was lost by its silence, so that the others wait from then on.
+        let silent = limit - .seconds(JobConfiguration.Deadlines.survivableSilence)
+        story.apply(
+            .told(
+                Self.losing(1, silent: Double(silent.components.seconds)),
+                http: JobRunTests.endpoint))
+        #expect(story.apply(.tick) == [.kill(.rank(1))])
+        let step = JobConfiguration.Deadlines().stepSeconds
+        #expect(limit <= .seconds(step) / 2, "other ranks of a step wait meanwhile")
+    }
+
     @Test func `a rank that was given up and does not end is killed`() {
         var story = Self.survivor()
         story.apply(.told(Self.losing(1, silent: 2), http: JobRunTests.endpoint))

@@ -181,6 +181,46 @@ import Transport
         #expect(counts[0] == counts[1])
     }
 
+    /// Three ranks that hold all experts, then two of them, then one.
+    @Test func `a head that is cut anew takes the memory that was said before`() throws {
+        let golden = try Golden("T-bf16")
+        let shape = golden.configuration
+        var options = ModelOptions(compute: .float32)
+        options.sharedHeadBytes = 0
+        options.headSharers = 3
+        let chosen = options
+        func said(held: Int, wanted: Int) throws -> Int {
+            try Model.recutHeadBytes(
+                golden.checkpoint, shape, chosen, held: held, wanted: wanted)
+        }
+        let fabrics = try makeLoopbackFabrics(rankCount: 2)
+        defer { for fabric in fabrics { fabric.close() } }
+        let placements = try shape.expertPlacements(
+            rankCount: 3, redundantExperts: 2 * shape.routedExpertCount)
+        let sizes = try onRanks(3) { fabric -> [Int] in
+            let model = try Model(
+                golden.checkpoint, configuration: shape, options: chosen,
+                pool: ThreadPool(threads: 1),
+                shared: shared(fabric, living: [0, 1, 2], epoch: 1, placements: placements))
+            guard fabric.rank != 1 else { return [] }
+            let whole = model.weightByteCount
+            try model.share(
+                shared(
+                    fabrics[fabric.rank == 0 ? 0 : 1], living: [0, 2], epoch: 2,
+                    placements: placements), from: golden.checkpoint)
+            let recut = model.weightByteCount
+            try model.share(nil, from: golden.checkpoint)
+            return [recut - whole, model.weightByteCount - recut, WeightCount(model.head).bytes]
+        }
+        for rank in [0, 2] {
+            #expect(sizes[rank][...1] == [shape.headByteCount, 0])
+            #expect(try sizes[rank][2] == said(held: 3, wanted: 2))
+        }
+        for (held, wanted) in [(2, 2), (2, 1), (3, 4)] {
+            #expect(try said(held: held, wanted: wanted) == 0, "\(held) to \(wanted)")
+        }
+    }
+
     @Test func `only experts that come are read, and those that go are let go`() throws {
         let bytes = try onRanks(2) { fabric -> [Int] in
             let shape = golden.configuration

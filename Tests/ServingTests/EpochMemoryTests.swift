@@ -28,9 +28,10 @@ import func TestSupport.onRanks
 
     /// Ranks 0 and 2 of three meet without rank 1.
     ///
+    /// - Parameter limit: For memory after a loss; nil for a drain.
     /// - Returns: What of that each is refused for, and the bytes that both need.
-    private static func fetched(
-        free: @escaping @Sendable (_ needed: Int) -> Int?
+    private static func refusals(
+        limit: Duration? = nil, free: @escaping @Sendable (_ needed: Int) -> Int?
     ) throws -> (refusals: [String?], needed: Int) {
         let needed = Mutex(0)
         let fabrics = try makeLoopbackFabrics(rankCount: 2)
@@ -50,28 +51,38 @@ import func TestSupport.onRanks
             needed.withLock { $0 = coming.byteCount + 2 * EpochMemory.readingBytes }
             let own = fabrics[fabric.rank == 0 ? 0 : 1]
             let prepared = try preparation.prepare(own, next)
-            do {
-                try preparation.fetch(prepared, next, from: first) { true }
-                #expect(prepared.hasFetched)
-                return nil
-            } catch let error as ServingError {
-                #expect(!prepared.hasFetched)
-                return error.message
+            return try refusal {
+                if let limit {
+                    try preparation.checkMemory(prepared, from: first, limit: limit)
+                } else {
+                    try preparation.fetch(prepared, next, from: first) { true }
+                    #expect(prepared.hasFetched)
+                }
             }
         }
         return ([results[0], results[2]], needed.withLock { $0 })
     }
 
+    /// Why an engine refuses; nil where it does not.
+    private static func refusal(_ body: () throws -> Void) throws -> String? {
+        do {
+            try body()
+            return nil
+        } catch let error as ServingError {
+            return error.message
+        }
+    }
+
     @Test func `where all bytes are free the experts are read`() throws {
-        let (refusals, needed) = try Self.fetched { $0 }
+        let (refusals, needed) = try Self.refusals { $0 }
         #expect(refusals == [nil, nil] && needed > 2 * EpochMemory.readingBytes)
-        #expect(try Self.fetched { _ in nil }.refusals == [nil, nil], "nobody knows what is free")
+        #expect(try Self.refusals { _ in nil }.refusals == [nil, nil], "nobody knows what is free")
     }
 
     @Test func `where one byte is missing both ranks refuse, with both numbers and a remedy`()
         throws
     {
-        let (refusals, needed) = try Self.fetched { $0 - 1 }
+        let (refusals, needed) = try Self.refusals { $0 - 1 }
         for refusal in refusals {
             let text = try #require(refusal)
             #expect(text.hasPrefix("epoch 2 brings "), "\(text)")
@@ -80,6 +91,80 @@ import func TestSupport.onRanks
                 "\(text)")
             #expect(text.contains("limits.cacheTokens"), "\(text)")
         }
+    }
+
+    @Test func `after a loss only the last rank of a machine refuses for a missing byte`() throws {
+        let (refusals, needed) = try Self.refusals(limit: .zero) { $0 - 1 }
+        let text = try #require(refusals[1])
+        #expect(refusals[0] == nil)
+        #expect(text.contains("this rank and 1 before it on its machine need \(needed) bytes"))
+    }
+
+    /// Three ranks of a node and one of another hold all experts and share a head; then rank 1
+    /// leaves.
+    ///
+    /// - Parameters:
+    ///   - missing: Bytes that the first node has less than two heads and what reading them takes,
+    ///     when the ranks prepare.
+    ///   - later: The same when they change over.
+    /// - Returns: Why ranks 0, 2 and 3 refuse the one and the other.
+    private static func headRefusals(missing: Int, later: Int = 0) throws -> [[String?]] {
+        let fabrics = try makeLoopbackFabrics(rankCount: 3) { $0.nodes = [0, 0, 1] }
+        defer { for fabric in fabrics { fabric.close() } }
+        let first = GroupEpoch.first(rankCount: 4)
+        let next = GroupEpoch(number: 2, rankCount: 4, living: [0, 2, 3])
+        let results = try onRanks(4, nodes: [0, 0, 0, 1]) { fabric -> [String?] in
+            let free = Mutex(0)
+            var configuration = ServingRankConfiguration(directory: Golden.tiny)
+            configuration.cores = 4
+            configuration.engine.sharedHeadBytes = 0
+            configuration.redundantExperts = 48
+            configuration.freeMemory = { free.withLock { $0 } }
+            let preparation = try ServingRank(configuration, fabric: fabric).preparation
+            guard let place = next.living.firstIndex(of: fabric.rank) else { return [] }
+            let head = try Model.recutHeadBytes(
+                preparation.checkpoint, preparation.shape, preparation.options, held: 3, wanted: 2)
+            let needed = 2 * (head + EpochMemory.readingBytes)
+            free.withLock { $0 = needed - missing }
+            let prepared = try preparation.prepare(fabrics[place], next)
+            let before = try refusal {
+                try preparation.fetch(prepared, next, from: first) { true }
+            }
+            free.withLock { $0 = needed - later }
+            let after = try refusal {
+                try preparation.checkMemory(prepared, from: first, limit: .zero)
+            }
+            return [before, after]
+        }
+        return [0, 1].map { moment in next.living.map { results[$0.rawValue][moment] } }
+    }
+
+    @Test func `a head that is cut anew is counted although no expert comes`() throws {
+        let refusals = try Self.headRefusals(missing: 1)
+        for refusal in refusals[0][..<2] {
+            let text = try #require(refusal)
+            #expect(text.contains("brings 0 experts of 0 bytes and a head of "), "\(text)")
+        }
+        #expect(refusals[0][2] == nil, "the other node keeps its head")
+        // After a loss what was free when the ranks met counts, and one head fits.
+        #expect(refusals[1].map { $0 == nil } == [true, false, true])
+    }
+
+    @Test func `a head that is cut anew is counted when experts were read before`() throws {
+        let refusals = try Self.headRefusals(missing: 0, later: 1)
+        #expect(refusals[0] == [nil, nil, nil])
+        #expect(refusals[1].map { $0 == nil } == [true, false, true])
+    }
+
+    @Test func `memory is waited for less long than other ranks wait for this one`() {
+        var configuration = ServingRankConfiguration(directory: Golden.tiny)
+        configuration.releaseLimit = .seconds(20)
+        configuration.stepLimit = .seconds(60)
+        #expect(configuration.memoryLimit == .seconds(20))
+        configuration.stepLimit = .seconds(30)
+        #expect(configuration.memoryLimit == .seconds(15))
+        configuration.recoveryLimit = .seconds(8)
+        #expect(configuration.memoryLimit == .seconds(4))
     }
 
     /// Rank 0 of two goes on alone.

@@ -360,15 +360,14 @@ extension JobRun {
             if let since = left[process] {
                 return now - since > Self.leftLimit ? .kill(process) : nil
             }
-            guard member.loss != nil, (member.silentSeconds ?? 0) > Self.hungSeconds,
-                let start = started[process], now - start > .seconds(3 * Self.hungSeconds)
+            let limit = JobConfiguration.Deadlines.hung
+            guard member.loss != nil, .seconds(member.silentSeconds ?? 0) > limit,
+                let start = started[process], now - start > limit * 3
             else { return nil }
             return .kill(process)
         }
     }
 
-    /// For a rank that was given up to end by itself, or to say that it is back.
-    private static let hungSeconds = 10.0
     /// For a rank that left on purpose to close its fabric and to write what it keeps: its silence
     /// is in order.
     private static let leftLimit = Duration.seconds(60)

@@ -14,6 +14,14 @@ extension JobConfiguration.Deadlines {
     /// For a coordinator that is busy to say what it did.
     private static let answerLimit = Duration.seconds(60)
 
+    /// Silence after which the launcher ends the process of a rank that was given up: for the
+    /// process to end by itself, or to say that it is back.
+    static let hung = Duration.seconds(10)
+
+    /// For the memory of a lost process to be free: one that hangs keeps it until it is ended, and
+    /// the system takes a while to take it back.
+    public static let release = hung * 2
+
     /// The limits of the phases, as membership wants them.
     public var byPhase: [Phase: Duration] {
         [

@@ -94,4 +94,24 @@ extension Model {
         nodeHead = node
         self.shared = shared
     }
+
+    /// Bytes of the head that `share` reads while the rank still holds the one that it had: a head
+    /// that the ranks of a node compute together is cut anew where their number changes.
+    ///
+    /// - Parameters:
+    ///   - held: Ranks of the node for which the head is cut; 1 where it is whole.
+    ///   - wanted: Ranks of the node in the epoch to come.
+    /// - Returns: Bytes of memory once it is packed; 0 where nothing is read.
+    /// - Throws: `CheckpointError` naming the tensor that is missing or wrong.
+    public static func recutHeadBytes(
+        _ checkpoint: Checkpoint, _ configuration: ModelConfiguration, _ options: ModelOptions,
+        held: Int, wanted: Int
+    ) throws -> Int {
+        guard wanted > 1, wanted != held, wanted <= options.headSharers,
+            configuration.headByteCount >= options.sharedHeadBytes
+        else { return 0 }
+        let loader = WeightLoader(checkpoint)
+        _ = try loader.parts(NetworkTensors(configuration).head, [(nil, false)])
+        return loader.packedByteCount
+    }
 }

@@ -13,6 +13,8 @@ public struct EpochPreparation: Sendable {
     let compute: Compute
     let options: ModelOptions
     let checkpoint: Checkpoint
+    /// What the rank holds now.
+    let heldPlaces = HeldPlaces()
 
     /// Makes the windows. Collective: all ranks of the fabric call it.
     ///
@@ -51,8 +53,9 @@ public struct EpochPreparation: Sendable {
     ///   - present: The epoch whose experts this rank holds: the one in which it serves, or that
     ///     for which it loaded where it is about to come back.
     ///   - isWanted: Asked now and then; nothing more is read once it says no.
-    /// - Throws: `ServingError.engine` where this machine has no memory for them, before one is read;
-    ///   what is wrong with the checkpoint, or with an epoch's placements.
+    /// - Throws: `ServingError.engine` where this machine has no memory for them or for a head
+    ///   that is cut anew, before one is read; what is wrong with the checkpoint, or with the
+    ///   placements of an epoch.
     public func fetch(
         _ prepared: PreparedEpoch, _ next: GroupEpoch, from present: GroupEpoch,
         isWanted: () -> Bool

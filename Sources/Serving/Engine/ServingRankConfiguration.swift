@@ -38,6 +38,8 @@ public struct ServingRankConfiguration: Sendable {
     /// How long the first step of an epoch may wait for a rank that reads experts; nil is
     /// `stepLimit`.
     public var recoveryLimit: Duration?
+    /// How long a rank waits for the system to take back what a lost process held.
+    public var releaseLimit = Duration.seconds(5)
     /// Bytes of memory that this rank and those of its machine may have beside what they hold; nil
     /// where nobody knows.
     var freeMemory: @Sendable () -> Int? = { MachineMemory.free() }
@@ -105,6 +107,12 @@ public struct ServingRankConfiguration: Sendable {
                     + " need \(bytes) bytes, and this machine has \(memory)"
                     + " (MemTotal, or its control group's limit)")
         }
+    }
+
+    /// How long a rank waits for missing memory. Others wait for the rank meanwhile: for at most
+    /// `stepLimit` where they share a head, and `recoveryLimit` in the epoch's first step.
+    var memoryLimit: Duration {
+        min(releaseLimit, min(stepLimit, recoveryLimit ?? stepLimit) / 2)
     }
 
     /// Blocks of the latent cache.
