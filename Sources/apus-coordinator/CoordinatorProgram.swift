@@ -109,10 +109,13 @@ struct CoordinatorProgram: AsyncParsableCommand {
         await api?.drain(seconds: 0, reason: Self.reason(outcome))
         await coordinator.close()
         let end = try outcome.get()
-        if end == .launcherLost, !configuration.lab.isEmpty {
-            for line in Lab.removeAbandoned() { log.notice("\(line)") }
-        }
+        if end == .launcherLost, !configuration.lab.isEmpty { Self.removeLabs(log) }
         return end
+    }
+
+    /// Nobody else is left to do it.
+    private static func removeLabs(_ log: Logger) {
+        for line in Lab.removeAbandoned() { log.notice("\(line)") }
     }
 
     /// Why no more is answered.

@@ -18,9 +18,9 @@ import Testing
         arguments: [
             (
                 Handshake.Side.coordinator,
-                "af4de43ac898e269a879797ef5e43a44ca41b677ed403eeb47dda1a1f956e8c7"
+                "89a8004d1da3f8daa14c4d8baa924ef33ce159ab7fc9fa7ace132fdf75cc43f0"
             ),
-            (.caller, "7de504e0229d56a77d063fa468d21baab5b53245b6ccbbdbb1162aef882138ed"),
+            (.caller, "b767f9bceeeabf370099a70f86139b750d419660f36234425c883f254a26c1cd"),
         ])
     func `a proof is HMAC-SHA256 over side, greeting and nonce`(
         side: Handshake.Side, digest: String
@@ -115,12 +115,12 @@ import Testing
         #expect(reason == "speaks protocol version 1, this is \(ControlProtocol.version)")
         #expect(GreetingAnswer(answer) == GreetingAnswer())
         var other = GreetingAnswer()
-        other.version = 9
+        other.version = 99
         var caller = CallerHandshake(Self.token, role: .worker)
         #expect(
             caller.take(other.encoded())
                 == .refused(
-                    reason: "protocol version differs: the coordinator has 9, the worker has "
+                    reason: "protocol version differs: the coordinator has 99, the worker has "
                         + "\(ControlProtocol.version)"))
     }
 

@@ -212,14 +212,10 @@ import Topology
         let last = story.apply(.closed(Story.id(0), reason: "closed"))
         #expect(last.contains(.lost(0, reason: "closed", recovering: [])))
         #expect(story.job.ending == nil && story.job.living == [2])
-        // And a rank of it may come back to it alone.
+        // A rank of it that is back waits for the other one (GroupLossTests).
         story.arrive(1, as: 9)
-        let alone = JobEpoch(number: 4, living: [1])
-        #expect(
-            story.apply(.entered(Story.id(9), .ready)) == [.prepare(Story.id(9), alone)])
-        let back = story.apply(.prepared(Story.id(9), epoch: 4))
-        #expect(back.first == .returned(1, recovering: [1]))
-        #expect(story.told[Story.id(9)] == alone)
+        #expect(story.apply(.entered(Story.id(9), .ready)).isEmpty)
+        #expect(story.told[Story.id(9)] == nil && story.job.living == [2])
     }
 
     @Test func `a pause of the coordinator itself is nobody's silence`() {

@@ -70,7 +70,7 @@ import Topology
     }
 
     @Test(arguments: [
-        (identity { $0.protocolVersion = 9 }, "protocol version"),
+        (identity { $0.protocolVersion += 1 }, "protocol version"),
         (identity { $0.version = "0.0.9" }, "version"),
         (
             identity {

@@ -121,6 +121,7 @@ import Topology
                     "rank 0 is the last one that has role prefill: until one is back, ranks of"
                         + " another role do its work"),
                 .draining(0), .drained(0, recovering: []),
+                .tellDrained(Story.id(1), DrainedRanks(number: 2, ranks: [0])),
                 .dismiss(Story.id(0), .drained(rank: 0)),
             ])
         #expect(

@@ -112,15 +112,16 @@ import Testing
             #"{"type":"string","format":"email","minLength":35,"maxLength":60}"#,
             [#""firstname.lastname@department.example.com""#], [#""a.b@example.com""#]),
         Example(
-            #"{"type":"string","format":"uri","minLength":70}"#,
-            [
-                #""https://example.com/"#
-                    + #"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz""#
-            ], [#""https://example.com/a""#]),
+            #"{"type":"string","format":"uri","minLength":40}"#,
+            [#""https://shop.example.com/products/12345-67890""#],
+            [#""https://example.com/a""#]),
         // A branch that no text satisfies is no branch.
         Example(
             #"{"anyOf":[{"type":"string","format":"email","pattern":"^x$"},{"type":"null"}]}"#,
             ["null"], [#""x""#, #""x@y.com""#]),
+        Example(
+            #"{"anyOf":[{"type":"string","format":"email","pattern":" "},{"type":"null"}]}"#,
+            ["null"], [#""a@b.cd""#]),
         Example(
             #"{"type":"string","format":"uri","pattern":"\\?id=\\d+$"}"#,
             [#""https://example.com/a?id=17""#], [#""https://example.com/a?id=""#]),

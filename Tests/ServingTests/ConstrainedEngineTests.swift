@@ -1,4 +1,3 @@
-import Collectives
 import Language
 import Tensors
 import TestSupport
@@ -39,8 +38,6 @@ final class IndifferentNetwork: SequenceNetwork {
     }
 
     func takeTime() -> StepTime { StepTime() }
-
-    func takeTraffic() -> [RankTraffic] { [] }
 
     func record(to recorder: RankRecorder) {}
 }

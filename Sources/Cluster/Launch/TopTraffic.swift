@@ -1,6 +1,6 @@
 import Topology
 
-/// Who sends how much to whom, as `apus top` draws it: a matrix where it fits, else a line per rank.
+/// Who sends how much to whom, as `apus top` draws it: a matrix if it fits, else a line per rank.
 enum TopTraffic {
     private static let nodeWidth = 14
     private static let cellWidth = 9

@@ -13,8 +13,8 @@ import Topology
 /// come to them in it, while they serve in the present one; a loss in between makes it void, and
 /// the candidate waits for the next.
 ///
-/// Ranks of a group that is gone read what they hold when all are there, and come back together: one
-/// alone would need memory for the whole model. They wait for each other, but no longer than
+/// Ranks of a group that is gone read what they hold when all are there, and come back together:
+/// one alone would need memory for the whole model. They wait for each other, but no longer than
 /// `recoveryLimit` from when the first of them is ready.
 extension Membership {
     /// An epoch that is being prepared, and who is ready for it.

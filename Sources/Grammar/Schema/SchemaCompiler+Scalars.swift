@@ -41,7 +41,9 @@ extension SchemaCompiler {
     private static func patterns(of plain: PlainSchema, _ form: StringFormat.Form) -> [String] {
         plain.patterns
             + plain.formats.compactMap {
-                StringFormat.pattern($0, isPatterned: !plain.patterns.isEmpty, form: form)
+                StringFormat.pattern(
+                    $0, isPatterned: !plain.patterns.isEmpty, form: form,
+                    hasLengths: plain.lengths != PlainSchema.CountRange())
             }
     }
 

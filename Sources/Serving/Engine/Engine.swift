@@ -288,7 +288,9 @@ public final class Engine: Sendable {
         recorder.span(.wait, since: began)
         let begun = clock.now
         let newTokens = try core.step(plan, agreed)
-        recorder.count(core.network.takeTraffic())
+        if let network = core.network as? any TrafficCounting {
+            recorder.count(network.takeTraffic())
+        }
         var time = core.network.takeTime()
         time.stepWait = start.duration(to: begun).seconds
         time.total = start.duration(to: clock.now).seconds

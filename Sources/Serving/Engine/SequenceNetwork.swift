@@ -1,5 +1,5 @@
 import Checkpoints
-public import Collectives
+import Collectives
 public import Models
 public import Tensors
 
@@ -40,16 +40,19 @@ public protocol SequenceNetwork: AnyObject {
     /// Where the time of the steps since the last call went.
     func takeTime() -> StepTime
 
-    /// What has travelled to each rank of the epoch since the last call, in the fabric's order;
-    /// empty where no rank shares experts.
-    func takeTraffic() -> [RankTraffic]
-
     /// Notes its exchanges for a recorder from now on; to be called again in each epoch.
     func record(to recorder: RankRecorder)
 }
 
+/// A network that counts what it sends.
+protocol TrafficCounting {
+    /// What has travelled to each rank of the epoch since the last call, in the fabric's order;
+    /// empty where no rank shares experts.
+    func takeTraffic() -> [RankTraffic]
+}
+
 /// DeepSeek-V3 with its latent cache.
-public final class DeepSeekNetwork: SequenceNetwork {
+public final class DeepSeekNetwork: SequenceNetwork, TrafficCounting {
     private let model: Model
     private let cache: BlockCache
     public let endTokens: [Int]
@@ -128,7 +131,7 @@ public final class DeepSeekNetwork: SequenceNetwork {
         group.watcher = { [unowned group] in watch.note($0, group.records.last) }
     }
 
-    public func takeTraffic() -> [RankTraffic] {
+    func takeTraffic() -> [RankTraffic] {
         guard let group = model.shared?.group else { return [] }
         let now = group.traffic
         var grown = now

@@ -257,12 +257,16 @@ final class ServiceMetrics: Sendable {
         each("all_to_all_exposed_seconds_total", "counter", "All-to-all that nothing hid.") {
             $0.time.exposed
         }
-        each("sent_inside_node_bytes_total", "counter", "Tokens and rows to ranks of its node.") {
-            Double($0.sent.insideNode)
-        }
-        each("sent_across_nodes_bytes_total", "counter", "Tokens and rows to other nodes.") {
-            Double($0.sent.acrossNodes)
-        }
+        addSent(engines, to: &text)
+    }
+
+    private func addSent(_ engines: [EngineStatistics], to text: inout PrometheusText) {
+        text.add(
+            "sent_inside_node_bytes_total", "counter", "Tokens and rows to ranks of its node.",
+            engines.map { ("rank=\"\($0.rank)\"", Double($0.sent.insideNode)) })
+        text.add(
+            "sent_across_nodes_bytes_total", "counter", "Tokens and rows to other nodes.",
+            engines.map { ("rank=\"\($0.rank)\"", Double($0.sent.acrossNodes)) })
     }
 }
 

@@ -4,7 +4,7 @@ import Collectives
 /// steps, since it started.
 public struct SentBytes: Codable, Hashable, Sendable {
     /// By receiving rank, as the job numbers them; ranks beyond the last got none.
-    public private(set) var toRanks: [UInt64] = []
+    private(set) var toRanks: [UInt64] = []
     /// The part that stayed on the rank's node.
     public private(set) var insideNode: UInt64 = 0
     /// The part that went to other nodes.

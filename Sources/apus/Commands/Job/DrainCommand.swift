@@ -101,8 +101,8 @@ struct DrainCommand: ParsableCommand {
             try link.drain(Rank(rawValue: rank), limit: job.deadlines.leaving)
         } catch .deadline(let words) {
             throw ClusterError.deadline(
-                "\(words) (deadlines.connectSeconds and loadSeconds, and a minute): rank \(rank) may "
-                    + "still leave; apus status \(job.name) says whether it has")
+                "\(words) (deadlines.connectSeconds and loadSeconds, and a minute): rank \(rank) "
+                    + "may still leave; apus status \(job.name) says whether it has")
         }
         return "the job \(job.name)"
     }

@@ -9,8 +9,8 @@ struct StatusCommand: ParsableCommand {
         commandName: "status",
         abstract: "Shows running jobs: every rank's phase, step rate, tokens/s, all-to-all share.",
         discussion: """
-            Without a name or folder it shows every job of this user, also one whose coordinator was \
-            started by hand. Exits with 2 when none runs, with 3 when one does not answer.
+            Without a name or folder it shows every job of this user, also one whose coordinator \
+            was started by hand. Exits with 2 when none runs, with 3 when one does not answer.
 
               apus status
               apus status tale
