@@ -85,6 +85,11 @@ import Testing
         #"{"allOf":[{"pattern":"^a"},{"pattern":"^b"}],"type":"string"}"#,
         #"{"type":"string","format":"hostname","pattern":"^[a-z0-9-]{70}$"}"#,
         #"{"type":"string","format":"email","minLength":80}"#,
+        // Sound, but of a shape or a size that no form of the format has.
+        #"{"type":"string","format":"email","pattern":"@averylongcompanyname\\.com$"}"#,
+        #"{"anyOf":[{"type":"string","format":"uri","pattern":"^http://127\\.0\\.0\\.1/$"},"#
+            + #"{"type":"null"}]}"#,
+        #"{"anyOf":[{"type":"string","format":"email","pattern":" "},{"type":"null"}]}"#,
         #"{"type":"number","minimum":1.00000001,"maximum":2}"#,
         #"{"type":"number","exclusiveMinimum":1,"maximum":1}"#, #"{"type":"banana"}"#, "[",
         "7",

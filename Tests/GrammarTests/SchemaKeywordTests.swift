@@ -102,9 +102,9 @@ import Testing
             [#""localhost""#, #""node-7""#], [#""a.b""#, #""-a""#]),
         // Parts of names and addresses keep their limits where the forms have none.
         Example(
-            #"{"type":"string","format":"email","pattern":"@averylongcompanyname\\.com$"}"#,
-            [#""a.b@averylongcompanyname.com""#],
-            ["\"" + String(repeating: "a", count: 65) + "@averylongcompanyname.com\""]),
+            #"{"type":"string","format":"email","pattern":"@company\\.com$"}"#,
+            [#""a.b@company.com""#],
+            ["\"" + String(repeating: "a", count: 65) + "@company.com\""]),
         Example(
             #"{"type":"string","format":"hostname","pattern":"^[a-z0-9-]*$"}"#, [#""localhost""#],
             ["\"" + String(repeating: "a", count: 64) + "\""]),
@@ -119,9 +119,6 @@ import Testing
         Example(
             #"{"anyOf":[{"type":"string","format":"email","pattern":"^x$"},{"type":"null"}]}"#,
             ["null"], [#""x""#, #""x@y.com""#]),
-        Example(
-            #"{"anyOf":[{"type":"string","format":"email","pattern":" "},{"type":"null"}]}"#,
-            ["null"], [#""a@b.cd""#]),
         Example(
             #"{"type":"string","format":"uri","pattern":"\\?id=\\d+$"}"#,
             [#""https://example.com/a?id=17""#], [#""https://example.com/a?id=""#]),

@@ -21,19 +21,9 @@ enum StringFormat {
     ///   - isPatterned: Whether a pattern stands beside it. Zod's times have no offset and say so
     ///     by their pattern.
     ///   - form: The shorter forms keep the automaton of a format and of what narrows it small.
-    ///   - hasLengths: Whether a length stands beside it, so that `longest` limits its parts.
-    static func pattern(
-        _ name: String, isPatterned: Bool, form: Form, hasLengths: Bool
-    ) -> String? {
+    static func pattern(_ name: String, isPatterned: Bool, form: Form) -> String? {
         if name == "time", isPatterned { return "^\(time)\(fraction)(?:\(offset))?$" }
-        let others =
-            switch form {
-            case .whole: [String: String]()
-            case .narrow: narrow
-            case .unbounded: hasLengths ? unbounded : unboundedLabelled
-            case .wide: hasLengths ? wide : wideLabelled
-            }
-        return (others[name] ?? patterns[name]).map { "^(?:\($0))$" }
+        return (form.patterns[name] ?? patterns[name]).map { "^(?:\($0))$" }
     }
 
     /// The longest text of an unbounded form beside a limit of length that is not higher.
@@ -47,9 +37,10 @@ enum StringFormat {
     /// The longest text of a form of some formats; nil where it is not limited.
     static func longest(_ names: [String], _ form: Form, _ lengths: PlainSchema.CountRange) -> Int?
     {
-        guard !form.isBounded, lengths != PlainSchema.CountRange() else { return nil }
-        let most = max(shortLength, lengths.least + room)
+        guard !form.isBounded else { return nil }
         let hasLabels = names.contains { $0.hasSuffix("email") || $0.hasSuffix("hostname") }
+        guard lengths != PlainSchema.CountRange() else { return hasLabels ? labelLength : nil }
+        let most = max(shortLength, lengths.least + room)
         return hasLabels ? min(most, labelLength) : most
     }
 
@@ -59,13 +50,30 @@ enum StringFormat {
         case whole
         /// Addresses of the web and dotted names alone, in parts of few characters.
         case narrow
-        /// The same, in parts of the length that their documents allow, or of any beside a length.
+        /// The same, in parts of any length.
         case unbounded
-        /// All that the whole form has, in parts of such lengths.
+        /// All that the whole form has, in parts of any length.
         case wide
 
         /// Whether its parts have limits, so that its texts have one, too.
         var isBounded: Bool { self == .whole || self == .narrow }
+
+        fileprivate var patterns: [String: String] {
+            switch self {
+            case .whole: [:]
+            case .narrow: StringFormat.narrow
+            case .unbounded: StringFormat.unbounded
+            case .wide: StringFormat.wide
+            }
+        }
+    }
+
+    /// A pattern that every text of a format satisfies, also those that no form has.
+    static func outline(_ name: String) -> String? {
+        if name.hasPrefix("idn-") || name.hasPrefix("iri") { return "^\\S*$" }
+        if name.hasSuffix("email") { return "^[!-~]+@[!-~]+$" }
+        if name.hasSuffix("hostname") { return "^[A-Za-z0-9.-]+$" }
+        return hasForms(name) ? "^[!-~]*$" : patterns[name].map { "^(?:\($0))$" }
     }
 
     /// Whether a format has other forms than the whole one.
@@ -88,49 +96,24 @@ enum StringFormat {
             uri: "https?://\(host)(?:/[A-Za-z0-9_.-]{0,24}){0,2}")
     }()
 
-    private static let unbounded = unbounded(Parts(areLimited: false))
-    private static let unboundedLabelled = unbounded(Parts(areLimited: true))
-    private static let wide = wide(Parts(areLimited: false))
-    private static let wideLabelled = wide(Parts(areLimited: true))
+    private static let anyLabel = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+    private static let anyDomain = "(?:\(anyLabel)\\.)+[A-Za-z]{2,}"
+    private static let anyEmail = "[A-Za-z0-9_+-]+(?:\\.[A-Za-z0-9_+-]+)*@\(anyDomain)"
 
-    /// Parts of names and addresses, with the limits of their documents or of any length.
-    private struct Parts {
-        let label: String
-        let last: String
-        let top: String
-        let local: String
+    private static let unbounded = forms(
+        host: anyDomain, email: anyEmail, uri: "https?://\(anyDomain)(?:/[A-Za-z0-9_.-]*)*")
 
-        init(areLimited: Bool) {
-            let rest = areLimited ? "{0,\(labelLength - 2)}" : "*"
-            label = "[A-Za-z0-9](?:[A-Za-z0-9-]\(rest)[A-Za-z0-9])?"
-            last = "[A-Za-z](?:[A-Za-z0-9-]\(rest)[A-Za-z0-9])?"
-            top = areLimited ? "[A-Za-z]{2,\(labelLength)}" : "[A-Za-z]{2,}"
-            local =
-                areLimited
-                ? limitedLocal : "[A-Za-z0-9_+-]+(?:\\.[A-Za-z0-9_+-]+)*"
-        }
-
-        var domain: String { "(?:\(label)\\.)+\(top)" }
-        var email: String { "\(local)@\(domain)" }
-    }
-
-    private static func unbounded(_ parts: Parts) -> [String: String] {
-        forms(
-            host: parts.domain, email: parts.email,
-            uri: "https?://\(parts.domain)(?:/[A-Za-z0-9_.-]*)*")
-    }
-
-    private static func wide(_ parts: Parts) -> [String: String] {
-        let host = "(?:\(parts.label)\\.)*\(parts.last)"
+    private static let wide: [String: String] = {
+        let host = "(?:\(anyLabel)\\.)*[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
         let path = "(?:/\(segment)*)*"
         let query = "(?:\\?(?:[/?]|\(segment))*)?(?:#(?:[/?]|\(segment))*)?"
         let uri =
             "(?:[A-Za-z][A-Za-z0-9+.-]*://\(host)(?::[1-9]\\d{0,3})?\(path)\(query)"
             + "|(?:urn|mailto|tel|data):[A-Za-z0-9]\(segment)*)"
         return forms(
-            host: host, email: parts.email, uri: uri,
+            host: host, email: anyEmail, uri: uri,
             reference: "(?:\(uri)|/(?:\(segment)+\(path))?\(query))")
-    }
+    }()
 
     /// RFC 3339, without the year 0, which Python's calendar does not have.
     private static let year = "(?:000[1-9]|00[1-9]\\d|0[1-9]\\d{2}|[1-9]\\d{3})"
@@ -164,8 +147,8 @@ enum StringFormat {
     private static let domain = "(?:\(label)\\.){1,4}[A-Za-z]{2,24}"
     private static let hostname = "(?:\(label)\\.){0,6}[A-Za-z](?:[A-Za-z0-9-]{0,31}[A-Za-z0-9])?"
     /// At most 64 characters before the sign.
-    private static let limitedLocal = "[A-Za-z0-9_+-]{1,20}(?:\\.[A-Za-z0-9_+-]{1,20}){0,2}"
-    private static let email = "\(limitedLocal)@\(domain)"
+    private static let email =
+        "[A-Za-z0-9_+-]{1,20}(?:\\.[A-Za-z0-9_+-]{1,20}){0,2}@\(domain)"
 
     private static let ipv4 =
         "(?:(?:25[0-5]|2[0-4]\\d|1\\d{2}|[1-9]?\\d)\\.){3}(?:25[0-5]|2[0-4]\\d|1\\d{2}|[1-9]?\\d)"

@@ -41,9 +41,7 @@ extension SchemaCompiler {
     private static func patterns(of plain: PlainSchema, _ form: StringFormat.Form) -> [String] {
         plain.patterns
             + plain.formats.compactMap {
-                StringFormat.pattern(
-                    $0, isPatterned: !plain.patterns.isEmpty, form: form,
-                    hasLengths: plain.lengths != PlainSchema.CountRange())
+                StringFormat.pattern($0, isPatterned: !plain.patterns.isEmpty, form: form)
             }
     }
 
@@ -91,8 +89,27 @@ extension SchemaCompiler {
                 reason: "no text of up to \(tried) characters satisfies it with what stands "
                     + "beside it, and longer ones are not written")
         }
+        if hasForms, try !Self.isContradiction(plain, builder.budget) {
+            throw PatternParser.Fault(
+                reason: "none of the texts that this format is written as satisfies it with what "
+                    + "stands beside it")
+        }
         // No text at all: an alternative that is never taken.
         return try builder.rule([])
+    }
+
+    /// Whether no text can satisfy the patterns and formats of a schema, also none that the forms
+    /// of its formats leave out.
+    private static func isContradiction(
+        _ plain: PlainSchema, _ budget: CompilationBudget
+    ) throws -> Bool {
+        let texts = plain.patterns + plain.formats.compactMap(StringFormat.outline)
+        var patterns: [Pattern] = []
+        for text in texts { patterns.append(try PatternParser.parse(text, budget)) }
+        let automaton = try budget.attempt(steps: .max) {
+            try Self.automaton(patterns, plain.lengths, budget)
+        }
+        return automaton.map { !$0.isAccepting.contains(true) } ?? false
     }
 
     /// What became of an automaton.
