@@ -67,6 +67,44 @@ import Testing
         #expect(names.contains { error.description.contains($0) }, "\(error)")
     }
 
+    /// Each leads to itself before any document begins: followed without end, it needs more stack
+    /// than any thread has.
+    @Test(arguments: [
+        ##"{"oneOf":[{"$ref":"#"},{"type":"null"}]}"##,
+        ##"{"oneOf":[{"oneOf":[{"$ref":"#"},{"const":1}]},{"type":"null"}]}"##,
+        ##"{"oneOf":[{"allOf":[{"$ref":"#"},{"minimum":1}]},{"const":"x"}]}"##,
+        ##"{"$ref":"#/$defs/a","$defs":{"a":{"oneOf":[{"$ref":"#/$defs/b"},{"const":1}]},"##
+            + ##""b":{"oneOf":[{"$ref":"#/$defs/a"},{"const":2}]}}}"##,
+        ##"{"propertyNames":{"oneOf":[{"$ref":"#/propertyNames"},{"const":"x"}]}}"##,
+        ##"{"items":{"oneOf":[{"$ref":"#/items"},{"const":"x"}],"minimum":1}}"##,
+        ##"{"allOf":[{"$ref":"#"},{"minimum":1}],"type":"integer"}"##,
+        ##"{"anyOf":[{"$ref":"#"},{"minimum":1}],"type":"integer"}"##,
+    ])
+    func `combinations that lead to themselves are refused`(schema: String) throws {
+        let error = try #require(throws: GrammarError.self) {
+            try ConstraintExamples.grammar(schema)
+        }
+        #expect(error.description.contains("nested deeper than 64"), "\(error)")
+    }
+
+    /// As pydantic writes a tagged union of expressions; a member before the tag leads back to it.
+    @Test(arguments: [##"{"$ref":"#"}"##, ##"{"oneOf":[{"$ref":"#"},{"type":"null"}]}"##])
+    func `options of oneOf that hold each other are told apart by their tags`(
+        child: String
+    ) throws {
+        func option(_ tag: String) -> String {
+            #"{"type":"object","properties":{"child":\#(child),"kind":{"const":"\#(tag)"}},"#
+                + #""required":["child","kind"]}"#
+        }
+        let options = ##"{"$ref":"#/$defs/a"},{"$ref":"#/$defs/b"},{"type":"integer"}"##
+        let definitions = #""a":\#(option("a")),"b":\#(option("b"))"#
+        let grammar = try ConstraintExamples.grammar(
+            #"{"oneOf":[\#(options)],"$defs":{\#(definitions)}}"#)
+        let inner = #"{"child":7,"kind":"b"}"#
+        #expect(ConstraintExamples.admits(#"{"child":\#(inner),"kind":"a"}"#, grammar))
+        #expect(!ConstraintExamples.admits(#"{"child":\#(inner),"kind":"c"}"#, grammar))
+    }
+
     @Test func `a long repetition takes a rule per power of two`() throws {
         let grammar = try ConstraintExamples.grammar(#"{"type":"string","maxLength":1000000}"#)
         #expect(grammar.positionCount < 4000)

@@ -5,12 +5,16 @@ public struct RandomSchema {
     private var random: SplitMix64
     /// Values that are still to be made: keeps a schema small.
     private var left = 0
+    /// How often the value that is being made will stand in the schema: parts in parts that are
+    /// repeated multiply, and a text of many megabytes is no request.
+    private var copies = 1
+    private static let mostCopies = 60
 
     public init(seed: UInt64) { random = SplitMix64(seed: seed) }
 
     /// A schema with definitions that lead to each other.
     public mutating func next() -> JSONValue {
-        left = pick([6, 12, 30, 80, 200])
+        left = pick([4, 6, 6, 8, 8, 12, 12, 20, 30, 80])
         let count = below(5)
         var definitions: [(key: String, value: JSONValue)] = []
         for index in 0 ..< count { definitions.append(("d\(index)", schema(0))) }
@@ -56,8 +60,11 @@ public struct RandomSchema {
         case "$ref": return pick(["#", "#/$defs/d0", "#/$defs/d1", "#/$defs/d2", "#/properties/a"])
         case "allOf", "anyOf", "oneOf", "prefixItems":
             // One part many times is what merging multiplies.
+            let wanted = pick([1, 1, 1, 2, 8, 30])
+            let times = copies * wanted <= Self.mostCopies ? wanted : 1
+            copies *= times
+            defer { copies /= times }
             let parts = (0 ... below(3)).map { _ in schema(depth + 1) }
-            let times = pick([1, 1, 1, 2, 8, 30])
             return .array(Array(repeatElement(parts, count: times).joined()))
         case "enum":
             let count = pick([1, 2, 5, 40, 400])

@@ -150,7 +150,7 @@ extension SchemaCompiler {
         _ schemas: [JSONValue], _ path: SchemaPath
     ) throws -> [String]? {
         var found = [PlainSchema()]
-        for schema in schemas { found = try product(found, plains(schema, path, 0), path) }
+        for schema in schemas { found = try product(found, plains(schema, path), path) }
         var values: [String] = []
         var seen: Set<String> = []
         for plain in found {

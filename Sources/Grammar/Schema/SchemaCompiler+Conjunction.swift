@@ -6,10 +6,12 @@ extension SchemaCompiler {
 
     /// What a schema asks, as alternatives of plain schemas: references followed, `allOf` merged,
     /// `anyOf` and `oneOf` with what stands beside them.
-    mutating func plains(
-        _ schema: JSONValue, _ path: SchemaPath, _ depth: Int
-    ) throws -> [PlainSchema] {
-        guard depth <= Self.mergeDepthLimit else {
+    ///
+    /// Whoever asks on the way counts as nested: options that are compared may lead to themselves.
+    mutating func plains(_ schema: JSONValue, _ path: SchemaPath) throws -> [PlainSchema] {
+        mergeDepth += 1
+        defer { mergeDepth -= 1 }
+        guard mergeDepth <= Self.mergeDepthLimit else {
             throw Fault(
                 path, "references and combinations nested deeper than \(Self.mergeDepthLimit)")
         }
@@ -27,18 +29,18 @@ extension SchemaCompiler {
             switch key {
             case "$ref":
                 let target = try document.target(of: value, at: path, budget).schema
-                found = try product(found, plains(target, path, depth + 1), path)
+                found = try product(found, plains(target, path), path)
             case "allOf":
                 for (index, part) in try parts(value, key, path).enumerated() {
-                    let more = try plains(part, path / key / "\(index)", depth + 1)
+                    let more = try plains(part, path / key / "\(index)")
                     found = try product(found, more, path)
                 }
             case "anyOf", "oneOf":
                 let options = try self.options(key, of: schema, path)
-                if key == "oneOf" { try checkExclusive(options, path) }
+                if key == "oneOf", !isComparing { try checkExclusive(options, path) }
                 var more: [PlainSchema] = []
                 for (index, option) in options.enumerated() {
-                    more += try plains(option, path / key / "\(index)", depth + 1)
+                    more += try plains(option, path / key / "\(index)")
                 }
                 found = try product(found, more, path)
             default: break

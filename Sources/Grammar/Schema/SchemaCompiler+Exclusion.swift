@@ -6,10 +6,15 @@ extension SchemaCompiler {
     private static let exclusionDepth = 3
 
     /// Checks that no document of one option satisfies another.
+    ///
+    /// A `oneOf` in an option counts as `anyOf` here: what has more documents in common is apart
+    /// all the more, and where its own turn comes it is checked itself.
     mutating func checkExclusive(_ options: [JSONValue], _ path: SchemaPath) throws {
+        isComparing = true
+        defer { isComparing = false }
         var all: [[PlainSchema]] = []
         for (index, option) in options.enumerated() {
-            all.append(try plains(option, path / "\(index)", 0))
+            all.append(try plains(option, path / "\(index)"))
         }
         for (index, some) in all.enumerated() {
             for (other, others) in all.enumerated() where other != index {
@@ -98,8 +103,8 @@ extension SchemaCompiler {
             let (ours, others) = (a.schemas(of: name), b.schemas(of: name))
             guard !ours.isEmpty, !others.isEmpty else { continue }
             var (left, right) = ([PlainSchema()], [PlainSchema()])
-            for schema in ours { left = try product(left, plains(schema, path, 0), path) }
-            for schema in others { right = try product(right, plains(schema, path, 0), path) }
+            for schema in ours { left = try product(left, plains(schema, path), path) }
+            for schema in others { right = try product(right, plains(schema, path), path) }
             var isApart = true
             for a in left where isApart {
                 for b in right where isApart {

@@ -166,7 +166,7 @@ extension SchemaCompiler {
         string.types = [.string]
         var keys = [string]
         for schema in plain.names {
-            keys = try product(keys, plains(schema, path / "propertyNames", 0), path)
+            keys = try product(keys, plains(schema, path / "propertyNames"), path)
         }
         return keys
     }

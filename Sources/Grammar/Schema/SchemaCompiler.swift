@@ -37,6 +37,10 @@ struct SchemaCompiler {
     var scalars: [ScalarKey: Rule] = [:]
     /// What stands between quotes, by the patterns and lengths that narrow it.
     var contents: [ScalarKey: Rule] = [:]
+    /// References and combinations in each other that are being merged.
+    var mergeDepth = 0
+    /// Whether options of a `oneOf` are being compared.
+    var isComparing = false
     /// What is still to be compiled; so that a chain of references needs no stack.
     private var open: [(rule: Rule, schemas: [JSONValue], path: SchemaPath)] = []
 
@@ -144,7 +148,7 @@ extension SchemaCompiler {
         }
         var found = [PlainSchema()]
         for schema in schemas {
-            found = try product(found, plains(schema, path, 0), path)
+            found = try product(found, plains(schema, path), path)
         }
         var choices: [[Symbol]] = []
         for plain in found {
@@ -188,7 +192,7 @@ extension SchemaCompiler {
             // Values of all options are one tree.
             let place = path / "\(index)"
             if option["const"] != nil || option["enum"] != nil {
-                values += try plains(option, place, 0)
+                values += try plains(option, place)
             } else {
                 choices.append([.rule(try rule(for: option, place, depth + 1))])
             }
