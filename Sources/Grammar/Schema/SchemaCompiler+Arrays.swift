@@ -84,7 +84,8 @@ extension SchemaCompiler {
             throw Fault(
                 path,
                 "uniqueItems is supported where the items are values of a list (enum, const, "
-                    + "boolean, null)")
+                    + "boolean, null, at most \(Self.listedLimit) integers): leave it out, and "
+                    + "merge equal items where they are read")
         }
         let most = min(values.count, bounds.most ?? values.count)
         try budget.spend(values.reduce(0) { $0 + $1.utf8.count })
@@ -145,6 +146,16 @@ extension SchemaCompiler {
         return rules[0]
     }
 
+    /// The integers that a schema allows, if they are few.
+    private func listed(_ plain: PlainSchema) -> [Int]? {
+        guard let range = plain.range.integers else { return [] }
+        guard range.upperBound - range.lowerBound < Self.listedLimit else { return nil }
+        return range.filter { value in
+            guard let number = SchemaNumber("\(value)") else { return false }
+            return plain.multiples.allSatisfy { Self.isMultiple(number, of: $0) }
+        }
+    }
+
     /// The texts of the values that schemas allow, if they list them.
     private mutating func finiteValues(
         _ schemas: [JSONValue], _ path: SchemaPath
@@ -158,11 +169,12 @@ extension SchemaCompiler {
             if plain.literals != nil {
                 some = try fitting(plain, path)
             } else {
-                guard let types = plain.types, types.isSubset(of: [.null, .boolean]) else {
-                    return nil
-                }
+                guard let types = plain.types, types.isSubset(of: [.null, .boolean, .integer]),
+                    let integers = types.contains(.integer) ? listed(plain) : []
+                else { return nil }
+                try budget.spend(integers.count)
                 some =
-                    (types.contains(.boolean) ? [true, false] : [])
+                    integers.map { .number($0) } + (types.contains(.boolean) ? [true, false] : [])
                     + (types.contains(.null) ? [.null] : [])
             }
             for value in some where try seen.insert(value.canonical(budget)).inserted {

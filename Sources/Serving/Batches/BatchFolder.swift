@@ -79,8 +79,9 @@ final class BatchFolder: Sendable {
     }
 
     private static func unusable(_ path: String, _ error: any Error) -> ServingError {
-        .configuration(
-            message: "the batch folder \(path) cannot be used: \(error). Name another one "
+        let words = (error as? ServingError)?.message ?? error.localizedDescription
+        return .configuration(
+            message: "the batch folder \(path) cannot be used: \(words). Name another one "
                 + "(api.batchFolder), or move what is damaged out of it")
     }
 
