@@ -181,8 +181,8 @@ indirect enum Shape: Sendable {
     /// Whether a value has this shape's kind, and its first element that of the elements.
     private func isMeant(by value: JSONValue) -> Bool {
         guard kind == value.kind else { return false }
-        guard case .array(let element, _) = self, let first = value.array?.first else { return true }
-        return element.isMeant(by: first)
+        guard case .array(let element, _) = self else { return true }
+        return value.array?.first.map { element.isMeant(by: $0) } ?? true
     }
 
     private static func outside(

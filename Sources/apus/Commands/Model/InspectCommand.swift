@@ -1,8 +1,8 @@
 import ArgumentParser
 import Checkpoints
 import Foundation
-import Language
 import Models
+import Serving
 import Topology
 
 /// Prints what a checkpoint is, what it weighs, and what each of N ranks would hold.
@@ -12,7 +12,7 @@ struct InspectCommand: ParsableCommand {
         abstract: "Checks a checkpoint, and prints its shape, its bytes and the shares of ranks.",
         discussion: """
             Makes every check of loading: keys, names, types, shapes and scales of all tensors, \
-            and the tokenizer. A folder that cannot be run is an error; what is not used of one \
+            the tokenizer and how it samples. A folder that cannot be run is an error; what is not used of one \
             that can is named. A folder with config.json and no weights is summarised from its keys.
 
             Examples:
@@ -52,7 +52,7 @@ struct InspectCommand: ParsableCommand {
         try folder.check()
         var notes = folder.notes
         if FileManager.default.fileExists(atPath: directory + "/tokenizer.json") {
-            _ = try Tokenizer(directory: URL(filePath: directory))
+            _ = try ModelText(directory: directory)
         } else {
             notes.append("no tokenizer.json: the model runs on token ids alone")
         }
