@@ -12,7 +12,7 @@ struct InspectCommand: ParsableCommand {
         abstract: "Checks a checkpoint, and prints its shape, its bytes and the shares of ranks.",
         discussion: """
             Makes every check of loading: keys, names, types, shapes and scales of all tensors, \
-            the tokenizer and how it samples. A folder that cannot be run is an error; what is not used of one \
+            and the tokenizer. A folder that cannot be run is an error; what is not used of one \
             that can is named. A folder with config.json and no weights is summarised from its keys.
 
             Examples:
