@@ -53,14 +53,19 @@ struct Tool: Hashable, Sendable {
     /// The schema of a tool's parameters, of which a call takes objects alone; nil for none.
     private static func ofObjects(_ parameters: JSONValue) -> JSONValue? {
         guard let members = parameters.object else { return nil }
-        guard !members.isEmpty, parameters["type"] != "object" else { return parameters }
+        let isWider =
+            parameters["type"].map { $0.array?.contains("object") == true } ?? !members.isEmpty
+        guard isWider else { return parameters }
         return .object(members.filter { $0.key != "type" } + [("type", "object")])
     }
 
-    /// Refuses parameters that no object satisfies, because a call's arguments are one.
+    /// Refuses parameters of other types than objects, because a call's arguments are one.
+    ///
+    /// A type that JSON Schema does not know is found where the schema is kept to.
     static func check(_ value: JSONValue) throws(APIError) {
+        let others: Set<String> = ["array", "boolean", "integer", "null", "number", "string"]
         guard let function = value["function"], let type = function["parameters"]?["type"],
-            type != "object", type.array?.contains("object") != true
+            (type.array ?? [type]).allSatisfy({ $0.string.map(others.contains) == true })
         else { return }
         let name = function["name"]?.string ?? ""
         throw .invalid(
