@@ -121,13 +121,13 @@ extension SchemaCompiler {
     }
 
     /// Some of the texts in their order: what may follow is known by the next text and the count,
-    /// or where any count will do, by whether there was one.
+    /// which without a limit above is told only up to the least.
     private static func subsequences(
         _ texts: [[Symbol]], _ least: Int, _ most: Int, _ builder: inout GrammarBuilder
     ) throws -> Rule {
         let comma = try GrammarBuilder.literal(",") + [builder.space()]
-        let isCounted = least > 1 || most < texts.count
-        let last = isCounted ? most : 1
+        let isLimited = most < texts.count
+        let last = isLimited ? most : max(1, least)
         // After the last text.
         var rules: [Rule] = []
         for count in 0 ... last { rules.append(try builder.rule(count >= least ? [[]] : [])) }
@@ -135,7 +135,7 @@ extension SchemaCompiler {
             var before: [Rule] = []
             for count in 0 ... last {
                 var choices: [[Symbol]] = [[.rule(rules[count])]]
-                if count < last || !isCounted {
+                if count < last || !isLimited {
                     let next = rules[min(last, count + 1)]
                     choices.append((count == 0 ? [] : comma) + text + [.rule(next)])
                 }
