@@ -54,7 +54,21 @@ import Topology
         ("model: m\nrestart: once", "restart \"once\" is unknown: onFailure, always, never"),
         ("train: {file: f}\nrestart: never", "restart is of a job that serves"),
         ("model: m\nname: a/b", "name \"a/b\""),
-        ("model: m\nranks: .nan", "a value is neither"),
+        ("model: m\nranks: .nan", "ranks is nan, which is neither text, number"),
+        ("model: m\ndeadlines: {drainSeconds: .inf}", "deadlines.drainSeconds is inf, which"),
+        ("model: m\nname: 2026-11-30", "name is 2026-11-30"),
+        ("model: m\nengine: {stepTokens: .nan}", "engine.stepTokens is nan"),
+        ("model: m\ngroups: [{role: serve, ranks: .nan}]", "groups[0].ranks is nan"),
+        ("model: m\nranks: 1.5", "ranks 1.5 is not a whole number"),
+        ("model: m\nhttp: {port: 80.5}", "http.port 80.5 is not a whole number"),
+        (
+            "model: m\ndeadlines: {joinSeconds: 0.5}\nlimits: {cacheTokens: 1e30}",
+            "limits.cacheTokens 1e+30 is not a whole number of 64 bits"
+        ),
+        (
+            "model: m\ngroups: [{role: serve, ranks: 1}, {role: serve, name: b, ranks: 0.5}]",
+            "groups[1].ranks 0.5 is not a whole number"
+        ),
         ("- a", "not a mapping"),
         ("model: m\ntransport: loopback", "transport \"loopback\" is unknown: auto, shm"),
         ("model: m\ngroups: 3", "groups is not a list"),
@@ -263,6 +277,10 @@ import Topology
                 "unknown key \"engine.inner.x\"; known: limit, name"
             ),
             (["count": .text("many")], "engine: count is not a whole number"),
+            (
+                ["count": .number(2.5), "ratio": .number(0.25)],
+                "engine: count 2.5 is not a whole number of 64 bits"
+            ),
         ] as [([String: SettingValue], String)])
     func `a setting the room does not have is refused`(
         written: [String: SettingValue], words: String

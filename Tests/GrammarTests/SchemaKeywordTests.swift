@@ -186,6 +186,18 @@ import Testing
             #"{"type":"array","uniqueItems":true,"items":{"type":["boolean","null"]}}"#,
             ["[true,null,false]", "[]"], ["[true,true]"]),
         Example(
+            #"{"type":"array","uniqueItems":true,"items":{"type":"integer","minimum":-1,"#
+                + #""exclusiveMaximum":4}}"#,
+            ["[3,-1,0]", "[2,1]", "[]"], ["[3,3]", "[4]", "[-2]"]),
+        Example(
+            #"{"type":"array","uniqueItems":true,"minItems":3,"items":{"type":"integer","#
+                + #""minimum":0,"maximum":255}}"#,
+            ["[0,7,255]", "[1,2,3,4]"], ["[1,2]", "[1,1,2]", "[]", "[0,255,256]"]),
+        Example(
+            #"{"type":"array","uniqueItems":true,"items":{"anyOf":[{"type":"integer","#
+                + #""minimum":0,"maximum":30,"multipleOf":10},{"type":"null"}]}}"#,
+            ["[20,null,0]", "[30]"], ["[10,10]", "[5]", "[null,null]"]),
+        Example(
             #"{"type":"array","uniqueItems":true,"maxItems":1,"items":{"type":"string"}}"#,
             [#"["x"]"#], [#"["x","y"]"#]),
         Example(

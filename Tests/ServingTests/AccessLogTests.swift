@@ -85,6 +85,21 @@ import Testing
         #expect(error?.message.contains("accessLog.file /proc/none/log") == true)
     }
 
+    /// What is known only when the API opens is known after hours of loading.
+    @Test func `a file that cannot be written is known before a model loads`() throws {
+        var configuration = OpenAIServerConfiguration()
+        configuration.accessLog.file = "/proc/none/log"
+        let error = #expect(throws: ServingError.self) { try configuration.checkFiles() }
+        let message = try #require(error?.message)
+        #expect(message.hasPrefix("accessLog.file /proc/none/log cannot be written: "))
+        #expect(!message.contains("Error Domain"))
+        configuration.accessLog.file = ""
+        configuration.batchFolder = "/proc/none"
+        let other = #expect(throws: ServingError.self) { try configuration.checkFiles() }
+        #expect(other?.message.hasPrefix("batchFolder /proc/none cannot be used: ") == true)
+        #expect(other?.message.contains("Error Domain") == false)
+    }
+
     @Test(arguments: [
         ("/a b", "/a\\u{20}b"), ("/x\r\nGET /y", "/x\\u{d}\\u{a}GET\\u{20}/y"),
         ("/\u{1b}[2J", "/\\u{1b}[2J"), ("/é", "/\\u{e9}"), ("/\\u", "/\\u{5c}u"), ("", "-"),

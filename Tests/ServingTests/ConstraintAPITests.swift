@@ -63,6 +63,80 @@ import Testing
         }
     }
 
+    /// A call's arguments are an object, whatever else the schema allows.
+    @Test(arguments: [
+        #"{"anyOf":[{"type":"array"},{"type":"object","properties":{"a":{"const":1}}}]}"#,
+        #"{"type":["object","null"],"properties":{"a":{"const":1}}}"#,
+        #"{"items":{"type":"boolean"}}"#, #"{"properties":{"a":{"const":1}},"required":["a"]}"#,
+        ##"{"$ref":"#/$defs/n","$defs":{"n":{"properties":{"a":{"anyOf":[{"$ref":"#/$defs/n"},"##
+            + ##"{"type":"null"}]}}}}}"##,
+    ])
+    func `a forced call has an object, whatever else its schema allows`(
+        parameters: String
+    ) async throws {
+        try await APITests.withServer(ranks: 1) { server in
+            for names in [["f"], ["f", "g"]] {
+                let tools = names.map { Self.tool($0, parameters) }.joined(separator: ",")
+                let (status, answer) = try await server.post(
+                    "/v1/chat/completions",
+                    #"{\#(Self.story),"max_tokens":90,"tool_choice":"required","temperature":0,"#
+                        + #""tools":[\#(tools)]}"#)
+                #expect(status == 200, "\(answer.text)")
+                let call = try Self.call(of: answer)
+                #expect(call.arguments.object != nil, "\(answer.text)")
+            }
+        }
+    }
+
+    @Test(arguments: ["array", "string", "null"], ["required", "auto", "none"])
+    func `parameters that no object satisfies are refused`(
+        type: String, choice: String
+    ) async throws {
+        try await APITests.withServer(ranks: 1) { server in
+            let (status, answer) = try await server.post(
+                "/v1/chat/completions",
+                #"{\#(Self.story),"tool_choice":"\#(choice)","#
+                    + #""tools":[\#(Self.tool("f", #"{"type":"\#(type)"}"#))]}"#)
+            #expect(status == 400)
+            let message = answer["error"]?["message"]?.string ?? ""
+            #expect(message.hasPrefix(#"the parameters of tool f have the type "\#(type)""#))
+            #expect(answer["error"]?["param"] == "tools")
+        }
+    }
+
+    /// Members that a client of another API sent, not those of Chat Completions.
+    @Test(arguments: [
+        (
+            "responses",
+            #""input":"a","text":{"format":{"type":"json_schema","name":"x","schema":"#,
+            #""max_output_tokens":5"#, "text.format.schema", "max_output_tokens"
+        ),
+        (
+            "messages",
+            #""model":"stories-fp8","messages":[{"role":"user","content":"a"}],"#
+                + #""output_config":{"format":{"type":"json_schema","schema":"#,
+            #""max_tokens":5"#, "output_config.format.schema", "max_tokens"
+        ),
+    ])
+    func `an error about a constraint names the member of its API`(
+        path: String, request: String, limit: String, schema: String, tokens: String
+    ) async throws {
+        try await APITests.withServer(ranks: 1) { server in
+            for stream in ["false", "true"] {
+                for (text, member) in [
+                    (#"{"contains":1}"#, schema), (#"{"type":"string","minLength":50}"#, tokens),
+                ] {
+                    let (status, answer) = try await server.post(
+                        "/v1/\(path)", "{\(request)\(text)}},\(limit),\"stream\":\(stream)}")
+                    #expect(status == 400, "\(answer.text)")
+                    let message = answer["error"]?["message"]?.string ?? ""
+                    #expect(message.hasPrefix(member), "\(message)")
+                    #expect(!message.contains("response_format"), "\(message)")
+                }
+            }
+        }
+    }
+
     @Test func `a fault in a tool's schema names the tool`() async throws {
         try await APITests.withServer(ranks: 1) { server in
             let (status, answer) = try await server.post(

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Serving
 
-/// Keys of maps, which their senders choose.
+/// What a shape says of values that it refuses, and keys of maps, which their senders choose.
 @Suite struct ShapeTests {
     @Test func `keys of a map have a limit, which the schema states`() throws {
         let shape = Shape.map(.integer(0 ... 9), limit: 2, keyLength: 3)
@@ -15,6 +15,31 @@ import Testing
         #expect(other?.parameter == "m.abc")
         #expect(shape.schema["propertyNames"] == ["maxLength": 3])
         #expect(shape.schema["maxProperties"] == 2)
+    }
+
+    /// A prompt may be a text, tokens, or a list of either.
+    @Test(arguments: [
+        ("[2048]", "prompt[0] is 2048: it must lie in 0...2047"),
+        ("[7, -1]", "prompt[1] is -1: it must lie in 0...2047"),
+        ("[1.5]", "prompt[0] must be an integer, not 1.5"),
+        (#"["a", 1]"#, "prompt[1] must be a string, not 1"),
+        (#"[[1], "a"]"#, #"prompt[1] must be an array of a number, not "a""#),
+        ("[[7, 2048]]", "prompt[0][1] is 2048: it must lie in 0...2047"),
+        ("[]", "prompt is 0 elements: it must lie in 1...256"),
+        ("[[]]", "prompt[0] is 0 elements: it must lie in 1...1048576"),
+        (
+            "[\(Array(repeating: "\"a\"", count: 257).joined(separator: ","))]",
+            "prompt is 257 elements: it must lie in 1...256"
+        ),
+        ("[true]", "prompt must be a string or an array of"),
+        ("{}", "prompt must be a string or an array of"),
+    ])
+    func `an error is of the shape that the value means`(prompt: String, words: String) throws {
+        let body = JSONValue.object([("prompt", try JSONValue.parse(prompt))])
+        let error = #expect(throws: APIError.self) {
+            try MemberTests.shapes.completion.check(body, at: "")
+        }
+        #expect(error?.message.hasPrefix(words) == true, "\(error?.message ?? "")")
     }
 
     /// OpenAI: 16 pairs, keys of 64 characters, values of 512.

@@ -13,15 +13,22 @@ extension JobFile {
             return defaults
         }
         let merged = try merge(tree, written, at: "", path: path)
-        guard JSONSerialization.isValidJSONObject(merged) else {
-            throw ClusterError.badInput(
-                "\(path): a value is neither text, number, flag, list nor mapping")
-        }
         let result = try JSONSerialization.data(withJSONObject: merged)
         do {
             return try JSONDecoder().decode(JobFile.self, from: result)
         } catch let error as DecodingError {
-            throw ClusterError.badInput("\(path): \(words(for: error))")
+            let values = try JSONDecoder().decode(SettingValue.self, from: result)
+            throw ClusterError.badInput("\(path): \(words(for: error, in: values, of: Self.self))")
+        }
+    }
+
+    /// Refuses what a job file cannot hold: dates, bytes, and numbers that are none.
+    private static func check(_ value: Any?, at place: String, path: String) throws {
+        if let value, !JSONSerialization.isValidJSONObject([value]) {
+            let text = "\(value)".prefix(64)
+            throw ClusterError.badInput(
+                "\(path): \(place) is \(text), which is neither text, number, flag, list nor"
+                    + " mapping; quotation marks make it a text")
         }
     }
 
@@ -42,6 +49,7 @@ extension JobFile {
             } else if !isOpen, key == "groups" {
                 merged[key] = try groups(written[key], path: path)
             } else {
+                try check(written[key], at: "\(place)\(key)", path: path)
                 merged[key] = written[key]
             }
         }
@@ -64,6 +72,9 @@ extension JobFile {
             for key in ["role", "ranks"] where group[key] == nil {
                 throw ClusterError.badInput("\(path): groups[\(index)].\(key) is missing")
             }
+            for (key, value) in group {
+                try check(value, at: "groups[\(index)].\(key)", path: path)
+            }
             if group["name"] == nil { group["name"] = group["role"] }
             return group
         }
@@ -74,10 +85,18 @@ extension JobFile {
             "\(path): unknown key \"\(key)\"; known: \(known.sorted().joined(separator: ", "))")
     }
 
-    /// What is wrong with a value, and where it stands.
-    static func words(for error: DecodingError) -> String {
+    /// What is wrong with one of some values that a type is read from, and where it stands.
+    static func words<Value: Decodable>(
+        for error: DecodingError, in values: SettingValue, of type: Value.Type
+    ) -> String {
+        // The decoder does not say where a number stands that the type cannot hold.
+        if case .dataCorrupted(let context) = error, context.codingPath.isEmpty,
+            let (place, number) = values.refusedNumber(of: type)
+        {
+            return "\(place) \(number) is not a whole number of 64 bits"
+        }
         func place(_ context: DecodingError.Context) -> String {
-            context.codingPath.map(\.stringValue).joined(separator: ".")
+            Self.place(context.codingPath.map { $0.intValue.map { "[\($0)]" } ?? $0.stringValue })
         }
         switch error {
         case .typeMismatch(let type, let context):
@@ -89,6 +108,13 @@ extension JobFile {
         case .dataCorrupted(let context):
             return "\(place(context)): \(context.debugDescription)"
         @unknown default: return "\(error)"
+        }
+    }
+
+    /// A place as people write it, of its keys and of indices in brackets.
+    static func place(_ parts: [String]) -> String {
+        parts.reduce("") { place, part in
+            place + (place.isEmpty || part.hasPrefix("[") ? "" : ".") + part
         }
     }
 

@@ -56,11 +56,14 @@ extension [String: SettingValue] {
             let bytes = try JSONEncoder().encode(defaults)
             let tree = try JSONDecoder().decode(Self.self, from: bytes)
             let merged = try merged(over: tree, at: section)
-            return try JSONDecoder().decode(Settings.self, from: JSONEncoder().encode(merged))
+            let written = try JSONEncoder().encode(merged)
+            do { return try JSONDecoder().decode(Settings.self, from: written) } catch {
+                guard let error = error as? DecodingError else { throw error }
+                let words = JobFile.words(for: error, in: .mapping(merged), of: Settings.self)
+                throw ClusterError.badInput("\(section): \(words)")
+            }
         } catch let error as ClusterError {
             throw error
-        } catch let error as DecodingError {
-            throw .badInput("\(section): \(JobFile.words(for: error))")
         } catch {
             throw .badInput("\(section): \(error)")
         }
@@ -92,5 +95,59 @@ extension [String: SettingValue] {
             }
         }
         return result
+    }
+}
+
+extension SettingValue {
+    /// The first number among these values that a type cannot hold, and where it stands; nil if all
+    /// can be held.
+    ///
+    /// Found by trying: each number with a fraction, or beyond 64 bits, alone among whole ones.
+    func refusedNumber<Value: Decodable>(of type: Value.Type) -> (place: String, number: Double)? {
+        for place in fractions(at: []) {
+            let alone = rounded(but: place[...])
+            guard case .number(let number) = self[place[...]],
+                let bytes = try? JSONEncoder().encode(alone)
+            else { continue }
+            do { _ = try JSONDecoder().decode(type, from: bytes) } catch {
+                return (JobFile.place(place), number)
+            }
+        }
+        return nil
+    }
+
+    private subscript(place: ArraySlice<String>) -> SettingValue? {
+        guard let key = place.first else { return self }
+        return members.first { $0.key == key }?.value[place.dropFirst()]
+    }
+
+    /// What stands in a list, by indices in brackets, or in a mapping.
+    private var members: [(key: String, value: SettingValue)] {
+        switch self {
+        case .list(let values): values.enumerated().map { ("[\($0)]", $1) }
+        case .mapping(let values): values.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+        case .flag, .integer, .number, .text: []
+        }
+    }
+
+    private func fractions(at place: [String]) -> [[String]] {
+        if case .number = self { return [place] }
+        return members.flatMap { $0.value.fractions(at: place + [$0.key]) }
+    }
+
+    /// These values with 1 for every number that has a fraction, but for one.
+    private func rounded(but place: ArraySlice<String>?) -> SettingValue {
+        func inner(_ key: String, _ value: SettingValue) -> SettingValue {
+            value.rounded(but: place?.first == key ? place?.dropFirst() : nil)
+        }
+        switch self {
+        case .number: return place == nil ? .integer(1) : self
+        case .list(let values):
+            return .list(values.enumerated().map { inner("[\($0)]", $1) })
+        case .mapping(let values):
+            return .mapping(
+                Dictionary(uniqueKeysWithValues: values.map { ($0, inner($0, $1)) }))
+        case .flag, .integer, .text: return self
+        }
     }
 }

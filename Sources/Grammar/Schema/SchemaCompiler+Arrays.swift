@@ -84,7 +84,8 @@ extension SchemaCompiler {
             throw Fault(
                 path,
                 "uniqueItems is supported where the items are values of a list (enum, const, "
-                    + "boolean, null)")
+                    + "boolean, null, at most \(Self.listedLimit) integers): leave it out, and "
+                    + "merge equal items where they are read")
         }
         let most = min(values.count, bounds.most ?? values.count)
         try budget.spend(values.reduce(0) { $0 + $1.utf8.count })
@@ -120,13 +121,13 @@ extension SchemaCompiler {
     }
 
     /// Some of the texts in their order: what may follow is known by the next text and the count,
-    /// or where any count will do, by whether there was one.
+    /// which without a limit above is told only up to the least.
     private static func subsequences(
         _ texts: [[Symbol]], _ least: Int, _ most: Int, _ builder: inout GrammarBuilder
     ) throws -> Rule {
         let comma = try GrammarBuilder.literal(",") + [builder.space()]
-        let isCounted = least > 1 || most < texts.count
-        let last = isCounted ? most : 1
+        let isLimited = most < texts.count
+        let last = isLimited ? most : max(1, least)
         // After the last text.
         var rules: [Rule] = []
         for count in 0 ... last { rules.append(try builder.rule(count >= least ? [[]] : [])) }
@@ -134,7 +135,7 @@ extension SchemaCompiler {
             var before: [Rule] = []
             for count in 0 ... last {
                 var choices: [[Symbol]] = [[.rule(rules[count])]]
-                if count < last || !isCounted {
+                if count < last || !isLimited {
                     let next = rules[min(last, count + 1)]
                     choices.append((count == 0 ? [] : comma) + text + [.rule(next)])
                 }
@@ -143,6 +144,16 @@ extension SchemaCompiler {
             rules = before
         }
         return rules[0]
+    }
+
+    /// The integers that a schema allows, if they are few.
+    private func listed(_ plain: PlainSchema) -> [Int]? {
+        guard let range = plain.range.integers else { return [] }
+        guard range.upperBound - range.lowerBound < Self.listedLimit else { return nil }
+        return range.filter { value in
+            guard let number = SchemaNumber("\(value)") else { return false }
+            return plain.multiples.allSatisfy { Self.isMultiple(number, of: $0) }
+        }
     }
 
     /// The texts of the values that schemas allow, if they list them.
@@ -158,11 +169,12 @@ extension SchemaCompiler {
             if plain.literals != nil {
                 some = try fitting(plain, path)
             } else {
-                guard let types = plain.types, types.isSubset(of: [.null, .boolean]) else {
-                    return nil
-                }
+                guard let types = plain.types, types.isSubset(of: [.null, .boolean, .integer]),
+                    let integers = types.contains(.integer) ? listed(plain) : []
+                else { return nil }
+                try budget.spend(integers.count)
                 some =
-                    (types.contains(.boolean) ? [true, false] : [])
+                    integers.map { .number($0) } + (types.contains(.boolean) ? [true, false] : [])
                     + (types.contains(.null) ? [.null] : [])
             }
             for value in some where try seen.insert(value.canonical(budget)).inserted {

@@ -5,6 +5,8 @@ extension SchemaCompiler {
     /// The largest step in units of its last decimal: an automaton has a state per remainder.
     private static let divisorLimit = 4096
     private static let decimalLimit = 9
+    /// Numbers up to which those of a range are written out.
+    static let listedLimit = 256
 
     /// Whether a number is a whole multiple of another.
     static func isMultiple(_ number: SchemaNumber, of step: SchemaNumber) -> Bool {
@@ -88,7 +90,7 @@ extension SchemaCompiler {
         let last = -Self.multiple(of: divisor, atLeast: -range.upperBound)
         guard first <= last else { return try rule([], path) }
         // Few of them are written out.
-        if (last - first) / divisor < 256 {
+        if (last - first) / divisor < Self.listedLimit {
             return try literals(
                 stride(from: first, through: last, by: divisor).map {
                     Self.written($0, decimals)
@@ -98,7 +100,7 @@ extension SchemaCompiler {
             throw Fault(
                 path,
                 "multipleOf of \(divisor) units of its last decimal: the limit is "
-                    + "\(Self.divisorLimit), or 256 numbers in its bounds")
+                    + "\(Self.divisorLimit), or \(Self.listedLimit) numbers in its bounds")
         }
         return try at(path) { builder in
             var pool = try ExpressionPool(builder.budget)

@@ -272,7 +272,7 @@ extension Grammar.Fault: CustomStringConvertible {
         case .tooExpensive(let limit, let unit):
             "compiling it takes more than \(limit) \(unit), the limit for its length "
                 + "(CompilationBudget)"
-        case .neverEnds: "no finite document satisfies it"
+        case .neverEnds: "no text of finite length satisfies what was asked"
         case .leftRecursive: "a reference leads to itself without anything between"
         }
     }

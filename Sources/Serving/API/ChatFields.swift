@@ -42,13 +42,37 @@ struct Tool: Hashable, Sendable {
         let function = value["function"]
         name = function?["name"]?.string ?? ""
         description = function?["description"]?.string
-        parameters = function?["parameters"].flatMap { $0.isNull ? nil : $0.text }
+        parameters = function?["parameters"].flatMap { Self.ofObjects($0) }?.text
         isStrict = (value["strict"] ?? function?["strict"])?.bool
         declaration = function?.text ?? "{}"
     }
 
     /// Whether a call's arguments may be any object, because the schema cannot be a grammar.
     var isLoose = false
+
+    /// The schema of a tool's parameters, of which a call takes objects alone; nil for none.
+    private static func ofObjects(_ parameters: JSONValue) -> JSONValue? {
+        guard let members = parameters.object else { return nil }
+        let isWider =
+            parameters["type"].map { $0.array?.contains("object") == true } ?? !members.isEmpty
+        guard isWider else { return parameters }
+        return .object(members.filter { $0.key != "type" } + [("type", "object")])
+    }
+
+    /// Refuses parameters of other types than objects, because a call's arguments are one.
+    ///
+    /// A type that JSON Schema does not know is found where the schema is kept to.
+    static func check(_ value: JSONValue) throws(APIError) {
+        let others: Set<String> = ["array", "boolean", "integer", "null", "number", "string"]
+        guard let function = value["function"], let type = function["parameters"]?["type"],
+            (type.array ?? [type]).allSatisfy({ $0.string.map(others.contains) == true })
+        else { return }
+        let name = function["name"]?.string ?? ""
+        throw .invalid(
+            "the parameters of tool \(name) have the type \(type.text.prefix(64)): it must be "
+                + "object, because the arguments of a call are one",
+            parameter: "tools")
+    }
 
     /// What a call's arguments must be. The tool's schema keeps its own root.
     var arguments: OutputConstraint {
@@ -95,7 +119,9 @@ struct ChatFields: Sendable {
 
     init(_ body: JSONValue) throws(APIError) {
         messages = try Self.messages(body)
-        tools = (body["tools"]?.array ?? []).map { Tool($0) }
+        let declared = body["tools"]?.array ?? []
+        for tool in declared { try Tool.check(tool) }
+        tools = declared.map { Tool($0) }
         for (index, tool) in tools.enumerated()
         where tools[..<index].contains(where: { $0.name == tool.name }) {
             throw .invalid("two tools are named \(tool.name)", parameter: "tools")

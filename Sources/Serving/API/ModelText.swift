@@ -53,16 +53,14 @@ public struct ModelText: Sendable {
         vocabularySize = configuration.vocabularySize
         self.contextTokens = min(
             contextTokens ?? configuration.contextLimit, configuration.contextLimit)
-        var defaults = SamplingParameters()
-        if let values = try Self.read("generation_config.json", in: folder) {
-            defaults.temperature = values["temperature"]?.double ?? 1
-            defaults.topP = values["top_p"]?.double ?? 1
-            if values["do_sample"]?.bool == false { defaults.temperature = 0 }
-        }
-        self.defaults = defaults
+        defaults = try SamplingParameters(
+            ofModel: Self.read(Self.generationFile, in: folder),
+            path: folder.appending(path: Self.generationFile).path)
         let info = try Self.read("tokenizer_config.json", in: folder)
         tokenizerInfo = info ?? ["tokenizer_class": "PreTrainedTokenizerFast"]
     }
+
+    private static let generationFile = "generation_config.json"
 
     private static func read(_ name: String, in folder: URL) throws -> JSONValue? {
         let file = folder.appending(path: name).path

@@ -158,7 +158,7 @@ indirect enum Shape: Sendable {
 
     /// Tries each shape.
     ///
-    /// The complaint is of the only shape of the value's kind, if there is one: "temperature 9 is
+    /// The complaint is of the only shape that the value means, if there is one: "temperature 9 is
     /// outside 0...2" rather than "must be a number or null".
     private static func check(
         either shapes: [Shape], _ value: JSONValue, at path: String
@@ -168,12 +168,21 @@ indirect enum Shape: Sendable {
             do {
                 try shape.check(value, at: path)
                 return
-            } catch { if shape.kind == value.kind { complaints.append(error) } }
+            } catch { if shape.isMeant(by: value) { complaints.append(error) } }
         }
-        if complaints.count == 1 { throw complaints[0] }
+        // Of lists without elements, all say the same.
+        let isEmptyList = value.array?.isEmpty == true
+        if let first = complaints.first, complaints.count == 1 || isEmptyList { throw first }
         throw .invalid(
             "\(path) must be \(Shape.either(shapes).description), not \(value.brief)",
             parameter: path)
+    }
+
+    /// Whether a value has this shape's kind, and its first element that of the elements.
+    private func isMeant(by value: JSONValue) -> Bool {
+        guard kind == value.kind else { return false }
+        guard case .array(let element, _) = self else { return true }
+        return value.array?.first.map { element.isMeant(by: $0) } ?? true
     }
 
     private static func outside(

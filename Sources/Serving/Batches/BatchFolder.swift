@@ -67,7 +67,7 @@ final class BatchFolder: Sendable {
         }
         do { lock = try FileLock(path: "\(path)/lock") } catch {
             throw .configuration(
-                message: "the batch folder \(path) is in use by another server, or cannot be "
+                message: "batchFolder \(path) is in use by another server, or cannot be "
                     + "locked: \(error). Give each server a folder of its own (api.batchFolder)")
         }
         do {
@@ -79,8 +79,9 @@ final class BatchFolder: Sendable {
     }
 
     private static func unusable(_ path: String, _ error: any Error) -> ServingError {
-        .configuration(
-            message: "the batch folder \(path) cannot be used: \(error). Name another one "
+        let words = (error as? ServingError)?.message ?? error.localizedDescription
+        return .configuration(
+            message: "batchFolder \(path) cannot be used: \(words). Name another one "
                 + "(api.batchFolder), or move what is damaged out of it")
     }
 

@@ -78,7 +78,7 @@ struct Messages: ChatDialect {
     func end(_ cost: ChatCost) -> [StreamEvent] { [Self.event("message_stop", [])] }
 
     func failure(_ error: APIError) -> StreamEvent {
-        StreamEvent(name: "error", data: Self.body(of: error))
+        StreamEvent(name: "error", data: Self.body(of: MessagesRequest.renamed(error)))
     }
 
     /// Opens a block of this kind, where none is open.

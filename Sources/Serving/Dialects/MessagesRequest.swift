@@ -51,6 +51,7 @@ enum MessagesRequest {
         for (name, known) in [
             ("chat_template_kwargs", "thinking"), ("thinking_token_budget", "budget_tokens"),
             ("response_format.json_schema", "output_config.format"),
+            ("response_format", "output_config.format"),
         ] {
             error.message = error.message.replacing(name, with: known)
             error.parameter = error.parameter?.replacing(name, with: known)

@@ -112,7 +112,8 @@ struct Responses: ChatDialect {
     }
 
     mutating func failure(_ error: APIError) -> StreamEvent {
-        let response = head.response(.failed(error), output: items, cost: nil)
+        let failed = ResponseHead.State.failed(ResponsesRequest.renamed(error))
+        let response = head.response(failed, output: items, cost: nil)
         return event("response.failed", [("response", response)])
     }
 }

@@ -61,15 +61,14 @@ enum ResponsesRequest {
     static func renamed(_ error: APIError) -> APIError {
         var error = error
         for (name, known) in [
-            ("max_completion_tokens", "max_output_tokens"), ("messages has", "input has"),
-            ("reasoning_effort", "reasoning.effort"),
-            ("response_format.json_schema", "text.format"),
-        ] { error.message = error.message.replacing(name, with: known) }
-        let names = [
-            "max_completion_tokens": "max_output_tokens", "messages": "input",
-            "reasoning_effort": "reasoning.effort", "response_format": "text.format",
-        ]
-        error.parameter = error.parameter.map { names[$0] ?? $0 }
+            ("max_completion_tokens", "max_output_tokens"), ("max_tokens", "max_output_tokens"),
+            ("messages has", "input has"), ("reasoning_effort", "reasoning.effort"),
+            ("response_format.json_schema", "text.format"), ("response_format", "text.format"),
+        ] {
+            error.message = error.message.replacing(name, with: known)
+            error.parameter = error.parameter?.replacing(name, with: known)
+        }
+        if error.parameter == "messages" { error.parameter = "input" }
         return error
     }
 

@@ -44,10 +44,19 @@ final class AccessLog: Sendable {
         do {
             let file = try Self.open(path)
             state.withLock { $0.file = file }
-        } catch {
-            throw ServingError.configuration(
-                message: "accessLog.file \(path) cannot be written: \(error)")
-        }
+        } catch { throw Self.unwritable(path, error) }
+    }
+
+    /// Opens the file and closes it again.
+    ///
+    /// - Throws: `ServingError.configuration` when the file cannot be written.
+    static func check(_ path: String) throws(ServingError) {
+        do { try open(path).handle.close() } catch { throw unwritable(path, error) }
+    }
+
+    private static func unwritable(_ path: String, _ error: any Error) -> ServingError {
+        .configuration(
+            message: "accessLog.file \(path) cannot be written: \(error.localizedDescription)")
     }
 
     func write(_ line: String) {

@@ -60,7 +60,7 @@ enum CompressedBody {
         } catch let error as APIError {
             throw error
         } catch {
-            throw APIError.invalid("the body is not \(encoding): \(error)")
+            throw APIError.invalid("the body is not \(encoding): its bytes cannot be expanded")
         }
     }
 

@@ -52,13 +52,14 @@ public struct OpenAIServerConfiguration: Codable, Hashable, Sendable {
         try limits.validate()
     }
 
-    /// Reads the key file and the certificate, and opens the batch folder and closes it again, so
-    /// that a fault is known before a model loads.
+    /// Reads the key file and the certificate, and opens the batch folder and the access log and
+    /// closes them again, so that a fault is known before a model loads.
     ///
     /// - Throws: `ServingError.configuration` for a file or folder that cannot be used.
     public func checkFiles() throws(ServingError) {
         if !keyFile.isEmpty { _ = try KeyFile.read(keyFile) }
         if tls.isOn { _ = try TLSContext(tls, now: .now) }
+        if !accessLog.file.isEmpty { try AccessLog.check(accessLog.file) }
         if !batchFolder.isEmpty { _ = try BatchFolder(path: batchFolder, limits: limits) }
     }
 

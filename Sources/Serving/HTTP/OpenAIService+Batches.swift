@@ -123,10 +123,16 @@ extension OpenAIService {
             }
             // Nobody knows its id before the batch has ended.
             plan.isStored = line.body["store"]?.bool ?? false
-            return try await whole(plan.chat, of: owner, dialect(of: plan))
+            let dialect = dialect(of: plan)
+            let chat = plan.chat
+            return try await inWords(ResponsesRequest.renamed) {
+                try await self.whole(chat, of: owner, dialect)
+            }
         case .messages:
             let plan = try await understood(line, shapes.messages) { try self.messagesPlan($0) }
-            return try await whole(plan, of: owner, messagesDialect())
+            return try await inWords(MessagesRequest.renamed) {
+                try await self.whole(plan, of: owner, self.messagesDialect())
+            }
         }
     }
 

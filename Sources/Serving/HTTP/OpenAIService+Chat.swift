@@ -55,6 +55,16 @@ extension OpenAIService {
         }
     }
 
+    /// Has an error that a request of Chat Completions meets name members as another API does.
+    func inWords<Answer>(
+        _ renamed: (APIError) -> APIError, _ answer: () async throws -> Answer
+    ) async throws -> Answer {
+        do { return try await answer() } catch {
+            guard error is APIError || error is ServingError else { throw error }
+            throw renamed(APIError(error))
+        }
+    }
+
     /// Has the calls that the model makes by itself keep to their form and their tools' schemas.
     ///
     /// - Parameter address: Whom the work counts for.

@@ -5,10 +5,13 @@ import HummingbirdCore
 extension OpenAIService {
     /// `POST /v1/messages`.
     func messages(_ request: Request, _ caller: Caller) async throws -> Response {
-        let plan = try await withCalls(
-            understood(request, caller, shapes.messages) { try self.messagesPlan($0) },
-            for: caller.address)
-        return try await answer(plan, caller, messagesDialect())
+        let plan = try await understood(request, caller, shapes.messages) {
+            try self.messagesPlan($0)
+        }
+        return try await inWords(MessagesRequest.renamed) {
+            let plan = try await self.withCalls(plan, for: caller.address)
+            return try await self.answer(plan, caller, self.messagesDialect())
+        }
     }
 
     /// How the Messages API writes an answer.

@@ -19,13 +19,18 @@ struct ResponsePlan: Sendable {
 extension OpenAIService {
     /// `POST /v1/responses`.
     func respond(_ request: Request, _ caller: Caller, of owner: String) async throws -> Response {
-        var plan = try await understood(request, caller, shapes.responses) {
+        let known = try await understood(request, caller, shapes.responses) {
             try self.responsePlan($0, of: owner)
         }
-        plan.chat = try await withCalls(plan.chat, for: caller.address)
-        let dialect = dialect(of: plan)
-        guard plan.isInBackground else { return try await answer(plan.chat, caller, dialect) }
-        return try await begin(plan, caller, dialect)
+        return try await inWords(ResponsesRequest.renamed) {
+            var plan = known
+            plan.chat = try await self.withCalls(known.chat, for: caller.address)
+            let dialect = self.dialect(of: plan)
+            guard plan.isInBackground else {
+                return try await self.answer(plan.chat, caller, dialect)
+            }
+            return try await self.begin(plan, caller, dialect)
+        }
     }
 
     /// How the Responses API writes the answer, which is stored if its request asks for that.
@@ -80,7 +85,8 @@ extension OpenAIService {
                 _ = try await self.answer(plan.chat, RequestStreamReader(streams), dialect, nil)
             } catch {
                 let state: ResponseHead.State =
-                    error is CancellationError ? .cancelled : .failed(APIError(error))
+                    error is CancellationError
+                    ? .cancelled : .failed(ResponsesRequest.renamed(APIError(error)))
                 responses.end(
                     id, of: plan.owner, head.response(state, output: [], cost: nil),
                     turns: plan.turns,

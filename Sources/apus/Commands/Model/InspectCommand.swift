@@ -1,8 +1,8 @@
 import ArgumentParser
 import Checkpoints
 import Foundation
-import Language
 import Models
+import Serving
 import Topology
 
 /// Prints what a checkpoint is, what it weighs, and what each of N ranks would hold.
@@ -52,7 +52,7 @@ struct InspectCommand: ParsableCommand {
         try folder.check()
         var notes = folder.notes
         if FileManager.default.fileExists(atPath: directory + "/tokenizer.json") {
-            _ = try Tokenizer(directory: URL(filePath: directory))
+            _ = try ModelText(directory: directory)
         } else {
             notes.append("no tokenizer.json: the model runs on token ids alone")
         }
