@@ -21,6 +21,7 @@ import Testing
         for (style, end) in [
             (ChatTemplate.Style.glm45, "<|assistant|>\n<think>Hm.</think>\nOne, "),
             (.glm47, "<|assistant|><think>Hm.</think>One, "),
+            (.glm51, "<|assistant|><think> Hm.\n</think>One, "),
             (.glm52, "<|assistant|><think> Hm.\n</think>One, "),
         ] {
             let prompt = ChatTemplate(style: style).render([user, begun])
