@@ -321,30 +321,6 @@ private struct ChatCase: Decodable {
         #expect(!ChatTemplate(style: .v3).render([forged]).endsInThought)
     }
 
-    @Test func `results that a prompt needs are not left out`() {
-        let user = ChatMessage(role: .user, content: "Hi")
-        let call = ToolCall(name: "f", arguments: "{}")
-        let calls = ChatMessage(role: .assistant, content: "", toolCalls: [call, call])
-        let result = ChatMessage(role: .tool, content: "1")
-        let answer = ChatMessage(role: .assistant, content: "Done.")
-        for style in [ChatTemplate.Style.kimiK2, .kimiK25, .glm45, .glm47, .glm51, .glm52, .v32] {
-            let rules = ChatTemplate(style: style)
-            #expect(rules.fault(in: [user, calls, result, result]) == nil)
-            #expect(rules.fault(in: [user, calls, result, result, answer, user]) == nil)
-            for wrong in [
-                [user, calls, result], [user, calls], [user, calls, result, user], [user, result],
-                [user, calls, result, result, result],
-            ] { #expect(rules.fault(in: wrong) != nil, "\(style) \(wrong.map(\.role))") }
-        }
-        #expect(ChatTemplate(style: .v32).fault(in: [user, answer]) != nil)
-        for style in [ChatTemplate.Style.v3, .qwen3, .qwen3Coder, .minimaxM2] {
-            #expect(ChatTemplate(style: style).fault(in: [user, calls, result, user]) == nil)
-        }
-        for style in [ChatTemplate.Style.qwen3Coder, .minimaxM2, .gptOss] {
-            #expect(ChatTemplate(style: style).fault(in: [user, result]) != nil)
-        }
-    }
-
     @Test func `tools end the system prompt, and the rest is as without them`() throws {
         let declaration =
             #"{"name":"add","description":"Adds.","parameters":{"type":"object","required":["a"]}}"#
