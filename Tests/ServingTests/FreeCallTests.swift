@@ -117,7 +117,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("v3", deepSeek), ("v3.1", deepSeek), ("kimi-k2", kimi), ("glm-4.7-flash", glm),
+        ("v3", deepSeek), ("v3.1", deepSeek), ("kimi-k2", kimi), ("kimi-k2.5", kimi),
+        ("glm-4.7-flash", glm), ("glm-5.1", glm),
         ("glm-4.5", glm), ("qwen3", qwen), ("qwen3-thinking-2507", qwen), ("qwen3-coder", qwen),
         ("minimax-m2", minimax),
     ])
@@ -126,7 +127,8 @@ import Testing
             // In a thought nothing is a call.
             let more =
                 switch style {
-                case "glm-4.7-flash": #","chat_template_kwargs":{"thinking":false}"#
+                case "glm-4.7-flash", "glm-5.1", "kimi-k2.5":
+                    #","chat_template_kwargs":{"thinking":false}"#
                 case "minimax-m2", "qwen3-thinking-2507": #","thinking_token_budget":0"#
                 default: ""
                 }
