@@ -28,6 +28,7 @@ private struct ChatCase: Decodable {
     let generation: Bool
     let thinking: Bool?
     let effort: String?
+    let keeps: Bool?
     let text: String
 
     func chat() throws -> [ChatMessage] {
@@ -116,7 +117,7 @@ private struct ChatCase: Decodable {
         for (name, rules) in Self.agents.sorted(by: { $0.key < $1.key }) {
             let file = folder.appending(path: "\(name).jinja")
             guard FileManager.default.fileExists(atPath: file.path) else { continue }
-            var more = ["--agents"]
+            var more = ["--agents"] + (rules.canKeepThoughts ? ["--keep"] : [])
             if rules.style == .kimiK25 {
                 let declaration = folder.appending(path: "tool_declaration_ts.py").path
                 guard FileManager.default.fileExists(atPath: declaration) else { continue }
@@ -184,7 +185,8 @@ private struct ChatCase: Decodable {
             }
             let prompt = rules.render(
                 try expected.chat(), tools: tools, thinking: expected.thinking,
-                effort: expected.effort, date: Self.date, addGenerationPrompt: expected.generation)
+                effort: expected.effort, date: Self.date, keepsThoughts: expected.keeps ?? false,
+                addGenerationPrompt: expected.generation)
             #expect(prompt.text == expected.text, "\(line)")
         }
     }

@@ -6,7 +6,8 @@ chat_template.jinja, or a file of Jinja. With `--plain`, no tools, no thoughts a
 system turn. With `--agents`, tools that the template declares, thoughts as members of their own,
 names of speakers, and arguments as objects, as the templates of Kimi, GLM, DeepSeek-V3.2, Qwen3,
 MiniMax and gpt-oss read them; Tests/Golden/chat has cases of those publishers' files, which are not in this
-repository. `--declare FILE` names Kimi-K2.5's `tool_declaration_ts.py`, which writes tools for its template.
+repository. With `--keep`, also a template's switch for the thoughts of earlier answers. `--declare FILE` names
+Kimi-K2.5's `tool_declaration_ts.py`, which writes tools for its template.
 """
 import importlib.util
 import json
@@ -257,6 +258,7 @@ def main_agents(text, count, seed, declaration):
     compiled = environment_.from_string(text)
     generator = random.Random(seed)
     channels = "strftime_now" in text
+    keeping = "--keep" in sys.argv and ("clear_thinking" in text or "preserve_thinking" in text)
     if channels:
         described = [{"description": "Does."} | tool for tool in TOOLS]
         tool_sets = [[], described, TYPED_TOOLS, described + TYPED_TOOLS]
@@ -270,6 +272,7 @@ def main_agents(text, count, seed, declaration):
         thinking = generator.choice([None, False, True]) if switches else None
         effort = (generator.choice([None, "high", "medium" if channels else "max", "low"])
                   if "reasoning_effort" in text else None)
+        keeps = generator.choice([None, False, True]) if keeping else None
         read = json.loads(json.dumps(messages))
         for message in read if channels else []:
             if "reasoning_content" in message:
@@ -291,8 +294,11 @@ def main_agents(text, count, seed, declaration):
             values["thinking" if "tools_ts_str" in text else "enable_thinking"] = thinking
         if effort is not None:
             values["reasoning_effort"] = effort
+        if keeps is not None:
+            values["clear_thinking" if "clear_thinking" in text else "preserve_thinking"] = (
+                keeps != ("clear_thinking" in text))
         print(json.dumps({
-            **({} if effort is None else {"effort": effort}),
+            **({} if effort is None else {"effort": effort}), **({} if keeps is None else {"keeps": keeps}),
             "messages": messages, "tools": [json.dumps(tool, ensure_ascii=False) for tool in tools],
             "generation": generation, "thinking": thinking,
             "text": compiled.render(**values)}, ensure_ascii=False, separators=(",", ":")))

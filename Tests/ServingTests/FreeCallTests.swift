@@ -234,6 +234,31 @@ import Testing
         }
     }
 
+    @Test(arguments: [#""clear_thinking":false"#, #""preserve_thinking":true"#])
+    func `thoughts of earlier answers stay where a request asks for them`(
+        keeps: String
+    ) async throws {
+        func count(_ server: TestServer, _ keywords: String) async throws -> (Int, JSONValue) {
+            let body =
+                #"{"messages":[{"role":"user","content":"Go"},{"role":"assistant","content":"a","#
+                + #""reasoning_content":"Hm, two words"},{"role":"user","content":"On"}],"#
+                + #""chat_template_kwargs":{\#(keywords)}}"#
+            return try await server.post("/tokenize", body)
+        }
+        try await Self.withServer("glm-5.1", Self.glm) { server, _ in
+            let (_, plain) = try await count(server, "")
+            let (status, kept) = try await count(server, keeps)
+            #expect(status == 200, "\(kept.text)")
+            let counts = [plain, kept].map { $0["count"]?.integer ?? 0 }
+            #expect(counts[1] > counts[0] + 3, "\(counts)")
+        }
+        try await Self.withServer("qwen3", Self.qwen) { server, _ in
+            let (status, error) = try await count(server, keeps)
+            #expect(status == 400)
+            #expect(error["error"]?["param"]?.string == "chat_template_kwargs")
+        }
+    }
+
     @Test func `a member whose schema refers beyond the definitions is any text`() throws {
         let tool = Tool([
             "function": [

@@ -115,6 +115,11 @@ public struct ChatTemplate: Sendable, Hashable {
         }
     }
 
+    /// Whether chats can be asked to keep the thoughts of earlier answers.
+    public var canKeepThoughts: Bool {
+        [.kimiK25, .glm47, .glm51, .glm52].contains(style)
+    }
+
     /// Renders a conversation.
     ///
     /// - Parameters:
@@ -128,16 +133,19 @@ public struct ChatTemplate: Sendable, Hashable {
     ///     GLM-5.2's has such words (`high`; else `Max`), and gpt-oss's (`HarmonyWriter.effort`).
     ///   - date: The day that the prompt says, as `2025-06-28`; only gpt-oss's prompts say one. Nil
     ///     takes today's, in UTC.
+    ///   - keepsThoughts: Whether the thoughts of all earlier answers stay, not only those that the
+    ///     style keeps by itself; a style that has no such switch passes it over.
     ///   - addGenerationPrompt: Whether the prompt ends where an answer begins.
     public func render(
         _ messages: [ChatMessage], tools: [ToolDeclaration] = [], thinking: Bool? = nil,
-        effort: String? = nil, date: String? = nil, addGenerationPrompt: Bool = true
+        effort: String? = nil, date: String? = nil, keepsThoughts: Bool = false,
+        addGenerationPrompt: Bool = true
     ) -> ChatPrompt {
         var writer: any ChatWriter =
             style == .gptOss
             ? HarmonyWriter(
                 messages, tools: tools, effort: effort, date: date ?? Self.today())
-            : writer(messages, tools, thinking, effort)
+            : writer(messages, tools, thinking, effort, keepsThoughts)
         let last = messages.indices.last
         let isOpen =
             addGenerationPrompt && messages.last?.role == .assistant
@@ -151,7 +159,7 @@ public struct ChatTemplate: Sendable, Hashable {
 
     private func writer(
         _ messages: [ChatMessage], _ tools: [ToolDeclaration], _ thinking: Bool?,
-        _ effort: String?
+        _ effort: String?, _ keepsThoughts: Bool
     ) -> any ChatWriter {
         var prompt = ChatPrompt()
         switch style {
@@ -159,7 +167,7 @@ public struct ChatTemplate: Sendable, Hashable {
             prompt.append(.beginningOfSequence)
             writeSystem(messages, tools, into: &prompt)
         case .v2, .v32, .plain: prompt.append(.beginningOfSequence)
-        default: return writerOfOthers(messages, tools, thinking, effort)
+        default: return writerOfOthers(messages, tools, thinking, effort, keepsThoughts)
         }
         return switch style {
         case .v32:
@@ -179,11 +187,13 @@ public struct ChatTemplate: Sendable, Hashable {
     /// The rules of families other than DeepSeek's.
     private func writerOfOthers(
         _ messages: [ChatMessage], _ tools: [ToolDeclaration], _ thinking: Bool?,
-        _ effort: String?
+        _ effort: String?, _ keepsThoughts: Bool
     ) -> any ChatWriter {
         let thinks = thinking ?? true
         func glm(_ kind: GLMWriter.Kind) -> GLMWriter {
-            GLMWriter(messages, tools: tools, kind: kind, thinks: thinks)
+            GLMWriter(
+                messages, tools: tools, kind: kind, thinks: thinks,
+                keepsThoughts: keepsThoughts && canKeepThoughts)
         }
         func qwen(_ kind: QwenWriter.Kind) -> QwenWriter {
             QwenWriter(messages, tools: tools, kind: kind, thinks: thinks)
@@ -191,7 +201,7 @@ public struct ChatTemplate: Sendable, Hashable {
         func kimi(_ kind: KimiWriter.Kind) -> KimiWriter {
             KimiWriter(
                 messages, tools: tools, kind: kind, isMoonshots: variant == .moonshot,
-                thinks: thinks)
+                thinks: thinks, keepsThoughts: keepsThoughts && canKeepThoughts)
         }
         return switch style {
         case .kimiK2Thinking: kimi(.thinking)

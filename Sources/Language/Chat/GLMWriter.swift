@@ -18,13 +18,22 @@ struct GLMWriter: ChatWriter {
     private(set) var prompt = ChatPrompt()
     private let kind: Kind
     private let thinks: Bool
+    /// The last turn after which no thought stays by itself.
     private let lastUser: Int
+    /// Whether the thoughts of all answers stay.
+    private let keepsThoughts: Bool
+    private let messages: [ChatMessage]
     private var turnCount = 0
     private var afterTool = false
 
-    init(_ messages: [ChatMessage], tools: [ToolDeclaration], kind: Kind, thinks: Bool) {
+    init(
+        _ messages: [ChatMessage], tools: [ToolDeclaration], kind: Kind, thinks: Bool,
+        keepsThoughts: Bool
+    ) {
         self.kind = kind
         self.thinks = thinks
+        self.keepsThoughts = keepsThoughts
+        self.messages = messages
         lastUser = messages.lastIndex { $0.role == .user } ?? -1
         prompt.append(glm: .mask)
         prompt.append(glm: .start)
@@ -126,7 +135,7 @@ struct GLMWriter: ChatWriter {
         prompt.append(space)
         let (thought, content) =
             open ? (message.reasoning, message.content ?? "") : parts(message)
-        write(thought: turnCount > lastUser ? thought : nil)
+        write(thought: turnCount > lastUser || keepsThoughts ? thought : nil)
         prompt.append(.endThinking)
         guard !open else {
             prompt.append(space + content)
@@ -147,7 +156,7 @@ struct GLMWriter: ChatWriter {
     private mutating func write(thought: String?) {
         switch kind {
         case .dense where thought?.isEmpty != false: break
-        case .verbatim where thought == nil && (!thinks || turnCount <= lastUser): break
+        case .verbatim where thought == nil && !hasEmptyThought: break
         case .lines, .dense:
             prompt.append(.beginThinking)
             prompt.append((thought ?? "").stripped)
@@ -155,6 +164,17 @@ struct GLMWriter: ChatWriter {
             prompt.append(.beginThinking)
             prompt.append(thought ?? "")
         }
+    }
+
+    /// Whether GLM-5.1 writes an empty thought for this answer, which has none.
+    private var hasEmptyThought: Bool {
+        guard turnCount < lastUser else { return thinks }
+        // Another answer to the same turn has one.
+        guard keepsThoughts,
+            let asked = messages[..<turnCount].lastIndex(where: { $0.role == .user })
+        else { return false }
+        return messages[(asked + 1)...].prefix { $0.role != .user }
+            .contains { $0.role == .assistant && $0.reasoning != nil }
     }
 
     /// The thought of an answer, which its words may hold, and the words after it.

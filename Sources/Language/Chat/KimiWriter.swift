@@ -30,7 +30,7 @@ struct KimiWriter: ChatWriter {
     /// - Parameter isMoonshots: Whether the text is Moonshot's own (`ChatTemplate.Variant`).
     init(
         _ messages: [ChatMessage], tools: [ToolDeclaration], kind: Kind, isMoonshots: Bool,
-        thinks: Bool
+        thinks: Bool, keepsThoughts: Bool
     ) {
         self.kind = kind
         self.thinks = thinks
@@ -40,7 +40,7 @@ struct KimiWriter: ChatWriter {
         let answer =
             isMoonshots || kind == .hybrid
             ? messages.lastIndex(where: isAnswer) : messages.firstIndex(where: isAnswer)
-        historyCount = answer.map { $0 + 1 } ?? 0
+        historyCount = keepsThoughts ? 0 : answer.map { $0 + 1 } ?? 0
         if !tools.isEmpty {
             begin(.system, "tool_declare")
             prompt.append(
