@@ -57,7 +57,6 @@ private struct ChatCase: Decodable {
         "v2": ChatTemplate(style: .v2), "v3": ChatTemplate(style: .v3),
         "v3-0324": ChatTemplate(style: .v30324), "r1": ChatTemplate(style: .r1),
         "r1-0528": ChatTemplate(style: .r10528),
-        "r1-0528-every": ChatTemplate(style: .r10528, variant: .cutsEveryThought),
         "v3.1": ChatTemplate(style: .v31),
     ]
 

@@ -69,8 +69,6 @@ public struct ChatTemplate: Sendable, Hashable {
     /// How a published text departs from the one that its style is named for.
     enum Variant: Sendable, Hashable {
         case none
-        /// Thoughts also leave answers with calls and answers to results.
-        case cutsEveryThought
         /// Moonshot's own text: tools are JSON with keys in order and no space, and thoughts stay
         /// after the last answer without calls. The style's is that of llama.cpp.
         case moonshot
@@ -176,10 +174,7 @@ public struct ChatTemplate: Sendable, Hashable {
         case .plain: PlainWriter(prompt: prompt, tools: toolSection(tools))
         case .v3, .r1: V3Writer(prompt: prompt, thinks: style == .r1 && thinking != false)
         case .v30324, .r10528:
-            TurnWriter(
-                prompt: prompt,
-                cut: style == .v30324
-                    ? .none : variant == .cutsEveryThought ? .every : .answers)
+            TurnWriter(prompt: prompt, cutsThoughts: style == .r10528)
         default: V31Writer(prompt: prompt, thinking: thinking ?? false)
         }
     }

@@ -9,7 +9,7 @@ struct MiniMaxWriter: ChatWriter {
     private let lastUser: Int
     private var turnCount = 0
 
-    /// - Parameter words: Those of the system where a conversation has none; each release has others.
+    /// - Parameter words: The system's where a conversation has none; each release has others.
     init(
         _ messages: [ChatMessage], tools: [ToolDeclaration], thinks: Bool,
         words: String = "You are a helpful assistant."

@@ -9,9 +9,7 @@ enum TemplateCatalog {
         0x36cf_1a14_3e7f_a5d5: ChatTemplate(style: .v3),
         0x95e0_25f0_697f_0632: ChatTemplate(style: .v30324),
         0xa2ff_9702_e6ca_9db9: ChatTemplate(style: .r1),
-        0xa44e_4744_9822_82b7: ChatTemplate(style: .r10528),
-        // The text that DeepSeek-R1-0528-Qwen3-8B has: thoughts leave calls' words too.
-        0x2e8c_9790_cc1c_7c7f: ChatTemplate(style: .r10528, variant: .cutsEveryThought),
+        0x2e8c_9790_cc1c_7c7f: ChatTemplate(style: .r10528),
         0xfc18_5fdd_6744_9926: ChatTemplate(style: .v31),
         // `cluster/models/stories-fp8`.
         0x88d9_1d63_f7af_003e: ChatTemplate(style: .plain),

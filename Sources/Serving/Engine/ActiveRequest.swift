@@ -28,8 +28,8 @@ struct ActiveRequest {
     private(set) var waitedSteps = 0
     private var sampler: Sampler
     /// Tokens that the thoughts of the answer may still have, where they have a budget.
-    private var thoughtLeft: Int
-    private var isInThought: Bool
+    private var thoughtLeft = 0
+    private var isInThought = false
     private(set) var promptScores: [ScoredToken] = []
     /// Whether `began` was reported.
     var hasBegun = false
@@ -46,8 +46,9 @@ struct ActiveRequest {
         self.request = request
         sampler = Sampler(request.sampling, prompt: request.prompt)
         usage.promptTokens = request.prompt.count
-        thoughtLeft = request.thoughtBudget?.tokens ?? 0
-        isInThought = request.thoughtBudget?.isInside == true
+        if let budget = request.thoughtBudget {
+            (thoughtLeft, isInThought) = (budget.tokens, budget.isInside)
+        }
         if let compiled {
             guard let vocabulary = vocabulary() else {
                 throw .invalidRequest(
