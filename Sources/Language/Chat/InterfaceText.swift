@@ -115,6 +115,8 @@ struct InterfaceType {
 struct InterfaceReader {
     private(set) var definitions: [(name: String, schema: JSONValue)] = []
     private(set) var refersToItself = false
+    /// Where each definition stands: a request may have thousands.
+    private var places: [String: Int] = [:]
 
     static func note(_ schema: JSONValue) throws -> String {
         guard let note = schema["description"], TypeScriptText.isTrue(note) else { return "" }
@@ -204,9 +206,10 @@ struct InterfaceReader {
     }
 
     private mutating func define(_ name: String, _ schema: JSONValue) {
-        if let index = definitions.firstIndex(where: { $0.name == name }) {
-            definitions[index].schema = schema
+        if let place = places[name] {
+            definitions[place].schema = schema
         } else {
+            places[name] = definitions.count
             definitions.append((name, schema))
         }
     }
@@ -220,7 +223,7 @@ struct InterfaceReader {
         }
         guard place.utf8.starts(with: begin.utf8),
             let name = place.split(separator: "/", omittingEmptySubsequences: false).last,
-            let found = definitions.first(where: { $0.name == name }), found.schema.object != nil
+            let found = places[String(name)], definitions[found].schema.object != nil
         else { throw InterfaceText.Unsupported() }
         return String(name)
     }
