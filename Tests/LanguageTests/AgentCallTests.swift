@@ -170,8 +170,8 @@ import Testing
             name: "f", arguments: #"{"city": "Zürich </b>", "days": [1, {"a": null}]}"#)
         let turn = ChatMessage(role: .assistant, content: "x", toolCalls: [call, call])
         for style in [
-            ChatTemplate.Style.kimiK2, .kimiK2Thinking, .glm45, .glm47, .glm52, .v32, .v31, .v30324,
-            .qwen3, .qwen3Instruct, .qwen3Thinking, .qwen3Coder, .minimaxM2,
+            ChatTemplate.Style.kimiK2, .kimiK2Thinking, .kimiK25, .glm45, .glm47, .glm51, .glm52,
+            .v32, .v31, .v30324, .qwen3, .qwen3Instruct, .qwen3Thinking, .qwen3Coder, .minimaxM2,
         ] {
             let rules = ChatTemplate(style: style)
             let user = ChatMessage(role: .user, content: "Hi")

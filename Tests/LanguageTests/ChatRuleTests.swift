@@ -15,12 +15,36 @@ import Testing
         }
     }
 
+    @Test func `results that a prompt needs are not left out`() {
+        let call = ToolCall(name: "f", arguments: "{}")
+        let calls = ChatMessage(role: .assistant, content: "", toolCalls: [call, call])
+        let result = ChatMessage(role: .tool, content: "1")
+        let answer = ChatMessage(role: .assistant, content: "Done.")
+        for style in [ChatTemplate.Style.kimiK2, .kimiK25, .glm45, .glm47, .glm51, .glm52, .v32] {
+            let rules = ChatTemplate(style: style)
+            #expect(rules.fault(in: [user, calls, result, result]) == nil)
+            #expect(rules.fault(in: [user, calls, result, result, answer, user]) == nil)
+            for wrong in [
+                [user, calls, result], [user, calls], [user, calls, result, user], [user, result],
+                [user, calls, result, result, result],
+            ] { #expect(rules.fault(in: wrong) != nil, "\(style) \(wrong.map(\.role))") }
+        }
+        #expect(ChatTemplate(style: .v32).fault(in: [user, answer]) != nil)
+        for style in [ChatTemplate.Style.v3, .qwen3, .qwen3Coder, .minimaxM2] {
+            #expect(ChatTemplate(style: style).fault(in: [user, calls, result, user]) == nil)
+        }
+        for style in [ChatTemplate.Style.qwen3Coder, .minimaxM2, .gptOss] {
+            #expect(ChatTemplate(style: style).fault(in: [user, result]) != nil)
+        }
+    }
+
     @Test func `an answer of GLM that goes on keeps its thought`() {
         let begun = ChatMessage(
             role: .assistant, content: "One, ", isPrefix: true, reasoning: " Hm.\n")
         for (style, end) in [
             (ChatTemplate.Style.glm45, "<|assistant|>\n<think>Hm.</think>\nOne, "),
             (.glm47, "<|assistant|><think>Hm.</think>One, "),
+            (.glm51, "<|assistant|><think> Hm.\n</think>One, "),
             (.glm52, "<|assistant|><think> Hm.\n</think>One, "),
         ] {
             let prompt = ChatTemplate(style: style).render([user, begun])

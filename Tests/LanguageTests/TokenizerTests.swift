@@ -1,3 +1,4 @@
+import Encoding
 import Foundation
 import TestSupport
 import Testing
@@ -43,6 +44,32 @@ private struct Case: Decodable {
         try checkTokenizer(
             lines.dropFirst(), Tokenizer(directory: URL(filePath: file).deletingLastPathComponent())
         )
+    }
+
+    /// Vocabularies of 4,000 tokens under the published split patterns, trained when the test runs;
+    /// see Tests/Reference/tokenizer_families.py. `APUS_SEED` draws other strings.
+    @Test(
+        .enabled(if: ProcessInfo.processInfo.environment["APUS_PYTHON"] != nil),
+        arguments: ["deepseek", "glm", "qwen", "kimi", "o200k"])
+    func `20,000 strings have the ids of each family's own library`(family: String) throws {
+        let seed = try referenceSeed()
+        let folder = FileManager.default.temporaryDirectory.appending(path: "apus-\(UUID())")
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let output = try python(
+            "tokenizer_families.py", [family, folder.path, "20000", "\(seed)"])
+        let tokenizer = try Tokenizer(directory: folder)
+        let lines = output.split(separator: "\n")
+        #expect(lines.count > 20_000)
+        var wrong = 0
+        for line in lines where wrong < 5 {
+            let value = try JSONValue.parse(String(line))
+            let text = try #require(value["text"]?.string)
+            let expected = try #require(value["ids"]?.array).compactMap(\.integer)
+            let ids = tokenizer.encode(text, addSpecialTokens: false)
+            guard ids != expected else { continue }
+            wrong += 1
+            Issue.record("\(text.debugDescription): \(ids), not \(expected) (seed \(seed))")
+        }
     }
 }
 

@@ -6,9 +6,12 @@ chat_template.jinja, or a file of Jinja. With `--plain`, no tools, no thoughts a
 system turn. With `--agents`, tools that the template declares, thoughts as members of their own,
 names of speakers, and arguments as objects, as the templates of Kimi, GLM, DeepSeek-V3.2, Qwen3,
 MiniMax and gpt-oss read them; Tests/Golden/chat has cases of those publishers' files, which are not in this
-repository.
+repository. With `--keep`, also a template's switch for the thoughts of earlier answers. `--declare FILE` names
+Kimi-K2.5's `tool_declaration_ts.py`, which writes tools for its template.
 """
+import importlib.util
 import json
+import logging
 import os
 import random
 import sys
@@ -122,6 +125,75 @@ TYPED_TOOLS = [
 ]
 
 
+# What Kimi-K2.5's tokenizer writes as types.
+DECLARED_TOOLS = [
+    {"name": "limits", "description": "Two\n\nlines.", "parameters": {
+        "type": "object", "description": "Not written.", "required": ["z", "list", "gone"], "properties": {
+            "z": {"type": "string", "minLength": 1, "maxLength": 9, "pattern": "^é\\d+$", "default": "ü \"q\""},
+            "a": {"type": "integer", "minimum": 0, "maximum": 1.50, "description": "A\nnumber.", "default": 3},
+            "list": {"type": "array", "minItems": 1, "description": "All.", "items": {
+                "type": "string", "description": "One.", "maxLength": 3}, "default": ["é", 1.0, None]},
+            "plain": {"type": "array", "items": {"type": "number"}}, "any": {}, "bare": {"type": "array"},
+            "grid": {"type": "array", "items": {"type": "array", "items": {"type": "object", "properties": {
+                "x": {"type": "number", "description": "X."}, "y": {"type": "boolean", "default": True}}}}},
+            "kind": {"type": ["string", "null"], "enum": ["a", None, "ü"]}, "n": {"enum": [1, 2.5, True, "x"]},
+            "either": {"anyOf": [{"type": "string", "description": "lost"}, {"type": "null"}], "default": {"a": 1}},
+            "union": {"type": ["integer", "object", "array"], "description": ""}, "odd": {"type": "date"},
+            "open": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "integer"}}},
+            "shut": {"type": "object", "additionalProperties": False, "properties": {"b": True, "a": False}},
+            "free": {"type": "object", "additionalProperties": True}, "null": {"type": "null", "default": 1e20}},
+        "additionalProperties": False}},
+    {"name": "tree", "parameters": {
+        "type": "object", "$defs": {
+            "leaf": {"type": "object", "description": "A leaf.\nGreen.", "required": ["v"], "properties": {
+                "v": {"$ref": "#/$defs/size"}, "up": {"$ref": "#/$defs/leaf"}}},
+            "size": {"type": "integer", "minimum": -1}, "all": {"anyOf": [{"$ref": "#/$defs/leaf"}, {}]}},
+        "required": ["next"], "properties": {
+            "next": {"$ref": "#", "description": "Itself."}, "leaf": {"$ref": "#/$defs/leaf"}}}},
+    {"name": "empty", "description": "", "parameters": {}},
+]
+# Its tokenizer cannot write these, each for another reason: all tools are JSON then.
+UNDECLARED_TOOLS = [
+    {"name": "u", "parameters": {"type": "object", "properties": {"a": schema}}}
+    for schema in ({"oneOf": [{"type": "string"}]}, {"$ref": "#/$defs/none"}, {"type": ["string", "date"]},
+                   {"enum": ["a"], "type": "integer"}, {"enum": ["a"], "type": ["string", "integer"]},
+                   {"title": "A"}, {"type": "array", "items": [{}]}, {"type": "string", "description": 1})
+]
+
+
+def in_order(value):
+    """A value as Kimi's tokenizer hands it to a template: keys sorted."""
+    if isinstance(value, dict):
+        return {key: in_order(value[key]) for key in sorted(value)}
+    return [in_order(item) for item in value] if isinstance(value, list) else value
+
+
+def declare(tools, file):
+    """What the file's own function writes for tools; nothing where it fails, as the tokenizer takes it."""
+    spec = importlib.util.spec_from_file_location("declaration", file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["declaration"] = module
+    spec.loader.exec_module(module)
+    logging.disable()
+    try:
+        return module.encode_tools_to_typescript_style(tools)
+    except Exception:
+        return None
+
+
+def number_calls(messages):
+    """Gives calls and results the ids that Kimi's models write."""
+    ids = []
+    count = 0
+    for message in messages:
+        for one in message.get("tool_calls", []):
+            one["id"] = f"functions.{one['function']['name']}:{count}"
+            ids.append(one["id"])
+            count += 1
+        if message["role"] == "tool":
+            message["tool_call_id"] = ids.pop(0)
+
+
 def in_channels(random, messages):
     """A conversation as gpt-oss's template takes it: one call per turn, with a thought or words."""
     result = []
@@ -145,7 +217,8 @@ def in_channels(random, messages):
 
 def is_rich(text):
     """Whether a template is read with all kinds of values and schemas; older cases have fewer."""
-    return any(mark in text for mark in ("im_start", "minimax", "/nothink", "defer_loading", "strftime_now"))
+    marks = ("im_start", "minimax", "/nothink", "defer_loading", "strftime_now", "tool_call['id']")
+    return any(mark in text for mark in marks)
 
 
 def agents(random, text):
@@ -172,16 +245,20 @@ def agents(random, text):
     return result or [{"role": "user", "content": "Hi"}]
 
 
-def main_agents(text, count, seed):
+def main_agents(text, count, seed, declaration):
     # Kimi's templates append to lists, which the immutable sandbox forbids.
-    environment_ = SandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment_ = SandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     tool_sets = [[], TOOLS[:1], TOOLS] + ([RICH_TOOLS, TOOLS + RICH_TOOLS] if is_rich(text) else [])
-    environment_.filters["tojson"] = lambda value, ensure_ascii=False: json.dumps(
-        value, ensure_ascii=ensure_ascii)  # as Transformers has it
+    if "tools_ts_str" in text:
+        tool_sets += [DECLARED_TOOLS, TOOLS + DECLARED_TOOLS] + [[tool] for tool in UNDECLARED_TOOLS]
+    environment_.filters["tojson"] = lambda value, ensure_ascii=False, separators=None: json.dumps(
+        value, ensure_ascii=ensure_ascii, separators=separators)  # as Transformers has it
     environment_.globals["strftime_now"] = lambda form: "2025-06-28"
     compiled = environment_.from_string(text)
     generator = random.Random(seed)
     channels = "strftime_now" in text
+    keeping = "--keep" in sys.argv and ("clear_thinking" in text or "preserve_thinking" in text)
     if channels:
         described = [{"description": "Does."} | tool for tool in TOOLS]
         tool_sets = [[], described, TYPED_TOOLS, described + TYPED_TOOLS]
@@ -191,9 +268,11 @@ def main_agents(text, count, seed):
             messages = in_channels(generator, messages)
         tools = generator.choice(tool_sets)
         generation = generator.random() < 0.7
-        thinking = generator.choice([None, False, True]) if "enable_thinking" in text else None
+        switches = "enable_thinking" in text or "thinking is defined" in text
+        thinking = generator.choice([None, False, True]) if switches else None
         effort = (generator.choice([None, "high", "medium" if channels else "max", "low"])
                   if "reasoning_effort" in text else None)
+        keeps = generator.choice([None, False, True]) if keeping else None
         read = json.loads(json.dumps(messages))
         for message in read if channels else []:
             if "reasoning_content" in message:
@@ -206,12 +285,20 @@ def main_agents(text, count, seed):
             "messages": read, "add_generation_prompt": generation,
             "tools": [{"type": "function", "function": tool} for tool in tools],
             "bos_token": "<｜begin▁of▁sentence｜>"}
+        if "tool_call['id']" in text:
+            number_calls(read)
+            values["tools"] = in_order(values["tools"])
+        if "tools_ts_str" in text:
+            values["tools_ts_str"] = declare(values["tools"], declaration)
         if thinking is not None:
-            values["enable_thinking"] = thinking
+            values["thinking" if "tools_ts_str" in text else "enable_thinking"] = thinking
         if effort is not None:
             values["reasoning_effort"] = effort
+        if keeps is not None:
+            values["clear_thinking" if "clear_thinking" in text else "preserve_thinking"] = (
+                keeps != ("clear_thinking" in text))
         print(json.dumps({
-            **({} if effort is None else {"effort": effort}),
+            **({} if effort is None else {"effort": effort}), **({} if keeps is None else {"keeps": keeps}),
             "messages": messages, "tools": [json.dumps(tool, ensure_ascii=False) for tool in tools],
             "generation": generation, "thinking": thinking,
             "text": compiled.render(**values)}, ensure_ascii=False, separators=(",", ":")))
@@ -220,7 +307,8 @@ def main_agents(text, count, seed):
 def main():
     arguments = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
     if "--agents" in sys.argv:
-        return main_agents(template(arguments[0]), int(arguments[1]), int(arguments[2]))
+        declaration = arguments[3] if "--declare" in sys.argv else None
+        return main_agents(template(arguments[0]), int(arguments[1]), int(arguments[2]), declaration)
     plain = "--plain" in sys.argv
     text, count, seed = template(arguments[0]), int(arguments[1]), int(arguments[2])
     compiled = environment().from_string(text)

@@ -89,7 +89,6 @@ def texts():
         ("add_generation_prompt and not ns.is_tool",
          "add_generation_prompt and not ns.is_last_user and not ns.is_tool"),
     )
-    may = edited(march, ("{{content + '<｜end", cut + "{{content + '<｜end"))
     loop = "{{ bos_token }}{{ ns.system_prompt }}{%- for message in messages %}"
     first, second = march.split(loop)
     second = edited(
@@ -108,8 +107,7 @@ def texts():
     return {
         "v2": v2, "v3": v3, "v3-0324": march,
         "r1": edited(v3, (end, end.replace("｜>'", "｜><think>\\n'"))),
-        "r1-0528": may,
-        "r1-0528-every": first + loop + "{% set content = message['content'] %}" + second,
+        "r1-0528": first + loop + "{% set content = message['content'] %}" + second,
         "v3.1": v31(v3, has_calls),
     }
 

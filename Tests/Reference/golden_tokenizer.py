@@ -62,4 +62,5 @@ def main():
         file.write("\n".join(kept) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

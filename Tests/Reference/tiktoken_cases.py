@@ -29,29 +29,33 @@ def alphabet():
     return {chr(byte): byte for byte in plain} | {chr(256 + at): byte for at, byte in enumerate(others)}
 
 
-def make(folder, source, size):
+def tokens(source, size):
+    """The first tokens of a byte-level vocabulary, in the order of their ranks."""
     letters = alphabet()
     model = json.load(open(source, encoding="utf-8"))["model"]
-    tokens = {bytes([byte]): None for byte in range(256)}
+    found = {bytes([byte]): None for byte in range(256)}
     for merge in model["merges"]:
         left, right = merge.split(" ") if isinstance(merge, str) else merge
         token = bytes(letters[letter] for letter in left + right)
-        if len(tokens) < size:
-            tokens.setdefault(token)
+        if len(found) < size:
+            found.setdefault(token)
+    return list(found)
+
+
+def make(folder, source, size):
+    ranked = tokens(source, size)
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "tiktoken.model"), "w", encoding="utf-8") as file:
-        for rank, token in enumerate(tokens):
+        for rank, token in enumerate(ranked):
             file.write(f"{base64.b64encode(token).decode()} {rank}\n")
-    added = {str(len(tokens) + at): {"content": name, "special": at != 3} for at, name in NAMED.items()}
+    added = {str(len(ranked) + at): {"content": name, "special": at != 3} for at, name in NAMED.items()}
     with open(os.path.join(folder, "tokenizer_config.json"), "w", encoding="utf-8") as file:
         json.dump({"tokenizer_class": "TikTokenTokenizer", "bos_token": "[BOS]",
                    "eos_token": "[EOS]", "added_tokens_decoder": added}, file, indent=1)
 
 
-def main():
-    folder, count, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    if "--make" in sys.argv:
-        make(folder, sys.argv[5], int(sys.argv[6]))
+def read(folder):
+    """The folder's encoding, tokens that texts may hold, and the ids that decoding leaves out."""
     with open(os.path.join(folder, "tiktoken.model"), "rb") as file:
         ranks = {base64.b64decode(token): int(rank) for token, rank in map(bytes.split, file)}
     config = json.load(open(os.path.join(folder, "tokenizer_config.json"), encoding="utf-8"))
@@ -61,7 +65,14 @@ def main():
     skipped = {id for id in ids if id not in named or named[id]["special"]}
     tokenizer = tiktoken.Encoding(
         "kimi", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens=special)
-    added = [*list(special)[:8], "<|reserved_token_%d|>" % ids[-1]]
+    return tokenizer, [*list(special)[:8], "<|reserved_token_%d|>" % ids[-1]], skipped
+
+
+def main():
+    folder, count, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    if "--make" in sys.argv:
+        make(folder, sys.argv[5], int(sys.argv[6]))
+    tokenizer, added, skipped = read(folder)
     for text in strings(random.Random(seed), count, added):
         plain = tokenizer.encode(text, allowed_special="all")
         shuffled = list(plain)
@@ -72,4 +83,5 @@ def main():
             "verbatim": tokenizer.decode(plain, errors="replace")}))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -271,6 +271,13 @@ import Testing
         let key = tool("f", ["a</arg_key>": ["type": "integer"]])
         #expect(key.fault(in: .keyed)?.contains("</arg_key>") == true)
         #expect(tool("my tool", [:]).fault(in: .object) == nil)
+        // The parser ends a name there, so the call would stay content.
+        for form in [CallForm.fenced, .bare, .numbered] {
+            for name in ["my tool", "my\u{2003}tool", "f`", "f{", "<f"] {
+                #expect(tool(name, [:]).fault(in: form)?.contains("the name of tool") == true)
+            }
+            #expect(tool("functions.a:b-ü", ["a\"b": [:]]).fault(in: form) == nil)
+        }
     }
 
     @Test func `GLM-4_5's calls have a line for each part`() throws {

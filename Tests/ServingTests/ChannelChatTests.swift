@@ -166,7 +166,7 @@ import Testing
         ] { #expect(try !admits(wrong), "\(wrong)") }
         // A name with white space would end the header.
         let odd = Tool(["function": ["name": "a b"]])
-        #expect(odd.fault(in: .channeled) != nil && odd.fault(in: .bare) == nil)
+        #expect(odd.fault(in: .channeled) != nil && odd.fault(in: .object) == nil)
     }
 
     @Test func `thoughts of a channel are counted, and kept from stop strings`() throws {

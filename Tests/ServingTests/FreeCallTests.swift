@@ -117,7 +117,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("v3", deepSeek), ("v3.1", deepSeek), ("kimi-k2", kimi), ("glm-4.7-flash", glm),
+        ("v3", deepSeek), ("v3.1", deepSeek), ("kimi-k2", kimi), ("kimi-k2.5", kimi),
+        ("glm-4.7-flash", glm), ("glm-5.1", glm),
         ("glm-4.5", glm), ("qwen3", qwen), ("qwen3-thinking-2507", qwen), ("qwen3-coder", qwen),
         ("minimax-m2", minimax),
     ])
@@ -126,7 +127,8 @@ import Testing
             // In a thought nothing is a call.
             let more =
                 switch style {
-                case "glm-4.7-flash": #","chat_template_kwargs":{"thinking":false}"#
+                case "glm-4.7-flash", "glm-5.1", "kimi-k2.5":
+                    #","chat_template_kwargs":{"thinking":false}"#
                 case "minimax-m2", "qwen3-thinking-2507": #","thinking_token_budget":0"#
                 default: ""
                 }
@@ -229,6 +231,31 @@ import Testing
                 texts.insert(answer["tokens"]?.text ?? "")
             }
             #expect(texts.count == 3)
+        }
+    }
+
+    @Test(arguments: [#""clear_thinking":false"#, #""preserve_thinking":true"#])
+    func `thoughts of earlier answers stay where a request asks for them`(
+        keeps: String
+    ) async throws {
+        func count(_ server: TestServer, _ keywords: String) async throws -> (Int, JSONValue) {
+            let body =
+                #"{"messages":[{"role":"user","content":"Go"},{"role":"assistant","content":"a","#
+                + #""reasoning_content":"Hm, two words"},{"role":"user","content":"On"}],"#
+                + #""chat_template_kwargs":{\#(keywords)}}"#
+            return try await server.post("/tokenize", body)
+        }
+        try await Self.withServer("glm-5.1", Self.glm) { server, _ in
+            let (_, plain) = try await count(server, "")
+            let (status, kept) = try await count(server, keeps)
+            #expect(status == 200, "\(kept.text)")
+            let counts = [plain, kept].map { $0["count"]?.integer ?? 0 }
+            #expect(counts[1] > counts[0] + 3, "\(counts)")
+        }
+        try await Self.withServer("qwen3", Self.qwen) { server, _ in
+            let (status, error) = try await count(server, keeps)
+            #expect(status == 400)
+            #expect(error["error"]?["param"]?.string == "chat_template_kwargs")
         }
     }
 

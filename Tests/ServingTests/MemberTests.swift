@@ -116,6 +116,10 @@ import Testing
             #""chat_template_kwargs":{"thinking":true,"enable_thinking":false}"#,
             "chat_template_kwargs.enable_thinking"
         ),
+        (
+            #""chat_template_kwargs":{"preserve_thinking":true,"clear_thinking":true}"#,
+            "chat_template_kwargs.clear_thinking"
+        ),
         (#""stream_options":{"include_usage":true}"#, "stream_options"),
         (#""stream":true,"stream_options":{"usage":true}"#, "stream_options.usage"),
         (

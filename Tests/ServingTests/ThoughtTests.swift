@@ -61,6 +61,14 @@ import Testing
         #expect(try texts(budget, loud: 5, count: 5) == [5, 5, 5, 9, 5])
     }
 
+    @Test func `a second thought has what the first one left`() throws {
+        var budget = ThoughtBudget(
+            tokens: 3, beginToken: nil, opening: [5], endToken: 9, isInside: false)
+        #expect(try texts(budget, loud: 5, count: 8) == [5, 5, 5, 5, 9, 5, 9, 5])
+        budget.opening = [5, 5]
+        #expect(try texts(budget, loud: 5, count: 9) == [5, 5, 5, 5, 5, 9, 5, 5, 9])
+    }
+
     /// The small model in R1's format, with one of its tokens as the end of thoughts.
     private func thinker(hasEnd: Bool) throws -> ModelText {
         let folder = FileManager.default.temporaryDirectory.appending(path: "apus-\(UUID())")

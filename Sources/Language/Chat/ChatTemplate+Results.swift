@@ -8,8 +8,8 @@ extension ChatTemplate {
     /// system turn that begins the conversation, and leave out every other, and so do gpt-oss's.
     package func fault(in messages: [ChatMessage]) -> String? {
         switch style {
-        case .kimiK2, .kimiK2Thinking, .glm45, .glm47, .glm52, .v32, .qwen3Coder, .minimaxM2,
-            .gptOss:
+        case .kimiK2, .kimiK2Thinking, .kimiK25, .glm45, .glm47, .glm51, .glm52, .v32, .qwen3Coder,
+            .minimaxM2, .gptOss:
             break
         case .v2, .v3, .v30324, .r1, .r10528, .v31, .plain: return nil
         case .qwen3, .qwen3Instruct, .qwen3Thinking: return nil

@@ -26,10 +26,16 @@ public struct ChatTemplate: Sendable, Hashable {
         case kimiK2 = "kimi-k2"
         /// Kimi-K2-Thinking: the same, with thoughts.
         case kimiK2Thinking = "kimi-k2-thinking"
+        /// Kimi-K2.5, K2.6: the same; an answer says at once whether it thinks, and tools are
+        /// declared as types.
+        case kimiK25 = "kimi-k2.5"
         /// GLM-4.5, 4.6: calls are keys and values, a line each; the model begins a thought.
         case glm45 = "glm-4.5"
-        /// GLM-4.7, 4.7-Flash: the same without lines; an answer says at once whether it thinks.
+        /// GLM-4.7, 4.7-Flash, GLM-5: the same without lines; an answer says at once whether it
+        /// thinks.
         case glm47 = "glm-4.7-flash"
+        /// GLM-5.1: the same; thoughts stay as they were written.
+        case glm51 = "glm-5.1"
         /// GLM-5.2: the same; the prompt says how hard to think.
         case glm52 = "glm-5.2"
         /// Qwen3: calls are JSON; an empty thought in the prompt keeps an answer from thinking.
@@ -60,17 +66,26 @@ public struct ChatTemplate: Sendable, Hashable {
         }
     }
 
+    /// How a published text departs from the one that its style is named for.
+    enum Variant: Sendable, Hashable {
+        case none
+        /// Moonshot's own text: tools are JSON with keys in order and no space, and thoughts stay
+        /// after the last answer without calls. The style's is that of llama.cpp.
+        case moonshot
+        /// A conversation without words of the system begins with these.
+        case system(String)
+    }
+
     /// Whose rules.
     public let style: Style
-    /// Whether thoughts also leave answers with calls and answers to results.
-    let cutsEveryThought: Bool
+    let variant: Variant
 
     /// The rules of `style`.
-    public init(style: Style) { self.init(style: style, cutsEveryThought: false) }
+    public init(style: Style) { self.init(style: style, variant: .none) }
 
-    init(style: Style, cutsEveryThought: Bool) {
+    init(style: Style, variant: Variant) {
         self.style = style
-        self.cutsEveryThought = cutsEveryThought
+        self.variant = variant
     }
 
     /// How a model of this style writes calls; nil for one that has none.
@@ -79,8 +94,8 @@ public struct ChatTemplate: Sendable, Hashable {
         case .v2: nil
         case .v31: .bare
         case .v32: .marked
-        case .kimiK2, .kimiK2Thinking: .numbered
-        case .glm45, .glm47, .glm52: .keyed
+        case .kimiK2, .kimiK2Thinking, .kimiK25: .numbered
+        case .glm45, .glm47, .glm51, .glm52: .keyed
         case .qwen3, .qwen3Instruct, .qwen3Thinking: .object
         case .qwen3Coder: .tagged
         case .minimaxM2: .invoked
@@ -92,10 +107,15 @@ public struct ChatTemplate: Sendable, Hashable {
     /// Whether chats can be asked to think (`true`) or not to (`false`).
     public func canThink(_ thinking: Bool) -> Bool {
         switch style {
-        case .v31, .v32, .glm45, .glm47, .glm52, .r1, .qwen3: true
+        case .v31, .v32, .kimiK25, .glm45, .glm47, .glm51, .glm52, .r1, .qwen3: true
         case .r10528, .kimiK2Thinking, .qwen3Thinking, .minimaxM2, .gptOss: thinking
         case .v2, .v3, .v30324, .kimiK2, .qwen3Instruct, .qwen3Coder, .plain: !thinking
         }
+    }
+
+    /// Whether chats can be asked to keep the thoughts of earlier answers.
+    public var canKeepThoughts: Bool {
+        [.kimiK25, .glm47, .glm51, .glm52].contains(style)
     }
 
     /// Renders a conversation.
@@ -105,22 +125,25 @@ public struct ChatTemplate: Sendable, Hashable {
     ///   - tools: Functions the assistant may call; described in a section that ends the system
     ///     prompt.
     ///   - thinking: Whether the answer is to begin with a thought; nil leaves it to the style
-    ///     (R1, GLM and Qwen3 think, V3.1 and V3.2 do not). A style that has no such beginning
-    ///     passes it over.
+    ///     (R1, Kimi-K2.5, GLM and Qwen3 think, V3.1 and V3.2 do not). A style that has no such
+    ///     beginning passes it over.
     ///   - effort: How hard to think, in the template's own words; other words mean its default.
     ///     GLM-5.2's has such words (`high`; else `Max`), and gpt-oss's (`HarmonyWriter.effort`).
     ///   - date: The day that the prompt says, as `2025-06-28`; only gpt-oss's prompts say one. Nil
     ///     takes today's, in UTC.
+    ///   - keepsThoughts: Whether the thoughts of all earlier answers stay, not only those that the
+    ///     style keeps by itself; a style that has no such switch passes it over.
     ///   - addGenerationPrompt: Whether the prompt ends where an answer begins.
     public func render(
         _ messages: [ChatMessage], tools: [ToolDeclaration] = [], thinking: Bool? = nil,
-        effort: String? = nil, date: String? = nil, addGenerationPrompt: Bool = true
+        effort: String? = nil, date: String? = nil, keepsThoughts: Bool = false,
+        addGenerationPrompt: Bool = true
     ) -> ChatPrompt {
         var writer: any ChatWriter =
             style == .gptOss
             ? HarmonyWriter(
                 messages, tools: tools, effort: effort, date: date ?? Self.today())
-            : writer(messages, tools, thinking, effort)
+            : writer(messages, tools, thinking, effort, keepsThoughts)
         let last = messages.indices.last
         let isOpen =
             addGenerationPrompt && messages.last?.role == .assistant
@@ -134,7 +157,7 @@ public struct ChatTemplate: Sendable, Hashable {
 
     private func writer(
         _ messages: [ChatMessage], _ tools: [ToolDeclaration], _ thinking: Bool?,
-        _ effort: String?
+        _ effort: String?, _ keepsThoughts: Bool
     ) -> any ChatWriter {
         var prompt = ChatPrompt()
         switch style {
@@ -142,7 +165,7 @@ public struct ChatTemplate: Sendable, Hashable {
             prompt.append(.beginningOfSequence)
             writeSystem(messages, tools, into: &prompt)
         case .v2, .v32, .plain: prompt.append(.beginningOfSequence)
-        default: return writerOfOthers(messages, tools, thinking, effort)
+        default: return writerOfOthers(messages, tools, thinking, effort, keepsThoughts)
         }
         return switch style {
         case .v32:
@@ -151,9 +174,7 @@ public struct ChatTemplate: Sendable, Hashable {
         case .plain: PlainWriter(prompt: prompt, tools: toolSection(tools))
         case .v3, .r1: V3Writer(prompt: prompt, thinks: style == .r1 && thinking != false)
         case .v30324, .r10528:
-            TurnWriter(
-                prompt: prompt,
-                cut: style == .v30324 ? .none : cutsEveryThought ? .every : .answers)
+            TurnWriter(prompt: prompt, cutsThoughts: style == .r10528)
         default: V31Writer(prompt: prompt, thinking: thinking ?? false)
         }
     }
@@ -161,26 +182,40 @@ public struct ChatTemplate: Sendable, Hashable {
     /// The rules of families other than DeepSeek's.
     private func writerOfOthers(
         _ messages: [ChatMessage], _ tools: [ToolDeclaration], _ thinking: Bool?,
-        _ effort: String?
+        _ effort: String?, _ keepsThoughts: Bool
     ) -> any ChatWriter {
         let thinks = thinking ?? true
         func glm(_ kind: GLMWriter.Kind) -> GLMWriter {
-            GLMWriter(messages, tools: tools, kind: kind, thinks: thinks)
+            GLMWriter(
+                messages, tools: tools, kind: kind, thinks: thinks,
+                keepsThoughts: keepsThoughts && canKeepThoughts)
         }
         func qwen(_ kind: QwenWriter.Kind) -> QwenWriter {
             QwenWriter(messages, tools: tools, kind: kind, thinks: thinks)
         }
+        func kimi(_ kind: KimiWriter.Kind) -> KimiWriter {
+            KimiWriter(
+                messages, tools: tools, kind: kind, isMoonshots: variant == .moonshot,
+                thinks: thinks, keepsThoughts: keepsThoughts && canKeepThoughts)
+        }
         return switch style {
-        case .kimiK2Thinking: KimiWriter(messages, tools: tools, thinks: thinks)
+        case .kimiK2Thinking: kimi(.thinking)
+        case .kimiK25: kimi(.hybrid)
         case .glm45: glm(.lines)
         case .glm47: glm(.dense)
+        case .glm51: glm(.verbatim)
         case .glm52: glm(.effort(effort))
         case .qwen3: qwen(.hybrid)
         case .qwen3Instruct: qwen(.instruct)
         case .qwen3Thinking: qwen(.thinking)
         case .qwen3Coder: QwenCoderWriter(messages, tools: tools)
-        case .minimaxM2: MiniMaxWriter(messages, tools: tools, thinks: thinks)
-        default: KimiWriter(messages, tools: tools)
+        case .minimaxM2:
+            if case .system(let words) = variant {
+                MiniMaxWriter(messages, tools: tools, thinks: thinks, words: words)
+            } else {
+                MiniMaxWriter(messages, tools: tools, thinks: thinks)
+            }
+        default: kimi(.instruct)
         }
     }
 

@@ -7,22 +7,33 @@ struct GLMWriter: ChatWriter {
     enum Kind: Equatable {
         /// GLM-4.5, 4.6: every part begins a line; the model begins a thought by itself.
         case lines
-        /// GLM-4.7, GLM-4.7-Flash: an answer says at once whether it thinks.
+        /// GLM-4.7, GLM-4.7-Flash, GLM-5: an answer says at once whether it thinks.
         case dense
-        /// GLM-5.2: as `dense`, and the prompt says how hard to think.
+        /// GLM-5.1: as `dense`; a thought stays as it was written, an empty one too.
+        case verbatim
+        /// GLM-5.2: as `verbatim`, and the prompt says how hard to think.
         case effort(String?)
     }
 
     private(set) var prompt = ChatPrompt()
     private let kind: Kind
     private let thinks: Bool
+    /// The last turn after which no thought stays by itself.
     private let lastUser: Int
+    /// Whether the thoughts of all answers stay.
+    private let keepsThoughts: Bool
+    private let messages: [ChatMessage]
     private var turnCount = 0
     private var afterTool = false
 
-    init(_ messages: [ChatMessage], tools: [ToolDeclaration], kind: Kind, thinks: Bool) {
+    init(
+        _ messages: [ChatMessage], tools: [ToolDeclaration], kind: Kind, thinks: Bool,
+        keepsThoughts: Bool
+    ) {
         self.kind = kind
         self.thinks = thinks
+        self.keepsThoughts = keepsThoughts
+        self.messages = messages
         lastUser = messages.lastIndex { $0.role == .user } ?? -1
         prompt.append(glm: .mask)
         prompt.append(glm: .start)
@@ -67,7 +78,7 @@ struct GLMWriter: ChatWriter {
     }
 
     private func line(_ tool: ToolDeclaration) -> String {
-        guard case .effort = kind else { return tool.function + "\n" }
+        guard kind != .lines, kind != .dense else { return tool.function + "\n" }
         // What says how a tool is offered is not for the model.
         if tool.value["defer_loading"]?.bool == true { return "" }
         let members = (tool.value.object ?? []).filter {
@@ -123,14 +134,8 @@ struct GLMWriter: ChatWriter {
         prompt.append(glm: .assistant)
         prompt.append(space)
         let (thought, content) =
-            open ? (message.reasoning ?? "", message.content ?? "") : parts(message)
-        let isKept = turnCount > lastUser && !thought.isEmpty
-        if isKept || kind != .dense { prompt.append(.beginThinking) }
-        if isKept, case .effort = kind {
-            prompt.append(thought)
-        } else if isKept {
-            prompt.append(thought.stripped)
-        }
+            open ? (message.reasoning, message.content ?? "") : parts(message)
+        write(thought: turnCount > lastUser || keepsThoughts ? thought : nil)
         prompt.append(.endThinking)
         guard !open else {
             prompt.append(space + content)
@@ -147,13 +152,38 @@ struct GLMWriter: ChatWriter {
         }
     }
 
+    /// Writes a thought that stays, up to the mark that ends it.
+    private mutating func write(thought: String?) {
+        switch kind {
+        case .dense where thought?.isEmpty != false: break
+        case .verbatim where thought == nil && !hasEmptyThought: break
+        case .lines, .dense:
+            prompt.append(.beginThinking)
+            prompt.append((thought ?? "").stripped)
+        case .verbatim, .effort:
+            prompt.append(.beginThinking)
+            prompt.append(thought ?? "")
+        }
+    }
+
+    /// Whether GLM-5.1 writes an empty thought for this answer, which has none.
+    private var hasEmptyThought: Bool {
+        guard turnCount < lastUser else { return thinks }
+        // Another answer to the same turn has one.
+        guard keepsThoughts,
+            let asked = messages[..<turnCount].lastIndex(where: { $0.role == .user })
+        else { return false }
+        return messages[(asked + 1)...].prefix { $0.role != .user }
+            .contains { $0.role == .assistant && $0.reasoning != nil }
+    }
+
     /// The thought of an answer, which its words may hold, and the words after it.
-    private func parts(_ message: ChatMessage) -> (thought: String, words: String) {
+    private func parts(_ message: ChatMessage) -> (thought: String?, words: String) {
         let content = message.content ?? ""
         if let reasoning = message.reasoning { return (reasoning, content) }
-        guard let (before, after) = content.thoughtParts else { return ("", content) }
+        guard let (before, after) = content.thoughtParts else { return (nil, content) }
         let begin = ChatToken.beginThinking.rawValue
-        if case .effort = kind { return (before.after(begin), after) }
+        guard kind == .lines || kind == .dense else { return (before.after(begin), after) }
         return (
             before.withoutLines(.end).after(begin).withoutLines(.start), after.withoutLines(.start)
         )
@@ -168,7 +198,7 @@ struct GLMWriter: ChatWriter {
             prompt.append(space)
             prompt.append(.beginThinking)
             prompt.append(.endThinking)
-        case .dense: prompt.append(thinks ? .beginThinking : .endThinking)
+        case .dense, .verbatim: prompt.append(thinks ? .beginThinking : .endThinking)
         case .effort:
             prompt.append(.beginThinking)
             if !thinks { prompt.append(.endThinking) }

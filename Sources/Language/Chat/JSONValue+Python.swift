@@ -3,16 +3,39 @@ import Encoding
 extension JSONValue {
     /// JSON text as Python's `json.dumps` writes it with `ensure_ascii=False`, by which templates
     /// write values.
-    var spacedText: String {
+    var spacedText: String { pythonText(separators: (", ", ": ")) }
+
+    /// The same with other separators.
+    ///
+    /// - Parameter separators: What stands between items, and between a key and its value.
+    func pythonText(separators: (item: String, key: String)) -> String {
         switch self {
-        case .array(let values): "[" + values.map(\.spacedText).joined(separator: ", ") + "]"
+        case .array(let values):
+            "["
+                + values.map { $0.pythonText(separators: separators) }
+                .joined(separator: separators.item) + "]"
         case .object(let members):
             "{"
-                + members.map { Self.pythonQuoted($0.key) + ": " + $0.value.spacedText }
-                .joined(separator: ", ") + "}"
+                + members.map {
+                    Self.pythonQuoted($0.key) + separators.key
+                        + $0.value.pythonText(separators: separators)
+                }
+                .joined(separator: separators.item) + "}"
         case .string(let text): Self.pythonQuoted(text)
         case .number(let text): Self.pythonNumber(text, infinity: "Infinity")
         case .null, .bool: text
+        }
+    }
+
+    /// The value with the members of each object in the order of their keys, as Python sorts texts.
+    var sortedByKey: JSONValue {
+        switch self {
+        case .array(let values): .array(values.map(\.sortedByKey))
+        case .object(let members):
+            .object(
+                members.map { (key: $0.key, value: $0.value.sortedByKey) }
+                    .sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) })
+        default: self
         }
     }
 

@@ -9,14 +9,18 @@ struct MiniMaxWriter: ChatWriter {
     private let lastUser: Int
     private var turnCount = 0
 
-    init(_ messages: [ChatMessage], tools: [ToolDeclaration], thinks: Bool) {
+    /// - Parameter words: The system's where a conversation has none; each release has others.
+    init(
+        _ messages: [ChatMessage], tools: [ToolDeclaration], thinks: Bool,
+        words: String = "You are a helpful assistant."
+    ) {
         self.thinks = thinks
         roles = messages.map(\.role)
         lastUser = messages.lastIndex { $0.role == .user } ?? -1
         let first = messages.first.flatMap { $0.role == .system ? $0.content : nil } ?? ""
         prompt.append(token: MiniMaxToken.beginning.rawValue)
         begin("system")
-        prompt.append(first.isEmpty ? "You are a helpful assistant." : first)
+        prompt.append(first.isEmpty ? words : first)
         if !tools.isEmpty { declare(tools) }
         rules("[e~[\n")
     }

@@ -1,18 +1,16 @@
 /// The rules of DeepSeek-V3-0324 and R1-0528: a user's turn ends where the answer begins, and each
 /// turn of calls and of results has a section of its own.
 struct TurnWriter: ChatWriter {
-    /// Which earlier answers lose their thought.
-    enum Cut { case none, answers, every }
-
     private(set) var prompt: ChatPrompt
-    let cut: Cut
+    /// Whether earlier answers lose their thoughts.
+    let cutsThoughts: Bool
     private var wroteOutput = false
     private var afterTool = false
     private var afterUser = false
 
-    init(prompt: ChatPrompt, cut: Cut) {
+    init(prompt: ChatPrompt, cutsThoughts: Bool) {
         self.prompt = prompt
-        self.cut = cut
+        self.cutsThoughts = cutsThoughts
     }
 
     mutating func write(_ message: ChatMessage, open: Bool) {
@@ -37,7 +35,7 @@ struct TurnWriter: ChatWriter {
             if afterTool { prompt.append(.endOutputs) }
             afterTool = false
             wroteOutput = false
-            prompt.append(cut == .every ? message.answer : content)
+            prompt.append(cutsThoughts ? message.answer : content)
             prompt.append(.beginCalls)
             for (index, call) in message.toolCalls.enumerated() {
                 prompt.append(index > 0 ? "\n" : "")
@@ -47,8 +45,7 @@ struct TurnWriter: ChatWriter {
             prompt.append(.endOfSequence)
         case .assistant:
             if afterTool { prompt.append(.endOutputs) }
-            let isCut = !open && (cut == .every || cut == .answers && !afterTool)
-            prompt.append(isCut ? message.answer : content)
+            prompt.append(cutsThoughts && !open ? message.answer : content)
             if !open { prompt.append(.endOfSequence) }
             afterTool = false
         }

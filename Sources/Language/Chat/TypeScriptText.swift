@@ -86,7 +86,7 @@ enum TypeScriptText {
     private static func spaces(_ count: Int) -> String { String(repeating: " ", count: count) }
 
     /// Whether Python takes a value for true.
-    private static func isTrue(_ value: JSONValue?) -> Bool {
+    static func isTrue(_ value: JSONValue?) -> Bool {
         switch value {
         case nil, .null: false
         case .bool(let flag): flag

@@ -7,6 +7,23 @@ extension ChatFields {
         return keywords?["thinking"]?.bool ?? keywords?["enable_thinking"]?.bool
     }
 
+    /// Whether the thoughts of all earlier answers are to stay in the prompt, by whichever of its
+    /// names a client says it.
+    ///
+    /// - Throws: 400 where the names contradict each other.
+    static func keepsThoughts(_ body: JSONValue) throws(APIError) -> Bool {
+        let keywords = body["chat_template_kwargs"]
+        let keeps = keywords?["preserve_thinking"]?.bool
+        let clears = keywords?["clear_thinking"]?.bool
+        guard keeps == nil || keeps != clears else {
+            throw .invalid(
+                "chat_template_kwargs.preserve_thinking and chat_template_kwargs.clear_thinking "
+                    + "contradict each other: one keeps the thoughts of earlier answers",
+                parameter: "chat_template_kwargs.clear_thinking")
+        }
+        return keeps ?? !(clears ?? true)
+    }
+
     /// The day that the prompt is to say.
     ///
     /// - Throws: 400 for what is not written as `2025-06-28`.

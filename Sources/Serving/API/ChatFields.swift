@@ -111,6 +111,8 @@ struct ChatFields: Sendable {
     var effort: String?
     /// The day that the prompt says, in the request's words; nil leaves it to the server.
     var date: String?
+    /// Whether the thoughts of all earlier answers stay.
+    var keepsThoughts = false
     /// Tokens after which a thought is ended; nil lets the model end it.
     var thoughtBudget: Int?
 
@@ -135,6 +137,7 @@ struct ChatFields: Sendable {
         thinks = try Self.thinks(body)
         effort = body["reasoning_effort"]?.string
         date = try Self.date(body)
+        keepsThoughts = try Self.keepsThoughts(body)
         thoughtBudget = body["thinking_token_budget"]?.integer
         if messages.last?.isPrefix == true, toolChoice != .none, toolChoice != .auto {
             throw .invalid(

@@ -148,7 +148,7 @@ public struct ModelText: Sendable {
     /// A chat as a prompt, up to where its answer begins.
     func render(
         _ messages: [ChatMessage], tools: [Tool], thinks: Bool?, effort: String? = nil,
-        date: String? = nil, addGenerationPrompt: Bool = true
+        date: String? = nil, keepsThoughts: Bool = false, addGenerationPrompt: Bool = true
     ) throws(APIError) -> ChatPrompt {
         let rules = try rules()
         if date != nil, rules.style != .gptOss {
@@ -156,10 +156,16 @@ public struct ModelText: Sendable {
                 "prompts of chats of style \(rules.style.rawValue) say no date",
                 parameter: "chat_template_kwargs")
         }
+        if keepsThoughts, !rules.canKeepThoughts {
+            throw .invalid(
+                "chats of style \(rules.style.rawValue) have no switch for the thoughts of earlier "
+                    + "answers", parameter: "chat_template_kwargs")
+        }
         return rules.render(
             messages,
             tools: tools.map { ToolDeclaration(name: $0.name, declaration: $0.declaration) },
             thinking: thinks, effort: effort, date: date ?? self.date,
+            keepsThoughts: keepsThoughts,
             addGenerationPrompt: addGenerationPrompt)
     }
 }

@@ -36,6 +36,11 @@ extension RequestShapes {
                     .init("thinking", .boolean.orNull),
                     .init("enable_thinking", .boolean.orNull, "The same."),
                     .init(
+                        "preserve_thinking", .boolean.orNull,
+                        "Whether the thoughts of all earlier answers stay in the prompt; styles "
+                            + "kimi-k2.5, glm-4.7-flash, glm-5.1, glm-5.2."),
+                    .init("clear_thinking", .boolean.orNull, "The opposite."),
+                    .init(
                         "current_date", Shape.string(0 ... 64).orNull,
                         "The day that a prompt of style gpt-oss says, as 2025-06-28; by default "
                             + "the one on which the server started, in UTC."),

@@ -7,12 +7,17 @@ extension Tool {
     ///
     /// Only forms that write arguments member by member are looked at: JSON holds any text.
     func fault(in form: CallForm) -> String? {
-        if form == .channeled, name.isEmpty || name.contains(where: \.isWhitespace) {
-            return "the name of tool \(JSONValue.quoted(name)) is empty or has white space"
+        if form != .object, name.contains(where: \.isWhitespace) {
+            return "the name of tool \(JSONValue.quoted(name)) has white space"
+        }
+        if form == .fenced || form == .bare || form == .numbered,
+            let end = ["`", "{", "<"].first(where: { name.utf8.contains($0.utf8) })
+        {
+            return "the name of tool \(JSONValue.quoted(name)) has \(end)"
         }
         guard let marks = CallMarks.member(of: form) else { return nil }
         guard !name.utf8.contains(where: { Self.isEnd($0) || $0 <= 0x20 }) else {
-            return "the name of tool \(JSONValue.quoted(name)) has white space or one of \" < >"
+            return "the name of tool \(JSONValue.quoted(name)) has one of \" < > or a control"
         }
         let place = "of tool \(JSONValue.quoted(name))"
         for (property, words) in texts {

@@ -27,8 +27,9 @@ struct ActiveRequest {
     /// Steps that this request has waited for others to find theirs.
     private(set) var waitedSteps = 0
     private var sampler: Sampler
-    /// Tokens that the thought may still have; nil outside of a thought, or without a budget.
-    private var thoughtLeft: Int?
+    /// Tokens that the thoughts of the answer may still have, where they have a budget.
+    private var thoughtLeft = 0
+    private var isInThought = false
     private(set) var promptScores: [ScoredToken] = []
     /// Whether `began` was reported.
     var hasBegun = false
@@ -45,7 +46,9 @@ struct ActiveRequest {
         self.request = request
         sampler = Sampler(request.sampling, prompt: request.prompt)
         usage.promptTokens = request.prompt.count
-        if let budget = request.thoughtBudget, budget.isInside { thoughtLeft = budget.tokens }
+        if let budget = request.thoughtBudget {
+            (thoughtLeft, isInThought) = (budget.tokens, budget.isInside)
+        }
         if let compiled {
             guard let vocabulary = vocabulary() else {
                 throw .invalidRequest(
@@ -109,16 +112,15 @@ struct ActiveRequest {
 
     private mutating func countThought(_ token: Int) {
         guard let budget = request.thoughtBudget else { return }
-        let isFirst = generated.allSatisfy { budget.lineTokens.contains($0) }
-        if isFirst, !budget.isInside, token == budget.beginToken {
-            thoughtLeft = budget.tokens
-        } else if token == budget.endToken {
-            thoughtLeft = nil
-        } else if budget.opens(generated, token) {
-            thoughtLeft = budget.tokens
-        } else {
-            thoughtLeft = thoughtLeft.map { max(0, $0 - 1) }
+        guard !isInThought else {
+            isInThought = token != budget.endToken
+            if isInThought { thoughtLeft = max(0, thoughtLeft - 1) }
+            return
         }
+        let isFirst = generated.allSatisfy { budget.lineTokens.contains($0) }
+        isInThought =
+            isFirst && !budget.isInside && token == budget.beginToken
+            || budget.opens(generated, token)
     }
 
     /// Tokens that may still be generated.
@@ -192,7 +194,7 @@ struct ActiveRequest {
         }
         // A thought at its limit ends here, whatever the model would say; under a constraint, as
         // soon as that lets it: not in the middle of a character.
-        if thoughtLeft == 0, let end = request.thoughtBudget?.endToken,
+        if isInThought, thoughtLeft == 0, let end = request.thoughtBudget?.endToken,
             allowed.map({ $0.indices.contains(end) && $0[end] }) ?? true
         {
             token = end

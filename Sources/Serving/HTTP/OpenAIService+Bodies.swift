@@ -152,7 +152,7 @@ extension OpenAIService {
         return try text.render(
             conversation, tools: tools, thinks: thinks, effort: body["reasoning_effort"]?.string,
             date: try ChatFields.date(body),
-            addGenerationPrompt: false)
+            keepsThoughts: try ChatFields.keepsThoughts(body), addGenerationPrompt: false)
     }
 
     /// `POST /detokenize`.

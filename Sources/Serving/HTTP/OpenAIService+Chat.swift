@@ -183,7 +183,7 @@ extension OpenAIService {
     func render(_ chat: ChatFields, thinks: Bool?) throws(APIError) -> ChatPrompt {
         try text.render(
             chat.messages, tools: chat.toolChoice == .none ? [] : chat.tools, thinks: thinks,
-            effort: chat.effort, date: chat.date)
+            effort: chat.effort, date: chat.date, keepsThoughts: chat.keepsThoughts)
     }
 
     /// The engine requests for the choices of one prompt.

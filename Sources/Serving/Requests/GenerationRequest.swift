@@ -49,7 +49,7 @@ package struct ConstraintTrigger: Codable, Hashable, Sendable {
 
 /// How long the thought that begins a text may be.
 package struct ThoughtBudget: Codable, Hashable, Sendable {
-    /// Tokens of the thought, without its marks.
+    /// Tokens of all thoughts of an answer, without their marks.
     package var tokens: Int
     /// Generated first, it begins a thought; nil where the model has no such token.
     package var beginToken: Int?
@@ -58,7 +58,7 @@ package struct ThoughtBudget: Codable, Hashable, Sendable {
     package var opening: [Int] = []
     /// Tokens of line breaks alone, which may stand before a thought.
     package var lineTokens: [Int] = []
-    /// It ends the thought, and is the next token after `tokens` others.
+    /// It ends a thought, and is the next token after `tokens` others.
     package var endToken: Int
     /// Whether the prompt ends inside a thought.
     package var isInside: Bool
