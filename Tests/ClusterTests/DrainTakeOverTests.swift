@@ -74,6 +74,40 @@ import Topology
         #expect(story.told.isEmpty)
     }
 
+    @Test func `a rank that is back is waited for by the second of two coordinators in a row`() {
+        // Ranks 0 and 1 were not told yet that rank 2 is back when their coordinator was lost.
+        let held = Self.held(5, [0, 1, 2], drained: DrainedRanks(number: 4, ranks: [2]))
+        var story = TakeOverTests.story(ranks: 3)
+        var lists: [ConnectionID: DrainedRanks] = [:]
+        for rank in [0, 1, 2] as [Rank] {
+            let own = rank == 2 ? Self.held(5, [0, 1, 2], drained: nil) : held
+            for action in story.apply(TakeOverTests.back(rank, own)) {
+                if case .tellDrained(let id, let list) = action { lists[id] = list }
+            }
+        }
+        #expect(story.job.living == [0, 1, 2])
+        let none = DrainedRanks(number: 6, ranks: [])
+        #expect(lists == [0, 1, 2].reduce(into: [:]) { $0[TakeOverTests.id($1)] = none })
+        // That coordinator is lost, too, and rank 2 comes back last.
+        story = TakeOverTests.story(ranks: 3)
+        for rank in [0, 1] as [Rank] {
+            let list = lists[TakeOverTests.id(rank.rawValue)] ?? held.drained
+            story.apply(TakeOverTests.back(rank, Self.held(5, [0, 1, 2], drained: list)))
+        }
+        #expect(story.job.awaited == [2])
+        let last = story.apply(TakeOverTests.back(2, Self.held(5, [0, 1, 2], drained: none)))
+        #expect(last.last == .tookOver(recovering: []) && story.told.isEmpty, "\(last)")
+        #expect(story.job.living == [0, 1, 2])
+    }
+
+    @Test func `ranks that know who is away are not told again`() {
+        var story = TakeOverTests.story(ranks: 3)
+        let held = Self.held(5, [0, 1], drained: DrainedRanks(number: 5, ranks: [2]))
+        let actions = ([0, 1] as [Rank]).flatMap { story.apply(TakeOverTests.back($0, held)) }
+        #expect(!actions.contains { if case .tellDrained = $0 { true } else { false } })
+        #expect(story.job.lastNumber == 5)
+    }
+
     @Test func `a group whose only rank was drained is not waited for`() throws {
         let groups = try RankGroupMap([
             RankGroup(name: "a", role: .serve, rankCount: 1),

@@ -205,7 +205,7 @@ private enum Message: Codable {
     case recovered(epoch: UInt64)
     case prepare(JobEpoch)
     case prepared(epoch: UInt64)
-    case notPrepared(epoch: UInt64, reason: String)
+    case notPrepared(epoch: UInt64, reason: String, lacksMemory: Bool)
     case abandon(epoch: UInt64)
     case askPlacement
     case placement(PlacementReport)
@@ -238,8 +238,8 @@ private enum Message: Codable {
         case .recovered(let epoch): self = .recovered(epoch: epoch)
         case .prepare(let epoch): self = .prepare(epoch)
         case .prepared(let epoch): self = .prepared(epoch: epoch)
-        case .notPrepared(let epoch, let reason):
-            self = .notPrepared(epoch: epoch, reason: reason)
+        case .notPrepared(let epoch, let reason, let lacksMemory):
+            self = .notPrepared(epoch: epoch, reason: reason, lacksMemory: lacksMemory)
         case .abandon(let epoch): self = .abandon(epoch: epoch)
         case .askPlacement: self = .askPlacement
         case .placement(let report): self = .placement(report)
@@ -275,7 +275,8 @@ private enum Message: Codable {
         case .recovered(let epoch): .recovered(epoch: epoch)
         case .prepare(let epoch): .prepare(epoch)
         case .prepared(let epoch): .prepared(epoch: epoch)
-        case .notPrepared(let epoch, let reason): .notPrepared(epoch: epoch, reason: reason)
+        case .notPrepared(let epoch, let reason, let lacksMemory):
+            .notPrepared(epoch: epoch, reason: reason, lacksMemory: lacksMemory)
         case .abandon(let epoch): .abandon(epoch: epoch)
         case .askPlacement: .askPlacement
         case .placement(let report): .placement(report)

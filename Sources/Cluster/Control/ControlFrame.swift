@@ -35,7 +35,7 @@ public enum ControlFrame: Equatable, Sendable {
     /// A worker reaches every rank of an epoch that is to come.
     case prepared(epoch: UInt64)
     /// It does not.
-    case notPrepared(epoch: UInt64, reason: String)
+    case notPrepared(epoch: UInt64, reason: String, lacksMemory: Bool)
     /// An epoch that was prepared for will not come.
     case abandon(epoch: UInt64)
     /// What a worker's gates chose since it last said so.

@@ -229,7 +229,9 @@ extension ControlLink {
         case .prepare(let epoch):
             change { $0.memory.heard(epoch.number) }
             whenPrepare?(epoch)
-        case .abandon(let epoch): whenAbandoned?(epoch)
+        case .abandon(let epoch):
+            change { $0.lastAbandoned = max($0.lastAbandoned, epoch) }
+            whenAbandoned?(epoch)
         case .placement(let report): change { $0.lastPlacement = .success(report) }
         case .notPlaced(let reason): change { $0.lastPlacement = .failure(.badInput(reason)) }
         case .traced(let file): change { $0.lastTrace = .success(file) }

@@ -117,8 +117,8 @@ final class CoordinatorCore {
             apply(.suspected(id, rank: rank, epoch: epoch, reason: reason))
         case .recovered(let epoch): apply(.recovered(id, epoch: epoch))
         case .prepared(let epoch): apply(.prepared(id, epoch: epoch))
-        case .notPrepared(let epoch, let reason):
-            apply(.notPrepared(id, epoch: epoch, reason: reason))
+        case .notPrepared(let epoch, let reason, let lacksMemory):
+            apply(.notPrepared(id, epoch: epoch, reason: reason, lacksMemory: lacksMemory))
         case .counts(let counts): apply(.counted(id, counts))
         case .askPlacement, .place: answer(frame, to: id)
         case .askTrace(let seconds): trace(seconds, for: id)

@@ -129,6 +129,8 @@ extension Membership {
         suspicions = suspicions.filter { !ranks.contains($0.key) }
         if suspicions.isEmpty { suspectedSince = nil }
         for rank in ranks { members[rank.rawValue].told = number }
+        // What ranks need to come back, and what machines have, may be other than before.
+        for index in members.indices { members[index].wait?.until = now }
         let next = self.epoch(number, of: ranks)
         return abandons + ranks.compactMap { connection(of: $0) }.map { .begin($0, next) }
     }

@@ -195,6 +195,7 @@ extension Membership {
         actions += missing.map {
             .lost($0, reason: reason($0), recovering: living(with: $0))
         }
+        actions += correctDrained(takeOver)
         actions += beginEpochs(without: missing, changed: changed, now)
         guard ending == nil else { return actions }
         actions.append(.tookOver(recovering: living.filter(isLate)))
@@ -208,6 +209,19 @@ extension Membership {
             noteDrained(rank)
             return .drained(rank, recovering: [])
         }
+    }
+
+    /// Tells every rank who is away on purpose, where one of them knows it otherwise: ranks that
+    /// came back were told by a coordinator that is lost, or are here although others say that they
+    /// are away. The next coordinator believes the list with the highest number.
+    private mutating func correctDrained(_ takeOver: TakeOver) -> [Action] {
+        let away = members.indices.filter { members[$0].drain == .left }
+            .map { Rank(rawValue: $0) }
+        let isKnown = living.filter { connection(of: $0) != nil }
+            .allSatisfy { takeOver.held[$0]?.drained?.ranks ?? [] == away }
+        guard !isKnown, lastNumber < ExpertMap.maximumEpoch else { return [] }
+        lastNumber += 1
+        return tellDrained()
     }
 
     /// Notes the ranks that took no part before the coordinator was lost, and where experts were.

@@ -94,8 +94,9 @@ public struct Membership: Sendable {
         case recovered(ConnectionID, epoch: UInt64)
         /// A worker reaches every rank of an epoch that is to come.
         case prepared(ConnectionID, epoch: UInt64)
-        /// It does not.
-        case notPrepared(ConnectionID, epoch: UInt64, reason: String)
+        /// It does not, or cannot read what comes to it.
+        case notPrepared(
+            ConnectionID, epoch: UInt64, reason: String, lacksMemory: Bool = false)
         /// A worker counted the choices of its gates.
         case counted(ConnectionID, ExpertCounts)
         /// Someone asked for other placements of a group.
@@ -170,6 +171,8 @@ public struct Membership: Sendable {
         var isFinished = false
         /// Why the job goes on without it.
         var loss: String?
+        /// While it is ready to come back, and machines have no memory for that.
+        var wait: MemoryWait?
         /// Whether it leaves on purpose, or left so.
         var drain: JobSnapshot.Drain?
         /// The last epoch that it was told, and the last in which it takes part.
@@ -254,8 +257,8 @@ public struct Membership: Sendable {
             return suspected(id, rank, epoch, reason, now)
         case .recovered(let id, let epoch): return recovered(id, epoch, now)
         case .prepared(let id, let epoch): return prepared(id, epoch, now)
-        case .notPrepared(let id, let epoch, let reason):
-            return notPrepared(id, epoch, reason, now)
+        case .notPrepared(let id, let epoch, let reason, let lacksMemory):
+            return notPrepared(id, epoch, reason, lacksMemory: lacksMemory, now)
         case .counted(let id, let counts): return counted(id, counts, now)
         case .place(let placements, let group): return place(placements, group: group, now)
         case .drain(let rank): return drain(rank, now)

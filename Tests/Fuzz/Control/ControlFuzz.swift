@@ -92,7 +92,8 @@ private func event(of frame: ControlFrame, _ id: ConnectionID) -> Membership.Eve
         .suspected(id, rank: rank, epoch: epoch, reason: reason)
     case .recovered(let epoch): .recovered(id, epoch: epoch)
     case .prepared(let epoch): .prepared(id, epoch: epoch)
-    case .notPrepared(let epoch, let reason): .notPrepared(id, epoch: epoch, reason: reason)
+    case .notPrepared(let epoch, let reason, let lacksMemory):
+        .notPrepared(id, epoch: epoch, reason: reason, lacksMemory: lacksMemory)
     case .stop: .stopped
     case .end: .closed(id, reason: "closed")
     case .counts(let counts): .counted(id, counts)
