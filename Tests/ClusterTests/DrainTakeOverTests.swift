@@ -200,6 +200,47 @@ import Topology
         await coordinator.close()
     }
 
+    @Test func `a rank that waits for others of an epoch hears that it will not come`() async throws {
+        let token = ControlToken.random()
+        var membership = Membership.Configuration(
+            rankCount: 3, identity: MembershipTests.identity,
+            deadlines: [.join: .seconds(10), .connect: .seconds(10)], silenceLimit: .seconds(3))
+        membership.survivesLosses = true
+        let coordinator = try Coordinator(
+            Endpoint(address: "127.0.0.1", port: 0), token: token, membership: membership,
+            handlers: .init(), log: Logger(label: "test"))
+        let port = coordinator.port
+        let (ends, sink) = AsyncStream.makeStream(of: ClusterError.self)
+        let links = try await ControlPlaneTests.onThreads(3) { rank in
+            let link = try ControlLink.join(
+                ControlPlaneTests.configuration(rank, port: port, token: token))
+            link.onEpoch(
+                { link.recovered(epoch: $0.number) },
+                prepare: { next in
+                    guard rank == 0 else {
+                        return link.notPrepared(
+                            epoch: next.number, reason: "no memory", lacksMemory: true)
+                    }
+                    Thread.detachNewThread {
+                        do throws(ClusterError) {
+                            _ = try link.allGather(
+                                [], label: "memory", among: next.living, epoch: next.number,
+                                limit: .seconds(60))
+                        } catch { sink.yield(error) }
+                    }
+                }, abandon: { _ in })
+            link.enter(.ready)
+            _ = try link.waitForEpoch(after: 0, limit: .seconds(5), of: rank)
+            return link
+        }
+        await #expect(throws: ClusterError.self) { try await coordinator.drain(2) }
+        let end = await ends.first { _ in true }
+        #expect(end == .abandoned(epoch: 2))
+        coordinator.stop()
+        links.forEach { $0.close() }
+        await coordinator.close()
+    }
+
     @Test func `the wait for a rank to leave follows the job's own limits`() {
         var deadlines = JobConfiguration.Deadlines()
         (deadlines.connectSeconds, deadlines.loadSeconds) = (86400, 86400)

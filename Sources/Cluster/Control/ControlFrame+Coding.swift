@@ -217,6 +217,9 @@ private enum Message: Codable {
     case askDrain(Rank)
     case drained(Rank)
     case notDrained(reason: String)
+    case askReturn(Rank)
+    case returned(Rank)
+    case notReturned(reason: String)
     case drainedRanks(DrainedRanks)
     case snapshot(JobSnapshot)
     case stop
@@ -251,6 +254,9 @@ private enum Message: Codable {
         case .askDrain(let rank): self = .askDrain(rank)
         case .drained(let rank): self = .drained(rank)
         case .notDrained(let reason): self = .notDrained(reason: reason)
+        case .askReturn(let rank): self = .askReturn(rank)
+        case .returned(let rank): self = .returned(rank)
+        case .notReturned(let reason): self = .notReturned(reason: reason)
         case .drainedRanks(let away): self = .drainedRanks(away)
         case .snapshot(let snapshot): self = .snapshot(snapshot)
         case .stop: self = .stop
@@ -288,6 +294,9 @@ private enum Message: Codable {
         case .askDrain(let rank): .askDrain(rank)
         case .drained(let rank): .drained(rank)
         case .notDrained(let reason): .notDrained(reason: reason)
+        case .askReturn(let rank): .askReturn(rank)
+        case .returned(let rank): .returned(rank)
+        case .notReturned(let reason): .notReturned(reason: reason)
         case .drainedRanks(let away): .drainedRanks(away)
         case .snapshot(let snapshot): .snapshot(snapshot)
         case .stop: .stop

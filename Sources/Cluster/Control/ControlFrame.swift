@@ -60,6 +60,12 @@ public enum ControlFrame: Equatable, Sendable {
     case drained(Rank)
     /// The coordinator's no to that, or why the rank stays after all.
     case notDrained(reason: String)
+    /// An observer asks for a rank that left on purpose to be started again.
+    case askReturn(Rank)
+    /// The rank takes part again.
+    case returned(Rank)
+    /// The coordinator's no to that, or why the rank is not back.
+    case notReturned(reason: String)
     /// Which ranks are away on purpose: a worker keeps it for another coordinator.
     case drainedRanks(DrainedRanks)
     /// The job as an observer sees it.

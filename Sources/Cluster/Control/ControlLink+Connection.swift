@@ -238,6 +238,8 @@ extension ControlLink {
         case .notTraced(let reason): change { $0.lastTrace = .failure(.badInput(reason)) }
         case .drained: change { $0.lastDrain = .success(()) }
         case .notDrained(let reason): change { $0.lastDrain = .failure(.badInput(reason)) }
+        case .returned: change { $0.lastReturn = .success(()) }
+        case .notReturned(let reason): change { $0.lastReturn = .failure(.badInput(reason)) }
         case .drainedRanks(let away): change { $0.memory.drained = away }
         case .end(let end): ended(end, attempt: attempt)
         default: break

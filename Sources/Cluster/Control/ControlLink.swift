@@ -100,6 +100,8 @@ public final class ControlLink: @unchecked Sendable {
     var lastTrace: Result<String, ClusterError>?
     /// What became of the rank that this observer asked to leave.
     var lastDrain: Result<Void, ClusterError>?
+    /// What became of the rank that this observer asked to come back.
+    var lastReturn: Result<Void, ClusterError>?
 
     private init(_ configuration: Configuration) { self.configuration = configuration }
 

@@ -37,6 +37,8 @@ public struct JobSnapshot: Hashable, Codable, Sendable {
         public var loss: String?
         /// Whether it leaves on purpose, or left so; nil for a rank that nobody drained.
         var drain: Drain?
+        /// Whether its launcher is to start it again after it left; nil where it is not.
+        var isRecalled: Bool?
 
         /// Why it does not serve as others do, as tables say it.
         var absence: String? {

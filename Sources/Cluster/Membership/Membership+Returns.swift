@@ -150,6 +150,7 @@ extension Membership {
                 members[rank.rawValue].drain = nil
                 members[rank.rawValue].lastError = nil
                 members[rank.rawValue].wait = nil
+                members[rank.rawValue].recalled = nil
             }
             if let fitted = candidate.fitted { moved[group(of: returning[0])] = fitted }
             return returning.map { .returned($0, recovering: ranks) }

@@ -38,7 +38,8 @@ public struct EpochPreparation: Sendable {
                     $0 < fabric.rank && fabric.node(of: $0) == fabric.node(of: fabric.rank)
                 },
                 threads: configuration.threads, cores: configuration.cores,
-                runningLimit: configuration.engine.runningLimit))
+                runningLimit: configuration.engine.runningLimit,
+                node: fabric.node(of: fabric.rank)))
     }
 
     /// Reads the experts that come to this rank in an epoch, with a thread of its own. Collective
