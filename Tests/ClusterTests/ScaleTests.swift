@@ -108,6 +108,18 @@ import Topology
         #expect(story.job.members[3].recalled == nil)
     }
 
+    @Test func `the next rank may leave once all have changed over`() {
+        var story = Self.story()
+        func isChanging() -> Bool? { story.job.snapshot(now: story.now).isChanging }
+        #expect(isChanging() == nil)
+        story.apply(.drain(3))
+        #expect(isChanging() == true && story.job.drainRefusal(of: 2) != nil)
+        for rank in 0 ..< 3 { story.apply(.prepared(Story.id(rank), epoch: 2)) }
+        #expect(isChanging() == true && story.job.drainRefusal(of: 2) != nil)
+        for rank in 0 ..< 3 { story.apply(.recovered(Story.id(rank), epoch: 2)) }
+        #expect(isChanging() == nil && story.job.drainRefusal(of: 2) == nil)
+    }
+
     @Test func `a rank that serves, or is lost, is not asked to come back`() {
         var story = Self.story()
         #expect(story.job.recallRefusal(of: 1) == "rank 1 serves")

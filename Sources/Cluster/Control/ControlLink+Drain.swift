@@ -14,6 +14,15 @@ extension ControlLink {
         try wait(limit, "the end of the drain of \(rank)") { self.lastDrain }.get()
     }
 
+    /// Waits until every rank takes part in its epoch, and prepares for none.
+    ///
+    /// - Throws: `ended` when the job is over or its coordinator lost, and `deadline` after `limit`.
+    public func waitUntilSettled(limit: Duration) throws(ClusterError) {
+        try wait(limit, "the end of the change of epochs") { () -> Void? in
+            self.lastSnapshot.flatMap { $0.isChanging == true ? nil : () }
+        }
+    }
+
     /// Has a rank that left on purpose come back; returns once it takes part.
     ///
     /// - Throws: `badInput` with why it cannot come back, or is not back after all; `ended` when the

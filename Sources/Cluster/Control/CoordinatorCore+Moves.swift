@@ -83,9 +83,10 @@ extension CoordinatorCore {
             let others = recovering.isEmpty ? "" : ": \(recovering.count) ranks go on"
             log.notice("\(rank) is drained\(others)")
             handlers.left(rank, recovering)
-            moves.succeed(rank, .leave)
-            // A launcher is to know it however soon the process ends, and with whatever exit code.
+            // A launcher is to know it however soon the process ends, and with whatever exit code;
+            // and who waits for the rank, that others are about to change over.
             inform()
+            moves.succeed(rank, .leave)
         case .recalled(let rank):
             log.notice("\(rank) is to come back: its launcher starts it")
             inform()

@@ -301,6 +301,8 @@ final class CoordinatorCore {
         case .returned(let rank, let recovering):
             log.notice("\(rank) is back: \(recovering.count) ranks go on")
             handlers.returned(rank, recovering)
+            // Who waits for the rank is to know first that others are about to change over.
+            inform()
             moves.succeed(rank, .comeBack)
         case .draining, .notDrained, .drained, .recalled, .notReturned: performMove(action)
         case .recovered(let epoch):

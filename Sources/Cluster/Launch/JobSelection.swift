@@ -27,9 +27,9 @@ public enum JobSelection {
             return one
         }
         if let folder = given(text) { return folder }
-        let text = try name(text)
+        let name = try name(text)
         let named = all.filter {
-            (try? $0.state().name) == text || $0.url.lastPathComponent == text
+            (try? $0.state().name) == name || $0.url.lastPathComponent == name
         }
         if let running = named.first(where: \.isRunning) { return running }
         guard let newest = named.first else {

@@ -63,6 +63,9 @@ public struct JobSnapshot: Hashable, Codable, Sendable {
     public var members: [Member]
     /// The ranks that a coordinator which takes the job over waits for; nil for another.
     public var awaited: [Rank]?
+    /// Whether ranks prepare for an epoch, or are about to take part in one: none may leave before
+    /// that is over; nil where they do not.
+    var isChanging: Bool?
     /// Why the job is over, if it is.
     public var end: JobEnd?
 }

@@ -293,7 +293,8 @@ public struct Membership: Sendable {
                     statistics: member.statistics, role: role(of: Rank(rawValue: index)),
                     lastError: member.lastError, loss: member.loss, drain: member.drain,
                     isRecalled: member.recalled != nil && member.connection == nil ? true : nil)
-            }, awaited: takeOver == nil ? nil : awaited, end: ending)
+            }, awaited: takeOver == nil ? nil : awaited,
+            isChanging: isRecovering || candidate != nil ? true : nil, end: ending)
     }
 
     /// The connection of a rank, if it is in.

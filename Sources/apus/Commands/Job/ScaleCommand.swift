@@ -52,6 +52,8 @@ struct ScaleCommand: ParsableCommand {
             let plan = try ScalePlan(snapshot, to: ranks)
             for rank in plan.leaving {
                 try move(rank, "leave", job) { () throws(ClusterError) in
+                    // One that left before is away once the others have changed over.
+                    try link.waitUntilSettled(limit: job.deadlines.leaving)
                     try link.drain(rank, limit: job.deadlines.leaving)
                 }
                 say("\(rank) is drained")
