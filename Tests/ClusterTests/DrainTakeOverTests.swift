@@ -200,7 +200,8 @@ import Topology
         await coordinator.close()
     }
 
-    @Test func `a rank that waits for others of an epoch hears that it will not come`() async throws {
+    @Test func `a rank that waits for others of an epoch hears that it will not come`() async throws
+    {
         let token = ControlToken.random()
         var membership = Membership.Configuration(
             rankCount: 3, identity: MembershipTests.identity,

@@ -33,7 +33,8 @@ import func TestSupport.onRanks
     ///   - limit: How long memory is waited for.
     /// - Returns: What of that each is refused for, and the bytes that both need.
     private static func refusals(
-        hasBegun: Bool = false, limit: Duration = .zero, free: @escaping @Sendable (_ needed: Int) -> Int?
+        hasBegun: Bool = false, limit: Duration = .zero,
+        free: @escaping @Sendable (_ needed: Int) -> Int?
     ) throws -> (refusals: [String?], needed: Int) {
         let needed = Mutex(0)
         let fabrics = try makeLoopbackFabrics(rankCount: 2)
