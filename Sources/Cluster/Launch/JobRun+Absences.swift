@@ -1,5 +1,5 @@
-/// Ranks that are away while their job goes on: those that left on purpose, are to come back, or were
-/// given up.
+/// Ranks that are away while their job goes on: those that left on purpose, are to come back, or
+/// were given up.
 extension JobRun {
     /// Starts ranks again that left and are to come back, each once: one whose former process has
     /// not ended yet, when that has.

@@ -4,7 +4,7 @@ import Topology
 /// How a rank that left on purpose is asked to come back, while the job goes on.
 ///
 /// ```
-///   recall ──► the launcher is told, and starts its process ──► it comes back like one that was lost
+///   recall ──► the launcher is told, and starts its process ──► it comes back as if it was lost
 ///              it is not back in time, or is lost on its way ──► away as before
 /// ```
 extension Membership {

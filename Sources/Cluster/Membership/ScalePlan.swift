@@ -10,8 +10,8 @@ public struct ScalePlan: Equatable, Sendable {
     /// Plans from how a job is.
     ///
     /// - Parameter count: Ranks that are to serve, 1 to those of the job.
-    /// - Throws: `ClusterError.badInput` for another number, and while a rank is lost or leaves: who
-    ///   serves is about to change.
+    /// - Throws: `ClusterError.badInput` for another number, and while a rank is lost or leaves,
+    ///   because who serves is about to change.
     public init(_ job: JobSnapshot, to count: Int) throws(ClusterError) {
         let all = job.members.count
         guard (1 ... max(1, all)).contains(count) else {

@@ -4,8 +4,8 @@ import Transport
 
 /// What the ranks of an epoch say of memory for weights, in the order of their places in it.
 ///
-/// 1. Each rank says what it needs itself, from what it holds: no rank computes the need of another,
-///    because a rank that comes back does not know what the others hold.
+/// 1. Each rank says what it needs itself, from what it holds: no rank computes the need of
+///    another, because a rank that comes back does not know what the others hold.
 /// 2. No rank reads before all have said what is free, so none counts twice what another one takes.
 /// 3. All ranks see the same claims and decide by the same rules, so that all wait, or none does.
 /// 4. A rank says what is free after it let go of what it prepared before, and memory that somebody
@@ -70,12 +70,12 @@ struct EpochMemory: Sendable {
 }
 
 extension EpochMemory {
-    /// Pauses from one time that the ranks speak to the next, then the last of them again: the first
-    /// are short, because a process that ends gives its memory back in a moment.
+    /// Pauses in seconds from one time that the ranks speak to the next, then the last again: the
+    /// first are short, because a process that ends gives its memory back in a moment.
     private static let pauses = [0.1, 0.2, 0.5]
 
-    /// Lets the ranks of a fabric say what they need and what is free, again while memory is missing
-    /// and all are patient. Collective.
+    /// Lets the ranks of a fabric say what they need and what is free, again while memory is
+    /// missing and all are patient. Collective.
     ///
     /// - Parameters:
     ///   - needed: Bytes that this rank will take.

@@ -40,8 +40,8 @@ struct TextDealer {
 
     /// Tokens to compute at each rank, for each text there as many as one that moves has.
     private var work: [Int]
-    /// The ranks that have computed a text with a beginning. Texts that are dealt are computed at the
-    /// same time, and find nothing of each other.
+    /// The ranks that have computed a text with a beginning. Texts that are dealt are computed at
+    /// the same time, and find nothing of each other.
     private var holders: [Int: Set<Int>] = [:]
     private let meanRows: Int
 

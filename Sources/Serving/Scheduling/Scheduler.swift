@@ -27,8 +27,8 @@ struct Scheduler {
         var waiting = 512
         /// Tokens of one step.
         var stepTokens = 512
-        /// Prompt tokens of a step that also serves running streams, or computes texts of a rank that
-        /// is gone while other ranks do: bounds the next-token time of streams.
+        /// Prompt tokens of a step that also serves running streams, or computes texts of a rank
+        /// that is gone while other ranks do: bounds the next-token time of streams.
         var promptTokensBesideStreams = 128
         /// Tokens to compute from which a prompt is worth handing over.
         var handoverTokens = 128
@@ -149,8 +149,8 @@ struct Scheduler {
 }
 
 extension Scheduler {
-    /// Whether texts of a rank that is gone are computed again: it happens on all ranks at once, and
-    /// streams of others wait for the steps of a rank that has none yet.
+    /// Whether texts of a rank that is gone are computed again: it happens on all ranks at once,
+    /// and streams of others wait for the steps of a rank that has none yet.
     private var computesResumed: Bool {
         requests.contains { sequences[$0].isResumed && sequences[$0].isMovable }
     }

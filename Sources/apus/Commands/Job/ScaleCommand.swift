@@ -9,9 +9,9 @@ struct ScaleCommand: ParsableCommand {
         commandName: "scale",
         abstract: "Changes how many ranks of a running job serve; no text changes.",
         discussion: """
-            Down, the highest ranks leave one after the other, as apus drain --rank has them leave: \
-            the others read their experts first, and go on with their texts. Up, the lowest ranks \
-            that left come back: the launcher of the job starts them, on the host that they have; \
+            Down, the highest ranks leave one after the other, as apus drain --rank has them \
+            leave: the others read their experts first, and go on with their texts. Up, the lowest \
+            ranks that left come back: the launcher of the job starts them, on their hosts; \
             they load, meet the others while these serve, and take their share. More ranks than \
             the job file states (ranks) cannot join. A job of another machine, and one whose ranks \
             Slurm, Kubernetes or a person starts, has no launcher that starts ranks again.
