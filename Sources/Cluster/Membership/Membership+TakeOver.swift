@@ -15,7 +15,8 @@ import Topology
 /// ```
 ///
 /// The coordinator that was lost left nothing but what its ranks know. Numbers of epochs go on from
-/// the highest that a rank heard of.
+/// the highest that a rank heard of. Once it is settled all ranks know the same of who is away on
+/// purpose, as yet another coordinator may ask them.
 extension Membership {
     /// Ranks that come back, until all are here.
     struct TakeOver: Sendable {
