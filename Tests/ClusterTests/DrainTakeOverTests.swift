@@ -75,11 +75,11 @@ import Topology
     }
 
     @Test func `a rank that is back is waited for by the second of two coordinators in a row`() {
-        // Ranks 0 and 1 were not told yet that rank 2 is back when their coordinator was lost.
-        let held = Self.held(5, [0, 1, 2], drained: DrainedRanks(number: 4, ranks: [2]))
+        // Ranks 0 and 1 say that rank 2 is away, and it is the first that comes.
+        let held = Self.held(5, [0, 1, 2], drained: DrainedRanks(number: 5, ranks: [2]))
         var story = TakeOverTests.story(ranks: 3)
         var lists: [ConnectionID: DrainedRanks] = [:]
-        for rank in [0, 1, 2] as [Rank] {
+        for rank in [2, 0, 1] as [Rank] {
             let own = rank == 2 ? Self.held(5, [0, 1, 2], drained: nil) : held
             for action in story.apply(TakeOverTests.back(rank, own)) {
                 if case .tellDrained(let id, let list) = action { lists[id] = list }
