@@ -26,8 +26,8 @@ extension ControlLink {
     /// Has a rank that left on purpose come back; returns once it takes part.
     ///
     /// - Throws: `badInput` with why it cannot come back, or is not back after all; `ended` when
-    ///   the job is over or its coordinator lost, and `deadline` after `limit`. After those two it may
-    ///   still come back.
+    ///   the job is over or its coordinator lost, and `deadline` after `limit`. After those two it
+    ///   may still come back.
     public func recall(_ rank: Rank, limit: Duration) throws(ClusterError) {
         change { $0.lastReturn = nil }
         write(.askReturn(rank))
