@@ -16,6 +16,8 @@ public enum ClusterError: ProgramError, Equatable, Sendable, CustomStringConvert
     case ended(JobEnd)
     /// A wait was for ranks of an epoch, and another epoch has begun.
     case superseded(epoch: UInt64, by: UInt64)
+    /// A wait was for ranks of an epoch that was to come, and will not.
+    case abandoned(epoch: UInt64)
     /// A wait of this process passed its deadline; what it waited for follows.
     case deadline(String)
 
@@ -26,6 +28,7 @@ public enum ClusterError: ProgramError, Equatable, Sendable, CustomStringConvert
             .deadline(let words):
             words
         case .superseded(let epoch, let next): "epoch \(epoch) is over: epoch \(next) has begun"
+        case .abandoned(let epoch): "epoch \(epoch) will not come"
         case .ended(let end): end.description
         }
     }
@@ -35,7 +38,7 @@ public enum ClusterError: ProgramError, Equatable, Sendable, CustomStringConvert
         switch self {
         case .badInput, .notOurs, .refused: .badInput
         case .command: .failed
-        case .deadline, .superseded: .lost
+        case .deadline, .superseded, .abandoned: .lost
         case .ended(let end): end.exitStatus
         }
     }

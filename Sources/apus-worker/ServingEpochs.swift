@@ -21,6 +21,8 @@ final class ServingEpochs: Sendable {
         var isLeaving = false
         /// Of an epoch that is to come.
         var prepared: (number: UInt64, fabric: any Fabric, epoch: PreparedEpoch)?
+        /// Whether it was joined, and its ranks may still meet.
+        var isMeeting = false
         /// Up to which number no epoch will come any more.
         var abandoned: UInt64 = 0
     }
@@ -30,6 +32,8 @@ final class ServingEpochs: Sendable {
     private let link: ControlLink
     private let log: Logger
     private let state: Mutex<State>
+    /// Held while this rank prepares for an epoch: one at a time.
+    private let preparing = NSLock()
 
     init(_ job: JobConfiguration, rank: Rank, link: ControlLink, log: Logger) {
         self.job = job
@@ -116,7 +120,13 @@ final class ServingEpochs: Sendable {
 
     /// Meets the ranks of an epoch that is to come, and reads the experts that come to this one, so
     /// that the epoch begins without a step that waits.
+    ///
+    /// What was prepared before is let go of by then, because ranks say what memory is free: it
+    /// ends by itself once its epoch will not come.
     private func prepare(_ next: JobEpoch, _ preparation: EpochPreparation) {
+        preparing.lock()
+        defer { preparing.unlock() }
+        guard isToCome(next) else { return }
         do {
             let fabric = try fabric(of: next, limit: Self.preparationLimit)
             do {
@@ -127,7 +137,9 @@ final class ServingEpochs: Sendable {
             }
         } catch {
             log.warning("epoch \(next.number) is not prepared: \(error)")
-            link.notPrepared(epoch: next.number, reason: "\(error)")
+            let lacksMemory = if case .memory? = error as? ServingError { true } else { false }
+            link.notPrepared(
+                epoch: next.number, reason: "\(error)", lacksMemory: lacksMemory)
         }
     }
 
@@ -210,7 +222,7 @@ final class ServingEpochs: Sendable {
         after error: (any Error)?, _ preparation: EpochPreparation, _ flight: FlightWriter
     ) throws -> PreparedEpoch {
         var error = error
-        var hasLeft = false
+        var hasLeft = state.withLock { $0.isMeeting }
         while true {
             let left = number
             // Whoever is missing where ranks meet is the coordinator's to find.
@@ -223,7 +235,7 @@ final class ServingEpochs: Sendable {
             do throws(ClusterError) {
                 let epoch = try waitForEpoch(after: left)
                 log.notice("epoch \(epoch.number): \(epoch.living.count) ranks go on")
-                state.withLock { $0.epoch = epoch }
+                state.withLock { ($0.epoch, $0.isMeeting) = (epoch, true) }
             } catch let failure {
                 throw leave(error ?? failure)
             }
@@ -263,6 +275,9 @@ final class ServingEpochs: Sendable {
         if let prepared, prepared.number < number { closeLater(prepared.fabric) }
         return nil
     }
+
+    /// Notes that this rank takes part in the present epoch: all of its ranks have met.
+    func takePart() { state.withLock { $0.isMeeting = false } }
 
     private func closeLater(_ fabric: (any Fabric)?) {
         guard let fabric else { return }

@@ -145,7 +145,10 @@ final class ServingProcess {
                     engine.recorder.enter(epochs.members)
                     return next
                 },
-                recovered: { endpoint.announce(serving.capacity) })
+                recovered: {
+                    epochs.takePart()
+                    endpoint.announce(serving.capacity)
+                })
         } catch {
             if !hasEnded() { flight.write("this rank ends: \(error)") }
             flight.finish()

@@ -30,6 +30,7 @@ struct Apus: AsyncParsableCommand {
             PlanCommand.self,
             PlotCommand.self,
             RenderCommand.self,
+            ScaleCommand.self,
             ScheduleCommand.self,
             ServeCommand.self,
             SimulateCommand.self,

@@ -32,6 +32,8 @@ import Topology
         .askTrace(seconds: 5), .traced(file: "/jobs/trace.json"), .notTraced(reason: "no"),
         .askDrain(2), .drained(2), .notDrained(reason: "no"),
         .drainedRanks(DrainedRanks(number: 3, ranks: [2])),
+        .askReturn(2), .returned(2), .notReturned(reason: "no"),
+        .notPrepared(epoch: 3, reason: "no memory", lacksMemory: true),
         .stop,
         .end(.lost(rank: 1, phase: .ready, epoch: 1, reason: "r")),
         .end(.stopped),

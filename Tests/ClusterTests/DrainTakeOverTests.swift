@@ -74,6 +74,40 @@ import Topology
         #expect(story.told.isEmpty)
     }
 
+    @Test func `a rank that is back is waited for by the second of two coordinators in a row`() {
+        // Ranks 0 and 1 say that rank 2 is away, and it is the first that comes.
+        let held = Self.held(5, [0, 1, 2], drained: DrainedRanks(number: 5, ranks: [2]))
+        var story = TakeOverTests.story(ranks: 3)
+        var lists: [ConnectionID: DrainedRanks] = [:]
+        for rank in [2, 0, 1] as [Rank] {
+            let own = rank == 2 ? Self.held(5, [0, 1, 2], drained: nil) : held
+            for action in story.apply(TakeOverTests.back(rank, own)) {
+                if case .tellDrained(let id, let list) = action { lists[id] = list }
+            }
+        }
+        #expect(story.job.living == [0, 1, 2])
+        let none = DrainedRanks(number: 6, ranks: [])
+        #expect(lists == [0, 1, 2].reduce(into: [:]) { $0[TakeOverTests.id($1)] = none })
+        // That coordinator is lost, too, and rank 2 comes back last.
+        story = TakeOverTests.story(ranks: 3)
+        for rank in [0, 1] as [Rank] {
+            let list = lists[TakeOverTests.id(rank.rawValue)] ?? held.drained
+            story.apply(TakeOverTests.back(rank, Self.held(5, [0, 1, 2], drained: list)))
+        }
+        #expect(story.job.awaited == [2])
+        let last = story.apply(TakeOverTests.back(2, Self.held(5, [0, 1, 2], drained: none)))
+        #expect(last.last == .tookOver(recovering: []) && story.told.isEmpty, "\(last)")
+        #expect(story.job.living == [0, 1, 2])
+    }
+
+    @Test func `ranks that know who is away are not told again`() {
+        var story = TakeOverTests.story(ranks: 3)
+        let held = Self.held(5, [0, 1], drained: DrainedRanks(number: 5, ranks: [2]))
+        let actions = ([0, 1] as [Rank]).flatMap { story.apply(TakeOverTests.back($0, held)) }
+        #expect(!actions.contains { if case .tellDrained = $0 { true } else { false } })
+        #expect(story.job.lastNumber == 5)
+    }
+
     @Test func `a group whose only rank was drained is not waited for`() throws {
         let groups = try RankGroupMap([
             RankGroup(name: "a", role: .serve, rankCount: 1),
@@ -161,6 +195,48 @@ import Topology
         }
         #expect(links[0].heldEpoch?.drained?.ranks == [1])
         #expect(links[0].heldEpoch?.epoch.living == [0])
+        coordinator.stop()
+        links.forEach { $0.close() }
+        await coordinator.close()
+    }
+
+    @Test func `a rank that waits for others of an epoch hears that it will not come`() async throws
+    {
+        let token = ControlToken.random()
+        var membership = Membership.Configuration(
+            rankCount: 3, identity: MembershipTests.identity,
+            deadlines: [.join: .seconds(10), .connect: .seconds(10)], silenceLimit: .seconds(3))
+        membership.survivesLosses = true
+        let coordinator = try Coordinator(
+            Endpoint(address: "127.0.0.1", port: 0), token: token, membership: membership,
+            handlers: .init(), log: Logger(label: "test"))
+        let port = coordinator.port
+        let (ends, sink) = AsyncStream.makeStream(of: ClusterError.self)
+        let links = try await ControlPlaneTests.onThreads(3) { rank in
+            let link = try ControlLink.join(
+                ControlPlaneTests.configuration(rank, port: port, token: token))
+            link.onEpoch(
+                { link.recovered(epoch: $0.number) },
+                prepare: { next in
+                    guard rank == 0 else {
+                        return link.notPrepared(
+                            epoch: next.number, reason: "no memory", lacksMemory: true)
+                    }
+                    Thread.detachNewThread {
+                        do throws(ClusterError) {
+                            _ = try link.allGather(
+                                [], label: "memory", among: next.living, epoch: next.number,
+                                limit: .seconds(60))
+                        } catch { sink.yield(error) }
+                    }
+                }, abandon: { _ in })
+            link.enter(.ready)
+            _ = try link.waitForEpoch(after: 0, limit: .seconds(5), of: rank)
+            return link
+        }
+        await #expect(throws: ClusterError.self) { try await coordinator.drain(2) }
+        let end = await ends.first { _ in true }
+        #expect(end == .abandoned(epoch: 2))
         coordinator.stop()
         links.forEach { $0.close() }
         await coordinator.close()

@@ -138,6 +138,44 @@ import Topology
         #expect(slow.apply(.tick, after: .seconds(61)) == [.kill(.rank(1))])
     }
 
+    @Test func `a rank that is to come back is started once, and ended for being away no more`() {
+        var story = Self.restarter()
+        var told = Self.losing(1, silent: 0)
+        told.members[1].drain = .left
+        story.apply(.told(told, http: nil))
+        told.members[1].isRecalled = true
+        // Its former process has not ended yet.
+        #expect(!story.apply(.told(told, http: nil)).contains(.restart(.rank(1))))
+        story.apply(.exited(.rank(1), .exited(0)))
+        #expect(story.apply(.told(told, http: nil)).last == .restart(.rank(1)))
+        story.apply(.started(.rank(1)))
+        #expect(!story.apply(.told(told, http: nil)).contains(.restart(.rank(1))))
+        // It loads for longer than a rank that left may take to end.
+        told.members[1].isRecalled = nil
+        story.apply(.told(told, http: nil))
+        #expect(story.apply(.tick, after: .seconds(100)).isEmpty)
+        story.apply(.told(JobRunTests.snapshot(.ready), http: nil))
+        #expect(story.apply(.tick, after: .seconds(100)).isEmpty)
+        #expect(story.run.recalled.isEmpty)
+    }
+
+    @Test func `a rank that ends on its way back is not started again until somebody asks`() {
+        var story = Self.restarter()
+        var told = Self.losing(1, silent: 0)
+        told.members[1].drain = .left
+        story.apply(.told(told, http: nil))
+        story.apply(.exited(.rank(1), .exited(0)))
+        told.members[1].isRecalled = true
+        #expect(story.apply(.told(told, http: nil)).last == .restart(.rank(1)))
+        story.apply(.started(.rank(1)))
+        story.apply(.exited(.rank(1), .exited(2)))
+        #expect(!story.apply(.told(told, http: nil)).contains(.restart(.rank(1))))
+        told.members[1].isRecalled = nil
+        story.apply(.told(told, http: nil))
+        told.members[1].isRecalled = true
+        #expect(story.apply(.told(told, http: nil)).last == .restart(.rank(1)))
+    }
+
     @Test func `a process that is started anew has not left`() {
         var story = Self.restarter()
         var told = JobRunTests.snapshot(.ready)

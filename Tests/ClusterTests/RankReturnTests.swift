@@ -69,6 +69,65 @@ import Topology
         #expect(story.job.epoch == 2)
     }
 
+    /// Rank 1 of three is ready to come back, and rank 0 has no memory for that.
+    private static func withoutMemory() -> (story: Story, actions: [Membership.Action]) {
+        var story = Story(ranks: 3)
+        story.apply(.closed(Story.id(1), reason: "closed"))
+        for rank in [0, 2] { story.apply(.recovered(Story.id(rank), epoch: 2)) }
+        story.arrive(1, as: 9)
+        story.apply(.entered(Story.id(9), .ready))
+        let actions = story.apply(
+            .notPrepared(Story.id(0), epoch: 3, reason: "no memory", lacksMemory: true))
+        return (story, actions)
+    }
+
+    @Test func `a rank without memory to come back keeps what it loaded, and tries again`() {
+        var (story, actions) = Self.withoutMemory()
+        #expect(story.dismissed[Story.id(9)] == nil)
+        #expect(story.job.connection(of: 1) == Story.id(9))
+        for connection in [0, 9, 2] {
+            #expect(actions.contains(.abandon(Story.id(connection), epoch: 3)))
+        }
+        #expect(actions.contains { if case .warn = $0 { true } else { false } })
+        let next = JobEpoch(number: 4, living: [0, 1, 2])
+        let prepares = [0, 9, 2].map { Membership.Action.prepare(Story.id($0), next) }
+        for _ in 0 ..< 14 {
+            story.beat([0, 9, 2], after: .seconds(1))
+            #expect(story.apply(.tick).isEmpty)
+        }
+        story.beat([0, 9, 2], after: .seconds(1))
+        #expect(story.apply(.tick) == prepares)
+        // The next time it waits twice as long.
+        story.apply(.notPrepared(Story.id(2), epoch: 4, reason: "no memory", lacksMemory: true))
+        for _ in 0 ..< 29 {
+            story.beat([0, 9, 2], after: .seconds(1))
+            #expect(story.apply(.tick).isEmpty)
+        }
+        story.beat([0, 9, 2], after: .seconds(1))
+        #expect(story.apply(.tick).count == 3)
+        for connection in [0, 9, 2] {
+            story.apply(.prepared(Story.id(connection), epoch: 5))
+        }
+        #expect(story.job.living == [0, 1, 2])
+    }
+
+    @Test func `a rank without memory tries again at once when others take part`() {
+        var (story, _) = Self.withoutMemory()
+        story.apply(.closed(Story.id(2), reason: "closed"))
+        let actions = story.apply(.recovered(Story.id(0), epoch: 4))
+        let next = JobEpoch(number: 5, living: [0, 1])
+        #expect(
+            actions == [.recovered(epoch: 4)] + [0, 9].map { .prepare(Story.id($0), next) })
+    }
+
+    @Test func `a rank that waits for memory and goes away is started anew like any other`() {
+        var (story, _) = Self.withoutMemory()
+        story.apply(.closed(Story.id(9), reason: "closed again"))
+        story.arrive(1, as: 10)
+        let actions = story.apply(.entered(Story.id(10), .ready))
+        #expect(actions.count == 3, "a process that loaded anew waits for nothing: \(actions)")
+    }
+
     @Test func `a loss while a rank comes back voids its epoch, and it comes in the next`() {
         var story = Story(ranks: 4)
         story.apply(.closed(Story.id(1), reason: "closed"))

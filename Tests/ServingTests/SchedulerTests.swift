@@ -222,6 +222,33 @@ struct SchedulerRun {
         }
     }
 
+    @Test func `texts of a rank that is gone take no larger steps than beside streams`() throws {
+        // Streams of other ranks wait for these steps, although this rank has none.
+        func rows(_ resumption: Resumption?) throws -> [Int] {
+            var run = SchedulerRun(
+                limits: .init(running: 4, stepTokens: 64, promptTokensBesideStreams: 16),
+                blockCount: 100)
+            for id in 1 ... 2 as ClosedRange<UInt64> {
+                var request = GenerationRequest(
+                    id: RequestID(rawValue: id), prompt: (0 ..< 40).map { $0 % 97 },
+                    maxNewTokens: 2)
+                request.resumption = resumption
+                try run.scheduler.submit(request)
+                run.wanted[request.id] = 2
+            }
+            var rows: [Int] = []
+            while run.scheduler.hasWork {
+                rows.append(run.scheduler.plan().reduce(0) { $0 + $1.tokenCount })
+                run.step()
+            }
+            return rows
+        }
+        #expect(try rows(nil).first == 64)
+        let resumed = try rows(Resumption(hasBegun: true))
+        // A stream's own token is beside the bound.
+        #expect(resumed.first == 16 && resumed.allSatisfy { $0 <= 16 + 4 }, "\(resumed)")
+    }
+
     @Test func `a short prompt overtakes a long one that came first`() throws {
         var run = SchedulerRun(
             limits: .init(running: 4, stepTokens: 32, promptTokensBesideStreams: 32),

@@ -205,7 +205,7 @@ private enum Message: Codable {
     case recovered(epoch: UInt64)
     case prepare(JobEpoch)
     case prepared(epoch: UInt64)
-    case notPrepared(epoch: UInt64, reason: String)
+    case notPrepared(epoch: UInt64, reason: String, lacksMemory: Bool)
     case abandon(epoch: UInt64)
     case askPlacement
     case placement(PlacementReport)
@@ -217,6 +217,9 @@ private enum Message: Codable {
     case askDrain(Rank)
     case drained(Rank)
     case notDrained(reason: String)
+    case askReturn(Rank)
+    case returned(Rank)
+    case notReturned(reason: String)
     case drainedRanks(DrainedRanks)
     case snapshot(JobSnapshot)
     case stop
@@ -238,8 +241,8 @@ private enum Message: Codable {
         case .recovered(let epoch): self = .recovered(epoch: epoch)
         case .prepare(let epoch): self = .prepare(epoch)
         case .prepared(let epoch): self = .prepared(epoch: epoch)
-        case .notPrepared(let epoch, let reason):
-            self = .notPrepared(epoch: epoch, reason: reason)
+        case .notPrepared(let epoch, let reason, let lacksMemory):
+            self = .notPrepared(epoch: epoch, reason: reason, lacksMemory: lacksMemory)
         case .abandon(let epoch): self = .abandon(epoch: epoch)
         case .askPlacement: self = .askPlacement
         case .placement(let report): self = .placement(report)
@@ -251,6 +254,9 @@ private enum Message: Codable {
         case .askDrain(let rank): self = .askDrain(rank)
         case .drained(let rank): self = .drained(rank)
         case .notDrained(let reason): self = .notDrained(reason: reason)
+        case .askReturn(let rank): self = .askReturn(rank)
+        case .returned(let rank): self = .returned(rank)
+        case .notReturned(let reason): self = .notReturned(reason: reason)
         case .drainedRanks(let away): self = .drainedRanks(away)
         case .snapshot(let snapshot): self = .snapshot(snapshot)
         case .stop: self = .stop
@@ -275,7 +281,8 @@ private enum Message: Codable {
         case .recovered(let epoch): .recovered(epoch: epoch)
         case .prepare(let epoch): .prepare(epoch)
         case .prepared(let epoch): .prepared(epoch: epoch)
-        case .notPrepared(let epoch, let reason): .notPrepared(epoch: epoch, reason: reason)
+        case .notPrepared(let epoch, let reason, let lacksMemory):
+            .notPrepared(epoch: epoch, reason: reason, lacksMemory: lacksMemory)
         case .abandon(let epoch): .abandon(epoch: epoch)
         case .askPlacement: .askPlacement
         case .placement(let report): .placement(report)
@@ -287,6 +294,9 @@ private enum Message: Codable {
         case .askDrain(let rank): .askDrain(rank)
         case .drained(let rank): .drained(rank)
         case .notDrained(let reason): .notDrained(reason: reason)
+        case .askReturn(let rank): .askReturn(rank)
+        case .returned(let rank): .returned(rank)
+        case .notReturned(let reason): .notReturned(reason: reason)
         case .drainedRanks(let away): .drainedRanks(away)
         case .snapshot(let snapshot): .snapshot(snapshot)
         case .stop: .stop

@@ -35,7 +35,7 @@ public enum ControlFrame: Equatable, Sendable {
     /// A worker reaches every rank of an epoch that is to come.
     case prepared(epoch: UInt64)
     /// It does not.
-    case notPrepared(epoch: UInt64, reason: String)
+    case notPrepared(epoch: UInt64, reason: String, lacksMemory: Bool)
     /// An epoch that was prepared for will not come.
     case abandon(epoch: UInt64)
     /// What a worker's gates chose since it last said so.
@@ -60,6 +60,12 @@ public enum ControlFrame: Equatable, Sendable {
     case drained(Rank)
     /// The coordinator's no to that, or why the rank stays after all.
     case notDrained(reason: String)
+    /// An observer asks for a rank that left on purpose to be started again.
+    case askReturn(Rank)
+    /// The rank takes part again.
+    case returned(Rank)
+    /// The coordinator's no to that, or why the rank is not back.
+    case notReturned(reason: String)
     /// Which ranks are away on purpose: a worker keeps it for another coordinator.
     case drainedRanks(DrainedRanks)
     /// The job as an observer sees it.

@@ -229,13 +229,17 @@ extension ControlLink {
         case .prepare(let epoch):
             change { $0.memory.heard(epoch.number) }
             whenPrepare?(epoch)
-        case .abandon(let epoch): whenAbandoned?(epoch)
+        case .abandon(let epoch):
+            change { $0.lastAbandoned = max($0.lastAbandoned, epoch) }
+            whenAbandoned?(epoch)
         case .placement(let report): change { $0.lastPlacement = .success(report) }
         case .notPlaced(let reason): change { $0.lastPlacement = .failure(.badInput(reason)) }
         case .traced(let file): change { $0.lastTrace = .success(file) }
         case .notTraced(let reason): change { $0.lastTrace = .failure(.badInput(reason)) }
         case .drained: change { $0.lastDrain = .success(()) }
         case .notDrained(let reason): change { $0.lastDrain = .failure(.badInput(reason)) }
+        case .returned: change { $0.lastReturn = .success(()) }
+        case .notReturned(let reason): change { $0.lastReturn = .failure(.badInput(reason)) }
         case .drainedRanks(let away): change { $0.memory.drained = away }
         case .end(let end): ended(end, attempt: attempt)
         default: break

@@ -89,6 +89,8 @@ public final class ControlLink: @unchecked Sendable {
     var statistics: @Sendable () -> RankStatistics? = { nil }
     var whenEnded: (@Sendable (JobEnd) -> Void)?
     var lastEpoch: JobEpoch?
+    /// The highest number of an epoch that was to come, and will not.
+    var lastAbandoned: UInt64 = 0
     var whenEpoch: (@Sendable (JobEpoch) -> Void)?
     var whenPrepare: (@Sendable (JobEpoch) -> Void)?
     var whenAbandoned: (@Sendable (UInt64) -> Void)?
@@ -98,6 +100,8 @@ public final class ControlLink: @unchecked Sendable {
     var lastTrace: Result<String, ClusterError>?
     /// What became of the rank that this observer asked to leave.
     var lastDrain: Result<Void, ClusterError>?
+    /// What became of the rank that this observer asked to come back.
+    var lastReturn: Result<Void, ClusterError>?
 
     private init(_ configuration: Configuration) { self.configuration = configuration }
 
@@ -148,10 +152,15 @@ public final class ControlLink: @unchecked Sendable {
     /// Tells that this rank reaches every rank of an epoch that is to come.
     public func prepared(epoch: UInt64) { write(.prepared(epoch: epoch)) }
 
-    /// Tells that it does not.
-    public func notPrepared(epoch: UInt64, reason: String) {
+    /// Tells that it does not, or cannot read what comes to it.
+    ///
+    /// - Parameter lacksMemory: Whether its machine has no memory for that now.
+    public func notPrepared(epoch: UInt64, reason: String, lacksMemory: Bool) {
         let bytes = reason.utf8.prefix(ControlProtocol.longestReasonBytes)
-        write(.notPrepared(epoch: epoch, reason: String(decoding: bytes, as: UTF8.self)))
+        write(
+            .notPrepared(
+                epoch: epoch, reason: String(decoding: bytes, as: UTF8.self),
+                lacksMemory: lacksMemory))
     }
 
     /// Sends application bytes to the coordinator.
@@ -180,7 +189,7 @@ public final class ControlLink: @unchecked Sendable {
     /// - Parameter epoch: The one that the members are of.
     /// - Returns: The blobs in the order of `members`, or of all ranks.
     /// - Throws: `ended` when the job is over or its coordinator is lost, `superseded` when another
-    ///   epoch has begun, and `deadline` after `limit`.
+    ///   epoch has begun, `abandoned` when this one will not come, and `deadline` after `limit`.
     public func allGather(
         _ blob: [UInt8], label: String, among members: [Rank] = [],
         epoch number: UInt64 = ExpertMap.firstEpoch, limit: Duration
@@ -202,8 +211,12 @@ public final class ControlLink: @unchecked Sendable {
             if let blobs = self.gathered.removeValue(forKey: gather) {
                 return .success(blobs)
             }
-            guard let now = self.lastEpoch?.number, now > number else { return nil }
-            return .failure(.superseded(epoch: number, by: now))
+            if let now = self.lastEpoch?.number, now > number {
+                return .failure(.superseded(epoch: number, by: now))
+            }
+            // One epoch is prepared at a time, so none of those before it comes either.
+            let isToCome = number > self.epochNumber && number <= self.lastAbandoned
+            return isToCome ? .failure(.abandoned(epoch: number)) : nil
         }
         return try blobs.get()
     }
@@ -213,6 +226,11 @@ public final class ControlLink: @unchecked Sendable {
         condition.lock()
         defer { condition.unlock() }
         return lastEpoch ?? welcome.returnsTo ?? .first(welcome.epoch, rankCount: welcome.rankCount)
+    }
+
+    /// The number of that epoch, for a caller that has the lock.
+    private var epochNumber: UInt64 {
+        lastEpoch?.number ?? welcome.returnsTo?.number ?? welcome.epoch
     }
 
     /// Waits for an epoch after the stated one in which a rank takes part.

@@ -155,7 +155,7 @@ public final class Coordinator: Sendable {
     ///   over first.
     public func drain(_ rank: Rank) async throws {
         let promise = core.eventLoop.makePromise(of: Void.self)
-        core.eventLoop.execute { self.core.value.drain(rank, promise) }
+        core.eventLoop.execute { self.core.value.move(rank, .leave, promise) }
         try await promise.futureResult.get()
     }
 

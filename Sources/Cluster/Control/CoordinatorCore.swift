@@ -8,27 +8,27 @@ import Topology
 ///
 /// Lives on one event loop and nowhere else.
 final class CoordinatorCore {
-    private var membership: Membership
+    private(set) var membership: Membership
     /// How evenly tokens lay on the ranks at the last heartbeat.
     private var balances: [GroupBalance] = []
-    private let handlers: Coordinator.Handlers
+    let handlers: Coordinator.Handlers
     private let token: ControlToken
-    private let log: Logger
-    private var channels: [ConnectionID: any Channel] = [:]
+    let log: Logger
+    private(set) var channels: [ConnectionID: any Channel] = [:]
     private var roles: [ConnectionID: Handshake.Role] = [:]
-    private var observers: Set<ConnectionID> = []
+    private(set) var observers: Set<ConnectionID> = []
     private var pending = PendingConnections<ObjectIdentifier>()
     private var pendingChannels: [ObjectIdentifier: any Channel] = [:]
     private var rejections = RejectionLog()
     private var nextID = 0
     private var finished: [EventLoopPromise<JobEnd>] = []
-    /// Who waits for a rank to leave; one leaves at a time.
-    private var drains: [Rank: EventLoopPromise<Void>] = [:]
+    /// Who waits for a rank to leave, and for one to come back.
+    var moves = RankMoves()
     /// For how long this coordinator did not run, and until when a rank that leaves shows that its
     /// ranks gave it up meanwhile.
     private var pause: (length: Duration, until: Duration)?
     /// Why this coordinator is none any more, while its job goes on.
-    private var failure: ClusterError?
+    private(set) var failure: ClusterError?
     /// What is still to be done: to send may close a channel at once, which is an event of its own.
     private var actions: [Membership.Action] = []
     private var isPerforming = false
@@ -117,12 +117,13 @@ final class CoordinatorCore {
             apply(.suspected(id, rank: rank, epoch: epoch, reason: reason))
         case .recovered(let epoch): apply(.recovered(id, epoch: epoch))
         case .prepared(let epoch): apply(.prepared(id, epoch: epoch))
-        case .notPrepared(let epoch, let reason):
-            apply(.notPrepared(id, epoch: epoch, reason: reason))
+        case .notPrepared(let epoch, let reason, let lacksMemory):
+            apply(.notPrepared(id, epoch: epoch, reason: reason, lacksMemory: lacksMemory))
         case .counts(let counts): apply(.counted(id, counts))
         case .askPlacement, .place: answer(frame, to: id)
         case .askTrace(let seconds): trace(seconds, for: id)
-        case .askDrain(let rank): drain(rank, for: id)
+        case .askDrain(let rank): move(rank, .leave, for: id)
+        case .askReturn(let rank): move(rank, .comeBack, for: id)
         case .payload(let bytes):
             guard let rank = membership.rank(of: id) else { return refuse(id, "no hello yet") }
             handlers.payload(rank, bytes)
@@ -130,7 +131,8 @@ final class CoordinatorCore {
             guard observers.contains(id) else { return refuse(id, "only observers may stop a job") }
             apply(.stopped)
         case .welcome, .refusal, .gathered, .epoch, .prepare, .abandon, .placement, .notPlaced,
-            .traced, .notTraced, .drained, .notDrained, .drainedRanks, .snapshot, .end:
+            .traced, .notTraced, .drained, .notDrained, .drainedRanks, .returned, .notReturned,
+            .snapshot, .end:
             refuse(id, "a frame that only the coordinator sends")
         }
     }
@@ -169,23 +171,6 @@ final class CoordinatorCore {
         }
     }
 
-    /// Has a rank leave for an observer, which is told what became of it.
-    private func drain(_ rank: Rank, for id: ConnectionID) {
-        guard observers.contains(id), let channel = channels[id] else {
-            return refuse(id, "only observers have a rank leave")
-        }
-        let promise = channel.eventLoop.makePromise(of: Void.self)
-        promise.futureResult.whenComplete { outcome in
-            let frame: ControlFrame =
-                switch outcome {
-                case .success: .drained(rank)
-                case .failure(let error): .notDrained(reason: "\(error)")
-                }
-            channel.writeAndFlush(frame, promise: nil)
-        }
-        drain(rank, promise)
-    }
-
     private func arrived(_ id: ConnectionID, _ hello: Hello) {
         guard hello.role == roles[id] else {
             return refuse(id, "a hello of another role than the one that was proved")
@@ -199,7 +184,7 @@ final class CoordinatorCore {
         send(.snapshot(snapshot()), to: id)
     }
 
-    private func refuse(_ id: ConnectionID, _ reason: String) {
+    func refuse(_ id: ConnectionID, _ reason: String) {
         log.warning("connection \(id.rawValue) is refused: \(reason)")
         guard let channel = channels[id] else { return }
         channel.writeAndFlush(ControlFrame.refusal(reason: reason))
@@ -215,7 +200,7 @@ final class CoordinatorCore {
     }
 
     /// Tells observers how the job is.
-    private func inform() {
+    func inform() {
         let snapshot = snapshot()
         for id in observers.sorted(by: { $0.rawValue < $1.rawValue }) {
             send(.snapshot(snapshot), to: id)
@@ -234,22 +219,6 @@ final class CoordinatorCore {
     func stop() { apply(.stopped) }
 
     func orphan() { apply(.orphaned) }
-
-    /// Completes `promise` when a rank has left, or does not leave after all.
-    func drain(_ rank: Rank, _ promise: EventLoopPromise<Void>) {
-        if let failure { return promise.fail(failure) }
-        if let end = membership.ending { return promise.fail(ClusterError.ended(end)) }
-        if let reason = membership.drainRefusal(of: rank) {
-            return promise.fail(ClusterError.badInput(reason))
-        }
-        drains[rank] = promise
-        apply(.drain(rank))
-    }
-
-    private func endDrains(_ error: ClusterError) {
-        for promise in drains.values { promise.fail(error) }
-        drains = [:]
-    }
 
     func snapshot() -> JobSnapshot {
         var snapshot = membership.snapshot(now: Self.now)
@@ -270,7 +239,7 @@ final class CoordinatorCore {
         if let end = membership.ending { promise.succeed(end) } else { finished.append(promise) }
     }
 
-    private func apply(_ event: Membership.Event) {
+    func apply(_ event: Membership.Event) {
         guard failure == nil else { return }
         let now = Self.now
         if let absence = membership.absence(now) { pause = (absence, now + Self.returnLimit) }
@@ -301,7 +270,7 @@ final class CoordinatorCore {
         for channel in channels.values { channel.close(promise: nil) }
         finished.forEach { $0.fail(error) }
         finished = []
-        endDrains(error)
+        moves.fail(error)
         handlers.ended(.coordinatorLost(reason: error.description))
     }
 
@@ -332,7 +301,10 @@ final class CoordinatorCore {
         case .returned(let rank, let recovering):
             log.notice("\(rank) is back: \(recovering.count) ranks go on")
             handlers.returned(rank, recovering)
-        case .draining, .notDrained, .drained: performDrain(action)
+            // Who waits for the rank is to know first that others are about to change over.
+            inform()
+            moves.succeed(rank, .comeBack)
+        case .draining, .notDrained, .drained, .recalled, .notReturned: performMove(action)
         case .recovered(let epoch):
             log.notice("every rank that is left takes part in epoch \(epoch)")
             handlers.recovered(epoch)
@@ -351,31 +323,8 @@ final class CoordinatorCore {
             }
             finished.forEach { $0.succeed(end) }
             finished = []
-            endDrains(.ended(end))
+            moves.fail(.ended(end))
             handlers.ended(end)
-        }
-    }
-
-    private func performDrain(_ action: Membership.Action) {
-        switch action {
-        case .draining(let rank):
-            log.notice("\(rank) leaves: the others read its experts first")
-            handlers.leaving(rank, false)
-            // A launcher is to know it before the rank's process ends.
-            inform()
-        case .notDrained(let rank, let reason):
-            log.warning("\(rank) does not leave: \(reason)")
-            handlers.leaving(rank, true)
-            drains.removeValue(forKey: rank)?.fail(
-                ClusterError.badInput("\(rank) does not leave: \(reason)"))
-        case .drained(let rank, let recovering):
-            let others = recovering.isEmpty ? "" : ": \(recovering.count) ranks go on"
-            log.notice("\(rank) is drained\(others)")
-            handlers.left(rank, recovering)
-            drains.removeValue(forKey: rank)?.succeed()
-            // A launcher is to know it however soon the process ends, and with whatever exit code.
-            inform()
-        default: preconditionFailure("\(action) lets no rank leave")
         }
     }
 

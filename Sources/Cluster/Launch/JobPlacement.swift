@@ -16,18 +16,12 @@ public enum JobPlacement {
         if let coordinator {
             return try join(try Endpoint(coordinator), try ControlToken(for: JobConfiguration()))
         }
-        let folder = try JobSelection.folder(try job.map(name), mayHaveEnded: false)
+        let folder = try JobSelection.folder(job, mayHaveEnded: false)
         guard let state = try? folder.state(), let endpoints = try? folder.endpoints() else {
             throw .badInput(
                 "the job of \(folder.url.path(percentEncoded: false)) does not serve yet")
         }
         return try join(endpoints.control, try ControlToken(state.token))
-    }
-
-    /// The name of the job that a file describes, or what was said.
-    private static func name(_ text: String) throws(ClusterError) -> String {
-        guard text.hasSuffix(".yaml") || text.hasSuffix(".yml") else { return text }
-        return try JobConfiguration(contentsOf: text).name
     }
 
     private static func join(

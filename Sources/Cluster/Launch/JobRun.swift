@@ -134,16 +134,18 @@ struct JobRun: Sendable {
     let configuration: Configuration
     private(set) var state = State.ready
     private(set) var since = Duration.zero
-    private var living: [JobProcess] = []
+    private(set) var living: [JobProcess] = []
     private(set) var snapshot: JobSnapshot?
     private var loss: JobEnd?
     private(set) var isAnnounced = false
     var restarts: RestartPlan
     /// Ranks that ended while it is not known how the coordinator did.
     var unreported: [(process: JobProcess, end: ProcessEnd)] = []
-    private var started: [JobProcess: Duration] = [:]
+    private(set) var started: [JobProcess: Duration] = [:]
     /// Processes whose rank left on purpose while they lived, and when this was known.
-    private(set) var left: [JobProcess: Duration] = [:]
+    var left: [JobProcess: Duration] = [:]
+    /// Processes that were started again because their rank is to come back, until it is.
+    var recalled: Set<JobProcess> = []
     private var hasKilled = false
     private var isHurried = false
     /// How the job ended; nil until it is known.
@@ -213,6 +215,7 @@ extension JobRun {
         _ snapshot: JobSnapshot, _ http: Endpoint?, _ now: Duration
     ) -> [Action] {
         self.snapshot = snapshot
+        let recalls = noteRecalled(snapshot)
         noteLeft(snapshot, now)
         if case .asking(.rank(let rank), let exit?) = state, configuration.survivesLosses,
             snapshot.members.contains(where: { $0.rank == rank && $0.loss != nil })
@@ -222,18 +225,11 @@ extension JobRun {
             return [.show(snapshot), report(.rank(rank), exit, now)]
         }
         guard state == .running else { return [] }
-        guard !isAnnounced, snapshot.phase == .ready, let http else { return [.show(snapshot)] }
-        isAnnounced = true
-        return [.show(snapshot), .announce(http)]
-    }
-
-    /// Notes which processes leave on purpose, because another one may come for their rank before
-    /// they end.
-    private mutating func noteLeft(_ snapshot: JobSnapshot, _ now: Duration) {
-        for member in snapshot.members where member.drain == .left {
-            let process = JobProcess.rank(member.rank)
-            if living.contains(process), left[process] == nil { left[process] = now }
+        guard !isAnnounced, snapshot.phase == .ready, let http else {
+            return [.show(snapshot)] + recalls
         }
+        isAnnounced = true
+        return [.show(snapshot), .announce(http)] + recalls
     }
 
     private mutating func ended(_ end: JobEnd, _ now: Duration) -> [Action] {
@@ -350,27 +346,6 @@ extension JobRun {
             return killAll()
         }
     }
-
-    /// Ends processes of ranks that were given up and do not end, as one that is stopped.
-    private func hung(_ now: Duration) -> [Action] {
-        guard configuration.survivesLosses, let snapshot else { return [] }
-        return snapshot.members.compactMap { member in
-            let process = JobProcess.rank(member.rank)
-            guard living.contains(process) else { return nil }
-            if let since = left[process] {
-                return now - since > Self.leftLimit ? .kill(process) : nil
-            }
-            let limit = JobConfiguration.Deadlines.hung
-            guard member.loss != nil, .seconds(member.silentSeconds ?? 0) > limit,
-                let start = started[process], now - start > limit * 3
-            else { return nil }
-            return .kill(process)
-        }
-    }
-
-    /// For a rank that left on purpose to close its fabric and to write what it keeps: its silence
-    /// is in order.
-    private static let leftLimit = Duration.seconds(60)
 
     /// A process ended, and the coordinator did not say why.
     private func unexplained(_ process: JobProcess, _ end: ProcessEnd) -> Outcome {

@@ -5,8 +5,8 @@ public enum JobSelection {
     /// The folder of a job.
     ///
     /// - Parameters:
-    ///   - text: A job's folder, or its name (then the newest that runs, or the newest of all); nil
-    ///     takes the only job that runs.
+    ///   - text: A job's folder, or its name or file (then the newest that runs, or the newest of
+    ///     all); nil takes the only job that runs.
     ///   - mayHaveEnded: Whether a job that is over will do.
     /// - Throws: `ClusterError.badInput` when no job fits, or several do.
     public static func folder(
@@ -27,8 +27,9 @@ public enum JobSelection {
             return one
         }
         if let folder = given(text) { return folder }
+        let name = try name(text)
         let named = all.filter {
-            (try? $0.state().name) == text || $0.url.lastPathComponent == text
+            (try? $0.state().name) == name || $0.url.lastPathComponent == name
         }
         if let running = named.first(where: \.isRunning) { return running }
         guard let newest = named.first else {
@@ -52,6 +53,12 @@ public enum JobSelection {
             report.state == "ended"
                 ? "the job \(report.name) has ended"
                 : "the job \(report.name) runs \(report.state): ask there, or name its URL")
+    }
+
+    /// The name of the job that a file describes, or what was said.
+    private static func name(_ text: String) throws(ClusterError) -> String {
+        guard text.hasSuffix(".yaml") || text.hasSuffix(".yml") else { return text }
+        return try JobConfiguration(contentsOf: text).name
     }
 
     private static func given(_ path: String) -> JobFolder? {

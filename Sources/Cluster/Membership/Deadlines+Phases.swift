@@ -7,7 +7,10 @@ extension JobConfiguration.Deadlines {
         max(recovery, Membership.candidateLimit) + Self.answerLimit
     }
 
-    /// The same where the job's own limits are not known: for the longest that it may have.
+    /// For a rank that left to be started, and to take part again or not.
+    public var returning: Duration { .seconds(joinSeconds) + recovery + leaving }
+
+    /// For a rank to leave where the job's own limits are not known: the longest that it may have.
     public static let longestLeaving =
         Duration.seconds(2 * JobConfiguration.longestWait) + answerLimit
 

@@ -37,6 +37,8 @@ public struct JobSnapshot: Hashable, Codable, Sendable {
         public var loss: String?
         /// Whether it leaves on purpose, or left so; nil for a rank that nobody drained.
         var drain: Drain?
+        /// Whether its launcher is to start it again after it left; nil where it is not.
+        var isRecalled: Bool?
 
         /// Why it does not serve as others do, as tables say it.
         var absence: String? {
@@ -61,6 +63,9 @@ public struct JobSnapshot: Hashable, Codable, Sendable {
     public var members: [Member]
     /// The ranks that a coordinator which takes the job over waits for; nil for another.
     public var awaited: [Rank]?
+    /// Whether ranks prepare for an epoch, or are about to take part in one: none may leave before
+    /// that is over; nil where they do not.
+    var isChanging: Bool?
     /// Why the job is over, if it is.
     public var end: JobEnd?
 }

@@ -54,6 +54,7 @@ extension Membership {
         members[rank.rawValue].pid = hello.pid
         members[rank.rawValue].lastHeard = now
         members[rank.rawValue].lastError = nil
+        members[rank.rawValue].wait = nil
         ranks[id] = rank
     }
 

@@ -53,13 +53,14 @@ extension Membership {
             ranks[connection] = nil
             members[rank.rawValue].connection = nil
             members[rank.rawValue].loss = reason
+            let recall = endRecall(of: rank, reason: reason)
             guard let candidate, candidate.returning.contains(rank) else {
-                return [.dismiss(connection, end)]
+                return recall + [.dismiss(connection, end)]
             }
             let others = members(of: candidate).compactMap { self.connection(of: $0) }
             gathers = gathers.filter { $0.key.epoch != candidate.number }
             self.candidate = nil
-            return [.dismiss(connection, end)]
+            return recall + [.dismiss(connection, end)]
                 + others.map { .abandon($0, epoch: candidate.number) } + prepare(now)
         }
         guard goesOn, living.contains(where: { $0 != rank }), lastNumber < ExpertMap.maximumEpoch
@@ -129,6 +130,8 @@ extension Membership {
         suspicions = suspicions.filter { !ranks.contains($0.key) }
         if suspicions.isEmpty { suspectedSince = nil }
         for rank in ranks { members[rank.rawValue].told = number }
+        // What ranks need to come back, and what machines have, may be other than before.
+        for index in members.indices { members[index].wait?.until = now }
         let next = self.epoch(number, of: ranks)
         return abandons + ranks.compactMap { connection(of: $0) }.map { .begin($0, next) }
     }

@@ -41,6 +41,12 @@ extension Membership {
         return groups.groups.firstIndex { $0.name == name } ?? 0
     }
 
+    /// The part of the work that a rank does; nil where every rank does all of it.
+    func role(of rank: Rank) -> RankRole? {
+        guard let groups = configuration.groups, groups.handsOver else { return nil }
+        return groups.group(of: rank).group.role
+    }
+
     /// The ranks of a group, the lost ones included.
     func ranks(ofGroup group: Int) -> [Rank] {
         members.indices.map { Rank(rawValue: $0) }.filter { self.group(of: $0) == group }

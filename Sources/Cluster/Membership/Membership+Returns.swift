@@ -16,6 +16,9 @@ import Topology
 /// Ranks of a group that is gone read what they hold when all are there, and come back together:
 /// one alone would need memory for the whole model. They wait for each other, but no longer than
 /// `recoveryLimit` from when the first of them is ready.
+///
+/// A rank for which machines have no memory keeps what it loaded, and tries again after a while, or
+/// once other ranks take part: to start it anew would load all of it again for the same answer.
 extension Membership {
     /// An epoch that is being prepared, and who is ready for it.
     struct Candidate: Sendable {
@@ -42,6 +45,16 @@ extension Membership {
             return []
         }
     }
+
+    /// Since when, and how often, a rank found no memory to come back.
+    struct MemoryWait: Sendable {
+        var until: Duration
+        var count: Int
+    }
+
+    /// From one attempt to come back to the next, where machines have no memory for it: twice as
+    /// long each time, as each lets ranks meet and speak.
+    private static let (firstWait, longestWait) = (Duration.seconds(15), Duration.seconds(240))
 
     /// For the ranks to meet while they serve.
     static let candidateLimit = Duration.seconds(20)
@@ -89,21 +102,22 @@ extension Membership {
     ///
     /// A rank that was drained is waited for only once it is on its way.
     private func returning(with rank: Rank, _ now: Duration) -> [Rank]? {
-        guard isReadyToReturn(rank) else { return nil }
+        guard isReadyToReturn(rank, now) else { return nil }
         guard living(with: rank).isEmpty else { return [rank] }
         let all = ranks(ofGroup: group(of: rank))
-        let ready = all.filter(isReadyToReturn)
+        let ready = all.filter { isReadyToReturn($0, now) }
         let isComplete = all.allSatisfy {
             let member = members[$0.rawValue]
-            return isReadyToReturn($0) || member.drain == .left && member.connection == nil
+            return isReadyToReturn($0, now) || member.drain == .left && member.connection == nil
         }
         let first = ready.map { members[$0.rawValue].since }.min() ?? now
         return isComplete || now - first > recoveryLimit ? ready : nil
     }
 
-    private func isReadyToReturn(_ rank: Rank) -> Bool {
+    private func isReadyToReturn(_ rank: Rank, _ now: Duration) -> Bool {
         let member = members[rank.rawValue]
         return member.loss != nil && member.connection != nil && member.phase == .ready
+            && member.wait.map { now >= $0.until } ?? true
     }
 
     /// Where the experts of a group that was placed anew are once a rank of it is back.
@@ -135,6 +149,8 @@ extension Membership {
                 members[rank.rawValue].loss = nil
                 members[rank.rawValue].drain = nil
                 members[rank.rawValue].lastError = nil
+                members[rank.rawValue].wait = nil
+                members[rank.rawValue].recalled = nil
             }
             if let fitted = candidate.fitted { moved[group(of: returning[0])] = fitted }
             return returning.map { .returned($0, recovering: ranks) }
@@ -151,7 +167,8 @@ extension Membership {
     }
 
     mutating func notPrepared(
-        _ id: ConnectionID, _ number: UInt64, _ reason: String, _ now: Duration
+        _ id: ConnectionID, _ number: UInt64, _ reason: String, lacksMemory: Bool,
+        _ now: Duration
     ) -> [Action] {
         guard let rank = ranks[id], let candidate, candidate.number == number else { return [] }
         if let absent = absent(from: candidate, awaitedBy: rank) {
@@ -160,8 +177,30 @@ extension Membership {
         }
         let reason = "\(rank) is not ready for it: \(reason)"
         guard let first = candidate.returning.first else { return drop(reason, now) }
+        if lacksMemory, !living(with: first).isEmpty { return postpone(candidate, reason, now) }
         // Of several, none of which serves yet, the one that reports the fault is lost.
         return lose(candidate.returning.contains(rank) ? rank : first, reason: reason, now)
+    }
+
+    /// Lets ranks that are about to come back wait for memory, with what they have loaded.
+    private mutating func postpone(
+        _ candidate: Candidate, _ reason: String, _ now: Duration
+    ) -> [Action] {
+        var actions: [Action] = []
+        for rank in candidate.returning {
+            let count = (members[rank.rawValue].wait?.count ?? 0) + 1
+            let pause = min(Self.longestWait, Self.firstWait * (1 << min(count - 1, 4)))
+            members[rank.rawValue].wait = MemoryWait(until: now + pause, count: count)
+            members[rank.rawValue].lastError = reason
+            actions.append(
+                .warn(
+                    "\(rank) waits \(pause.seconds.formatted(digits: 0)) s for memory to come back,"
+                        + " or for other ranks to take part: \(reason)"))
+        }
+        let others = members(of: candidate).compactMap { connection(of: $0) }
+        gathers = gathers.filter { $0.key.epoch != candidate.number }
+        self.candidate = nil
+        return actions + others.map { .abandon($0, epoch: candidate.number) } + prepare(now)
     }
 
     /// A rank that is about to come back, and for whose part of an all-gather a rank waits.

@@ -15,7 +15,8 @@ import Topology
 /// ```
 ///
 /// The coordinator that was lost left nothing but what its ranks know. Numbers of epochs go on from
-/// the highest that a rank heard of.
+/// the highest that a rank heard of. Once it is settled all ranks know the same of who is away on
+/// purpose, as yet another coordinator may ask them.
 extension Membership {
     /// Ranks that come back, until all are here.
     struct TakeOver: Sendable {
@@ -195,6 +196,7 @@ extension Membership {
         actions += missing.map {
             .lost($0, reason: reason($0), recovering: living(with: $0))
         }
+        actions += correctDrained(takeOver)
         actions += beginEpochs(without: missing, changed: changed, now)
         guard ending == nil else { return actions }
         actions.append(.tookOver(recovering: living.filter(isLate)))
@@ -208,6 +210,19 @@ extension Membership {
             noteDrained(rank)
             return .drained(rank, recovering: [])
         }
+    }
+
+    /// Tells every rank who is away on purpose, where one of them knows it otherwise: ranks that
+    /// came back were told by a coordinator that is lost, or are here although others say that they
+    /// are away. The next coordinator believes the list with the highest number.
+    private mutating func correctDrained(_ takeOver: TakeOver) -> [Action] {
+        let away = members.indices.filter { members[$0].drain == .left }
+            .map { Rank(rawValue: $0) }
+        let isKnown = living.filter { connection(of: $0) != nil }
+            .allSatisfy { takeOver.held[$0]?.drained?.ranks ?? [] == away }
+        guard !isKnown, lastNumber < ExpertMap.maximumEpoch else { return [] }
+        lastNumber += 1
+        return tellDrained()
     }
 
     /// Notes the ranks that took no part before the coordinator was lost, and where experts were.

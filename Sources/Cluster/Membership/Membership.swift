@@ -94,14 +94,17 @@ public struct Membership: Sendable {
         case recovered(ConnectionID, epoch: UInt64)
         /// A worker reaches every rank of an epoch that is to come.
         case prepared(ConnectionID, epoch: UInt64)
-        /// It does not.
-        case notPrepared(ConnectionID, epoch: UInt64, reason: String)
+        /// It does not, or cannot read what comes to it.
+        case notPrepared(
+            ConnectionID, epoch: UInt64, reason: String, lacksMemory: Bool = false)
         /// A worker counted the choices of its gates.
         case counted(ConnectionID, ExpertCounts)
         /// Someone asked for other placements of a group.
         case place([ExpertPlacement], group: Int)
         /// Someone asked for a rank to leave.
         case drain(Rank)
+        /// Someone asked for a rank that left on purpose to come back.
+        case recall(Rank)
         /// A connection ended.
         case closed(ConnectionID, reason: String)
         /// Time passed.
@@ -138,6 +141,10 @@ public struct Membership: Sendable {
         case notDrained(Rank, reason: String)
         /// It has left; these must take part in the new epoch first.
         case drained(Rank, recovering: [Rank])
+        /// A rank that left is to be started again.
+        case recalled(Rank)
+        /// It is not back in time, or was lost on its way.
+        case notReturned(Rank, reason: String)
         /// Write into the log what people should know.
         case warn(String)
         /// Tell a rank that the job goes on without it.
@@ -170,8 +177,12 @@ public struct Membership: Sendable {
         var isFinished = false
         /// Why the job goes on without it.
         var loss: String?
+        /// While it is ready to come back, and machines have no memory for that.
+        var wait: MemoryWait?
         /// Whether it leaves on purpose, or left so.
         var drain: JobSnapshot.Drain?
+        /// Since when it is to come back, after it left.
+        var recalled: Duration?
         /// The last epoch that it was told, and the last in which it takes part.
         var told: UInt64
         var epoch: UInt64
@@ -254,11 +265,12 @@ public struct Membership: Sendable {
             return suspected(id, rank, epoch, reason, now)
         case .recovered(let id, let epoch): return recovered(id, epoch, now)
         case .prepared(let id, let epoch): return prepared(id, epoch, now)
-        case .notPrepared(let id, let epoch, let reason):
-            return notPrepared(id, epoch, reason, now)
+        case .notPrepared(let id, let epoch, let reason, let lacksMemory):
+            return notPrepared(id, epoch, reason, lacksMemory: lacksMemory, now)
         case .counted(let id, let counts): return counted(id, counts, now)
         case .place(let placements, let group): return place(placements, group: group, now)
         case .drain(let rank): return drain(rank, now)
+        case .recall(let rank): return recall(rank, now)
         case .closed(let id, let reason): return closed(id, reason, now)
         case .tick: return tick(now)
         case .stopped: return end(.stopped)
@@ -279,14 +291,10 @@ public struct Membership: Sendable {
                     node: member.node, pid: member.pid,
                     silentSeconds: member.lastHeard.map { (now - $0).seconds },
                     statistics: member.statistics, role: role(of: Rank(rawValue: index)),
-                    lastError: member.lastError, loss: member.loss, drain: member.drain)
-            }, awaited: takeOver == nil ? nil : awaited, end: ending)
-    }
-
-    /// The part of the work that a rank does; nil where every rank does all of it.
-    func role(of rank: Rank) -> RankRole? {
-        guard let groups = configuration.groups, groups.handsOver else { return nil }
-        return groups.group(of: rank).group.role
+                    lastError: member.lastError, loss: member.loss, drain: member.drain,
+                    isRecalled: member.recalled != nil && member.connection == nil ? true : nil)
+            }, awaited: takeOver == nil ? nil : awaited,
+            isChanging: isRecovering || candidate != nil ? true : nil, end: ending)
     }
 
     /// The connection of a rank, if it is in.
@@ -358,7 +366,9 @@ extension Membership {
                 reason: "silent for \(seconds) s (the limit is"
                     + " \(configuration.silenceLimit.seconds.formatted(digits: 1)) s)", now)
         }
-        if goesOn { return settle(now) + judge(now) + prepare(now) + rebalance(now) }
+        if goesOn {
+            return settle(now) + judge(now) + lateRecall(now) + prepare(now) + rebalance(now)
+        }
         guard let limit = configuration.deadlines[phase], now - phaseBegan > limit,
             !expectsTakeOver(now),
             let late = members.firstIndex(where: { $0.phase == phase })

@@ -87,7 +87,7 @@ struct APIError: Error, Equatable {
             self.init(
                 status: 503, message: message, type: "server_error", code: "unavailable",
                 retryAfterSeconds: 5)
-        case .engine(let message), .configuration(let message):
+        case .engine(let message), .memory(let message), .configuration(let message):
             self.init(status: 500, message: message, type: "server_error", code: "engine")
         }
     }

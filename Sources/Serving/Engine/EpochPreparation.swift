@@ -30,22 +30,20 @@ public struct EpochPreparation: Sendable {
             fabric: fabric, limit: configuration.stepLimit,
             firstLimit: configuration.recoveryLimit)
         let map = try map(epoch)
-        // Before the last meeting: no rank reads anything before all have looked.
-        let memory = EpochMemory(
-            free: configuration.freeMemory(),
-            places: fabric.ranks.filter { fabric.node(of: $0) == fabric.node(of: fabric.rank) })
         return PreparedEpoch(
-            EngineEpoch(barrier: barrier, map: map), of: epoch, memory: memory,
+            EngineEpoch(barrier: barrier, map: map), of: epoch, on: fabric,
             shared: try shared(map, fabric),
             capacity: EngineCapacity(
                 number: fabric.ranks.count {
                     $0 < fabric.rank && fabric.node(of: $0) == fabric.node(of: fabric.rank)
                 },
                 threads: configuration.threads, cores: configuration.cores,
-                runningLimit: configuration.engine.runningLimit))
+                runningLimit: configuration.engine.runningLimit,
+                node: fabric.node(of: fabric.rank)))
     }
 
-    /// Reads the experts that come to this rank in an epoch, with a thread of its own.
+    /// Reads the experts that come to this rank in an epoch, with a thread of its own. Collective
+    /// among the ranks of the epoch, and called after what was prepared before is let go of.
     ///
     /// - Parameters:
     ///   - prepared: The epoch, as `prepare` made it; it takes the experts along.
@@ -53,17 +51,17 @@ public struct EpochPreparation: Sendable {
     ///   - present: The epoch whose experts this rank holds: the one in which it serves, or that
     ///     for which it loaded where it is about to come back.
     ///   - isWanted: Asked now and then; nothing more is read once it says no.
-    /// - Throws: `ServingError.engine` where this machine has no memory for them or for a head
+    /// - Throws: `ServingError.memory` where this machine has no memory for them or for a head
     ///   that is cut anew, before one is read; what is wrong with the checkpoint, or with the
-    ///   placements of an epoch.
+    ///   placements of an epoch; `TransportError` where the ranks do not meet.
     public func fetch(
         _ prepared: PreparedEpoch, _ next: GroupEpoch, from present: GroupEpoch,
         isWanted: () -> Bool
     ) throws {
         let place = prepared.engine.barrier.rank
         let rank = next.living[place.rawValue]
+        try checkMemory(prepared, from: present, hasBegun: false)
         guard let old = present.living.firstIndex(of: rank) else { return }
-        try checkMemory(prepared, from: present)
         prepared.fetched = try FetchedExperts(
             checkpoint, configuration: shape, options: options,
             held: (map(present), Rank(rawValue: old)), wanted: (map(next), place),
@@ -112,8 +110,8 @@ public final class PreparedEpoch: @unchecked Sendable {
     let engine: EngineEpoch
     /// Which ranks of the group it has.
     let members: GroupEpoch
-    /// What was there for experts when its ranks met.
-    let memory: EpochMemory
+    /// Its ranks.
+    let fabric: any Fabric
     let shared: SharedExperts?
     let capacity: EngineCapacity
     /// Experts that were read for it.
@@ -129,12 +127,12 @@ public final class PreparedEpoch: @unchecked Sendable {
     }
 
     init(
-        _ engine: EngineEpoch, of members: GroupEpoch, memory: EpochMemory,
+        _ engine: EngineEpoch, of members: GroupEpoch, on fabric: any Fabric,
         shared: SharedExperts?, capacity: EngineCapacity
     ) {
         self.engine = engine
         self.members = members
-        self.memory = memory
+        self.fabric = fabric
         self.shared = shared
         self.capacity = capacity
     }

@@ -8,6 +8,8 @@ final class EventStreams: Sendable {
         /// As it would be sent to another rank now.
         var request: GenerationRequest
         var told = Resumption()
+
+        var text: TextDealer.Text { TextDealer.Text(request, told: told) }
     }
 
     private let entries = Mutex<[RequestID: Entry]>([:])
@@ -68,26 +70,37 @@ final class EventStreams: Sendable {
 
     /// Gives the requests of a lost rank to others.
     ///
-    /// - Parameter choose: Chooses a rank, told how many requests each has; nil for none.
-    /// - Returns: What to send, and where. Requests for which there is no rank fail with `error`.
+    /// - Parameter candidates: The ranks that may get one, told how many requests each has.
+    /// - Returns: What to send, and where, the oldest request first. Requests for which there is no
+    ///   rank fail with `error`.
     func move(
-        from rank: Int, rankCount: Int, error: ServingError, choose: ([Int]) -> Int?
+        from rank: Int, rankCount: Int, error: ServingError, candidates: ([Int]) -> [Int]
     ) -> [(request: GenerationRequest, rank: Int)] {
         var failed: [Entry] = []
         let moved = entries.withLock { entries in
-            let ids = entries.filter { $0.value.rank == rank }.keys.sorted()
-            return ids.compactMap { id -> (request: GenerationRequest, rank: Int)? in
-                guard var entry = entries[id] else { return nil }
-                guard let next = choose(Self.load(entries, rankCount)) else {
+            var held = [[TextDealer.Text]](repeating: [], count: rankCount)
+            for entry in entries.values where held.indices.contains(entry.rank) {
+                held[entry.rank].append(entry.text)
+            }
+            let moving = held[rank]
+            held[rank] = []
+            var dealer = TextDealer(moving, held: held)
+            var load = Self.load(entries, rankCount)
+            var moved: [(request: GenerationRequest, rank: Int)] = []
+            for text in TextDealer.order(moving) {
+                guard var entry = entries[text.id] else { continue }
+                guard let next = dealer.deal(text, among: candidates(load)) else {
                     failed.append(entry)
-                    entries[id] = nil
-                    return nil
+                    entries[text.id] = nil
+                    continue
                 }
+                load[next] += 1
                 entry.rank = next
                 entry.request.resumption = entry.told
-                entries[id] = entry
-                return (entry.request, next)
+                entries[text.id] = entry
+                moved.append((entry.request, next))
             }
+            return moved.sorted { $0.request.id < $1.request.id }
         }
         for entry in failed { entry.continuation.finish(throwing: error) }
         return moved

@@ -5,8 +5,8 @@ public import Topology
 /// Takes requests to the engines of several ranks, through whatever carries bytes to them.
 ///
 /// A request goes to the rank with the fewest under way, the lowest of equals. A spare rank gets
-/// requests when the others are full. The requests of a rank that is lost go on at another, after
-/// what was told of them.
+/// requests when the others are full. The requests of a rank that is lost go on at others, after
+/// what was told of them (`TextDealer`).
 public final class LeastLoadedRouter: RequestRouter, ExpertCounting {
     private struct State {
         var statistics: [EngineStatistics?]
@@ -30,6 +30,18 @@ public final class LeastLoadedRouter: RequestRouter, ExpertCounting {
         var closed: String?
         /// Prompts that one rank computes for another.
         var handovers: HandoverRouting
+
+        /// The first spare rank of a machine gets the cores of one that is gone. It says so once it
+        /// takes part in the epoch without that; the texts of that rank are dealt before.
+        mutating func passCores(of rank: Int, in groups: RankGroupMap?) {
+            guard !capacities[rank].isSpare else { return }
+            func group(_ rank: Int) -> Rank? { groups?.group(of: Rank(rawValue: rank)).members[0] }
+            let heir = capacities.indices.first {
+                capacities[$0].isSpare && lost[$0] == nil && group($0) == group(rank)
+                    && capacities[$0].node == capacities[rank].node
+            }
+            if let heir { capacities[heir].isSpare = false }
+        }
     }
 
     private let streams = EventStreams()
@@ -38,6 +50,7 @@ public final class LeastLoadedRouter: RequestRouter, ExpertCounting {
     private let letLeave: @Sendable (Rank) async throws -> Void
     private let state: Mutex<State>
     private let rankCount: Int
+    private let groups: RankGroupMap?
 
     /// Routes to ranks `0 ..< rankCount`.
     ///
@@ -53,6 +66,7 @@ public final class LeastLoadedRouter: RequestRouter, ExpertCounting {
         send: @escaping @Sendable (Rank, [UInt8]) -> Void
     ) {
         self.rankCount = rankCount
+        self.groups = groups
         self.letLeave = letLeave
         self.send = send
         state = Mutex(
@@ -92,7 +106,10 @@ public final class LeastLoadedRouter: RequestRouter, ExpertCounting {
         return (closed ?? comes).map { .unavailable(message: $0) }
     }
 
-    private func choose(_ load: [Int]) -> Int? {
+    private func choose(_ load: [Int]) -> Int? { candidates(load).min { load[$0] < load[$1] } }
+
+    /// The ranks that may get a request, told how many each has.
+    private func candidates(_ load: [Int]) -> [Int] {
         let (living, open) = state.withLock { state in
             let there = load.indices.filter { state.lost[$0] == nil }
             let stay = there.filter { !state.leaving.contains($0) }
@@ -104,7 +121,7 @@ public final class LeastLoadedRouter: RequestRouter, ExpertCounting {
             }
             return (living, open)
         }
-        return (open.isEmpty ? living : open).min { load[$0] < load[$1] }
+        return open.isEmpty ? living : open
     }
 
     /// Gives the requests of a lost rank to the others.
@@ -112,7 +129,7 @@ public final class LeastLoadedRouter: RequestRouter, ExpertCounting {
         let moved = streams.move(
             from: rank, rankCount: rankCount,
             error: .rankLost(message: "rank \(rank) left: \(reason)")
-        ) { choose($0) }
+        ) { candidates($0) }
         for (request, next) in moved {
             give(request, to: next)
             // A reader that went away meanwhile withdrew it before it was there.
@@ -246,6 +263,7 @@ public final class LeastLoadedRouter: RequestRouter, ExpertCounting {
             state.statistics[rank.rawValue] = nil
             state.recovering.remove(rank.rawValue)
             state.recovering.formUnion(recovering.map(\.rawValue))
+            state.passCores(of: rank.rawValue, in: groups)
         }
         arrange { $0.lost(rank.rawValue) }
         move(from: rank.rawValue, reason)

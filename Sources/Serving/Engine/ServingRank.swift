@@ -113,7 +113,7 @@ public final class ServingRank {
         self.preparation = preparation
         let prepared = try preparation.prepare(
             fabric, place == nil ? epoch : .first(rankCount: fabric.rankCount))
-        preparation.heldPlaces.count = prepared.memory.places.count
+        preparation.heldPlaces.count = fabric.nodeRanks.count
         let share = try place.map { (try preparation.map(epoch), $0) }
         enter(.load(nil))
         let model = try Model(
@@ -177,17 +177,16 @@ public final class ServingRank {
 
     /// Takes part in an epoch: reads the experts that come to this rank, and shares them.
     ///
-    /// - Throws: `ServingError.engine` where the ranks before this one on its machine leave no
+    /// - Throws: `ServingError.memory` where the ranks before this one on its machine leave no
     ///   memory for them: this rank leaves, and the others go on without it while they can.
     private func join(_ epoch: PreparedEpoch) throws {
         enter(.load(nil))
-        try preparation.checkMemory(
-            epoch, from: held, limit: preparation.configuration.memoryLimit)
+        try preparation.checkMemory(epoch, from: held, hasBegun: true)
         try network.share(
             epoch.shared, fetched: epoch.takeFetched(), from: folder.checkpoint
         ) { [enter] in enter(.load($0)) }
         held = epoch.members
-        preparation.heldPlaces.count = epoch.memory.places.count
+        preparation.heldPlaces.count = epoch.fabric.nodeRanks.count
         capacity = epoch.capacity
         enter(.ready)
     }

@@ -109,11 +109,13 @@ public struct ServingRankConfiguration: Sendable {
         }
     }
 
-    /// How long a rank waits for missing memory. Others wait for the rank meanwhile: for at most
-    /// `stepLimit` where they share a head, and `recoveryLimit` in the epoch's first step.
+    /// How long the ranks of an epoch wait for missing memory, less than for each other.
     var memoryLimit: Duration {
         min(releaseLimit, min(stepLimit, recoveryLimit ?? stepLimit) / 2)
     }
+
+    /// How long a rank waits for the others of an epoch that some of them are still about to join.
+    var longestMeeting: Duration { max(stepLimit, recoveryLimit ?? stepLimit) }
 
     /// Blocks of the latent cache.
     var blockCount: Int { max(1, (cacheTokens + blockTokens - 1) / blockTokens) }

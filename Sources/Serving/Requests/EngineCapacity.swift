@@ -7,6 +7,8 @@ public struct EngineCapacity: Codable, Hashable, Sendable {
     package var isSpare: Bool
     /// Requests of its batch; more would wait.
     public var runningLimit: Int
+    /// Its machine, as its group numbers them in the present epoch.
+    package var node = 0
 
     /// A rank that takes requests like any other.
     public init(runningLimit: Int, isSpare: Bool = false) {
@@ -20,7 +22,9 @@ public struct EngineCapacity: Codable, Hashable, Sendable {
     ///   - number: How many ranks of the node come before it.
     ///   - threads: Compute threads of each rank.
     ///   - cores: Cores of the node.
-    public init(number: Int, threads: Int, cores: Int, runningLimit: Int) {
+    ///   - node: The node, as the group numbers them.
+    public init(number: Int, threads: Int, cores: Int, runningLimit: Int, node: Int = 0) {
         self.init(runningLimit: runningLimit, isSpare: number >= max(1, cores / max(1, threads)))
+        self.node = node
     }
 }

@@ -14,6 +14,8 @@ public enum ServingError: Error, Codable, Hashable, Sendable {
     case rankLost(message: String)
     /// Something in the engine failed.
     case engine(message: String)
+    /// A machine has no memory for the weights that an epoch brings.
+    case memory(message: String)
     /// A setting of the engine or of the API lies outside its limits; nothing was started.
     case configuration(message: String)
 
@@ -22,7 +24,7 @@ public enum ServingError: Error, Codable, Hashable, Sendable {
         switch self {
         case .invalidRequest(let message, _), .overloaded(let message, _),
             .unavailable(let message), .rankLost(let message),
-            .engine(let message), .configuration(let message):
+            .engine(let message), .memory(let message), .configuration(let message):
             message
         case .draining: "the server is shutting down and takes no new requests"
         }

@@ -30,6 +30,8 @@ struct ScheduledSequence {
     var cachedTokens: Int?
     /// Whether another rank may compute its prompt.
     var wantsHandover: Bool
+    /// Whether it goes on after another rank, so that its client has waited since.
+    let isResumed: Bool
     /// Whether its entries come from another rank: no step computes any of them meanwhile.
     var awaitsEntries = false
 
@@ -38,6 +40,7 @@ struct ScheduledSequence {
         salt = request.cacheSalt
         scoresPrompt = request.promptTopLogprobs != nil
         wantsHandover = request.handover != nil
+        isResumed = request.resumption != nil
         maxTokens = request.prompt.count + request.maxNewTokens
         tokens = request.prompt + (request.resumption?.tokens ?? [])
         self.arrival = arrival

@@ -27,7 +27,8 @@ struct Scheduler {
         var waiting = 512
         /// Tokens of one step.
         var stepTokens = 512
-        /// Prompt tokens of a step that also serves running streams: bounds their next-token time.
+        /// Prompt tokens of a step that also serves running streams, or computes texts of a rank
+        /// that is gone while other ranks do: bounds the next-token time of streams.
         var promptTokensBesideStreams = 128
         /// Tokens to compute from which a prompt is worth handing over.
         var handoverTokens = 128
@@ -130,7 +131,9 @@ struct Scheduler {
     mutating func plan() -> [StepEntry] {
         var entries = planStreams()
         var budget = limits.stepTokens - entries.reduce(0) { $0 + $1.tokenCount }
-        if !entries.isEmpty { budget = min(budget, limits.promptTokensBesideStreams) }
+        if !entries.isEmpty || computesResumed {
+            budget = min(budget, limits.promptTokensBesideStreams)
+        }
         let planned = Set(entries.map(\.id))
         admit(budget: budget, beside: planned)
         entries += planPrompts(budget: budget, beside: planned)
@@ -146,6 +149,12 @@ struct Scheduler {
 }
 
 extension Scheduler {
+    /// Whether texts of a rank that is gone are computed again: it happens on all ranks at once,
+    /// and streams of others wait for the steps of a rank that has none yet.
+    private var computesResumed: Bool {
+        requests.contains { sequences[$0].isResumed && sequences[$0].isMovable }
+    }
+
     /// One entry for each sequence that waits only for its next token, with its drafts (1).
     private mutating func planStreams() -> [StepEntry] {
         var entries: [StepEntry] = []

@@ -92,16 +92,18 @@ private func event(of frame: ControlFrame, _ id: ConnectionID) -> Membership.Eve
         .suspected(id, rank: rank, epoch: epoch, reason: reason)
     case .recovered(let epoch): .recovered(id, epoch: epoch)
     case .prepared(let epoch): .prepared(id, epoch: epoch)
-    case .notPrepared(let epoch, let reason): .notPrepared(id, epoch: epoch, reason: reason)
+    case .notPrepared(let epoch, let reason, let lacksMemory):
+        .notPrepared(id, epoch: epoch, reason: reason, lacksMemory: lacksMemory)
     case .stop: .stopped
     case .end: .closed(id, reason: "closed")
     case .counts(let counts): .counted(id, counts)
     case .place(let request): .place(request.placements, group: request.group)
     case .welcome, .refusal, .gathered, .epoch, .prepare, .snapshot, .payload, .abandon,
         .askPlacement, .placement, .notPlaced, .askTrace, .traced, .notTraced, .drained,
-        .notDrained, .drainedRanks:
+        .notDrained, .drainedRanks, .returned, .notReturned:
         .tick
     case .askDrain(let rank): .drain(rank)
+    case .askReturn(let rank): .recall(rank)
     }
 }
 

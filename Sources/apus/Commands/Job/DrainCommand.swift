@@ -21,8 +21,9 @@ struct DrainCommand: ParsableCommand {
             With --rank one rank leaves for maintenance, and the job goes on. It gets no new \
             request, the others read the experts that only it holds while all serve, then its \
             texts go on at others and its process ends with 0. No text changes. The launcher does \
-            not start it again: by hand (apus-worker --rank) it comes back. A job of this machine \
-            needs no key for it: its coordinator is asked, with the secret in the job's folder. \
+            not start it again: with apus scale, or by hand (apus-worker --rank), it comes back. A \
+            job of this machine needs no key for it: its coordinator is asked, with the secret in \
+            the job's folder. \
             The command waits for as long as the job may take (deadlines.connectSeconds and \
             loadSeconds), and a minute; exit code 3 says that the rank may still leave.
 
