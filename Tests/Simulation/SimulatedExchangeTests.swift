@@ -96,6 +96,24 @@ import Topology
         #expect(try SimulatedExchange(options).run().history != first.history)
     }
 
+    @Test func `a seed has one trace in both details`() throws {
+        func trace(_ seed: UInt64, _ detail: SimulationOptions.Detail) throws -> Data {
+            var options = try Self.options("four-nodes-25g-roce", ranks: 8)
+            options.seed = seed
+            return switch detail {
+            case .bytes: try SimulatedExchange(options).traced().trace.json()
+            case .flows: try FlowExchange(options).traced().trace.json()
+            }
+        }
+        for detail in SimulationOptions.Detail.allCases {
+            let first = try trace(1, detail)
+            #expect(try trace(1, detail) == first)
+            #expect(try trace(2, detail) != first)
+            let text = String(decoding: first, as: UTF8.self)
+            #expect(text.contains("\"combine\"") && text.contains("\"rank 7\""))
+        }
+    }
+
     @Test func `sixty-four ranks move real bytes`() throws {
         var options = try Self.options("h800-2048-mpft", ranks: 64)
         options.expertCount = 64
