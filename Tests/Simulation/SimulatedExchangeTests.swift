@@ -2,6 +2,7 @@ import Benchmarks
 import Collectives
 import Encoding
 import Foundation
+import Serving
 import Tensors
 import Testing
 import Topology

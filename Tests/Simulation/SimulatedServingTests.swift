@@ -1,5 +1,8 @@
 import Benchmarks
+import Collectives
 import Foundation
+import Serving
+import Tensors
 import Testing
 import Topology
 

@@ -69,13 +69,9 @@ import Topology
         var options = Self.options(map, ranks: 4, stages: 4, kind)
         options.microBatches = 10
         let result = try SimulatedTraining(options).traced().result
-        // What a pair makes for its neighbours leaves before the pair ends: never later.
-        #expect(result.stepSeconds <= result.scheduleSeconds + 1e-9)
-        #expect(result.stepSeconds >= 0.95 * result.scheduleSeconds)
-        for rank in result.ranks { #expect(rank.exposedSeconds == 0) }
-        guard kind == .oneForwardOneBackward || kind == .zeroBubbleOne else { return }
         #expect(abs(result.stepSeconds - result.scheduleSeconds) < 1e-9)
         for rank in result.ranks {
+            #expect(rank.exposedSeconds == 0)
             #expect(abs(rank.bubbleSeconds - rank.scheduleBubbleSeconds) < 1e-9)
         }
     }

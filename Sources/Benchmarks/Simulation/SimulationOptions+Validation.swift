@@ -91,7 +91,7 @@ extension SimulationOptions {
     private func checkDetail() throws {
         switch chosenDetail {
         case .bytes:
-            try limit("ranks", rankCount, 1 ... Self.mostRanksOfBytes, "--detail bytes")
+            try limit("ranks", rankCount, 1 ... Self.mostRanksOfBytes, "ranks that move bytes")
             guard chosenGroupSize == rankCount || !isOneGroup else {
                 throw SimulationError.option(
                     "ep", value: "\(chosenGroupSize)",

@@ -42,10 +42,12 @@ struct SimulationWriter {
             spans += [
                 .init(
                     rank: one.rank, kind: .compute,
-                    nanoseconds: one.began - one.computed ..< one.began),
+                    nanoseconds: one.began - one.computed ..< one.began,
+                    tokens: options.tokenCount),
                 .init(
                     rank: one.rank, kind: name == "dispatch" ? .dispatch : .combine,
-                    nanoseconds: one.began ..< end, awaited: one.lastAwaited),
+                    nanoseconds: one.began ..< end, tokens: options.tokenCount,
+                    awaited: one.lastAwaited),
             ]
             history.add(UInt64(one.rank.rawValue))
             history.add(one.began)

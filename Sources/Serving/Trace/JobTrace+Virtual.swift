@@ -16,15 +16,18 @@ extension JobTrace {
         let rank: Topology.Rank
         let kind: Kind
         let nanoseconds: Range<UInt64>
+        let tokens: Int
         let awaited: Topology.Rank?
 
         /// - Parameters:
         ///   - nanoseconds: Of the virtual clock.
+        ///   - tokens: Of the rank.
         ///   - awaited: The rank whose bytes ended the last wait.
         package init(
-            rank: Topology.Rank, kind: Kind, nanoseconds: Range<UInt64>,
+            rank: Topology.Rank, kind: Kind, nanoseconds: Range<UInt64>, tokens: Int,
             awaited: Topology.Rank? = nil
         ) {
+            self.tokens = tokens
             self.rank = rank
             self.kind = kind
             self.nanoseconds = nanoseconds
@@ -32,7 +35,7 @@ extension JobTrace {
         }
     }
 
-    /// One step of every rank, from what each did in it.
+    /// One step of every rank, from what each did in it. Between that it waited for other ranks.
     package init(rankCount: Int, spans: [Span]) {
         var events = [[RankEvent]](repeating: [], count: rankCount)
         for span in spans {
@@ -40,7 +43,7 @@ extension JobTrace {
             func event(_ kind: RankEvent.Kind) -> RankEvent {
                 RankEvent(
                     kind: kind, began: began, ended: ended, step: 1, number: 1,
-                    peer: span.awaited?.rawValue)
+                    peer: span.awaited?.rawValue, rows: span.tokens)
             }
             switch span.kind {
             case .compute: break
@@ -49,10 +52,19 @@ extension JobTrace {
             }
         }
         for (rank, own) in Dictionary(grouping: spans, by: \.rank).sorted(by: { $0.key < $1.key }) {
-            let began = own.map(\.nanoseconds.lowerBound).min() ?? 0
-            let ended = own.map(\.nanoseconds.upperBound).max() ?? 0
+            let spans = own.map(\.nanoseconds).sorted { $0.lowerBound < $1.lowerBound }
+            var end = spans[0].lowerBound
+            for span in spans {
+                if span.lowerBound > end {
+                    events[rank.rawValue].append(
+                        RankEvent(kind: .wait, began: end, ended: span.lowerBound, step: 1))
+                }
+                end = max(end, span.upperBound)
+            }
             events[rank.rawValue].append(
-                RankEvent(kind: .step, began: began, ended: ended, step: 1, parts: 1))
+                RankEvent(
+                    kind: .step, began: spans[0].lowerBound, ended: end, step: 1,
+                    rows: own[0].tokens, parts: 1))
         }
         self.init(virtual: events)
     }

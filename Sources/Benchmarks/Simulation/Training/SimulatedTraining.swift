@@ -76,7 +76,10 @@ package struct SimulatedTraining {
         _ outcome: SimulatedCluster.Outcome<SimulatedTrainer.Ending>, start: UInt64
     ) -> Traced {
         let parts = options.times.stage(options.blocks)
-        let own = schedule.simulate(parts)
+        // A pair runs its weight gradients last: what its neighbours need has left by then.
+        let own = schedule.simulate(
+            communication: 0, lead: { _, _, _ in parts.backwardWeight },
+            duration: { parts.duration(of: $1) })
         let nodes = Set((0 ..< options.groupSize).map { cluster.links.nodes[$0] }).count
         let travel = PlannedTravel(
             cluster.options, tokens: Double(cluster.options.tokenCount), nodes: nodes, rates: rates)

@@ -12,8 +12,10 @@ struct TrainingResultWriter {
     /// When the step began, in nanoseconds of the virtual clock.
     let start: UInt64
 
+    typealias Outcome = SimulatedCluster.Outcome<SimulatedTrainer.Ending>
+
     func result(
-        _ outcome: SimulatedCluster.Outcome<SimulatedTrainer.Ending>, own: Simulation,
+        _ outcome: Outcome, own: Simulation,
         planned: TrainingTimes, fixed: Double
     ) -> TrainingSimulationResult {
         let compute = outcome.seen.flatMap(\.value.entries).filter { $0.lane == .compute }
@@ -42,7 +44,7 @@ struct TrainingResultWriter {
     }
 
     private func links(
-        _ outcome: SimulatedCluster.Outcome<SimulatedTrainer.Ending>, step: Double
+        _ outcome: Outcome, step: Double
     ) -> [SimulationResult.LinkUse] {
         let carried = SimulatedCluster.most(of: outcome.seen.map(\.value.carried))
         guard carried.count == 2 else { return [] }
@@ -55,36 +57,37 @@ struct TrainingResultWriter {
 
     /// Straggler and slow link, exchange by exchange of every stage; and the rank that computed
     /// longer than the others in the whole step.
-    private func findings(
-        _ outcome: SimulatedCluster.Outcome<SimulatedTrainer.Ending>, step: Double
-    ) -> [String] {
-        let nodes = cluster.links.nodes
-        var findings: [ExchangeDiagnosis.Finding] = []
-        for stage in 0 ..< options.stages {
-            let members = outcome.seen.filter { $0.rank.rawValue / options.groupSize == stage }
-            for half in [ExchangeRecord.Kind.dispatch, .combine] {
-                let samples = members.map { rank, ending in
-                    ending.samples.joined().filter { $0.half == half }
-                        .map { $0.sample(of: rank, node: nodes[rank.rawValue]) }
-                }
-                findings += ExchangeDiagnosis.findings(ofRanks: samples, half: half.rawValue)
+    ///
+    /// Ranks that get their activations late begin their exchanges late. So where the whole step
+    /// has a straggler, those who wait for such ranks say nothing of links.
+    private func findings(_ outcome: Outcome, step: Double) -> [String] {
+        let stages = (0 ..< options.stages).flatMap { findings(of: outcome, stage: $0) }
+        let whole = ExchangeDiagnosis(
+            half: "the step's end",
+            outcome.seen.map { rank, ending in
+                ExchangeDiagnosis.Sample(
+                    rank: rank, node: cluster.links.nodes[rank.rawValue], began: start,
+                    computed: ending.computed, nanoseconds: UInt64(step * 1e9), lastAwaited: nil)
             }
+        ).findings
+        guard !whole.isEmpty else { return stages.map { "\($0)" } }
+        let stragglers = stages.filter { if case .straggler = $0 { true } else { false } }
+        return (stragglers + whole).map { "\($0)" }
+    }
+
+    private func findings(of outcome: Outcome, stage: Int) -> [ExchangeDiagnosis.Finding] {
+        let members = outcome.seen.filter { $0.rank.rawValue / options.groupSize == stage }
+        return [ExchangeRecord.Kind.dispatch, .combine].flatMap { half in
+            let samples = members.map { rank, ending in
+                ending.samples.joined().filter { $0.half == half }
+                    .map { $0.sample(of: rank, node: cluster.links.nodes[rank.rawValue]) }
+            }
+            return ExchangeDiagnosis.findings(ofRanks: samples, half: half.rawValue)
         }
-        findings +=
-            ExchangeDiagnosis(
-                half: "the step's end",
-                outcome.seen.map { rank, ending in
-                    ExchangeDiagnosis.Sample(
-                        rank: rank, node: nodes[rank.rawValue], began: start,
-                        computed: ending.computed, nanoseconds: UInt64(step * 1e9), lastAwaited: nil
-                    )
-                }
-            ).findings
-        return findings.map { "\($0)" }
     }
 
     private func history(
-        _ outcome: SimulatedCluster.Outcome<SimulatedTrainer.Ending>
+        _ outcome: Outcome
     ) -> String {
         var history = FNV1a()
         for (rank, ending) in outcome.seen {
