@@ -35,7 +35,10 @@ struct SimulatedClusterOptions: ParsableArguments {
     @Option(help: "Groups that a token may use (default: the model's, or all).")
     var topGroups: Int?
 
-    @Option(help: "Write what every rank did in virtual time, for Perfetto, to this file.")
+    @Option(
+        help: ArgumentHelp(
+            "Write what every rank did in virtual time, for Perfetto, to this file.",
+            valueName: "file"))
     var trace: String?
 
     @Flag(help: "Print one JSON object.")
