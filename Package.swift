@@ -83,8 +83,9 @@ let package = Package(
         room(
             "Benchmarks",
             [
-                "Serving", "Planner", "Models", "Collectives", "Checkpoints", "Transport",
-                "Tensors", "Encoding", "Topology", nio, nioPosix, nioHTTP1,
+                "Serving", "Planner", "Pipeline", "Models", "Collectives", "Language",
+                "Checkpoints", "Transport", "Tensors", "Encoding", "Topology", nio, nioPosix,
+                nioHTTP1,
             ]),
 
         // Programs: parse, wire, run.
@@ -167,7 +168,10 @@ let package = Package(
             ]),
         .testTarget(
             name: "SimulationTests",
-            dependencies: ["Benchmarks", "Collectives", "Tensors", "Encoding", "Topology"],
+            dependencies: [
+                "Benchmarks", "Serving", "Pipeline", "Collectives", "Tensors", "Encoding",
+                "Topology",
+            ],
             path: "Tests/Simulation", swiftSettings: strict()),
         // Harnesses, which Tests/Fuzz/run builds with libFuzzer; without it they change seeds.
         .target(name: "CFuzzDriver", path: "Tests/Fuzz/CFuzzDriver", cSettings: plainC()),

@@ -27,7 +27,7 @@ public struct FabricConfiguration: Sendable {
     /// `loopback`: the kernel's sockets and devices know only the machine's.
     public var clock: FabricClock = .system
     /// What carries bytes between nodes in virtual time, with transport `loopback`; nil for none.
-    var simulation: SimulatedNetwork?
+    var simulation: SimulatedMembers?
     /// Threads that each rank computes with, where they wait for each other in every step. If the
     /// machine has a core for each thread of its ranks, a wait polls for a millisecond: it is for
     /// a rank that computes at most that long, and waking from sleep would come on top.

@@ -2,6 +2,7 @@ import Benchmarks
 import Collectives
 import Encoding
 import Foundation
+import Serving
 import Tensors
 import Testing
 import Topology
@@ -59,7 +60,7 @@ import Topology
     private static var seeds: [UInt64] {
         let environment = ProcessInfo.processInfo.environment
         if let text = environment["APUS_SIMULATION_SEED"], let seed = UInt64(text) { return [seed] }
-        let count = environment["APUS_SIMULATION_COUNT"].flatMap { UInt64($0) } ?? 150
+        let count = environment["APUS_SIMULATION_COUNT"].flatMap { UInt64($0) } ?? 2000
         return Array(1 ... max(1, count))
     }
 
@@ -74,9 +75,11 @@ import Topology
                     #expect(result.losses.isEmpty, "\(again): \(result.losses)")
                     continue
                 }
-                // A rank that dies after its part leaves nobody waiting.
+                // A rank that dies after its part leaves nobody waiting, and nobody names it.
                 #expect(
-                    result.losses.allSatisfy { $0.hasPrefix("\(dead) left during") },
+                    result.losses.allSatisfy {
+                        $0.hasPrefix("\(dead) left during") || $0.hasPrefix("\(dead) died, ")
+                    },
                     "\(again): \(result.losses)")
             } catch {
                 Issue.record("\(again): \(error)")
@@ -94,6 +97,24 @@ import Topology
         #expect(first.text == second.text)
         options.seed += 1000
         #expect(try SimulatedExchange(options).run().history != first.history)
+    }
+
+    @Test func `a seed has one trace in both details`() throws {
+        func trace(_ seed: UInt64, _ detail: SimulationOptions.Detail) throws -> Data {
+            var options = try Self.options("four-nodes-25g-roce", ranks: 8)
+            options.seed = seed
+            return switch detail {
+            case .bytes: try SimulatedExchange(options).traced().trace.json()
+            case .flows: try FlowExchange(options).traced().trace.json()
+            }
+        }
+        for detail in SimulationOptions.Detail.allCases {
+            let first = try trace(1, detail)
+            #expect(try trace(1, detail) == first)
+            #expect(try trace(2, detail) != first)
+            let text = String(decoding: first, as: UTF8.self)
+            #expect(text.contains("\"combine\"") && text.contains("\"rank 7\""))
+        }
     }
 
     @Test func `sixty-four ranks move real bytes`() throws {

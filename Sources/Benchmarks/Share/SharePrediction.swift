@@ -18,30 +18,18 @@ struct SharePrediction {
 
     private static let exchange = "Insights into DeepSeek-V3, 2.3.2; DeepEP"
 
-    /// Seconds and bytes of one block's exchange.
-    private struct Travel {
-        let dispatch: PlannedExchange.Travel
-        let combine: PlannedExchange.Travel
-
-        var seconds: Double { dispatch.seconds + combine.seconds }
-
-        /// As serving sends: a token in bf16 once to every other node, and an output in bf16 home
-        /// from every expert.
-        init(_ options: ShareOptions, _ cluster: ShareOptions.Cluster, tokens: Int) {
-            let model = options.model
-            let nodes = (options.ranks + cluster.ranksPerNode - 1) / cluster.ranksPerNode
-            let spread = Spread(
-                experts: model.routedExpertCount, active: model.activeExpertCount,
-                ranks: options.ranks, nodes: nodes, groups: model.groupCount,
-                keptGroups: model.keptGroupCount)
-            func exchange(_ style: PlannedExchange.Style) -> PlannedExchange {
-                PlannedExchange(
-                    tokens: Double(tokens), hidden: model.hiddenSize, spread: spread,
-                    style: style, dispatch: .bf16, combine: .bf16)
-            }
-            dispatch = exchange(.deduplicated).dispatch(over: cluster.rates)
-            combine = exchange(.direct).combine(over: cluster.rates)
-        }
+    /// As serving sends.
+    private static func travel(
+        _ options: ShareOptions, _ cluster: ShareOptions.Cluster, tokens: Int
+    ) -> PlannedTravel {
+        let model = options.model
+        let nodes = (options.ranks + cluster.ranksPerNode - 1) / cluster.ranksPerNode
+        let spread = Spread(
+            experts: model.routedExpertCount, active: model.activeExpertCount,
+            ranks: options.ranks, nodes: nodes, groups: model.groupCount,
+            keptGroups: model.keptGroupCount)
+        return PlannedTravel(
+            tokens: Double(tokens), hidden: model.hiddenSize, spread: spread, over: cluster.rates)
     }
 
     init(
@@ -58,7 +46,7 @@ struct SharePrediction {
         _ name: String, _ options: ShareOptions, _ cluster: ShareOptions.Cluster,
         _ phase: ShareReport.Phase, streams: Int
     ) -> [ShareReport.Predicted] {
-        let travel = Travel(options, cluster, tokens: phase.tokens)
+        let travel = travel(options, cluster, tokens: phase.tokens)
         let blocks = options.model.expertLayerCount
         let (compute, wire) = (phase.modelSeconds, Double(blocks) * travel.seconds)
         let total = compute + wire

@@ -173,34 +173,42 @@ extension ExchangeDiagnosis {
         let halves: [(String, KeyPath<RankMeasurement, RankMeasurement.Samples>)] = [
             ("dispatch", \.dispatch), ("combine", \.combine),
         ]
-        return halves.flatMap { name, half -> [Finding] in
-            let count = measurements.map { $0[keyPath: half].samples.count }.min() ?? 0
-            let all = (0 ..< count).flatMap { iteration in
-                ExchangeDiagnosis(
-                    half: name, samples(of: measurements, half, iteration)
-                ).findings
-            }
-            let fair = all.filter { finding in
-                if case .straggler = finding { return isEven || name == "dispatch" }
-                return true
-            }
-            return Dictionary(grouping: fair, by: \.subject).values
-                .filter { 2 * $0.count > count }.compactMap(\.last)
-                .sorted { $0.subject < $1.subject }
+        return halves.flatMap { name, half in
+            findings(ofRanks: samples(of: measurements, half), half: name, isEven: isEven)
         }
+    }
+
+    /// Looks at one half of many exchanges of the same ranks, and keeps what most of them show.
+    ///
+    /// - Parameter ranks: By rank, what it says of each exchange.
+    static func findings(
+        ofRanks ranks: [[Sample]], half: String, isEven: Bool = true
+    ) -> [Finding] {
+        let exchanges = (0 ..< (ranks.map(\.count).min() ?? 0)).map { index in
+            ranks.map { $0[index] }
+        }
+        let all = exchanges.flatMap { ExchangeDiagnosis(half: half, $0).findings }
+        let fair = all.filter { finding in
+            if case .straggler = finding { return isEven || half == "dispatch" }
+            return true
+        }
+        return Dictionary(grouping: fair, by: \.subject).values
+            .filter { 2 * $0.count > exchanges.count }.compactMap(\.last)
+            .sorted { $0.subject < $1.subject }
     }
 
     private static func samples(
         of measurements: [RankMeasurement],
-        _ half: KeyPath<RankMeasurement, RankMeasurement.Samples>, _ iteration: Int
-    ) -> [Sample] {
+        _ half: KeyPath<RankMeasurement, RankMeasurement.Samples>
+    ) -> [[Sample]] {
         measurements.enumerated().map { index, measurement in
-            let timed = measurement[keyPath: half].samples[iteration]
             let node = measurement.nodes.indices.contains(index) ? measurement.nodes[index] : 0
-            return Sample(
-                rank: Rank(rawValue: index), node: node, began: timed.began,
-                computed: timed.computed, nanoseconds: timed.nanoseconds,
-                lastAwaited: timed.lastAwaited.map { Rank(rawValue: $0) })
+            return measurement[keyPath: half].samples.map { timed in
+                Sample(
+                    rank: Rank(rawValue: index), node: node, began: timed.began,
+                    computed: timed.computed, nanoseconds: timed.nanoseconds,
+                    lastAwaited: timed.lastAwaited.map { Rank(rawValue: $0) })
+            }
         }
     }
 }

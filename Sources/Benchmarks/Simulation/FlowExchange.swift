@@ -1,25 +1,22 @@
 import Collectives
-import Topology
+package import Topology
 
 /// An exchange whose sizes move over the links, and no byte: for thousands of ranks.
 ///
 /// Normal mode: a token crosses to another node once, to the rank there with its sender's place,
 /// which passes it on inside the node; both links work at once. Low latency: a token goes to each
 /// rank of its experts. What comes home takes the same ways back.
-package struct FlowExchange {
+package struct FlowExchange: ExchangeSimulation {
     private let options: SimulationOptions
     private let links: LinkMap
 
-    /// Checks the options.
-    ///
-    /// - Throws: `SimulationError` or `TopologyError` with the option, its value and its limit.
-    package init(_ options: SimulationOptions) throws {
+    package init(_ options: SimulationOptions, _ links: LinkMap) {
         self.options = options
-        links = try options.links()
+        self.links = links
     }
 
     /// Runs one dispatch and combine of all EP groups at once.
-    package func run() throws -> SimulationResult {
+    package func traced() throws -> TracedExchange {
         let traffic = try FlowTraffic(options, links)
         var writer = SimulationWriter(options, links, detail: .flows)
         var begins = [UInt64](repeating: 0, count: options.rankCount)

@@ -12,8 +12,9 @@ struct RoutingDraw {
     private let groupCount: Int
     private let topGroups: Int
 
-    init(_ options: SimulationOptions) {
-        seed = options.seed
+    /// - Parameter round: Exchanges of one seed have routings of their own.
+    init(_ options: SimulationOptions, round: Int = 0) {
+        seed = options.seed &+ UInt64(round) &* 0xd1b5_4a32_d192_ed03
         tokenCount = options.tokenCount
         topK = options.topK
         groupCount = options.expertGroups

@@ -64,8 +64,9 @@ struct SimulatedRank {
         var computed = compute(factor, on: fabric)
         let start = fabric.clock.nanoseconds
         let received = try library.dispatch(routings[fabric.rank.rawValue], group, map).wait()
-        let nodeRows = rowsFromNeighbours(received, group.nodes, fabric.rank)
-        pass(nodeRows * options.dispatchCodec.byteCount(columns: options.hiddenSize), start, fabric)
+        let reads = NodeReads(options, group, fabric)
+        let nearRows = reads.rows(of: received)
+        reads.pass(nearRows, options.dispatchCodec, since: start)
         ending.dispatch = seen(group, since: start, computed, on: fabric)
         try meet(fabric, &ending)
         ending.wrong += try oracle.wrongTokens(in: received, round: 0)
@@ -74,7 +75,7 @@ struct SimulatedRank {
         computed = compute(factor, on: fabric)
         let restart = fabric.clock.nanoseconds
         try library.finish(library.combine(received, group))
-        pass(nodeRows * 2 * options.hiddenSize, restart, fabric)
+        reads.pass(nearRows, .bfloat16, since: restart)
         ending.combine = seen(group, since: restart, computed, on: fabric)
         try meet(fabric, &ending)
         ending.wrong += oracle.wrongSums(in: library.sums(), round: 0)
@@ -102,35 +103,5 @@ struct SimulatedRank {
         return Seen(
             began: start, computed: computed, ended: end,
             lastAwaited: group.records.last?.lastAwaited(in: end - start))
-    }
-
-    /// Rows that this rank read from the memory of other ranks of its node.
-    private func rowsFromNeighbours(
-        _ received: borrowing ReceivedTokens, _ nodes: [NodeID], _ rank: Rank
-    ) -> Int {
-        var count = 0
-        for index in 0 ..< received.tokenCount {
-            let source = received.token(index).source
-            let isNear = nodes[source.rawValue] == nodes[rank.rawValue]
-            let isRelayed = options.mode == .normal && !isNear
-            let holder =
-                isRelayed
-                ? OracleRanks(rank: source, nodes: nodes).carrier(to: rank)
-                : isNear ? source : rank
-            if holder != rank { count += 1 }
-        }
-        return count
-    }
-
-    /// Inside a node ranks read each other's memory at once; here they wait until the link inside
-    /// the node would have brought as much since the half began.
-    private func pass(_ bytes: Int, _ start: UInt64, _ fabric: any Fabric) {
-        guard bytes > 0, let inside = options.map.hardware?.intranode else { return }
-        let rate = inside.bytesPerSecond * inside.efficiency
-        let needed = Double(bytes) / rate * 1e9 + inside.latencySeconds * 1e9
-        let passed = fabric.clock.nanoseconds - start
-        guard needed > Double(passed) else { return }
-        SimulatedFabric.compute(
-            .nanoseconds(Int64(needed.rounded(.up)) - Int64(passed)), on: fabric)
     }
 }

@@ -30,8 +30,13 @@ extension SimulationOptions {
         return links
     }
 
-    private func check() throws {
+    /// Checks the count from which all others follow.
+    func checkRanks() throws {
         try limit("ranks", rankCount, 1 ... min(map.rankCount, Self.mostRanks), "\(map.name)")
+    }
+
+    private func check() throws {
+        try checkRanks()
         try limit("tokens", tokenCount, 1 ... 1 << 17, "tokens of one rank")
         try limit("experts", expertCount, 1 ... RoutingGenerator.maximumExpertCount, "routing")
         try limit("groups", expertGroups, 1 ... expertCount, "experts")
@@ -86,8 +91,8 @@ extension SimulationOptions {
     private func checkDetail() throws {
         switch chosenDetail {
         case .bytes:
-            try limit("ranks", rankCount, 1 ... Self.mostRanksOfBytes, "--detail bytes")
-            guard chosenGroupSize == rankCount else {
+            try limit("ranks", rankCount, 1 ... Self.mostRanksOfBytes, "ranks that move bytes")
+            guard chosenGroupSize == rankCount || !isOneGroup else {
                 throw SimulationError.option(
                     "ep", value: "\(chosenGroupSize)",
                     limit: "--detail bytes makes one group of all \(rankCount) ranks")
@@ -104,7 +109,7 @@ extension SimulationOptions {
         }
     }
 
-    private func limit(
+    func limit(
         _ name: String, _ value: Int, _ range: ClosedRange<Int>, _ origin: String
     ) throws {
         guard !range.contains(value) else { return }

@@ -2,7 +2,7 @@ package import Collectives
 package import Tensors
 package import Topology
 
-/// What `apus simulate all-to-all` simulates.
+/// What `apus simulate all-to-all` simulates, and the cluster, tokens and faults of the others.
 package struct SimulationOptions: Hashable, Sendable {
     /// How much of an exchange exists.
     package enum Detail: String, CaseIterable, Sendable {
@@ -31,6 +31,8 @@ package struct SimulationOptions: Hashable, Sendable {
     package var rankCount: Int
     /// Ranks of one EP group; groups exchange at the same time.
     package var groupSize: Int?
+    /// Whether all ranks share the experts where bytes move, as they do in one exchange.
+    package var isOneGroup = true
     /// Decides routing, data, delays and the order of threads.
     package var seed: UInt64 = 1
     /// nil takes bytes where few ranks allow it.

@@ -66,6 +66,18 @@ extension SimulationResult {
             .sorted { ($0.leastMicroseconds, $1.link) > ($1.leastMicroseconds, $0.link) }
     }
 
+    /// The busiest links of one part, busiest first, as people read them.
+    static func lines(of links: [LinkUse], part: String) -> [String] {
+        let number = Report.number
+        return links.prefix(4).enumerated().map { index, link in
+            let bytes = "\(number(link.bytes / 1e6, 3)) MB"
+            let share = "\(number(link.use * 100, 0)) %"
+            guard index == 0 else { return "  \(link.link): \(bytes), \(share)" }
+            return "  bottleneck: \(link.link), \(bytes), needs "
+                + "\(number(link.leastMicroseconds, 1)) us at its rate: \(share) of the \(part)"
+        }
+    }
+
     /// Whether the simulation ended as it should: all ranks alive, and every byte right.
     package var isSound: Bool { losses.isEmpty && wrong ?? 0 == 0 }
 
@@ -84,17 +96,7 @@ extension SimulationResult {
                 "\(half.name): \(number(half.microseconds, 1)) us, median rank "
                     + "\(number(half.medianMicroseconds, 1)) us, links carried "
                     + "\(number(half.carriedBytes / 1e6, 2)) MB")
-            if let link = half.bottleneck {
-                lines.append(
-                    "  bottleneck: \(link.link), \(number(link.bytes / 1e6, 3)) MB, needs "
-                        + "\(number(link.leastMicroseconds, 1)) us at its rate: "
-                        + "\(number(link.use * 100, 0)) % of the half")
-            }
-            for link in links.filter({ $0.half == half.name }).dropFirst().prefix(3) {
-                lines.append(
-                    "  \(link.link): \(number(link.bytes / 1e6, 3)) MB, "
-                        + "\(number(link.use * 100, 0)) %")
-            }
+            lines += Self.lines(of: links.filter { $0.half == half.name }, part: "half")
         }
         lines += findings
         lines += losses.map { "lost: \($0)" }

@@ -1,5 +1,6 @@
 import Collectives
 import Encoding
+import Serving
 import Topology
 
 /// Gathers what ranks saw, half by half, into a result.
@@ -10,6 +11,7 @@ struct SimulationWriter {
     private var halves: [SimulationResult.Times] = []
     private var uses: [SimulationResult.LinkUse] = []
     private var findings: [String] = []
+    private var spans: [JobTrace.Span] = []
     private var history = FNV1a()
 
     init(_ options: SimulationOptions, _ links: LinkMap, detail: SimulationOptions.Detail) {
@@ -36,6 +38,17 @@ struct SimulationWriter {
         uses += all.prefix(SimulationResult.linksPerHalf)
         findings += ExchangeDiagnosis(half: name, samples).findings.map { "\($0)" }
         for one in samples {
+            let end = one.began + one.nanoseconds
+            spans += [
+                .init(
+                    rank: one.rank, kind: .compute,
+                    nanoseconds: one.began - one.computed ..< one.began,
+                    tokens: options.tokenCount),
+                .init(
+                    rank: one.rank, kind: name == "dispatch" ? .dispatch : .combine,
+                    nanoseconds: one.began ..< end, tokens: options.tokenCount,
+                    awaited: one.lastAwaited),
+            ]
             history.add(UInt64(one.rank.rawValue))
             history.add(one.began)
             history.add(one.nanoseconds)
@@ -43,18 +56,38 @@ struct SimulationWriter {
     }
 
     /// The whole.
-    func result(losses: [String], wrong: Int?) -> SimulationResult {
+    func result(losses: [String], wrong: Int?) -> TracedExchange {
         var history = history
         for loss in losses { for byte in loss.utf8 { history.add(UInt64(byte)) } }
-        return SimulationResult(
+        let result = SimulationResult(
             detail: detail.rawValue, topology: options.map.name, ranks: options.rankCount,
             groupSize: options.chosenGroupSize, seed: options.seed, mode: options.mode.rawValue,
             tokensPerRank: options.tokenCount, halves: halves, links: uses, findings: findings,
             losses: losses, wrong: wrong, history: String(history.value, radix: 16),
             leftOut: leftOut)
+        return TracedExchange(
+            result: result, trace: JobTrace(rankCount: options.rankCount, spans: spans))
     }
 
     private var leftOut: [String] {
+        switch detail {
+        case .bytes: Self.leftOut(options)
+        case .flows:
+            Self.leftOutOfLinks(options) + [
+                "messages: a rank sends to each other rank once, and forwards as it goes"
+            ]
+        }
+    }
+
+    /// What simulations leave out whose ranks run the product's code.
+    static func leftOut(_ options: SimulationOptions) -> [String] {
+        let contention = "contention of links inside a node: a rank waits for its own rows alone"
+        return leftOutOfLinks(options) + [
+            "the time in which a rank encodes, copies and adds rows"
+        ] + (options.map.nodes.contains { $0.ranks > 1 } ? [contention] : [])
+    }
+
+    private static func leftOutOfLinks(_ options: SimulationOptions) -> [String] {
         var facts: [String] = []
         if let fixed = options.map.hardware?.exchangeSeconds, fixed > 0 {
             facts.append(
@@ -63,16 +96,6 @@ struct SimulationWriter {
         }
         if let family = options.map.hardware?.network?.family {
             facts.append("links inside the \(family.rawValue) network, which is fully built")
-        }
-        switch detail {
-        case .bytes:
-            facts.append("the time in which a rank encodes, copies and adds rows")
-            if links.map.nodes.contains(where: { $0.ranks > 1 }) {
-                facts.append(
-                    "contention of links inside a node: a rank waits for its own rows alone")
-            }
-        case .flows:
-            facts.append("messages: a rank sends to each other rank once, and forwards as it goes")
         }
         return facts
     }

@@ -40,6 +40,12 @@ public struct ForwardResult {
     public let logits: Tensor
     /// `[rows, hidden]` after the final norm, what an MTP block continues from; nil unless asked.
     public let hidden: Tensor?
+
+    /// States a result.
+    package init(logits: Tensor, hidden: Tensor?) {
+        self.logits = logits
+        self.hidden = hidden
+    }
 }
 
 /// A batch laid out row after row, as the kernels read it.

@@ -230,9 +230,17 @@ extension Timeline {
 }
 
 extension TimelineEntry {
-    func moved(by offset: Double) -> TimelineEntry {
+    /// The same work at another time.
+    package func moved(by offset: Double) -> TimelineEntry {
         TimelineEntry(
             rank: rank, lane: lane, kind: kind, label: label, start: start + offset,
             end: end + offset, isSecondDirection: isSecondDirection)
+    }
+
+    /// The same work under the rank's number among all ranks.
+    package func of(_ rank: Rank) -> TimelineEntry {
+        TimelineEntry(
+            rank: rank, lane: lane, kind: kind, label: label, start: start, end: end,
+            isSecondDirection: isSecondDirection)
     }
 }

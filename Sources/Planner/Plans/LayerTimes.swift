@@ -17,6 +17,19 @@ package struct LayerTimes: Sendable {
     package var hiddenShare: Double {
         travel == 0 ? 0 : max(0, min(1, (compute + travel - block) / travel))
     }
+
+    /// A block whose two micro-batches take turns where that is faster: while one computes, the
+    /// other travels.
+    ///
+    /// - Parameters:
+    ///   - work: Computing of a share of the batch.
+    ///   - travel: Dispatch and combine of a share.
+    package static func block(
+        splits: Bool, _ work: (Double) -> Double, _ travel: (Double) -> Double
+    ) -> Double {
+        let plain = work(1) + travel(1)
+        return splits ? min(plain, 2 * max(work(0.5), travel(0.5))) : plain
+    }
 }
 
 extension Layout {
@@ -28,15 +41,7 @@ extension Layout {
         let isDecode = request.phase == .decode
         /// Both for a share of the batch.
         func attention(_ share: Double) -> Double {
-            let requests = Double(request.batch) * share
-            let context = Double(request.context)
-            guard !isDecode else {
-                return compute.projections(tokens: requests) + joiningSeconds(tokens: requests)
-                    + compute.cachedCore(requests: requests, context: context)
-            }
-            return compute.projections(tokens: requests * context)
-                + joiningSeconds(tokens: requests * context)
-                + compute.promptCore(tokens: requests * context, sequence: context)
+            attentionSeconds(requests: Double(request.batch) * share)
         }
         func tokens(_ share: Double) -> Double {
             Double(request.batch) * share * (isDecode ? 1 : Double(request.context))
@@ -50,11 +55,8 @@ extension Layout {
         var times = LayerTimes()
         times.compute = work(1)
         times.travel = travel(1)
-        let plain = times.compute + times.travel
-        // Two micro-batches take turns: while one computes, the other travels.
-        let pair = 2 * max(work(0.5), travel(0.5))
-        let canSplit = request.overlaps && (request.batch > 1 || !isDecode)
-        times.block = canSplit ? min(plain, pair) : plain
+        times.block = LayerTimes.block(
+            splits: request.overlaps && (request.batch > 1 || !isDecode), work, travel)
         times.dense = attention(1) + compute.dense(tokens: tokens(1))
         times.head = compute.head(tokens: Double(request.batch))
         times.total =
@@ -65,6 +67,19 @@ extension Layout {
             times.total += Double(request.pp - 1) * bytes / rates.reachedByNIC
         }
         return times
+    }
+
+    /// Attention of a block for requests of decode, or for whole prompts.
+    package func attentionSeconds(requests: Double) -> Double {
+        let compute = Compute(self)
+        let context = Double(request.context)
+        guard request.phase != .decode else {
+            return compute.projections(tokens: requests) + joiningSeconds(tokens: requests)
+                + compute.cachedCore(requests: requests, context: context)
+        }
+        return compute.projections(tokens: requests * context)
+            + joiningSeconds(tokens: requests * context)
+            + compute.promptCore(tokens: requests * context, sequence: context)
     }
 
     /// Summing attention's outputs over the ranks that share it, and handing them back: a ring

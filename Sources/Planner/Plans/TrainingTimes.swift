@@ -16,6 +16,30 @@ package struct TrainingTimes: Sendable {
 
     /// The whole step.
     package var step: Double { makespan + optimizer }
+
+    /// None yet.
+    package init() {}
+
+    /// A schedule whose steps compute, and wait for the travel that they cannot hide.
+    ///
+    /// - Parameters:
+    ///   - parts: What a stage computes for a micro-batch, without travel.
+    ///   - travel: Its dispatches and combines in one direction.
+    ///   - communication: A transfer to a neighbour.
+    package init(
+        _ schedule: Schedule, parts: StepCosts, travel: Double, communication: Double,
+        overlaps: Bool
+    ) {
+        self.travel = travel
+        // What is not hidden waits for its travel; a backward travels as often as a forward.
+        costs = StepCosts(
+            forward: parts.forward + travel, backwardInput: parts.backwardInput + travel,
+            backwardWeight: parts.backwardWeight, communication: communication)
+        if overlaps { costs.overlapped = max(parts.forward + parts.backward, 2 * travel) }
+        let result = schedule.simulate(costs)
+        makespan = result.makespan
+        bubble = result.bubbles.max() ?? 0
+    }
 }
 
 extension Layout {
@@ -31,27 +55,20 @@ extension Layout {
         }
         let share = Double(request.pp) / Double(schedule.stageCount)
         let (parts, travel) = stageTimes
-        var times = TrainingTimes()
-        times.travel = travel
-        // What is not hidden waits for its travel; a backward travels as often as a forward.
-        times.costs = StepCosts(
-            forward: parts.forward + travel, backwardInput: parts.backwardInput + travel,
-            backwardWeight: parts.backwardWeight,
+        var times = TrainingTimes(
+            schedule, parts: parts.scaled(by: share), travel: travel * share,
             communication: Double(2 * request.context * request.model.hidden)
-                / Double(request.tp) / rates.reachedByNIC)
-        if request.overlaps {
-            let work = parts.forward + parts.backwardInput + parts.backwardWeight
-            times.costs.overlapped = max(work, 2 * travel)
-        }
-        let result = schedule.simulate(times.costs.scaled(by: share))
-        times.makespan = result.makespan
-        times.bubble = result.bubbles.max() ?? 0
+                / Double(request.tp) / rates.reachedByNIC,
+            overlaps: request.overlaps)
+        // Of a whole stage, however the schedule cuts it.
+        times.costs = times.costs.scaled(by: 1 / share)
+        times.travel = travel
         times.optimizer = optimizerSeconds
         return times
     }
 
     /// A stage's parts for one sequence, without travel, and its travel in one direction.
-    private var stageTimes: (parts: StepCosts, travel: Double) {
+    package var stageTimes: (parts: StepCosts, travel: Double) {
         let compute = Compute(self)
         let model = request.model
         let tokens = Double(request.context)

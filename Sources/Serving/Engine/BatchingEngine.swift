@@ -184,14 +184,14 @@ final class BatchingEngine {
             let (first, second) = StepEntry.halves(of: plan.entries)
             let (a, b) = try network.forward(
                 chunks(first), chunks(second), keepsHidden: keepsHidden)
-            begun = RankRecorder.now
+            begun = recorder.now
             results = choose(first, a) + choose(second, b)
         } else {
             let result = try network.forward(chunks(plan.entries), keepsHidden: keepsHidden)
-            begun = RankRecorder.now
+            begun = recorder.now
             results = choose(plan.entries, result)
         }
-        let chosen = RankRecorder.now
+        let chosen = recorder.now
         recorder.add(RankEvent(kind: .sampling, began: begun, ended: max(begun, chosen)))
         var drafts: [RequestID: Int] = [:]
         // Tokens that were chosen are reported, so they count even if the drafts are lost.

@@ -34,7 +34,7 @@ public final class Engine: Sendable {
     }
 
     /// What the engine did lately.
-    public let recorder = RankRecorder()
+    public let recorder: RankRecorder
     private let configuration: EngineConfiguration
     /// Prompts that go from rank to rank; nil where every rank computes its own.
     let handovers: HandoverStation?
@@ -61,6 +61,7 @@ public final class Engine: Sendable {
     ) {
         self.configuration = configuration
         self.handovers = handovers
+        recorder = RankRecorder(clock: epoch.barrier.clock)
         state = Mutex(State(epoch: epoch))
         handovers?.open { [weak self] in self?.give(.handover($0)) }
     }
@@ -280,20 +281,18 @@ public final class Engine: Sendable {
     private func step(
         _ core: BatchingEngine, _ plan: StepPlan, in epoch: EngineEpoch
     ) throws {
-        let clock = ContinuousClock()
-        let start = clock.now
-        let began = RankRecorder.now
+        let began = recorder.now
         recorder.begin(step: epoch.barrier.nextStep(in: epoch.map), rows: plan.tokenCount)
         let agreed = try epoch.barrier.begin(plan.request, in: epoch.map)
         recorder.span(.wait, since: began)
-        let begun = clock.now
+        let begun = recorder.now
         let newTokens = try core.step(plan, agreed)
         if let network = core.network as? any TrafficCounting {
             recorder.count(network.takeTraffic())
         }
         var time = core.network.takeTime()
-        time.stepWait = start.duration(to: begun).seconds
-        time.total = start.duration(to: clock.now).seconds
+        time.stepWait = Double(begun - began) * 1e-9
+        time.total = Double(max(begun, recorder.now) - began) * 1e-9
         core.note(plan, agreed, time, newTokens: newTokens)
         publish(core, time)
         record(plan, agreed, since: began, newTokens: newTokens)
@@ -303,7 +302,7 @@ public final class Engine: Sendable {
     private func record(
         _ plan: StepPlan, _ agreed: StepRequest, since began: UInt64, newTokens: Int
     ) {
-        let now = max(began, RankRecorder.now)
+        let now = max(began, recorder.now)
         recorder.add(
             RankEvent(
                 kind: .step, began: began, ended: now, number: UInt64(newTokens),

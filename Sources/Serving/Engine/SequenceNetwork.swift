@@ -127,8 +127,7 @@ public final class DeepSeekNetwork: SequenceNetwork, TrafficCounting {
 
     public func record(to recorder: RankRecorder) {
         guard let group = model.shared?.group else { return }
-        let watch = ExchangeWatch(recorder)
-        group.watcher = { [unowned group] in watch.note($0, group.records.last) }
+        recorder.watch(group)
     }
 
     func takeTraffic() -> [RankTraffic] {

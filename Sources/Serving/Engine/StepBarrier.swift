@@ -53,6 +53,9 @@ public final class StepBarrier: @unchecked Sendable {
     /// The rank whose engine this serves.
     public var rank: Rank { fabric.rank }
 
+    /// The clock of the rank's steps.
+    var clock: FabricClock { fabric.clock }
+
     private var wakeSignal: Int { fabric.rankCount }
 
     /// Wakes the engine's thread.

@@ -1,4 +1,4 @@
-import Collectives
+package import Collectives
 
 /// Notes the exchanges of a group for a rank's recorder.
 ///
@@ -47,5 +47,13 @@ final class ExchangeWatch {
                     kind: .exposed, began: wait.lowerBound, ended: wait.upperBound,
                     number: record.sequence), place: record.lastAwaited)
         }
+    }
+}
+
+extension RankRecorder {
+    /// Notes the exchanges of a group from now on.
+    package func watch(_ group: ExpertParallelGroup) {
+        let watch = ExchangeWatch(self)
+        group.watcher = { [unowned group] in watch.note($0, group.records.last) }
     }
 }

@@ -38,7 +38,8 @@ extension JobTrace {
         try await Self.lane.run(for: "") { try json() }
     }
 
-    func json() throws -> Data {
+    /// As `document`, on this thread.
+    package func json() throws -> Data {
         var text = Data("{\"displayTimeUnit\":\"ms\",\"otherData\":".utf8)
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

@@ -35,9 +35,11 @@ public struct JobTrace: Sendable {
     var date: Date
     /// Every rank that was asked, in order.
     var ranks: [Rank]
+    /// Nanoseconds that were recorded, where those are no whole seconds.
+    var length: Int64?
 
     /// The window in nanoseconds from the start.
-    var window: Range<Int64> { 0 ..< Int64(seconds) * 1_000_000_000 }
+    var window: Range<Int64> { 0 ..< (length ?? Int64(seconds) * 1_000_000_000) }
 }
 
 /// Events of one rank in the window of a trace, in nanoseconds from its start.

@@ -60,30 +60,39 @@ public final class RankRecorder: Sendable {
 
     private let state = Mutex(State())
 
-    init() { state.withLock { $0.ring.reserveCapacity(Self.kept) } }
+    private let clock: FabricClock
+
+    /// - Parameter clock: The rank's: that of its fabric.
+    init(clock: FabricClock = .system) {
+        self.clock = clock
+        state.withLock { $0.ring.reserveCapacity(Self.kept) }
+    }
+
+    /// The machine's clock, in nanoseconds.
+    static var now: UInt64 { FabricClock.system.nanoseconds }
 
     /// The rank's clock, in nanoseconds.
-    static var now: UInt64 { FabricClock.system.nanoseconds }
+    var now: UInt64 { clock.nanoseconds }
 
     /// Names the ranks of the fabric that is used from now on, as the job numbers them.
     public func enter(_ members: [Rank]) { state.withLock { $0.members = members } }
 
     /// Notes that the job goes on without a rank.
     public func noteLoss(of rank: Rank, reason: String) {
-        let now = Self.now
+        let now = self.now
         add(RankEvent(kind: .lost, began: now, ended: now, peer: rank.rawValue, note: reason))
     }
 
     /// Notes what ended a step.
     func noteFailure(_ error: any Error) {
-        let now = Self.now
+        let now = self.now
         let rank = (error as? TransportError)?.rank?.rawValue
         add(RankEvent(kind: .failed, began: now, ended: now, peer: rank, note: "\(error)"))
     }
 
     /// Notes that a step begins: later events belong to it.
     func begin(step: UInt64, rows: Int) {
-        let now = Self.now
+        let now = self.now
         state.withLock { state in
             state.step = step
             state.open = RankEvent(kind: .step, began: now, ended: now, step: step, rows: rows)
@@ -94,13 +103,13 @@ public final class RankRecorder: Sendable {
 
     /// Notes a moment: now.
     func mark(_ kind: RankEvent.Kind, number: UInt64 = 0, rows: Int = 0) {
-        let now = Self.now
+        let now = self.now
         add(RankEvent(kind: kind, began: now, ended: now, number: number, rows: rows))
     }
 
     /// Notes a span that ends now.
     func span(_ kind: RankEvent.Kind, since began: UInt64) {
-        add(RankEvent(kind: kind, began: began, ended: max(began, Self.now)))
+        add(RankEvent(kind: kind, began: began, ended: max(began, now)))
     }
 
     /// Notes an event with a peer that the fabric numbers.
@@ -217,14 +226,14 @@ public final class RankRecorder: Sendable {
 
     /// Whether a trace is taken now, so that what only traces show is worth a look at the clock.
     var isRecording: Bool {
-        state.withLock { $0.record.map { $0.window.contains(Self.now) } ?? false }
+        state.withLock { $0.record.map { $0.window.contains(now) } ?? false }
     }
 
     /// Records from now on, in place of what was recorded before.
     ///
     /// The rank stops by itself, and forgets what nobody takes when the next trace begins.
     func record(seconds: Int, limit: Int) {
-        let now = Self.now
+        let now = self.now
         let seconds = UInt64(min(max(seconds, 0), Self.longestSeconds))
         let limit = min(max(limit, 0), Self.mostEvents)
         state.withLock {
@@ -232,11 +241,19 @@ public final class RankRecorder: Sendable {
         }
     }
 
+    /// The events of the record, which is ended.
+    var takenRecord: [RankEvent] {
+        state.withLock { state in
+            defer { state.record = nil }
+            return state.record?.events ?? []
+        }
+    }
+
     /// Events of the record from a place on, packed; the first part closes the record, the last one
     /// ends it.
     func part(from first: Int) -> RecordPart {
         let (events, empty) = state.withLock { state -> (ArraySlice<RankEvent>, RecordPart) in
-            if first == 0 { Self.close(&state) }
+            if first == 0 { Self.close(&state, at: now) }
             guard let record = state.record, (0 ... record.events.count).contains(first) else {
                 return ([], RecordPart(first: first, count: 0, cut: 0, packed: Data()))
             }
@@ -258,7 +275,7 @@ public final class RankRecorder: Sendable {
 
     /// Lets nothing more into the record than the step that has not ended, and its wait: a rank
     /// that hangs is not idle.
-    private static func close(_ state: inout State) {
+    private static func close(_ state: inout State, at now: UInt64) {
         guard let window = state.record?.window, state.record?.isClosed == false else { return }
         state.record?.isClosed = true
         guard var open = state.open, open.began <= window.upperBound else { return }

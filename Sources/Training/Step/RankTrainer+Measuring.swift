@@ -37,11 +37,7 @@ extension RankTrainer {
                 rank: own, lane: TimelineEntry.Lane.communication, kind: kind, label: label,
                 start: Double(start) / 1e9, end: Double(end) / 1e9)
         }
-        let work = entries.map { entry in
-            TimelineEntry(
-                rank: own, lane: entry.lane, kind: entry.kind, label: entry.label,
-                start: entry.start, end: entry.end, isSecondDirection: entry.isSecondDirection)
-        }
+        let work = entries.map { $0.of(own) }
         let travel = records.map { entry(.transfer, $0.kind.rawValue, $0.began, $0.ended) }
         // Drawn last, over what they are a part of.
         let waits = records.flatMap { record in

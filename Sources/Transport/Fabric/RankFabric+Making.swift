@@ -118,11 +118,9 @@ extension RankFabric {
         _ outside: EngineOutside
     ) throws(TransportError) -> ProgressEngine? {
         if table.allSatisfy(\.storesReach) { return nil }
-        if let network = configuration.simulation {
+        if let members = configuration.simulation {
             return try ProgressEngine(
-                SimulatedCore(
-                    rank: configuration.rank, rankCount: configuration.rankCount,
-                    network: network, outside: outside),
+                SimulatedCore(rank: configuration.rank, members: members, outside: outside),
                 configuration: configuration, callersProgress: false, outside: outside)
         }
         if configuration.transport == .loopback { return nil }

@@ -12,6 +12,10 @@ package final class SimulatedFabric {
     /// The time of all ranks.
     package let time: SimulatedTime
     private let deaths: [Rank: UInt64]
+    private let silenceLimit: Duration
+    /// By rank, every fabric that it is in.
+    private var all: [[any Fabric]]
+    private var groupCount = 0
 
     /// Joins the ranks.
     ///
@@ -24,15 +28,40 @@ package final class SimulatedFabric {
     ) throws(TransportError) {
         let time = SimulatedTime(draw: draw)
         let network = SimulatedNetwork(links, time: time, faults: faults, draw: draw)
-        fabrics = try makeLoopbackFabrics(rankCount: rankCount) {
-            $0.clock = time.clock
-            $0.nodes = Array(links.nodes.prefix(rankCount))
-            $0.silenceLimit = silenceLimit
-            $0.simulation = network
-        }
+        let ranks = (0 ..< rankCount).map { Rank(rawValue: $0) }
+        fabrics = try Self.join(
+            SimulatedMembers(network, number: 0, ranks: ranks), silenceLimit: silenceLimit)
+        all = fabrics.map { [$0] }
         self.time = time
         self.network = network
+        self.silenceLimit = silenceLimit
         deaths = faults.deaths
+    }
+
+    /// Joins some of the ranks in one more fabric, over the same links; before `run`.
+    ///
+    /// - Parameter ranks: In the order in which the new fabric numbers them. Errors call them as
+    ///   the whole fabric does.
+    /// - Returns: One fabric per rank, in that order. `close` and a rank's death end it as well.
+    package func group(_ ranks: [Rank]) throws(TransportError) -> [any Fabric] {
+        groupCount += 1
+        let fabrics = try Self.join(
+            SimulatedMembers(network, number: groupCount, ranks: ranks),
+            silenceLimit: silenceLimit)
+        for (rank, fabric) in zip(ranks, fabrics) { all[rank.rawValue].append(fabric) }
+        return fabrics
+    }
+
+    private static func join(
+        _ members: SimulatedMembers, silenceLimit: Duration
+    ) throws(TransportError) -> [any Fabric] {
+        try makeLoopbackFabrics(rankCount: members.ranks.count) {
+            $0.clock = members.network.time.clock
+            $0.nodes = members.ranks.map { members.network.links.nodes[$0.rawValue] }
+            $0.names = members.ranks
+            $0.silenceLimit = silenceLimit
+            $0.simulation = members
+        }
     }
 
     /// Runs `body` once per rank, each on a thread of this time, while the faults happen.
@@ -45,11 +74,11 @@ package final class SimulatedFabric {
         let begin = time.nanoseconds
         var killers: [FabricThread] = []
         for (rank, moment) in deaths.sorted(by: { $0.key < $1.key }) {
-            let (fabric, time) = (fabrics[rank.rawValue], time)
+            let (dying, time) = (all[rank.rawValue], time)
             killers.append(
                 try FabricThread("apus-death", clock: time.clock) {
                     time.wait(until: begin + moment) { true }
-                    fabric.vanish()
+                    for fabric in dying { fabric.vanish() }
                 })
         }
         let endings = try RankThreads.endings(fabrics, body)
@@ -58,13 +87,14 @@ package final class SimulatedFabric {
     }
 
     /// Leaves, rank after rank.
-    package func close() { for fabric in fabrics { fabric.close() } }
+    package func close() { for fabric in all.joined() { fabric.close() } }
 
     /// Lets virtual time pass, as a thread that computes for so long does.
     package static func compute(_ duration: Duration, on fabric: any Fabric) {
-        let end = fabric.clock.nanoseconds + duration.wholeNanoseconds
-        while fabric.clock.nanoseconds < end {
-            fabric.clock.pause(end - fabric.clock.nanoseconds)
+        guard let time = fabric.clock.time else {
+            return fabric.clock.pause(duration.wholeNanoseconds)
         }
+        let end = time.nanoseconds + duration.wholeNanoseconds
+        while time.nanoseconds < end { time.wait(until: end) { true } }
     }
 }

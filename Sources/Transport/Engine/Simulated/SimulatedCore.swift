@@ -14,7 +14,8 @@ import Topology
     let rank: Rank
     let rankCount: Int
     let outside: EngineOutside
-    private let network: SimulatedNetwork
+    private let members: SimulatedMembers
+    private var network: SimulatedNetwork { members.network }
     private let planes: Range<Int>
     private var windows = WindowTable()
     private var liveness: [PeerLiveness]
@@ -27,17 +28,17 @@ import Topology
     private static let pieceBytes = 128 << 10
     private static let turnBytes = 32 << 10
 
-    init(rank: Rank, rankCount: Int, network: SimulatedNetwork, outside: EngineOutside) {
+    init(rank: Rank, members: SimulatedMembers, outside: EngineOutside) {
         self.rank = rank
-        self.rankCount = rankCount
-        self.network = network
+        rankCount = members.ranks.count
+        self.members = members
         self.outside = outside
-        planes = network.links.planes(of: rank)
+        planes = members.planes(of: rank)
         liveness = (0 ..< rankCount).map { PeerLiveness(Rank(rawValue: $0)) }
         orders = Array(repeating: PutOrder(), count: rankCount)
         posted = Array(repeating: 0, count: rankCount)
         outstanding = Array(repeating: 0, count: rankCount)
-        network.attach(self)
+        members.network.attach(self, at: members.endpoint(of: rank))
     }
 
     func address() throws(TransportError) -> [UInt8] { [] }
@@ -45,7 +46,7 @@ import Topology
     /// One connection per plane of the other rank, on which it sends to this one.
     func connect(_ addresses: [Rank: [UInt8]], deadline: Deadline) throws(TransportError) {
         for remote in addresses.keys.sorted() {
-            for _ in network.links.planes(of: remote) {
+            for _ in members.planes(of: remote) {
                 liveness[remote.rawValue].connected(at: outside.clock.nanoseconds)
             }
         }
@@ -79,14 +80,15 @@ import Topology
     }
 
     func disconnect(_ rank: Rank) {
-        network.drop(from: self.rank, to: rank)
+        network.drop(
+            from: members.endpoint(of: self.rank), to: members.endpoint(of: rank))
         outstanding[rank.rawValue] = 0
         outside.control.ring()
     }
 
     func closeFailed() {}
 
-    func closeAll() { network.detach(rank) }
+    func closeAll() { network.detach(members.endpoint(of: rank)) }
 }
 
 // MARK: - Moving
@@ -134,23 +136,27 @@ extension SimulatedCore {
     }
 
     private func send(_ piece: SimulatedPiece, to target: Int, plane: Int) {
-        let key = SimulatedConnection.Key(source: rank.rawValue, target: target, plane: plane)
+        let key = SimulatedConnection.Key(
+            source: members.endpoint(of: rank),
+            target: members.endpoint(of: Rank(rawValue: target)), plane: plane)
         // Queued bytes show as well that this rank lives.
         if piece.header.kind == .heartbeat, network.connections[key]?.isEmpty == false { return }
         network.send(piece, on: key)
     }
 
-    /// A piece of this rank has arrived.
-    func arrived(_ piece: SimulatedPiece, at target: Int) {
+    /// A piece of this rank has arrived at an endpoint.
+    func arrived(_ piece: SimulatedPiece, at endpoint: Int) {
+        let target = members.rank(at: endpoint).rawValue
         guard piece.isCounted, outstanding[target] > 0 else { return }
         outstanding[target] -= 1
         if outstandingCount == 0 { outside.control.ring() }
     }
 
-    /// A piece has arrived here.
-    func land(_ piece: SimulatedPiece, from source: Rank, plane: Int) {
+    /// A piece of an endpoint has arrived here.
+    func land(_ piece: SimulatedPiece, from endpoint: Int, plane: Int) {
+        let source = members.rank(at: endpoint)
         guard !liveness[source.rawValue].isGone else { return }
-        let connection = plane - network.links.planes(of: source).lowerBound
+        let connection = plane - members.planes(of: source).lowerBound
         let header = piece.header
         note(header, of: source, on: connection) {
             let own = min(connection, planes.count - 1)

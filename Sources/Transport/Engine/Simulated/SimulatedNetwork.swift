@@ -67,7 +67,7 @@ package final class SimulatedNetwork: TimedEvents, @unchecked Sendable {
             }
     }
 
-    func attach(_ core: SimulatedCore) { cores[core.rank.rawValue] = core }
+    func attach(_ core: SimulatedCore, at endpoint: Int) { cores[endpoint] = core }
 }
 
 // MARK: - Sending
@@ -78,7 +78,7 @@ extension SimulatedNetwork {
         if connections[key] == nil {
             connections[key] = SimulatedConnection(
                 links.route(
-                    from: Rank(rawValue: key.source), to: Rank(rawValue: key.target),
+                    from: links.rank(at: key.source), to: links.rank(at: key.target),
                     plane: key.plane))
         }
         connections[key]?.append(piece)
@@ -92,23 +92,24 @@ extension SimulatedNetwork {
         leaving[flow] = key
     }
 
-    /// Drops what one rank has for another, sent or not.
-    func drop(from source: Rank, to target: Rank) {
+    /// Drops what one endpoint has for another, sent or not.
+    func drop(from source: Int, to target: Int) {
         for plane in links.map.planes.indices {
             let key = SimulatedConnection.Key(
-                source: source.rawValue, target: target.rawValue, plane: plane)
+                source: source, target: target, plane: plane)
             guard let connection = connections.removeValue(forKey: key) else { continue }
             guard let flow = connection.flow else { continue }
             leaving[flow] = nil
             flows.stop(flow)
         }
-        arrivals.removeAll { $0.key.source == source.rawValue && $0.key.target == target.rawValue }
+        arrivals.removeAll { $0.key.source == source && $0.key.target == target }
     }
 
-    /// A rank is gone: nothing of it arrives any more, and nothing arrives there.
-    func detach(_ rank: Rank) {
-        cores[rank.rawValue] = nil
-        for other in links.nodes.indices { drop(from: rank, to: Rank(rawValue: other)) }
+    /// An endpoint is gone: nothing of it arrives any more, and nothing arrives there.
+    func detach(_ endpoint: Int) {
+        cores[endpoint] = nil
+        let first = endpoint - links.rank(at: endpoint).rawValue
+        for other in links.nodes.indices { drop(from: endpoint, to: first + other) }
     }
 }
 
@@ -137,8 +138,7 @@ extension SimulatedNetwork {
         for arrival in due {
             guard let target = cores[arrival.key.target] else { continue }
             cores[arrival.key.source]?.arrived(arrival.piece, at: arrival.key.target)
-            target.land(
-                arrival.piece, from: Rank(rawValue: arrival.key.source), plane: arrival.key.plane)
+            target.land(arrival.piece, from: arrival.key.source, plane: arrival.key.plane)
         }
     }
 

@@ -6,12 +6,15 @@ import Topology
 struct SimulateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "simulate",
-        abstract: "Runs exchanges on a described cluster, in virtual time.",
+        abstract: "Runs exchanges, training and serving on a described cluster, in virtual time.",
         discussion: """
             Links have the rates and latencies of a topology file, and are shared max-min fairly. \
-            One seed has one history, on any machine.
+            One seed has one history, on any machine. Traces open in https://ui.perfetto.dev.
             """,
-        subcommands: [SimulatedAllToAll.self, Links.self])
+        subcommands: [
+            SimulatedAllToAll.self, SimulatedTrainCommand.self, SimulatedServeCommand.self,
+            Links.self,
+        ])
 
     /// The links of a file, by the names that options take.
     struct Links: ParsableCommand {

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Benchmarks
 import Collectives
-import Tensors
+import Serving
 import Topology
 
 extension SimulationOptions.Detail: ExpressibleByArgument {}
@@ -24,17 +24,10 @@ struct SimulatedAllToAll: ParsableCommand {
               apus simulate all-to-all --topology topology/h800-2048-mpft.yaml --ranks 64 \
             --tokens 32 --slow node3.plane2.out=0.1
               apus simulate all-to-all --topology topology/h800-2048-mpft.yaml --ranks 64 \
-            --tokens 32 --compute 200us --straggler 5=3
+            --tokens 32 --compute 200us --straggler 5=3 --trace exchange.json
             """)
 
-    @Option(help: "A topology file.")
-    var topology: String
-
-    @Option(help: "Ranks that take part: those of the first nodes.")
-    var ranks: Int
-
-    @Option(help: "Decides routing, data, delays and the order of threads.")
-    var seed: UInt64 = 1
+    @OptionGroup var cluster: SimulatedClusterOptions
 
     @Option(help: "bytes or flows (default: bytes up to 64 ranks, which is possible up to 128).")
     var detail: SimulationOptions.Detail?
@@ -48,54 +41,35 @@ struct SimulatedAllToAll: ParsableCommand {
     @Option(help: "Tokens per rank.")
     var tokens = 128
 
-    @Option(help: "Values per token.")
-    var hidden = 7168
-
-    @Option(name: [.customLong("topk"), .customLong("top-k")], help: "Experts per token.")
-    var topK = 8
-
-    @Option(help: "Routed experts.")
-    var experts = 256
-
-    @Option(help: "Groups of experts.")
-    var groups = 1
-
-    @Option(help: "Groups that a token may use (default: all).")
-    var topGroups: Int?
-
     @Option(help: "How tokens travel: fp8, bf16 or f32.")
     var dispatch = "fp8"
 
-    @OptionGroup var faults: SimulatedFaultOptions
+    @Option(help: "Time that every rank computes before each half, as 200us.")
+    var compute = "0us"
 
-    @Flag(help: "Print one JSON object.")
-    var json = false
+    @OptionGroup var faults: SimulatedFaultOptions
 
     func run() throws {
         try reporting {
             let options = try options()
-            let result =
+            let file = try cluster.output()
+            let simulation: any ExchangeSimulation =
                 switch options.chosenDetail {
-                case .bytes: try SimulatedExchange(options).run()
-                case .flows: try FlowExchange(options).run()
+                case .bytes: try SimulatedExchange(options)
+                case .flows: try FlowExchange(options)
                 }
-            if json { try printObject(result) } else { print(result.text) }
-            if !result.losses.isEmpty { throw ExitCode(.lost) }
-            if result.wrong ?? 0 > 0 { throw ExitCode(.failed) }
+            let outcome = try simulation.traced()
+            try cluster.show(
+                outcome.result, text: outcome.result.text, losses: outcome.result.losses,
+                isRight: outcome.result.isSound, { try outcome.trace.json() }, to: file)
         }
     }
 
     private func options() throws -> SimulationOptions {
-        var options = SimulationOptions(
-            file: topology, map: try NodeMap(contentsOf: topology), rankCount: ranks)
-        (options.seed, options.detail, options.mode) = (seed, detail, mode)
-        (options.groupSize, options.tokenCount, options.hiddenSize) = (ep, tokens, hidden)
-        (options.topK, options.expertCount) = (topK, experts)
-        (options.expertGroups, options.topGroups) = (groups, topGroups ?? groups)
-        guard let codec = RowCodec(named: dispatch) else {
-            throw ValidationError("--dispatch \(dispatch): fp8, bf16 or f32")
-        }
-        options.dispatchCodec = codec
+        var options = try cluster.options(dispatch: dispatch, codecs: ["fp8", "bf16", "f32"])
+        (options.detail, options.mode) = (detail, mode)
+        (options.groupSize, options.tokenCount) = (ep, tokens)
+        options.compute = try SimulatedFaultOptions.time("compute", compute, compute)
         try faults.apply(to: &options)
         return options
     }

@@ -28,9 +28,6 @@ struct SimulatedFaultOptions: ParsableArguments {
             "A rank computes so many times as long, as 5=3.", valueName: "rank=factor"))
     var straggler: [String] = []
 
-    @Option(help: "Time that every rank computes before each half, as 200us.")
-    var compute = "0us"
-
     @Option(help: "Messages are late by up to this time, so that planes overtake each other.")
     var jitter = "0us"
 
@@ -38,28 +35,28 @@ struct SimulatedFaultOptions: ParsableArguments {
     var silence = "5s"
 
     func apply(to options: inout SimulationOptions) throws {
-        options.compute = try time("compute", compute, compute)
-        options.jitter = try time("jitter", jitter, jitter)
-        options.silenceLimit = try time("silence", silence, silence)
+        options.jitter = try Self.time("jitter", jitter, jitter)
+        options.silenceLimit = try Self.time("silence", silence, silence)
         guard options.silenceLimit >= .milliseconds(100) else {
             throw ValidationError("--silence \(silence): at least 100ms")
         }
         for text in kill {
             let (name, rest) = try split("kill", text, "@", "RANK@TIME, as 12@20us")
             try add(
-                "kill", text, try time("kill", rest, text), to: &options.kills,
+                "kill", text, try Self.time("kill", rest, text), to: &options.kills,
                 at: try rank("kill", name, text))
         }
         for text in cut {
             let (name, rest) = try split("cut", text, "@", "LINK@TIME, as node3.plane2.out@20us")
-            try add("cut", text, try time("cut", rest, text), to: &options.cuts, at: name)
+            try add("cut", text, try Self.time("cut", rest, text), to: &options.cuts, at: name)
         }
         for text in pause {
             let form = "RANK@TIME+TIME, as 12@20us+1ms"
             let (name, rest) = try split("pause", text, "@", form)
             let (begin, length) = try split("pause", rest, "+", form, in: text)
             let pause = SimulationOptions.Pause(
-                begin: try time("pause", begin, text), length: try time("pause", length, text))
+                begin: try Self.time("pause", begin, text),
+                length: try Self.time("pause", length, text))
             try add(
                 "pause", text, pause, to: &options.pauses, at: try rank("pause", name, text))
         }
@@ -115,7 +112,7 @@ struct SimulatedFaultOptions: ParsableArguments {
     }
 
     /// A time with its unit, at most an hour.
-    private func time(_ option: String, _ value: String, _ text: String) throws -> Duration {
+    static func time(_ option: String, _ value: String, _ text: String) throws -> Duration {
         let unit = value.drop { $0.isNumber || $0 == "." }
         let scale = ["ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9][String(unit)]
         guard let scale, let count = Double(value.dropLast(unit.count)),
