@@ -26,7 +26,7 @@ extension Membership {
         epochBegan = later(epochBegan)
     }
 
-    /// Four times as long as the coordinator pauses between two looks.
+    /// Four times as long as the coordinator pauses between two polls.
     private static let longestTick = Duration.seconds(1)
 
     /// How long this coordinator did not run itself, where that is longer than its ranks are

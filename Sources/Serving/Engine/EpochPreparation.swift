@@ -30,7 +30,7 @@ public struct EpochPreparation: Sendable {
             fabric: fabric, limit: configuration.stepLimit,
             firstLimit: configuration.recoveryLimit)
         let map = try map(epoch)
-        // Before the last meeting: no rank reads anything before all have looked.
+        // Before the last meeting: no rank reads anything before all have checked.
         let memory = EpochMemory(
             free: configuration.freeMemory(),
             places: fabric.ranks.filter { fabric.node(of: $0) == fabric.node(of: fabric.rank) })

@@ -162,13 +162,13 @@ final class PrefixStore: Sendable {
         do {
             let bytes = try folder.write(
                 block.what.key, tokens: block.what.tokens, entries: block.entries)
-            let isTimeToLook = state.withLock { state in
+            let isPruningDue = state.withLock { state in
                 state.counts.writtenBytes += UInt64(bytes)
                 state.counts.folderBytes += bytes
                 state.unlooked += bytes
                 return state.unlooked >= folder.byteLimit / 256
             }
-            if isTimeToLook, let total = try folder.prune() {
+            if isPruningDue, let total = try folder.prune() {
                 state.withLock { state in
                     state.counts.folderBytes = total
                     state.unlooked = 0

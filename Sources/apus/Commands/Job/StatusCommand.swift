@@ -3,7 +3,7 @@ import Cluster
 import Foundation
 import Topology
 
-/// Looks at the jobs that run.
+/// Shows the jobs that run.
 struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
