@@ -33,7 +33,7 @@ def keyboard(browser):
 
 
 def views(browser, name):
-    """Every view, light and dark, wide and narrow: looked at by people, held to a few facts."""
+    """Every view, light and dark, wide and narrow: viewed by people, held to a few facts."""
     for scheme in ("light", "dark"):
         for width in (1100, 360):
             browser.appearance(scheme, width)

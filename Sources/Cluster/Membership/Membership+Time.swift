@@ -53,7 +53,7 @@ extension Membership {
     }
 
     /// How long a coordinator may not run before ranks give it up: they count from its last
-    /// heartbeat, and look at each of their own.
+    /// heartbeat, and poll each of their own.
     var absenceLimit: Duration {
         ControlProtocol.coordinatorSilence(ranks: configuration.silenceLimit)
             - ControlProtocol.heartbeatInterval * 2
