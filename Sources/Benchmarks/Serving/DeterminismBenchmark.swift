@@ -11,7 +11,7 @@ public struct DeterminismBenchmark: Sendable {
         /// The server.
         public var host = "127.0.0.1"
         /// Its port.
-        public var port = 8000
+        public var port = 8080
         /// A key, if it wants one.
         public var key: String?
         /// Greedy requests, and as many that are sampled with a seed.

@@ -7,7 +7,7 @@ public struct RolesBenchmark: Sendable {
         /// The server.
         public var host = "127.0.0.1"
         /// Its port.
-        public var port = 8000
+        public var port = 8080
         /// Streams under way at once.
         public var streams = 32
         /// Tokens of each stream.

@@ -10,7 +10,7 @@ public struct ServeBenchmark: Sendable {
         /// The server.
         public var host = "127.0.0.1"
         /// Its port.
-        public var port = 8000
+        public var port = 8080
         /// A key, if it wants one.
         public var key: String?
         /// Requests in all.
