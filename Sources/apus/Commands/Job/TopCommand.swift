@@ -71,7 +71,7 @@ struct TopCommand: ParsableCommand {
             let report = try JobWatch.report(of: folder)
             guard !report.state.hasPrefix("on ") else {
                 throw ClusterError.badInput(
-                    "the job \(report.name) runs \(report.state): look there")
+                    "the job \(report.name) runs \(report.state): ask there")
             }
             try show(report, isScreen)
             updates += 1
