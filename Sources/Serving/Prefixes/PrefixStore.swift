@@ -20,7 +20,7 @@ final class PrefixStore: Sendable {
         var lastRead: ContinuousClock.Instant?
         /// Who waits for a read that begins with the same block.
         var joined: [PrefixKey: [@Sendable () -> Void]] = [:]
-        var unlooked = 0
+        var unchecked = 0
         var writesFrom = ContinuousClock.now
         var readsFrom = ContinuousClock.now
         var lastWarning: ContinuousClock.Instant?
@@ -52,7 +52,7 @@ final class PrefixStore: Sendable {
         self.folder = folder
         self.entryBytes = entryBytes
         self.warn = warn
-        state.withLock { $0.unlooked = folder.byteLimit }
+        state.withLock { $0.unchecked = folder.byteLimit }
     }
 
     var counts: PrefixCounts { state.withLock { $0.counts } }
@@ -165,13 +165,13 @@ final class PrefixStore: Sendable {
             let isPruningDue = state.withLock { state in
                 state.counts.writtenBytes += UInt64(bytes)
                 state.counts.folderBytes += bytes
-                state.unlooked += bytes
-                return state.unlooked >= folder.byteLimit / 256
+                state.unchecked += bytes
+                return state.unchecked >= folder.byteLimit / 256
             }
             if isPruningDue, let total = try folder.prune() {
                 state.withLock { state in
                     state.counts.folderBytes = total
-                    state.unlooked = 0
+                    state.unchecked = 0
                 }
             }
         } catch {
