@@ -33,7 +33,7 @@ import Topology
         #expect(
             story.apply(.prepared(Story.id(2), epoch: 2)) == [
                 .drained(1, recovering: [0, 2]),
-                .sendDrained(Story.id(0), away), .tellDrained(Story.id(2), away),
+                .sendDrained(Story.id(0), away), .sendDrained(Story.id(2), away),
                 .begin(Story.id(0), next), .begin(Story.id(2), next),
                 .dismiss(Story.id(1), .drained(rank: 1)),
             ])
