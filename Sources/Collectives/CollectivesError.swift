@@ -14,7 +14,7 @@ public enum CollectivesError: Error, Hashable, Sendable {
     case tooManyTokens(Int, maximum: Int)
     /// A tensor or a list has another shape than the call needs.
     case shape(String, found: [Int], expected: [Int])
-    /// Tokens rest in a codec from which they do not become what travels.
+    /// Tokens are stored in a codec from which they do not become what travels.
     case codec(String, travels: String)
     /// A value of a configuration lies outside its limits.
     case limit(String, value: Int, range: ClosedRange<Int>, origin: String)

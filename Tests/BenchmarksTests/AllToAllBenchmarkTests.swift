@@ -37,7 +37,7 @@ import Transport
             for codec: RowCodec in [.float32, .bfloat16, .float8e4m3(powerOfTwo: false)] {
                 var options = Self.options(mode)
                 options.dispatchCodec = codec
-                options.restCodec = codec == .bfloat16 ? .float32 : nil
+                options.storageCodec = codec == .bfloat16 ? .float32 : nil
                 let result = try Self.run(options, ranks: 3, nodes: nodes)
                 #expect(result.wrong == 0)
                 #expect(result.dispatch.p50Microseconds > 0 && result.combine.p50Microseconds > 0)
@@ -61,7 +61,7 @@ import Transport
     }
 
     @Test(arguments: ExpertParallelConfiguration.Mode.allCases)
-    func `rows that come home in many pieces are added as they come`(
+    func `rows that return in many pieces are added as they come`(
         mode: ExpertParallelConfiguration.Mode
     ) throws {
         var options = Self.options(mode)

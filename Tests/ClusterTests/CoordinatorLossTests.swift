@@ -270,15 +270,18 @@ import Topology
     {
         let token = ControlToken.random()
         let coordinator = try Self.coordinator(port: 0, token)
-        let links = try await Self.ready(coordinator.port, token, limit: .seconds(1))
+        let links = try await Self.ready(coordinator.port, token, limit: .seconds(60))
         let link = links[0]
-        async let failures = ControlPlaneTests.onThreads(1) { _ in
-            #expect(throws: ClusterError.self) {
+        let begins = Mutex(false)
+        async let failures = ControlPlaneTests.onThreads(1) { _ -> ClusterError? in
+            begins.withLock { $0 = true }
+            return #expect(throws: ClusterError.self) {
                 // Of an epoch that the loss of the other rank, if told first, does not supersede.
                 try link.allGather([1], label: "addresses", epoch: 9, limit: .seconds(60))
             }
         }
-        try await Task.sleep(for: .milliseconds(50))
+        // The fact is the same whether the rank gives its part before the loss or after it.
+        try await Self.until { begins.withLock { $0 } }
         await coordinator.close()
         let error = try #require(try await failures.first ?? nil)
         #expect("\(error)".contains("all-gather \"addresses\" was with it"), "\(error)")

@@ -34,7 +34,7 @@ import Topology
         story.apply(.prepared(TakeOverTests.id(0), epoch: 4))
         let both = DrainedRanks(number: 4, ranks: [1, 2])
         let told = story.apply(.prepared(TakeOverTests.id(3), epoch: 4))
-        #expect(told.contains(.tellDrained(TakeOverTests.id(3), both)), "\(told)")
+        #expect(told.contains(.sendDrained(TakeOverTests.id(3), both)), "\(told)")
     }
 
     @Test func `a rank that was drained before the epoch without it began is left out of it`() {
@@ -134,7 +134,7 @@ import Topology
         story.apply(.drain(2))
         let told = story.apply(.prepared(TakeOverTests.id(1), epoch: 8))
         let both = DrainedRanks(number: 8, ranks: [0, 2])
-        #expect(told.contains(.tellDrained(TakeOverTests.id(1), both)), "\(told)")
+        #expect(told.contains(.sendDrained(TakeOverTests.id(1), both)), "\(told)")
         #expect(story.told == [TakeOverTests.id(1): JobEpoch(number: 8, living: [1])])
     }
 

@@ -38,13 +38,13 @@ import Testing
     static func meet(
         _ coordinator: inout CoordinatorHandshake, _ caller: inout CallerHandshake, piece: Int = 7
     ) -> (coordinator: CoordinatorHandshake.Action, caller: CallerHandshake.Action) {
-        var atCoordinator = coordinator.takeAll(caller.greeting.encoded(), piece: piece)
+        var atCoordinator = coordinator.takeAll(caller.greeting.encoded(), piece: piece) ?? .wait
         var atCaller = CallerHandshake.Action.wait
         if case .send(let answer) = atCoordinator {
-            atCaller = caller.takeAll(answer, piece: piece)
+            atCaller = caller.takeAll(answer, piece: piece) ?? .wait
         }
         if case .prove(let proof) = atCaller {
-            atCoordinator = coordinator.takeAll(proof, piece: piece)
+            atCoordinator = coordinator.takeAll(proof, piece: piece) ?? .wait
         }
         return (atCoordinator, atCaller)
     }
@@ -139,22 +139,20 @@ import Testing
     }
 }
 
-extension CoordinatorHandshake {
-    fileprivate mutating func takeAll(_ bytes: [UInt8], piece: Int) -> Action {
-        var action = Action.wait
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let part = rest.prefix(min(piece, missing))
-            rest = rest.dropFirst(part.count)
-            action = take(Array(part))
-        }
-        return action
-    }
+/// A side of the handshake, which takes the bytes that it lacks.
+private protocol Side {
+    associatedtype Action
+    var missing: Int { get }
+    mutating func take(_ bytes: [UInt8]) -> Action
 }
 
-extension CallerHandshake {
-    fileprivate mutating func takeAll(_ bytes: [UInt8], piece: Int) -> Action {
-        var action = Action.wait
+extension CoordinatorHandshake: Side {}
+extension CallerHandshake: Side {}
+
+extension Side {
+    /// Hands bytes over in pieces; nil for no bytes.
+    fileprivate mutating func takeAll(_ bytes: [UInt8], piece: Int) -> Action? {
+        var action: Action?
         var rest = bytes[...]
         while !rest.isEmpty {
             let part = rest.prefix(min(piece, missing))

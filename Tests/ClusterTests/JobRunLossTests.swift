@@ -6,17 +6,7 @@ import Topology
 /// A job that goes on without a rank, as its launcher sees it.
 @Suite struct JobRunLossTests {
     @Test func `a job that goes on starts a lost rank again, each time later, five times`() {
-        var story = JobRunTests.Story()
-        var configuration = JobRun.Configuration(
-            ranks: [0, 1], joinLimit: .seconds(60), drainLimit: .seconds(10))
-        configuration.survivesLosses = true
-        configuration.restart = .onFailure
-        story.run = JobRun(configuration)
-        story.apply(.begun)
-        story.apply(.started(.coordinator))
-        story.apply(.listening)
-        for rank in [0, 1] as [Rank] { story.apply(.started(.rank(rank))) }
-        story.apply(.told(JobRunTests.snapshot(.ready), http: JobRunTests.endpoint))
+        var story = Self.restarter(.onFailure)
         for pause in [1, 2, 4, 8, 16] {
             #expect(
                 story.apply(.exited(.rank(1), .killed(signal: 9))) == [
@@ -64,13 +54,15 @@ import Topology
         return told
     }
 
-    /// A job that starts every rank again, and serves.
-    private static func restarter() -> JobRunTests.Story {
+    /// A job that starts ranks again by a policy, and serves.
+    private static func restarter(
+        _ restart: RestartPolicy = .always
+    ) -> JobRunTests.Story {
         var story = JobRunTests.Story()
         var configuration = JobRun.Configuration(
             ranks: [0, 1], joinLimit: .seconds(60), drainLimit: .seconds(10))
         configuration.survivesLosses = true
-        configuration.restart = .always
+        configuration.restart = restart
         story.run = JobRun(configuration)
         story.apply(.begun)
         story.apply(.started(.coordinator))

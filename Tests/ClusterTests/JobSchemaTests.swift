@@ -66,7 +66,7 @@ private enum SchemaCheck {
         }
     }
 
-    /// Nil for a keyword that looks at parts of the value.
+    /// Nil for a keyword that reads parts of the value.
     private static func check(
         _ key: String, _ rule: SettingValue, _ keywords: [String: SettingValue],
         _ value: SettingValue

@@ -223,7 +223,7 @@ import Topology
         story.apply(.tick)
         #expect(story.apply(.tick, after: .seconds(60)).isEmpty)
         #expect(story.job.living == [0, 1])
-        // But silence while it looks is.
+        // But silence while it runs is.
         for _ in 0 ..< 3 { story.apply(.tick, after: .seconds(1)) }
         #expect(story.job.ending != nil || story.job.living.count < 2)
     }

@@ -33,7 +33,7 @@ import Topology
         #expect(
             story.apply(.prepared(Story.id(2), epoch: 2)) == [
                 .drained(1, recovering: [0, 2]),
-                .tellDrained(Story.id(0), away), .tellDrained(Story.id(2), away),
+                .sendDrained(Story.id(0), away), .sendDrained(Story.id(2), away),
                 .begin(Story.id(0), next), .begin(Story.id(2), next),
                 .dismiss(Story.id(1), .drained(rank: 1)),
             ])
@@ -55,7 +55,7 @@ import Topology
         for id in [0, 9] { story.apply(.prepared(Story.id(id), epoch: 3)) }
         let nobody = DrainedRanks(number: 3, ranks: [])
         let actions = story.apply(.prepared(Story.id(2), epoch: 3))
-        for id in [0, 9, 2] { #expect(actions.contains(.tellDrained(Story.id(id), nobody))) }
+        for id in [0, 9, 2] { #expect(actions.contains(.sendDrained(Story.id(id), nobody))) }
         #expect(story.told[Story.id(9)] == JobEpoch(number: 3, living: [0, 1, 2]))
         #expect(story.job.snapshot(now: story.now).members[1].drain == nil)
         for id in [0, 9, 2] { story.apply(.recovered(Story.id(id), epoch: 3)) }
@@ -121,7 +121,7 @@ import Topology
                     "rank 0 is the last one that has role prefill: until one is back, ranks of"
                         + " another role do its work"),
                 .draining(0), .drained(0, recovering: []),
-                .tellDrained(Story.id(1), DrainedRanks(number: 2, ranks: [0])),
+                .sendDrained(Story.id(1), DrainedRanks(number: 2, ranks: [0])),
                 .dismiss(Story.id(0), .drained(rank: 0)),
             ])
         #expect(
@@ -193,7 +193,7 @@ import Topology
         #expect(
             story.apply(.drain(0)) == [
                 .draining(0), .drained(0, recovering: []),
-                .tellDrained(Story.id(1), DrainedRanks(number: 2, ranks: [0])),
+                .sendDrained(Story.id(1), DrainedRanks(number: 2, ranks: [0])),
                 .dismiss(Story.id(0), .drained(rank: 0)),
             ])
         #expect(story.job.drainRefusal(of: 1)?.contains("the last one that serves") == true)

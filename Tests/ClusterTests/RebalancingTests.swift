@@ -15,7 +15,7 @@ import Topology
         return counts
     }()
 
-    @Test func `after each drop the next look comes twice as late, up to 32 times`() {
+    @Test func `after each drop the next search comes twice as late, up to 32 times`() {
         var story = PlacementTests.story(interval: .seconds(30))
         var last = Duration.zero
         for drops in 0 ..< 7 {
@@ -34,10 +34,10 @@ import Topology
             last = story.now
         }
         // One that is taken makes the job as eager as before.
-        #expect(story.job.looks.patience == 32)
+        #expect(story.job.searches.patience == 32)
         story.apply(.place(PlacementTests.swapped, group: 0))
         for rank in [0, 1] { story.apply(.prepared(Story.id(rank), epoch: 9)) }
-        #expect(story.job.epoch == 9 && story.job.looks.patience == 1)
+        #expect(story.job.epoch == 9 && story.job.searches.patience == 1)
     }
 
     @Test func `no placement begins by itself in the second half of the epochs`() {

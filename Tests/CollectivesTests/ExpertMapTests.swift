@@ -8,7 +8,7 @@ import Transport
 
 /// Exchanges along maps with other places in each layer, second copies, spare slots and lost ranks.
 @Suite struct ExpertMapTests {
-    /// Each rank sends tokens whose expert is their number; what comes home says which expert and
+    /// Each rank sends tokens whose expert is their number; what returns says which expert and
     /// which rank computed it: 100 times the rank, plus the expert.
     private static func served(
         by map: ExpertMap, layer: Int, _ group: ExpertParallelGroup

@@ -8,12 +8,10 @@ import Transport
 
 @Suite struct ExpertRowsTests {
     /// The experts of `RoundTrip`, over rows where they lie.
-    private func exchange(
-        _ trip: RoundTrip, _ tokens: Tensor, _ routing: Routing, _ group: ExpertParallelGroup,
-        into result: Tensor
-    ) throws {
+    private func exchange(_ trip: RoundTrip, _ part: RoundTrip.Part) throws {
+        let group = part.group
         let received = try group.dispatch(
-            tokens, routing: routing, in: trip.map, layer: trip.layer
+            part.tokens, routing: part.routing, in: trip.map, layer: trip.layer
         ).wait()
         let experts = trip.map.experts(on: group.fabric.rank, layer: trip.layer)
         let offsets = received.expertOffsets
@@ -35,32 +33,24 @@ import Transport
             }
         }
         try group.combineWritten(received, weighting: trip.weighting)
-            .wait(addingInto: result)
+            .wait(addingInto: part.result)
     }
 
     /// Every rank's rows, in rank order, after a few rounds through both buffers.
     private func run(_ trip: RoundTrip) throws -> [Float] {
-        let routing = try trip.globalRouting()
-        let tokens = trip.globalTokens()
-        return try onRanks(trip.rankCount, nodes: trip.nodes) { fabric in
-            let rank = fabric.rank.rawValue
-            let group = try ExpertParallelGroup(
-                fabric: fabric, configuration: trip.configuration, map: trip.map)
-            let first = trip.tokenCounts[..<rank].reduce(0, +)
-            let mine = tokens.view(rows: first ..< first + trip.tokenCounts[rank])
-            let result = Tensor(rows: mine.rows, columns: trip.hidden)
+        try trip.onEveryRank { part in
             for _ in 0 ..< 3 {
-                result.fill(0)
-                try exchange(trip, mine, trip.share(routing, of: rank), group, into: result)
+                part.result.fill(0)
+                try exchange(trip, part)
             }
-            return result.values
+            return part.result.values
         }.flatMap { $0 }
     }
 
     @Test(
         arguments: [[0, 0, 0, 0], [0, 0, 1, 1], [0, 1, 2, 2]],
         ExpertParallelConfiguration.Mode.allCases)
-    func `rows that experts read and write where they lie come home as brute force says`(
+    func `rows that experts read and write where they lie return as brute force says`(
         nodes: [Int], mode: ExpertParallelConfiguration.Mode
     ) throws {
         for dispatch: RowCodec in [.float32, .bfloat16, .float8e4m3(powerOfTwo: false)] {

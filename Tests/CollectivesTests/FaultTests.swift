@@ -145,7 +145,7 @@ import TransportTesting
         #expect(
             result.dispatch.crossingBytes == result.dispatch.crossingRows * ((row + 7) / 8 * 8)
                 + blocks)
-        // Rows come home once per node too.
+        // Rows return once per node too.
         #expect(result.combine.crossingRows == result.dispatch.crossingRows)
     }
 }

@@ -55,23 +55,15 @@ import Transport
         var exchange = try Self.exchange(nodes: [0, 0, 1, 1])
         exchange.skipEvery = 0
         let setup = exchange
-        let routing = try setup.globalRouting()
-        let tokens = setup.globalTokens()
-        let records = try onRanks(4, nodes: setup.nodes) { fabric in
-            let rank = fabric.rank.rawValue
-            let group = try ExpertParallelGroup(
-                fabric: fabric, configuration: setup.configuration, map: setup.map)
-            let first = setup.tokenCounts[..<rank].reduce(0, +)
-            let mine = tokens.view(rows: first ..< first + setup.tokenCounts[rank])
-            let result = Tensor(rows: mine.rows, columns: setup.hidden)
-            try setup.exchange(mine, setup.share(routing, of: rank), group, into: result)
-            return group.records
+        let records = try setup.onEveryRank { part in
+            try setup.exchange(part)
+            return part.group.records
         }
         // Counted here from the placement alone. Rank 0 has copies of 3 and 11 of its own.
         let holders: [Int32: Int] = [
             0: 0, 1: 0, 2: 0, 3: 0, 11: 0, 4: 1, 5: 1, 6: 2, 7: 3, 8: 3, 9: 3, 10: 3,
         ]
-        let share = try setup.share(routing, of: 0)
+        let share = try setup.share(setup.globalRouting(), of: 0)
         var perRank = [0, 0, 0, 0]
         var elsewhere = 0
         for token in 0 ..< share.tokenCount {
@@ -88,42 +80,30 @@ import Transport
 
     @Test func `a layout serves a second dispatch`() throws {
         let setup = try Self.exchange(nodes: nil)
-        let routing = try setup.globalRouting()
-        let tokens = setup.globalTokens()
-        let same = try onRanks(4) { fabric in
-            let rank = fabric.rank.rawValue
-            let group = try ExpertParallelGroup(
-                fabric: fabric, configuration: setup.configuration, map: setup.map)
-            let first = setup.tokenCounts[..<rank].reduce(0, +)
-            let mine = tokens.view(rows: first ..< first + setup.tokenCounts[rank])
-            let layout = try group.layout(
-                for: setup.share(routing, of: rank), in: setup.map, layer: 0)
+        let same = try setup.onEveryRank { part in
+            let group = part.group
+            let layout = try group.layout(for: part.routing, in: setup.map, layer: 0)
             var results: [[Float]] = []
             for _ in 0 ..< 2 {
-                let received = try group.dispatch(mine, layout: layout).wait()
+                let received = try group.dispatch(part.tokens, layout: layout).wait()
                 let rows = Tensor(rows: received.rowCount, columns: setup.hidden)
                 received.gather(into: rows)
-                let result = Tensor(rows: mine.rows, columns: setup.hidden)
-                try group.combine(rows, for: received).wait(addingInto: result)
-                results.append(result.values)
+                part.result.fill(0)
+                try group.combine(rows, for: received).wait(addingInto: part.result)
+                results.append(part.result.values)
             }
-            return results[0] == results[1] && (rank == 1 || results[0].contains { $0 != 0 })
+            return results[0] == results[1] && (part.rank == 1 || results[0].contains { $0 != 0 })
         }
         #expect(same == [true, true, true, true])
     }
 
-    @Test func `rows written in place come home without a copy`() throws {
+    @Test func `rows written in place return without a copy`() throws {
         let setup = try Self.exchange(nodes: [0, 0, 1, 1])
-        let routing = try setup.globalRouting()
-        let tokens = setup.globalTokens()
-        _ = try onRanks(4, nodes: setup.nodes) { fabric in
-            let rank = fabric.rank.rawValue
-            let group = try ExpertParallelGroup(
-                fabric: fabric, configuration: setup.configuration, map: setup.map)
-            let first = setup.tokenCounts[..<rank].reduce(0, +)
-            let mine = tokens.view(rows: first ..< first + setup.tokenCounts[rank])
-            let share = try setup.share(routing, of: rank)
-            let received = try group.dispatch(mine, routing: share, in: setup.map, layer: 0).wait()
+        _ = try setup.onEveryRank { part in
+            let (group, share, result) = (part.group, part.routing, part.result)
+            let received = try group.dispatch(
+                part.tokens, routing: share, in: setup.map, layer: 0
+            ).wait()
             let row = Tensor(rows: 1, columns: setup.hidden)
             for index in 0 ..< received.tokenCount {
                 let token = received.token(index)
@@ -132,9 +112,8 @@ import Transport
                     RowCodec.float32.encode(row.row(0), into: &bytes)
                 }
             }
-            let result = Tensor(rows: mine.rows, columns: setup.hidden)
             try group.combineWritten(received).wait(addingInto: result)
-            for token in 0 ..< mine.rows {
+            for token in 0 ..< result.rows {
                 let choices = share.expertIDs[token * 4 ..< token * 4 + 4].count { $0 >= 0 }
                 #expect(result[token, 0] == Float(choices))
             }

@@ -61,8 +61,20 @@ struct RoundTrip: Sendable {
         value * (0.5 + Float(id % 5)) + Float(id) * 0.125
     }
 
-    /// Runs over threads and returns every rank's combined rows, in rank order.
-    func run(rounds: Int = 1) throws -> [[Float]] {
+    /// What one rank brings to the exchanges, and where its sums go.
+    struct Part {
+        let rank: Int
+        let group: ExpertParallelGroup
+        let tokens: Tensor
+        let routing: Routing
+        /// `[tokens, hidden]`, zeros at first.
+        let result: Tensor
+    }
+
+    /// Runs a body once per rank over threads, and returns what they returned, in rank order.
+    func onEveryRank<Value: Sendable>(
+        _ body: @escaping @Sendable (Part) throws -> Value
+    ) throws -> [Value] {
         let routing = try globalRouting()
         let tokens = globalTokens()
         return try onRanks(rankCount, nodes: nodes) { fabric in
@@ -70,20 +82,32 @@ struct RoundTrip: Sendable {
             let group = try ExpertParallelGroup(
                 fabric: fabric, configuration: configuration, map: map)
             let first = tokenCounts[..<rank].reduce(0, +)
-            let mine = tokens.view(rows: first ..< first + tokenCounts[rank])
-            let result = Tensor(rows: tokenCounts[rank], columns: hidden)
-            for _ in 0 ..< rounds {
-                result.fill(0)
-                try exchange(mine, share(routing, of: rank), group, into: result)
-            }
-            return result.values
+            return try body(
+                Part(
+                    rank: rank, group: group,
+                    tokens: tokens.view(rows: first ..< first + tokenCounts[rank]),
+                    routing: share(routing, of: rank),
+                    result: Tensor(rows: tokenCounts[rank], columns: hidden)))
         }
     }
 
-    func exchange(
-        _ tokens: Tensor, _ routing: Routing, _ group: ExpertParallelGroup, into result: Tensor
-    ) throws {
-        let received = try group.dispatch(tokens, routing: routing, in: map, layer: layer).wait()
+    /// Runs over threads and returns every rank's combined rows, in rank order.
+    func run(rounds: Int = 1) throws -> [[Float]] {
+        try onEveryRank { part in
+            for _ in 0 ..< rounds {
+                part.result.fill(0)
+                try exchange(part)
+            }
+            return part.result.values
+        }
+    }
+
+    /// One dispatch, the experts, and one combine that adds into `part.result`.
+    func exchange(_ part: Part) throws {
+        let group = part.group
+        let received = try group.dispatch(
+            part.tokens, routing: part.routing, in: map, layer: layer
+        ).wait()
         let rows = Tensor(rows: received.rowCount, columns: hidden)
         received.gather(into: rows)
         let experts = map.experts(on: group.fabric.rank, layer: layer)
@@ -94,7 +118,7 @@ struct RoundTrip: Sendable {
                 }
             }
         }
-        try group.combine(rows, for: received, weighting: weighting).wait(addingInto: result)
+        try group.combine(rows, for: received, weighting: weighting).wait(addingInto: part.result)
     }
 
     /// The same without ranks: one row per token and expert, added in top-k order.

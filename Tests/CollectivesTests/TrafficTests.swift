@@ -66,20 +66,10 @@ import Transport
         arguments: [nil, [0, 0, 1, 1], [0, 1, 2, 3], [0, 1, 1, 0]] as [[Int]?], [true, false])
     func `bytes are those that routing and placement say`(nodes: [Int]?, isNormal: Bool) throws {
         let setup = try Self.setup(nodes, isNormal ? .normal : .lowLatency)
-        let routing = try setup.globalRouting()
-        let tokens = setup.globalTokens()
         let rounds = 3
-        let found = try onRanks(4, nodes: nodes) { fabric in
-            let rank = fabric.rank.rawValue
-            let group = try ExpertParallelGroup(
-                fabric: fabric, configuration: setup.configuration, map: setup.map)
-            let first = setup.tokenCounts[..<rank].reduce(0, +)
-            let mine = tokens.view(rows: first ..< first + setup.tokenCounts[rank])
-            let result = Tensor(rows: mine.rows, columns: setup.hidden)
-            for _ in 0 ..< rounds {
-                try setup.exchange(mine, setup.share(routing, of: rank), group, into: result)
-            }
-            return group.traffic
+        let found = try setup.onEveryRank { part in
+            for _ in 0 ..< rounds { try setup.exchange(part) }
+            return part.group.traffic
         }
         let expected = try Self.expected(setup)
         #expect(found.map { $0.map(\.bytes) } == expected.map { $0.map { rounds * $0 } })

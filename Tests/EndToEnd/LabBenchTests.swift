@@ -115,11 +115,14 @@ final class LabBenchTests {
         try await Wait.until("four ranks run") {
             processes { $0.contains("all-to-all") && !$0.contains("ip") }.count == 4
         }
-        // Exchanges go on for a minute: this is for the ranks to meet.
-        try await Task.sleep(for: .seconds(1))
-        let victim = processes { $0.contains("all-to-all") }.first { pid in
-            ProcessFiles.variables(of: pid).contains("RANK=\(rank)")
+        let victim = try #require(
+            processes { $0.contains("all-to-all") }.first { pid in
+                ProcessFiles.variables(of: pid).contains("RANK=\(rank)")
+            })
+        // Exchanges go on for a minute and fill a plane; ranks that meet send kilobytes.
+        try await Wait.until("the ranks exchange") {
+            ProcessFiles.bytesSent(inNetworkOf: victim) > 8 << 20
         }
-        Glibc.kill(try #require(victim), SIGKILL)
+        Glibc.kill(victim, SIGKILL)
     }
 }

@@ -138,15 +138,8 @@ import Testing
         let client = Client(try job.waitUntilServing())
         let expected = try await StreamedTexts.all(client)
         for round in 0 ..< 2 {
-            let victim = try #require(job.workers(rank: 1).first)
-            let disturbed = try await StreamedTexts.all(client) {
-                let before = job.lossCount
-                kill(victim, SIGKILL)
-                try await job.waitForLoss(after: before)
-            }
-            #expect(disturbed == expected, "round \(round)")
-            try await StreamedTexts.repeated(client, until: "ready", expecting: expected)
-            #expect(job.workers(rank: 1) != [victim])
+            try await SurvivalTests.loseAndRegain(
+                job, client, expecting: expected, "round \(round)")
             let (status, output) = try job.apus(["placement", "apply", "test"])
             #expect(status == 0, "round \(round): \(output)")
             #expect(try await StreamedTexts.all(client) == expected, "round \(round)")

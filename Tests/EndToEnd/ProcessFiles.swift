@@ -40,6 +40,16 @@ enum ProcessFiles {
         return sockets(inNetworkOf: "\(process)").filter { open.contains("socket:[\($0.inode)]") }
     }
 
+    /// Bytes that left the network of a process by all of its devices.
+    static func bytesSent(inNetworkOf process: Int32) -> Int {
+        (files.text("proc/\(process)/net/dev") ?? "").split(separator: "\n").dropFirst(2)
+            .compactMap { line -> Int? in
+                // After the device's name: eight figures of what came, then bytes that left.
+                let words = line.split(separator: ":").last?.split(separator: " ") ?? []
+                return words.count > 8 ? Int(words[8]) : nil
+            }.reduce(0, +)
+    }
+
     private static func sockets(inNetworkOf process: String) -> [Socket] {
         ["tcp", "tcp6"].flatMap { table in
             (files.text("proc/\(process)/net/\(table)") ?? "").split(separator: "\n").dropFirst()

@@ -181,7 +181,7 @@ final class RunningJob {
     }
 
     /// How often the logs say that a rank was lost. It only grows, where `/health` may be "ready"
-    /// again before somebody looks.
+    /// again before the next poll.
     var lossCount: Int { logs().components(separatedBy: "was lost").count - 1 }
 
     /// Returns once the logs tell of a loss after so many others.

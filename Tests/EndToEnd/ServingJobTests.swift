@@ -71,7 +71,7 @@ import Testing
         let end = try await stream.value.body.suffix(400)
         #expect(end.contains("the launcher was lost"), "\(end)")
         #expect(job.logs().contains("the launcher was lost"))
-        // Its folder stays for whoever looks for the reason, and no job runs.
+        // Its folder stays for people who search for the reason, and no job runs.
         #expect(try job.apus(["status"]).status == 2)
     }
 

@@ -104,6 +104,21 @@ import Testing
         job.expectNothingLeft()
     }
 
+    /// Kills rank 1 while texts are on their way, and waits until another process has its place.
+    static func loseAndRegain(
+        _ job: RunningJob, _ client: Client, expecting expected: [String], _ round: Comment
+    ) async throws {
+        let victim = try #require(job.workers(rank: 1).first)
+        let disturbed = try await StreamedTexts.all(client) {
+            let before = job.lossCount
+            kill(victim, SIGKILL)
+            try await job.waitForLoss(after: before)
+        }
+        #expect(disturbed == expected, round)
+        try await StreamedTexts.repeated(client, until: "ready", expecting: expected)
+        #expect(job.workers(rank: 1) != [victim])
+    }
+
     @Test func `a lost rank is started again, takes its share, and may be lost again`()
         async throws
     {
@@ -111,16 +126,7 @@ import Testing
         let client = Client(try job.waitUntilServing())
         let expected = try await StreamedTexts.all(client)
         for round in 0 ..< 2 {
-            let victim = try #require(job.workers(rank: 1).first)
-            let disturbed = try await StreamedTexts.all(client) {
-                let before = job.lossCount
-                kill(victim, SIGKILL)
-                try await job.waitForLoss(after: before)
-            }
-            #expect(disturbed == expected, "round \(round)")
-            // It comes back while texts are on their way.
-            try await StreamedTexts.repeated(client, until: "ready", expecting: expected)
-            #expect(job.workers(rank: 1) != [victim])
+            try await Self.loseAndRegain(job, client, expecting: expected, "round \(round)")
         }
         let before = try await client.metric("steps_total")
         #expect(try await StreamedTexts.all(client) == expected)

@@ -3,7 +3,7 @@ enum Wait {
     /// Returns once a fact is there.
     ///
     /// The fact stays: a count that only grows, a line, an end. One that may pass would pass
-    /// between two looks.
+    /// between two polls.
     ///
     /// - Throws: `Failure` with the fact when it is not there in time, so that no test goes on
     ///   without it.

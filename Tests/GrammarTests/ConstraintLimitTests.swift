@@ -233,7 +233,7 @@ import Testing
         #expect(recent.value(of: .text("b" + half)) == nil)
     }
 
-    @Test func `a constraint that is looked at before it is followed is compiled once`()
+    @Test func `a constraint that is checked before it is followed is compiled once`()
         async throws
     {
         let grammars = CompiledGrammars()

@@ -153,7 +153,7 @@ private struct ChatCase: Decodable {
         }
     }
 
-    /// Every place where Transformers looks for a template.
+    /// Every place where Transformers finds a template.
     private func check(_ text: String, in folder: URL, is rules: ChatTemplate) throws {
         let jinja = folder.appending(path: "chat_template.jinja")
         let json = folder.appending(path: "tokenizer_config.json")

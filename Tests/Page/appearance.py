@@ -32,11 +32,11 @@ def keyboard(browser):
     check(browser.js(focus), browser.js(focus) == "chat-input")
 
 
-def looks(browser, name):
-    """Every view, light and dark, wide and narrow: looked at by people, held to a few facts."""
+def views(browser, name):
+    """Every view, light and dark, wide and narrow: viewed by people, held to a few facts."""
     for scheme in ("light", "dark"):
         for width in (1100, 360):
-            browser.look(scheme, width)
+            browser.appearance(scheme, width)
             for view in VIEWS:
                 browser.js("location.hash = '#/' + arguments[0]", view)
                 browser.wait(view, f"!document.querySelector('#{view}').hidden")
@@ -46,10 +46,10 @@ def looks(browser, name):
                 faint = browser.js(CONTRAST)
                 check(f"{view}, {scheme}: {faint}", not faint)
                 height = browser.js("return document.documentElement.scrollHeight")
-                browser.look(scheme, width, max(700, min(height, 3000)))
+                browser.appearance(scheme, width, max(700, min(height, 3000)))
                 browser.picture(f"{name}-{view}-{scheme}-{width}")
-                browser.look(scheme, width)
-    browser.look()
+                browser.appearance(scheme, width)
+    browser.appearance()
 
 
 # Texts whose contrast with what is behind them is below WCAG's 4.5.

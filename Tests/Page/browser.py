@@ -68,7 +68,7 @@ class Browser:
     def open(self, url):
         self.call("POST", "/url", {"url": url})
 
-    def look(self, scheme="light", width=1100, height=850):
+    def appearance(self, scheme="light", width=1100, height=850):
         """The size of the window, and which colours its reader prefers."""
         self.tool("Emulation.setEmulatedMedia",
                   features=[{"name": "prefers-color-scheme", "value": scheme}])

@@ -1,4 +1,4 @@
-"""What a look of the page costs its server: processor time of GET /metrics, which all views share.
+"""What a poll of the page costs its server: processor time of GET /metrics, which all views share.
 
 Usage: cost.py [RANKS...]    (2 and 8)
 """
@@ -34,7 +34,7 @@ def measure(work, ranks):
             text = read(server.url + "/metrics")
         used = seconds(process) - before - idle * (time.monotonic() - begun)
         print(f"{ranks} ranks: {1000 * used / LOOKS:.2f} ms of processor time and {len(text)} "
-              f"bytes per look, one a second", flush=True)
+              f"bytes per poll, one a second", flush=True)
     finally:
         server.close()
 

@@ -6,7 +6,7 @@ import re
 import signal
 import time
 
-from appearance import looks
+from appearance import views
 from browser import PATIENCE
 from checks import check, number, quantile, series, show, table
 from servers import read
@@ -184,4 +184,4 @@ def lost_rank(browser, server):
     check(browser.text("#cluster-summary"), f"Lost: {lost[0]}." in browser.text("#cluster-summary"))
     check("the map shows it", browser.js(
         "return document.querySelectorAll('#cluster-map rect.lost').length") == 1)
-    looks(browser, "job")
+    views(browser, "job")

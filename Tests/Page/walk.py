@@ -8,7 +8,7 @@ import socket
 import sys
 import tempfile
 
-from appearance import VIEWS, keyboard, looks, lost_server, polling
+from appearance import VIEWS, keyboard, lost_server, polling, views
 from browser import Browser
 from chat_views import chat, completions, key, stop, thoughts
 from checks import check
@@ -46,7 +46,7 @@ def walk(folder, work):
         act(browser, *arguments)
 
     try:
-        browser.look()
+        browser.appearance()
         server = started(serve(work, "serve", "--ranks", "2"))
         step("the page begins", at_start, server)
         step("keys", keyboard)
@@ -56,7 +56,7 @@ def walk(folder, work):
         step("rates", rates, server)
         step("all-to-all", exchange)
         step("traffic", traffic, server, 2)
-        step("looks", looks, "serve")
+        step("views", views, "serve")
         load.close()
         step("requests", requests, server)
         step("experts of a server without counts", experts_of_serve)

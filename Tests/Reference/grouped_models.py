@@ -24,6 +24,8 @@ from transformers import Glm4MoeConfig, Glm4MoeForCausalLM, MiniMaxM2Config, Min
 from transformers import GptOssConfig, GptOssForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
+from fp8_blocks import quantise
+
 FOLDER, SEED = sys.argv[1], int(sys.argv[2])
 ROUNDS = int(sys.argv[3]) if len(sys.argv) > 3 else 2
 torch.set_num_threads(1)
@@ -110,19 +112,6 @@ def shape(rng, family, forced):
         kinds = [("full" if i % 2 else "sliding") + "_attention" for i in range(c["num_hidden_layers"])]
         c.setdefault("layer_types", kinds)
     return c
-
-
-def quantise(weight):
-    """e4m3 with one scale per 128x128 block, and the same weight dequantised."""
-    rows, columns = weight.shape
-    blocks = -(-rows // 128), -(-columns // 128)
-    padded = torch.zeros(blocks[0] * 128, blocks[1] * 128)
-    padded[:rows, :columns] = weight
-    tiles = padded.reshape(blocks[0], 128, blocks[1], 128)
-    scales = tiles.abs().amax((1, 3)) / 448
-    stored = (tiles / scales[:, None, :, None]).to(torch.float8_e4m3fn)
-    wide = (stored.float() * scales[:, None, :, None]).reshape(padded.shape)[:rows, :columns]
-    return stored.reshape(padded.shape)[:rows, :columns].contiguous(), scales, wide.contiguous()
 
 
 def blocks(weight):

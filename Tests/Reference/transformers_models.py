@@ -21,6 +21,8 @@ from transformers import (
     DeepseekV2Config, DeepseekV2ForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM, DeepseekV32Config,
     DeepseekV32ForCausalLM, GlmMoeDsaConfig, GlmMoeDsaForCausalLM)
 
+from fp8_blocks import quantise
+
 FOLDER, SEED = sys.argv[1], int(sys.argv[2])
 ROUNDS = int(sys.argv[3]) if len(sys.argv) > 3 else 3
 torch.set_num_threads(1)
@@ -113,20 +115,6 @@ def shape(rng, version, forced):
     else:
         config.update(topk_method="noaux_tc", scoring_func="sigmoid")
     return config
-
-
-def quantise(weight):
-    """e4m3 with one scale per 128x128 block, and the same weight dequantised."""
-    rows, columns = weight.shape
-    blocks = -(-rows // 128), -(-columns // 128)
-    padded = torch.zeros(blocks[0] * 128, blocks[1] * 128)
-    padded[:rows, :columns] = weight
-    tiles = padded.reshape(blocks[0], 128, blocks[1], 128)
-    scales = tiles.abs().amax((1, 3)) / 448
-    spread = scales[:, None, :, None]
-    stored = (tiles / spread).to(torch.float8_e4m3fn)
-    wide = (stored.float() * spread).reshape(padded.shape)[:rows, :columns]
-    return stored.reshape(padded.shape)[:rows, :columns].contiguous(), scales, wide.contiguous()
 
 
 def released_names(model, fp8):

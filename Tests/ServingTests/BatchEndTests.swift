@@ -58,25 +58,10 @@ import Testing
         var health: ServiceHealth { .serving }
     }
 
-    private let path = FileManager.default.temporaryDirectory
-        .appending(path: "batches-\(UUID().uuidString)").path
+    private let disk: TemporaryBatches
+    private var path: String { disk.path }
 
-    init() throws {
-        for name in ["files", "batches"] {
-            try FileManager.default.createDirectory(
-                atPath: "\(path)/\(name)", withIntermediateDirectories: true)
-        }
-    }
-
-    deinit {
-        do { try FileManager.default.removeItem(atPath: path) } catch {
-            Issue.record("\(path) stays: \(error)")
-        }
-    }
-
-    private func write(_ text: String, _ name: String) throws {
-        try Data(text.utf8).write(to: URL(filePath: "\(path)/\(name)"))
-    }
+    init() throws { disk = try TemporaryBatches() }
 
     /// A batch of one request, as an earlier server left it.
     ///
@@ -90,8 +75,8 @@ import Testing
         let file = StoredFile(
             id: StoredID.make(StoredID.file), name: "in.jsonl", purpose: .input,
             bytes: line.utf8.count, created: 1, owner: owner)
-        try write(line, "files/\(file.id)")
-        try write(
+        try disk.write(line, "files/\(file.id)")
+        try disk.write(
             String(decoding: try JSONEncoder().encode(file), as: UTF8.self),
             "files/\(file.id).json")
         var batch = Batch(
@@ -99,7 +84,7 @@ import Testing
         batch.enter(state)
         let text = String(decoding: try JSONEncoder().encode(batch), as: UTF8.self)
         let created = batch.created
-        try write(
+        try disk.write(
             text.replacing(#""created":\#(created)"#, with: #""created":\#(created - age)"#),
             "batches/\(batch.id).json")
         return batch
@@ -195,7 +180,7 @@ import Testing
         let batch = try leave(state)
         try FileManager.default.createDirectory(
             atPath: "\(path)/files/\(batch.output)", withIntermediateDirectories: true)
-        try write("{\"custom_id\":\"two\"}\n", "files/\(batch.errors)")
+        try disk.write("{\"custom_id\":\"two\"}\n", "files/\(batch.errors)")
         let router = BarrenRouter()
         try await serve(router) { _ in
             let ended = try await end(of: batch.id)

@@ -6,25 +6,10 @@ import Testing
 
 /// What a folder of batches keeps, counts and removes.
 @Suite final class BatchFolderTests {
-    private let path = FileManager.default.temporaryDirectory
-        .appending(path: "batches-\(UUID().uuidString)").path
+    private let disk: TemporaryBatches
+    private var path: String { disk.path }
 
-    init() throws {
-        for name in ["files", "batches"] {
-            try FileManager.default.createDirectory(
-                atPath: "\(path)/\(name)", withIntermediateDirectories: true)
-        }
-    }
-
-    deinit {
-        do { try FileManager.default.removeItem(atPath: path) } catch {
-            Issue.record("\(path) stays: \(error)")
-        }
-    }
-
-    private func write(_ text: String, _ name: String) throws {
-        try Data(text.utf8).write(to: URL(filePath: "\(path)/\(name)"))
-    }
+    init() throws { disk = try TemporaryBatches() }
 
     private func names(_ folder: String) throws -> Set<String> {
         Set(try FileManager.default.contentsOfDirectory(atPath: "\(path)/\(folder)"))
@@ -49,7 +34,7 @@ import Testing
             "files/file-0123456789ABCDEF0123456789ABCDEF", "files/my.json.partial",
             "batches/todo.json", "batches/batch_1.json", "batches/\(id)",
         ]
-        for name in foreign { try write("mine", name) }
+        for name in foreign { try disk.write("mine", name) }
         let files = FileManager.default
         for name in [other, "\(other).json", "src"] {
             try files.createDirectory(
@@ -60,9 +45,9 @@ import Testing
             atPath: "\(path)/files/\(link)", withDestinationPath: "\(path)/files/notes.txt")
         let before = (try names("files"), try names("batches"))
         // What an upload, and a description, left behind goes.
-        try write("half", "files/\(id)")
-        try write("{", "files/\(id).json.partial")
-        try write("{", "batches/\(StoredID.make(StoredID.batch)).json.partial")
+        try disk.write("half", "files/\(id)")
+        try disk.write("{", "files/\(id).json.partial")
+        try disk.write("{", "batches/\(StoredID.make(StoredID.batch)).json.partial")
         let folder = try open()
         #expect(try names("files") == before.0 && names("batches") == before.1)
         #expect(try names("files/\(other)") == ["deep"])
@@ -74,7 +59,7 @@ import Testing
         let file = StoredFile(
             id: "../lock", name: "a", purpose: .input, bytes: 1, created: 1, owner: "")
         let text = String(decoding: try JSONEncoder().encode(file), as: UTF8.self)
-        try write(text, "files/\(id).json")
+        try disk.write(text, "files/\(id).json")
         let error = #expect(throws: ServingError.self) { _ = try open() }
         #expect(error?.message.contains("\(id).json is damaged") == true, "\(error!)")
     }
@@ -83,7 +68,7 @@ import Testing
         let folder = try open(bytes: 10)
         let id = StoredID.make(StoredID.file)
         try folder.reserve(10, of: "A")
-        try write("0123456789", "files/\(id)")
+        try disk.write("0123456789", "files/\(id)")
         try folder.add(
             StoredFile(id: id, name: "a", purpose: .input, bytes: 10, created: 1, owner: "A"))
         #expect(try names("files") == [id, "\(id).json"])
@@ -148,14 +133,14 @@ import Testing
             owner: "")
         batch.enter(.inProgress)
         let description = String(decoding: try JSONEncoder().encode(batch), as: UTF8.self)
-        try write(description, "batches/\(batch.id).json")
+        try disk.write(description, "batches/\(batch.id).json")
         let lines = [
             Self.result("a"), Self.result("deep", depth: 3 * JSONReader.depthLimit),
             #"{"id":"batch_req_2","custom_id":"cut"#, "\u{0}\u{1}", #"{"custom_id":3}"#,
             Self.result("b"),
         ]
         let whole = lines.joined(separator: "\n") + "\n"
-        try write(whole + #"{"id":"batch_req_3","custom_id":"c","#, "files/\(batch.output)")
+        try disk.write(whole + #"{"id":"batch_req_3","custom_id":"c","#, "files/\(batch.output)")
         let folder = try open(bytes: whole.utf8.count + 10)
         #expect(throws: APIError.self) { try folder.reserve(1, of: "A") }
         let output = try BatchOutput(batch.output, of: "", in: folder)

@@ -124,7 +124,7 @@ import Testing
         #expect(read(free, text, .stop).choice.calls.count == 2)
     }
 
-    @Test func `stop strings are looked for after the thought`() {
+    @Test func `stop strings are searched after the thought`() {
         func read(_ text: String, inside: Bool, by size: Int) -> (thought: String, rest: String) {
             var gate = ThoughtGate(isInside: inside)
             var result = ("", "")

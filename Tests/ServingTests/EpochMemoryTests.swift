@@ -15,10 +15,10 @@ import func TestSupport.onRanks
     private final class Memory: Sendable {
         private let figures: Mutex<[Int?]>
 
-        /// - Parameter figures: What is free at each look; the last one from then on.
+        /// - Parameter figures: What is free at each reading; the last one from then on.
         init(_ figures: [Int?]) { self.figures = Mutex(figures) }
 
-        func look() -> Int? {
+        func read() -> Int? {
             figures.withLock { $0.count > 1 ? $0.removeFirst() : $0[0] }
         }
     }
@@ -179,7 +179,7 @@ import func TestSupport.onRanks
         defer { alone.close() }
         return try onRanks(2) { fabric -> String? in
             var configuration = ServingRankConfiguration(directory: Golden.tiny)
-            if fabric.rank == 0 { configuration.freeMemory = memory.look }
+            if fabric.rank == 0 { configuration.freeMemory = memory.read }
             let rank = try ServingRank(configuration, fabric: fabric)
             guard fabric.rank == 0 else { return nil }
             rank.engine.interrupt(before: 2)

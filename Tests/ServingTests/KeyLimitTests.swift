@@ -90,14 +90,14 @@ import Testing
 
     @Test func `a drain ends when no text runs, or when its time is over`() async {
         let operators = OperatorRequests()
-        #expect(!operators.look(texts: 0, now: start))
+        #expect(!operators.poll(texts: 0, now: start))
         operators.drain(within: nil, otherwise: 300, now: start)
-        #expect(!operators.look(texts: 2, now: start + .seconds(299)))
+        #expect(!operators.poll(texts: 2, now: start + .seconds(299)))
         operators.drain(within: 10, otherwise: 300, now: start)
         operators.drain(within: nil, otherwise: 300, now: start + .seconds(5))
-        #expect(!operators.look(texts: 2, now: start + .seconds(9)))
-        #expect(operators.look(texts: 0, now: start + .seconds(9)))
-        #expect(operators.look(texts: 2, now: start + .seconds(10)))
+        #expect(!operators.poll(texts: 2, now: start + .seconds(9)))
+        #expect(operators.poll(texts: 0, now: start + .seconds(9)))
+        #expect(operators.poll(texts: 2, now: start + .seconds(10)))
         operators.stop(now: true)
         var requests = operators.endRequests.makeAsyncIterator()
         let levels = [await requests.next(), await requests.next()]
@@ -110,7 +110,7 @@ import Testing
         let operators = OperatorRequests()
         operators.drain(within: 10, otherwise: 300, now: start)
         operators.ask()
-        #expect(operators.look(texts: 2, now: start + .seconds(11)))
+        #expect(operators.poll(texts: 2, now: start + .seconds(11)))
         operators.stop(now: false)
         var requests = operators.endRequests.makeAsyncIterator()
         let first = await requests.next()

@@ -195,7 +195,7 @@ import Testing
     @Test func `a file is another one when it is written, replaced, made or removed`() throws {
         let folder = try AccessLogTests.Folder()
         let watch = FileWatch([folder.path("a"), folder.path("b")])
-        // Two looks must agree, and a change counts once.
+        // Two polls must agree, and a change counts once.
         func sees() -> Bool { !watch.isDue() && watch.isDue() && !watch.isDue() }
         #expect(!watch.isDue())
         try Data("one".utf8).write(to: URL(filePath: folder.path("a")))
@@ -216,7 +216,7 @@ import Testing
         try FileManager.default.setAttributes(
             [.posixPermissions: 0o620], ofItemAtPath: folder.path("a"))
         #expect(sees())
-        // What changes again between two looks is still being written.
+        // What changes again between two polls is still being written.
         try Data("seven".utf8).write(to: URL(filePath: folder.path("a")))
         #expect(!watch.isDue())
         try Data("seven and".utf8).write(to: URL(filePath: folder.path("a")))
@@ -227,11 +227,11 @@ import Testing
         let folder = try AccessLogTests.Folder()
         let watch = FileWatch([folder.path("a")])
         #expect(watch.refused("a clock") && !watch.refused("a clock"))
-        for _ in 1 ..< FileWatch.looksPerTry { #expect(!watch.isDue()) }
+        for _ in 1 ..< FileWatch.pollsPerTry { #expect(!watch.isDue()) }
         #expect(watch.isDue())
         #expect(watch.refused("a folder") && !watch.isDue())
         watch.taken()
-        for _ in 0 ... FileWatch.looksPerTry { #expect(!watch.isDue()) }
+        for _ in 0 ... FileWatch.pollsPerTry { #expect(!watch.isDue()) }
         #expect(watch.refused("a folder"))
     }
 
@@ -243,7 +243,7 @@ import Testing
         try Data("bob: \(Self.bob)".utf8).write(to: URL(filePath: path))
         try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: path)
         for _ in 0 ..< 40 {
-            ring.look()
+            ring.poll()
             try await Task.sleep(for: .milliseconds(5))
             #expect(ring.entries.map(\.key.name) == ["alice"])
         }
@@ -251,7 +251,7 @@ import Testing
         let limit = ContinuousClock.now + .seconds(20)
         while ring.entries.map(\.key.name) != ["bob"] {
             try #require(ContinuousClock.now < limit)
-            ring.look()
+            ring.poll()
             try await Task.sleep(for: .milliseconds(5))
         }
     }

@@ -128,8 +128,7 @@ import Testing
         }
     }
 
-    @Test func `a prompt that is too long says so in the words that clients look for`() async throws
-    {
+    @Test func `a prompt that is too long says so in the words that clients search`() async throws {
         try await APITests.withServer(ranks: 1) { server in
             let long = String(repeating: "word ", count: 4000)
             for (path, body, name) in [

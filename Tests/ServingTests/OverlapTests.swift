@@ -106,7 +106,7 @@ import Testing
     @Test func `drafting goes on where it brings more tokens than it costs`() {
         var choice = DraftTuner()
         let drafted = run(&choice, cost: 1.5, tokens: 2, steps: 4096)
-        // One trial without, then a look every 1024 steps.
+        // One trial without, then a trial every 1024 steps.
         #expect(drafted.count { !$0 } == 4 * 32)
     }
 

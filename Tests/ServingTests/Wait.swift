@@ -8,7 +8,7 @@ enum Wait {
     /// Returns once a fact is there; no time is asserted.
     ///
     /// The fact stays: a count that only grows, or a state that nothing ends. One that may pass
-    /// would pass between two looks.
+    /// would pass between two polls.
     ///
     /// - Throws: `Missing` after a minute, so that no test goes on without the fact.
     static func until(_ fact: String, _ isTrue: () async throws -> Bool) async throws {

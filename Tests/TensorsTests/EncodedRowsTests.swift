@@ -14,22 +14,22 @@ extension TensorsTests {
             return (block.map { Quantisation.float8(nearest: $0 / scale) }, scale)
         }
 
-        static func encoded(_ block: [Float], from rest: RowCodec, powerOfTwo: Bool) -> [UInt8] {
+        static func encoded(_ block: [Float], from stored: RowCodec, powerOfTwo: Bool) -> [UInt8] {
             let codec = RowCodec.float8e4m3(powerOfTwo: powerOfTwo)
-            let rows = EncodedRows(rest, rows: 1, columns: block.count)
-            var resting = rows.mutableRow(0)
-            rest.encode(block.span, into: &resting)
+            let rows = EncodedRows(stored, rows: 1, columns: block.count)
+            var row = rows.mutableRow(0)
+            stored.encode(block.span, into: &row)
             var bytes = [UInt8](repeating: 0, count: codec.byteCount(columns: block.count))
             var span = bytes.mutableSpan
             var target = span.mutableRaw
-            codec.encode(rows.row(0), as: rest, columns: block.count, into: &target)
+            codec.encode(rows.row(0), as: stored, columns: block.count, into: &target)
             return bytes
         }
 
-        func check(_ block: [Float], from rest: RowCodec) {
+        func check(_ block: [Float], from stored: RowCodec) {
             for powerOfTwo in [false, true] {
                 let (codes, scale) = Self.expected(block, powerOfTwo: powerOfTwo)
-                let bytes = Self.encoded(block, from: rest, powerOfTwo: powerOfTwo)
+                let bytes = Self.encoded(block, from: stored, powerOfTwo: powerOfTwo)
                 #expect(Array(bytes[..<128]) == codes, "largest \(block[0])")
                 #expect(Array(bytes[128...]) == littleEndian(scale.bitPattern))
             }
@@ -83,15 +83,15 @@ extension TensorsTests {
         func `zeros keep their sign, and NaN and infinity take the plain path`(level: Processor) {
             at(level) {
                 let zeros = (0 ..< 128).map { $0 % 2 == 0 ? Float(0) : -0.0 }
-                for rest in [RowCodec.float32, .bfloat16] {
-                    check(zeros, from: rest)
+                for stored in [RowCodec.float32, .bfloat16] {
+                    check(zeros, from: stored)
                     for odd in [Float.nan, .infinity] {
                         var block = [Float](repeating: 1, count: 128)
                         block[5] = odd
                         let plain = Processor.allCases[0]
-                        let bytes = Self.encoded(block, from: rest, powerOfTwo: false)
+                        let bytes = Self.encoded(block, from: stored, powerOfTwo: false)
                         plain.use()
-                        #expect(Self.encoded(block, from: rest, powerOfTwo: false) == bytes)
+                        #expect(Self.encoded(block, from: stored, powerOfTwo: false) == bytes)
                         level.use()
                         #expect(bytes[5] & 0x7f == 0x7f || odd == .infinity)
                     }

@@ -9,7 +9,7 @@ public enum ConstraintExamples {
         "^(.?){1000}$", "^(" + String(repeating: "|", count: 900) + "[^x]){500}$",
     ]
 
-    /// Needs more steps than a walk may take only to look at single bytes.
+    /// Needs more steps than a walk may take only to read single bytes.
     public static let dear: String = {
         let pairs = "ABCDEFGHIJKLMNOPQRSTUVWXYabcdefghijklmnopqrstuvwxy".map { "|[\($0)z]" }
         return "^(" + String(repeating: "|", count: 400) + pairs.joined() + "|ab|abc){500}$"

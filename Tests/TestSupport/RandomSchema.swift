@@ -1,6 +1,6 @@
 public import Encoding
 
-/// Makes JSON schemas that look for what multiplies: each keyword, in each other, many times.
+/// Makes JSON schemas that try what multiplies: each keyword, in each other, many times.
 public struct RandomSchema {
     private var random: SplitMix64
     /// Values that are still to be made: keeps a schema small.

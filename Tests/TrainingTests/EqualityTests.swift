@@ -52,7 +52,7 @@ import Transport
     }
 
     /// Tokens travel as e4m3 and products round them to e4m3: what is left of the difference is
-    /// bf16 on the way home and between stages.
+    /// bf16 on the way back and between stages.
     @Test func `experts shared by 2 data ranks in FP8 learn as one process does`() throws {
         let shape = ParallelShape(
             schedule: .dualPipe, pipelineRanks: 2, dataRanks: 2, sharesExperts: true,

@@ -17,7 +17,7 @@ public final class ManualClock: VirtualTime, @unchecked Sendable {
     /// When each waiting thread wants to go on, by the number of its wait.
     private var waits: [Int: UInt64] = [:]
     private var waitCount = 0
-    /// Threads that looked at their condition since the last change, and still wait.
+    /// Threads that checked their condition since the last change, and still wait.
     private var settledCount = 0
     /// Counts changes and moves of time.
     private var changeCount = 0
@@ -48,10 +48,10 @@ public final class ManualClock: VirtualTime, @unchecked Sendable {
         }
     }
 
-    /// Has every waiting thread look at its condition again.
-    public func changed() { condition.withLock { lookAgain() } }
+    /// Has every waiting thread check its condition again.
+    public func changed() { condition.withLock { checkAgain() } }
 
-    private func lookAgain() {
+    private func checkAgain() {
         changeCount += 1
         settledCount = 0
         condition.broadcast()
@@ -86,7 +86,7 @@ extension ManualClock {
         settle { true }
         while now < target {
             now = min(waits.values.min() ?? target, target)
-            lookAgain()
+            checkAgain()
             settle { true }
         }
     }
@@ -97,7 +97,7 @@ extension ManualClock {
         defer { condition.unlock() }
         settle { true }
         now += UInt64(duration / .nanoseconds(1))
-        lookAgain()
+        checkAgain()
         settle { true }
     }
 
@@ -122,7 +122,7 @@ extension ManualClock {
                 preconditionFailure("all threads wait, and none for a moment")
             }
             now = max(now, next)
-            lookAgain()
+            checkAgain()
         }
     }
 

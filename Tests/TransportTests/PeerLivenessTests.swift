@@ -10,7 +10,7 @@ import Topology
         case goodbye(Int, suspect: Rank?)
         case acknowledged(Int)
         case ended
-        case looked
+        case checked
         case abandoned
         /// The judge, which could not run since the event before, runs again.
         case gap
@@ -27,21 +27,23 @@ import Topology
     private static let silent = PeerLiveness.Action.lose(cause: "silent for 5.0 seconds")
 
     static let cases: [Case] = [
-        Case(testDescription: "nothing within the limit", events: [(5, .looked)], actions: [.none]),
+        Case(
+            testDescription: "nothing within the limit", events: [(5, .checked)], actions: [.none]),
         Case(
             testDescription: "silence beyond the limit, once",
-            events: [(6, .looked), (7, .looked), (8, .ended)], actions: [silent, .none, .none],
+            events: [(6, .checked), (7, .checked), (8, .ended)], actions: [silent, .none, .none],
             isLive: false, hasAcknowledged: true),
         Case(
             testDescription: "silence of one connection of two",
-            events: [(4, .heard(0)), (6, .looked)], actions: [.none, silent], isLive: false,
+            events: [(4, .heard(0)), (6, .checked)], actions: [.none, silent], isLive: false,
             hasAcknowledged: true),
         Case(
             testDescription: "bytes on both connections",
-            events: [(4, .heard(0)), (5, .heard(1)), (9, .looked)], actions: [.none, .none, .none]),
+            events: [(4, .heard(0)), (5, .heard(1)), (9, .checked)],
+            actions: [.none, .none, .none]),
         Case(
             testDescription: "a judge that could not run waits a limit more",
-            events: [(60, .gap), (64, .looked), (66, .looked)],
+            events: [(60, .gap), (64, .checked), (66, .checked)],
             actions: [.none, .none, silent], isLive: false, hasAcknowledged: true),
         Case(
             testDescription: "a goodbye on one connection of two, then its end",
@@ -58,7 +60,7 @@ import Topology
         Case(
             testDescription: "a rank that left is not lost by silence",
             events: [
-                (1, .goodbye(0, suspect: nil)), (1, .goodbye(1, suspect: nil)), (60, .looked),
+                (1, .goodbye(0, suspect: nil)), (1, .goodbye(1, suspect: nil)), (60, .checked),
             ],
             actions: [.none, .leave(suspect: nil), .none]),
         Case(
@@ -77,7 +79,7 @@ import Topology
             events: [(1, .acknowledged(0))], actions: [.none]),
         Case(
             testDescription: "a rank that others gave up on",
-            events: [(1, .abandoned), (2, .ended), (60, .looked)], actions: [.none, .none, .none],
+            events: [(1, .abandoned), (2, .ended), (60, .checked)], actions: [.none, .none, .none],
             isLive: false, hasAcknowledged: true),
         Case(
             testDescription: "a connection that is not there",
@@ -108,7 +110,7 @@ import Topology
                 action = liveness.saidGoodbye(on: connection, suspect: suspect)
             case .acknowledged(let connection): liveness.acknowledged(on: connection)
             case .ended: action = liveness.ended(cause: "it ended")
-            case .looked: action = liveness.looked(at: nanoseconds(next), limit: limit)
+            case .checked: action = liveness.checked(at: nanoseconds(next), limit: limit)
             case .abandoned: liveness.abandoned()
             case .gap: break
             }

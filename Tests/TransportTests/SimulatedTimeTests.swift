@@ -36,7 +36,7 @@ import Topology
         #expect(orders.count > 1)
     }
 
-    @Test func `a change wakes the thread that looks at it, before time moves`() throws {
+    @Test func `a change wakes the thread that waits for it, before time moves`() throws {
         let time = SimulatedTime { $0 }
         let flag = Atomic<Bool>(false)
         let seen = Atomic<UInt64>(0)

@@ -37,7 +37,7 @@ public final class AllToAllBenchmark {
         oracle = Oracle(
             rows: rows, ranks: OracleRanks(rank: fabric.rank, nodes: group.nodes),
             configuration: configuration, map: map,
-            restingCodec: options.restingCodec)
+            storedCodec: options.storedCodec)
         measured =
             switch options.path {
             case .serving:

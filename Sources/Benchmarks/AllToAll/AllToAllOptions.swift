@@ -38,7 +38,7 @@ public struct AllToAllOptions: Hashable, Codable, Sendable {
     public var combineCodec = RowCodec.bfloat16
     /// How the caller stores tokens and sums of the library path, f32 or bf16; nil for bf16, as
     /// DeepEP takes them, or for f32 where f32 travels.
-    public var restCodec: RowCodec?
+    public var storageCodec: RowCodec?
     /// Whether ranks and nodes add before outputs return; nil takes the mode's default.
     public var addsBeforeReturn: Bool?
     /// Exchanges before the measured ones, and the measured ones.
@@ -59,10 +59,10 @@ public struct AllToAllOptions: Hashable, Codable, Sendable {
     }
 
     /// How tokens and sums are stored.
-    public var restingCodec: RowCodec {
+    public var storedCodec: RowCodec {
         if path == .serving { return .float32 }
         let isExact = dispatchCodec == .float32 || combineCodec == .float32
-        return restCodec ?? (isExact ? .float32 : .bfloat16)
+        return storageCodec ?? (isExact ? .float32 : .bfloat16)
     }
 
     /// What the group is made with.

@@ -20,12 +20,12 @@ protocol MeasuredRows: AnyObject {
     ) throws -> CombineInFlight
     /// Waits for it.
     func finish(_ returning: consuming CombineInFlight) throws
-    /// What came home. Not timed.
+    /// Rows that returned. Not timed.
     func sums() -> EncodedRows
 }
 
 /// The path of a step of serving: f32 rows, which experts read and write as they travel, where they
-/// lie in the windows, and which are added to at home.
+/// lie in the windows, and which are added up at their source.
 final class ServingRows: MeasuredRows {
     private let tokens: Tensor
     private let combined: Tensor
@@ -113,8 +113,8 @@ final class LibraryRows: MeasuredRows {
 
     init(_ options: AllToAllOptions) {
         let rows = max(1, options.tokenCount)
-        tokens = EncodedRows(options.restingCodec, rows: rows, columns: options.hiddenSize)
-        combined = EncodedRows(options.restingCodec, rows: rows, columns: options.hiddenSize)
+        tokens = EncodedRows(options.storedCodec, rows: rows, columns: options.hiddenSize)
+        combined = EncodedRows(options.storedCodec, rows: rows, columns: options.hiddenSize)
     }
 
     func fill(_ rows: TestRows, round: Int, rank: Rank, tokenCount: Int) {

@@ -14,13 +14,13 @@ final class Oracle {
     private let decoded: Tensor
     private let sum: Tensor
     /// The sum as it rests at the caller.
-    private let resting: EncodedRows
+    private let stored: EncodedRows
     /// What each rank routed in the current round.
     private(set) var routings: [Routing] = []
 
     init(
         rows: TestRows, ranks: OracleRanks, configuration: ExpertParallelConfiguration,
-        map: ExpertMap, restingCodec: RowCodec
+        map: ExpertMap, storedCodec: RowCodec
     ) {
         self.rows = rows
         self.ranks = ranks
@@ -31,7 +31,7 @@ final class Oracle {
         scratch = OracleScratch(hidden: rows.hidden)
         decoded = Tensor(rows: 1, columns: rows.hidden)
         sum = Tensor(rows: 1, columns: rows.hidden)
-        resting = EncodedRows(restingCodec, rows: 1, columns: rows.hidden)
+        stored = EncodedRows(storedCodec, rows: 1, columns: rows.hidden)
     }
 
     func use(_ routings: [Routing]) { self.routings = routings }
@@ -107,7 +107,7 @@ final class Oracle {
     /// Counts rows of a combine that are not what brute force gives, bit for bit.
     func wrongSums(in combined: EncodedRows, round: Int) -> Int {
         var wrong = 0
-        let (decoded, sum, resting) = (decoded, sum, resting)
+        let (decoded, sum, stored) = (decoded, sum, stored)
         for token in 0 ..< routings[ranks.rank.rawValue].tokenCount {
             rows.decoded(round: round, rank: ranks.rank, token: token, into: decoded)
             ScalingExpert.expected(
@@ -116,10 +116,10 @@ final class Oracle {
                     ($0.rank, $0.expert, $0.weight)
                 },
                 ranks: ranks, adds: adds, codec: combineCodec, scratch: scratch, into: sum)
-            var expected = resting.mutableRow(0)
-            resting.codec.encode(sum.row(0), into: &expected)
+            var expected = stored.mutableRow(0)
+            stored.codec.encode(sum.row(0), into: &expected)
             let isRight = combined.row(token).holdsSameBytes(
-                at: 0, as: resting.row(0), at: 0, count: resting.rowBytes)
+                at: 0, as: stored.row(0), at: 0, count: stored.rowBytes)
             if !isRight { wrong += 1 }
         }
         return wrong

@@ -82,17 +82,17 @@ public struct ChaosBenchmark: Sendable {
 
     let configuration: Configuration
     let job: Job
-    let tell: @Sendable (String) -> Void
+    let progress: @Sendable (String) -> Void
 
     /// Prepares a run.
     ///
-    /// - Parameter tell: Told each line of progress.
+    /// - Parameter progress: Takes each line of progress.
     public init(
-        _ configuration: Configuration, job: Job, tell: @escaping @Sendable (String) -> Void
+        _ configuration: Configuration, job: Job, progress: @escaping @Sendable (String) -> Void
     ) {
         self.configuration = configuration
         self.job = job
-        self.tell = tell
+        self.progress = progress
     }
 
     /// Asks everything once, then again and again while the job is disturbed.
@@ -111,7 +111,7 @@ public struct ChaosBenchmark: Sendable {
         let expected = try await client.answers(questions)
         report.undisturbedRate =
             Double(questions.count * configuration.tokens) / begin.duration(to: .now).seconds
-        tell("\(questions.count) answers of the undisturbed job")
+        progress("\(questions.count) answers of the undisturbed job")
         let end = ContinuousClock.now + .seconds(configuration.seconds)
         let tally = SharedTally()
         let start = ContinuousClock.now
@@ -191,7 +191,7 @@ public struct ChaosBenchmark: Sendable {
             start(kind, victim)
             await client.watch(&event, before: lost, until: .now + .seconds(30))
             undo(kind, victim)
-            tell(event.line)
+            progress(event.line)
             events.append(event)
         }
         return events

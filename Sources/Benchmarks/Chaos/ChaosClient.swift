@@ -37,15 +37,7 @@ struct ChaosClient: Sendable {
 
     /// The requests of a run.
     func questions() async throws -> [Question] {
-        var bytes: [UInt8] = []
-        try await HTTPConnection.send(
-            .GET, "/v1/models", body: nil, to: address,
-            on: MultiThreadedEventLoopGroup.singleton
-        ) { if case .body(let part) = $0 { bytes += part.readableBytesView } }
-        let answer = try JSONValue.parse(bytes)
-        guard let model = answer["data"]?.array?.first?["id"]?.string else {
-            throw ServingError.unavailable(message: "the server lists no model: \(answer.text)")
-        }
+        let model = try await HTTPConnection.modelName(at: address)
         return (0 ..< configuration.prompts).map { number in
             let body: JSONValue = [
                 "model": .string(model),
@@ -83,48 +75,27 @@ struct ChaosClient: Sendable {
     /// - Parameter pieces: The client leaves after so many; nil stays.
     func answer(_ question: Question, leavingAfter pieces: Int? = nil) async -> Answer {
         var answer = Answer()
-        var reader = EventStreamReader()
-        var status = 0
+        var stream = StreamedAnswer()
         var last = ContinuousClock.now
-        var isDone = false
-        var trouble = ""
         do {
             try await HTTPConnection.send(
                 .POST, "/v1/completions", body: question.body, to: address,
                 on: MultiThreadedEventLoopGroup.singleton, silence: .seconds(60)
             ) { part in
-                switch part {
-                case .status(let code): status = code
-                case .body(let bytes):
-                    if status != 200 { trouble += String(buffer: bytes) }
-                    for event in reader.append(bytes) {
-                        if event == "[DONE]" {
-                            isDone = true
-                            continue
-                        }
-                        let chunk = try JSONValue.parse(event)
-                        if let error = chunk["error"]?["message"]?.string { trouble = error }
-                        guard let text = chunk["choices"]?.array?.first?["text"]?.string else {
-                            continue
-                        }
-                        answer.text += text.utf8
-                        answer.pieces += 1
-                        let now = ContinuousClock.now
-                        answer.longestGap = max(
-                            answer.longestGap, last.duration(to: now).seconds)
-                        last = now
-                        if let pieces, answer.pieces > pieces { throw Leaving() }
-                    }
+                try stream.take(part) { text in
+                    answer.text += text.utf8
+                    answer.pieces += 1
+                    let now = ContinuousClock.now
+                    answer.longestGap = max(answer.longestGap, last.duration(to: now).seconds)
+                    last = now
+                    if let pieces, answer.pieces > pieces { throw Leaving() }
                 }
             }
         } catch is Leaving {
             answer.hasLeft = true
             return answer
-        } catch { trouble = "\(error)" }
-        if status != 200 || !isDone {
-            answer.failure =
-                "status \(status), \(answer.pieces) pieces, no [DONE]: \(trouble.prefix(200))"
-        }
+        } catch { stream.fail(error) }
+        answer.failure = stream.failure.map { "\(answer.pieces) pieces, \($0)" }
         return answer
     }
 

@@ -1,5 +1,4 @@
 import Encoding
-import NIOCore
 import NIOHTTP1
 import NIOPosix
 import Serving
@@ -42,9 +41,7 @@ public struct ChatQuestion: Sendable {
             "stream_options": ["include_usage": true],
         ]
         var cost = Cost()
-        var reader = EventStreamReader()
-        var status = 0
-        var trouble = ""
+        var answer = StreamedAnswer()
         let clock = ContinuousClock()
         let start = clock.now
         var first: ContinuousClock.Instant?
@@ -52,24 +49,17 @@ public struct ChatQuestion: Sendable {
             .POST, "/v1/chat/completions", body: body.text, to: address,
             on: MultiThreadedEventLoopGroup.singleton
         ) { part in
-            switch part {
-            case .status(let code): status = code
-            case .body(let bytes):
-                if status != 200 { trouble += String(buffer: bytes) }
-                for event in reader.append(bytes) where event != "[DONE]" {
-                    let chunk = try JSONValue.parse(event)
-                    cost.tokens = chunk["usage"]?["completion_tokens"]?.integer ?? cost.tokens
-                    trouble += chunk["error"]?["message"]?.string ?? ""
-                    let delta = chunk["choices"]?.array?.first?["delta"]
-                    guard let piece = delta?["content"]?.string, !piece.isEmpty else { continue }
-                    first = first ?? clock.now
-                    receive(piece)
-                }
+            try answer.take(part) { piece in
+                guard !piece.isEmpty else { return }
+                first = first ?? clock.now
+                receive(piece)
             }
         }
-        guard let first, trouble.isEmpty else {
-            throw ServingError.unavailable(message: "status \(status): \(trouble.prefix(200))")
+        if let failure = answer.failure { throw ServingError.unavailable(message: failure) }
+        guard let first else {
+            throw ServingError.unavailable(message: "the server answered without text")
         }
+        cost.tokens = answer.tokens
         cost.firstToken = start.duration(to: first).seconds
         cost.streaming = first.duration(to: clock.now).seconds
         try await addShares(to: &cost)

@@ -1,7 +1,5 @@
 import Encoding
-import NIOCore
 import NIOHTTP1
-import NIOPosix
 import Serving
 
 /// Asks a server the same questions many times, many at once, and counts the texts it gives.
@@ -13,7 +11,7 @@ public struct DeterminismBenchmark: Sendable {
         /// The server.
         public var host = "127.0.0.1"
         /// Its port.
-        public var port = 8000
+        public var port = 8080
         /// A key, if it wants one.
         public var key: String?
         /// Greedy requests, and as many that are sampled with a seed.
@@ -51,7 +49,7 @@ public struct DeterminismBenchmark: Sendable {
     public func run(
         _ progress: @Sendable (_ done: Int, _ all: Int) -> Void = { _, _ in }
     ) async throws -> DeterminismReport {
-        let model = try await modelName()
+        let model = try await HTTPConnection.modelName(at: address, headers: headers)
         var report = DeterminismReport(model: model, streams: configuration.streams)
         let questions = (0 ..< configuration.requests).flatMap { number in
             DeterminismReport.Mode.allCases.map {
@@ -91,38 +89,13 @@ public struct DeterminismBenchmark: Sendable {
         .init(host: configuration.host, port: configuration.port)
     }
 
-    private func send(_ method: HTTPMethod, _ path: String, _ body: String?) async throws
-        -> JSONValue
-    {
-        var (bytes, status): ([UInt8], Int) = ([], 0)
-        let headers = configuration.key.map { [("authorization", "Bearer \($0)")] } ?? []
-        try await HTTPConnection.send(
-            method, path, body: body, headers: headers, to: address,
-            on: MultiThreadedEventLoopGroup.singleton
-        ) { part in
-            switch part {
-            case .status(let code): status = code
-            case .body(let part): bytes += part.readableBytesView
-            }
-        }
-        let value = try JSONValue.parse(bytes)
-        guard status == 200 else {
-            let fact = value["error"]?["message"]?.string ?? "\(value.text.prefix(200))"
-            throw ServingError.unavailable(message: "\(path) answered \(status): \(fact)")
-        }
-        return value
-    }
-
-    private func modelName() async throws -> String {
-        let answer = try await send(.GET, "/v1/models", nil)
-        guard let name = answer["data"]?.array?.first?["id"]?.string else {
-            throw ServingError.unavailable(message: "the server lists no model: \(answer.text)")
-        }
-        return name
+    private var headers: [(String, String)] {
+        configuration.key.map { [("authorization", "Bearer \($0)")] } ?? []
     }
 
     private func answer(_ body: String) async throws -> String {
-        let answer = try await send(.POST, "/v1/completions", body)
+        let answer = try await HTTPConnection.value(
+            .POST, "/v1/completions", body: body, headers: headers, at: address)
         guard let text = answer["choices"]?.array?.first?["text"]?.string else {
             throw ServingError.unavailable(message: "an answer without text: \(answer.text)")
         }

@@ -7,7 +7,7 @@ public struct RolesBenchmark: Sendable {
         /// The server.
         public var host = "127.0.0.1"
         /// Its port.
-        public var port = 8000
+        public var port = 8080
         /// Streams under way at once.
         public var streams = 32
         /// Tokens of each stream.
@@ -52,7 +52,8 @@ public struct RolesBenchmark: Sendable {
         prompts.outputTokens = Self.answerTokens
         prompts.concurrency = configuration.promptsAtOnce
         prompts.seed = configuration.seed &+ 1
-        let model = try await ServeBenchmark(streams).modelName()
+        let model = try await HTTPConnection.modelName(
+            at: .init(host: streams.host, port: streams.port))
         let (first, second) = (ServeBenchmark(streams), ServeBenchmark(prompts))
         async let beside = second.measure(model)
         let (samples, seconds) = try await first.measure(model)

@@ -1,5 +1,4 @@
 import Encoding
-import NIOCore
 import NIOHTTP1
 import NIOPosix
 import Serving
@@ -11,7 +10,7 @@ public struct ServeBenchmark: Sendable {
         /// The server.
         public var host = "127.0.0.1"
         /// Its port.
-        public var port = 8000
+        public var port = 8080
         /// A key, if it wants one.
         public var key: String?
         /// Requests in all.
@@ -56,7 +55,7 @@ public struct ServeBenchmark: Sendable {
 
     /// Sends the load and measures.
     public func run() async throws -> ServeReport {
-        let model = try await modelName()
+        let model = try await HTTPConnection.modelName(at: address, headers: headers)
         let before = try await ServerSteps.read(from: address, headers: headers)
         let (samples, seconds) = try await measure(model)
         let after = try await ServerSteps.read(from: address, headers: headers)
@@ -102,19 +101,6 @@ public struct ServeBenchmark: Sendable {
         configuration.key.map { [("authorization", "Bearer \($0)")] } ?? []
     }
 
-    func modelName() async throws -> String {
-        var bytes: [UInt8] = []
-        try await HTTPConnection.send(
-            .GET, "/v1/models", body: nil, headers: headers, to: address,
-            on: MultiThreadedEventLoopGroup.singleton
-        ) { if case .body(let part) = $0 { bytes += part.readableBytesView } }
-        let answer = try JSONValue.parse(bytes)
-        guard let name = answer["data"]?.array?.first?["id"]?.string else {
-            throw ServingError.unavailable(message: "the server lists no model: \(answer.text)")
-        }
-        return name
-    }
-
     private func body(_ model: String, _ random: inout SplitMix64) -> String {
         let low = min(100, configuration.vocabularySize / 2)
         let tokens = (0 ..< configuration.inputTokens).map { _ in
@@ -134,48 +120,29 @@ public struct ServeBenchmark: Sendable {
         var sample = Sample()
         sample.start = begin.duration(to: start).seconds
         sample.inputTokens = configuration.inputTokens
-        var reader = EventStreamReader()
-        var status = 0
+        var answer = StreamedAnswer()
         var last = start
-        var isDone = false
-        var trouble = ""
         do {
             try await HTTPConnection.send(
                 .POST, "/v1/completions", body: body, headers: headers, to: address,
                 on: MultiThreadedEventLoopGroup.singleton
             ) { part in
-                switch part {
-                case .status(let code): status = code
-                case .body(let bytes):
-                    let now = clock.now
-                    if status != 200 { trouble += String(buffer: bytes) }
-                    for event in reader.append(bytes) {
-                        if event == "[DONE]" {
-                            isDone = true
-                            continue
-                        }
-                        let chunk = try JSONValue.parse(event)
-                        if let usage = chunk["usage"]?["completion_tokens"]?.integer {
-                            sample.outputTokens = usage
-                        }
-                        if let error = chunk["error"]?["message"]?.string { trouble = error }
-                        guard chunk["choices"]?.array?.first?["text"]?.string != nil else {
-                            continue
-                        }
-                        let gap = last.duration(to: now).seconds
-                        if sample.arrivals.isEmpty {
-                            sample.firstToken = gap
-                        } else {
-                            sample.gaps.append(gap)
-                        }
-                        sample.arrivals.append(begin.duration(to: now).seconds)
-                        last = now
+                let now = clock.now
+                try answer.take(part) { _ in
+                    let gap = last.duration(to: now).seconds
+                    if sample.arrivals.isEmpty {
+                        sample.firstToken = gap
+                    } else {
+                        sample.gaps.append(gap)
                     }
+                    sample.arrivals.append(begin.duration(to: now).seconds)
+                    last = now
                 }
             }
-        } catch { trouble = "\(error)" }
+        } catch { answer.fail(error) }
+        sample.outputTokens = answer.tokens
         sample.whole = start.duration(to: last).seconds
-        if status != 200 || !isDone { sample.error = "status \(status): \(trouble.prefix(200))" }
+        sample.error = answer.failure
         return sample
     }
 }

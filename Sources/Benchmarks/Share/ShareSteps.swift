@@ -51,7 +51,7 @@ final class ShareSteps {
         logits = try model.forward(chunks, cache: cache).logits
     }
 
-    /// Looks at the logits of the last step, outside of its time.
+    /// Reads the logits of the last step, outside of its time.
     func check() {
         isFinite = isFinite && logits?.values.allSatisfy(\.isFinite) == true
     }

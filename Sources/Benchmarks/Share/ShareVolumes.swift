@@ -60,7 +60,7 @@ struct ShareVolumes {
         Double(tokens * (4 * hidden + rowBytes) + 2 * copies[layer] * rowBytes)
     }
 
-    /// Bytes that adding up what came home reads and writes.
+    /// Bytes that adding up what returned reads and writes.
     var combineBytes: Double { Double(tokens * (topK * rowBytes + 8 * hidden)) }
 }
 

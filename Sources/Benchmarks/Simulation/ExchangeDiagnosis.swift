@@ -72,7 +72,7 @@ package struct ExchangeDiagnosis: Sendable {
     /// Of the median rank's time: less is the spread of random routing and of computing.
     static let leastLateness = 0.25
 
-    /// Looks at one half of one exchange.
+    /// Judges one half of one exchange.
     package init(half: String, _ samples: [Sample]) {
         var findings: [Finding] = []
         let median = Self.median(samples.map(\.nanoseconds))
@@ -163,7 +163,7 @@ package struct ExchangeDiagnosis: Sendable {
 }
 
 extension ExchangeDiagnosis {
-    /// Looks at every measured exchange of a benchmark, and keeps what most of them show.
+    /// Judges every measured exchange of a benchmark, and keeps what most of them show.
     ///
     /// - Parameter isEven: Whether ranks get equally many rows. Where they do not, the rank that
     ///   computes longest before the combine has more to do, and is no straggler.

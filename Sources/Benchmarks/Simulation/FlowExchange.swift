@@ -5,7 +5,7 @@ package import Topology
 ///
 /// Normal mode: a token crosses to another node once, to the rank there with its sender's place,
 /// which passes it on inside the node; both links work at once. Low latency: a token goes to each
-/// rank of its experts. What comes home takes the same ways back.
+/// rank of its experts. What returns takes the same ways back.
 package struct FlowExchange: ExchangeSimulation {
     private let options: SimulationOptions
     private let links: LinkMap

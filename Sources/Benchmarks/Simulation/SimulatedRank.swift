@@ -53,7 +53,7 @@ struct SimulatedRank {
         shape.dispatchCodec = options.dispatchCodec
         let oracle = Oracle(
             rows: rows, ranks: OracleRanks(rank: fabric.rank, nodes: group.nodes),
-            configuration: configuration, map: map, restingCodec: shape.restingCodec)
+            configuration: configuration, map: map, storedCodec: shape.storedCodec)
         oracle.use(routings)
         let library = LibraryRows(shape)
         library.fill(rows, round: 0, rank: fabric.rank, tokenCount: options.tokenCount)

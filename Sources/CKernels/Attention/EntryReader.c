@@ -75,7 +75,7 @@ static void stage_entry(ck_entry_reader *reader, const uint8_t *entry, char *tar
 }
 
 /// Entries are decoded where the cache's format is not the one that the products read. Enough
-/// follow them to fill a group of 16: their scores are computed and never looked at.
+/// follow them to fill a group of 16: their scores are computed and never read.
 void ck_find_entries(ck_entry_reader *reader, int first, int count) {
     for (int i = 0; i < (int)ck_round_up((size_t)count, GROUP); i++) {
         bool exists = i < count || (first + i) % reader->block_tokens != 0;

@@ -157,7 +157,7 @@ INLINE decoder make_decoder(void) {
 /// 64 codes become 16 outputs at inputs (k, k+1) and the same outputs at (k+2, k+3).
 INLINE void decode(const decoder *decoder, const uint8_t *from, __m512bh pairs[2]) {
     __m512i codes = _mm512_loadu_si512(from);
-    // vpermi2b looks at 7 bits of each code: the sign bit stays out by itself.
+    // vpermi2b reads 7 bits of each code: the sign bit stays out by itself.
     __m512i high = _mm512_permutex2var_epi8(decoder->high[0], codes, decoder->high[1]);
     __m512i low = _mm512_permutex2var_epi8(decoder->low[0], codes, decoder->low[1]);
     high = _mm512_ternarylogic_epi64(high, codes, decoder->sign, 0xf8); // high | (codes & sign)

@@ -3,7 +3,7 @@ package import Foundation
 /// The findings of `apus doctor`, with how many are bad.
 package struct DoctorReport: Encodable {
     package let job: String
-    /// When the hosts had been looked at.
+    /// When the hosts had been surveyed.
     package let made: Date
     package let failures: Int
     package let warnings: Int

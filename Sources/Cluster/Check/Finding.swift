@@ -64,7 +64,7 @@ extension Finding {
 
 /// What one rule says: its findings, or one line that all is well.
 struct Verdict {
-    /// What was looked at, in words; empty where there was nothing to judge.
+    /// What was checked, in words; empty where there was nothing to judge.
     var summary: String
     var findings: [Finding] = []
 }

@@ -2,7 +2,7 @@ import Encoding
 import Foundation
 
 extension HostSurvey.Model {
-    /// Looks at a model's folder.
+    /// Reads a model's folder.
     ///
     /// - Parameter isWhole: Also reads every file that `Fingerprint.ofModel` reads, and the index.
     init(folder: String, isWhole: Bool) {

@@ -71,7 +71,7 @@ extension JobFacts {
                     "the link carries \(way.rate.gigabits), the middle one"
                         + " \(middle.gigabits)\(stated ?? "")",
                     value: way.rate.gigabits, limit: middle.gigabits,
-                    remedy: "look at its cable, its switch port and ethtool"
+                    remedy: "check its cable, its switch port and ethtool"
                         + " \(way.device.isEmpty ? "DEVICE" : way.device)"))
         }
         return verdict

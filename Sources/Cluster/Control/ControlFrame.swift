@@ -18,7 +18,7 @@ public enum ControlFrame: Equatable, Sendable {
     case contribution(Gather, blob: [UInt8])
     /// All parts of an all-gather, in the order of its members.
     case gathered(Gather, blobs: [[UInt8]])
-    /// Bytes of the application above; not looked into.
+    /// Bytes of the application above; not parsed.
     case payload([UInt8])
     /// A worker did all of its work.
     case finished

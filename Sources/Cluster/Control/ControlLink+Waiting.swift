@@ -108,7 +108,7 @@ extension ControlLink {
         return memory.highest
     }
 
-    /// Looks for another coordinator on a thread of its own, unless that thread searches already.
+    /// Searches for another coordinator on a thread of its own, unless that thread runs already.
     func search(isSearched: Bool) {
         condition.lock()
         let channel = channel

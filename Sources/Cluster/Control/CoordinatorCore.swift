@@ -288,7 +288,7 @@ final class CoordinatorCore {
         case .prepare(let id, let epoch): send(.prepare(epoch), to: id)
         case .begin(let id, let epoch): send(.epoch(epoch), to: id)
         case .abandon(let id, let epoch): send(.abandon(epoch: epoch), to: id)
-        case .tellDrained(let id, let away): send(.drainedRanks(away), to: id)
+        case .sendDrained(let id, let away): send(.drainedRanks(away), to: id)
         case .placing(let group, let outcome):
             log.notice("group \(group): \(outcome)")
         case .warn(let words): log.warning("\(words)")

@@ -7,7 +7,7 @@ extension JobFolder {
     /// A server keeps a report in memory and gives it to whoever may ask.
     private static let mostReportBytes = 1 << 20
 
-    /// Keeps a report, for `/doctor` and for who looks into the folder; JSON.
+    /// Keeps a report, for `/doctor` and for people who read the folder; JSON.
     func keep(doctorReport report: Data) throws { try report.write(to: doctor, options: .atomic) }
 
     /// The report that was kept; nil where none was, or where the file is larger than

@@ -3,7 +3,7 @@ public import Foundation
 extension JobFolder {
     /// Ended jobs whose folders are kept: the newest ones.
     ///
-    /// Enough to look at the failures of a day, few enough that logs fill no disk.
+    /// Enough to study the failures of a day, few enough that logs fill no disk.
     public static let keptEndedJobs = 32
 
     /// Every job folder of this user, the newest first; other folders beside them are passed over.

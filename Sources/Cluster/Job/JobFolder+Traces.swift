@@ -1,7 +1,7 @@
 import Encoding
 public import Foundation
 
-/// What a job's processes leave for people to look into.
+/// What a job's processes leave for people to read.
 extension JobFolder {
     /// Traces that wait for who asked: one who was interrupted leaves one behind.
     private static let keptTraces = 3

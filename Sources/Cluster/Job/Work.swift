@@ -30,7 +30,7 @@ public struct ServingWork: Hashable, Sendable {
     public var restart = RestartPolicy.onFailure
     /// Copies of routed experts beyond one of each, per layer over all ranks of a group.
     public var redundantExperts = 0
-    /// How often the coordinator looks for a better placement of experts; 0 for never.
+    /// How often the coordinator searches for a better placement of experts; 0 for never.
     public var rebalanceSeconds = 0.0
     /// How a rank's cache stores entries; nil follows the compute mode.
     public var cacheFormat: CacheFormat?

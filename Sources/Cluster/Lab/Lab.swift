@@ -117,30 +117,26 @@ public struct Lab: Sendable {
         return isUntouched && !state.isComplete
     }
 
-    /// Asks processes to end, and after `patience` does not ask.
+    /// Ends the processes of namespaces by `EndingRule`; a third of its limit is its patience.
     private func endProcesses(in namespaces: [String]) throws(ClusterError) {
-        let begin = ContinuousClock.now
-        while true {
-            let elapsed = ContinuousClock.now - begin
+        // Each count runs a command per namespace.
+        let rule = EndingRule(limit: EndingRule.patience * 3, pause: .milliseconds(50))
+        let left = try rule.end { number throws(ClusterError) in
             var left = 0
             for name in namespaces {
                 for pid in try Command("ip", "netns", "pids", name).run()
                     .split(separator: "\n").compactMap({ Int32($0) })
                 {
                     left += 1
-                    kill(pid, elapsed < Self.patience ? SIGTERM : SIGKILL)
+                    if let number { kill(pid, number) }
                 }
             }
-            if left == 0 { return }
-            guard elapsed < Self.patience * 3 else {
-                throw .command("\(left) processes in lab \(state.map.name) do not end")
-            }
-            usleep(50_000)
+            return left
+        }
+        guard left == 0 else {
+            throw .command("\(left) processes in lab \(state.map.name) do not end")
         }
     }
-
-    /// Long enough for a worker to write its last log line.
-    static let patience = Duration.seconds(2)
 
     private static func existing() throws(ClusterError) -> Set<String> {
         // `ip netns list` prints a name and sometimes " (id: 3)".

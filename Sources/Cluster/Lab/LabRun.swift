@@ -28,7 +28,7 @@ struct LabRun: Sendable {
     init(in lab: Lab, isPerNode: Bool = false) {
         plan = lab.state.plan
         self.isPerNode = isPerNode
-        // Below the ephemeral range; two runs in one lab rarely meet, and one of them is told.
+        // Below the ephemeral range; two runs in one lab rarely meet, and one of them fails then.
         rendezvousPort = Int.random(in: 20000 ..< 30000)
         token = Lab.randomWord() + Lab.randomWord()
     }

@@ -93,7 +93,7 @@ package struct Doctor {
         } catch {
             facts.hiddenLauncher = "\(error)"
         }
-        for _ in 0 ..< Self.clockLooks {
+        for _ in 0 ..< Self.clockReadings {
             for connection in ready { connection.ask(.clock) }
             stop.wait(Self.clockInterval)
         }
@@ -139,13 +139,13 @@ package struct Doctor {
 
     private func wait(_ stop: StopFlag, until isOver: () -> Bool) {
         let limit = ContinuousClock.now + .seconds(job.deadlines.joinSeconds)
-        while !isOver(), .now < limit, !stop.isRaised { stop.wait(Self.lookInterval) }
+        while !isOver(), .now < limit, !stop.isRaised { stop.wait(Self.pollInterval) }
     }
 
     /// Short beside the start of ssh.
-    private static let lookInterval = 0.02
+    private static let pollInterval = 0.02
     /// The quickest of some answers tells the time best.
-    private static let clockLooks = 3
+    private static let clockReadings = 3
     private static let clockInterval = 0.05
     /// Longer than supervisors take to end.
     private static let patience = Duration.seconds(4)

@@ -28,7 +28,7 @@ struct HostAnswers: Sendable {
         switch frame {
         case .surveyed(let facts): survey = facts
         case .time(let seconds):
-            // The host looked at its clock between the question and now.
+            // The host read its clock between the question and now.
             let way = Date().timeIntervalSince(askedTime) / 2
             let offset = seconds - (askedTime.timeIntervalSince1970 + way)
             if clock.map({ way < $0.error }) ?? true { clock = (offset, way) }

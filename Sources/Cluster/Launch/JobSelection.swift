@@ -22,7 +22,7 @@ public enum JobSelection {
                     "\(running.count) jobs run (\(names.joined(separator: ", "))): say which one")
             }
             guard let one = running.first ?? (mayHaveEnded ? all.first : nil) else {
-                throw .badInput("no job runs (looked in \(place))")
+                throw .badInput("no job runs (searched \(place))")
             }
             return one
         }

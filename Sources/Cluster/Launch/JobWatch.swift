@@ -1,7 +1,7 @@
 public import Foundation
 import Glibc
 
-/// A look at jobs from outside: `apus status` and `apus jobs`.
+/// Reports jobs from outside: `apus status` and `apus jobs`.
 public enum JobWatch {
     /// Every job of this user that runs, the newest first, each asked how it is.
     public static func running(in root: URL = JobFolder.root) -> [JobReport] {

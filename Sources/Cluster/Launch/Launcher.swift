@@ -146,8 +146,8 @@ public final class Launcher {
                 events.insert(contentsOf: perform(actions, display), at: 0)
             }
             guard !run.isOver else { break }
-            stop.wait(run.isRunning ? Self.lookInterval : Self.shortInterval, after: requests)
-            events = look(run)
+            stop.wait(run.isRunning ? Self.pollInterval : Self.shortInterval, after: requests)
+            events = poll(run)
             while requests < stop.requests {
                 requests += 1
                 events.append(.stopRequested)
@@ -157,12 +157,12 @@ public final class Launcher {
     }
 
     /// Twice as often as the coordinator tells.
-    private static let lookInterval = 0.125
+    private static let pollInterval = 0.125
     /// While a process starts or ends, which people wait for.
     private static let shortInterval = 0.02
 
-    /// What happened since the last look.
-    private func look(_ run: JobRun) -> [JobRun.Event] {
+    /// What happened since the last poll.
+    private func poll(_ run: JobRun) -> [JobRun.Event] {
         var events: [JobRun.Event] = []
         if let link {
             if let snapshot = link.snapshot {

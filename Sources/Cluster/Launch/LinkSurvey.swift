@@ -40,7 +40,7 @@ struct LinkSurvey {
             }
         }
         facts.links = found
-        for _ in 0 ..< Self.secondLooks where !stop.isRaised {
+        for _ in 0 ..< Self.repetitions where !stop.isRaised {
             let slow = facts.slowWays
             for (index, link) in facts.links.enumerated()
             where slow.contains(where: { $0.isOf(link) }) {
@@ -52,7 +52,8 @@ struct LinkSurvey {
         }
     }
 
-    private static let secondLooks = 2
+    /// How often a way that seems slow is measured again.
+    private static let repetitions = 2
 
     private func pair(of link: LinkMeasurement, _ facts: JobFacts) -> Pair? {
         guard let from = connections.firstIndex(where: { $0.host.name == link.from }),
@@ -165,11 +166,11 @@ struct LinkSurvey {
 
     private func wait(_ stop: StopFlag, until isOver: () -> Bool) {
         let limit = ContinuousClock.now + Self.deadline
-        while !isOver(), .now < limit, !stop.isRaised { stop.wait(Self.lookInterval) }
+        while !isOver(), .now < limit, !stop.isRaised { stop.wait(Self.pollInterval) }
     }
 
     /// Short beside a measurement.
-    private static let lookInterval = 0.02
+    private static let pollInterval = 0.02
 }
 
 extension LinkSurvey.Pair {

@@ -33,7 +33,7 @@ struct SshSite: Site {
             waiting = left
             guard let late = waiting.first else { break }
             guard .now < limit else { throw late.late(job.deadlines.joinSeconds) }
-            stop.wait(Self.lookInterval)
+            stop.wait(Self.pollInterval)
         }
         if !stop.isRaised { try findWays() }
     }
@@ -66,7 +66,7 @@ struct SshSite: Site {
         let limit = ContinuousClock.now + Self.surveyLimit
         while connections.contains(where: { $0.answers.survey == nil }), .now < limit,
             !stop.isRaised
-        { stop.wait(Self.lookInterval) }
+        { stop.wait(Self.pollInterval) }
         return connections.map(\.checked).filter { $0.survey != nil }
     }
 
@@ -102,7 +102,7 @@ struct SshSite: Site {
     }
 
     /// Short beside the start of ssh.
-    private static let lookInterval = 0.02
+    private static let pollInterval = 0.02
 
     private func folder(of host: JobHost) -> String {
         let named = host.programs.isEmpty ? job.ssh.programs : host.programs

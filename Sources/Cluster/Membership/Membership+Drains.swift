@@ -81,10 +81,10 @@ extension Membership {
 
     /// Tells every rank that is in which are away on purpose, so that another coordinator hears it
     /// of them: before they are told the epoch, in which they may be asked.
-    func tellDrained() -> [Action] {
+    func sendDrained() -> [Action] {
         let away = members.indices.filter { members[$0].drain == .left }
         let list = DrainedRanks(number: lastNumber, ranks: away.map { Rank(rawValue: $0) })
-        return living.compactMap { connection(of: $0) }.map { .tellDrained($0, list) }
+        return living.compactMap { connection(of: $0) }.map { .sendDrained($0, list) }
     }
 
     /// The others are ready: a rank leaves.
@@ -98,7 +98,7 @@ extension Membership {
         suspicions = suspicions.filter { $0.value.suspect != rank }
         self.candidate = nil
         var actions: [Action] = [.drained(rank, recovering: left)]
-        actions += tellDrained()
+        actions += sendDrained()
         if !left.isEmpty { actions += begin(candidate.number, left, now) }
         if let connection { actions.append(.dismiss(connection, .drained(rank: rank))) }
         return left.isEmpty ? actions + prepare(now) : actions

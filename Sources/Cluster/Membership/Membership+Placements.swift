@@ -175,8 +175,8 @@ extension Membership {
         switch candidate.purpose {
         case .returning: return []
         case .placements(_, let group):
-            looks.dropped += 1
-            looks.last = now
+            searches.dropped += 1
+            searches.last = now
             let outcome = PlacementOutcome.dropped(epoch: candidate.number, reason: reason)
             outcomes[group] = outcome
             word = .placing(group: group, outcome)

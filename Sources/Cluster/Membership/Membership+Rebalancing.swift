@@ -5,9 +5,9 @@ import Topology
 /// A loss and a return need an epoch too, so it leaves them half of those that there are; and it
 /// waits longer each time that ranks do not manage to take what was placed.
 extension Membership {
-    /// What was looked for, and what became of it.
-    struct Looks: Sendable {
-        /// When a better placement was last looked for, or dropped.
+    /// Searches for a better placement, and what became of them.
+    struct Searches: Sendable {
+        /// When a better placement was last searched for, or dropped.
         var last: Duration
         /// Placements that were dropped since one was taken.
         var dropped = 0
@@ -16,7 +16,7 @@ extension Membership {
         /// Ranks whose counts are of another shape, as the log says.
         var misfits: Set<Rank> = []
 
-        /// How many times as long to wait for the next look.
+        /// How many times as long to wait for the next search.
         var patience: Int { 1 << min(5, dropped) }
     }
 
@@ -34,21 +34,21 @@ extension Membership {
         do {
             try loads[group].add(counts, now: now)
         } catch {
-            guard looks.misfits.insert(rank).inserted else { return [] }
+            guard searches.misfits.insert(rank).inserted else { return [] }
             return [.warn("what \(rank) counts is left out: \(error)")]
         }
         return []
     }
 
-    /// Looks for a better placement where it is time to: one that relieves the busiest ranks by at
-    /// least 2%, after enough tokens to tell.
+    /// Searches for a better placement where it is time to: one that relieves the busiest ranks by
+    /// at least 2%, after enough tokens to be sure.
     ///
     /// It takes milliseconds per ten layers, so it may run between two frames.
     mutating func rebalance(_ now: Duration) -> [Action] {
         guard let interval = configuration.rebalanceInterval, goesOn,
-            now - looks.last >= interval * looks.patience
+            now - searches.last >= interval * searches.patience
         else { return [] }
-        looks.last = now
+        searches.last = now
         guard lastNumber < Self.lastRebalancing else { return endRebalancing() }
         for group in loads.indices {
             loads[group].decay(to: now)
@@ -79,8 +79,8 @@ extension Membership {
     }
 
     private mutating func endRebalancing() -> [Action] {
-        guard !looks.isOver else { return [] }
-        looks.isOver = true
+        guard !searches.isOver else { return [] }
+        searches.isOver = true
         return [
             .warn(
                 "no placement begins by itself after epoch \(lastNumber): the limit is"

@@ -154,11 +154,11 @@ extension Membership {
             }
             if let fitted = candidate.fitted { moved[group(of: returning[0])] = fitted }
             return returning.map { .returned($0, recovering: ranks) }
-                + (wereAway ? tellDrained() : [])
+                + (wereAway ? sendDrained() : [])
                 + begin(candidate.number, ranks, now)
         case .placements(let placements, let group):
             moved[group] = placements
-            looks.dropped = 0
+            searches.dropped = 0
             let outcome = PlacementOutcome.placed(epoch: candidate.number)
             outcomes[group] = outcome
             return [.placing(group: group, outcome)] + begin(candidate.number, ranks, now)

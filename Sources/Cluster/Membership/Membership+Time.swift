@@ -26,7 +26,7 @@ extension Membership {
         epochBegan = later(epochBegan)
     }
 
-    /// Four times as long as the coordinator pauses between two looks.
+    /// Four times as long as the coordinator pauses between two polls.
     private static let longestTick = Duration.seconds(1)
 
     /// How long this coordinator did not run itself, where that is longer than its ranks are
@@ -53,7 +53,7 @@ extension Membership {
     }
 
     /// How long a coordinator may not run before ranks give it up: they count from its last
-    /// heartbeat, and look at each of their own.
+    /// heartbeat, and poll each of their own.
     var absenceLimit: Duration {
         ControlProtocol.coordinatorSilence(ranks: configuration.silenceLimit)
             - ControlProtocol.heartbeatInterval * 2

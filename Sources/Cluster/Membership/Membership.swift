@@ -52,7 +52,7 @@ public struct Membership: Sendable {
         public var placements: [[ExpertPlacement]] = []
         /// Groups that the experts of a layer make for its gate (`n_group`).
         public var expertGroupCount = 1
-        /// How often a better placement is looked for; nil for never.
+        /// How often a better placement is searched for; nil for never.
         public var rebalanceInterval: Duration?
         /// How long ranks of a coordinator that was lost are waited for; zero takes none back.
         public var takeOverLimit = Duration.zero
@@ -132,7 +132,7 @@ public struct Membership: Sendable {
         /// Tell a worker that an epoch which it prepared for will not come.
         case abandon(ConnectionID, epoch: UInt64)
         /// Tell a worker which ranks are away on purpose.
-        case tellDrained(ConnectionID, DrainedRanks)
+        case sendDrained(ConnectionID, DrainedRanks)
         /// The experts of a group are placed anew, or are not after all.
         case placing(group: Int, PlacementOutcome)
         /// A rank is about to leave on purpose: it gets no new request.
@@ -207,9 +207,9 @@ public struct Membership: Sendable {
     var moved: [Int: [ExpertPlacement]] = [:]
     /// What became of the last placement of each group.
     var outcomes: [Int: PlacementOutcome] = [:]
-    /// How better placements were looked for.
-    var looks: Looks
-    /// When time was last looked at.
+    /// How better placements were searched for.
+    var searches: Searches
+    /// When time was last handed in.
     var lastTick: Duration?
     /// Ranks that come back from a coordinator that was lost; nil once they are here.
     var takeOver: TakeOver?
@@ -232,7 +232,7 @@ public struct Membership: Sendable {
         lastNumber = configuration.epoch
         phaseBegan = now
         epochBegan = now
-        looks = Looks(last: now)
+        searches = Searches(last: now)
         loads = configuration.placements.map {
             ExpertLoad(layerCount: $0.count, expertCount: $0.first?.expertCount ?? 0, now: now)
         }

@@ -4,11 +4,11 @@ import Synchronization
 
 /// A process of ours, in a process group of its own, that ends when we say so.
 ///
-/// It is the only type that starts processes, and `end` is the only rule for ending what we
-/// started: SIGTERM to the whole group, some patience, then SIGKILL. Foundation starts every child
-/// as the leader of a new group, so Ctrl-C in the terminal reaches us alone, and what the child
-/// itself started ends with the group. `Lab.down` ends what others started inside its namespaces:
-/// those are no children of ours, so it asks the kernel which are left.
+/// It is the only type that starts processes, and `end` ends the whole group by `EndingRule`.
+/// Foundation starts every child as the leader of a new group, so Ctrl-C in the terminal reaches us
+/// alone, and what the child itself started ends with the group. `Lab.down` ends by the same rule
+/// what others started inside its namespaces: those are no children of ours, so it asks the kernel
+/// which are left.
 ///
 /// Safe because `Process` locks its own state, `ending` and `drains` are locks, and nothing else
 /// changes.
@@ -25,9 +25,8 @@ public final class Child: RunningProcess, @unchecked Sendable {
         case captured
     }
 
-    /// Long enough for a process to write its last line. SIGKILL follows because a program inherits
-    /// that its caller ignores or blocks SIGTERM.
-    public static let patience = Duration.seconds(2)
+    /// The time from SIGTERM to SIGKILL.
+    public static let patience = EndingRule.patience
 
     private let process = Process()
     private let lifeline = Pipe()
@@ -134,13 +133,12 @@ public final class Child: RunningProcess, @unchecked Sendable {
     /// Returns when it is gone.
     @discardableResult
     public func end(within patience: Duration) -> ProcessEnd {
-        let begin = ContinuousClock.now
-        signal(SIGTERM)
-        while true {
-            if let end { return end }
-            if .now - begin >= patience { signal(SIGKILL) }
-            usleep(Self.pollMicroseconds)
+        EndingRule(patience: patience).end { number in
+            if let number { signal(number) }
+            return end == nil ? 1 : 0
         }
+        guard let end else { preconditionFailure("process \(pid) is counted as gone and runs") }
+        return end
     }
 
     /// What a child wrote whose output is captured; waits until it wrote everything.

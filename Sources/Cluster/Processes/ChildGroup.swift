@@ -44,7 +44,7 @@ public struct ChildGroup: Sendable {
                 failure = (first, .now)
             }
             if let failure, .now - failure.time > grace { break }
-            stop.wait(Self.lookInterval)
+            stop.wait(Self.pollInterval)
         }
         let left = children.indices.filter { children[$0].end == nil }
         for child in children { child.signal(SIGTERM) }
@@ -54,6 +54,6 @@ public struct ChildGroup: Sendable {
         return Ending(ends: ends, firstFailure: first, late: stop.isRaised ? [] : left)
     }
 
-    /// Seconds between two looks at the processes.
-    private static let lookInterval = 0.02
+    /// Seconds between two polls of the processes.
+    private static let pollInterval = 0.02
 }

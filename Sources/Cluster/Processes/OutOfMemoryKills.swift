@@ -18,7 +18,7 @@ struct OutOfMemoryKills: Sendable {
             })
     }
 
-    /// What says that the killer struck between two looks.
+    /// What says that the killer struck between two polls.
     ///
     /// - Returns: Nil when no count rose.
     func rise(to later: OutOfMemoryKills) -> String? {

@@ -43,7 +43,7 @@ public final class StopFlag: @unchecked Sendable {
     }()
 
     /// Lets the signals of `onSignals` end the program again, for what waits where no flag is
-    /// looked at.
+    /// read.
     public static func letSignalsEnd() { for number in numbers { signal(number, SIG_DFL) } }
 
     /// Raises the flag; the number of the first call is kept, and every call is counted.

@@ -1,6 +1,6 @@
 public import Tensors
 
-/// Outputs on their way home.
+/// Outputs on their way back.
 public struct CombineInFlight: ~Copyable {
     let exchange: Exchange
 

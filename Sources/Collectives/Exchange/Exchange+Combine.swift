@@ -3,7 +3,7 @@ internal import Topology
 internal import Transport
 
 // What a rank's experts made: rows in its window, one per token where ranks add before return, one
-// per token and expert otherwise. What comes home is added up in `Exchange+Sums`.
+// per token and expert otherwise. What returns is added up in `Exchange+Sums`.
 
 extension Exchange {
     /// Refuses outputs of another shape than the dispatch brought.
@@ -28,7 +28,7 @@ extension Exchange {
         }
     }
 
-    /// One row per token and expert: weighed and added at home.
+    /// One row per token and expert: weighed and added by the sender.
     private func writeRows(_ outputs: Tensor, _ scalars: [Float]?) {
         let here = windows.own
         let codec = windows.configuration.combineCodec

@@ -69,7 +69,7 @@ extension Exchange {
         let found = try arrival(kind, from: rank, atLeast: count, atMost: count, deadline)
         guard found == count else {
             throw CollectivesError.malformed(
-                rank, "\(found) rows came home, \(count) were sent for")
+                rank, "\(found) rows returned, \(count) were sent for")
         }
     }
 }

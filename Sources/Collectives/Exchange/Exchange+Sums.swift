@@ -6,7 +6,7 @@ internal import Transport
 // window where carriers brought them.
 
 extension Exchange {
-    /// Sums of rows as they come home, up to top-k of them.
+    /// Sums of rows as they return, up to top-k of them.
     func makeSum() -> RowSum {
         RowSum(
             windows.configuration.combineCodec, columns: windows.configuration.hiddenSize,
@@ -38,7 +38,7 @@ extension Exchange {
         }
     }
 
-    /// Gives the rows of each token to `body`, in the order of its choices, as they come home.
+    /// Gives the rows of each token to `body`, in the order of its choices, as they return.
     func addUp(
         _ tokens: some Sequence<Int32>, _ deadline: Deadline,
         _ body: (Int32, RowSum, [RowTerm]) -> Void
@@ -68,7 +68,7 @@ extension Exchange {
         let weighs = weighting == .gate && !windows.configuration.addsBeforeReturn
         let carries = windows.configuration.carriesScalars
         homeScalars = carries ? [Float](repeating: 0, count: layout.tokenCount * topK) : []
-        // Rows of each carrier from here on have not come home yet, as far as this rank has seen.
+        // Rows of each carrier from here on have not returned yet, as far as this rank has seen.
         var known = layout.returnBase
         var terms: [RowTerm] = []
         terms.reserveCapacity(topK)

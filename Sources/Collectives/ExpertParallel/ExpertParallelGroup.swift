@@ -166,8 +166,8 @@ public final class ExpertParallelGroup {
         }
     }
 
-    /// Sends tokens that rest in f32, in bf16, or as they travel. bf16 is half of what there is to
-    /// read, and a token that rests as it travels is only copied.
+    /// Sends tokens stored in f32, in bf16, or as they travel. bf16 is half of what there is to
+    /// read, and a token stored as it travels is only copied.
     ///
     /// - Parameter tokens: `[tokens, hidden]`; not needed after the call.
     public func dispatch(
@@ -213,7 +213,7 @@ public final class ExpertParallelGroup {
     /// - Parameters:
     ///   - outputs: One row per row of `received.gather`, in the same order.
     ///   - received: What the dispatch brought; spent.
-    ///   - weighting: Whether the sum at home weighs each expert by its gate weight.
+    ///   - weighting: Whether the sum at the source weighs each expert by its gate weight.
     ///   - scalars: One number per row that goes home beside it, if the group carries scalars.
     public func combine(
         _ outputs: Tensor, for received: consuming ReceivedTokens, weighting: Weighting = .gate,

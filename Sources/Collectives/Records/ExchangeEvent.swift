@@ -21,6 +21,6 @@ public struct ExchangeEvent: Sendable {
     public var isBegin: Bool
     /// What the exchange sends where.
     public var layout: DispatchLayout
-    /// Whether the combine weighs what comes home.
+    /// Whether the combine weighs what returns.
     public var weighting: Weighting
 }

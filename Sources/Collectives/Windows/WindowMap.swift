@@ -8,7 +8,7 @@ internal import Topology
 /// - *entries*: for each source rank, one entry per token that this rank's experts receive.
 /// - *outputs*: for each source rank, the rows that go home, in the order of its entries.
 /// - *received*: for each source on another node, the block of tokens that this rank carries.
-/// - *returned*: rows that came home from carriers on other nodes.
+/// - *returned*: rows that returned from carriers on other nodes.
 ///
 /// Invariant: every rank computes the same map for a given owner, so an address never travels.
 struct WindowMap: Sendable, Equatable {

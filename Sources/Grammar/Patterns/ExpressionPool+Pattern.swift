@@ -17,12 +17,12 @@ extension ExpressionPool {
         return texts
     }
 
-    /// The pattern, then `rest`: what looks ahead looks at both.
+    /// The pattern, then `rest`: a lookahead reads both.
     private mutating func expression(
         _ pattern: Pattern, then rest: ID, atStart: Bool
     ) throws -> ID {
         try budget.spend(4)
-        guard pattern.looksAround else { return try sequence(plain(pattern), rest) }
+        guard pattern.hasLookaround else { return try sequence(plain(pattern), rest) }
         switch pattern {
         case .start: return atStart ? rest : Self.nothing
         case .end: return isNullable(rest) ? Self.empty : Self.nothing
@@ -62,7 +62,7 @@ extension ExpressionPool {
         }
     }
 
-    /// A pattern that looks at nothing but its own characters.
+    /// A pattern without lookarounds.
     private mutating func plain(_ pattern: Pattern) throws -> ID {
         try budget.spend(2)
         switch pattern {

@@ -17,16 +17,16 @@ indirect enum Pattern: Hashable, Sendable {
     }
 
     /// Whether it asks for more than what stands at its own place.
-    var looksAround: Bool {
+    var hasLookaround: Bool {
         switch self {
         case .characters: false
-        case .sequence(let parts), .either(let parts): parts.contains(where: \.looksAround)
-        case .repeated(let part, _, _): part.looksAround
+        case .sequence(let parts), .either(let parts): parts.contains(where: \.hasLookaround)
+        case .repeated(let part, _, _): part.hasLookaround
         case .ahead, .start, .end: true
         }
     }
 
-    /// Characters of the shortest and of the longest text, nil if any; what looks around may only
+    /// Characters of the shortest and of the longest text, nil if any; lookarounds may only
     /// narrow them.
     var lengths: (least: Int, most: Int?) {
         switch self {
@@ -60,8 +60,8 @@ indirect enum Pattern: Hashable, Sendable {
         }
     }
 
-    /// The same without `^` before and `$` after it, and whether they were there; nil if it looks
-    /// around elsewhere.
+    /// The same without `^` before and `$` after it, and whether they were there; nil if it has
+    /// lookarounds elsewhere.
     var anchored: (body: Pattern, start: Bool, end: Bool)? {
         var parts: [Pattern]
         if case .sequence(let own) = self { parts = own } else { parts = [self] }
@@ -72,6 +72,6 @@ indirect enum Pattern: Hashable, Sendable {
         // `^(?:…)$` with anchors inside is what stands inside.
         if parts.count == 1, !start, !end, case .sequence = parts[0] { return parts[0].anchored }
         let body = Pattern.sequence(parts)
-        return body.looksAround ? nil : (body, start, end)
+        return body.hasLookaround ? nil : (body, start, end)
     }
 }

@@ -2,7 +2,7 @@ import Encoding
 
 /// `oneOf`: its options are alternatives, if none of them admits a document of another.
 extension SchemaCompiler {
-    /// Properties in properties that are looked at to tell options apart.
+    /// Properties in properties that are compared to distinguish options.
     private static let exclusionDepth = 3
 
     /// Checks that no document of one option satisfies another.

@@ -6,7 +6,7 @@ struct AddedTokens: Sendable {
         var content: String
         /// Left out of text that is decoded for people.
         var special: Bool
-        /// Looked for only in what the other added tokens left, as Hugging Face's tokenizers do.
+        /// Searched only in what the other added tokens left, as Hugging Face's tokenizers do.
         var normalized: Bool
     }
 

@@ -103,7 +103,7 @@ extension SplitScanner {
     }
 
     /// Cuts by `\s+$`: white space up to the end, or up to the last newline of its run, since `$`
-    /// also stands before a newline. Each run is looked at once.
+    /// also stands before a newline. Each run is read once.
     func cutTrailingSpace(_ text: [UInt8], _ piece: Range<Int>, into ends: inout [Int]) {
         var position = piece.lowerBound
         var pending = false

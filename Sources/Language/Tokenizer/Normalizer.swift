@@ -1,6 +1,6 @@
 import Foundation
 
-/// What a tokenizer does to a text before it looks for words.
+/// What a tokenizer does to a text before it cuts words.
 enum Normalizer: Sendable {
     case none
     /// Unicode's canonical composition (UAX #15).

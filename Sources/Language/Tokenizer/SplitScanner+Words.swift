@@ -48,7 +48,7 @@ extension SplitScanner {
 
     /// `[\p{Lu}...]*[\p{Ll}...]+`: the first run gives back characters until the second has one.
     ///
-    /// What it gave back is upper case, which the next match takes whole: no byte is looked at more
+    /// What it gave back is upper case, which the next match takes whole: no byte is read more
     /// than three times.
     private func wordInLowerCase(
         _ text: [UInt8], _ start: Int, _ limit: Int, _ kinds: WordKinds

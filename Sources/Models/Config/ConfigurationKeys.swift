@@ -131,7 +131,7 @@ extension ConfigurationKeys {
         try checkNetwork(text, family.keys, prefix: key + ".")
     }
 
-    /// The family of a file, before anything else of it is looked at.
+    /// The family of a file, before anything else of it is read.
     private static func family(_ root: JSONValue) throws -> any Architecture.Type {
         let key = ModelConfiguration.CodingKeys.architectures.rawValue
         guard root.object != nil else {

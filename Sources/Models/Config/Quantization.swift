@@ -56,7 +56,7 @@ public struct Quantization: Codable, Sendable, Equatable {
 
     /// 4-bit numbers for some modules and not for the others.
     ///
-    /// Programs that serve experts look for the target `Linear`, so all others are excepted from
+    /// Programs that serve experts expect the target `Linear`, so all others are excepted from
     /// it, unless they are so many that config.json would be too large to be read.
     init(_ form: Form, of modules: [String], besides others: [String]) throws {
         precondition(form == .int4 || form == .mxfp4, "\(form) names no modules")

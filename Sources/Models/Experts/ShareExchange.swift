@@ -5,7 +5,7 @@ import Tensors
 /// and combine, as `Exchange` does it, without waiting and without a wire.
 ///
 /// Dispatch encodes each token once and copies it once for every other node that it goes to.
-/// Experts read and write rows where they lie. Combine adds what came home in the gate's order.
+/// Experts read and write rows where they lie. Combine adds what returned in the gate's order.
 final class ShareExchange: ServingExchange {
     private let routing: Routing
     private let traffic: RankShare.Traffic
@@ -14,7 +14,7 @@ final class ShareExchange: ServingExchange {
     private let copies: [Int]
     /// Where each local expert's rows begin; one more than experts.
     private let offsets: [Int]
-    /// Of each choice: its row of the outputs here, or of what comes home.
+    /// Of each choice: its row of the outputs here, or of what returns.
     private let places: [(isHere: Bool, row: Int)]
     /// Of each row of an expert: the own token, or the arrived one.
     private let inputs: [(isOwn: Bool, token: Int)]

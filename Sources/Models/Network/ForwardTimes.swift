@@ -12,7 +12,7 @@ package enum ForwardPart: String, CaseIterable, Codable, Sendable {
     case shared
     /// The routed experts, reading and writing rows as they travel.
     case routed
-    /// Decoding what came home and adding it up.
+    /// Decoding what returned and adding it up.
     case combine
     /// The logits.
     case head

@@ -106,7 +106,7 @@ public final class TrainedExperts {
         }
     }
 
-    /// Waits for the gradients, runs the experts' backward for input, starts the way home.
+    /// Waits for the gradients, runs the experts' backward for input, starts the way back.
     func computeBackward(_ batch: MicroBatch) throws {
         let arrived = try receive(batch)
         guard let saved = batch.saved.take() else { preconditionFailure("backward twice") }

@@ -115,7 +115,7 @@ public final class Executor {
     /// report, Figure 4).
     ///
     /// The backward goes first: its first part only starts a travel, which the forward's attention
-    /// hides, and its last one computes while the forward's last travel comes home. Nothing waits
+    /// hides, and its last one computes while the forward's last travel returns. Nothing waits
     /// for weight gradients, so they are what a rank does where it would wait, oldest first.
     private func overlap(_ forward: Cell, _ backward: Cell, sends: [Transfer]) throws {
         let forwards = try forwardParts(forward)

@@ -39,7 +39,7 @@ package struct PlannedExchange: Hashable, Sendable {
     /// Bytes of one copy of a token on its way out.
     package var dispatchBytes: Double { dispatch.bytes(hidden: hidden) + WireFormat.headerBytes }
 
-    /// Bytes of one copy of a token on its way home.
+    /// Bytes of one copy of a token on its way back.
     package var combineBytes: Double { combine.bytes(hidden: hidden) }
 
     /// The share of chosen experts with a copy on the token's own node: copies are chosen near.
@@ -92,7 +92,7 @@ package struct PlannedExchange: Hashable, Sendable {
     /// The way out.
     package func dispatch(over rates: LinkRates) -> Travel { travel(dispatchBytes, rates) }
 
-    /// The way home.
+    /// The way back.
     package func combine(over rates: LinkRates) -> Travel { travel(combineBytes, rates) }
 
     /// Both halves.

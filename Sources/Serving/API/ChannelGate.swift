@@ -1,7 +1,7 @@
 import Language
 
 /// Tells the words of an answer of messages from its headers and thoughts, in which stop strings
-/// are not looked for.
+/// are not searched.
 struct ChannelGate {
     /// Whether the text at hand is words.
     private(set) var isSearched: Bool

@@ -96,7 +96,7 @@ struct GenerationFields: Sendable {
         id: RequestID, prompt: [Int], promptName: String, index: Int, fallbackSeed: UInt64,
         contextTokens: Int, defaultTokens: Int?
     ) throws(APIError) -> GenerationRequest {
-        // Clients look for these words, and for the code, to shorten a prompt or to go elsewhere.
+        // Clients search for these words and the code to shorten a prompt or to go elsewhere.
         let limit = "this model's maximum context length is \(contextTokens) tokens"
         let room = contextTokens - prompt.count
         guard room >= 0 else {

@@ -1,6 +1,6 @@
 /// Tells the thought that begins an answer from the rest, as the text arrives.
 ///
-/// Stop strings are looked for in the rest alone: they are meant for what the client reads as the
+/// Stop strings are searched in the rest alone: they are meant for what the client reads as the
 /// answer, and one inside a thought would leave the answer empty.
 struct ThoughtGate {
     private enum Place { case start, inside, outside }

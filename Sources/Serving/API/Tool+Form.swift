@@ -5,7 +5,7 @@ extension Tool {
     /// What of a tool a form of calls has no words for, because its marks would end there; nil
     /// where it can write every call.
     ///
-    /// Only forms that write arguments member by member are looked at: JSON holds any text.
+    /// Only forms that write arguments member by member are checked: JSON holds any text.
     func fault(in form: CallForm) -> String? {
         if form != .object, name.contains(where: \.isWhitespace) {
             return "the name of tool \(JSONValue.quoted(name)) has white space"

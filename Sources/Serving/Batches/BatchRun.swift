@@ -60,7 +60,7 @@ struct BatchRun: Sendable {
 
     /// Waits until the batch's key may use something, or the window is over.
     ///
-    /// - Parameter pause: Before the first look.
+    /// - Parameter pause: Before the first poll.
     /// - Throws: `CancellationError`.
     func waitForKey(after pause: Duration) async throws {
         guard let batch = folder.batch(id) else { return }

@@ -11,7 +11,7 @@ final class BatchRunner: Sendable {
 
     /// Batches that are performed at once; the others wait in their order.
     private static let runLimit = 8
-    /// Before a batch that gave its turn away looks for its key again: what it wrote is read anew.
+    /// Before a batch that gave its turn away checks its key again: what it wrote is read anew.
     private static let pause = Duration.seconds(60)
 
     let folder: BatchFolder

@@ -47,7 +47,7 @@ extension BatchingEngine {
         return !withdrawn.isEmpty || !overdue.isEmpty
     }
 
-    /// Whether requests wait for other ranks, so that a rank without steps must look at the time.
+    /// Whether requests wait for other ranks, so that a rank without steps must check the time.
     var awaitsEntries: Bool { handovers?.inbox.isWaiting ?? false }
 
     // MARK: Decode rank

@@ -5,7 +5,7 @@ import Synchronization
 /// Says when files of a running server are to be read again: when they were written, are other ones
 /// than before, or may be read by others than before.
 ///
-/// 1. A change counts once two looks agree, so that a file is not read while it is being written.
+/// 1. A change counts once two polls agree, so that a file is not read while it is being written.
 /// 2. Files that were refused are read again now and then, because what was against them need not
 ///    show in them: a clock, a folder on the way, another user's rights.
 final class FileWatch: Sendable {
@@ -39,44 +39,44 @@ final class FileWatch: Sendable {
     private struct State {
         /// Of the files that were read last.
         var known: [Stamp?]
-        /// Of the last look.
+        /// Of the last poll.
         var seen: [Stamp?]
-        var isLooking = false
+        var isPolling = false
         /// Why the files were refused; nil where they were taken.
         var refusal: String?
-        var looksUntilRetry = 0
+        var pollsUntilRetry = 0
     }
 
-    /// Looks between two tries to read what was refused: about so many seconds.
-    static let looksPerTry = 5
+    /// Polls between two tries to read what was refused: about so many seconds.
+    static let pollsPerTry = 5
 
     private let paths: [String]
     private let queue = DispatchQueue(label: "apus.file-watch", qos: .utility)
     private let state: Mutex<State>
 
-    /// Looks for the first time: whoever reads the files afterwards misses no change.
+    /// Polls for the first time: whoever reads the files afterwards misses no change.
     init(_ paths: [String]) {
         self.paths = paths
         let stamps = paths.map { Stamp($0) }
         state = Mutex(State(known: stamps, seen: stamps))
     }
 
-    /// Looks at the files where nobody waits for their disk, and calls `read` there if they are to
+    /// Polls the files where nobody waits for their disk, and calls `read` there if they are to
     /// be read again; called about once a second.
-    func look(_ read: @escaping @Sendable () -> Void) {
+    func poll(_ read: @escaping @Sendable () -> Void) {
         guard !paths.isEmpty else { return }
         let isFree = state.withLock { state in
-            defer { state.isLooking = true }
-            return !state.isLooking
+            defer { state.isPolling = true }
+            return !state.isPolling
         }
         guard isFree else { return }
         queue.async {
             if self.isDue() { read() }
-            self.state.withLock { $0.isLooking = false }
+            self.state.withLock { $0.isPolling = false }
         }
     }
 
-    /// Whether the files are to be read again, by this look and those before.
+    /// Whether the files are to be read again, by this poll and those before.
     func isDue() -> Bool {
         let stamps = paths.map { Stamp($0) }
         return state.withLock { state in
@@ -87,8 +87,8 @@ final class FileWatch: Sendable {
                 return true
             }
             guard state.refusal != nil else { return false }
-            state.looksUntilRetry -= 1
-            return state.looksUntilRetry <= 0
+            state.pollsUntilRetry -= 1
+            return state.pollsUntilRetry <= 0
         }
     }
 
@@ -100,7 +100,7 @@ final class FileWatch: Sendable {
     /// - Returns: Whether the fact is a new one.
     func refused(_ fact: String) -> Bool {
         state.withLock { state in
-            defer { (state.refusal, state.looksUntilRetry) = (fact, Self.looksPerTry) }
+            defer { (state.refusal, state.pollsUntilRetry) = (fact, Self.pollsPerTry) }
             return state.refusal != fact
         }
     }

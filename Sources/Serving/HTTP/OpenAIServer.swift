@@ -143,10 +143,10 @@ public struct OpenAIServer: Service {
                 while !Task.isCancelled {
                     try await Task.sleep(for: .seconds(1))
                     service.connections.closeStalled()
-                    service.keys.look()
-                    certificate?.look()
+                    service.keys.poll()
+                    certificate?.poll()
                     certificate?.remind(now: .now)
-                    service.operators.look(texts: service.permits.count)
+                    service.operators.poll(texts: service.permits.count)
                     if service.bodies.hasShrunk() { HeapMemory.giveBack() }
                 }
             }

@@ -7,7 +7,7 @@ public struct OpenAIServerConfiguration: Codable, Hashable, Sendable {
     /// Default: loopback.
     public var address = "127.0.0.1"
     /// 0 takes any free port.
-    public var port = 8000
+    public var port = 8080
     /// Keys of which a client must send one; none lets everybody in.
     public var keys: [String] = []
     /// A file of named keys and their limits, which is read again when it changes; empty for none.

@@ -139,7 +139,7 @@ extension OpenAIService {
     /// Texts that stay for clients that wait.
     private var batchRoom: Int { limits.generations / 2 }
 
-    /// Seconds after which to look again at the key that made a batch, which has no tokens left or
+    /// Seconds after which to check again the key that made a batch, which has no tokens left or
     /// is not among the keys; nil when the batch may go on.
     ///
     /// - Parameter expires: When nobody waits any more, seconds since 1970.
@@ -163,7 +163,7 @@ extension OpenAIService {
         return usage
     }
 
-    /// How long a batch waits before it looks for its key again.
+    /// How long a batch waits before it checks its key again.
     private static let keyPause = 5.0
 
     private func whole(

@@ -55,7 +55,7 @@ final class OpenAIService: Sendable {
     /// How long a probe may take before the engines count as stuck.
     private static let probeLimit = Duration.seconds(5)
 
-    /// Between two looks whether texts are under way.
+    /// Between two checks whether texts are under way.
     private static let drainPause = Duration.milliseconds(50)
 
     init(

@@ -54,7 +54,7 @@ final class OperatorRequests: Sendable {
     ///
     /// - Returns: Whether it is.
     @discardableResult
-    func look(texts: Int, now: ContinuousClock.Instant = .now) -> Bool {
+    func poll(texts: Int, now: ContinuousClock.Instant = .now) -> Bool {
         let isOver = state.withLock { state in
             state.drainEnd.map { texts == 0 || $0 <= now } ?? false
         }

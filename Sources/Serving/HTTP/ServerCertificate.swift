@@ -38,8 +38,8 @@ final class ServerCertificate: Sendable {
     /// What a new connection is sealed with.
     var current: TLSContext { context.withLock { $0 } }
 
-    /// Looks whether the files changed; called about once a second.
-    func look() { watch.look { self.readAgain() } }
+    /// Checks whether the files changed; called about once a second.
+    func poll() { watch.poll { self.readAgain() } }
 
     /// Seconds until the certificate ends to hold; negative after that.
     func secondsLeft(at now: Date) -> Double { current.ends.timeIntervalSince(now) }

@@ -49,7 +49,7 @@ final class TLSHandler: ChannelDuplexHandler {
     /// - Parameters:
     ///   - handshakeSeconds: For the handshake.
     ///   - onFailure: Told why a handshake failed, and of which client; one that says nothing at
-    ///     all only looked whether the port is open.
+    ///     all only tried whether the port is open.
     init(
         _ session: TLSSession, handshakeSeconds: Int,
         onFailure: @escaping (_ reason: String, _ address: String) -> Void = { _, _ in }

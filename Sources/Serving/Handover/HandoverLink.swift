@@ -29,9 +29,9 @@ final class HandoverLink: Sendable {
     /// other piece by piece.
     private static let windowBytes = 16 << 20
     private static let mostSlots = 512
-    /// Between looks of a thread that has nothing to do.
+    /// Between polls of a thread that has nothing to do.
     private static let idlePatience = Duration.seconds(5)
-    /// Between looks of a sender without prompts at whether the other rank still lives.
+    /// Between checks of a sender without prompts whether the other rank still lives.
     private static let idleSeconds = 0.5
 
     private static let sender: Rank = 0

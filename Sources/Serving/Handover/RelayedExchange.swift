@@ -19,7 +19,7 @@ final class RelayedExchange: AddressExchange {
     private static let mostBlobBytes = 1 << 16
     /// Two ranks that make a fabric and a window need a handful.
     private static let mostBlobs = 16
-    /// Between looks at the deadline.
+    /// Between checks of the deadline.
     private static let pauseSeconds = 0.05
 
     init(_ order: LinkOrder, say: @escaping @Sendable (LinkBlob) -> Void) {

@@ -71,8 +71,8 @@ final class KeyRing: Sendable {
         entries.first { $0.key.owner == owner }?.usage
     }
 
-    /// Looks whether the file changed; called about once a second.
-    func look() { watch.look { self.readAgain() } }
+    /// Checks whether the file changed; called about once a second.
+    func poll() { watch.poll { self.readAgain() } }
 
     /// Reads the file again, which was written or is another one than before.
     func readAgain() {

@@ -183,7 +183,7 @@ function chartRows(history, rank) {
     const sum = history.growth(rank, ROW, end, SPLIT_SERIES);
     if (!sum || sum.seconds < ROW / 2) break;
     if (sum.seconds > 2 * ROW) {
-      // Nobody looked: there is no mean of ten seconds.
+      // The page was not read: there is no mean of ten seconds.
       end -= 1;
       continue;
     }

@@ -208,8 +208,8 @@ let failures = 0;
 let timer = null;
 let isUnderWay = false;
 
-/** One look at the server, and the next one a second after its beginning. */
-async function look() {
+/** One poll of the server, and the next one a second after its beginning. */
+async function poll() {
   clearTimeout(timer);
   if (document.hidden || isUnderWay) return;
   isUnderWay = true;
@@ -231,15 +231,15 @@ async function look() {
   if (sample) await showSample(sample);
   isUnderWay = false;
   const pause = failures ? Math.min(LONGEST, INTERVAL * 2 ** failures) : INTERVAL;
-  timer = setTimeout(look, Math.max(0, 1000 * pause - (performance.now() - begun)));
+  timer = setTimeout(poll, Math.max(0, 1000 * pause - (performance.now() - begun)));
 }
 
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) look();
+  if (!document.hidden) poll();
 });
 
 function begin() {
-  look();
+  poll();
   learn();
 }
 

@@ -7,8 +7,9 @@ import Tensors
 ///    lost power left of one is found by its digest.
 /// 2. A block's name says what is in it, so ranks that write the same block write the same bytes,
 ///    and none needs to know of the others.
-/// 3. Together the files of up to 32 ranks stay below `byteLimit`: each looks after a 256th of it
-///    that it wrote, and whoever looks removes the files longest unused until an eighth is free.
+/// 3. Together the files of up to 32 ranks stay below `byteLimit`: a rank checks the folder each
+///    time that it has written a 256th of the limit, and removes the files longest unused until an
+///    eighth is free.
 struct PrefixFolder: Sendable {
     let root: URL
     let byteLimit: Int

@@ -20,7 +20,7 @@ final class PrefixStore: Sendable {
         var lastRead: ContinuousClock.Instant?
         /// Who waits for a read that begins with the same block.
         var joined: [PrefixKey: [@Sendable () -> Void]] = [:]
-        var unlooked = 0
+        var unchecked = 0
         var writesFrom = ContinuousClock.now
         var readsFrom = ContinuousClock.now
         var lastWarning: ContinuousClock.Instant?
@@ -52,7 +52,7 @@ final class PrefixStore: Sendable {
         self.folder = folder
         self.entryBytes = entryBytes
         self.warn = warn
-        state.withLock { $0.unlooked = folder.byteLimit }
+        state.withLock { $0.unchecked = folder.byteLimit }
     }
 
     var counts: PrefixCounts { state.withLock { $0.counts } }
@@ -162,16 +162,16 @@ final class PrefixStore: Sendable {
         do {
             let bytes = try folder.write(
                 block.what.key, tokens: block.what.tokens, entries: block.entries)
-            let isTimeToLook = state.withLock { state in
+            let isPruningDue = state.withLock { state in
                 state.counts.writtenBytes += UInt64(bytes)
                 state.counts.folderBytes += bytes
-                state.unlooked += bytes
-                return state.unlooked >= folder.byteLimit / 256
+                state.unchecked += bytes
+                return state.unchecked >= folder.byteLimit / 256
             }
-            if isTimeToLook, let total = try folder.prune() {
+            if isPruningDue, let total = try folder.prune() {
                 state.withLock { state in
                     state.counts.folderBytes = total
-                    state.unlooked = 0
+                    state.unchecked = 0
                 }
             }
         } catch {

@@ -38,7 +38,7 @@ public struct EngineStatistics: Codable, Hashable, Sendable {
     package var preemptions: UInt64 = 0
     /// Where the time of steps went.
     public var time = StepTime()
-    /// What went to other ranks' experts, and came home from its own.
+    /// What went to other ranks' experts, and what its own gave back.
     public var sent = SentBytes()
     /// Prompts that went from rank to rank; nil on a rank that computes its own.
     var handovers: HandoverTotals?

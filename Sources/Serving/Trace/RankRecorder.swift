@@ -224,7 +224,7 @@ public final class RankRecorder: Sendable {
 
     // MARK: Traces
 
-    /// Whether a trace is taken now, so that what only traces show is worth a look at the clock.
+    /// Whether a trace is taken now, so that what only traces show is worth reading the clock.
     var isRecording: Bool {
         state.withLock { $0.record.map { $0.window.contains(now) } ?? false }
     }

@@ -31,8 +31,8 @@ final class TraceCollector: Sendable {
     static let clockLimit = Duration.milliseconds(250)
     /// For a rank to send its record, of nine parts at most.
     private let recordLimit: Duration
-    /// Between two looks for an answer.
-    private static let lookInterval = Duration.milliseconds(1)
+    /// Between two polls for an answer.
+    private static let pollInterval = Duration.milliseconds(1)
 
     init(recordLimit: Duration = .seconds(15)) { self.recordLimit = recordLimit }
 
@@ -161,7 +161,7 @@ final class TraceCollector: Sendable {
                 return ClockReading(
                     sent: sent, received: answer.received, theirs: answer.nanoseconds)
             }
-            try await Self.sleep(Self.lookInterval)
+            try await Self.sleep(Self.pollInterval)
         } while .now < limit
         state.withLock { $0.asked[rank] = nil }
         return nil
@@ -199,7 +199,7 @@ final class TraceCollector: Sendable {
         send(rank, .takeRecord(from: first))
         repeat {
             if let part = state.withLock({ $0.parts.removeValue(forKey: rank) }) { return part }
-            try await Self.sleep(Self.lookInterval)
+            try await Self.sleep(Self.pollInterval)
         } while .now < deadline
         return nil
     }

@@ -1,6 +1,6 @@
 internal import CKernels
 
-/// A matrix `[rows, columns]` that rests in a codec's bytes, as bf16 activations do.
+/// A matrix `[rows, columns]` stored in a codec's bytes, as bf16 activations do.
 ///
 /// Rows begin on cache lines; the memory begins as zeros. Views share it, as those of `Tensor`.
 @safe public final class EncodedRows: @unchecked Sendable {

@@ -80,15 +80,15 @@ public struct RowTerm {
     /// - Parameter isStreamed: Past the cache, where it may be: for more rows than a cache keeps
     ///   until they are read.
     public func write(
-        _ terms: [RowTerm], into target: inout MutableRawSpan, as resting: RowCodec,
+        _ terms: [RowTerm], into target: inout MutableRawSpan, as stored: RowCodec,
         isStreamed: Bool = false
     ) {
-        guard codec == .bfloat16, resting == .bfloat16 else {
+        guard codec == .bfloat16, stored == .bfloat16 else {
             let scratch = scratch
             scratch.fill(0)
             var sums = scratch.mutableRow(0)
             add(terms, into: &sums)
-            return resting.encode(scratch.row(0), into: &target)
+            return stored.encode(scratch.row(0), into: &target)
         }
         precondition(
             target.byteCount >= 2 * columns, "\(target.byteCount) bytes for \(columns) columns")

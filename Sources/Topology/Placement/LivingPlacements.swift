@@ -13,7 +13,7 @@ public struct LivingPlacements: Hashable, Sendable {
     public let living: [Rank]
     private let whole: [ExpertPlacement]
 
-    /// Looks at the placements of a group.
+    /// Reads the placements of a group.
     ///
     /// - Parameters:
     ///   - whole: One per layer, of all ranks.

@@ -143,7 +143,7 @@ final class TokenFile: Sendable {
         return FNV1a.hash(([field] + words).joined(separator: "\n").utf8)
     }
 
-    /// Looks whether documents follow each other and every token is one of a vocabulary.
+    /// Checks whether documents follow each other and every token is one of a vocabulary.
     func check(vocabularySize: Int) throws {
         let bounds = bounds()
         let isInOrder = bounds.indices.dropFirst().allSatisfy { bounds[$0 - 1] < bounds[$0] }

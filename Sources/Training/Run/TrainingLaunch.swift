@@ -13,7 +13,7 @@ public struct TrainingLaunch: Codable, Hashable, Sendable {
     /// Training from the start.
     public init() {}
 
-    /// Looks whether the run can begin, before ranks are started for it.
+    /// Checks whether the run can begin, before ranks are started for it.
     ///
     /// - Throws: `TrainingError.checkpoint` where there is nothing to resume, or where a run that
     ///   begins would write over an earlier one.

@@ -58,7 +58,7 @@ extension FabricClock {
 
     /// Sleeps while `isQuiet` holds, at most until the moment; may return early.
     ///
-    /// - Parameter interval: How soon the machine's clock lets the caller look again, at the
+    /// - Parameter interval: How soon the machine's clock lets the caller poll again, at the
     ///   latest. In virtual time, the thread that ends the quiet calls `changed`.
     func wait(until moment: UInt64, every interval: UInt64, while isQuiet: () -> Bool) {
         guard let time else {
@@ -80,6 +80,6 @@ extension FabricClock {
 
     private static let shortestPause: UInt64 = 1000
 
-    /// Has waiting threads look again at what they wait for.
+    /// Has waiting threads check again what they wait for.
     func changed() { time?.changed() }
 }

@@ -38,7 +38,7 @@ package final class SimulatedTime: VirtualTime {
         var running = 0
         /// Threads that can go on, next last.
         var queue: [Int] = []
-        /// Changes when the conditions were last looked at.
+        /// Changes when the conditions were last checked.
         var changesSeen: UInt64 = .max
         var draws: UInt64 = 0
         var events: (any TimedEvents)?
@@ -96,7 +96,7 @@ package final class SimulatedTime: VirtualTime {
         next?.give()
     }
 
-    /// Says that something which an `isQuiet` looks at has changed.
+    /// Says that something which an `isQuiet` reads has changed.
     package func changed() { changes.add(1, ordering: .relaxed) }
 
     /// Blocks the calling thread while `isRunning` holds.
@@ -138,13 +138,13 @@ extension SimulatedTime {
                 state.running = number
                 return state.members[number].turn
             }
-            look(&state)
+            check(&state)
             if state.queue.isEmpty { move(&state) }
         }
     }
 
     /// Fills the queue with the threads that can go on, in an order that the seed chooses.
-    private func look(_ state: inout State) {
+    private func check(_ state: inout State) {
         let count = changes.load(ordering: .relaxed)
         let hasChanged = state.changesSeen != count
         state.changesSeen = count

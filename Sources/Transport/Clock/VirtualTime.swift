@@ -26,10 +26,10 @@ package protocol VirtualTime: AnyObject, Sendable {
 
     /// Blocks the calling thread, which was announced, while `isQuiet` holds and until `moment`.
     ///
-    /// `isQuiet` is looked at before the thread blocks and after every `changed`. May return early.
+    /// `isQuiet` is called before the thread blocks and after every `changed`. May return early.
     func wait(until moment: UInt64, while isQuiet: () -> Bool)
 
-    /// Says that something which an `isQuiet` looks at has changed.
+    /// Says that something which an `isQuiet` reads has changed.
     func changed()
 }
 

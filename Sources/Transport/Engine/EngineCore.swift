@@ -74,7 +74,7 @@ extension EngineCore {
     func beat(limit: SilenceLimit, at now: UInt64) {
         for rank in liveRanks {
             say(.heartbeat, to: rank, value: 0)
-            perform(self[liveness: rank].looked(at: now, limit: limit), on: rank)
+            perform(self[liveness: rank].checked(at: now, limit: limit), on: rank)
         }
         closeFailed()
     }

@@ -19,7 +19,7 @@ final class RankFabric: Fabric {
     let clock: FabricClock
     let control: ControlBlock
     let pollNanoseconds: UInt64
-    /// How long of that a wait keeps its processor core; then it yields between looks.
+    /// How long of that a wait keeps its processor core; then it yields between polls.
     let exclusivePollNanoseconds: UInt64
     let table: [RankTable.Entry]
     let lost: LostRanks

@@ -65,7 +65,7 @@ extension Window {
         }
     }
 
-    /// Looks for a short time before a sleep is worth its cost, and moves the engine meanwhile:
+    /// Polls for a short time before a sleep is worth its cost, and moves the engine meanwhile:
     /// no thread is then woken between the network and this wait.
     private func poll(_ conditions: [SignalCondition]) -> Int? {
         let clock = fabric.clock

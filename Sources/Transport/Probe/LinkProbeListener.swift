@@ -66,7 +66,7 @@ private final class Server: Sendable {
     private let token: [UInt8]
 
     /// How soon a listener that was closed notices.
-    private static let lookMilliseconds: Int32 = 100
+    private static let pollMilliseconds: Int32 = 100
     /// For a connection to show the token.
     private static let tokenLimit = Duration.seconds(1)
 
@@ -82,7 +82,7 @@ private final class Server: Sendable {
             pollfd(fd: listener.descriptor, events: Int16(POLLIN), revents: 0),
             pollfd(fd: datagrams.descriptor, events: Int16(POLLIN), revents: 0),
         ]
-        guard unsafe poll(&entries, nfds_t(entries.count), Self.lookMilliseconds) > 0 else {
+        guard unsafe poll(&entries, nfds_t(entries.count), Self.pollMilliseconds) > 0 else {
             return
         }
         if entries[1].revents != 0 { datagrams.answer(token: token) }

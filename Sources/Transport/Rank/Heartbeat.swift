@@ -40,7 +40,7 @@ final class Heartbeat: Sendable {
     }
 }
 
-/// What the heartbeat's thread looks at.
+/// What the heartbeat's thread reads.
 private struct HeartbeatWatch: Sendable {
     struct Neighbour: Sendable {
         let rank: Rank

@@ -83,7 +83,7 @@ struct PeerLiveness: Equatable, Sendable {
     }
 
     /// Time has passed: a rank that is silent on any connection for too long is lost.
-    mutating func looked(at now: UInt64, limit: SilenceLimit) -> Action {
+    mutating func checked(at now: UInt64, limit: SilenceLimit) -> Action {
         guard isLive, !hasLeft,
             connections.contains(where: { limit.isExceeded(lastHeard: $0.heard, at: now) })
         else { return .none }

@@ -8,7 +8,7 @@ struct SilenceLimit: Sendable {
     private var lastTurn: UInt64
     private var trustedSince: UInt64
 
-    /// A limit of a judge that begins to look now.
+    /// A limit of a judge that begins to judge now.
     init(_ limit: Duration, now: UInt64) {
         nanoseconds = limit.wholeNanoseconds
         lastTurn = now

@@ -119,7 +119,7 @@ extension VerbsCore {
         }
     }
 
-    /// Turns of `progress` between two looks at the connections; `arm` looks too.
+    /// Turns of `progress` between two checks of the connections; `arm` checks too.
     private static let eventTurns = 256
 
     func progress() -> Bool {

@@ -3,7 +3,7 @@ public import Topology
 
 /// What the RDMA operations themselves reach between two ranks, without signals and records.
 public struct VerbsFigures: Codable, Hashable, Sendable {
-    /// Half a round trip of writes of 8 bytes, each side looking into its memory: the median, in
+    /// Half a round trip of writes of 8 bytes, each side polling its memory: the median, in
     /// microseconds. What `ib_write_lat` measures.
     public var writeMicroseconds: Double
     /// A read of 8 bytes until its completion, the median. What `ib_read_lat` measures.

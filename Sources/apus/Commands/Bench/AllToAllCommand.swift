@@ -127,7 +127,7 @@ struct AllToAllCommand: ParsableCommand {
             throw ValidationError("--combine \(combine): bf16 or f32")
         }
         options.combineCodec = combineCodec
-        options.restCodec = try values.map { name in
+        options.storageCodec = try values.map { name in
             guard let codec = RowCodec(named: name), codec == .bfloat16 || codec == .float32 else {
                 throw ValidationError("--values \(name): bf16 or f32")
             }

@@ -49,9 +49,9 @@ enum BenchHeader {
                 + "\(options.combineCodec) that experts wrote in place, one per token and expert, "
                 + "added to f32 sums. Experts decode and encode: apus bench model times that"
         case .library:
-            "the library's fastest. dispatch: layout from the routing, \(options.restingCodec) to "
+            "the library's fastest. dispatch: layout from the routing, \(options.storedCodec) to "
                 + "\(options.dispatchCodec), until all can be read; combine: from rows that "
-                + "experts wrote in place to sums in \(options.restingCodec)"
+                + "experts wrote in place to sums in \(options.storedCodec)"
         }
     }
 

@@ -12,7 +12,7 @@ struct BenchServe: AsyncParsableCommand {
         abstract: "Sends a load of random prompts to a server and prints how fast it answers.",
         discussion: """
             Examples:
-              apus bench serve --port 8000 --num-prompts 64 --max-concurrency 32
+              apus bench serve --port 8080 --num-prompts 64 --max-concurrency 32
               apus bench serve --random-input-len 512 --random-output-len 128 --request-rate 4
               apus bench serve --json > result.json
 
@@ -21,7 +21,7 @@ struct BenchServe: AsyncParsableCommand {
             """)
 
     @Option(help: "The server's interface.") var host = "127.0.0.1"
-    @Option(help: "The server's port.") var port = 8000
+    @Option(help: "The server's port.") var port = 8080
     @Option(help: "A key, if the server wants one.") var key: String?
     @Option(help: "Requests in all.") var numPrompts = 100
     @Option(help: "Tokens of each prompt.") var randomInputLen = 128

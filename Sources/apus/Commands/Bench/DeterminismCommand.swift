@@ -11,7 +11,7 @@ struct DeterminismCommand: AsyncParsableCommand {
         abstract: "Asks a server the same questions many times and counts the different texts.",
         discussion: """
             Examples:
-              apus bench determinism --port 8000
+              apus bench determinism --port 8080
               apus bench determinism --requests 100 --streams 64 --json
 
             Greedy and seeded requests alternate, --streams of them at once. One text per prompt
@@ -19,7 +19,7 @@ struct DeterminismCommand: AsyncParsableCommand {
             """)
 
     @Option(help: "The server's interface.") var host = "127.0.0.1"
-    @Option(help: "The server's port.") var port = 8000
+    @Option(help: "The server's port.") var port = 8080
     @Option(help: "A key, if the server wants one.") var key: String?
     @Option(help: "Greedy requests, and as many with a seed.") var requests = 500
     @Option(help: "Different prompts.") var prompts = 10

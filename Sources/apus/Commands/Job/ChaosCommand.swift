@@ -115,7 +115,7 @@ struct ChaosCommand: AsyncParsableCommand {
                         try lab?.cut(Rank(rawValue: rank), isCut)
                     } catch { StandardStream.error.say("\(error)\n") }
                 }),
-            tell: { if !isQuiet { print($0) } }
+            progress: { if !isQuiet { print($0) } }
         ).run()
     }
 }

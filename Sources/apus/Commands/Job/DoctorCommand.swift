@@ -3,7 +3,7 @@ import Cluster
 import Foundation
 import Topology
 
-/// Looks at the machines of a job and the links between them, before anything is started.
+/// Examines the machines of a job and the links between them, before anything is started.
 struct DoctorCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor",

@@ -13,9 +13,9 @@ struct OperatorClient {
 
     /// For one request; the server answers at once.
     private static let requestSeconds = 10.0
-    /// Between two looks at a server that ends.
+    /// Between two polls of a server that ends.
     private static let pauseSeconds = 2.0
-    /// Looks in a row at which nobody listens, after which the server counts as gone: one may fall
+    /// Polls in a row at which nobody listens, after which the server counts as gone: one may fall
     /// into a restart of its network.
     private static let missesOfEnd = 2
 

@@ -3,7 +3,7 @@ import Foundation
 import Glibc
 import Tensors
 
-/// The file that a command is told to write, looked at before the work that fills it.
+/// The file that a command is told to write, checked before the work that fills it.
 ///
 /// A file is replaced at once, when it is whole. A device, a pipe, and a file whose folder takes no
 /// other are written as they stand.

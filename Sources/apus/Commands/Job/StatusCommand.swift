@@ -3,7 +3,7 @@ import Cluster
 import Foundation
 import Topology
 
-/// Looks at the jobs that run.
+/// Shows the jobs that run.
 struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
@@ -33,7 +33,7 @@ struct StatusCommand: ParsableCommand {
                     try printJSON(["jobs": reports])
                 } else if reports.isEmpty {
                     let root = JobFolder.root.path(percentEncoded: false)
-                    throw ClusterError.badInput("no job runs (looked in \(root))")
+                    throw ClusterError.badInput("no job runs (searched \(root))")
                 } else {
                     show(reports)
                 }

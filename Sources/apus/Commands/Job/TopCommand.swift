@@ -10,7 +10,7 @@ struct TopCommand: ParsableCommand {
         abstract: "Watches a job: tokens/s, requests, cache, expert load, where step time goes.",
         discussion: """
             Redraws the screen until Ctrl-C, or until the job ends; where standard output is no \
-            terminal it prints one table per look, as top -b does. The load of a rank is the \
+            terminal it prints one table per update, as top -b does. The load of a rank is the \
             tokens for its experts over those of the mean rank. Below the ranks stands what each \
             sends to each, where up to 16 ranks fit the screen; else what each sends inside its \
             node, across nodes, and to whom most. Exits with 2 when no job runs, with 3 when it \
@@ -23,10 +23,10 @@ struct TopCommand: ParsableCommand {
             """)
 
     @Argument(help: "A job's name or folder; default the one that runs.") var job: String?
-    @Option(help: "Seconds between two looks.") var interval = 1.0
-    @Option(name: [.customShort("n"), .long], help: "Looks, then it ends; default no end.")
+    @Option(help: "Seconds between two updates.") var interval = 1.0
+    @Option(name: [.customShort("n"), .long], help: "Updates, then it ends; default no end.")
     var count: Int?
-    @Flag(help: "Print one JSON object per look and line.") var json = false
+    @Flag(help: "Print one JSON object per update and line.") var json = false
 
     func validate() throws {
         guard (0.1 ... 3600).contains(interval) else {
@@ -59,24 +59,24 @@ struct TopCommand: ParsableCommand {
         }
     }
 
-    /// Looks again and again.
+    /// Shows the job again and again.
     ///
-    /// - Returns: What the last look saw.
+    /// - Returns: What the last update showed.
     private func watch(
         _ folder: JobFolder, _ stop: StopFlag, _ isScreen: Bool
     ) throws -> JobReport {
-        var looks = 0
+        var updates = 0
         while true {
             let began = ContinuousClock.now
             let report = try JobWatch.report(of: folder)
             guard !report.state.hasPrefix("on ") else {
                 throw ClusterError.badInput(
-                    "the job \(report.name) runs \(report.state): look there")
+                    "the job \(report.name) runs \(report.state): ask there")
             }
             try show(report, isScreen)
-            looks += 1
+            updates += 1
             let isOver = report.error != nil || report.state == "ended"
-            if isOver || looks == count { return report }
+            if isOver || updates == count { return report }
             let due = began + .seconds(interval)
             while .now < due {
                 if stop.isRaised { return report }

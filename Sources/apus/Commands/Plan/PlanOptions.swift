@@ -28,7 +28,7 @@ struct PlanOptions: ParsableArguments {
     @Option(help: "Tokens on their way out as fp8, bf16 or logfmt.")
     var dispatch = WireFormat.fp8
 
-    @Option(help: "Tokens on their way home as fp8, bf16 or logfmt.")
+    @Option(help: "Tokens on their way back as fp8, bf16 or logfmt.")
     var combine = WireFormat.bf16
 
     @Option(help: "direct (a copy per expert; decode's default) or deduplicated (per node).")

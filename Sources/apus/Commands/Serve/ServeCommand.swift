@@ -15,7 +15,7 @@ struct ServeCommand: AsyncParsableCommand {
         discussion: """
             Examples:
               apus serve --model cluster/models/stories-fp8
-              apus serve --model DIR --ranks 2 --threads 1 --port 8000 --key SECRET
+              apus serve --model DIR --ranks 2 --threads 1 --port 8080 --key SECRET
 
             Ranks are threads of the process. For processes and machines see apus launch.
             """)
@@ -29,7 +29,7 @@ struct ServeCommand: AsyncParsableCommand {
     var address = "127.0.0.1"
 
     @Option(help: "Port to listen on; 0 takes a free one.")
-    var port = 8000
+    var port = 8080
 
     @OptionGroup var chat: ChatArguments
 

@@ -6,8 +6,8 @@ import Topology
 
 @testable import Collectives
 
-@Suite struct RestingTests {
-    /// A round trip of tokens that rest in bf16, beside the same tokens in f32.
+@Suite struct StoredRowsTests {
+    /// A round trip of tokens that are stored in bf16, beside the same tokens in f32.
     private func difference(_ configuration: ExpertParallelConfiguration) throws -> Int {
         var random = SplitMix64(seed: 5)
         let tokenCount = 12
@@ -63,7 +63,7 @@ import Topology
     }
 
     @Test(arguments: ExpertParallelConfiguration.Mode.allCases)
-    func `tokens that rest in bf16 come home as those in f32 do, rounded`(
+    func `tokens that are stored in bf16 return as those in f32 do, rounded`(
         mode: ExpertParallelConfiguration.Mode
     ) throws {
         for codec: RowCodec in [.float32, .bfloat16, .float8e4m3(powerOfTwo: true)] {
@@ -74,7 +74,7 @@ import Topology
         }
     }
 
-    @Test func `tokens that rest as they travel are copied, and other e4m3 is refused`() throws {
+    @Test func `tokens stored as they travel are copied, and other e4m3 is refused`() throws {
         _ = try onRanks(1, nodes: [0]) { fabric in
             let codec = RowCodec.float8e4m3(powerOfTwo: true)
             let map = try ExpertMap.contiguous(expertCount: 1, rankCount: 1)
