@@ -217,6 +217,8 @@ private enum Message: Codable {
     case askDrain(Rank)
     case drained(Rank)
     case notDrained(reason: String)
+    case askWeights
+    case weights([[Endpoint]])
     case drainedRanks(DrainedRanks)
     case snapshot(JobSnapshot)
     case stop
@@ -251,6 +253,8 @@ private enum Message: Codable {
         case .askDrain(let rank): self = .askDrain(rank)
         case .drained(let rank): self = .drained(rank)
         case .notDrained(let reason): self = .notDrained(reason: reason)
+        case .askWeights: self = .askWeights
+        case .weights(let sources): self = .weights(sources)
         case .drainedRanks(let away): self = .drainedRanks(away)
         case .snapshot(let snapshot): self = .snapshot(snapshot)
         case .stop: self = .stop
@@ -287,6 +291,8 @@ private enum Message: Codable {
         case .askDrain(let rank): .askDrain(rank)
         case .drained(let rank): .drained(rank)
         case .notDrained(let reason): .notDrained(reason: reason)
+        case .askWeights: .askWeights
+        case .weights(let sources): .weights(sources)
         case .drainedRanks(let away): .drainedRanks(away)
         case .snapshot(let snapshot): .snapshot(snapshot)
         case .stop: .stop

@@ -230,6 +230,7 @@ extension ControlLink {
             change { $0.memory.heard(epoch.number) }
             whenPrepare?(epoch)
         case .abandon(let epoch): whenAbandoned?(epoch)
+        case .weights(let sources): change { $0.lastSources = sources }
         case .placement(let report): change { $0.lastPlacement = .success(report) }
         case .notPlaced(let reason): change { $0.lastPlacement = .failure(.badInput(reason)) }
         case .traced(let file): change { $0.lastTrace = .success(file) }
