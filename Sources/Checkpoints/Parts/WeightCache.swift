@@ -52,12 +52,14 @@ public final class WeightCache: Sendable {
     public func open(
         _ name: String, files: [RemoteFile], from source: any PieceSource
     ) throws -> String {
-        let lock = try FileLock.waiting(folder + "/.apus-cache.lock", limit: waitLimit)
+        let lock = try lock()
         defer { withExtendedLifetime(lock) {} }
         let listed = files.sorted { $0.name < $1.name }.map { "\($0.name) \($0.byteCount)\n" }
         let mark = Digest(of: Array(listed.joined().utf8)).text.prefix(16)
         let directory = "\(folder)/\(name.filter { $0 != "/" && $0 != "\0" })-\(mark)"
-        if !ArrivalRecord.isIn(directory) {
+        if !FileManager.default.fileExists(atPath: directory + "/config.json") {
+            // What a removal left that was cut short.
+            try? FileManager.default.removeItem(atPath: directory)
             try make(directory, files, from: source)
         }
         do {
@@ -85,7 +87,7 @@ public final class WeightCache: Sendable {
                 fact: "\(large.byteCount) bytes beside the shards; a small file has at most "
                     + "\(Self.smallFileLimit)")
         }
-        try makeRoom(for: small.reduce(0) { $0 + $1.byteCount }, keeping: directory)
+        try clear(small.reduce(0) { $0 + $1.byteCount }, keeping: directory)
         let writer = try CheckpointWriter(directory: directory)
         do {
             for file in small {
@@ -121,6 +123,17 @@ public final class WeightCache: Sendable {
     public func makeRoom(for byteCount: Int, keeping directory: String) throws {
         // Little pieces come in their thousands; one look at the disk for each would be slow.
         guard byteCount >= Self.lookBytes || isFirstLook() else { return }
+        let lock = try lock()
+        defer { withExtendedLifetime(lock) {} }
+        try clear(byteCount, keeping: directory)
+    }
+
+    /// Nobody else makes, marks or removes a model meanwhile.
+    private func lock() throws -> FileLock {
+        try FileLock.waiting(folder + "/.apus-cache.lock", limit: waitLimit)
+    }
+
+    private func clear(_ byteCount: Int, keeping directory: String) throws {
         var models = held()
         var used = models.reduce(0) { $0 + $1.byteCount }
         func excess() -> Int { max(used + byteCount - byteLimit, byteCount - freeBytes()) }

@@ -1,5 +1,5 @@
 import Foundation
-public import Topology
+import Topology
 
 /// What an observer asks about the model's files.
 extension ControlLink {

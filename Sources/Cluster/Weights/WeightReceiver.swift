@@ -1,6 +1,7 @@
-import Encoding
+public import Encoding
 import Foundation
 public import Logging
+import NIOCore
 import NIOPosix
 import Synchronization
 
