@@ -80,13 +80,11 @@ struct CoordinatorProgram: AsyncParsableCommand {
             configuration.control, token: token,
             membership: Self.membership(configuration, takesOver: registration.former != nil),
             handlers: Self.handlers(
-                router, ready.continuation, api == nil ? nil : registration.folder, log), log: log,
-            weightPort: weights?.port)
+                router, ready.continuation, api == nil ? nil : registration.folder, log),
+            log: log, weightPort: weights?.port)
         outbox.open(coordinator)
         if lifeline { Lifeline.watch { coordinator.orphan() } }
-        if let warning = configuration.control.loopbackWarning {
-            log.warning("control.address: \(warning)")
-        }
+        Self.warn(of: configuration.control, log)
         try registration.announce(controlPort: coordinator.port, http: registration.former?.http)
         let watcher = Task.detached { [drain = configuration.deadlines.drainSeconds] in
             try await Self.wait(for: stop, requests: 1)
@@ -114,6 +112,11 @@ struct CoordinatorProgram: AsyncParsableCommand {
         let end = try outcome.get()
         if end == .launcherLost, !configuration.lab.isEmpty { Self.removeLabs(log) }
         return end
+    }
+
+    /// Warns of an address that no other machine reaches.
+    private static func warn(of control: Endpoint, _ log: Logger) {
+        if let warning = control.loopbackWarning { log.warning("control.address: \(warning)") }
     }
 
     /// Nobody else is left to do it.

@@ -1,7 +1,6 @@
 import Checkpoints
 import Cluster
 import Logging
-import Topology
 
 /// Gives the model's files to hosts that have none, for a job whose `weightFolder` allows it.
 struct SharedModel {

@@ -4,7 +4,6 @@ import Encoding
 import Foundation
 import Glibc
 import Logging
-import Topology
 import Transport
 
 /// The model's files on this rank's host: given to hosts that have none, or received from those
@@ -41,6 +40,12 @@ final class HostWeights {
         configuration = job
         self.source = source
         log.info("the model is read from \(serving.model); what this rank holds of it is received")
+    }
+
+    /// Ends every connection.
+    func close() {
+        server?.close()
+        source?.close()
     }
 
     private func share(_ model: String, _ start: RankStart, _ log: Logger) throws {
@@ -110,6 +115,9 @@ final class ReceivedWeights: PieceSource {
         progress.directory = directory
         return directory
     }
+
+    /// Ends every connection.
+    func close() { receiver.close() }
 
     /// Told how far a large transfer is: bytes of all, and the time since it began.
     func onProgress(_ report: @escaping @Sendable (LoadProgress) -> Void) {

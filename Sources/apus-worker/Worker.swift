@@ -110,6 +110,7 @@ struct Worker: ParsableCommand {
 
     private func joined(_ start: RankStart, _ log: Logger) throws {
         let weights = try HostWeights(start, log: log)
+        defer { weights.close() }
         let configuration = weights.configuration
         let endpoint = start.endpoint
         let rank = Rank(rawValue: start.rank)
