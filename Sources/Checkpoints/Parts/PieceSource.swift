@@ -17,7 +17,7 @@ public struct RemoteFile: Sendable {
 /// Some bytes of a file of a checkpoint's folder.
 public struct CheckpointPiece: Hashable, Sendable {
     /// Most bytes of one: what is written and recorded at once.
-    public static let mostBytes = 4 << 20
+    static let mostBytes = 4 << 20
 
     /// The file's name.
     public let file: String
