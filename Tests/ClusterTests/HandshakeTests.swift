@@ -136,7 +136,7 @@ import Testing
         let greeting = Greeting(role: .observer, nonce: Self.callerNonce).encoded()
         #expect(greeting.count == Greeting.byteCount && Greeting(greeting) != nil)
         #expect(Greeting(Array(greeting.dropLast())) == nil && Greeting(greeting + [0]) == nil)
-        for (index, value) in [(0, UInt8(0)), (6, 2), (7, 1)] {
+        for (index, value) in [(0, UInt8(0)), (6, 3), (7, 1)] {
             var bytes = greeting
             bytes[index] = value
             #expect(Greeting(bytes) == nil, "byte \(index)")

@@ -31,6 +31,9 @@ struct ArrivalRecord {
         FileManager.default.fileExists(atPath: directory + "/" + name)
     }
 
+    /// Bytes that arrived.
+    var byteCount: Int { pieces.values.reduce(0) { $0 + $1.count } }
+
     /// The digest of a piece that arrived.
     func digest(of piece: CheckpointPiece) -> Digest? {
         let found = pieces[Key(file: piece.file, offset: piece.bytes.lowerBound)]

@@ -182,11 +182,14 @@ public final class WeightCache: Sendable {
             guard ArrivalRecord.isIn(path),
                 let used = try? files.attributesOfItem(atPath: path + "/" + Self.usedName),
                 let inside = try? files.contentsOfDirectory(
-                    at: URL(filePath: path), includingPropertiesForKeys: [.fileAllocatedSizeKey])
+                    at: URL(filePath: path), includingPropertiesForKeys: [.fileSizeKey])
             else { return nil }
-            let bytes = inside.reduce(0) { sum, file in
-                let size = try? file.resourceValues(forKeys: [.fileAllocatedSizeKey])
-                return sum + (size?.fileAllocatedSize ?? 0)
+            // Holes take no room: of shards what arrived counts.
+            var record = ArrivalRecord(in: path)
+            try? record.update()
+            let small = inside.filter { $0.pathExtension != "safetensors" }
+            let bytes = small.reduce(record.byteCount) { sum, file in
+                sum + ((try? file.resourceValues(forKeys: [.fileSizeKey]))?.fileSize ?? 0)
             }
             return (path, bytes, used[.modificationDate] as? Date ?? .distantPast)
         }
