@@ -41,7 +41,7 @@ let package = Package(
             cSettings: plainC() + [.headerSearchPath(".")]),
 
         // Ground: values as bytes, where things are, what bytes mean, how bytes move.
-        room("Encoding"),
+        room("Encoding", ["CCrypto"]),
         room("Topology", ["Encoding", yams]),
         room("Tensors", ["CKernels"]),
         room("Transport", ["CFabric", "Topology"]),
@@ -71,7 +71,7 @@ let package = Package(
         room(
             "Serving",
             [
-                "CCrypto", "CTLS", "Models", "Grammar", "Collectives", "Language", "Checkpoints",
+                "CTLS", "Models", "Grammar", "Collectives", "Language", "Checkpoints",
                 "Transport", "Tensors", "Encoding", "Topology", hummingbird, hummingbirdCore, nio,
                 nioEmbedded, nioHTTP1, nioHTTPTypes, nioHTTPTypesHTTP1, nioCompression, httpTypes,
                 lifecycle, signals, log, yams,
@@ -89,12 +89,14 @@ let package = Package(
             ]),
 
         // Programs: parse, wire, run.
-        program("apus-coordinator", ["Cluster", "Serving", "Topology", log, arguments, lifecycle]),
+        program(
+            "apus-coordinator",
+            ["Cluster", "Serving", "Checkpoints", "Topology", log, arguments, lifecycle]),
         program(
             "apus-worker",
             [
-                "Cluster", "Training", "Serving", "Checkpoints", "Transport", "Tensors", "Topology",
-                log, arguments,
+                "Cluster", "Training", "Serving", "Checkpoints", "Transport", "Tensors", "Encoding",
+                "Topology", log, arguments,
             ]),
         program(
             "apus",

@@ -75,16 +75,16 @@ struct CoordinatorProgram: AsyncParsableCommand {
         }
         // From here on a signal asks for the end; what is read before may hang.
         let stop = StopFlag.onSignals()
+        let weights = try SharedModel(configuration, token: token, log: log)
         let coordinator = try Coordinator(
             configuration.control, token: token,
             membership: Self.membership(configuration, takesOver: registration.former != nil),
             handlers: Self.handlers(
-                router, ready.continuation, api == nil ? nil : registration.folder, log), log: log)
+                router, ready.continuation, api == nil ? nil : registration.folder, log),
+            log: log, weightPort: weights?.port)
         outbox.open(coordinator)
         if lifeline { Lifeline.watch { coordinator.orphan() } }
-        if let warning = configuration.control.loopbackWarning {
-            log.warning("control.address: \(warning)")
-        }
+        Self.warn(of: configuration.control, log)
         try registration.announce(controlPort: coordinator.port, http: registration.former?.http)
         let watcher = Task.detached { [drain = configuration.deadlines.drainSeconds] in
             try await Self.wait(for: stop, requests: 1)
@@ -108,9 +108,15 @@ struct CoordinatorProgram: AsyncParsableCommand {
         // Streams that the end cut short still get to know why.
         await api?.drain(seconds: 0, reason: Self.reason(outcome))
         await coordinator.close()
+        weights?.close()
         let end = try outcome.get()
         if end == .launcherLost, !configuration.lab.isEmpty { Self.removeLabs(log) }
         return end
+    }
+
+    /// Warns of an address that no other machine reaches.
+    private static func warn(of control: Endpoint, _ log: Logger) {
+        if let warning = control.loopbackWarning { log.warning("control.address: \(warning)") }
     }
 
     /// Nobody else is left to do it.

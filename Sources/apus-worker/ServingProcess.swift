@@ -13,6 +13,8 @@ final class ServingProcess {
     private let work: ServingWork
     private let rank: Rank
     private let link: ControlLink
+    /// Where weights come from that this host does not have.
+    private let weights: ReceivedWeights?
     private let log: Logger
     private let epochs: ServingEpochs
     private let flightFolder: FlightFolder
@@ -22,12 +24,13 @@ final class ServingProcess {
 
     init(
         _ job: JobConfiguration, _ work: ServingWork, file: String, rank: Rank,
-        link: ControlLink, log: Logger
+        link: ControlLink, weights: ReceivedWeights?, log: Logger
     ) {
         self.job = job
         self.work = work
         self.rank = rank
         self.link = link
+        self.weights = weights
         self.log = log
         epochs = ServingEpochs(job, rank: rank, link: link, log: log)
         flightFolder = FlightFolder(
@@ -48,16 +51,14 @@ final class ServingProcess {
             switch phase {
             case .load(nil): link.enter(.load)
             case .load(let progress?):
-                link.report(
-                    PhaseProgress(
-                        doneBytes: progress.loadedBytes, totalBytes: progress.totalBytes,
-                        elapsed: progress.elapsed))
+                link.report(Self.progress(progress))
             case .warmUp: link.enter(.warmUp)
             case .ready:
                 link.enter(.ready)
                 link.recovered(epoch: epochs.number)
             }
         }
+        weights?.onProgress { link.report(Self.progress($0)) }
         let serving: ServingRank
         if let (epoch, place) = epochs.returning {
             log.info("comes back to epoch \(epoch.number), place \(place.rawValue)")
@@ -73,6 +74,11 @@ final class ServingProcess {
         try answer(serving)
     }
 
+    private static func progress(_ load: LoadProgress) -> PhaseProgress {
+        PhaseProgress(
+            doneBytes: load.loadedBytes, totalBytes: load.totalBytes, elapsed: load.elapsed)
+    }
+
     /// What the job says of each of its ranks.
     private func configuration() throws -> ServingRankConfiguration {
         var configuration = ServingRankConfiguration(directory: work.model)
@@ -84,6 +90,7 @@ final class ServingProcess {
             configuration.prefixes = PrefixSettings(
                 folder: work.prefixFolder, byteLimit: work.prefixBytes)
         }
+        configuration.weights = weights
         configuration.warn = { [log] in log.warning("\($0)") }
         configuration.threads = job.threads
         configuration.redundantExperts = work.redundantExperts

@@ -109,7 +109,9 @@ struct Worker: ParsableCommand {
     private static let orphanSeconds = 2.0
 
     private func joined(_ start: RankStart, _ log: Logger) throws {
-        let configuration = start.configuration
+        let weights = try HostWeights(start, log: log)
+        defer { weights.close() }
+        let configuration = weights.configuration
         let endpoint = start.endpoint
         let rank = Rank(rawValue: start.rank)
         let deadlines = configuration.deadlines
@@ -122,6 +124,7 @@ struct Worker: ParsableCommand {
             silenceLimit: ControlProtocol.coordinatorSilence(
                 ranks: .seconds(deadlines.silenceSeconds)))
         joining.waitLimit = start.outlivesCoordinator ? configuration.coordinatorLimit : .zero
+        joining.hello.weights = weights.addresses
         let link = try ControlLink.join(joining)
         defer { link.close() }
         log.info(
@@ -136,7 +139,8 @@ struct Worker: ParsableCommand {
             switch configuration.work {
             case .serve(let work):
                 let process = ServingProcess(
-                    configuration, work, file: start.file, rank: rank, link: link, log: log)
+                    configuration, work, file: start.file, rank: rank, link: link,
+                    weights: weights.source, log: log)
                 serving = process
                 try process.run()
             case .train(let work):

@@ -18,9 +18,9 @@ import Testing
         arguments: [
             (
                 Handshake.Side.coordinator,
-                "89a8004d1da3f8daa14c4d8baa924ef33ce159ab7fc9fa7ace132fdf75cc43f0"
+                "0afa0ac660f369f83bb8047bb98b5c789873b1ab7f6f28933e3ae9b3f4e60a31"
             ),
-            (.caller, "b767f9bceeeabf370099a70f86139b750d419660f36234425c883f254a26c1cd"),
+            (.caller, "adeb6fa820274252dc6e14534c6a97119fa23b2b4f4fbc17a2622409a85c5be4"),
         ])
     func `a proof is HMAC-SHA256 over side, greeting and nonce`(
         side: Handshake.Side, digest: String
@@ -51,12 +51,20 @@ import Testing
 
     @Test(arguments: Handshake.Role.allCases, [1, 7, 40, 72])
     func `who has the token is let in, in any pieces`(role: Handshake.Role, piece: Int) {
-        var coordinator = CoordinatorHandshake(Self.token)
+        var coordinator = CoordinatorHandshake(Self.token, roles: [role])
         var caller = CallerHandshake(Self.token, role: role)
         let (atCoordinator, atCaller) = Self.meet(&coordinator, &caller, piece: piece)
         #expect(atCoordinator == .admit(role))
         guard case .prove(let proof) = atCaller else { return #expect(Bool(false), "\(atCaller)") }
         #expect(proof.count == Handshake.proofBytes)
+    }
+
+    @Test func `a role that is not served is not answered`() {
+        let greeting = Greeting(role: .receiver, nonce: Self.callerNonce)
+        var coordinator = CoordinatorHandshake(Self.token)
+        #expect(
+            coordinator.take(greeting.encoded())
+                == .reject([], reason: "did not greet as a rank or an observer does"))
     }
 
     @Test func `a caller tells a coordinator without the token, and proves nothing to it`() {
@@ -128,7 +136,7 @@ import Testing
         let greeting = Greeting(role: .observer, nonce: Self.callerNonce).encoded()
         #expect(greeting.count == Greeting.byteCount && Greeting(greeting) != nil)
         #expect(Greeting(Array(greeting.dropLast())) == nil && Greeting(greeting + [0]) == nil)
-        for (index, value) in [(0, UInt8(0)), (6, 2), (7, 1)] {
+        for (index, value) in [(0, UInt8(0)), (6, 3), (7, 1)] {
             var bytes = greeting
             bytes[index] = value
             #expect(Greeting(bytes) == nil, "byte \(index)")

@@ -21,10 +21,16 @@ public final class Checkpoint: Sendable {
     public let shards: [MappedFile]
     /// Every tensor by name.
     public let tensors: [String: Located]
+    /// Of a folder that holds a part of its checkpoint.
+    private let part: PartialFolder?
 
     /// Maps the shards that the index names, or the only `model.safetensors`.
-    public init(directory: String) throws {
+    ///
+    /// - Parameter source: Where bytes come from that were not received yet, in a folder that
+    ///   `WeightCache` made; nil where they cannot come.
+    public init(directory: String, source: (any PieceSource)? = nil) throws {
         self.directory = directory
+        part = PartialFolder(directory, source: source)
         let indexPath = directory + "/model.safetensors.index.json"
         var promised: [String: String]?
         var names = ["model.safetensors"]
@@ -83,6 +89,35 @@ public final class Checkpoint: Sendable {
         return try SafetensorsHeader(json: json, fileBytes: file.byteCount, file: file.path)
     }
 
+    /// Whether the folder holds all of its checkpoint.
+    public var isWhole: Bool { part == nil }
+
+    /// Refuses a folder that holds a part of its checkpoint, for work that reads all of it.
+    public func requireWhole() throws {
+        guard isWhole else {
+            throw CheckpointError.file(
+                directory,
+                fact: "holds the part of a checkpoint that ranks of a job received "
+                    + "(\(ArrivalRecord.name)); name a folder that holds all of it")
+        }
+    }
+
+    /// Makes sure that all bytes of a tensor are here, before they are read through the mapping.
+    ///
+    /// - Throws: `CheckpointError` that names the tensor where they are not and cannot come.
+    public func require(_ located: Located) throws {
+        try require([(located, located.entry.bytes)])
+    }
+
+    /// The same of some bytes of tensors, counted from the start of their files.
+    func require(_ wanted: [(place: Located, bytes: Range<Int>)]) throws {
+        try part?.require(
+            wanted.map {
+                PartialFolder.Wanted(
+                    shard: shards[$0.place.shardIndex], entry: $0.place.entry, bytes: $0.bytes)
+            })
+    }
+
     /// Finds a tensor, or says that the checkpoint lacks it.
     public func locate(_ name: String) throws -> Located {
         guard let located = tensors[name] else { throw missing(name) }
@@ -107,6 +142,7 @@ public final class Checkpoint: Sendable {
     func readBytes(of located: Located, _ range: Range<Int>) throws -> [UInt8] {
         let first = located.entry.bytes.lowerBound
         let bytes = first + range.lowerBound ..< first + range.upperBound
+        try require([(located, bytes)])
         do { return try shards[located.shardIndex].readBytes(bytes) } catch {
             throw CheckpointError.tensor(
                 file: file(of: located), name: located.entry.name,

@@ -171,10 +171,18 @@ public final class CheckpointWriter {
 
     /// Writes a small file.
     public func write(_ text: String, to file: String) throws {
+        try write(Array(text.utf8), to: file)
+    }
+
+    /// Writes bytes at the front of a file.
+    ///
+    /// - Parameter size: What the file is stretched to, with a hole behind the bytes.
+    func write(_ bytes: [UInt8], to file: String, stretchedTo size: Int? = nil) throws {
         let path = partial + "/" + file
         do {
             let sink = try FileSink(path: path)
-            try sink.append(Array(text.utf8))
+            try sink.append(bytes)
+            if let size { try sink.stretch(to: size) }
             try sink.synchronize()
         } catch {
             throw CheckpointError.file(

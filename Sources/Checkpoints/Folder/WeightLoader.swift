@@ -10,6 +10,13 @@ public struct LoadProgress: Sendable {
     /// Time since loading began.
     public let elapsed: Duration
 
+    /// So far in so much time.
+    public init(loadedBytes: Int, totalBytes: Int, elapsed: Duration) {
+        self.loadedBytes = loadedBytes
+        self.totalBytes = totalBytes
+        self.elapsed = elapsed
+    }
+
     /// Bytes per second since loading began.
     public var bytesPerSecond: Double {
         let seconds = elapsed / .seconds(1)
@@ -61,6 +68,17 @@ public final class WeightLoader {
     /// Says what is wrong with a scale of an output and a group of inputs.
     private typealias ScaleFault = @Sendable (_ output: Int, _ group: Int) -> CheckpointError
 
+    /// Scales of four bits, which are read with their rows.
+    private struct Scales {
+        let place: Checkpoint.Located
+        /// Counted from the start of the file.
+        let bytes: Range<Int>
+        let scales: StoredScales
+        let fault: ScaleFault
+
+        var byteCount: Int { bytes.count }
+    }
+
     /// A matrix and everything that is packed from it.
     private struct Matrix {
         let place: Checkpoint.Located
@@ -73,7 +91,7 @@ public final class WeightLoader {
         /// Of float8e4m3.
         var scales: [Float] = []
         /// Of int4 and mxfp4.
-        var storedScales: (scales: StoredScales, byteCount: Int, fault: ScaleFault)?
+        var storedScales: Scales?
         let parts: [Part]
 
         var byteCount: Int {
@@ -189,9 +207,11 @@ public final class WeightLoader {
     private func storedScales(
         _ place: Checkpoint.Located, _ bytes: Range<Int>, _ format: ScaleFormat,
         fault: @escaping ScaleFault
-    ) -> (scales: StoredScales, byteCount: Int, fault: ScaleFault) {
+    ) -> Scales {
         let shard = checkpoint.shards[place.shardIndex]
-        return (StoredScales(shard, bytes: bytes, format: format), bytes.count, fault)
+        return Scales(
+            place: place, bytes: bytes,
+            scales: StoredScales(shard, bytes: bytes, format: format), fault: fault)
     }
 
     /// Asks for one expert's matrix in a tensor of all experts of a layer. Nothing of the other
@@ -272,6 +292,7 @@ public final class WeightLoader {
     ///
     /// - Parameter progress: Called now and then, from the caller's thread.
     public func load(pool: ThreadPool, progress: ((LoadProgress) -> Void)?) throws {
+        try requireAll()
         let tasks = try makeTasks()
         let total = byteCount
         let start = ContinuousClock.now
@@ -307,6 +328,16 @@ public final class WeightLoader {
         progress?(
             LoadProgress(loadedBytes: total, totalBytes: total, elapsed: .now - start))
         (matrices, randomMatrices) = ([], [])
+    }
+
+    /// Has everything that was asked for come here, where only a part of the checkpoint is.
+    private func requireAll() throws {
+        guard case .folder(let checkpoint) = source else { return }
+        try checkpoint.require(
+            matrices.flatMap { matrix in
+                [(matrix.place, matrix.bytes)]
+                    + (matrix.storedScales.map { [($0.place, $0.bytes)] } ?? [])
+            })
     }
 
     /// Reserves the memory of every weight and lists the pieces in the order of the files.

@@ -53,6 +53,12 @@ extension HostSurvey {
             folders.append(
                 Folder(
                     at: FileManager.default.temporaryDirectory, remedy: "TMPDIR names another"))
+            if let serving = job.serving, !serving.weightFolder.isEmpty, model?.isAbsent == true {
+                folders.append(
+                    Folder(
+                        at: URL(filePath: serving.weightFolder),
+                        remedy: "weightFolder names another"))
+            }
         }
         if part != .ranks {
             folders.append(Folder(at: JobFolder.root, remedy: "APUS_JOBS names another"))

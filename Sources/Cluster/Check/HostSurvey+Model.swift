@@ -12,10 +12,12 @@ extension HostSurvey.Model {
             let names = try? FileManager.default.contentsOfDirectory(atPath: folder).sorted()
         else {
             faults = ["there is no such folder"]
+            isAbsent = true
             return
         }
         guard names.contains("config.json") else {
             faults = ["the folder holds no config.json"]
+            isAbsent = true
             return
         }
         for name in names where name.hasSuffix(".safetensors") || name.hasSuffix(".json") {

@@ -84,6 +84,8 @@ package struct HostSurvey: Codable, Equatable, Sendable {
         package var files: [String: String] = [:]
         /// Bytes of all safetensors files.
         package var weightBytes = 0
+        /// Whether no model is in the folder, which may then be received.
+        package var isAbsent = false
         /// Files that are cut short or missing, and folders that hold no model.
         package var faults: [String] = []
     }

@@ -85,15 +85,18 @@ extension JobFacts {
         }
         var verdict = Verdict(
             summary: "the same \(launcher.survey?.model?.files.count ?? 0) files everywhere,"
-                + " \((launcher.survey?.model?.weightBytes ?? 0).bytesText) of weights")
+                + " \((launcher.survey?.model?.weightBytes ?? 0).bytesText) of weights"
+                + receivers.map { "; \($0.name) receives its share" }.joined())
         let own = launcher.survey?.model
         for (host, survey) in everywhere {
-            guard let model = survey.model else { continue }
+            guard let model = survey.model, !receives(host, survey) else { continue }
             if let fault = model.faults.first {
                 verdict.findings.append(
                     .fail(
                         host.label, "model \(model.path): \(fault)", value: fault,
-                        remedy: "copy \(serving.model) there again, or name its folder by model"))
+                        remedy: "copy \(serving.model) there again, or name its folder by model"
+                            + (model.isAbsent
+                                ? ", or let hosts receive what they need by weightFolder" : "")))
             } else if let own, own.faults.isEmpty, let name = Self.difference(own, model) {
                 verdict.findings.append(
                     .fail(
@@ -105,6 +108,36 @@ extension JobFacts {
             }
         }
         return verdict
+    }
+
+    /// Whether a host has no model and may receive what its ranks hold.
+    private func receives(_ host: CheckedHost, _ survey: HostSurvey) -> Bool {
+        job.serving?.weightFolder.isEmpty == false && survey.model?.isAbsent == true && host.isHost
+            && host != launcher
+    }
+
+    /// Hosts that receive what their ranks hold.
+    private var receivers: [CheckedHost] {
+        surveyed.filter { receives($0.host, $0.survey) }.map(\.host)
+    }
+
+    /// Which host reads the model where, and receives it from whom, a line each.
+    package var weightLines: [String] {
+        guard let serving = job.serving, !serving.weightFolder.isEmpty else { return [] }
+        let receiving = Set(receivers.map(\.name))
+        let givers = surveyed.filter {
+            !receiving.contains($0.host.name) && $0.host != launcher
+                && $0.survey.model?.faults.isEmpty == true
+        }.map(\.host.name)
+        let sources = givers + (job.lab.isEmpty ? ["the launcher"] : [])
+        return surveyed.map { host, survey in
+            guard receiving.contains(host.name) else {
+                return "\(host.name) reads \(survey.model?.path ?? serving.model)"
+            }
+            let count = demand.map { $0.bytes(of: host.ranks, cacheTokens: 0) }
+            return "\(host.name) receives \(count.map { "at most \($0.bytesText)" } ?? "its share")"
+                + " into \(serving.weightFolder) from \(sources.joined(separator: ", "))"
+        }
     }
 
     /// The first file that differs.

@@ -13,6 +13,8 @@ struct CallerHandshake {
     private let token: ControlToken
     let greeting: Greeting
     private var received: [UInt8] = []
+    /// The random bytes of both ends, once both are known.
+    private(set) var session: [UInt8] = []
 
     init(_ token: ControlToken, role: Handshake.Role, nonce: [UInt8] = Handshake.nonce()) {
         self.token = token
@@ -41,6 +43,7 @@ struct CallerHandshake {
         guard token.isProof(answer.proof, of: statement(.coordinator)) else {
             return .mistrust(reason: "what listens there did not prove that it has our token")
         }
+        session = greeting.nonce + answer.nonce
         return .prove(token.proof(of: statement(.caller)))
     }
 }

@@ -220,6 +220,8 @@ private enum Message: Codable {
     case askReturn(Rank)
     case returned(Rank)
     case notReturned(reason: String)
+    case askWeights
+    case weights([[Endpoint]])
     case drainedRanks(DrainedRanks)
     case snapshot(JobSnapshot)
     case stop
@@ -257,6 +259,8 @@ private enum Message: Codable {
         case .askReturn(let rank): self = .askReturn(rank)
         case .returned(let rank): self = .returned(rank)
         case .notReturned(let reason): self = .notReturned(reason: reason)
+        case .askWeights: self = .askWeights
+        case .weights(let sources): self = .weights(sources)
         case .drainedRanks(let away): self = .drainedRanks(away)
         case .snapshot(let snapshot): self = .snapshot(snapshot)
         case .stop: self = .stop
@@ -297,6 +301,8 @@ private enum Message: Codable {
         case .askReturn(let rank): .askReturn(rank)
         case .returned(let rank): .returned(rank)
         case .notReturned(let reason): .notReturned(reason: reason)
+        case .askWeights: .askWeights
+        case .weights(let sources): .weights(sources)
         case .drainedRanks(let away): .drainedRanks(away)
         case .snapshot(let snapshot): .snapshot(snapshot)
         case .stop: .stop

@@ -66,6 +66,10 @@ public enum ControlFrame: Equatable, Sendable {
     case returned(Rank)
     /// The coordinator's no to that, or why the rank is not back.
     case notReturned(reason: String)
+    /// An observer asks who gives the model's files.
+    case askWeights
+    /// Their addresses, the likeliest first; an empty one is the coordinator's own.
+    case weights([[Endpoint]])
     /// Which ranks are away on purpose: a worker keeps it for another coordinator.
     case drainedRanks(DrainedRanks)
     /// The job as an observer sees it.

@@ -232,6 +232,7 @@ extension ControlLink {
         case .abandon(let epoch):
             change { $0.lastAbandoned = max($0.lastAbandoned, epoch) }
             whenAbandoned?(epoch)
+        case .weights(let sources): change { $0.lastSources = sources }
         case .placement(let report): change { $0.lastPlacement = .success(report) }
         case .notPlaced(let reason): change { $0.lastPlacement = .failure(.badInput(reason)) }
         case .traced(let file): change { $0.lastTrace = .success(file) }

@@ -96,6 +96,8 @@ public final class ControlLink: @unchecked Sendable {
     var whenAbandoned: (@Sendable (UInt64) -> Void)?
     var counts: @Sendable () -> ExpertCounts? = { nil }
     var lastPlacement: Result<PlacementReport, ClusterError>?
+    /// Who gives the model's files.
+    var lastSources: [[Endpoint]]?
     /// The file of the trace that this observer asked for.
     var lastTrace: Result<String, ClusterError>?
     /// What became of the rank that this observer asked to leave.

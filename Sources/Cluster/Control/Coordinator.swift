@@ -84,10 +84,11 @@ public final class Coordinator: Sendable {
 
     /// Listens.
     ///
+    /// - Parameter weightPort: Where this process gives the model's files; nil where it does not.
     /// - Throws: `ClusterError.badInput` when the port is in use or the address is not ours.
     public init(
         _ endpoint: Endpoint, token: ControlToken, membership: Membership.Configuration,
-        handlers: Handlers, log: Logger
+        handlers: Handlers, log: Logger, weightPort: Int? = nil
     ) throws(ClusterError) {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
@@ -95,7 +96,8 @@ public final class Coordinator: Sendable {
             let core = try loop.submit {
                 NIOLoopBound(
                     CoordinatorCore(
-                        membership: membership, token: token, handlers: handlers, log: log),
+                        membership: membership, token: token, handlers: handlers, log: log,
+                        weightPort: weightPort),
                     eventLoop: loop)
             }.wait()
             let bootstrap = ServerBootstrap(group: group)

@@ -16,6 +16,10 @@ final class CoordinatorCore {
     let log: Logger
     private(set) var channels: [ConnectionID: any Channel] = [:]
     private var roles: [ConnectionID: Handshake.Role] = [:]
+    /// Where workers give the model's files.
+    private(set) var sources: [ConnectionID: [Endpoint]] = [:]
+    /// The port at which this process does; nil where it does not.
+    let weightPort: Int?
     private(set) var observers: Set<ConnectionID> = []
     private var pending = PendingConnections<ObjectIdentifier>()
     private var pendingChannels: [ObjectIdentifier: any Channel] = [:]
@@ -35,12 +39,13 @@ final class CoordinatorCore {
 
     init(
         membership: Membership.Configuration, token: ControlToken,
-        handlers: Coordinator.Handlers, log: Logger
+        handlers: Coordinator.Handlers, log: Logger, weightPort: Int? = nil
     ) {
         self.membership = Membership(configuration: membership, now: Self.now)
         self.token = token
         self.handlers = handlers
         self.log = log
+        self.weightPort = weightPort
     }
 
     /// The machine's monotonic clock.
@@ -96,6 +101,7 @@ final class CoordinatorCore {
     func closed(_ id: ConnectionID, reason: String) {
         channels[id] = nil
         roles[id] = nil
+        sources[id] = nil
         observers.remove(id)
         apply(.closed(id, reason: reason))
     }
@@ -121,6 +127,7 @@ final class CoordinatorCore {
             apply(.notPrepared(id, epoch: epoch, reason: reason, lacksMemory: lacksMemory))
         case .counts(let counts): apply(.counted(id, counts))
         case .askPlacement, .place: answer(frame, to: id)
+        case .askWeights: tellWeights(to: id)
         case .askTrace(let seconds): trace(seconds, for: id)
         case .askDrain(let rank): move(rank, .leave, for: id)
         case .askReturn(let rank): move(rank, .comeBack, for: id)
@@ -131,43 +138,9 @@ final class CoordinatorCore {
             guard observers.contains(id) else { return refuse(id, "only observers may stop a job") }
             apply(.stopped)
         case .welcome, .refusal, .gathered, .epoch, .prepare, .abandon, .placement, .notPlaced,
-            .traced, .notTraced, .drained, .notDrained, .drainedRanks, .returned, .notReturned,
-            .snapshot, .end:
+            .traced, .notTraced, .weights, .drained, .notDrained, .drainedRanks, .returned,
+            .notReturned, .snapshot, .end:
             refuse(id, "a frame that only the coordinator sends")
-        }
-    }
-
-    /// Answers an observer's question about the placement of experts, or its request.
-    private func answer(_ frame: ControlFrame, to id: ConnectionID) {
-        guard observers.contains(id) else {
-            return refuse(id, "only observers ask for placements")
-        }
-        if case .place(let request) = frame {
-            let present = membership.placementReport(now: Self.now).groups
-            let reason =
-                present.indices.contains(request.group)
-                    && present[request.group].epoch != request.epoch
-                ? "the placements are for epoch \(request.epoch): the group is in"
-                    + " \(present[request.group].epoch)"
-                : membership.refusal(of: request.placements, group: request.group)
-            if let reason { return send(.notPlaced(reason: reason), to: id) }
-            apply(.place(request.placements, group: request.group))
-        }
-        send(.placement(membership.placementReport(now: Self.now)), to: id)
-    }
-
-    /// Has a trace taken for an observer, which is told when it is there.
-    private func trace(_ seconds: Int, for id: ConnectionID) {
-        guard observers.contains(id), let channel = channels[id] else {
-            return refuse(id, "only observers ask for traces")
-        }
-        handlers.traceAsked(seconds) { answer in
-            let frame: ControlFrame =
-                switch answer {
-                case .success(let file): .traced(file: file)
-                case .failure(let error): .notTraced(reason: error.description)
-                }
-            channel.writeAndFlush(frame, promise: nil)
         }
     }
 
@@ -176,6 +149,7 @@ final class CoordinatorCore {
             return refuse(id, "a hello of another role than the one that was proved")
         }
         guard hello.rank == nil else {
+            sources[id] = hello.weights
             apply(.arrived(id, hello))
             if let end = membership.ending { send(.end(end), to: id) }
             return
@@ -328,7 +302,7 @@ final class CoordinatorCore {
         }
     }
 
-    private func send(_ frame: ControlFrame, to id: ConnectionID) {
+    func send(_ frame: ControlFrame, to id: ConnectionID) {
         guard let channel = channels[id] else { return }
         guard channel.isWritable else {
             log.warning("connection \(id.rawValue) does not read what it is sent")

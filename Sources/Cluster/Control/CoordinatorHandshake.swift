@@ -10,11 +10,19 @@ struct CoordinatorHandshake {
 
     private let token: ControlToken
     private let nonce: [UInt8]
+    private let roles: Set<Handshake.Role>
     private var received: [UInt8] = []
     private var greeting: Greeting?
+    /// The random bytes of both ends, once both are known.
+    var session: [UInt8] { (greeting?.nonce ?? []) + nonce }
 
-    init(_ token: ControlToken, nonce: [UInt8] = Handshake.nonce()) {
+    /// - Parameter roles: Those that are served here.
+    init(
+        _ token: ControlToken, roles: Set<Handshake.Role> = [.worker, .observer],
+        nonce: [UInt8] = Handshake.nonce()
+    ) {
         self.token = token
+        self.roles = roles
         self.nonce = nonce
     }
 
@@ -30,7 +38,7 @@ struct CoordinatorHandshake {
         guard missing == 0 else { return .wait }
         defer { received = [] }
         if let greeting { return judge(received, greeting) }
-        guard let greeting = Greeting(received) else {
+        guard let greeting = Greeting(received), roles.contains(greeting.role) else {
             return .reject([], reason: "did not greet as a rank or an observer does")
         }
         var answer = GreetingAnswer()

@@ -19,6 +19,8 @@ enum Handshake {
     enum Role: UInt8, CaseIterable, Sendable {
         case worker = 0
         case observer = 1
+        /// Asks another rank's host for weights; no role at a coordinator.
+        case receiver = 2
     }
 
     /// Who proves.

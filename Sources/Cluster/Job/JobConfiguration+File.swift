@@ -29,6 +29,9 @@ extension JobConfiguration {
             if !serving.prefixFolder.isEmpty {
                 serving.prefixFolder = Self.absolute(serving.prefixFolder, beside: file)
             }
+            if !serving.weightFolder.isEmpty {
+                serving.weightFolder = Self.absolute(serving.weightFolder, beside: file)
+            }
             work = .serve(serving)
         case .train(var training):
             training.file = Self.absolute(training.file, beside: file)

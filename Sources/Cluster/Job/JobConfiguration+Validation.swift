@@ -118,10 +118,12 @@ extension JobConfiguration {
                 "redundantExperts \(serving.redundantExperts) is not 0 to"
                     + " \(Self.mostRedundantExperts)")
         }
-        guard Self.prefixBytes.contains(serving.prefixBytes) else {
+        for (key, bytes) in [
+            ("prefixBytes", serving.prefixBytes), ("weightBytes", serving.weightBytes),
+        ] where !Self.folderBytes.contains(bytes) {
             throw fail(
-                "prefixBytes \(serving.prefixBytes) is not \(Self.prefixBytes.lowerBound) to"
-                    + " \(Self.prefixBytes.upperBound)")
+                "\(key) \(bytes) is not \(Self.folderBytes.lowerBound) to"
+                    + " \(Self.folderBytes.upperBound)")
         }
         let seconds = serving.rebalanceSeconds
         guard seconds == 0 || (seconds >= 1 && seconds <= Self.longestWait) else {
@@ -133,7 +135,7 @@ extension JobConfiguration {
     }
 
     /// A folder of a few blocks keeps nothing; more than a pebibyte is a mistake of units.
-    private static let prefixBytes = 1 << 20 ... 1 << 50
+    private static let folderBytes = 1 << 20 ... 1 << 50
     /// Far above what any model has on the largest job.
     private static let mostRedundantExperts = 1 << 20
 

@@ -36,6 +36,8 @@ struct JobFile: Codable {
     var cacheFormat = ""
     var prefixFolder = ""
     var prefixBytes = ServingWork(model: "").prefixBytes
+    var weightFolder = ""
+    var weightBytes = ServingWork(model: "").weightBytes
     var control = JobConfiguration().control
     var http = JobConfiguration().http
     var tokenFile = ""
@@ -80,6 +82,8 @@ struct JobFile: Codable {
             cacheFormat = serving.cacheFormat?.rawValue ?? ""
             prefixFolder = serving.prefixFolder
             prefixBytes = serving.prefixBytes
+            weightFolder = serving.weightFolder
+            weightBytes = serving.weightBytes
             engine = serving.engine
             api = serving.api
         case .train(let training):
@@ -159,6 +163,8 @@ extension JobFile {
             serving.cacheFormat = try choice("cacheFormat", cacheFormat, path: path)
             serving.prefixFolder = prefixFolder
             serving.prefixBytes = prefixBytes
+            serving.weightFolder = weightFolder
+            serving.weightBytes = weightBytes
             serving.engine = engine
             serving.api = api
             return .serve(serving)
@@ -168,6 +174,7 @@ extension JobFile {
             ("onLostRank", onLostRank.isEmpty), ("restart", restart.isEmpty),
             ("redundantExperts", redundantExperts == 0), ("rebalance", rebalance == 0),
             ("cacheFormat", cacheFormat.isEmpty), ("prefixFolder", prefixFolder.isEmpty),
+            ("weightFolder", weightFolder.isEmpty),
             ("engine", engine.isEmpty), ("api", api.isEmpty),
         ]
         if let other = others.first(where: { !$0.1 }) {

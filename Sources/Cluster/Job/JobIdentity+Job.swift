@@ -17,6 +17,8 @@ extension JobConfiguration {
         var common = JobFile(self)
         common.model = ""
         common.prefixFolder = ""
+        common.weightFolder = ""
+        common.weightBytes = JobFile().weightBytes
         common.train.file = ""
         common.lab = ""
         common.control = JobFile().control

@@ -38,6 +38,11 @@ public struct ServingWork: Hashable, Sendable {
     public var prefixFolder = ""
     /// Bytes that the files of that folder may have together.
     public var prefixBytes = 8 << 30
+    /// Where a host without the model's folder keeps what its ranks receive of it; empty for
+    /// nowhere: every host needs the folder.
+    public var weightFolder = ""
+    /// Bytes that models in that folder may have together on the disk.
+    public var weightBytes = 1 << 40
     /// Settings of the HTTP API, by its own names.
     public var api: [String: SettingValue] = [:]
 

@@ -14,6 +14,9 @@ public struct Hello: Hashable, Codable, Sendable {
     public var node: String
     /// What a worker keeps of a job whose coordinator was lost; nil of one that starts.
     public var held: HeldEpoch?
+    /// Where a worker gives the model's files to hosts that have none, the likeliest address first;
+    /// nil of one that does not.
+    public var weights: [Endpoint]?
 
     /// States who connects.
     public init(rank: Rank?, identity: JobIdentity?, pid: Int32, node: String) {

@@ -71,6 +71,7 @@ public struct FormatConversion: Sendable {
         try Self.refuseFused(json, file: path)
         try ModelConfiguration.checkQuantization(directory: source)
         let checkpoint = try Checkpoint(directory: source)
+        try checkpoint.requireWhole()
         try Self.checkFourBits(json, file: path, checkpoint)
         let choice = MatrixChoice(target: self.target, only: only)
         try choice.check(checkpoint, note: note)

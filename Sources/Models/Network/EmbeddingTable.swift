@@ -38,6 +38,7 @@ struct EmbeddingTable {
                 file: checkpoint.file(of: place), name: place.entry.name,
                 fact: "shape \(place.entry.shape); config.json makes it \(tensor.shape)")
         }
+        try checkpoint.require(place)
         source = .folder(checkpoint, place, format)
     }
 

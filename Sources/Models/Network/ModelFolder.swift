@@ -17,10 +17,11 @@ public struct ModelFolder: Sendable {
 
     /// Reads `config.json`, then the headers of the shards.
     ///
+    /// - Parameter source: Where weights come from that the folder does not hold yet.
     /// - Throws: `ModelError` or `CheckpointError` for what cannot be run, the architecture first.
-    public init(directory: String) throws {
+    public init(directory: String, source: (any PieceSource)? = nil) throws {
         let announced = try ModelConfiguration.load(directory: directory)
-        checkpoint = try Checkpoint(directory: directory)
+        checkpoint = try Checkpoint(directory: directory, source: source)
         configuration = announced.fitted(to: checkpoint)
         try Self.checkFourBits(configuration, checkpoint)
         try Self.checkExperts(configuration, checkpoint)
@@ -177,6 +178,7 @@ public struct ModelFolder: Sendable {
 
     /// Makes every check of loading, without packing a matrix.
     public func check() throws {
+        try checkpoint.requireWhole()
         let loader = WeightLoader(checkpoint)
         let context = AttentionContext(
             configuration, positions: 1, compute: .float32, pool: ThreadPool(threads: 1))

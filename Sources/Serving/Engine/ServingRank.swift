@@ -102,7 +102,8 @@ public final class ServingRank {
         self.enter = enter
         held = epoch
         grammars = configuration.grammars
-        folder = try ModelFolder(directory: configuration.directory)
+        folder = try ModelFolder(
+            directory: configuration.directory, source: configuration.weights)
         let (checkpoint, shape) = (folder.checkpoint, folder.configuration)
         if fabric.rank == 0 { folder.notes.forEach(note) }
         let compute = try configuration.compute ?? checkpoint.defaultCompute(of: shape)

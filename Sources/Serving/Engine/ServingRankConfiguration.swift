@@ -1,3 +1,4 @@
+public import Checkpoints
 import Foundation
 public import Grammar
 import Models
@@ -46,6 +47,8 @@ public struct ServingRankConfiguration: Sendable {
     /// Makes the fabric of a prefill rank and a decode rank, through the exchange that it is given;
     /// nil for a rank that computes its own prompts. Its errors call ranks as the job does.
     public var makeLink: (@Sendable (LinkOrder, any AddressExchange) throws -> any Fabric)?
+    /// Where weights come from that the folder does not hold; nil where it holds all.
+    public var weights: (any PieceSource)?
     /// Grammars that were compiled in this process: ranks that are given the same share them.
     public var grammars = CompiledGrammars()
 

@@ -1,3 +1,4 @@
+import Encoding
 import Foundation
 
 /// One cached block as a file: what it is the block of, its entries, and a digest of all that.

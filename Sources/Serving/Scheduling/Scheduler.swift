@@ -1,3 +1,4 @@
+import Encoding
 import Models
 
 /// Decides what each step of one rank computes: which sequences, how many tokens of each.

@@ -1,6 +1,6 @@
 import Glibc
 
-/// A new file that is written from front to back, or in places, and reports what the system says.
+/// A file that is written from front to back, or in places, and reports what the system says.
 @safe public final class FileSink: Sendable {
     /// As given.
     public let path: String
@@ -13,7 +13,28 @@ import Glibc
         guard descriptor >= 0 else { throw FileError(call: "open", path: path, code: errno) }
     }
 
+    /// Opens a file that is there, to be written in places.
+    public init(existing path: String) throws(FileError) {
+        self.path = path
+        descriptor = unsafe open(path, O_WRONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw FileError(call: "open", path: path, code: errno) }
+    }
+
+    /// Opens a file that is there, to be lengthened: every process appends behind the others.
+    public init(appendingTo path: String) throws(FileError) {
+        self.path = path
+        descriptor = unsafe open(path, O_WRONLY | O_APPEND | O_CLOEXEC)
+        guard descriptor >= 0 else { throw FileError(call: "open", path: path, code: errno) }
+    }
+
     deinit { close(descriptor) }
+
+    /// Gives the file a length; what was not written reads as zeros and takes no room on the disk.
+    public func stretch(to byteCount: Int) throws(FileError) {
+        guard ftruncate(descriptor, off_t(byteCount)) == 0 else {
+            throw FileError(call: "ftruncate", path: path, code: errno)
+        }
+    }
 
     /// Appends all bytes, or throws: a full disk is an error here, not a short file later.
     public func append(_ bytes: RawSpan) throws(FileError) {

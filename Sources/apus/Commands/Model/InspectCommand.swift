@@ -49,8 +49,12 @@ struct InspectCommand: ParsableCommand {
             return (announced, ["the folder holds no weights: the figures follow from config.json"])
         }
         let folder = try ModelFolder(directory: directory)
-        try folder.check()
         var notes = folder.notes
+        if folder.checkpoint.isWhole {
+            try folder.check()
+        } else {
+            notes.append("the folder holds the part of its weights that ranks of a job received")
+        }
         if FileManager.default.fileExists(atPath: directory + "/tokenizer.json") {
             _ = try ModelText(directory: directory)
         } else {

@@ -27,6 +27,8 @@ struct JobPlan: Encodable {
     /// What listens, by its key; port 0 is any free one.
     let ports: [String: String]
     let commands: [LaunchCommands]
+    /// Which host reads the model where, where hosts may receive it.
+    let weights: [String]
     let findings: [Finding]
 
     /// Asks the hosts of a job file, and prints its plan.
@@ -53,6 +55,7 @@ struct JobPlan: Encodable {
             facts.job.listeners.map { ($0.name, $0.endpoint.text) }, uniquingKeysWith: { $1 })
         let lab = facts.job.lab.isEmpty ? nil : facts.topology?.name
         commands = LaunchCommands.of(facts.job, hosts: facts.hosts, lab: lab)
+        weights = facts.weightLines
         findings = facts.launchFindings
     }
 
@@ -71,6 +74,7 @@ struct JobPlan: Encodable {
             lines.append("\(name): \(endpoint)")
         }
         lines.append("ranks among each other: ports that the kernel chooses")
+        lines += weights.map { "weights: \($0)" }
         for command in commands {
             lines.append("")
             lines.append("on \(command.host):")

@@ -1,33 +1,4 @@
-import CCrypto
-
-/// A SHA-256 digest, as the name of what was digested.
-struct Digest: Hashable, Sendable {
-    static let byteCount = 32
-
-    let bytes: [UInt8]
-
-    /// The digest of bytes.
-    init(of content: [UInt8]) {
-        var digest = [UInt8](repeating: 0, count: Self.byteCount)
-        let computed = crypto_sha256(content, content.count, &digest, digest.count)
-        precondition(computed, "libcrypto computed no SHA-256 of \(content.count) bytes")
-        bytes = digest
-    }
-
-    /// HMAC-SHA256 of bytes under a secret (RFC 2104).
-    init(of content: [UInt8], under secret: [UInt8]) {
-        var code = [UInt8](repeating: 0, count: Self.byteCount)
-        let computed = crypto_hmac_sha256(
-            secret, secret.count, content, content.count, &code, code.count)
-        precondition(computed, "libcrypto computed no HMAC-SHA256 of \(content.count) bytes")
-        bytes = code
-    }
-
-    /// 64 hexadecimal digits.
-    var text: String {
-        bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-    }
-}
+import Encoding
 
 /// The name of a cached block on disk: it depends on every token up to the block's end, on whose
 /// texts they are, and on what computed them.
