@@ -82,7 +82,7 @@ import Topology
         for rank in [2, 0, 1] as [Rank] {
             let own = rank == 2 ? Self.held(5, [0, 1, 2], drained: nil) : held
             for action in story.apply(TakeOverTests.back(rank, own)) {
-                if case .tellDrained(let id, let list) = action { lists[id] = list }
+                if case .sendDrained(let id, let list) = action { lists[id] = list }
             }
         }
         #expect(story.job.living == [0, 1, 2])
@@ -104,7 +104,7 @@ import Topology
         var story = TakeOverTests.story(ranks: 3)
         let held = Self.held(5, [0, 1], drained: DrainedRanks(number: 5, ranks: [2]))
         let actions = ([0, 1] as [Rank]).flatMap { story.apply(TakeOverTests.back($0, held)) }
-        #expect(!actions.contains { if case .tellDrained = $0 { true } else { false } })
+        #expect(!actions.contains { if case .sendDrained = $0 { true } else { false } })
         #expect(story.job.lastNumber == 5)
     }
 

@@ -222,7 +222,7 @@ extension Membership {
             .allSatisfy { takeOver.held[$0]?.drained?.ranks ?? [] == away }
         guard !isKnown, lastNumber < ExpertMap.maximumEpoch else { return [] }
         lastNumber += 1
-        return tellDrained()
+        return sendDrained()
     }
 
     /// Notes the ranks that took no part before the coordinator was lost, and where experts were.

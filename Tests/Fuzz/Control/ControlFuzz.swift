@@ -100,7 +100,7 @@ private func event(of frame: ControlFrame, _ id: ConnectionID) -> Membership.Eve
     case .place(let request): .place(request.placements, group: request.group)
     case .welcome, .refusal, .gathered, .epoch, .prepare, .snapshot, .payload, .abandon,
         .askPlacement, .placement, .notPlaced, .askTrace, .traced, .notTraced, .drained,
-        .notDrained, .drainedRanks, .returned, .notReturned:
+        .notDrained, .drainedRanks, .returned, .notReturned, .askWeights, .weights:
         .tick
     case .askDrain(let rank): .drain(rank)
     case .askReturn(let rank): .recall(rank)
