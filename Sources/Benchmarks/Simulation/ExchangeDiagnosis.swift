@@ -178,7 +178,7 @@ extension ExchangeDiagnosis {
         }
     }
 
-    /// Looks at one half of many exchanges of the same ranks, and keeps what most of them show.
+    /// Examines one half of many exchanges of the same ranks, and keeps what most of them show.
     ///
     /// - Parameter ranks: By rank, what it says of each exchange.
     static func findings(

@@ -32,7 +32,7 @@ struct TextDealer {
         }
     }
 
-    /// Tokens of a prompt in which a beginning that another text has is looked for: it bounds what
+    /// Tokens of a prompt that are compared with the beginnings of other texts: it bounds what
     /// is done while streams stand still.
     private static let comparedTokens = 4096
     /// Tokens that a cached beginning comes in, about: the router does not know the ranks' blocks.

@@ -28,8 +28,7 @@ struct Scheduler {
         var waiting = 512
         /// Tokens of one step.
         var stepTokens = 512
-        /// Prompt tokens of a step that also serves running streams, or computes texts of a rank
-        /// that is gone while other ranks do: bounds the next-token time of streams.
+        /// Prompt tokens of a step beside streams, or with texts of a rank that is gone.
         var promptTokensBesideStreams = 128
         /// Tokens to compute from which a prompt is worth handing over.
         var handoverTokens = 128

@@ -82,7 +82,7 @@ struct SimulatedClusterOptions: ParsableArguments {
         if !isRight { throw ExitCode(.failed) }
     }
 
-    /// The file of the trace, looked at before the simulation runs.
+    /// The file of the trace, checked before the simulation runs.
     func output() throws -> OutputFile? { try trace.map { try OutputFile($0) } }
 }
 
