@@ -152,10 +152,10 @@ import Topology
         #expect(reason.hasPrefix("rank 0 holds ranks "), "\(reason)")
     }
 
-    @Test func `an observer has a rank leave, and who stays keeps it for another coordinator`()
-        async throws
-    {
-        let token = ControlToken.random()
+    /// A coordinator, and two ranks that take part in whatever it says.
+    private static func pair(
+        _ token: ControlToken
+    ) async throws -> (coordinator: Coordinator, links: [ControlLink]) {
         var membership = Membership.Configuration(
             rankCount: 2, identity: MembershipTests.identity,
             deadlines: [.join: .seconds(10), .connect: .seconds(10)], silenceLimit: .seconds(3))
@@ -174,12 +174,26 @@ import Topology
             _ = try link.waitForEpoch(after: 0, limit: .seconds(5), of: rank)
             return link
         }
+        return (coordinator, links)
+    }
+
+    private static func observer(
+        _ coordinator: Coordinator, _ token: ControlToken
+    ) throws -> ControlLink {
+        try ControlLink.join(
+            ControlLink.Configuration(
+                Endpoint(address: "127.0.0.1", port: coordinator.port), token: token,
+                hello: Hello(rank: nil, identity: nil, pid: 1, node: "here"),
+                joinLimit: .seconds(5), silenceLimit: .seconds(5)))
+    }
+
+    @Test func `an observer has a rank leave, and who stays keeps it for another coordinator`()
+        async throws
+    {
+        let token = ControlToken.random()
+        let (coordinator, links) = try await Self.pair(token)
         let refusal = try await ControlPlaneTests.onThreads(1) { _ -> ClusterError? in
-            let observer = try ControlLink.join(
-                ControlLink.Configuration(
-                    Endpoint(address: "127.0.0.1", port: port), token: token,
-                    hello: Hello(rank: nil, identity: nil, pid: 1, node: "here"),
-                    joinLimit: .seconds(5), silenceLimit: .seconds(5)))
+            let observer = try Self.observer(coordinator, token)
             defer { observer.close() }
             try observer.drain(1, limit: .seconds(5))
             do throws(ClusterError) { try observer.drain(1, limit: .seconds(5)) } catch {
@@ -195,6 +209,38 @@ import Topology
         }
         #expect(links[0].heldEpoch?.drained?.ranks == [1])
         #expect(links[0].heldEpoch?.epoch.living == [0])
+        coordinator.stop()
+        links.forEach { $0.close() }
+        await coordinator.close()
+    }
+
+    @Test func `whoever asks for a rank waits for it, also after one that asked and went away`()
+        async throws
+    {
+        let token = ControlToken.random()
+        let (coordinator, links) = try await Self.pair(token)
+        let errors = try await ControlPlaneTests.onThreads(1) { _ -> [ClusterError] in
+            let first = try Self.observer(coordinator, token)
+            try first.drain(1, limit: .seconds(5))
+            first.close()
+            var errors: [ClusterError] = []
+            for _ in 0 ..< 2 {
+                let observer = try Self.observer(coordinator, token)
+                defer { observer.close() }
+                do throws(ClusterError) {
+                    try observer.recall(1, limit: .milliseconds(200))
+                } catch { errors.append(error) }
+            }
+            return errors
+        }[0]
+        #expect(errors.count == 2)
+        for error in errors {
+            // Its process does not come within that time.
+            guard case .deadline = error else {
+                Issue.record("\(error)")
+                continue
+            }
+        }
         coordinator.stop()
         links.forEach { $0.close() }
         await coordinator.close()

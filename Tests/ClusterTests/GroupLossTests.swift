@@ -156,6 +156,37 @@ import Topology
         #expect(late.job.candidate?.returning == [0, 1])
     }
 
+    @Test(arguments: [false, true])
+    func `a rank that waits for memory waits no more once its group is gone`(
+        isDrained: Bool
+    ) throws {
+        var story = try Self.story()
+        story.arrive(1, as: 9)
+        story.apply(.entered(Story.id(9), .ready))
+        if isDrained {
+            for id in [0, 9] { story.apply(.prepared(Story.id(id), epoch: 3)) }
+            for id in [0, 9] { story.apply(.recovered(Story.id(id), epoch: 3)) }
+            story.apply(.drain(1))
+            story.apply(.prepared(Story.id(0), epoch: 4))
+            story.apply(.recovered(Story.id(0), epoch: 4))
+            story.arrive(1, as: 11)
+            story.apply(.entered(Story.id(11), .ready))
+        }
+        let number = try #require(story.job.candidate?.number)
+        story.apply(
+            .notPrepared(Story.id(0), epoch: number, reason: "no memory", lacksMemory: true))
+        #expect(story.job.candidate == nil)
+        if isDrained {
+            story.apply(.drain(0))
+            #expect(story.job.candidate?.returning == [1])
+        } else {
+            story.apply(.closed(Story.id(0), reason: "closed"))
+            story.arrive(0, as: 10)
+            story.apply(.entered(Story.id(10), .ready))
+            #expect(story.job.candidate?.returning == [0, 1])
+        }
+    }
+
     @Test func `nobody waits for a group that is gone before it got over a loss`() throws {
         var story = try Self.story()
         story.apply(.closed(Story.id(3), reason: "closed"))

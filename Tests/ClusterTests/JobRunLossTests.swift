@@ -151,6 +151,19 @@ import Topology
         #expect(story.run.recalled.isEmpty)
     }
 
+    @Test func `a rank that is to come back and cannot be started is started once`() {
+        var story = Self.restarter()
+        var told = Self.losing(1, silent: 0)
+        told.members[1].drain = .left
+        story.apply(.told(told, http: nil))
+        story.apply(.exited(.rank(1), .exited(0)))
+        told.members[1].isRecalled = true
+        #expect(story.apply(.told(told, http: nil)).last == .restart(.rank(1)))
+        story.apply(.notRestarted(.rank(1)))
+        #expect(!story.apply(.told(told, http: nil)).contains(.restart(.rank(1))))
+        #expect(story.apply(.tick, after: .seconds(100)).isEmpty)
+    }
+
     @Test func `a rank that ends on its way back is not started again until somebody asks`() {
         var story = Self.restarter()
         var told = Self.losing(1, silent: 0)

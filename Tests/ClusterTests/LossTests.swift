@@ -189,6 +189,18 @@ import Topology
         #expect(story.told[Story.id(0)] == JobEpoch(number: 3, living: [0]))
     }
 
+    @Test func `of ranks that do not come to an epoch the one that the others wait for is lost`() {
+        var story = Story(ranks: 4)
+        story.apply(.closed(Story.id(1), reason: "closed"))
+        let gather = Gather(label: "memory", members: [0, 2, 3], epoch: 2)
+        for rank in [0, 3] { story.apply(.contributed(Story.id(rank), gather, blob: [1])) }
+        for _ in 0 ..< 26 { story.beat([0, 2, 3], after: .seconds(1)) }
+        let reason = "it did not take part in epoch 2 within 25 s"
+        #expect(
+            story.apply(.tick).contains(.lost(2, reason: reason, recovering: [0, 3])))
+        #expect(story.job.living == [0, 3])
+    }
+
     @Test func `a loss in one group is nothing to another, until all are gone`() throws {
         let groups = try RankGroupMap([
             RankGroup(name: "a", role: .serve, rankCount: 2),

@@ -8,7 +8,7 @@ import Topology
 @Suite struct RankDrainTests {
     private typealias Story = LossTests.Story
 
-    private static let away = "drained: it comes back when it is started by hand"
+    private static let away = "drained: it comes back by apus scale, or started by hand"
 
     /// Rank 1 of three leaves.
     private static func drained() -> Story {

@@ -108,6 +108,65 @@ import Topology
         #expect(story.job.members[3].recalled == nil)
     }
 
+    @Test func `a rank that is refused on its way ends the wait for it`() {
+        var story = Self.story(without: [3])
+        story.apply(.recall(3))
+        var identity = MembershipTests.identity
+        identity.build = "another"
+        let hello = Hello(rank: 3, identity: identity, pid: 7, node: "here")
+        let actions = story.apply(.arrived(Story.id(9), hello))
+        guard case .notReturned(3, let reason)? = actions.first, case .refuse? = actions.last
+        else {
+            Issue.record("the rank is waited for: \(actions)")
+            return
+        }
+        #expect(reason.hasPrefix("refused: "), "\(reason)")
+        #expect(story.job.members[3].recalled == nil)
+    }
+
+    @Test func `a rank that does not arrive is given up before the time for loading is over`() {
+        var story = Story(ranks: 4) {
+            $0.deadlines[.join] = .seconds(10)
+            $0.deadlines[.load] = .seconds(1800)
+        }
+        Self.drain(3, &story)
+        story.apply(.recall(3))
+        for _ in 0 ..< 70 {
+            story.beat([0, 1, 2], after: .seconds(1))
+            #expect(story.apply(.tick).isEmpty)
+        }
+        story.beat([0, 1, 2], after: .seconds(1))
+        guard case .notReturned(3, let reason)? = story.apply(.tick).first else {
+            Issue.record("the rank is waited for as if it loaded")
+            return
+        }
+        #expect(reason.contains("the limit is 70 s, of deadlines.joinSeconds"), "\(reason)")
+    }
+
+    @Test func `a rank that is reported as not back does not come back later by itself`() {
+        var story = Self.story(without: [3])
+        story.apply(.recall(3))
+        story.arrive(3, as: 9)
+        story.apply(.entered(Story.id(9), .ready))
+        var actions: [Membership.Action] = []
+        for _ in 0 ..< 61 {
+            // No machine has memory for it.
+            let number = story.job.candidate?.number ?? 0
+            story.apply(
+                .notPrepared(
+                    Story.id(0), epoch: number, reason: "no memory", lacksMemory: true))
+            story.beat([0, 1, 2, 9], after: .seconds(1))
+            actions += story.apply(.tick)
+        }
+        let reasons = actions.compactMap {
+            if case .notReturned(3, let reason) = $0 { reason } else { nil }
+        }
+        #expect(reasons.count == 1 && reasons[0].contains("no memory"), "\(actions)")
+        #expect(story.dismissed[Story.id(9)] != nil && story.job.connection(of: 3) == nil)
+        #expect(story.job.snapshot(now: story.now).members[3].drain == .left)
+        #expect(story.job.living == [0, 1, 2])
+    }
+
     @Test func `the next rank may leave once all have changed over`() {
         var story = Self.story()
         func isChanging() -> Bool? { story.job.snapshot(now: story.now).isChanging }

@@ -2,33 +2,33 @@ import Logging
 import NIOCore
 import Topology
 
-/// Who waits for ranks to leave on purpose, or to come back: one for each rank and move.
+/// Who waits for ranks to leave on purpose, or to come back.
 struct RankMoves {
     enum Move: Hashable {
         case leave
         case comeBack
     }
 
-    private var promises: [Move: [Rank: EventLoopPromise<Void>]] = [:]
+    private var promises: [Move: [Rank: [EventLoopPromise<Void>]]] = [:]
 
     /// Whether somebody waits for a rank.
     func isAwaited(_ rank: Rank, _ move: Move) -> Bool { promises[move]?[rank] != nil }
 
     mutating func wait(for rank: Rank, _ move: Move, _ promise: EventLoopPromise<Void>) {
-        promises[move, default: [:]][rank] = promise
+        promises[move, default: [:]][rank, default: []].append(promise)
     }
 
     mutating func succeed(_ rank: Rank, _ move: Move) {
-        promises[move]?.removeValue(forKey: rank)?.succeed()
+        promises[move]?.removeValue(forKey: rank)?.forEach { $0.succeed() }
     }
 
     mutating func fail(_ rank: Rank, _ move: Move, _ error: ClusterError) {
-        promises[move]?.removeValue(forKey: rank)?.fail(error)
+        promises[move]?.removeValue(forKey: rank)?.forEach { $0.fail(error) }
     }
 
     /// Tells everybody who waits.
     mutating func fail(_ error: ClusterError) {
-        for promise in promises.values.flatMap(\.values) { promise.fail(error) }
+        for promise in promises.values.flatMap(\.values).joined() { promise.fail(error) }
         promises = [:]
     }
 }
@@ -61,10 +61,10 @@ extension CoordinatorCore {
         let refusal =
             move == .leave ? membership.drainRefusal(of: rank) : membership.recallRefusal(of: rank)
         if let refusal { return promise.fail(ClusterError.badInput(refusal)) }
-        guard !moves.isAwaited(rank, move) else {
-            return promise.fail(ClusterError.badInput("somebody else waits for \(rank)"))
-        }
+        // Whoever asked first may be gone: its rank is on its way all the same.
+        let isAwaited = moves.isAwaited(rank, move)
         moves.wait(for: rank, move, promise)
+        guard !isAwaited else { return }
         apply(move == .leave ? .drain(rank) : .recall(rank))
     }
 

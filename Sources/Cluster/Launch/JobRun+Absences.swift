@@ -37,7 +37,7 @@ extension JobRun {
             let process = JobProcess.rank(member.rank)
             guard living.contains(process) else { return nil }
             if let since = left[process] {
-                return now - since > Self.leftLimit ? .kill(process) : nil
+                return now - since > JobConfiguration.Deadlines.departure ? .kill(process) : nil
             }
             let limit = JobConfiguration.Deadlines.hung
             guard member.loss != nil, .seconds(member.silentSeconds ?? 0) > limit,
@@ -46,8 +46,4 @@ extension JobRun {
             return .kill(process)
         }
     }
-
-    /// For a rank that left on purpose to close its fabric and to write what it keeps: its silence
-    /// is in order.
-    private static let leftLimit = Duration.seconds(60)
 }

@@ -182,7 +182,8 @@ struct JobRun: Sendable {
             return []
         case .exited(let process, let end): return exited(process, end, now)
         case .notRestarted(let process):
-            _ = restarts.ended(process, now: now)
+            // One whose rank is to come back is started once.
+            if !recalled.contains(process) { _ = restarts.ended(process, now: now) }
             return []
         case .stopRequested: return stopRequested(now)
         case .failed(let error): return conclude(.failed(error), now)

@@ -18,8 +18,9 @@ extension Membership {
             ]
         }
         if let difference = configuration.identity.difference(from: identity) {
-            members[rank.rawValue].lastError = "refused: \(difference)"
-            return [.refuse(id, reason: difference)]
+            let error = "refused: \(difference)"
+            members[rank.rawValue].lastError = error
+            return endRecall(of: rank, reason: error) + [.refuse(id, reason: difference)]
         }
         let member = members[rank.rawValue]
         let other = hello.held == nil ? waiting.first { $0.rank == rank }?.hello : nil

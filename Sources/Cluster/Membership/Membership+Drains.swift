@@ -74,7 +74,7 @@ extension Membership {
 
     /// A rank is away on purpose from now on.
     mutating func noteDrained(_ rank: Rank) {
-        members[rank.rawValue].loss = "drained: it comes back when it is started by hand"
+        members[rank.rawValue].loss = "drained: it comes back by apus scale, or started by hand"
         members[rank.rawValue].drain = .left
         members[rank.rawValue].statistics = nil
     }
@@ -101,6 +101,8 @@ extension Membership {
         actions += sendDrained()
         if !left.isEmpty { actions += begin(candidate.number, left, now) }
         if let connection { actions.append(.dismiss(connection, .drained(rank: rank))) }
-        return left.isEmpty ? actions + prepare(now) : actions
+        guard left.isEmpty else { return actions }
+        forgetWaits(ofGroup: group(of: rank))
+        return actions + prepare(now)
     }
 }

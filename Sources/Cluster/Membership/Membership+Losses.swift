@@ -111,10 +111,17 @@ extension Membership {
                 .map { .abandon($0, epoch: candidate.number) }
             self.candidate = nil
         }
+        forgetWaits(ofGroup: group)
         // What its ranks gave, they gave to each other.
         gathers = gathers.filter { gone.isDisjoint(with: $0.value.keys) }
         guard !isRecovering else { return actions }
         return actions + (wasRecovering ? [.recovered(epoch: epoch)] : []) + prepare(now)
+    }
+
+    /// Has ranks of a group that is gone come back together: what one alone had no memory for, all
+    /// may have.
+    mutating func forgetWaits(ofGroup group: Int) {
+        for rank in ranks(ofGroup: group) { members[rank.rawValue].wait = nil }
     }
 
     /// Begins an epoch of ranks that work together.
@@ -216,12 +223,24 @@ extension Membership {
                     + " or raise the limit", now)
         }
         guard isRecovering, now - epochBegan > recoveryLimit,
-            let late = living.first(where: isLate)
+            let late = absentFromMeeting ?? living.first(where: isLate)
         else { return [] }
         return lose(
             late,
             reason: "it did not take part in epoch \(members[late.rawValue].told) within"
                 + " \(seconds) s", now)
+    }
+
+    /// The first rank that is late, and for whose part of an all-gather others that are late wait.
+    private var absentFromMeeting: Rank? {
+        let late = living.filter(isLate)
+        return gathers.flatMap { gather, parts -> [Rank] in
+            let called = late.filter { members[$0.rawValue].told == gather.epoch }
+            guard called.contains(where: { parts[$0] != nil }) else { return [] }
+            return called.filter {
+                parts[$0] == nil && (gather.members.isEmpty || gather.members.contains($0))
+            }
+        }.min()
     }
 
     /// For the ranks that are left to meet and to read the experts that they take over.

@@ -32,28 +32,46 @@ extension Membership {
         return [.recalled(rank)]
     }
 
-    /// Gives up ranks that are not back in time.
+    /// Gives up ranks that are not back in time: one that is on its way is lost.
     mutating func lateRecall(_ now: Duration) -> [Action] {
-        members.indices.flatMap { index -> [Action] in
-            guard let since = members[index].recalled, now - since > recallLimit else { return [] }
-            let seconds = recallLimit.seconds.formatted(digits: 0)
+        var actions: [Action] = []
+        for index in members.indices {
             let member = members[index]
-            let fact =
-                member.lastError
-                ?? (member.connection == nil
-                    ? "no process of it came; apus launch starts those that it started before"
-                    : "it is in phase \(member.phase)")
-            return endRecall(
-                of: Rank(rawValue: index),
-                reason: "\(fact) (the limit is \(seconds) s, of deadlines.joinSeconds,"
-                    + " connectSeconds and loadSeconds)")
+            let rank = Rank(rawValue: index)
+            guard let since = member.recalled else { continue }
+            if member.connection != nil, now - since > recallLimit {
+                let fact = member.lastError ?? "it is in phase \(member.phase)"
+                let reason = "\(fact) (\(Self.words(recallLimit, Self.recallKeys)))"
+                actions += lose(rank, reason: reason, now)
+            } else if member.connection == nil, now - since > min(arrivalLimit, recallLimit) {
+                let fact =
+                    member.lastError
+                    ?? "no process of it came; apus launch starts those that it started before"
+                let limit =
+                    arrivalLimit < recallLimit
+                    ? Self.words(arrivalLimit, "deadlines.joinSeconds, and its former process")
+                    : Self.words(recallLimit, Self.recallKeys)
+                actions += endRecall(of: rank, reason: "\(fact) (\(limit))")
+            }
         }
+        return actions
     }
 
     mutating func endRecall(of rank: Rank, reason: String) -> [Action] {
         guard members[rank.rawValue].recalled != nil else { return [] }
         members[rank.rawValue].recalled = nil
         return [.notReturned(rank, reason: reason)]
+    }
+
+    private static let recallKeys = "deadlines.joinSeconds, connectSeconds and loadSeconds"
+
+    private static func words(_ limit: Duration, _ parts: String) -> String {
+        "the limit is \(limit.seconds.formatted(digits: 0)) s, of \(parts)"
+    }
+
+    /// For a process to start and to arrive, once the former one has ended.
+    private var arrivalLimit: Duration {
+        (configuration.deadlines[.join] ?? .zero) + JobConfiguration.Deadlines.departure
     }
 
     /// For a process to start, to load, and for the others to meet it.

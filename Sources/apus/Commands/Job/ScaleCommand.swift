@@ -18,7 +18,8 @@ struct ScaleCommand: ParsableCommand {
 
             The job's coordinator is asked, with the secret in the job's folder. Exits with 2 when \
             a rank cannot leave or come back, or is not back in time, and with 3 when no answer \
-            came in time, so that it may still. What was done until then stays.
+            came in time, so that it may still, or when others were lost or came back meanwhile. \
+            What was done until then stays.
 
               apus scale tale 2
               apus scale job.yaml 4
@@ -64,7 +65,18 @@ struct ScaleCommand: ParsableCommand {
                 }
                 say("\(rank) is back")
             }
+            try check(link, job)
             try show(plan, of: job)
+        }
+    }
+
+    /// Throws if other ranks were lost, or came back, while these left or came back.
+    private func check(_ link: ControlLink, _ job: JobConfiguration) throws {
+        let serving = link.snapshot?.members.count { $0.loss == nil } ?? 0
+        guard serving == ranks else {
+            throw ClusterError.deadline(
+                "\(serving) of \(job.ranks) ranks serve, not \(ranks): others were lost or came"
+                    + " back meanwhile; apus status \(job.name) says which")
         }
     }
 
