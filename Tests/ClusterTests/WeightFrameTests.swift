@@ -49,16 +49,17 @@ import Testing
     ])
     func `a name that leaves the folder, or hides in it, is refused`(name: String) throws {
         let list = try JSONSerialization.data(
-            withJSONObject: ["files": [["name": name, "bytes": 1]]])
+            withJSONObject: ["content": "", "files": [["name": name, "bytes": 1]]])
         #expect(throws: ClusterError.self) { try WeightManifest(decoding: Array(list)) }
-        #expect(WeightManifest([(name: name, bytes: 1)]).files.isEmpty)
+        #expect(WeightManifest([(name: name, bytes: 1)], content: "").files.isEmpty)
     }
 
     @Test(arguments: [
-        #"{"files":[{"name":"a.json","bytes":-1}]}"#,
-        #"{"files":[{"name":"a.json","bytes":9223372036854775807}]}"#,
-        #"{"files":[{"name":"a.json","bytes":1},{"name":"a.json","bytes":1}]}"#,
-        #"{"files":{}}"#, "", "[",
+        #"{"content":"","files":[{"name":"a.json","bytes":-1}]}"#,
+        #"{"content":"","files":[{"name":"a.json","bytes":9223372036854775807}]}"#,
+        #"{"content":"","files":[{"name":"a.json","bytes":1},{"name":"a.json","bytes":1}]}"#,
+        #"{"content":"","files":{}}"#, #"{"files":[]}"#,
+        #"{"content":"\#(String(repeating: "a", count: 65))","files":[]}"#, "", "[",
     ])
     func `a list that is none is refused`(text: String) {
         #expect(throws: ClusterError.self) { try WeightManifest(decoding: Array(text.utf8)) }

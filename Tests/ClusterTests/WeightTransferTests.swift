@@ -20,11 +20,13 @@ import Testing
     static let files = [(name: "a.safetensors", bytes: 9 << 20), (name: "config.json", bytes: 40)]
 
     static func server(
-        _ files: [(name: String, bytes: Int)] = files, token: ControlToken = token,
+        _ files: [(name: String, bytes: Int)] = files, content mark: String = "",
+        token: ControlToken = token,
         read: @escaping @Sendable (String, Range<Int>) throws -> [UInt8] = { content($1, of: $0) }
     ) throws -> WeightServer {
         try WeightServer(
-            WeightManifest(files), on: "127.0.0.1", token: token, log: log, read: read)
+            WeightManifest(files, content: mark), on: "127.0.0.1", token: token, log: log,
+            read: read)
     }
 
     static func receiver(
@@ -65,7 +67,7 @@ import Testing
         defer { for server in servers { server.close() } }
         let receiver = Self.receiver(servers.map(\.port))
         defer { receiver.close() }
-        #expect(try receiver.manifest() == WeightManifest(Self.files))
+        #expect(try receiver.manifest() == WeightManifest(Self.files, content: ""))
         let taken = Taken()
         try receiver.receive(Self.pieces(64 << 10), take: taken.take)
         #expect(taken.whole == Self.content(0 ..< 9 << 20))
@@ -129,20 +131,42 @@ import Testing
     }
 
     @Test func `a source with other files is left out`() throws {
-        let one = try Self.server()
-        let other = try Self.server([(name: "a.safetensors", bytes: 5)])
-        defer {
-            one.close()
-            other.close()
+        let counts = Mutex([0, 0])
+        let lists = [Self.files, [(name: "a.safetensors", bytes: 64 << 10)]]
+        let servers = try lists.enumerated().map { number, list in
+            try Self.server(list) { name, bytes in
+                counts.withLock { $0[number] += 1 }
+                usleep(2000)
+                return Self.content(bytes, of: name)
+            }
         }
-        let receiver = Self.receiver([one.port])
+        defer { for server in servers { server.close() } }
+        let receiver = Self.receiver(servers.map(\.port))
         defer { receiver.close() }
-        let manifest = try receiver.manifest()
-        #expect(manifest.files.map(\.bytes) == [9 << 20, 40])
-        let both = Self.receiver([other.port, one.port])
-        defer { both.close() }
-        // Whichever answers first, the list is one source's.
-        #expect([[9 << 20, 40], [5]].contains(try both.manifest().files.map(\.bytes)))
+        // Whichever answers first, what both files have comes from one source.
+        let pieces = (0 ..< 64).map {
+            WeightPiece(file: 0, bytes: $0 << 10 ..< ($0 + 1) << 10, held: nil)
+        }
+        let taken = Taken()
+        try receiver.receive(pieces, take: taken.take)
+        #expect(taken.whole == Self.content(0 ..< 64 << 10))
+        #expect(counts.withLock { $0.sorted() } == [0, 64])
+    }
+
+    @Test func `a source of equal files with other content is left out`() throws {
+        let counts = Mutex([0, 0])
+        let servers = try (0 ..< 2).map { number in
+            try Self.server(content: "model \(number)") { name, bytes in
+                counts.withLock { $0[number] += 1 }
+                usleep(2000)
+                return Self.content(bytes, of: name)
+            }
+        }
+        defer { for server in servers { server.close() } }
+        let receiver = Self.receiver(servers.map(\.port))
+        defer { receiver.close() }
+        try receiver.receive(Self.pieces(64 << 10)) { _, _, _ in }
+        #expect(counts.withLock { $0.sorted() } == [0, 144])
     }
 
     @Test(arguments: [(7, 0 ..< 10), (0, 9 << 20 ..< (9 << 20) + 1), (1, 39 ..< 41)])

@@ -12,7 +12,7 @@ public final class WeightCache: Sendable {
     private static let usedName = ".apus-used"
     private static let usePrefix = ".apus-use-"
     /// Small files of a checkpoint: the index is the largest.
-    private static let smallFileLimit = CheckpointIndex.byteLimit
+    static let smallFileLimit = CheckpointIndex.byteLimit
 
     private let folder: String
     private let byteLimit: Int
@@ -48,14 +48,15 @@ public final class WeightCache: Sendable {
     /// - Parameters:
     ///   - name: Of the model, for people.
     ///   - files: All files of the model's folder.
+    ///   - content: What tells it from models with equal files: `SharedFolder.content`.
     /// - Returns: The folder, which no cache removes while this process lives.
     public func open(
-        _ name: String, files: [RemoteFile], from source: any PieceSource
+        _ name: String, files: [RemoteFile], content: String, from source: any PieceSource
     ) throws -> String {
         let lock = try lock()
         defer { withExtendedLifetime(lock) {} }
         let listed = files.sorted { $0.name < $1.name }.map { "\($0.name) \($0.byteCount)\n" }
-        let mark = Digest(of: Array(listed.joined().utf8)).text.prefix(16)
+        let mark = Digest(of: Array((listed.joined() + content).utf8)).text.prefix(16)
         let directory = "\(folder)/\(name.filter { $0 != "/" && $0 != "\0" })-\(mark)"
         if !FileManager.default.fileExists(atPath: directory + "/config.json") {
             // What a removal left that was cut short.
@@ -212,7 +213,7 @@ public final class WeightCache: Sendable {
 
 extension RemoteFile {
     /// Whether it holds weights.
-    fileprivate var isShard: Bool { name.hasSuffix(".safetensors") }
+    var isShard: Bool { name.hasSuffix(".safetensors") }
 }
 
 extension PieceSource {

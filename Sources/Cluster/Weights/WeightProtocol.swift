@@ -19,6 +19,8 @@ enum WeightProtocol {
     static let mostFiles = 65_536
     /// Longest name of a file, bytes.
     static let longestName = 255
+    /// Longest digest of a folder, bytes.
+    static let longestContent = 64
     /// Connections that are served at a time.
     static let mostConnections = 256
     /// Time after which a connection without a request, or that takes no answer, is closed.
