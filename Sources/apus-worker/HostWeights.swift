@@ -59,7 +59,8 @@ final class HostWeights {
         }
         let job = start.configuration
         // Ranks of one machine reach each other there alone.
-        let isLocal = start.endpoint.isLoopback
+        let isLocal =
+            start.endpoint.isLoopback || (start.endpoint.isPath && job.lab.isEmpty)
         let server = try WeightServer(
             WeightManifest(folder.files.map { ($0.name, $0.byteCount) }, content: folder.content),
             on: isLocal ? "127.0.0.1" : "0.0.0.0", token: start.token, log: log
