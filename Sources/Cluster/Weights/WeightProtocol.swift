@@ -39,6 +39,15 @@ enum WeightProtocol {
         Array("weights".utf8) + session + request.encoded() + answer.statement
     }
 
+    /// Whether an answer is from who has the token, for this request, and its bytes as it says.
+    static func isRight(
+        _ body: [UInt8], _ answer: WeightAnswer, to request: WeightRequest, _ session: [UInt8],
+        _ token: ControlToken
+    ) -> Bool {
+        token.isProof(answer.proof, of: statement(session, request, answer))
+            && (answer.kind == .same || Digest(of: body) == answer.digest)
+    }
+
     fileprivate static func words(_ value: some FixedWidthInteger) -> [UInt8] {
         (0 ..< value.bitWidth / 8).reversed().map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
     }
