@@ -228,7 +228,22 @@ private final class WeightHandler: ChannelInboundHandler {
         }
         waiting.removeFirst(WeightRequest.byteCount)
         isAnswering = true
-        let (head, body) = desk.answer(request, handshake.session)
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        let (desk, session) = (desk, handshake.session)
+        // A disk may be slow, and a digest is: other connections of the loop go on meanwhile.
+        NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop) {
+            desk.answer(request, session)
+        }.whenComplete { result in
+            let (handler, context) = bound.value
+            switch result {
+            case .success((let head, let body)): handler.give(head, body, context)
+            case .failure: context.close(promise: nil)
+            }
+        }
+    }
+
+    /// Sends an answer; the next request follows once it is written.
+    private func give(_ head: WeightAnswer, _ body: [UInt8], _ context: ChannelHandlerContext) {
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         let promise = context.eventLoop.makePromise(of: Void.self)
         promise.futureResult.whenSuccess {
