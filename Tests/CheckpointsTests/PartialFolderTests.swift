@@ -189,6 +189,25 @@ import Testing
         #expect(small == "[]")
     }
 
+    @Test func `each use has a mark of its own, which goes once the use has ended`() throws {
+        let (whole, place) = (try Self.whole(), try CheckpointFolder())
+        let source = try Source(whole.path)
+        let (one, two) = (try Self.cache(place), try Self.cache(place))
+        let directory = try Self.open(source, one)
+        // As another process with the same number in its container would.
+        #expect(try Self.open(source, two) == directory)
+        func marks() throws -> Int {
+            try FileManager.default.contentsOfDirectory(atPath: directory)
+                .count { $0.hasPrefix(".apus-use-") }
+        }
+        #expect(try marks() == 2)
+        try Data().write(to: URL(filePath: directory + "/.apus-use-ended"))
+        let three = try Self.cache(place)
+        #expect(try Self.open(source, three) == directory)
+        #expect(try marks() == 3)
+        withExtendedLifetime((one, two, three)) {}
+    }
+
     @Test func `the model that was used the longest ago goes, one in use stays`() throws {
         let place = try CheckpointFolder()
         let whole = try Self.whole()

@@ -64,7 +64,9 @@ public final class WeightCache: Sendable {
             try make(directory, files, from: source)
         }
         do {
-            let lock = try FileLock(path: "\(directory)/\(Self.usePrefix)\(getpid())")
+            removeEndedUses(of: directory)
+            // Processes of two containers may have the same number.
+            let lock = try FileLock(path: "\(directory)/\(Self.usePrefix)\(UUID().uuidString)")
             uses.withLock { $0.append(lock) }
             try FileManager.default.setAttributes(
                 [.modificationDate: Date()], ofItemAtPath: directory + "/" + Self.usedName)
@@ -72,6 +74,17 @@ public final class WeightCache: Sendable {
             throw CheckpointError.file(directory, fact: "cannot be used: \(error)")
         }
         return directory
+    }
+
+    /// Removes the marks of processes that have ended.
+    private func removeEndedUses(of directory: String) {
+        let files = FileManager.default
+        let names = (try? files.contentsOfDirectory(atPath: directory)) ?? []
+        for name in names where name.hasPrefix(Self.usePrefix) {
+            let path = directory + "/" + name
+            guard let lock = try? FileLock(path: path) else { continue }
+            withExtendedLifetime(lock) { try? files.removeItem(atPath: path) }
+        }
     }
 
     private func make(
