@@ -223,10 +223,14 @@ import Testing
         var cache: WeightCache? = try Self.cache(place)
         let old = try fill("old", cache!, one)
         cache = nil
+        // As a removal leaves it that was killed.
+        let left = place.path + "/cache/.apus-gone-1"
+        try FileManager.default.createDirectory(atPath: left, withIntermediateDirectories: true)
         let next = try WeightCache(
             folder: place.path + "/cache", byteLimit: 8 << 20, waitLimit: .seconds(5))
         let new = try fill("new", next, one)
         #expect(!FileManager.default.fileExists(atPath: old))
+        #expect(!FileManager.default.fileExists(atPath: left))
         #expect(FileManager.default.fileExists(atPath: new))
         let third = try WeightCache(
             folder: place.path + "/cache", byteLimit: 8 << 20, waitLimit: .seconds(5))

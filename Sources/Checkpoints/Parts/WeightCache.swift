@@ -11,6 +11,8 @@ public final class WeightCache: Sendable {
     /// Marks a folder as this cache's: only such are removed, and its time is that of the last use.
     private static let usedName = ".apus-used"
     private static let usePrefix = ".apus-use-"
+    /// Of models that are being removed.
+    private static let gonePrefix = ".apus-gone-"
     /// Small files of a checkpoint: the index is the largest.
     static let smallFileLimit = CheckpointIndex.byteLimit
 
@@ -148,6 +150,7 @@ public final class WeightCache: Sendable {
     }
 
     private func clear(_ byteCount: Int, keeping directory: String) throws {
+        removeGone()
         var models = held()
         var used = models.reduce(0) { $0 + $1.byteCount }
         func excess() -> Int { max(used + byteCount - byteLimit, byteCount - freeBytes()) }
@@ -216,11 +219,19 @@ public final class WeightCache: Sendable {
         for name in names where name.hasPrefix(Self.usePrefix) {
             guard (try? FileLock(path: directory + "/" + name)) != nil else { return false }
         }
-        // The mark of a whole model goes first: what a kill leaves is no model.
-        guard (try? files.removeItem(atPath: directory + "/config.json")) != nil else {
-            return false
+        // Renamed first: what a kill leaves is no model, and goes the next time.
+        let gone = "\(folder)/\(Self.gonePrefix)\(UUID().uuidString)"
+        guard (try? files.moveItem(atPath: directory, toPath: gone)) != nil else { return false }
+        return (try? files.removeItem(atPath: gone)) != nil
+    }
+
+    /// Removes what a kill left of removals.
+    private func removeGone() {
+        let files = FileManager.default
+        let names = (try? files.contentsOfDirectory(atPath: folder)) ?? []
+        for name in names where name.hasPrefix(Self.gonePrefix) {
+            try? files.removeItem(atPath: folder + "/" + name)
         }
-        return (try? files.removeItem(atPath: directory)) != nil
     }
 }
 
