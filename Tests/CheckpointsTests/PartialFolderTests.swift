@@ -189,6 +189,16 @@ import Testing
         #expect(small == "[]")
     }
 
+    @Test func `small transfers count against the limit together`() throws {
+        let place = try CheckpointFolder()
+        let cache = try Self.cache(place, limit: 20 << 20)
+        try cache.makeRoom(for: 1 << 20, keeping: "")
+        for _ in 0 ..< 3 { try cache.makeRoom(for: 20 << 20, keeping: "") }
+        #expect(throws: CheckpointError.self) {
+            try cache.makeRoom(for: 21 << 20, keeping: "")
+        }
+    }
+
     @Test func `each use has a mark of its own, which goes once the use has ended`() throws {
         let (whole, place) = (try Self.whole(), try CheckpointFolder())
         let source = try Source(whole.path)

@@ -137,8 +137,14 @@ public final class WeightCache: Sendable {
     /// - Throws: `CheckpointError.file` with what the disk has or the cache holds, and what is
     ///   needed.
     public func makeRoom(for byteCount: Int, keeping directory: String) throws {
-        // Little pieces come in their thousands; one look at the disk for each would be slow.
-        guard byteCount >= Self.lookBytes || isFirstLook() else { return }
+        // Little pieces come in their thousands; reading the disk for each would be slow.
+        let isDue = unchecked.withLock { unchecked in
+            unchecked += byteCount
+            guard unchecked >= Self.checkBytes else { return false }
+            unchecked = 0
+            return true
+        }
+        guard isDue else { return }
         let lock = try lock()
         defer { withExtendedLifetime(lock) {} }
         try clear(byteCount, keeping: directory)
@@ -174,15 +180,9 @@ public final class WeightCache: Sendable {
         }
     }
 
-    private static let lookBytes = 64 << 20
-    private let hasLooked = Mutex(false)
-
-    private func isFirstLook() -> Bool {
-        hasLooked.withLock { hasLooked in
-            defer { hasLooked = true }
-            return !hasLooked
-        }
-    }
+    private static let checkBytes = 64 << 20
+    /// Bytes that came since the limits were checked; the first ones are checked at once.
+    private let unchecked = Mutex(checkBytes)
 
     private func freeBytes() -> Int {
         let space = try? FileManager.default.attributesOfFileSystem(forPath: folder)
