@@ -74,6 +74,31 @@ import Testing
         #expect(counts.withLock { $0.allSatisfy { $0 > 0 } })
     }
 
+    @Test func `a source that comes during a transfer helps`() throws {
+        let given = Mutex([0, 0])
+        let servers = try (0 ..< 2).map { number in
+            try Self.server { name, bytes in
+                given.withLock { $0[number] += bytes.count }
+                // The first one gives 1 MiB, and goes on once the other one helped.
+                let limit = ContinuousClock.now + .seconds(8)
+                while number == 0, bytes.lowerBound >= 1 << 20, .now < limit,
+                    given.withLock({ $0[1] == 0 })
+                { usleep(10_000) }
+                return Self.content(bytes, of: name)
+            }
+        }
+        defer { for server in servers { server.close() } }
+        let all = servers.map { [Endpoint(address: "127.0.0.1", port: $0.port)] }
+        let receiver = WeightReceiver(token: Self.token, patience: .seconds(20), log: Self.log) {
+            given.withLock { $0[0] } < 1 << 20 ? [all[0]] : all
+        }
+        defer { receiver.close() }
+        let taken = Taken()
+        try receiver.receive(Self.pieces(256 << 10), take: taken.take)
+        #expect(taken.whole == Self.content(0 ..< 9 << 20))
+        #expect(given.withLock { $0[1] > 0 })
+    }
+
     @Test func `what is held and right does not travel, what is held and wrong does`() throws {
         let server = try Self.server()
         defer { server.close() }

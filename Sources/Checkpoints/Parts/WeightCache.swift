@@ -85,7 +85,8 @@ public final class WeightCache: Sendable {
         for name in names where name.hasPrefix(Self.usePrefix) {
             let path = directory + "/" + name
             guard let lock = try? FileLock(path: path) else { continue }
-            withExtendedLifetime(lock) { try? files.removeItem(atPath: path) }
+            try? files.removeItem(atPath: path)
+            withExtendedLifetime(lock) {}
         }
     }
 
