@@ -10,7 +10,7 @@ final class WeightConnection: ChannelInboundHandler, Sendable {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// What other threads look at.
+    /// What other threads read.
     private struct State {
         var lastHeard = ContinuousClock.now
         var isAsking = false
