@@ -23,7 +23,7 @@ struct SharedModel {
             return nil
         }
         server = try WeightServer(
-            WeightManifest(folder.files.map { ($0.name, $0.byteCount) }),
+            WeightManifest(folder.files.map { ($0.name, $0.byteCount) }, content: folder.content),
             on: job.control.address, token: token, log: log
         ) { try folder.read($0, $1) }
     }

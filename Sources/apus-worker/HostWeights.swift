@@ -59,9 +59,10 @@ final class HostWeights {
         }
         let job = start.configuration
         // Ranks of one machine reach each other there alone.
-        let isLocal = start.endpoint.isLoopback
+        let isLocal =
+            start.endpoint.isLoopback || (start.endpoint.isPath && job.lab.isEmpty)
         let server = try WeightServer(
-            WeightManifest(folder.files.map { ($0.name, $0.byteCount) }),
+            WeightManifest(folder.files.map { ($0.name, $0.byteCount) }, content: folder.content),
             on: isLocal ? "127.0.0.1" : "0.0.0.0", token: start.token, log: log
         ) { try folder.read($0, $1) }
         self.server = server
@@ -111,7 +112,7 @@ final class ReceivedWeights: PieceSource {
     func open() throws -> String {
         let directory = try cache.open(
             name, files: manifest.files.map { RemoteFile(name: $0.name, byteCount: $0.bytes) },
-            from: self)
+            content: manifest.content, from: self)
         progress.directory = directory
         return directory
     }

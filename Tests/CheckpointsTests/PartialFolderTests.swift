@@ -22,6 +22,7 @@ import Testing
         }
 
         var files: [RemoteFile] { folder.files }
+        var content: String { folder.content }
         /// Pieces that travelled, of files of weights.
         var travelled: [CheckpointPiece] {
             given.withLock { $0.filter { $0.file.hasSuffix(".safetensors") } }
@@ -75,12 +76,18 @@ import Testing
             folder: folder.path + "/cache", byteLimit: limit, waitLimit: .seconds(5))
     }
 
+    static func open(
+        _ source: Source, _ cache: WeightCache, _ name: String = "m"
+    ) throws -> String {
+        try cache.open(name, files: source.files, content: source.content, from: source)
+    }
+
     @Test func `a folder has headers and small files whole, and of the rest what is asked for`()
         throws
     {
         let (whole, place) = (try Self.whole(), try CheckpointFolder())
         let source = try Source(whole.path)
-        let directory = try Self.cache(place).open("m", files: source.files, from: source)
+        let directory = try Self.open(source, Self.cache(place))
         let before = source.travelled.count
         let checkpoint = try Checkpoint(directory: directory, source: source)
         #expect(Set(checkpoint.tensors.keys) == Set(Self.names))
@@ -102,7 +109,7 @@ import Testing
     @Test func `what is not here is refused by name where it cannot come`() throws {
         let (whole, place) = (try Self.whole(), try CheckpointFolder())
         let source = try Source(whole.path)
-        let directory = try Self.cache(place).open("m", files: source.files, from: source)
+        let directory = try Self.open(source, Self.cache(place))
         let first = try Checkpoint(directory: directory, source: source)
         try first.require(first.locate("a"))
         let alone = try Checkpoint(directory: directory)
@@ -118,7 +125,7 @@ import Testing
         let (whole, place) = (try Self.whole(), try CheckpointFolder())
         let source = try Source(whole.path)
         let cache = try Self.cache(place)
-        let directory = try cache.open("m", files: source.files, from: source)
+        let directory = try Self.open(source, cache)
         let breaking = try Source(whole.path, most: 3)
         let checkpoint = try Checkpoint(directory: directory, source: breaking)
         let all = try Self.names.map { name in
@@ -150,7 +157,7 @@ import Testing
     @Test func `bytes that changed on the disk or at the source come again`() throws {
         let (whole, place) = (try Self.whole(), try CheckpointFolder())
         let source = try Source(whole.path)
-        let directory = try Self.cache(place).open("m", files: source.files, from: source)
+        let directory = try Self.open(source, Self.cache(place))
         let first = try Checkpoint(directory: directory, source: source)
         let wanted = try first.locate("a")
         try first.require(wanted)
@@ -168,13 +175,56 @@ import Testing
         #expect(newer.travelled.count == 2)
     }
 
+    @Test func `models of equal names and sizes have folders of their own`() throws {
+        let (one, place) = (try Self.whole(), try CheckpointFolder())
+        let (other, third) = (try Self.whole(seed: 5), try Self.whole())
+        try Data("[]".utf8).write(to: URL(filePath: third.path + "/config.json"))
+        let cache = try Self.cache(place)
+        let folders = try [one, other, third, one].map { whole in
+            try Self.open(Source(whole.path), cache)
+        }
+        #expect(Set(folders).count == 3)
+        #expect(folders[0] == folders[3])
+        let small = try String(contentsOfFile: folders[2] + "/config.json", encoding: .utf8)
+        #expect(small == "[]")
+    }
+
+    @Test func `small transfers count against the limit together`() throws {
+        let place = try CheckpointFolder()
+        let cache = try Self.cache(place, limit: 20 << 20)
+        try cache.makeRoom(for: 1 << 20, keeping: "")
+        for _ in 0 ..< 3 { try cache.makeRoom(for: 20 << 20, keeping: "") }
+        #expect(throws: CheckpointError.self) {
+            try cache.makeRoom(for: 21 << 20, keeping: "")
+        }
+    }
+
+    @Test func `each use has a mark of its own, which goes once the use has ended`() throws {
+        let (whole, place) = (try Self.whole(), try CheckpointFolder())
+        let source = try Source(whole.path)
+        let (one, two) = (try Self.cache(place), try Self.cache(place))
+        let directory = try Self.open(source, one)
+        // As another process with the same number in its container would.
+        #expect(try Self.open(source, two) == directory)
+        func marks() throws -> Int {
+            try FileManager.default.contentsOfDirectory(atPath: directory)
+                .count { $0.hasPrefix(".apus-use-") }
+        }
+        #expect(try marks() == 2)
+        try Data().write(to: URL(filePath: directory + "/.apus-use-ended"))
+        let three = try Self.cache(place)
+        #expect(try Self.open(source, three) == directory)
+        #expect(try marks() == 3)
+        withExtendedLifetime((one, two, three)) {}
+    }
+
     @Test func `the model that was used the longest ago goes, one in use stays`() throws {
         let place = try CheckpointFolder()
         let whole = try Self.whole()
         let one = try Source(whole.path)
         defer { withExtendedLifetime(whole) {} }
         func fill(_ name: String, _ cache: WeightCache, _ source: Source) throws -> String {
-            let directory = try cache.open(name, files: source.files, from: source)
+            let directory = try Self.open(source, cache, name)
             let checkpoint = try Checkpoint(directory: directory, source: source)
             try cache.makeRoom(for: Self.count, keeping: directory)
             try checkpoint.require(checkpoint.locate("a"))
@@ -183,10 +233,14 @@ import Testing
         var cache: WeightCache? = try Self.cache(place)
         let old = try fill("old", cache!, one)
         cache = nil
+        // As a removal leaves it that was killed.
+        let left = place.path + "/cache/.apus-gone-1"
+        try FileManager.default.createDirectory(atPath: left, withIntermediateDirectories: true)
         let next = try WeightCache(
             folder: place.path + "/cache", byteLimit: 8 << 20, waitLimit: .seconds(5))
         let new = try fill("new", next, one)
         #expect(!FileManager.default.fileExists(atPath: old))
+        #expect(!FileManager.default.fileExists(atPath: left))
         #expect(FileManager.default.fileExists(atPath: new))
         let third = try WeightCache(
             folder: place.path + "/cache", byteLimit: 8 << 20, waitLimit: .seconds(5))

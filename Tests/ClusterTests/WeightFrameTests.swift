@@ -49,16 +49,17 @@ import Testing
     ])
     func `a name that leaves the folder, or hides in it, is refused`(name: String) throws {
         let list = try JSONSerialization.data(
-            withJSONObject: ["files": [["name": name, "bytes": 1]]])
+            withJSONObject: ["content": "", "files": [["name": name, "bytes": 1]]])
         #expect(throws: ClusterError.self) { try WeightManifest(decoding: Array(list)) }
-        #expect(WeightManifest([(name: name, bytes: 1)]).files.isEmpty)
+        #expect(WeightManifest([(name: name, bytes: 1)], content: "").files.isEmpty)
     }
 
     @Test(arguments: [
-        #"{"files":[{"name":"a.json","bytes":-1}]}"#,
-        #"{"files":[{"name":"a.json","bytes":9223372036854775807}]}"#,
-        #"{"files":[{"name":"a.json","bytes":1},{"name":"a.json","bytes":1}]}"#,
-        #"{"files":{}}"#, "", "[",
+        #"{"content":"","files":[{"name":"a.json","bytes":-1}]}"#,
+        #"{"content":"","files":[{"name":"a.json","bytes":9223372036854775807}]}"#,
+        #"{"content":"","files":[{"name":"a.json","bytes":1},{"name":"a.json","bytes":1}]}"#,
+        #"{"content":"","files":{}}"#, #"{"files":[]}"#,
+        #"{"content":"\#(String(repeating: "a", count: 65))","files":[]}"#, "", "[",
     ])
     func `a list that is none is refused`(text: String) {
         #expect(throws: ClusterError.self) { try WeightManifest(decoding: Array(text.utf8)) }
@@ -76,5 +77,26 @@ import Testing
             WeightProtocol.statement([1], request, other),
         ]
         #expect(Set(statements).count == statements.count)
+    }
+
+    @Test func `changed bytes, another session and a forged digest are refused`() {
+        let token = ControlToken.random()
+        let request = WeightRequest(file: 0, bytes: 0 ..< 3)
+        let body: [UInt8] = [1, 2, 3]
+        var answer = WeightAnswer(.bytes, count: 3, digest: Digest(of: body))
+        answer.proof = token.proof(of: WeightProtocol.statement([1], request, answer))
+        func isRight(_ body: [UInt8], _ answer: WeightAnswer, session: [UInt8] = [1]) -> Bool {
+            WeightProtocol.isRight(body, answer, to: request, session, token)
+        }
+        #expect(isRight(body, answer))
+        #expect(!isRight([1, 2, 4], answer))
+        #expect(!isRight(body, answer, session: [2]))
+        // Who changes the bytes and their digest has no proof of it.
+        var forged = answer
+        forged.digest = Digest(of: [1, 2, 4])
+        #expect(!isRight([1, 2, 4], forged))
+        let next = WeightRequest(file: 0, bytes: 3 ..< 6)
+        #expect(!WeightProtocol.isRight(body, answer, to: next, [1], token))
+        #expect(!WeightProtocol.isRight(body, answer, to: request, [1], .random()))
     }
 }

@@ -20,11 +20,13 @@ import Testing
     static let files = [(name: "a.safetensors", bytes: 9 << 20), (name: "config.json", bytes: 40)]
 
     static func server(
-        _ files: [(name: String, bytes: Int)] = files, token: ControlToken = token,
+        _ files: [(name: String, bytes: Int)] = files, content mark: String = "",
+        token: ControlToken = token,
         read: @escaping @Sendable (String, Range<Int>) throws -> [UInt8] = { content($1, of: $0) }
     ) throws -> WeightServer {
         try WeightServer(
-            WeightManifest(files), on: "127.0.0.1", token: token, log: log, read: read)
+            WeightManifest(files, content: mark), on: "127.0.0.1", token: token, log: log,
+            read: read)
     }
 
     static func receiver(
@@ -65,11 +67,33 @@ import Testing
         defer { for server in servers { server.close() } }
         let receiver = Self.receiver(servers.map(\.port))
         defer { receiver.close() }
-        #expect(try receiver.manifest() == WeightManifest(Self.files))
+        #expect(try receiver.manifest() == WeightManifest(Self.files, content: ""))
         let taken = Taken()
         try receiver.receive(Self.pieces(64 << 10), take: taken.take)
         #expect(taken.whole == Self.content(0 ..< 9 << 20))
         #expect(counts.withLock { $0.allSatisfy { $0 > 0 } })
+    }
+
+    @Test func `a source that comes during a transfer helps`() throws {
+        let given = Mutex([0, 0])
+        let servers = try (0 ..< 2).map { number in
+            try Self.server { name, bytes in
+                given.withLock { $0[number] += bytes.count }
+                // Alone the first one would take 11 s.
+                if number == 0, given.withLock({ $0[1] == 0 }) { usleep(300_000) }
+                return Self.content(bytes, of: name)
+            }
+        }
+        defer { for server in servers { server.close() } }
+        let all = servers.map { [Endpoint(address: "127.0.0.1", port: $0.port)] }
+        let receiver = WeightReceiver(token: Self.token, patience: .seconds(20), log: Self.log) {
+            given.withLock { $0[0] } < 1 << 20 ? [all[0]] : all
+        }
+        defer { receiver.close() }
+        let taken = Taken()
+        try receiver.receive(Self.pieces(128 << 10), take: taken.take)
+        #expect(taken.whole == Self.content(0 ..< 9 << 20))
+        #expect(given.withLock { $0[1] > 0 })
     }
 
     @Test func `what is held and right does not travel, what is held and wrong does`() throws {
@@ -129,20 +153,42 @@ import Testing
     }
 
     @Test func `a source with other files is left out`() throws {
-        let one = try Self.server()
-        let other = try Self.server([(name: "a.safetensors", bytes: 5)])
-        defer {
-            one.close()
-            other.close()
+        let counts = Mutex([0, 0])
+        let lists = [Self.files, [(name: "a.safetensors", bytes: 64 << 10)]]
+        let servers = try lists.enumerated().map { number, list in
+            try Self.server(list) { name, bytes in
+                counts.withLock { $0[number] += 1 }
+                usleep(2000)
+                return Self.content(bytes, of: name)
+            }
         }
-        let receiver = Self.receiver([one.port])
+        defer { for server in servers { server.close() } }
+        let receiver = Self.receiver(servers.map(\.port))
         defer { receiver.close() }
-        let manifest = try receiver.manifest()
-        #expect(manifest.files.map(\.bytes) == [9 << 20, 40])
-        let both = Self.receiver([other.port, one.port])
-        defer { both.close() }
-        // Whichever answers first, the list is one source's.
-        #expect([[9 << 20, 40], [5]].contains(try both.manifest().files.map(\.bytes)))
+        // Whichever answers first, what both files have comes from one source.
+        let pieces = (0 ..< 64).map {
+            WeightPiece(file: 0, bytes: $0 << 10 ..< ($0 + 1) << 10, held: nil)
+        }
+        let taken = Taken()
+        try receiver.receive(pieces, take: taken.take)
+        #expect(taken.whole == Self.content(0 ..< 64 << 10))
+        #expect(counts.withLock { $0.sorted() } == [0, 64])
+    }
+
+    @Test func `a source of equal files with other content is left out`() throws {
+        let counts = Mutex([0, 0])
+        let servers = try (0 ..< 2).map { number in
+            try Self.server(content: "model \(number)") { name, bytes in
+                counts.withLock { $0[number] += 1 }
+                usleep(2000)
+                return Self.content(bytes, of: name)
+            }
+        }
+        defer { for server in servers { server.close() } }
+        let receiver = Self.receiver(servers.map(\.port))
+        defer { receiver.close() }
+        try receiver.receive(Self.pieces(64 << 10)) { _, _, _ in }
+        #expect(counts.withLock { $0.sorted() } == [0, 144])
     }
 
     @Test(arguments: [(7, 0 ..< 10), (0, 9 << 20 ..< (9 << 20) + 1), (1, 39 ..< 41)])

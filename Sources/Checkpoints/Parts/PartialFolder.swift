@@ -7,7 +7,7 @@ import Tensors
 /// received, and a record of what was.
 ///
 /// 1. A byte of a tensor is given only if its piece is in the record and has its digest, which is
-///    looked at once per process.
+///    checked once per process.
 /// 2. A piece is recorded after it was written; a kill costs the pieces that were on their way.
 /// 3. One process of the machine receives at a time; the others wait, and find what it received.
 final class PartialFolder: Sendable {

@@ -1,3 +1,4 @@
+import Encoding
 import Foundation
 public import Tensors
 
@@ -8,6 +9,9 @@ public import Tensors
 public struct SharedFolder: Sendable {
     /// The files with their sizes, in order of their names.
     public let files: [RemoteFile]
+    /// A digest of names, sizes, small files, and of shards their headers and some samples: folders
+    /// with another one hold other models.
+    public let content: String
     private let opened: [String: MappedFile]
 
     /// Opens the files of a folder that holds all of its checkpoint.
@@ -31,6 +35,39 @@ public struct SharedFolder: Sendable {
         }
         self.files = files
         self.opened = opened
+        var facts = ""
+        for file in files {
+            guard let mapped = opened[file.name] else { continue }
+            let sample = try Self.sample(mapped, of: file)
+            facts += "\(file.name) \(file.byteCount) \(Digest(of: sample).text)\n"
+        }
+        content = Digest(of: Array(facts.utf8)).text
+    }
+
+    /// Files up to this size are read whole.
+    private static let wholeLimit = 1 << 20
+    private static let sampleCount = 8
+    private static let sampleBytes = 64 << 10
+
+    /// What stands for the bytes of a file: a shard of many GB is not read for it.
+    private static func sample(
+        _ mapped: MappedFile, of file: RemoteFile
+    ) throws(FileError) -> [UInt8] {
+        let size = file.byteCount
+        let isSampled = file.isShard ? size > wholeLimit : size > WeightCache.smallFileLimit
+        guard isSampled else { return try mapped.readBytes(0 ..< size) }
+        // A shard without a header is none of the checkpoint's.
+        let length =
+            !file.isShard
+            ? nil
+            : try? SafetensorsHeader.length(
+                prefix: mapped.readBytes(0 ..< 8), fileBytes: size, file: file.name)
+        var bytes = try mapped.readBytes(0 ..< (length.map { 8 + $0 } ?? 0))
+        for number in 0 ..< sampleCount {
+            let start = (size - sampleBytes) / (sampleCount - 1) * number
+            bytes += try mapped.readBytes(start ..< start + sampleBytes)
+        }
+        return bytes
     }
 
     /// Weights, and the small files that programs read beside them.

@@ -11,8 +11,10 @@ public final class WeightCache: Sendable {
     /// Marks a folder as this cache's: only such are removed, and its time is that of the last use.
     private static let usedName = ".apus-used"
     private static let usePrefix = ".apus-use-"
+    /// Of models that are being removed.
+    private static let gonePrefix = ".apus-gone-"
     /// Small files of a checkpoint: the index is the largest.
-    private static let smallFileLimit = CheckpointIndex.byteLimit
+    static let smallFileLimit = CheckpointIndex.byteLimit
 
     private let folder: String
     private let byteLimit: Int
@@ -48,14 +50,15 @@ public final class WeightCache: Sendable {
     /// - Parameters:
     ///   - name: Of the model, for people.
     ///   - files: All files of the model's folder.
+    ///   - content: What tells it from models with equal files: `SharedFolder.content`.
     /// - Returns: The folder, which no cache removes while this process lives.
     public func open(
-        _ name: String, files: [RemoteFile], from source: any PieceSource
+        _ name: String, files: [RemoteFile], content: String, from source: any PieceSource
     ) throws -> String {
         let lock = try lock()
         defer { withExtendedLifetime(lock) {} }
         let listed = files.sorted { $0.name < $1.name }.map { "\($0.name) \($0.byteCount)\n" }
-        let mark = Digest(of: Array(listed.joined().utf8)).text.prefix(16)
+        let mark = Digest(of: Array((listed.joined() + content).utf8)).text.prefix(16)
         let directory = "\(folder)/\(name.filter { $0 != "/" && $0 != "\0" })-\(mark)"
         if !FileManager.default.fileExists(atPath: directory + "/config.json") {
             // What a removal left that was cut short.
@@ -63,7 +66,9 @@ public final class WeightCache: Sendable {
             try make(directory, files, from: source)
         }
         do {
-            let lock = try FileLock(path: "\(directory)/\(Self.usePrefix)\(getpid())")
+            removeEndedUses(of: directory)
+            // Processes of two containers may have the same number.
+            let lock = try FileLock(path: "\(directory)/\(Self.usePrefix)\(UUID().uuidString)")
             uses.withLock { $0.append(lock) }
             try FileManager.default.setAttributes(
                 [.modificationDate: Date()], ofItemAtPath: directory + "/" + Self.usedName)
@@ -71,6 +76,18 @@ public final class WeightCache: Sendable {
             throw CheckpointError.file(directory, fact: "cannot be used: \(error)")
         }
         return directory
+    }
+
+    /// Removes the marks of processes that have ended.
+    private func removeEndedUses(of directory: String) {
+        let files = FileManager.default
+        let names = (try? files.contentsOfDirectory(atPath: directory)) ?? []
+        for name in names where name.hasPrefix(Self.usePrefix) {
+            let path = directory + "/" + name
+            guard let lock = try? FileLock(path: path) else { continue }
+            try? files.removeItem(atPath: path)
+            withExtendedLifetime(lock) {}
+        }
     }
 
     private func make(
@@ -121,8 +138,14 @@ public final class WeightCache: Sendable {
     /// - Throws: `CheckpointError.file` with what the disk has or the cache holds, and what is
     ///   needed.
     public func makeRoom(for byteCount: Int, keeping directory: String) throws {
-        // Little pieces come in their thousands; one look at the disk for each would be slow.
-        guard byteCount >= Self.lookBytes || isFirstLook() else { return }
+        // Little pieces come in their thousands; reading the disk for each would be slow.
+        let isDue = unchecked.withLock { unchecked in
+            unchecked += byteCount
+            guard unchecked >= Self.checkBytes else { return false }
+            unchecked = 0
+            return true
+        }
+        guard isDue else { return }
         let lock = try lock()
         defer { withExtendedLifetime(lock) {} }
         try clear(byteCount, keeping: directory)
@@ -134,6 +157,7 @@ public final class WeightCache: Sendable {
     }
 
     private func clear(_ byteCount: Int, keeping directory: String) throws {
+        removeGone()
         var models = held()
         var used = models.reduce(0) { $0 + $1.byteCount }
         func excess() -> Int { max(used + byteCount - byteLimit, byteCount - freeBytes()) }
@@ -157,15 +181,9 @@ public final class WeightCache: Sendable {
         }
     }
 
-    private static let lookBytes = 64 << 20
-    private let hasLooked = Mutex(false)
-
-    private func isFirstLook() -> Bool {
-        hasLooked.withLock { hasLooked in
-            defer { hasLooked = true }
-            return !hasLooked
-        }
-    }
+    private static let checkBytes = 64 << 20
+    /// Bytes that came since the limits were checked; the first ones are checked at once.
+    private let unchecked = Mutex(checkBytes)
 
     private func freeBytes() -> Int {
         let space = try? FileManager.default.attributesOfFileSystem(forPath: folder)
@@ -202,17 +220,25 @@ public final class WeightCache: Sendable {
         for name in names where name.hasPrefix(Self.usePrefix) {
             guard (try? FileLock(path: directory + "/" + name)) != nil else { return false }
         }
-        // The mark of a whole model goes first: what a kill leaves is no model.
-        guard (try? files.removeItem(atPath: directory + "/config.json")) != nil else {
-            return false
+        // Renamed first: what a kill leaves is no model, and goes the next time.
+        let gone = "\(folder)/\(Self.gonePrefix)\(UUID().uuidString)"
+        guard (try? files.moveItem(atPath: directory, toPath: gone)) != nil else { return false }
+        return (try? files.removeItem(atPath: gone)) != nil
+    }
+
+    /// Removes what a kill left of removals.
+    private func removeGone() {
+        let files = FileManager.default
+        let names = (try? files.contentsOfDirectory(atPath: folder)) ?? []
+        for name in names where name.hasPrefix(Self.gonePrefix) {
+            try? files.removeItem(atPath: folder + "/" + name)
         }
-        return (try? files.removeItem(atPath: directory)) != nil
     }
 }
 
 extension RemoteFile {
     /// Whether it holds weights.
-    fileprivate var isShard: Bool { name.hasSuffix(".safetensors") }
+    var isShard: Bool { name.hasSuffix(".safetensors") }
 }
 
 extension PieceSource {

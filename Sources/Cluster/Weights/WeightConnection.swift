@@ -10,7 +10,7 @@ final class WeightConnection: ChannelInboundHandler, Sendable {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// What other threads look at.
+    /// What other threads read.
     private struct State {
         var lastHeard = ContinuousClock.now
         var isAsking = false
@@ -151,11 +151,8 @@ final class WeightConnection: ChannelInboundHandler, Sendable {
         buffer.discardReadBytes()
         progress.value.buffer = buffer
         progress.value.asked.removeFirst()
-        let statement = WeightProtocol.statement(
-            progress.value.handshake.session, oldest.request, answer)
-        guard token.isProof(answer.proof, of: statement),
-            answer.kind == .same || Digest(of: body) == answer.digest
-        else {
+        let session = progress.value.handshake.session
+        guard WeightProtocol.isRight(body, answer, to: oldest.request, session, token) else {
             progress.value.asked.insert(oldest, at: 0)
             end("sent bytes that are not those of its proof: they were changed on the way")
             return false

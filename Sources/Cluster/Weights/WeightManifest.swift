@@ -13,9 +13,12 @@ public struct WeightManifest: Codable, Equatable, Sendable {
 
     /// In the order of their numbers.
     public let files: [File]
+    /// A digest that folders with other models do not have.
+    public let content: String
 
     /// The files of a folder; those with names that no receiver takes are left out.
-    public init(_ files: [(name: String, bytes: Int)]) {
+    public init(_ files: [(name: String, bytes: Int)], content: String) {
+        self.content = content
         self.files = files.filter { Self.isPlain($0.name) }.map {
             File(name: $0.name, bytes: $0.bytes)
         }
@@ -32,6 +35,11 @@ public struct WeightManifest: Codable, Equatable, Sendable {
         }
         guard files.count <= WeightProtocol.mostFiles else {
             throw .badInput("\(files.count) files: the limit is \(WeightProtocol.mostFiles)")
+        }
+        guard content.utf8.count <= WeightProtocol.longestContent else {
+            throw .badInput(
+                "its content has \(content.utf8.count) bytes: the limit is"
+                    + " \(WeightProtocol.longestContent)")
         }
         for file in files where !Self.isPlain(file.name) || !(0 ... 1 << 50).contains(file.bytes) {
             throw .badInput(

@@ -19,6 +19,8 @@ enum WeightProtocol {
     static let mostFiles = 65_536
     /// Longest name of a file, bytes.
     static let longestName = 255
+    /// Longest digest of a folder, bytes.
+    static let longestContent = 64
     /// Connections that are served at a time.
     static let mostConnections = 256
     /// Time after which a connection without a request, or that takes no answer, is closed.
@@ -35,6 +37,15 @@ enum WeightProtocol {
         _ session: [UInt8], _ request: WeightRequest, _ answer: WeightAnswer
     ) -> [UInt8] {
         Array("weights".utf8) + session + request.encoded() + answer.statement
+    }
+
+    /// Whether an answer is from who has the token, for this request, and its bytes as it says.
+    static func isRight(
+        _ body: [UInt8], _ answer: WeightAnswer, to request: WeightRequest, _ session: [UInt8],
+        _ token: ControlToken
+    ) -> Bool {
+        token.isProof(answer.proof, of: statement(session, request, answer))
+            && (answer.kind == .same || Digest(of: body) == answer.digest)
     }
 
     fileprivate static func words(_ value: some FixedWidthInteger) -> [UInt8] {

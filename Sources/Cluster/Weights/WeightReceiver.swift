@@ -8,13 +8,18 @@ import Synchronization
 /// Receives weights from hosts of the job that have them, from all at once.
 ///
 /// Connections are kept for the next call. Pieces of a source that is lost are dealt to the others,
-/// and where none is left the coordinator is asked who has the model now.
+/// and where none is left the coordinator is asked who has the model now. It is asked now and then
+/// beside a transfer, too: sources that come later help.
 public final class WeightReceiver: Sendable {
     private struct State {
         var connections: [WeightConnection] = []
         var manifest: WeightManifest?
         /// Why sources were given up, by their addresses.
         var faults: [String: String] = [:]
+        var lastSearch = ContinuousClock.now
+        /// Whether sources are searched beside a transfer.
+        var isSearching = false
+        var isClosed = false
     }
 
     private let token: ControlToken
@@ -22,6 +27,8 @@ public final class WeightReceiver: Sendable {
     private let state = Mutex(State())
     /// One call receives at a time.
     private let receiving = Mutex(())
+    /// One search at a time: two would connect to the same sources.
+    private let searching = Mutex(())
     private let sources: @Sendable () throws -> [[Endpoint]]
     private let patience: Duration
     private let log: Logger
@@ -75,25 +82,49 @@ public final class WeightReceiver: Sendable {
     }
 
     private func run(_ deal: WeightDeal) throws {
-        var nextLook = ContinuousClock.now
+        var nextSearch = ContinuousClock.now
         while true {
             for connection in open() {
                 connection.endIfSilent()
                 connection.work(on: deal)
             }
-            if open().isEmpty, .now >= nextLook {
+            if !open().isEmpty {
+                searchBeside()
+            } else if .now >= nextSearch {
                 connect()
-                nextLook = .now + .seconds(Self.pauseSeconds)
+                nextSearch = .now + .seconds(Self.pauseSeconds)
                 if !open().isEmpty { continue }
             }
-            if try deal.wait(Self.lookSeconds) { return }
+            if try deal.wait(Self.dealSeconds) { return }
             guard .now - deal.lastTaken < patience else { throw noSource("weights") }
         }
     }
 
     private static let pauseSeconds = 0.5
     /// For pieces of a lost connection to be dealt again.
-    private static let lookSeconds = 0.1
+    private static let dealSeconds = 0.1
+    /// Between searches beside a transfer.
+    private static let searchInterval = Duration.seconds(5)
+
+    /// Connects to sources that came later, while others give.
+    private func searchBeside() {
+        let isDue = state.withLock { state in
+            guard !state.isSearching, .now - state.lastSearch >= Self.searchInterval else {
+                return false
+            }
+            state.isSearching = true
+            return true
+        }
+        guard isDue else { return }
+        DispatchQueue.global().async { [self] in
+            connect()
+            let isClosed = state.withLock { state in
+                state.isSearching = false
+                return state.isClosed
+            }
+            if isClosed { end() }
+        }
+    }
 
     /// Connections that work; those that do not are noted and forgotten.
     private func open() -> [WeightConnection] {
@@ -116,16 +147,24 @@ public final class WeightReceiver: Sendable {
         }
     }
 
-    /// Connects to every source, by the first of its addresses that answers as one.
+    /// Connects to every source that is not connected, by the first of its addresses that answers
+    /// as one.
     private func connect() {
+        searching.withLock { _ in connectAlone() }
+    }
+
+    private func connectAlone() {
+        defer { state.withLock { $0.lastSearch = .now } }
         let found: [[Endpoint]]
         do {
             found = try sources()
         } catch {
             return state.withLock { $0.faults["coordinator"] = "\(error)" }
         }
-        DispatchQueue.concurrentPerform(iterations: found.count) { index in
-            for endpoint in found[index] where connect(to: endpoint) { return }
+        let known = Set(open().map(\.source))
+        let missing = found.filter { source in !source.contains { known.contains($0.text) } }
+        DispatchQueue.concurrentPerform(iterations: missing.count) { index in
+            for endpoint in missing[index] where connect(to: endpoint) { return }
         }
     }
 
@@ -149,7 +188,9 @@ public final class WeightReceiver: Sendable {
     /// Takes a source in, if it has the files that the first one has.
     private func adopt(_ connection: WeightConnection, _ manifest: WeightManifest) -> Bool {
         let isSame = state.withLock { state in
-            guard state.manifest == nil || state.manifest == manifest else { return false }
+            guard !state.isClosed, state.manifest == nil || state.manifest == manifest else {
+                return false
+            }
             state.manifest = manifest
             state.connections.append(connection)
             return true
@@ -172,6 +213,15 @@ public final class WeightReceiver: Sendable {
 
     /// Ends every connection.
     public func close() {
+        let isSearching = state.withLock { state in
+            state.isClosed = true
+            return state.isSearching
+        }
+        // A search under way needs the event loops, and ends them itself.
+        if isSearching { drop { _ in true } } else { end() }
+    }
+
+    private func end() {
         drop { _ in true }
         group.shutdownGracefully { _ in }
     }

@@ -32,12 +32,12 @@ public final class WeightServer: Sendable {
                     "the list of \(manifest.files.count) files has \(list.count) bytes: the limit"
                         + " is \(WeightProtocol.mostBytes)")
             }
-            let desk = WeightDesk(manifest, list: list, token: token, log: log, read: read)
+            let giver = WeightGiver(manifest, list: list, token: token, log: log, read: read)
             listener = try ServerBootstrap(group: group)
                 .serverChannelOption(.backlog, value: 64)
                 .childChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        try channel.pipeline.syncOperations.addHandler(WeightHandler(desk))
+                        try channel.pipeline.syncOperations.addHandler(WeightHandler(giver))
                     }
                 }
                 .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -60,7 +60,7 @@ public final class WeightServer: Sendable {
 }
 
 /// What all connections of a server share.
-private final class WeightDesk: Sendable {
+private final class WeightGiver: Sendable {
     private struct State {
         var pending = PendingConnections<ObjectIdentifier>()
         var channels: [ObjectIdentifier: any Channel] = [:]
@@ -166,7 +166,7 @@ private final class WeightHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private let desk: WeightDesk
+    private let giver: WeightGiver
     private var handshake: CoordinatorHandshake
     private var isAdmitted = false
     private var isAnswering = false
@@ -174,13 +174,13 @@ private final class WeightHandler: ChannelInboundHandler {
     private var waiting: [UInt8] = []
     private var limit: Scheduled<Void>?
 
-    init(_ desk: WeightDesk) {
-        self.desk = desk
-        handshake = CoordinatorHandshake(desk.token, roles: [.receiver])
+    init(_ giver: WeightGiver) {
+        self.giver = giver
+        handshake = CoordinatorHandshake(giver.token, roles: [.receiver])
     }
 
     func channelActive(context: ChannelHandlerContext) {
-        desk.came(context.channel)
+        giver.came(context.channel)
         watch(context, ControlProtocol.authenticationLimit)
     }
 
@@ -202,7 +202,7 @@ private final class WeightHandler: ChannelInboundHandler {
             case .send(let answer): send(answer, [], context, nil)
             case .admit:
                 isAdmitted = true
-                guard desk.admit(context.channel) else {
+                guard giver.admit(context.channel) else {
                     isAdmitted = false
                     return reject("found \(WeightProtocol.mostConnections) others", context)
                 }
@@ -228,7 +228,22 @@ private final class WeightHandler: ChannelInboundHandler {
         }
         waiting.removeFirst(WeightRequest.byteCount)
         isAnswering = true
-        let (head, body) = desk.answer(request, handshake.session)
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        let (giver, session) = (giver, handshake.session)
+        // A disk may be slow, and a digest is: other connections of the loop go on meanwhile.
+        NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop) {
+            giver.answer(request, session)
+        }.whenComplete { result in
+            let (handler, context) = bound.value
+            switch result {
+            case .success((let head, let body)): handler.give(head, body, context)
+            case .failure: context.close(promise: nil)
+            }
+        }
+    }
+
+    /// Sends an answer; the next request follows once it is written.
+    private func give(_ head: WeightAnswer, _ body: [UInt8], _ context: ChannelHandlerContext) {
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         let promise = context.eventLoop.makePromise(of: Void.self)
         promise.futureResult.whenSuccess {
@@ -251,13 +266,13 @@ private final class WeightHandler: ChannelInboundHandler {
     }
 
     private func reject(_ reason: String, _ context: ChannelHandlerContext) {
-        desk.rejected(context.channel, reason)
+        giver.rejected(context.channel, reason)
         context.close(promise: nil)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
         limit?.cancel()
-        desk.left(context.channel, wasServed: isAdmitted)
+        giver.left(context.channel, wasServed: isAdmitted)
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
