@@ -7,6 +7,8 @@ public indirect enum OutputConstraint: Codable, Hashable, Sendable {
     case jsonObject
     /// A JSON document that satisfies this JSON Schema, itself JSON text.
     case jsonSchema(String)
+    /// An object that satisfies this JSON Schema, whatever else the schema allows.
+    case objectSchema(String)
     /// One of these strings.
     case choice([String])
     /// A text that this regular expression matches whole.
@@ -38,7 +40,7 @@ extension OutputConstraint {
     /// A tool without parameters, or with none declared, takes `{}` and nothing else.
     public static func arguments(_ parameters: String?) -> OutputConstraint {
         guard let parameters else { return .text("{}") }
-        return SchemaCompiler.declaresNothing(parameters) ? .text("{}") : .jsonSchema(parameters)
+        return SchemaCompiler.declaresNothing(parameters) ? .text("{}") : .objectSchema(parameters)
     }
 
     /// The parameter of the request that an error about the whole constraint names.
@@ -50,7 +52,7 @@ extension OutputConstraint {
         case .sequence(let parts), .either(let parts):
             parts.lazy.compactMap(\.firstParameter).first
         case .repeated(let part, _): part.firstParameter
-        case .jsonObject, .jsonSchema, .choice, .regex, .text, .marker: nil
+        case .jsonObject, .jsonSchema, .objectSchema, .choice, .regex, .text, .marker: nil
         }
     }
 }

@@ -64,6 +64,15 @@ import Testing
         return whole
     }
 
+    /// A carriage return and a line feed are one character to Swift: each line stays a comment.
+    @Test func `each line of a description is a comment`() {
+        let declaration = #"{"name":"f","description":"Two\r\nlines."}"#
+        let text = InterfaceText.declaration([
+            ToolDeclaration(name: "f", declaration: declaration)
+        ])
+        #expect(text.contains("// Two\r\n// lines.\ntype f = "), "\(text)")
+    }
+
     @Test func `Kimi's calls have a name, a number and JSON`() {
         let one = "<|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{\"a\": 1}"
         let text =

@@ -67,6 +67,8 @@ import Testing
     @Test(arguments: [
         #"{"anyOf":[{"type":"array"},{"type":"object","properties":{"a":{"const":1}}}]}"#,
         #"{"type":["object","null"],"properties":{"a":{"const":1}}}"#,
+        ##"{"type":["object","null"],"properties":{"v":{"type":"integer","enum":[1]},"##
+            + ##""next":{"$ref":"#"}},"required":["v","next"],"additionalProperties":false}"##,
         #"{"items":{"type":"boolean"}}"#, #"{"properties":{"a":{"const":1}},"required":["a"]}"#,
         ##"{"$ref":"#/$defs/n","$defs":{"n":{"properties":{"a":{"anyOf":[{"$ref":"#/$defs/n"},"##
             + ##"{"type":"null"}]}}}}}"##,

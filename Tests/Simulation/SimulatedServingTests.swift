@@ -1,10 +1,11 @@
-import Benchmarks
 import Collectives
 import Foundation
 import Serving
 import Tensors
 import Testing
 import Topology
+
+@testable import Benchmarks
 
 /// Serving steps of the product's own engine on simulated fabrics.
 @Suite struct SimulatedServingTests {
@@ -70,6 +71,17 @@ import Topology
         #expect(result.losses.isEmpty)
     }
 
+    /// Ranks wait for each other as long as the longest step computes: here one of 512 tokens.
+    @Test func `the limit of a wait covers steps of prompts`() throws {
+        var options = try Self.options(
+            SimulatedTrainingTests.line(nodes: 4), ranks: 4, microseconds: 1000)
+        let usual = options.configuration.limit
+        options.prompt = 256
+        // 512 tokens take 128 times what four do.
+        let added = (options.configuration.limit - usual) / .milliseconds(1)
+        #expect(abs(added - 127) < 1e-6, "\(added)")
+    }
+
     @Test func `a seed has one trace`() throws {
         func trace(_ seed: UInt64) throws -> Data {
             var options = try Self.options(SimulatedTrainingTests.line(nodes: 4), ranks: 4)
@@ -119,6 +131,9 @@ import Topology
         case stepTokens = "--step-tokens 3: is not 4 to 65536 (--batch, tokens)"
         case newTokens = "--new-tokens 60000: some 60001 steps of 2 blocks are more than 16384"
         case experts = "--ranks 4: is not 1 to 2 (experts)"
+        case noExperts = "--experts 0: is not 1 to "
+        case memory = "--step-tokens 8192: 4 ranks would touch 32.21 GB of memory"
+        case huge = "--step-tokens 512: 4 ranks would touch over 2^63 B of memory"
     }
 
     @Test(arguments: Mistake.allCases)
@@ -129,6 +144,11 @@ import Topology
         case .stepTokens: options.stepTokens = 3
         case .newTokens: options.newTokens = 60000
         case .experts: options.cluster.expertCount = 2
+        case .noExperts: options.cluster.expertCount = 0
+        case .memory:
+            (options.stepTokens, options.prompt) = (8192, 8192)
+            (options.cluster.hiddenSize, options.cluster.topK) = (16384, 6)
+        case .huge: (options.cluster.hiddenSize, options.cluster.topK) = (.max, .max)
         }
         let wrong = options
         let error = #expect(throws: SimulationError.self) { try SimulatedServing(wrong) }

@@ -1,8 +1,9 @@
-import Benchmarks
 import Foundation
 import Pipeline
 import Testing
 import Topology
+
+@testable import Benchmarks
 
 /// Training steps of the product's own executor on simulated fabrics.
 @Suite struct SimulatedTrainingTests {
@@ -139,11 +140,23 @@ import Topology
         #expect(losses.first?.hasSuffix("(named by 63 of 64 ranks)") == true)
     }
 
+    /// A rank of the last stage waits until all before it have computed.
+    @Test func `the limit of a wait covers a long pipeline`() throws {
+        var options = try Self.options(Self.line(nodes: 64), ranks: 64, stages: 64)
+        let costs = StepCosts(forward: 5, backwardInput: 5, backwardWeight: 5)
+        options.times = .init(costs, expertShare: 0.5)
+        options.cluster.stragglers = [3: 2]
+        // One forward, one backward: each of 128 micro-batches, and 63 stages before the first.
+        #expect(options.configuration.limit > .seconds(2 * (128 + 63) * (5 + 5 + 5)))
+    }
+
     enum Mistake: String, CaseIterable {
         case stages = "--stages 3: does not divide 4 ranks"
         case experts = "--stages 2: leaves 2 ranks to share 1 experts"
         case schedule = "--schedule dualpipe: 3 micro-batches are odd"
         case tokens = "--tokens 131072: 4 ranks would touch "
+        case huge = "--tokens 16: 4 ranks would touch over 2^63 B of memory"
+        case ranks = "--ranks 512: is not 1 to 128 (ranks that move bytes)"
         case layers = "--layers 65: is not 1 to 64 (blocks of a stage)"
         case kill = "--kill 4: no such rank: the ranks are 0 to 3 (--ranks)"
     }
@@ -156,6 +169,10 @@ import Topology
         case .experts: options.cluster.expertCount = 1
         case .schedule: options.microBatches = 3
         case .tokens: (options.cluster.tokenCount, options.cluster.hiddenSize) = (1 << 17, 7168)
+        case .huge: (options.cluster.hiddenSize, options.cluster.topK) = (.max, .max)
+        case .ranks:
+            options.cluster.map = try Self.line(nodes: 512)
+            (options.cluster.rankCount, options.stages, options.blocks) = (512, 512, 64)
         case .layers: options.blocks = 65
         case .kill: options.cluster.kills = [4: .zero]
         }

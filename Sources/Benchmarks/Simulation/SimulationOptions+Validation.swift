@@ -1,4 +1,5 @@
 import Collectives
+import Planner
 package import Topology
 
 /// Why a simulation cannot begin: what the user gave, in one line.
@@ -35,10 +36,36 @@ extension SimulationOptions {
         try limit("ranks", rankCount, 1 ... min(map.rankCount, Self.mostRanks), "\(map.name)")
     }
 
+    /// Checks the count of ranks that are threads.
+    func checkRanksOfBytes() throws {
+        try limit("ranks", rankCount, 1 ... Self.mostRanksOfBytes, "ranks that move bytes")
+    }
+
+    /// Checks the experts, which other limits count.
+    func checkExperts() throws {
+        try limit("experts", expertCount, 1 ... RoutingGenerator.maximumExpertCount, "routing")
+    }
+
+    /// Checks what windows and rows take of the machine's memory.
+    ///
+    /// - Parameters:
+    ///   - name: The option that sets the rows of a rank, and its value.
+    ///   - bytesPerRank: What each rank touches.
+    func checkMemory(_ name: String, _ value: Int, bytesPerRank: Double) throws {
+        let bytes = Double(rankCount) * bytesPerRank
+        guard bytes > Self.mostBytes else { return }
+        let amount = bytes < 0x1p63 ? Figure.text(bytes, .bytes) : "over 2^63 B"
+        throw SimulationError.option(
+            name, value: "\(value)",
+            limit: "\(rankCount) ranks would touch \(amount) of memory, as real bytes move; the"
+                + " limit is \(Figure.text(Self.mostBytes, .bytes)): take fewer tokens, or a"
+                + " smaller --hidden")
+    }
+
     private func check() throws {
         try checkRanks()
         try limit("tokens", tokenCount, 1 ... 1 << 17, "tokens of one rank")
-        try limit("experts", expertCount, 1 ... RoutingGenerator.maximumExpertCount, "routing")
+        try checkExperts()
         try limit("groups", expertGroups, 1 ... expertCount, "experts")
         try limit("topk", topK, 1 ... expertCount, "experts")
         try limit("top-groups", topGroups, 1 ... expertGroups, "groups of experts")
@@ -91,7 +118,7 @@ extension SimulationOptions {
     private func checkDetail() throws {
         switch chosenDetail {
         case .bytes:
-            try limit("ranks", rankCount, 1 ... Self.mostRanksOfBytes, "ranks that move bytes")
+            try checkRanksOfBytes()
             guard chosenGroupSize == rankCount || !isOneGroup else {
                 throw SimulationError.option(
                     "ep", value: "\(chosenGroupSize)",

@@ -79,6 +79,8 @@ package struct SimulationOptions: Hashable, Sendable {
     package static let mostRanksOfBytes = 128
     /// Above, bytes would take minutes.
     static let usualRanksOfBytes = 64
+    /// What windows and rows may take of the machine's memory, as real bytes move.
+    static let mostBytes = Double(8 << 30)
     /// Far above the largest published fabric.
     static let mostRanks = 65536
 

@@ -87,6 +87,9 @@ struct SimulationWriter {
         ] + (options.map.nodes.contains { $0.ranks > 1 } ? [contention] : [])
     }
 
+    /// What a trace leaves out whose ranks hand over what they did at their end.
+    static let leftOutOfTraces = "in a trace: all that ranks did in a run that lost one"
+
     private static func leftOutOfLinks(_ options: SimulationOptions) -> [String] {
         var facts: [String] = []
         if let fixed = options.map.hardware?.exchangeSeconds, fixed > 0 {

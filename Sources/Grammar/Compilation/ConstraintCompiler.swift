@@ -46,6 +46,8 @@ struct ConstraintCompiler {
         switch constraint {
         case .jsonObject: return try builder.anyObject()
         case .jsonSchema(let text): return try SchemaCompiler.rule(text, &builder)
+        case .objectSchema(let text):
+            return try SchemaCompiler.rule(text, &builder, isObject: true)
         case .choice(let texts): return try builder.choice(of: texts.map { Array($0.utf8) })
         case .regex(let text): return try regex(text)
         case .text(let text): return try builder.rule([GrammarBuilder.literal(text)])
@@ -102,7 +104,8 @@ extension OutputConstraint {
     public var textBytes: Int {
         switch self {
         case .jsonObject, .marker: 0
-        case .jsonSchema(let text), .regex(let text), .text(let text): text.utf8.count
+        case .jsonSchema(let text), .objectSchema(let text), .regex(let text), .text(let text):
+            text.utf8.count
         case .choice(let texts): texts.reduce(0) { $0 + $1.utf8.count }
         case .sequence(let parts), .either(let parts): parts.reduce(0) { $0 + $1.textBytes }
         case .repeated(let part, _), .named(_, _, let part): part.textBytes

@@ -52,13 +52,20 @@ struct SchemaCompiler {
     }
 
     /// The rule of a schema, which is its own root.
-    static func rule(_ text: String, _ builder: inout GrammarBuilder) throws -> Rule {
+    ///
+    /// - Parameter isObject: Whether only objects are wanted; what refers to the root may be more.
+    static func rule(
+        _ text: String, _ builder: inout GrammarBuilder, isObject: Bool = false
+    ) throws -> Rule {
         let path = SchemaPath.root("#")
         let root: JSONValue
         try builder.budget.spend(text.utf8.count, bytes: text.utf8.count * 4)
         do { root = try JSONValue.parse(text) } catch { throw Fault(path, "\(error)") }
         var compiler = SchemaCompiler(SchemaDocument(root), builder)
-        let start = try compiler.resolve("#", at: path)
+        let start =
+            isObject && root["type"] != "object"
+            ? try compiler.rule(all: [root, ["type": "object"]], path, 0)
+            : try compiler.resolve("#", at: path)
         while let next = compiler.open.popLast() {
             let inner =
                 next.schemas.count == 1
@@ -77,7 +84,7 @@ struct SchemaCompiler {
         }
         return members.allSatisfy { key, value in
             switch key {
-            case "type": value == "object"
+            case "type": value == "object" || value.array?.contains("object") == true
             case "properties", "patternProperties": value.object?.isEmpty == true
             case "required": value.array?.isEmpty == true
             case "additionalProperties", "unevaluatedProperties": value.bool == false

@@ -78,8 +78,9 @@ enum InterfaceText {
     }
 
     private static func comment(_ text: String, _ indent: String) -> String {
-        text.split(separator: "\n", omittingEmptySubsequences: false)
-            .map { $0.isEmpty ? "" : "\(indent)// \($0)" }.joined(separator: "\n")
+        // A carriage return and a line feed are one character.
+        text.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false)
+            .map { $0.isEmpty ? "" : "\(indent)// \(String($0))" }.joined(separator: "\n")
     }
 }
 

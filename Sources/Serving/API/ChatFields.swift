@@ -42,22 +42,13 @@ struct Tool: Hashable, Sendable {
         let function = value["function"]
         name = function?["name"]?.string ?? ""
         description = function?["description"]?.string
-        parameters = function?["parameters"].flatMap { Self.ofObjects($0) }?.text
+        parameters = function?["parameters"].flatMap { $0.object == nil ? nil : $0.text }
         isStrict = (value["strict"] ?? function?["strict"])?.bool
         declaration = function?.text ?? "{}"
     }
 
     /// Whether a call's arguments may be any object, because the schema cannot be a grammar.
     var isLoose = false
-
-    /// The schema of a tool's parameters, of which a call takes objects alone; nil for none.
-    private static func ofObjects(_ parameters: JSONValue) -> JSONValue? {
-        guard let members = parameters.object else { return nil }
-        let isWider =
-            parameters["type"].map { $0.array?.contains("object") == true } ?? !members.isEmpty
-        guard isWider else { return parameters }
-        return .object(members.filter { $0.key != "type" } + [("type", "object")])
-    }
 
     /// Refuses parameters of other types than objects, because a call's arguments are one.
     ///

@@ -14,7 +14,7 @@ public final class RankRecorder: Sendable {
     /// Events that the ring keeps: some seconds of a small model, some steps of a large one.
     static let kept = 1000
     /// Events of a trace on one rank: 4 MB as they travel.
-    static let mostEvents = 100_000
+    package static let mostEvents = 100_000
     /// The longest trace: a minute is enough to see what repeats, and bounds what it costs.
     package static let longestSeconds = 60
     /// Events of a record beside its limit: a step that has not ended, and its wait.

@@ -50,8 +50,7 @@ package struct ServingSimulationOptions: Sendable {
         options.detail = .bytes
         options.tokenCount = max(1, stepTokens)
         options.groupSize = cluster.rankCount
-        options.compute = .seconds(
-            attentionSeconds(streams: streams, promptTokens: 0) + expertSeconds(rows: streams))
+        options.compute = .seconds(longestBlockSeconds)
         return options
     }
 
@@ -80,6 +79,8 @@ package struct ServingSimulationOptions: Sendable {
     /// - Throws: `SimulationError` with the option, its value and its limit.
     package func check() throws {
         try cluster.checkRanks()
+        try cluster.checkRanksOfBytes()
+        try cluster.checkExperts()
         try cluster.limit("ranks", cluster.rankCount, 1 ... cluster.expertCount, "experts")
         try cluster.limit("batch", streams, 1 ... Self.mostStreams, "texts of a rank")
         try cluster.limit("prompt", prompt, 1 ... Self.mostTokens, "tokens")
@@ -93,9 +94,31 @@ package struct ServingSimulationOptions: Sendable {
                 limit: "some \(steps) steps of \(blocks) blocks are more than "
                     + "\(Self.mostExchanges) exchanges")
         }
+        try checkMemory()
     }
 
+    /// Tokens arrive once per expert, leave as such, and come back: in two micro-batches, whose
+    /// outputs stay beside them.
+    private func checkMemory() throws {
+        let perRow = Double(cluster.hiddenSize) * (8 * Double(cluster.topK) + 12)
+        try cluster.checkMemory(
+            "step-tokens", stepTokens, bytesPerRank: Double(mostRows) * perRow)
+    }
+
+    /// Rows of the largest step.
+    private var mostRows: Int { min(stepTokens, streams * prompt) }
+
     // MARK: Computing
+
+    /// What a block computes in the longest step: of all streams, or of prompts.
+    private var longestBlockSeconds: Double {
+        let decode =
+            attentionSeconds(streams: streams, promptTokens: 0) + expertSeconds(rows: streams)
+        guard prompt > 1 else { return decode }
+        let rows = mostRows
+        return max(
+            decode, attentionSeconds(streams: 0, promptTokens: rows) + expertSeconds(rows: rows))
+    }
 
     /// Attention and what is dense of a block.
     func attentionSeconds(streams: Int, promptTokens: Int) -> Double {

@@ -79,12 +79,13 @@ final class SimulatedModel: SequenceNetwork {
                     streams: batch.streams, promptTokens: batch.promptTokens)))
         guard let shared else { return }
         let round = (batch.number &* options.blocks &+ block)
-        let draw = RoutingDraw(options.exchanges, round: round)
+        var exchange = options.cluster
+        exchange.tokenCount = batch.rows
+        let draw = RoutingDraw(exchange, round: round)
         let rank = computing.fabric.rank.rawValue
         let routing = try Routing(
             tokenCount: batch.rows, topK: options.cluster.topK,
-            expertIDs: Array(
-                draw.experts(of: rank).prefix(batch.rows * options.cluster.topK)))
+            expertIDs: draw.experts(of: rank))
         let layout = try shared.group.layout(for: routing, in: map, layer: 0)
         let travel = SimulatedTravel(shared, layout, block: block)
         try travel.start(tokens.view(rows: 0 ..< batch.rows), after: computed)

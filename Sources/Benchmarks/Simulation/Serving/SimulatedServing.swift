@@ -172,6 +172,9 @@ package struct SimulatedServing {
         SimulationWriter.leftOut(cluster.options) + [
             "choosing tokens, HTTP, drafts, and the blocks without experts",
             "values: rows are zeros (apus simulate all-to-all checks every byte)",
+            SimulationWriter.leftOutOfTraces,
+            "in a trace: what is beyond \(RankRecorder.longestSeconds) s, or "
+                + "\(RankRecorder.mostEvents) events of a rank",
         ]
     }
 }

@@ -106,6 +106,7 @@ struct TrainingResultWriter {
             "transfers between stages inside a node, which take no time",
             "the optimizer, the joining of gradients, the embedding and the head",
             "values: rows are zeros (apus simulate all-to-all checks every byte)",
+            SimulationWriter.leftOutOfTraces,
         ]
     }
 }

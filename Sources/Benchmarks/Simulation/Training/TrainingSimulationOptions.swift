@@ -69,8 +69,6 @@ package struct TrainingSimulationOptions: Sendable {
     static let mostBlocks = 64
     /// Cells of a pipeline times blocks: each is an exchange of every stage, twice.
     static let mostExchanges = 1 << 14
-    /// What windows and rows may take of the machine's memory, as real bytes move.
-    static let mostBytes = 8 << 30
 
     /// Slices of the batch.
     package var chosenMicroBatches: Int { microBatches ?? max(2, 2 * stages) }
@@ -97,6 +95,11 @@ package struct TrainingSimulationOptions: Sendable {
         var configuration = options.configuration
         configuration.addsBeforeReturn = false
         configuration.carriesScalars = true
+        // The last stage waits for all before it, and the first for the last: three steps of each
+        // micro-batch, while the pipeline fills and empties.
+        let slowest = options.stragglers.values.max() ?? 1
+        configuration.limit +=
+            options.compute * slowest * (3 * (Double(chosenMicroBatches) + 2 * Double(stages)))
         return configuration
     }
 
@@ -105,6 +108,7 @@ package struct TrainingSimulationOptions: Sendable {
     /// - Throws: `SimulationError` with the option, its value and its limit.
     package func checkShape() throws {
         try cluster.checkRanks()
+        try cluster.checkRanksOfBytes()
         try cluster.limit("stages", stages, 1 ... cluster.rankCount, "ranks")
         guard cluster.rankCount % stages == 0 else {
             throw SimulationError.option(
@@ -145,16 +149,8 @@ package struct TrainingSimulationOptions: Sendable {
     /// Tokens arrive once per expert in two buffers of two groups, and go home again; transfers
     /// wait in the slots of channels.
     private func checkMemory(_ schedule: Schedule) throws {
-        let values = cluster.tokenCount * cluster.hiddenSize
-        let held = 4 * cluster.topK * 4 + 4 * ChannelLink.slotCount(schedule)
-        let (bytes, isOver) = (cluster.rankCount * held).multipliedReportingOverflow(by: values)
-        guard !isOver, bytes <= Self.mostBytes else {
-            throw SimulationError.option(
-                "tokens", value: "\(cluster.tokenCount)",
-                limit: "\(cluster.rankCount) ranks would touch "
-                    + "\(isOver ? "2^63" : Figure.text(Double(bytes), .bytes)) of memory, as real"
-                    + " bytes move; the limit is \(Figure.text(Double(Self.mostBytes), .bytes)):"
-                    + " take fewer tokens, or a smaller --hidden")
-        }
+        let values = Double(cluster.tokenCount) * Double(cluster.hiddenSize)
+        let held = 16 * Double(cluster.topK) + 4 * Double(ChannelLink.slotCount(schedule))
+        try cluster.checkMemory("tokens", cluster.tokenCount, bytesPerRank: held * values)
     }
 }

@@ -49,7 +49,10 @@ struct SimulatedServeCommand: ParsableCommand {
     @Option(help: "How tokens travel to the experts: fp8 or bf16.")
     var dispatch = "bf16"
 
-    @Flag(help: "Split every step in two micro-batches that hide each other's all-to-all.")
+    @Flag(
+        help: """
+            Split steps of two tokens or more in micro-batches that hide each other's all-to-all.
+            """)
     var overlap = false
 
     @OptionGroup var model: SimulatedModelOptions
