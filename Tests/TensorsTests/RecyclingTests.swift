@@ -16,6 +16,8 @@ extension TensorsTests {
         }
 
         @Test func `what is kept is bounded by what was in use`() {
+            // What earlier tests had in use is forgotten.
+            ck_recycle(false)
             Tensor.recycleMemory()
             // Other tests may hold tensors meanwhile, which only widens the bound: the rounds use
             // sizes that never repeat, 64 times as much in all as at any one time.

@@ -9,8 +9,9 @@
 // before it is written: a third of a step. Freed memory is therefore kept, sorted by size.
 //
 // Sizes are rounded up to one of four per octave, so a block serves again for nearly its own size.
-// All that is held, in use and free, never exceeds KEEP / 4 of the most that was in use at once:
-// when a block of a new size is needed, free ones of other sizes go first.
+// All that is held, in use and free, never exceeds KEEP / 4 of the most that was in use at once
+// since recycling was turned on: when a block of a new size is needed, free ones of other sizes go
+// first.
 
 enum { SMALLEST = 1 << 15, FIRST_OCTAVE = 15, OCTAVES = 32, KEEP = 6 };
 
@@ -52,6 +53,8 @@ static void shrink(size_t limit) {
 
 void ck_recycle(bool on) {
     pthread_mutex_lock(&blocks);
+    // What was in use before is no measure of the work that begins.
+    if (on && !atomic_load(&recycling)) most_used = used;
     atomic_store(&recycling, on);
     if (!on) shrink(0);
     pthread_mutex_unlock(&blocks);

@@ -21,8 +21,8 @@ extension JobConfiguration.Deadlines {
     /// process to end by itself, or to say that it is back.
     static let hung = Duration.seconds(10)
 
-    /// For the process of a rank that left on purpose to close its fabric and to write what it keeps:
-    /// its silence is in order.
+    /// For the process of a rank that left on purpose to close its fabric and to write what it
+    /// keeps: its silence is in order.
     static let departure = Duration.seconds(60)
 
     /// For the memory of a lost process to be free: one that hangs keeps it until it is ended, and
