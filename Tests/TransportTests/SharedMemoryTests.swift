@@ -32,4 +32,21 @@ struct SharedMemoryTests {
             }
         }
     }
+
+    @Test func `memory of a rank whose process has ended names the rank`() throws {
+        let process = Process()
+        process.executableURL = URL(filePath: "/bin/true")
+        try process.run()
+        process.waitUntilExit()
+        let ended = process.processIdentifier
+        let error = try #require(throws: TransportError.self) {
+            _ = try Region(of: 2, process: ended, descriptor: 5, byteCount: 64)
+        }
+        #expect(error.rank == 2 && error.description.contains("has ended"), "\(error)")
+        // One that lives and holds nothing there is not lost.
+        let other = try #require(throws: TransportError.self) {
+            _ = try Region(of: 2, process: getpid(), descriptor: 1 << 20, byteCount: 64)
+        }
+        #expect(other.rank == nil && other.description.contains("open /proc/"), "\(other)")
+    }
 }

@@ -59,7 +59,8 @@ extension RankFabric {
                 peers.append(own)
             } else if entry.storesReach || engine == nil {
                 let region = try Region(
-                    of: entry.process, descriptor: offer.descriptor,
+                    of: Rank(rawValue: index), process: entry.process,
+                    descriptor: offer.descriptor,
                     byteCount: WindowMemory.regionByteCount(
                         byteCount: offer.byteCount, signalCount: offer.signalCount))
                 peers.append(

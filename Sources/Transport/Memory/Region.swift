@@ -1,5 +1,6 @@
 import CFabric
 import Glibc
+import Topology
 
 /// Memory that other ranks of the node can map.
 ///
@@ -37,11 +38,17 @@ import Glibc
         self.descriptor = descriptor
     }
 
-    /// Maps what another process (or this one) made and still holds open.
-    init(of process: Int32, descriptor: Int32, byteCount: Int) throws(TransportError) {
+    /// Maps what a rank's process (or this one) made and still holds open.
+    init(
+        of rank: Rank, process: Int32, descriptor: Int32, byteCount: Int
+    ) throws(TransportError) {
         let path = "/proc/\(process)/fd/\(descriptor)"
         let opened = unsafe open(path, O_RDWR | O_CLOEXEC)
-        guard opened >= 0 else { throw .system("open \(path)") }
+        guard opened >= 0 else {
+            let error = TransportError.system("open \(path)")
+            guard Self.hasEnded(process) else { throw error }
+            throw .rankLost(rank, phase: "connect", cause: "its process \(process) has ended")
+        }
         defer { Glibc.close(opened) }
         let rounded = Self.roundedToPages(max(byteCount, 1))
         var status = stat()
@@ -54,6 +61,15 @@ import Glibc
         unsafe base = try Self.map(opened, rounded)
         self.byteCount = rounded
         self.descriptor = -1
+    }
+
+    /// Whether a process has ended, though its parent may not know it yet.
+    private static func hasEnded(_ process: Int32) -> Bool {
+        let descriptor = fabric_pidfd(process)
+        guard descriptor >= 0 else { return errno == ESRCH }
+        defer { Glibc.close(descriptor) }
+        var end = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return unsafe poll(&end, 1, 0) == 1
     }
 
     deinit {

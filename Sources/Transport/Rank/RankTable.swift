@@ -54,7 +54,7 @@ enum RankTable {
     ) throws(TransportError) -> ControlBlock {
         ControlBlock(
             try Region(
-                of: hello.process, descriptor: hello.controlDescriptor,
+                of: hello.rank, process: hello.process, descriptor: hello.controlDescriptor,
                 byteCount: ControlBlock.byteCount),
             clock: clock)
     }
