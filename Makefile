@@ -78,10 +78,12 @@ fuzz: ## feeds a million hostile inputs to each reader of bytes
 	Tests/Fuzz/run-schemas
 
 # Prefill and decode beside llama.cpp (PyPI's llama-cpp-python), same weights, on an idle machine:
-# about an hour the first time, 15 minutes later. Interrupted, it goes on where it was.
+# about an hour the first time, 15 minutes later. Interrupted, it goes on where it was. With
+# LEVEL=avx2 neither side uses AVX-512.
 bench-llama: build ## measures prefill and decode beside llama.cpp
 	@.ci/install $(TEST_PACKAGES)
-	"$$(.ci/python)" Tests/Reference/bench_llama.py .build/release/apus .build/llama-cpp
+	"$$(.ci/python)" Tests/Reference/bench_llama.py .build/release/apus .build/llama-cpp \
+		--level $(or $(LEVEL),native)
 
 # Gaps of one client's stream beside hostile clients, on an idle machine: two minutes.
 bench-victim: build ## measures a stream beside hostile clients

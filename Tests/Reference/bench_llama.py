@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Measures `apus bench model` beside llama.cpp, on the same random weights, in one run.
 
-Usage: bench_llama.py APUS FOLDER [--shapes M,L] [--rounds 3] [--threads 2] [--prepare]
+Usage: bench_llama.py APUS FOLDER [--shapes M,L] [--rounds 3] [--threads 2] [--level avx2]
+                      [--prepare]
 
-FOLDER (28 GB free) keeps llama.cpp, built with GGML_NATIVE from the sdist of llama-cpp-python, the
-models, and what was measured. Runs of both programs alternate; a figure is the median over the
-rounds, shown after each. Interrupted, it goes on with what is missing: steps of the preparation,
-then rounds, which are kept whole as long as APUS and --threads stay the same. With --again the
-rounds begin anew, with --prepare nothing is measured. The interpreter needs torch, transformers and
-safetensors (`.ci/python`).
+FOLDER (33 GB free) keeps llama.cpp, built with GGML_NATIVE from the sdist of llama-cpp-python, the
+models, and what was measured. With --level avx2 neither side uses more than AVX2, FMA and F16C, as
+on a CPU without AVX-512: llama.cpp is built once more for it, and APUS_CPU is avx2. Runs of both
+programs alternate; a figure is the median over the rounds, shown after each. Interrupted, it goes
+on with what is missing: steps of the preparation, then rounds, which are kept whole as long as APUS
+and --threads stay the same. With --again the rounds begin anew, with --prepare nothing is measured.
+The interpreter needs torch, transformers and safetensors (`.ci/python`).
 """
 import argparse
 import json
@@ -22,6 +24,14 @@ import time
 
 SDIST = "llama-cpp-python==0.3.36"
 TOOLS = ["llama-bench", "llama-batched-bench", "llama-quantize"]
+LEVELS = {
+    "native": {"folder": "build", "options": ["GGML_NATIVE=ON"], "environment": {}},
+    "avx2": {
+        "folder": "build-avx2",
+        "options": ["GGML_NATIVE=OFF", "GGML_AVX2=ON", "GGML_FMA=ON", "GGML_F16C=ON"],
+        "environment": {"APUS_CPU": "avx2"},
+    },
+}
 HERE = pathlib.Path(__file__).resolve().parent
 PROMPT, WRITTEN, MANY = 512, 32, 32  # tokens of a prompt, tokens decoded, sequences at once
 
@@ -38,36 +48,40 @@ def run(*words, **options):
     return done.stdout
 
 
-def build(folder):
+def build(folder, level):
     """The folder with llama.cpp's programs and the one with its source."""
     unpacked = folder / SDIST.replace("==", "-").replace("-", "_", 2)
-    source, binaries = unpacked / "vendor" / "llama.cpp", folder / "build" / "bin"
+    source, built = unpacked / "vendor" / "llama.cpp", folder / LEVELS[level]["folder"]
+    binaries = built / "bin"
     if all((binaries / tool).exists() for tool in TOOLS):
         return binaries, source
     tell("building llama.cpp: some 10 minutes on two cores")
-    run(sys.executable, "-m", "venv", folder / "venv")
-    pip = folder / "venv" / "bin" / "pip"
-    run(pip, "install", "--quiet", "cmake", "ninja")
-    run(pip, "download", "--quiet", "--no-deps", "--no-binary", "llama-cpp-python", SDIST,
-        "--dest", folder)
-    run("tar", "xf", f"{unpacked}.tar.gz", "-C", folder)
-    for left in unpacked.rglob(".git"):  # a dangling file, over which ninja loops
-        left.unlink() if left.is_file() or left.is_symlink() else shutil.rmtree(left)
+    if not source.exists():
+        run(sys.executable, "-m", "venv", folder / "venv")
+        pip = folder / "venv" / "bin" / "pip"
+        run(pip, "install", "--quiet", "cmake", "ninja")
+        run(pip, "download", "--quiet", "--no-deps", "--no-binary", "llama-cpp-python", SDIST,
+            "--dest", folder)
+        run("tar", "xf", f"{unpacked}.tar.gz", "-C", folder)
+        for left in unpacked.rglob(".git"):  # a dangling file, over which ninja loops
+            left.unlink() if left.is_file() or left.is_symlink() else shutil.rmtree(left)
     path = {**os.environ, "PATH": f"{folder / 'venv' / 'bin'}:{os.environ['PATH']}"}
-    options = ["CMAKE_BUILD_TYPE=Release", "GGML_NATIVE=ON"]
+    options = ["CMAKE_BUILD_TYPE=Release", *LEVELS[level]["options"]]
     options += [f"LLAMA_{part}=OFF" for part in
                 ["CURL", "OPENSSL", "BUILD_TESTS", "BUILD_EXAMPLES", "BUILD_SERVER"]]
-    run("cmake", "-G", "Ninja", "-S", source, "-B", folder / "build",
+    run("cmake", "-G", "Ninja", "-S", source, "-B", built,
         *[f"-D{option}" for option in options], env=path)
-    run("ninja", "-C", folder / "build", *TOOLS, env=path)
+    run("ninja", "-C", built, *TOOLS, env=path)
     return binaries, source
 
 
 def prepare(apus, folder, shape, tools, source):
-    """The four models of a shape: bf16 and fp8 as checkpoints, bf16 and Q8_0 as GGUF."""
+    """The models of a shape: bf16, fp8 and int4 as checkpoints, bf16, Q8_0 and Q4_0 as GGUF."""
     models = {
         "apus bf16": folder / f"{shape}-bf16", "apus fp8": folder / f"{shape}-fp8",
+        "apus int4": folder / f"{shape}-int4",
         "llama bf16": folder / f"{shape}-bf16.gguf", "llama Q8_0": folder / f"{shape}-q8_0.gguf",
+        "llama Q4_0": folder / f"{shape}-q4_0.gguf",
     }
 
     def make(name, command):
@@ -84,11 +98,16 @@ def prepare(apus, folder, shape, tools, source):
         make(f"apus {dtype}", lambda part: [
             apus, "make-model", "--config", HERE / "shapes" / f"{shape}.json", "--seed", 1,
             "--dtype", dtype, "--out", part])
+    # Every projection but the head, which llama-quantize keeps at six bits.
+    make("apus int4", lambda part: [
+        apus, "convert", models["apus bf16"], part, "--to", "int4",
+        "--only", "re:.*(mlp|self_attn).*"])
     make("llama bf16", lambda part: [
         sys.executable, HERE / "llama_cpp_convert.py", source, models["apus bf16"],
         "--outtype", "bf16", "--outfile", part])
-    make("llama Q8_0", lambda part: [
-        tools / "llama-quantize", models["llama bf16"], part, "Q8_0"])
+    for kind in ["Q8_0", "Q4_0"]:
+        make(f"llama {kind}", lambda part: [
+            tools / "llama-quantize", models["llama bf16"], part, kind])
     return models
 
 
@@ -133,7 +152,7 @@ def report(shape, rounds):
     for name in rounds[0]:
         columns = [median(rounds, name, what) for what in ["prefill", "decode", "batch"]]
         print(f"{name:12}{columns[0]:14.1f}{columns[1]:12.2f}{columns[2]:12.1f}")
-    for name in ["apus bf16", "apus fp8"]:
+    for name in [name for name in rounds[0] if "apus" in name]:
         print(f"{name}: decode x1 reads {median(rounds, name, 'share'):.0%} of "
               f"{median(rounds, name, 'read'):.1f} GB/s, prefill computes "
               f"{median(rounds, name, 'prompt share'):.0%} of "
@@ -147,11 +166,16 @@ def report(shape, rounds):
     ratio("apus bf16", "llama bf16", "decode")
     ratio("apus fp8", "llama bf16", "decode")
     ratio("apus fp8", "llama Q8_0", "decode")
+    ratio("apus int4", "llama Q4_0", "decode")
+    ratio("apus int4", "apus fp8", "decode")
     for ours in ["apus bf16", "apus fp8"]:
         for theirs in ["llama bf16", "llama Q8_0"]:
             ratio(ours, theirs, "batch")
+    ratio("apus int4", "llama Q4_0", "batch")
     ratio("apus bf16", "llama bf16", "prefill")
     ratio("apus fp8", "llama Q8_0", "prefill")
+    ratio("apus int4", "llama Q4_0", "prefill")
+    ratio("apus int4", "apus fp8", "prefill")
     print(flush=True)
 
 
@@ -185,17 +209,19 @@ def main():
     parser.add_argument("--shapes", default="M,L")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--level", choices=LEVELS, default="native")
     parser.add_argument("--prepare", action="store_true")
     parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    tools, source = build(folder)
+    os.environ.update(LEVELS[options.level]["environment"])
+    tools, source = build(folder, options.level)
     for shape in options.shapes.split(","):
         models = prepare(options.apus.resolve(), folder, shape, tools, source)
         if not options.prepare:
             measure(shape, models, options.apus.resolve(), tools, options,
-                    folder / f"{shape}-figures.json")
+                    folder / f"{shape}-{options.level}-figures.json")
 
 
 main()
