@@ -44,7 +44,7 @@ let package = Package(
         room("Encoding", ["CCrypto"]),
         room("Topology", ["Encoding", yams]),
         room("Tensors", ["CKernels"]),
-        room("Transport", ["CFabric", "Topology"]),
+        room("Transport", ["CFabric", "Encoding", "Topology"]),
 
         // Many ranks acting as one; text and token ids; files of weights.
         room("Collectives", ["Transport", "Tensors", "Topology"]),

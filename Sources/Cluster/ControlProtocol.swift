@@ -3,7 +3,7 @@
 /// A change that an older program would misread raises `version`.
 public enum ControlProtocol {
     /// The version this build speaks.
-    public static let version = 10
+    public static let version = 11
     /// Largest frame either side accepts after both proved that they have the token.
     package static let largestFrameBytes = 16 << 20
     /// Largest application payload: a frame less its kind.

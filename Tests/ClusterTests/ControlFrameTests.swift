@@ -88,12 +88,16 @@ import Topology
 
     @Test func `a frame beyond the limit is refused by its claim alone`() throws {
         let channel = EmbeddedChannel()
-        try ControlChannel.addFraming(to: channel.pipeline.syncOperations)
-        let claim = UInt32(ControlProtocol.largestFrameBytes + 1)
+        let first = FrameSealTests.First()
+        try channel.pipeline.syncOperations.addHandler(first)
+        try ControlChannel.addFraming(
+            to: channel.pipeline.syncOperations, FrameSealTests.seals(of: .caller), after: first)
+        let limit = ControlProtocol.largestFrameBytes + FrameSeal.addedBytes
+        let claim = UInt32(limit + 1)
         let error = #expect(throws: FrameError.self) {
             try channel.writeInbound(ByteBuffer(integer: claim))
         }
-        #expect("\(error!)".contains("the limit is 16777216"))
+        #expect("\(error!)".contains("the limit is \(limit)"))
     }
 
     @Test func `a token is 64 hexadecimal digits`() throws {

@@ -6,28 +6,65 @@ import Testing
 
 @Suite struct HandshakeTests {
     static let token = ControlToken(bytes: (0 ..< 32).map { UInt8($0) })
-    static let callerNonce = (100 ..< 132).map { UInt8($0) }
-    static let coordinatorNonce = (200 ..< 232).map { UInt8($0) }
+    static let callerKey = HandshakeKey(secret: (100 ..< 132).map { UInt8($0) })
+    static let coordinatorKey = HandshakeKey(secret: (200 ..< 232).map { UInt8($0) })
 
     static func hex(_ bytes: [UInt8]) -> String {
         bytes.map { String(format: "%02x", $0) }.joined()
     }
 
-    /// Golden: Python's `hmac.new(token, bytes([side]) + greeting + coordinator_nonce, "sha256")`.
+    /// Golden: the ladder of RFC 7748 in Python, held against the vectors of its section 5.2.
+    @Test func `keys of a connection are those of X25519`() throws {
+        #expect(
+            Self.hex(Self.callerKey.published)
+                == "7d9c24316539825c1896e57f28197746793ce60cbee3ad47da9d07b85fa55e2a")
+        #expect(
+            Self.hex(Self.coordinatorKey.published)
+                == "4d5bab89b0733d9d8dcecf04f321c90b761b7765a6bdb2bddbfad3e7abdf1f66")
+        let shared = try #require(Self.callerKey.shared(with: Self.coordinatorKey.published))
+        #expect(
+            Self.hex(shared)
+                == "39d06aeaf46f39d97533b0e3e890eace641f8161740697744d18be7c3f438c73")
+        #expect(Self.coordinatorKey.shared(with: Self.callerKey.published) == shared)
+    }
+
+    /// RFC 7748, section 6.1: a result of zeros is refused.
+    @Test func `a public key that makes a known secret is refused on both sides`() {
+        let zeros = [UInt8](repeating: 0, count: HandshakeKey.byteCount)
+        #expect(Self.callerKey.shared(with: zeros) == nil)
+        #expect(Self.callerKey.shared(with: Array(zeros.dropLast())) == nil)
+        let greeting = Greeting(role: .worker, key: zeros)
+        var coordinator = CoordinatorHandshake(Self.token, key: Self.coordinatorKey)
+        _ = coordinator.take(greeting.encoded())
+        let proof = Self.token.proof(
+            of: Handshake.statement(
+                of: .caller, greeting, coordinatorKey: Self.coordinatorKey.published))
+        #expect(coordinator.take(proof) == .reject([], reason: "sent a public key that is none"))
+        var caller = CallerHandshake(Self.token, role: .worker)
+        var answer = GreetingAnswer()
+        answer.key = zeros
+        answer.proof = Self.token.proof(
+            of: Handshake.statement(of: .coordinator, caller.greeting, coordinatorKey: zeros))
+        #expect(
+            caller.take(answer.encoded())
+                == .mistrust(reason: "what listens there sent a public key that is none"))
+    }
+
+    /// Golden: Python's `hmac.new(token, bytes([side]) + greeting + coordinator_key, "sha256")`.
     @Test(
         arguments: [
             (
                 Handshake.Side.coordinator,
-                "0afa0ac660f369f83bb8047bb98b5c789873b1ab7f6f28933e3ae9b3f4e60a31"
+                "131a088f59f585e5b3d39a0bf9c43c2bd9b97ee38ffcf5c6ac80e1b870e03bd5"
             ),
-            (.caller, "adeb6fa820274252dc6e14534c6a97119fa23b2b4f4fbc17a2622409a85c5be4"),
+            (.caller, "9a6ebbcc1f3171cec3d9653be798f9363ef8694e7f8d6fd03e8c3249524c2e4e"),
         ])
-    func `a proof is HMAC-SHA256 over side, greeting and nonce`(
+    func `a proof is HMAC-SHA256 over side, greeting and key`(
         side: Handshake.Side, digest: String
     ) {
-        let greeting = Greeting(role: .worker, nonce: Self.callerNonce)
+        let greeting = Greeting(role: .worker, key: Self.callerKey.published)
         let statement = Handshake.statement(
-            of: side, greeting, coordinatorNonce: Self.coordinatorNonce)
+            of: side, greeting, coordinatorKey: Self.coordinatorKey.published)
         let proof = Self.token.proof(of: statement)
         #expect(Self.hex(proof) == digest)
         #expect(Self.token.isProof(proof, of: statement))
@@ -57,10 +94,14 @@ import Testing
         #expect(atCoordinator == .admit(role))
         guard case .prove(let proof) = atCaller else { return #expect(Bool(false), "\(atCaller)") }
         #expect(proof.count == Handshake.proofBytes)
+        #expect(coordinator.seals != nil)
+        #expect(coordinator.seals?.outbound == caller.seals?.inbound)
+        #expect(coordinator.seals?.inbound == caller.seals?.outbound)
+        #expect(caller.seals?.inbound != caller.seals?.outbound)
     }
 
     @Test func `a role that is not served is not answered`() {
-        let greeting = Greeting(role: .receiver, nonce: Self.callerNonce)
+        let greeting = Greeting(role: .receiver, key: Self.callerKey.published)
         var coordinator = CoordinatorHandshake(Self.token)
         #expect(
             coordinator.take(greeting.encoded())
@@ -79,28 +120,29 @@ import Testing
 
     @Test func `a proof of another connection, role or side is rejected`() {
         func coordinatorAfterGreeting(_ greeting: Greeting) -> CoordinatorHandshake {
-            var coordinator = CoordinatorHandshake(Self.token, nonce: Self.coordinatorNonce)
+            var coordinator = CoordinatorHandshake(Self.token, key: Self.coordinatorKey)
             _ = coordinator.take(greeting.encoded())
             return coordinator
         }
-        let greeting = Greeting(role: .worker, nonce: Self.callerNonce)
+        let greeting = Greeting(role: .worker, key: Self.callerKey.published)
         func proof(
-            _ side: Handshake.Side, _ greeting: Greeting, _ nonce: [UInt8]
+            _ side: Handshake.Side, _ greeting: Greeting, _ key: HandshakeKey
         ) -> [UInt8] {
             Self.token.proof(
-                of: Handshake.statement(of: side, greeting, coordinatorNonce: nonce))
+                of: Handshake.statement(of: side, greeting, coordinatorKey: key.published))
         }
-        let good = proof(.caller, greeting, Self.coordinatorNonce)
+        let good = proof(.caller, greeting, Self.coordinatorKey)
         var open = coordinatorAfterGreeting(greeting)
         #expect(open.take(good) == .admit(.worker))
         let wrong = [
-            proof(.coordinator, greeting, Self.coordinatorNonce),
+            proof(.coordinator, greeting, Self.coordinatorKey),
             proof(
-                .caller, Greeting(role: .observer, nonce: Self.callerNonce), Self.coordinatorNonce),
-            proof(.caller, greeting, Self.callerNonce),
+                .caller, Greeting(role: .observer, key: Self.callerKey.published),
+                Self.coordinatorKey),
+            proof(.caller, greeting, Self.callerKey),
             proof(
-                .caller, Greeting(role: .worker, nonce: Self.coordinatorNonce),
-                Self.coordinatorNonce),
+                .caller, Greeting(role: .worker, key: Self.coordinatorKey.published),
+                Self.coordinatorKey),
             [UInt8](repeating: 0, count: Handshake.proofBytes),
         ]
         for bytes in wrong {
@@ -114,7 +156,7 @@ import Testing
     }
 
     @Test func `another version is told ours, and nothing that the token would make`() {
-        var greeting = Greeting(role: .worker, nonce: Self.callerNonce)
+        var greeting = Greeting(role: .worker, key: Self.callerKey.published)
         greeting.version = 1
         var coordinator = CoordinatorHandshake(Self.token)
         guard case .reject(let answer, let reason) = coordinator.take(greeting.encoded()) else {
@@ -133,7 +175,7 @@ import Testing
     }
 
     @Test func `messages are read from exactly their bytes`() {
-        let greeting = Greeting(role: .observer, nonce: Self.callerNonce).encoded()
+        let greeting = Greeting(role: .observer, key: Self.callerKey.published).encoded()
         #expect(greeting.count == Greeting.byteCount && Greeting(greeting) != nil)
         #expect(Greeting(Array(greeting.dropLast())) == nil && Greeting(greeting + [0]) == nil)
         for (index, value) in [(0, UInt8(0)), (6, 3), (7, 1)] {

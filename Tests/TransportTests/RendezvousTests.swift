@@ -67,6 +67,67 @@ import Topology
         server.close()
     }
 
+    /// Golden: Python's `hmac.new(b"secret", purpose + challenge + head + challenge, "sha256")`.
+    @Test func `neither side sends the token, and both prove that they have it`() throws {
+        let token = try RendezvousToken("secret")
+        var greeting = RendezvousGreeting()
+        greeting.challenge = Array(0 ..< 32)
+        var request = JoinRequest(rank: 1, rankCount: 2, token: token, greeting: greeting)
+        #expect(request.encoded().count == JoinRequest.byteCount)
+        #expect(!String(decoding: request.encoded(), as: UTF8.self).contains("secret"))
+        request.challenge = Array(100 ..< 132)
+        let proof = "654d6a2ff6da8cd70ca628c837eec2c24ae8051d2e603ee24555bbed0d86cbdf"
+        let right = request.encoded().prefix(48) + bytes(proof)
+        let read = try JoinRequest(
+            decoding: Array(right), expecting: token, greeting: greeting, rankCount: 2)
+        #expect(read.rank == 1 && read.proof == bytes(proof))
+        let answer = "854d9c8fc73bd5d099882073030492b7c1045acc25360fc348978bb850636747"
+        #expect(read.welcomeProof(token, greeting) == bytes(answer))
+        var other = greeting
+        other.challenge[31] ^= 1
+        #expect(throws: TransportError.refused("the token is another")) {
+            try JoinRequest(
+                decoding: Array(right), expecting: token, greeting: other, rankCount: 2)
+        }
+        for index in right.indices {
+            var changed = Array(right)
+            changed[index] ^= 1
+            #expect(throws: TransportError.self, "byte \(index)") {
+                try JoinRequest(
+                    decoding: changed, expecting: token, greeting: greeting, rankCount: 2)
+            }
+        }
+    }
+
+    private func bytes(_ hex: String) -> [UInt8] {
+        stride(from: 0, to: hex.count, by: 2).map { offset in
+            let start = hex.index(hex.startIndex, offsetBy: offset)
+            return UInt8(hex[start ..< hex.index(start, offsetBy: 2)], radix: 16) ?? 0
+        }
+    }
+
+    @Test func `a rendezvous without the token gathers nothing`() throws {
+        let server = try StreamSocket.listen(on: try NetworkEndpoint("127.0.0.1:0"))
+        let address = "127.0.0.1:\(try server.localPort())"
+        try threads(2) { index in
+            if index == 0 {
+                #expect(try server.wait(for: Int32(POLLIN), deadline: soon))
+                let socket = try #require(server.accept())
+                try socket.sendAll(RendezvousGreeting().encoded(), deadline: soon)
+                _ = try socket.receiveAll(JoinRequest.byteCount, deadline: soon)
+                let proof = [UInt8](repeating: 7, count: RendezvousToken.proofBytes)
+                try socket.sendAll(
+                    RendezvousFrame.welcome(proof: proof).encoded(), deadline: soon)
+                return
+            }
+            let error = #expect(throws: TransportError.self) {
+                try TCPExchange.connect(
+                    to: address, rank: 1, rankCount: 2, token: "secret", deadline: soon)
+            }
+            #expect("\(error!)".contains("did not prove that it has the token"))
+        }
+    }
+
     @Test func `a rank that disagrees on the rank count is refused`() throws {
         let server = try TCPRendezvous(address: "127.0.0.1:0", rankCount: 2, token: "secret")
         let error = #expect(throws: TransportError.self) {
@@ -124,7 +185,15 @@ import Topology
             if index == 0 {
                 #expect(try server.wait(for: Int32(POLLIN), deadline: soon))
                 let socket = try #require(server.accept())
-                try socket.sendAll(RendezvousFrame.welcome.encoded(), deadline: soon)
+                let greeting = RendezvousGreeting()
+                try socket.sendAll(greeting.encoded(), deadline: soon)
+                let token = try RendezvousToken("t")
+                let request = try JoinRequest(
+                    decoding: socket.receiveAll(JoinRequest.byteCount, deadline: soon),
+                    expecting: token, greeting: greeting, rankCount: 2)
+                let proof = request.welcomeProof(token, greeting)
+                try socket.sendAll(
+                    RendezvousFrame.welcome(proof: proof).encoded(), deadline: soon)
                 var heard: [UInt8] = []
                 while try socket.wait(for: Int32(POLLIN), deadline: soon),
                     case .bytes = socket.receive(into: &heard, limit: 1 << 16)

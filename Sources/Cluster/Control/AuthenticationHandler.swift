@@ -67,13 +67,14 @@ final class AuthenticationHandler: ChannelInboundHandler, RemovableChannelHandle
     }
 
     private func admit(as role: Handshake.Role, _ context: ChannelHandlerContext) {
+        guard let seals = handshake.seals else { return reject([], "has no keys", context) }
         isAdmitted = true
         leavePending(context.channel)
         do {
             let pipeline = context.pipeline.syncOperations
             try pipeline.addHandler(
                 ConnectionHandler(core: core, role: role), position: .after(self))
-            try ControlChannel.addFraming(to: pipeline, after: self)
+            try ControlChannel.addFraming(to: pipeline, seals, after: self)
         } catch {
             context.fireErrorCaught(error)
             context.close(promise: nil)

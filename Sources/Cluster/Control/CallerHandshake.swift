@@ -11,14 +11,18 @@ struct CallerHandshake {
     }
 
     private let token: ControlToken
+    private let key: HandshakeKey
     let greeting: Greeting
     private var received: [UInt8] = []
-    /// The random bytes of both ends, once both are known.
+    /// The public keys of both ends, once both are known.
     private(set) var session: [UInt8] = []
+    /// What seals this end's frames, once the other end has proved itself.
+    private(set) var seals: FrameSeals?
 
-    init(_ token: ControlToken, role: Handshake.Role, nonce: [UInt8] = Handshake.nonce()) {
+    init(_ token: ControlToken, role: Handshake.Role, key: HandshakeKey = .random()) {
         self.token = token
-        greeting = Greeting(role: role, nonce: nonce)
+        self.key = key
+        greeting = Greeting(role: role, key: key.published)
     }
 
     /// Bytes of this handshake that have not come yet; what follows them is frames.
@@ -38,12 +42,16 @@ struct CallerHandshake {
                     + " the \(greeting.role) has \(greeting.version)")
         }
         func statement(_ side: Handshake.Side) -> [UInt8] {
-            Handshake.statement(of: side, greeting, coordinatorNonce: answer.nonce)
+            Handshake.statement(of: side, greeting, coordinatorKey: answer.key)
         }
         guard token.isProof(answer.proof, of: statement(.coordinator)) else {
             return .mistrust(reason: "what listens there did not prove that it has our token")
         }
-        session = greeting.nonce + answer.nonce
+        guard let shared = key.shared(with: answer.key) else {
+            return .mistrust(reason: "what listens there sent a public key that is none")
+        }
+        session = greeting.key + answer.key
+        seals = FrameSeals(of: .caller, token, session: session, shared: shared)
         return .prove(token.proof(of: statement(.caller)))
     }
 }

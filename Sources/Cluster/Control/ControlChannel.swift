@@ -2,16 +2,19 @@ import NIOCore
 import NIOExtras
 import NIOPosix
 
-/// Turns the bodies of frames into messages and back.
+/// Turns the sealed bodies of frames into messages and back.
 final class FrameCodec: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ControlFrame
     typealias OutboundIn = ControlFrame
     typealias OutboundOut = ByteBuffer
+    private var seals: FrameSeals
+
+    init(_ seals: FrameSeals) { self.seals = seals }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         do {
-            let bytes = Array(unwrapInboundIn(data).readableBytesView)
+            let bytes = try seals.inbound.open(Array(unwrapInboundIn(data).readableBytesView))
             let frame = try ControlFrame(decoding: bytes)
             context.fireChannelRead(wrapInboundOut(frame))
         } catch {
@@ -21,7 +24,7 @@ final class FrameCodec: ChannelDuplexHandler {
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         do {
-            let bytes = try unwrapOutboundIn(data).encoded()
+            let bytes = seals.outbound.seal(try unwrapOutboundIn(data).encoded())
             let buffer = context.channel.allocator.buffer(bytes: bytes)
             context.write(wrapOutboundOut(buffer), promise: promise)
         } catch {
@@ -60,21 +63,18 @@ final class FrameDecoder: ByteToMessageDecoder {
 
 /// What both ends of a connection put between the socket and their own handler.
 enum ControlChannel {
-    /// Adds framing and coding behind `position`; must run on the channel's event loop.
+    /// Adds framing, sealing and coding behind `position`; must run on the channel's event loop.
     static func addFraming(
-        to pipeline: ChannelPipeline.SynchronousOperations,
-        after position: (any ChannelHandler)? = nil
+        to pipeline: ChannelPipeline.SynchronousOperations, _ seals: FrameSeals,
+        after position: any ChannelHandler
     ) throws {
+        let limit = ControlProtocol.largestFrameBytes + FrameSeal.addedBytes
         let handlers: [any ChannelHandler] = [
-            ByteToMessageHandler(FrameDecoder(limit: ControlProtocol.largestFrameBytes)),
+            ByteToMessageHandler(FrameDecoder(limit: limit)),
             LengthFieldPrepender(lengthFieldLength: .four),
-            FrameCodec(),
+            FrameCodec(seals),
         ]
-        if let position {
-            try pipeline.addHandlers(handlers, position: .after(position))
-        } else {
-            try pipeline.addHandlers(handlers)
-        }
+        try pipeline.addHandlers(handlers, position: .after(position))
     }
 
     /// Options of every control connection: small frames go out at once, and a process that does

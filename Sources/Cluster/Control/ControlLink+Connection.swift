@@ -49,7 +49,6 @@ extension ControlLink {
                     channel.eventLoop.makeCompletedFuture {
                         let pipeline = channel.pipeline.syncOperations
                         try pipeline.addHandler(CallerHandler(link: self, attempt: attempt))
-                        try ControlChannel.addFraming(to: pipeline)
                         try pipeline.addHandler(LinkHandler(link: self, hello, attempt: attempt))
                     }
                 }
@@ -328,7 +327,7 @@ private final class CallerHandler: ChannelInboundHandler {
             switch handshake.take(bytes.readBytes(length: count) ?? []) {
             case .wait: return
             case .prove(let proof):
-                isTrusted = link.adopt(context.channel, attempt)
+                isTrusted = addFraming(context) && link.adopt(context.channel, attempt)
                 guard isTrusted else {
                     isOver = true
                     return context.close(promise: nil)
@@ -346,6 +345,19 @@ private final class CallerHandler: ChannelInboundHandler {
             isOver = true
         }
         if isTrusted, bytes.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(bytes)) }
+    }
+
+    /// From here on what comes and goes is sealed.
+    private func addFraming(_ context: ChannelHandlerContext) -> Bool {
+        guard let seals = handshake.seals else { return false }
+        do {
+            try ControlChannel.addFraming(
+                to: context.pipeline.syncOperations, seals, after: self)
+            return true
+        } catch {
+            context.fireErrorCaught(error)
+            return false
+        }
     }
 
     private func send(_ bytes: [UInt8], _ context: ChannelHandlerContext) {

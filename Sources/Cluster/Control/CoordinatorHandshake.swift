@@ -9,21 +9,23 @@ struct CoordinatorHandshake {
     }
 
     private let token: ControlToken
-    private let nonce: [UInt8]
+    private let key: HandshakeKey
     private let roles: Set<Handshake.Role>
     private var received: [UInt8] = []
     private var greeting: Greeting?
-    /// The random bytes of both ends, once both are known.
-    var session: [UInt8] { (greeting?.nonce ?? []) + nonce }
+    /// The public keys of both ends, once both are known.
+    var session: [UInt8] { (greeting?.key ?? []) + key.published }
+    /// What seals this end's frames, once the caller is let in.
+    private(set) var seals: FrameSeals?
 
     /// - Parameter roles: Those that are served here.
     init(
         _ token: ControlToken, roles: Set<Handshake.Role> = [.worker, .observer],
-        nonce: [UInt8] = Handshake.nonce()
+        key: HandshakeKey = .random()
     ) {
         self.token = token
         self.roles = roles
-        self.nonce = nonce
+        self.key = key
     }
 
     /// Bytes of this handshake that have not come yet; what follows them is frames.
@@ -48,15 +50,21 @@ struct CoordinatorHandshake {
                 reason: "speaks protocol version \(greeting.version), this is \(answer.version)")
         }
         self.greeting = greeting
-        answer.nonce = nonce
+        answer.key = key.published
         answer.proof = token.proof(
-            of: Handshake.statement(of: .coordinator, greeting, coordinatorNonce: nonce))
+            of: Handshake.statement(of: .coordinator, greeting, coordinatorKey: key.published))
         return .send(answer.encoded())
     }
 
-    private func judge(_ proof: [UInt8], _ greeting: Greeting) -> Action {
-        let statement = Handshake.statement(of: .caller, greeting, coordinatorNonce: nonce)
-        return token.isProof(proof, of: statement)
-            ? .admit(greeting.role) : .reject([], reason: "did not prove that it has the token")
+    private mutating func judge(_ proof: [UInt8], _ greeting: Greeting) -> Action {
+        let statement = Handshake.statement(of: .caller, greeting, coordinatorKey: key.published)
+        guard token.isProof(proof, of: statement) else {
+            return .reject([], reason: "did not prove that it has the token")
+        }
+        guard let shared = key.shared(with: greeting.key) else {
+            return .reject([], reason: "sent a public key that is none")
+        }
+        seals = FrameSeals(of: .coordinator, token, session: session, shared: shared)
+        return .admit(greeting.role)
     }
 }

@@ -1,17 +1,17 @@
 /// How both ends of a connection show that they know the job's secret, which never travels.
 ///
-/// 1. The caller greets: its version, its role, and 32 random bytes.
-/// 2. The coordinator answers: its version, 32 random bytes of its own, and its proof.
-/// 3. The caller checks the proof and sends its own. Frames follow.
+/// 1. The caller greets: its version, its role, and a public key made for this connection.
+/// 2. The coordinator answers: its version, a public key of its own, and its proof.
+/// 3. The caller checks the proof and sends its own. Frames follow, sealed (`FrameSeal`).
 ///
 /// A proof is HMAC-SHA256 under the token over the side that proves, the version, the role and both
-/// ends' random bytes: one that was overheard fits no other connection, neither end and no other
+/// ends' public keys: one that was overheard fits no other connection, neither end and no other
 /// role. Every message has a fixed size, so an unauthenticated connection makes neither end
 /// allocate.
 ///
-/// Source: HMAC, RFC 2104; challenge and response in both directions, ISO/IEC 9798-4.
+/// Source: HMAC, RFC 2104; challenge and response in both directions, ISO/IEC 9798-4; X25519,
+/// RFC 7748.
 enum Handshake {
-    static let nonceBytes = 32
     static let proofBytes = 32
     static let magic = Array("APUS".utf8)
 
@@ -31,15 +31,9 @@ enum Handshake {
 
     /// What a proof of one side is computed over.
     static func statement(
-        of side: Side, _ greeting: Greeting, coordinatorNonce: [UInt8]
+        of side: Side, _ greeting: Greeting, coordinatorKey: [UInt8]
     ) -> [UInt8] {
-        [side.rawValue] + greeting.encoded() + coordinatorNonce
-    }
-
-    /// Random bytes that no other connection has.
-    static func nonce() -> [UInt8] {
-        var source = SystemRandomNumberGenerator()
-        return (0 ..< nonceBytes).map { _ in UInt8.random(in: 0 ... 255, using: &source) }
+        [side.rawValue] + greeting.encoded() + coordinatorKey
     }
 
     /// Four magic bytes, the version, a byte of meaning, and a zero.
@@ -53,17 +47,17 @@ enum Handshake {
     }
 }
 
-/// The first bytes of a connection: magic, version (2 bytes, big-endian), role, zero, nonce.
+/// The first bytes of a connection: magic, version (2 bytes, big-endian), role, zero, public key.
 struct Greeting: Equatable {
-    static let byteCount = 8 + Handshake.nonceBytes
+    static let byteCount = 8 + HandshakeKey.byteCount
 
     var version = UInt16(ControlProtocol.version)
     var role: Handshake.Role
-    var nonce: [UInt8]
+    var key: [UInt8]
 
-    init(role: Handshake.Role, nonce: [UInt8]) {
+    init(role: Handshake.Role, key: [UInt8]) {
         self.role = role
-        self.nonce = nonce
+        self.key = key
     }
 
     /// Reads a greeting, or returns nil if the bytes are none.
@@ -73,19 +67,19 @@ struct Greeting: Equatable {
         else { return nil }
         self.version = version
         self.role = role
-        nonce = Array(bytes[8...])
+        key = Array(bytes[8...])
     }
 
-    func encoded() -> [UInt8] { Handshake.head(version, role.rawValue) + nonce }
+    func encoded() -> [UInt8] { Handshake.head(version, role.rawValue) + key }
 }
 
-/// What the coordinator answers: magic, version, two zeros, nonce, proof. To another version it
+/// What the coordinator answers: magic, version, two zeros, public key, proof. To another version it
 /// says no more than its own.
 struct GreetingAnswer: Equatable {
-    static let byteCount = 8 + Handshake.nonceBytes + Handshake.proofBytes
+    static let byteCount = 8 + HandshakeKey.byteCount + Handshake.proofBytes
 
     var version = UInt16(ControlProtocol.version)
-    var nonce = [UInt8](repeating: 0, count: Handshake.nonceBytes)
+    var key = [UInt8](repeating: 0, count: HandshakeKey.byteCount)
     var proof = [UInt8](repeating: 0, count: Handshake.proofBytes)
 
     init() {}
@@ -96,9 +90,9 @@ struct GreetingAnswer: Equatable {
             return nil
         }
         self.version = version
-        nonce = Array(bytes[8 ..< 8 + Handshake.nonceBytes])
-        proof = Array(bytes[(8 + Handshake.nonceBytes)...])
+        key = Array(bytes[8 ..< 8 + HandshakeKey.byteCount])
+        proof = Array(bytes[(8 + HandshakeKey.byteCount)...])
     }
 
-    func encoded() -> [UInt8] { Handshake.head(version, 0) + nonce + proof }
+    func encoded() -> [UInt8] { Handshake.head(version, 0) + key + proof }
 }

@@ -1,91 +1,5 @@
 import Topology
 
-/// The first bytes of a rank that joins a rendezvous: of fixed size, so that an unauthenticated
-/// connection makes the
-/// server allocate nothing.
-struct JoinRequest: Equatable {
-    static let byteCount = 16 + RendezvousToken.byteCount
-    static let magic: UInt32 = 0x4a53_5041  // "APSJ", little-endian
-    static let version: UInt32 = 1
-
-    var rank: UInt32
-    var rankCount: UInt32
-    var token: RendezvousToken
-
-    func encoded() -> [UInt8] {
-        var writer = WireWriter()
-        writer.append(Self.magic)
-        writer.append(Self.version)
-        writer.append(rank)
-        writer.append(rankCount)
-        return writer.bytes + token.padded
-    }
-
-    /// Decodes and checks the request; the token is compared first of all that is secret.
-    init(
-        decoding bytes: [UInt8], expecting token: RendezvousToken, rankCount: Int
-    ) throws(TransportError) {
-        guard bytes.count == Self.byteCount else {
-            throw .malformed(from: "a joining process", "\(bytes.count) bytes of join request")
-        }
-        var reader = WireReader(bytes, from: "a joining process")
-        let magic = try reader.integer(UInt32.self, "magic")
-        let version = try reader.integer(UInt32.self, "version")
-        rank = try reader.integer(UInt32.self, "rank")
-        self.rankCount = try reader.integer(UInt32.self, "rank count")
-        self.token = token
-        guard magic == Self.magic else {
-            throw .malformed(from: "a joining process", "magic \(magic) is not \(Self.magic)")
-        }
-        guard version == Self.version else {
-            throw .refused("version \(version), this rendezvous has \(Self.version)")
-        }
-        guard token.matches(bytes[16...]) else { throw .refused("the token is another") }
-        guard self.rankCount == UInt32(rankCount) else {
-            throw .refused("rank count \(self.rankCount), this rendezvous has \(rankCount)")
-        }
-        guard rank < self.rankCount else {
-            throw .refused("rank \(rank) is out of range: there are \(rankCount) ranks")
-        }
-    }
-
-    init(rank: Rank, rankCount: Int, token: RendezvousToken) {
-        self.rank = UInt32(rank.rawValue)
-        self.rankCount = UInt32(rankCount)
-        self.token = token
-    }
-}
-
-/// A secret that the ranks of one run share, so that no other process can join.
-public struct RendezvousToken: Sendable, Equatable {
-    /// A longer one is refused rather than cut.
-    public static let byteCount = 64
-    let padded: [UInt8]
-
-    /// - Parameter text: 1 to 64 bytes.
-    public init(_ text: String) throws(TransportError) {
-        let bytes = Array(text.utf8)
-        guard (1 ... Self.byteCount).contains(bytes.count) else {
-            throw .limit(
-                "token bytes", value: bytes.count, limit: Self.byteCount,
-                origin: "RendezvousToken.byteCount")
-        }
-        padded = bytes + Array(repeating: 0, count: Self.byteCount - bytes.count)
-    }
-
-    /// A fresh one of 32 hexadecimal digits.
-    public static func random() -> String {
-        let digits = Array("0123456789abcdef")
-        return String((0 ..< 32).map { _ in digits[Int.random(in: 0 ..< 16)] })
-    }
-
-    /// Compares all bytes whatever differs, so that the time says nothing.
-    func matches(_ bytes: ArraySlice<UInt8>) -> Bool {
-        guard bytes.count == padded.count else { return false }
-        return zip(bytes, padded).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0
-    }
-}
-
 /// What ranks and rendezvous say to each other after joining.
 enum RendezvousFrame: Equatable {
     /// A rank's blob of a round, and how long it will wait for the others.
@@ -96,8 +10,8 @@ enum RendezvousFrame: Equatable {
     case missing(rank: UInt32, left: Bool)
     /// Ranks that gather different things.
     case disagreement(rank: UInt32, theirs: String, ours: String)
-    /// The rank joined.
-    case welcome
+    /// The rank joined; the proof that the rendezvous has the token, too.
+    case welcome(proof: [UInt8])
     /// The rank did not join.
     case refused(String)
     /// The rank leaves, and nobody should mind.
@@ -141,7 +55,8 @@ enum RendezvousFrame: Equatable {
             body.append(theirs)
             body.append(ours)
         case .refused(let fact): body.append(fact)
-        case .welcome, .leave: break
+        case .welcome(let proof): body.append(proof)
+        case .leave: break
         }
         var frame = WireWriter()
         frame.append(UInt32(body.bytes.count))
@@ -192,7 +107,9 @@ enum RendezvousFrame: Equatable {
                 rank: try Self.rank(&reader, source, rankCount),
                 theirs: try reader.text("label", limit: ExchangeLimit.labelBytes),
                 ours: try reader.text("label", limit: ExchangeLimit.labelBytes))
-        case 5: self = .welcome
+        case 5:
+            self = .welcome(
+                proof: try reader.blob("proof", limit: RendezvousToken.proofBytes))
         case 6: self = .refused(try reader.text("reason", limit: 1024))
         case 7: self = .leave
         default: throw .malformed(from: source, "frame kind \(kind)")

@@ -52,8 +52,7 @@ public final class TCPExchange: AddressExchange {
         to address: String, rank: Rank, rankCount: Int, token: String,
         serving rendezvous: TCPRendezvous?, server: Rank?, deadline: Deadline
     ) throws(TransportError) -> TCPExchange {
-        let request = JoinRequest(
-            rank: rank, rankCount: rankCount, token: try RendezvousToken(token))
+        let token = try RendezvousToken(token)
         let endpoints = try NetworkEndpoint.resolve(address)
         let socket: StreamSocket
         do throws(TransportError) {
@@ -67,9 +66,16 @@ public final class TCPExchange: AddressExchange {
         let exchange = TCPExchange(
             rank: rank, rankCount: rankCount, socket: socket, rendezvous: rendezvous,
             server: server)
+        let greeting = try exchange.greeting(deadline: deadline)
+        let request = JoinRequest(
+            rank: rank, rankCount: rankCount, token: token, greeting: greeting)
         try exchange.send(request.encoded(), deadline: deadline)
         switch try exchange.receive(deadline: deadline) {
-        case .welcome: return exchange
+        case .welcome(let proof):
+            guard proof == request.welcomeProof(token, greeting) else {
+                throw .refused("\(address): what serves there did not prove that it has the token")
+            }
+            return exchange
         case .refused(let reason): throw .refused("\(address): \(reason)")
         default: throw .malformed(from: address, "no answer to a join request")
         }
@@ -95,6 +101,14 @@ public final class TCPExchange: AddressExchange {
     private func send(_ bytes: [UInt8], deadline: Deadline) throws(TransportError) {
         try namingServer(deadline) { () throws(TransportError) in
             try socket.sendAll(bytes, deadline: deadline)
+        }
+    }
+
+    /// What a rendezvous says first.
+    private func greeting(deadline: Deadline) throws(TransportError) -> RendezvousGreeting {
+        try namingServer(deadline) { () throws(TransportError) in
+            let bytes = try socket.receiveAll(RendezvousGreeting.byteCount, deadline: deadline)
+            return try RendezvousGreeting(decoding: bytes, from: "the rendezvous")
         }
     }
 

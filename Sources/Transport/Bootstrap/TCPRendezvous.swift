@@ -6,7 +6,7 @@ import Topology
 /// Where the ranks of a run meet over TCP: gathers a blob of each and sends all to everybody.
 ///
 /// Invariants:
-/// 1. A connection that has not shown the token gets a fixed-size buffer, a short time, and one of
+/// 1. A connection that has not proved that it has the token gets a fixed-size buffer, a short time, and one of
 ///    a few places.
 /// 2. A frame longer than its limit ends its connection before it is stored.
 public final class TCPRendezvous: Sendable {
@@ -55,6 +55,7 @@ private struct RendezvousServer: Sendable {
     struct Connection: Sendable {
         let socket: StreamSocket
         let opened: UInt64
+        let greeting = RendezvousGreeting()
         var rank: Int?
         var input: [UInt8] = []
         var output: [UInt8] = []
@@ -129,8 +130,10 @@ private struct RendezvousServer: Sendable {
         guard connections.values.count(where: { $0.rank == nil }) < Self.unauthenticatedLimit else {
             return
         }
-        connections[nextConnection] = Connection(
-            socket: socket, opened: FabricClock.system.nanoseconds)
+        var connection = Connection(socket: socket, opened: FabricClock.system.nanoseconds)
+        connection.output = connection.greeting.encoded()
+        connections[nextConnection] = connection
+        flush(nextConnection)
         nextConnection += 1
     }
 
@@ -159,13 +162,14 @@ private struct RendezvousServer: Sendable {
         guard let rank = connection.rank else {
             guard connection.input.count >= JoinRequest.byteCount else { return false }
             let request = try JoinRequest(
-                decoding: connection.input, expecting: token, rankCount: rankCount)
+                decoding: connection.input, expecting: token, greeting: connection.greeting,
+                rankCount: rankCount)
             guard !connections.values.contains(where: { $0.rank == Int(request.rank) }) else {
                 throw .refused("rank \(request.rank) has joined already")
             }
             connections[key]?.rank = Int(request.rank)
             connections[key]?.input = []
-            reply(key, .welcome)
+            reply(key, .welcome(proof: request.welcomeProof(token, connection.greeting)))
             return true
         }
         let source = "rank \(rank)"

@@ -37,8 +37,8 @@ private func shakeHands(_ bytes: [UInt8]) {
     if let answer = GreetingAnswer(bytes) {
         precondition(answer.encoded() == bytes)
     }
-    var coordinator = CoordinatorHandshake(token, nonce: nonce)
-    var caller = CallerHandshake(token, role: .worker, nonce: nonce)
+    var coordinator = CoordinatorHandshake(token, key: key)
+    var caller = CallerHandshake(token, role: .worker, key: key)
     var (atCoordinator, atCaller) = (bytes[...], bytes[...])
     var isPending = true
     while isPending, !atCoordinator.isEmpty {
@@ -60,7 +60,7 @@ private func shakeHands(_ bytes: [UInt8]) {
 }
 
 private let token = ControlToken.random()
-private let nonce = Handshake.nonce()
+private let key = HandshakeKey.random()
 
 private let identity = JobIdentity(build: "b", files: ["f": "1"], settings: ["s": "2"])
 

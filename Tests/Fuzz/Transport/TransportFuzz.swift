@@ -1,7 +1,7 @@
 import FuzzSupport
 import Glibc
-
 import Topology
+
 @testable import Transport
 
 /// Feeds bytes to every decoder of Transport: what ranks, a rendezvous and unauthenticated
@@ -49,10 +49,13 @@ private func fuzzOffer(_ bytes: [UInt8]) {
 
 private func fuzzJoin(_ bytes: [UInt8]) {
     guard let token = try? RendezvousToken("secret") else { return }
-    guard let request = try? JoinRequest(decoding: bytes, expecting: token, rankCount: 4) else {
-        return
+    let greeting = RendezvousGreeting()
+    if let other = try? RendezvousGreeting(decoding: bytes, from: "f") {
+        precondition(other.encoded() == bytes)
     }
-    precondition(request.rank < 4 && request.encoded() == bytes)
+    let request = try? JoinRequest(
+        decoding: bytes, expecting: token, greeting: greeting, rankCount: 4)
+    precondition(request == nil, "random bytes proved to have the token")
 }
 
 private func fuzzFrame(_ bytes: [UInt8]) {
