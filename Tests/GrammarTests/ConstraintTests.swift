@@ -148,7 +148,6 @@ import Testing
         #"{"enum":[[1]],"minItems":2}"#, #"{"type":"string","minLenght":2}"#,
         #"{"type":"object","properties":[1]}"#, #"{"type":"object","required":true}"#,
         #"{"type":["string",1]}"#, #"{"type":"array","contains":{"const":1}}"#,
-        #"{"type":"array","uniqueItems":true,"items":{"type":"string"}}"#,
         #"{"if":{"type":"null"},"then":{"const":1}}"#,
         #"{"type":"object","minProperties":2}"#,
     ])

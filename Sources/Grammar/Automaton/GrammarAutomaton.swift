@@ -67,6 +67,10 @@ final class GrammarAutomaton {
         /// Per class.
         var ways: [Way]
         var choices: [TokenTrie.Choice]?
+        /// Whether it is inside an array whose items must differ.
+        let isInUniqueArray: Bool
+        /// The state without the stacks inside, `unknown` until it was asked for, or `dead`.
+        var outside = Way.unknown
     }
 
     let grammar: Grammar
@@ -130,6 +134,20 @@ final class GrammarAutomaton {
         return target
     }
 
+    /// Whether a state is inside an array whose items must differ.
+    func isInUniqueArray(_ id: ID) -> Bool { nodes[id].isInUniqueArray }
+
+    /// The state without what is inside such arrays; nil if nothing is left.
+    func outsideUniqueArrays(_ id: ID, _ walk: inout Walk) -> ID? {
+        if nodes[id].outside == Way.unknown {
+            let state = nodes[id].state.outsideUniqueArrays(grammar)
+            let outside = state.isDead ? Way.dead : Int32(self.id(of: state))
+            nodes[id].outside = outside
+            walk.spent += 256 + nodes[id].state.positionCount
+        }
+        return nodes[id].outside == Way.dead ? nil : Int(nodes[id].outside)
+    }
+
     /// Which tokens may come next, if they were found before.
     func choices(_ id: ID) -> [TokenTrie.Choice]? { nodes[id].choices }
 
@@ -149,7 +167,8 @@ final class GrammarAutomaton {
             Node(
                 state: state, shortest: Int32(clamping: state.shortest(in: grammar)),
                 byteCount: Int32(clamping: bytes), classes: classes,
-                ways: Array(repeating: Way(target: Way.unknown), count: count)))
+                ways: Array(repeating: Way(target: Way.unknown), count: count),
+                isInUniqueArray: grammar.hasUniqueArrays && state.isInUniqueArray(grammar)))
         ids[state] = id
         byteCount += bytes
         return id

@@ -71,6 +71,23 @@ struct GrammarState: Hashable, Sendable {
     /// Whether the text is whole and nothing may be added.
     var isFinal: Bool { ends.count == 1 && positions.isEmpty }
 
+    /// Whether some stack is inside an array whose items must differ.
+    func isInUniqueArray(_ grammar: Grammar) -> Bool {
+        positions.contains { grammar.isUniqueEnd($0) }
+    }
+
+    /// The state without the stacks inside arrays whose items must differ.
+    func outsideUniqueArrays(_ grammar: Grammar) -> GrammarState {
+        var outside = GrammarState()
+        for index in ends.indices {
+            let stack = stack(index)
+            if stack.contains(where: { grammar.isUniqueEnd($0) }) { continue }
+            outside.positions += stack
+            outside.ends.append(Int32(outside.positions.count))
+        }
+        return outside
+    }
+
     /// The state after one more byte.
     func advanced(by byte: UInt8, in grammar: Grammar) -> GrammarState {
         var steps = 0

@@ -40,11 +40,14 @@ struct Grammar: Sendable {
     /// Each rule's alternative with the shortest sentence, the first of several.
     private var quickest: [Int32] = []
     let start: Rule
+    /// The code of the `]` of arrays whose items must differ; nil without such arrays.
+    private let uniqueEnd: Int32?
 
     /// Flattens the rules of a builder, without the alternatives that never end.
     init(start: Rule, _ builder: GrammarBuilder) throws {
         self.start = start
         sets = builder.sets
+        uniqueEnd = builder.uniqueEnd
         let lengths = try GrammarLengths(builder)
         guard lengths.ofRule[start.index] < Self.never else { throw Fault.neverEnds }
         codes.reserveCapacity(builder.codes.count)
@@ -73,6 +76,13 @@ struct Grammar: Sendable {
 
     /// Positions of all alternatives.
     var positionCount: Int { codes.count }
+
+    /// Whether it has arrays whose items must differ (`UniqueItems`).
+    var hasUniqueArrays: Bool { uniqueEnd != nil }
+
+    /// Whether a position is the end of an array whose items must differ; a stack that holds it is
+    /// inside.
+    func isUniqueEnd(_ position: Int32) -> Bool { codes[Int(position)] == uniqueEnd }
 
     /// What stands at a position.
     subscript(position: Int) -> Symbol {

@@ -17,6 +17,8 @@ struct GrammarBuilder {
     private var chains: [[Symbol]: [Rule]] = [:]
     private var blocks: [[Symbol]: [Rule]] = [:]
     private var upTo: [[Symbol]: [Int: Rule]] = [:]
+    /// As in `Grammar`.
+    private(set) var uniqueEnd: Int32?
 
     /// Repetitions that are counted one by one; longer ones are counted in blocks of powers of two.
     static let chainLimit = 256
@@ -54,6 +56,22 @@ struct GrammarBuilder {
             }
         }
         ofRule[rule.index] = first ..< Int32(starts.count)
+    }
+
+    /// An array of items no two of which are equal, which only a text's own memory can tell
+    /// (`UniqueItems`): its `]` is a set of its own, so that a state shows that it is inside.
+    ///
+    /// - Parameter items: What stands between the brackets: no arrays, no objects, and no value in
+    ///   two ways.
+    mutating func uniqueArray(_ items: Rule) throws -> Rule {
+        if uniqueEnd == nil {
+            uniqueEnd = -2 - Int32(sets.count)
+            sets.append(ByteSet("]"))
+        }
+        let rule = reserve()
+        try define(rule, [Self.literal("[") + [.rule(items)] + Self.literal("]")])
+        codes[codes.count - 2] = uniqueEnd ?? -1
+        return rule
     }
 
     private mutating func code(of symbol: Symbol) -> Int32 {

@@ -3,6 +3,8 @@
 /// 1. A token is allowed only if the text can still be completed within the tokens that are left,
 ///    at one byte per token. A byte-level vocabulary has every single byte, so a text that starts
 ///    completable always ends complete: also at the limit of tokens.
+/// 2. No array whose items must differ has two equal ones: what the grammar cannot say of a text is
+///    kept beside its state (`UniqueItems`).
 public struct ConstrainedText {
     private let automaton: GrammarAutomaton
     private let cache: GrammarCache
@@ -10,6 +12,8 @@ public struct ConstrainedText {
     /// The parameter of the request that errors name.
     private let parameter: String
     private var state: GrammarState
+    /// The array whose items must differ, inside of one.
+    private var items: UniqueItems?
     /// Steps that `append` took since the last mask.
     private var owed = 0
 
@@ -51,6 +55,12 @@ public struct ConstrainedText {
         for choice in try choices(&spent) where Int(choice.shortest) <= remaining - 1 {
             mask[Int(choice.token)] = true
             isEmpty = false
+        }
+        if automaton.grammar.hasUniqueArrays {
+            UniqueItemsWalk.narrow(
+                &mask, at: automaton.id(of: state), items, remaining: remaining, vocabulary.trie,
+                automaton, spent: &spent)
+            isEmpty = !mask.contains(true)
         }
         if state.isComplete {
             for token in vocabulary.endTokens where mask.indices.contains(token) {
@@ -94,11 +104,20 @@ public struct ConstrainedText {
         defer { owed += walk.spent }
         let bytes = vocabulary.bytes.indices.contains(token) ? vocabulary.bytes[token] : []
         var end = bytes.isEmpty ? nil : automaton.id(of: state)
-        for byte in bytes { end = end.flatMap { automaton.next($0, byte: byte, &walk) } }
+        var items = items
+        let hasItems = automaton.grammar.hasUniqueArrays
+        for byte in bytes {
+            guard let state = end else { break }
+            end =
+                hasItems
+                ? UniqueItems.advance(&items, state, byte, in: automaton, &walk)
+                : automaton.next(state, byte: byte, &walk)
+        }
         guard let end else {
             throw .forbidden(token: token)
         }
         state = automaton.state(end)
+        self.items = items
     }
 }
 

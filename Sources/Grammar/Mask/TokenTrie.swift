@@ -9,6 +9,10 @@ struct TokenTrie: Sendable {
     /// Where each node's tokens begin in `tokens`.
     private var firstToken: [Int32] = []
     private var tokens: [Int32] = []
+    /// Per node, whether a comma leads to it or stands below it.
+    private var hasComma: [Bool] = []
+    /// Per node, whether a `[` leads to it or stands below it, with a comma below.
+    private var hasArray: [Bool] = []
     let tokenCount: Int
 
     /// - Parameter vocabulary: The bytes of each token; empty for special and unused ids, which a
@@ -45,7 +49,35 @@ struct TokenTrie: Sendable {
         }
         firstChild.append(Int32(bytes.count))
         firstToken.append(Int32(tokens.count))
+        hasComma = Array(repeating: false, count: bytes.count)
+        hasArray = hasComma
+        for node in bytes.indices.reversed() {
+            let below = children(of: node).contains { hasComma[$0] }
+            hasComma[node] = below || bytes[node] == UInt8(ascii: ",")
+            hasArray[node] =
+                below && bytes[node] == UInt8(ascii: "[")
+                || children(of: node).contains { hasArray[$0] }
+        }
     }
+
+    /// Where the children of a node are.
+    func children(of node: Int) -> Range<Int> {
+        Int(firstChild[node]) ..< Int(firstChild[node + 1])
+    }
+
+    /// The byte that leads to a node.
+    func byte(of node: Int) -> UInt8 { bytes[node] }
+
+    /// The tokens that end at a node.
+    func tokens(at node: Int) -> ArraySlice<Int32> {
+        tokens[Int(firstToken[node]) ..< Int(firstToken[node + 1])]
+    }
+
+    /// Whether tokens through a node have a comma there or later.
+    func hasComma(_ node: Int) -> Bool { hasComma[node] }
+
+    /// Whether tokens through a node have a `[` there or later, and a comma after it.
+    func hasArray(_ node: Int) -> Bool { hasArray[node] }
 
     /// A token that a state allows, and the bytes that then complete the text.
     struct Choice: Sendable {

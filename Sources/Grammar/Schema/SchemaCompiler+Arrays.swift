@@ -72,20 +72,20 @@ extension SchemaCompiler {
         }
     }
 
-    /// An array whose items are values of a list, each at most once: in any order if they are few,
-    /// else in the order of the list.
+    /// An array whose items must differ: values of a list, each at most once, in any order if they
+    /// are few, else in the order of the list; or single values that the text remembers.
     private mutating func unique(
         _ plain: PlainSchema, _ rests: [JSONValue], _ bounds: PlainSchema.CountRange,
         _ path: SchemaPath
     ) throws -> Rule {
-        guard plain.arrays.allSatisfy(\.prefix.isEmpty),
-            let values = try finiteValues(rests, path / "items")
-        else {
+        guard plain.arrays.allSatisfy(\.prefix.isEmpty) else {
             throw Fault(
                 path,
-                "uniqueItems is supported where the items are values of a list (enum, const, "
-                    + "boolean, null, at most \(Self.listedLimit) integers): leave it out, and "
-                    + "merge equal items where they are read")
+                "uniqueItems beside prefixItems is not supported: leave it out, and merge equal "
+                    + "items where they are read")
+        }
+        guard let values = try finiteValues(rests, path / "items") else {
+            return try remembered(rests, bounds, path)
         }
         let most = min(values.count, bounds.most ?? values.count)
         try budget.spend(values.reduce(0) { $0 + $1.utf8.count })

@@ -64,6 +64,7 @@ types = {
     "words": Annotated[list[Short], Field(min_length=1, max_length=3)],
     "pair": tuple[int, Short],
     "moods": Annotated[set[Mood], Field(max_length=2)],
+    "labels": Annotated[set[Short], Field(max_length=2)],
     "dice": Annotated[set[Annotated[int, Field(ge=1, le=6)]], Field(max_length=3)],
     "counts": Annotated[dict[Short, int], Field(max_length=2)],
     "either": Union[int, Short, None],

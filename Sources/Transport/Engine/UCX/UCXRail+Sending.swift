@@ -54,8 +54,20 @@ extension UCXRail {
             return .pending
         }
         unsafe slots?.give(slot)
-        try UCXStatus.check("ucp_am_send_nbx to \(remote)", unsafe fabric_request_status(request))
+        let status = unsafe fabric_request_status(request)
+        if status != UCS_OK { throw failed(remote, status) }
         return .done
+    }
+
+    /// Ends the connection to a rank because a send to it failed at once, as one that fails later
+    /// does.
+    ///
+    /// - Returns: The error of the send, which names the rank that is gone.
+    private func failed(_ remote: Rank, _ status: ucs_status_t) -> TransportError {
+        let text = UCXStatus.text(status)
+        core?.end(remote, cause: text)
+        return core?.outside.lostRanks.refusal(ofPutTo: remote)
+            ?? .call("ucp_am_send_nbx to \(remote)", status: text)
     }
 
     func sendCompleted(_ slot: UnsafeMutablePointer<UCXSlot>, _ status: ucs_status_t) {

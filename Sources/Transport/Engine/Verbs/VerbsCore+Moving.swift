@@ -31,7 +31,7 @@ extension VerbsCore {
                     UInt64(UInt(bitPattern: source + start)), UInt32(length),
                     stagingKeys[put.window] ?? 0, target.address + UInt64(put.offset + start),
                     target.key, -1)
-                guard status == 0 else { throw failure("ibv_post_send", status) }
+                guard status == 0 else { throw failed(remote, status) }
                 remote.outstanding += 1
             }
         }
@@ -100,9 +100,18 @@ extension VerbsCore {
             UInt64(UInt(bitPattern: place)), UInt32(PutHeader.byteCount), mailKey.localKey,
             remote.mailbox.address + UInt64(slot * PutHeader.byteCount), remote.mailbox.key,
             Int64(slot))
-        guard status == 0 else { throw failure("ibv_post_send", status) }
+        guard status == 0 else { throw failed(remote, status) }
         remote.sent += 1
         remote.outstanding += 1
+    }
+
+    /// Ends the connection to a rank because a write to it failed at once, as one that fails later
+    /// does.
+    ///
+    /// - Returns: The error of the write, which names the rank that is gone.
+    private func failed(_ remote: VerbsRank, _ status: Int32) -> TransportError {
+        end(remote.rank, cause: "\(failure("ibv_post_send", status))")
+        return outside.lostRanks.refusal(ofPutTo: remote.rank)
     }
 
     func failure(_ call: String, _ status: Int32) -> TransportError {
