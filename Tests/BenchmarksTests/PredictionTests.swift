@@ -109,13 +109,16 @@ import Topology
             try PredictionReport.Row(setting, prediction, Self.exchange(exact * $0, 0))
         }
         let report = PredictionReport(
-            Self.options(), cores: 2, memory: free, sockets: free, rows: rows)
+            Self.options(), cores: 2, loadAverage: 9.5, memory: free, sockets: free, rows: rows)
         #expect(abs(report.medianError - 0.04) < 1e-9 && abs(report.worstError - 0.25) < 1e-9)
         #expect(!report.isWithinLimits)
         #expect(report.text.contains("median error 4.0%") && report.text.contains("worst 25.0%"))
         #expect(report.text.contains(setting.title) && report.text.contains("NIC"))
+        #expect(report.text.contains("its load was 9.5 before"))
         let better = PredictionReport(
-            Self.options(), cores: 2, memory: free, sockets: free, rows: [rows[0], rows[2]])
+            Self.options(), cores: 2, loadAverage: 0.2, memory: free, sockets: free,
+            rows: [rows[0], rows[2]])
+        #expect(!better.text.contains("other work"))
         #expect(better.isWithinLimits && abs(better.medianError - 0.02) < 1e-9)
     }
 }

@@ -8,9 +8,11 @@ package struct PredictionReport: Codable, Sendable {
         package let setting: PredictionSetting
         package let dispatch: ExchangePrediction.Half
         package let combine: ExchangePrediction.Half
-        /// Of a dispatch with its combine.
+        /// Of a dispatch with its combine; measured are medians over iterations.
         package let predictedSeconds: Double
         package let measuredSeconds: Double
+        /// The least of all iterations, which neighbours on the machine disturb least.
+        package let leastMeasuredSeconds: Double
         package let measuredDispatchSeconds: Double, measuredCombineSeconds: Double
         /// How far the predicted time is from the measured one, as a share of it.
         package let error: Double
@@ -27,6 +29,7 @@ package struct PredictionReport: Codable, Sendable {
             measuredDispatchSeconds = measured.seconds(.dispatch)
             measuredCombineSeconds = measured.seconds(.combine)
             measuredSeconds = measuredDispatchSeconds + measuredCombineSeconds
+            leastMeasuredSeconds = measured.leastSeconds
             error = measuredSeconds > 0 ? predictedSeconds / measuredSeconds - 1 : 0
             bound =
                 dispatch.bound == combine.bound
@@ -38,6 +41,9 @@ package struct PredictionReport: Codable, Sendable {
     package let tokens: Int, hidden: Int
     /// That the ranks of a lab share.
     package let cores: Int
+    /// Processes that ran or waited for a core before the first setting, averaged over a minute;
+    /// nil where the system does not say.
+    package let loadAverage: Double?
     package let memoryAnchor: MeasuredExchange
     package let socketAnchor: MeasuredExchange
     package let rows: [Row]
@@ -50,11 +56,11 @@ package struct PredictionReport: Codable, Sendable {
     package static let medianLimit = 0.10, worstLimit = 0.20
 
     package init(
-        _ options: AllToAllOptions, cores: Int, memory: MeasuredExchange,
+        _ options: AllToAllOptions, cores: Int, loadAverage: Double?, memory: MeasuredExchange,
         sockets: MeasuredExchange, rows: [Row]
     ) {
         (tokens, hidden) = (options.tokenCount, options.hiddenSize)
-        self.cores = cores
+        (self.cores, self.loadAverage) = (cores, loadAverage)
         (memoryAnchor, socketAnchor) = (memory, sockets)
         self.rows = rows
         let errors = rows.map { abs($0.error) }.sorted()
@@ -76,6 +82,9 @@ package struct PredictionReport: Codable, Sendable {
         medianError <= Self.medianLimit && worstError <= Self.worstLimit
     }
 
+    /// One process that uses a core all the time would take it from the ranks.
+    private static let quietLoad = 1.0
+
     /// As people read it.
     package var text: String {
         let width = rows.map(\.setting.title.count).max() ?? 0
@@ -91,17 +100,24 @@ package struct PredictionReport: Codable, Sendable {
                 + "\(seconds(memoryAnchor.seconds(.combine))), sockets "
                 + "\(seconds(socketAnchor.seconds(.dispatch))) + "
                 + "\(seconds(socketAnchor.seconds(.combine))) (dispatch + combine)",
-            line("", ["predicted", "measured", "error"]) + "  bound by",
+            line("", ["predicted", "measured", "error", "least"]) + "  bound by",
         ]
         lines += rows.map { row in
             line(
                 row.setting.title,
-                [seconds(row.predictedSeconds), seconds(row.measuredSeconds), share(row.error)])
-                + "  " + row.bound
+                [
+                    seconds(row.predictedSeconds), seconds(row.measuredSeconds), share(row.error),
+                    seconds(row.leastMeasuredSeconds),
+                ]) + "  " + row.bound
         }
         lines.append(
             "median error \(share(medianError)) (at most \(share(Self.medianLimit))), worst "
                 + "\(share(worstError)) (at most \(share(Self.worstLimit)))")
+        if let loadAverage, loadAverage > Self.quietLoad {
+            lines.append(
+                "the machine did other work: its load was \(Report.number(loadAverage)) before; "
+                    + "run this on a machine that does nothing else")
+        }
         lines += leftOut.map { "left out: \($0)" }
         return lines.joined(separator: "\n")
     }

@@ -71,6 +71,7 @@ struct CheckCommand: ParsableCommand {
             progress.show("\(name): \(setting.title)")
             return try exchange(setting, folder, stop)
         }
+        let load = Self.loadAverage
         let memory = try measure("anchor 1 of 2", .memoryAnchor)
         let sockets = try measure("anchor 2 of 2", .socketAnchor)
         let cores = CoreLimit.ofProcess.cores
@@ -83,7 +84,13 @@ struct CheckCommand: ParsableCommand {
                 measure("setting \(index + 1) of \(settings.count)", setting))
         }
         return PredictionReport(
-            options, cores: cores, memory: memory, sockets: sockets, rows: rows)
+            options, cores: cores, loadAverage: load, memory: memory, sockets: sockets, rows: rows)
+    }
+
+    /// The first number of `/proc/loadavg` (proc(5)).
+    private static var loadAverage: Double? {
+        let text = try? String(contentsOfFile: "/proc/loadavg", encoding: .utf8)
+        return text?.split(separator: " ").first.flatMap { Double($0) }
     }
 
     /// Runs one setting in a lab of its own, which the started program removes at its end.
