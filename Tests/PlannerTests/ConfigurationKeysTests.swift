@@ -149,6 +149,31 @@ import Testing
                 "index_skip_topk_offset: 0 with index_topk_freq 4 leaves block 0"
             ),
             (
+                "GLM-5.2", #"{"mlp_layer_types": ["dense"]}"#,
+                "mlp_layer_types: lists 1 blocks; num_hidden_layers is 78"
+            ),
+            (
+                "GLM-5.2", #"{"mlp_layer_types": ["wide"], "num_hidden_layers": 1}"#,
+                #"mlp_layer_types: "wide" is neither dense nor sparse"#
+            ),
+            (
+                "DeepSeek-R1",
+                #"{"num_hidden_layers": 4, "mlp_layer_types": ["dense", "dense", "dense", "dense"]}"#,
+                "mlp_layer_types: makes block 3 dense; first_k_dense_replace is 3"
+            ),
+            (
+                "DeepSeek-R1",
+                """
+                {"num_hidden_layers": 1, "first_k_dense_replace": null, "moe_layer_freq": [1],
+                "mlp_layer_types": ["dense"]}
+                """, "mlp_layer_types: differs from moe_layer_freq"
+            ),
+            ("DeepSeek-R1", #"{"moe_layer_freq": 0}"#, "moe_layer_freq: 0 is not 1 to 4096"),
+            (
+                "Kimi-K2.5", #"{"text_config": {"hidden_size": "wide"}}"#,
+                "text_config.hidden_size is not of type"
+            ),
+            (
                 "GLM-5.2", #"{"index_topk_freq": -1}"#, "index_topk_freq: -1 is not 0 to 4096"
             ),
             (

@@ -1,6 +1,7 @@
 import Collectives
 import Foundation
 import Serving
+import Synchronization
 import Tensors
 import Testing
 import Topology
@@ -38,6 +39,18 @@ import Topology
         #expect(abs(result.ttftSeconds - 200e-6) < 1e-9)
         #expect(abs(result.plannedTPOTSeconds - 200e-6) < 1e-9)
         #expect(result.steps == 5 && result.layers.isEmpty)
+    }
+
+    @Test(arguments: [false, true])
+    func `every token of all texts is counted once`(overlaps: Bool) throws {
+        var options = try Self.options(SimulatedTrainingTests.line(nodes: 2), ranks: 2)
+        options.overlaps = overlaps
+        let seen = Mutex<(most: Int, totals: Set<Int>)>((0, []))
+        _ = try SimulatedServing(options).traced { done, all in
+            seen.withLock { $0 = (max($0.most, done), $0.totals.union([all])) }
+        }
+        // Two ranks, 4 texts each, 5 tokens of a text.
+        #expect(seen.withLock { $0.most == 40 && $0.totals == [40] })
     }
 
     @Test func `two ranks take latency and bytes beside it, as the planner predicts`() throws {

@@ -1,6 +1,7 @@
 import Collectives
 import Foundation
 import Pipeline
+import Synchronization
 import Testing
 import Topology
 
@@ -52,6 +53,20 @@ import Topology
         #expect(abs(result.scheduleSeconds - 500e-6) < 1e-12)
         #expect(result.findings.isEmpty && result.losses.isEmpty)
         #expect(Set(result.links.map(\.link)) == ["n0.p.out", "n1.p.in", "n1.p.out", "n0.p.in"])
+    }
+
+    @Test(arguments: [ScheduleKind.oneForwardOneBackward, .dualPipe, .dualPipeV])
+    func `every forward and backward of a cell is counted once`(kind: ScheduleKind) throws {
+        var options = try Self.options(Self.line(nodes: 4), ranks: 4, stages: 2, kind)
+        options.microBatches = 4
+        options.blocks = 2
+        let counts = Mutex<[Int]>([])
+        // Two ranks for each of 2 stages, or of 4 of a V; 4 micro-batches, there and back.
+        let total = (kind == .dualPipeV ? 4 : 2) * 2 * 4 * 2
+        _ = try SimulatedTraining(options).traced { done, all in
+            counts.withLock { $0.append(all == total ? done : -1) }
+        }
+        #expect(counts.withLock { $0.sorted() } == Array(1 ... total))
     }
 
     @Test(arguments: [

@@ -78,6 +78,28 @@ extension SimulationResult {
         }
     }
 
+    /// What every text of a simulation ends with.
+    ///
+    /// - Parameter wrong: Rows that were not what brute force gives; nil where none was checked.
+    static func ending(
+        findings: [String], losses: [String], wrong: Int? = nil, history: String,
+        leftOut: [String]
+    ) -> [String] {
+        findings + losses.map { "lost: \($0)" } + (wrong.map { ["#wrong \($0)"] } ?? [])
+            + ["history \(history)"] + leftOut.map { "left out: \($0)" }
+    }
+
+    /// The text of a run: its head, its times and busiest links unless a rank was lost, and the
+    /// ending.
+    static func text(
+        _ head: String, times: [String], links: [LinkUse], part: String, findings: [String],
+        losses: [String], history: String, leftOut: [String]
+    ) -> String {
+        let measured = losses.isEmpty ? times + lines(of: links, part: part) : []
+        let end = ending(findings: findings, losses: losses, history: history, leftOut: leftOut)
+        return ([head] + measured + end).joined(separator: "\n")
+    }
+
     /// Whether the simulation ended as it should: all ranks alive, and every byte right.
     package var isSound: Bool { losses.isEmpty && wrong ?? 0 == 0 }
 
@@ -98,11 +120,8 @@ extension SimulationResult {
                     + "\(number(half.carriedBytes / 1e6, 2)) MB")
             lines += Self.lines(of: links.filter { $0.half == half.name }, part: "half")
         }
-        lines += findings
-        lines += losses.map { "lost: \($0)" }
-        if let wrong { lines.append("#wrong \(wrong)") }
-        lines.append("history \(history)")
-        lines += leftOut.map { "left out: \($0)" }
+        lines += Self.ending(
+            findings: findings, losses: losses, wrong: wrong, history: history, leftOut: leftOut)
         return lines.joined(separator: "\n")
     }
 }

@@ -47,7 +47,11 @@ extension PublishedTable {
                         normal(
                             $0, $1, $2, tokens: 8192, nvlink: 900e9, source: v2 + ", SM100",
                             suffix: ", SM100")
-                    }),
+                    }
+                    // The model counts no SMs: 24 of them do not fill NVLink.
+                    + normal(
+                        8, 643, 675, tokens: 8192, nvlink: 900e9, source: v2 + ", SM100, 24 SMs",
+                        suffix: ", SM100, 24 SMs")),
             PublishedTable(
                 "DeepEP low latency, V1", isMeasured: true,
                 [

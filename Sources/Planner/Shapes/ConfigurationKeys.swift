@@ -18,6 +18,8 @@ struct ConfigurationKeys: Decodable {
     var n_routed_experts: Int?
     var num_experts: Int?
     var num_local_experts: Int?
+    var moe_layer_freq: LayerFrequency?
+    var mlp_layer_types: [String]?
     var decoder_sparse_step: Int?
     var mlp_only_layers: [Int]?
     var attention_bias: Bool?
@@ -54,7 +56,7 @@ struct ConfigurationKeys: Decodable {
         try checkKinds(file)
         var shape = ModelShape(
             name: name, hidden: hidden_size, layers: num_hidden_layers,
-            denseLayers: routedExperts == nil ? num_hidden_layers : denseLayers,
+            denseLayers: routedExperts == nil ? num_hidden_layers : try denseLayers(file),
             heads: num_attention_heads, attention: try attention(file),
             denseWidth: intermediate_size, vocabulary: vocab_size)
         shape.indexer = try indexer(file)
@@ -102,22 +104,12 @@ struct ConfigurationKeys: Decodable {
         return nil
     }
 
-    /// Blocks without experts: the first ones, or all but every n-th and those that are listed.
-    private var denseLayers: Int {
-        guard let first = first_k_dense_replace ?? family.denseLayers else {
-            let listed = Set(mlp_only_layers ?? [])
-            return (0 ..< num_hidden_layers).count {
-                listed.contains($0) || !($0 + 1).isMultiple(of: decoder_sparse_step ?? 1)
-            }
-        }
-        return min(num_hidden_layers, first)
-    }
-
     private func attention(_ file: String) throws(PlanError) -> ModelShape.Attention {
         guard let kv_lora_rank else {
             return .grouped(
                 keyValueHeads: num_key_value_heads ?? num_attention_heads,
-                headSize: head_dim ?? hidden_size / max(1, num_attention_heads),
+                headSize: head_dim ?? family.headSize
+                    ?? hidden_size / max(1, num_attention_heads),
                 hasBias: attention_bias == true)
         }
         guard let qk_rope_head_dim, let qk_nope_head_dim, let v_head_dim else {
@@ -133,8 +125,9 @@ struct ConfigurationKeys: Decodable {
 
 extension ConfigurationKeys {
     /// What a family's code takes without the keys.
-    private struct Family {
+    struct Family {
         var denseLayers: Int?
+        var headSize: Int?
         var sharedExperts = 0
         var indexer: ModelShape.Indexer?
         /// Whether `attention_bias` gives the output projection one too.
@@ -150,9 +143,10 @@ extension ConfigurationKeys {
         "GlmMoeDsaForCausalLM": Family(
             denseLayers: 3, sharedExperts: 1,
             indexer: ModelShape.Indexer(heads: 32, size: 128, count: 2048, layers: 0)),
+        "MiniMaxM2ForCausalLM": Family(headSize: 128),
     ]
 
-    private var family: Family {
+    var family: Family {
         for name in architectures ?? [] {
             if let family = Self.families[name] { return family }
         }
@@ -176,6 +170,7 @@ extension ConfigurationKeys {
         if let (key, count) = chosenExperts { try check(key, count, most: routedExperts ?? 65536) }
         try check("n_shared_experts", n_shared_experts, least: 0, most: 65536)
         try check("first_k_dense_replace", first_k_dense_replace, least: 0, most: 4096)
+        try check("moe_layer_freq", expertLayerStride, most: 4096)
         try check("n_group", n_group, most: routedExperts ?? 65536)
         try check("topk_group", topk_group, most: n_group ?? 1)
         try check("decoder_sparse_step", decoder_sparse_step, most: 4096)

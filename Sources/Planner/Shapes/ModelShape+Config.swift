@@ -39,16 +39,26 @@ extension ModelShape {
 }
 
 /// A `config.json`, where null shared experts are none and not what the family takes.
+///
+/// The keys of a network beside a vision tower stand in `text_config`; its class is named outside.
 private struct ConfigurationFile: Decodable {
     private enum Key: String, CodingKey {
+        case architectures
         case sharedExperts = "n_shared_experts"
+        case text = "text_config"
     }
 
     var keys: ConfigurationKeys
 
     init(from decoder: any Decoder) throws {
-        keys = try ConfigurationKeys(from: decoder)
-        let box = try decoder.container(keyedBy: Key.self)
+        let whole = try decoder.container(keyedBy: Key.self)
+        let hasText = try whole.contains(.text) && !whole.decodeNil(forKey: .text)
+        let network = hasText ? try whole.superDecoder(forKey: .text) : decoder
+        keys = try ConfigurationKeys(from: network)
+        if hasText {
+            keys.architectures = try whole.decodeIfPresent([String].self, forKey: .architectures)
+        }
+        let box = try network.container(keyedBy: Key.self)
         if box.contains(.sharedExperts) { keys.n_shared_experts = keys.n_shared_experts ?? 0 }
     }
 }

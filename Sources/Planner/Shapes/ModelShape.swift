@@ -35,7 +35,7 @@ package struct ModelShape: Codable, Hashable, Sendable {
     package var hidden: Int
     /// Transformer blocks.
     package var layers: Int
-    /// First blocks without experts; all blocks of a dense model.
+    /// Blocks without experts; all blocks of a dense model.
     package var denseLayers: Int
     /// Attention heads.
     package var heads: Int

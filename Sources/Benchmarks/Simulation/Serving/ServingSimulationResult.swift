@@ -55,20 +55,13 @@ extension ServingSimulationResult {
 
     /// As people read it.
     package var text: String {
-        var lines = [
+        let head =
             "simulated: \(rankCount) ranks of \(topology) write \(streams) texts each, prompts of "
-                + "\(prompt), \(newTokens) new tokens, \(blocks) blocks, mode \(mode)"
-                + (overlaps ? ", two micro-batches" : "") + ", seed \(seed)"
-        ]
-        if losses.isEmpty {
-            lines += times
-            lines += SimulationResult.lines(of: links, part: "run")
-        }
-        lines += findings
-        lines += losses.map { "lost: \($0)" }
-        lines.append("history \(history)")
-        lines += leftOut.map { "left out: \($0)" }
-        return lines.joined(separator: "\n")
+            + "\(prompt), \(newTokens) new tokens, \(blocks) blocks, mode \(mode)"
+            + (overlaps ? ", two micro-batches" : "") + ", seed \(seed)"
+        return SimulationResult.text(
+            head, times: times, links: links, part: "run", findings: findings, losses: losses,
+            history: history, leftOut: leftOut)
     }
 
     private func seconds(_ value: Double) -> String { Figure.text(value, .seconds) }

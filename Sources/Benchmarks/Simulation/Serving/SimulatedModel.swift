@@ -28,11 +28,13 @@ final class SimulatedModel: SequenceNetwork {
     private var batches = 0
     /// Samples that `takeTime` has counted.
     private var counted = 0
+    private let progress: SimulationProgress
 
     init(
         _ options: ServingSimulationOptions, computing: SimulatedComputing,
-        shared: SimulatedGroup?, map: ExpertMap
+        shared: SimulatedGroup?, map: ExpertMap, progress: SimulationProgress
     ) {
+        self.progress = progress
         self.options = options
         self.computing = computing
         self.shared = shared
@@ -106,6 +108,8 @@ final class SimulatedModel: SequenceNetwork {
 
     private func result(_ batch: Batch) -> ForwardResult {
         computing.run(.seconds(options.headSeconds(texts: batch.wanted)))
+        // Each text whose logits are wanted gets one token of them.
+        progress.add(batch.wanted)
         return ForwardResult(
             logits: Tensor(rows: batch.wanted, columns: vocabularySize), hidden: nil)
     }

@@ -22,6 +22,7 @@ struct SimulatedServer {
     let network: SimulatedNetwork
     /// When all ranks begin, in nanoseconds of the virtual clock.
     let start: UInt64
+    let progress: SimulationProgress
 
     /// Writes the rank's texts. A rank that cannot go on leaves, as a worker does.
     func run(_ fabric: any Fabric) throws -> Ending {
@@ -40,7 +41,8 @@ struct SimulatedServer {
         let map = try ExpertMap.contiguous(
             expertCount: options.cluster.expertCount, rankCount: fabric.rankCount)
         let shared = try fabric.rankCount > 1 ? group(fabric, map, computing) : nil
-        let model = SimulatedModel(options, computing: computing, shared: shared, map: map)
+        let model = SimulatedModel(
+            options, computing: computing, shared: shared, map: map, progress: progress)
         let engine = Engine(barrier: barrier, map: map, configuration: options.engine)
         try fabric.barrier(deadline: fabric.deadline(configuration.limit, "the simulation's begin"))
         try computing.wait(until: start)

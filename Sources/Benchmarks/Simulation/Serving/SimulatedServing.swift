@@ -30,11 +30,19 @@ package struct SimulatedServing {
     }
 
     /// Writes all texts.
-    package func traced() throws -> Traced {
+    ///
+    /// - Parameter progress: Gets the tokens that are written, and all of them; any thread calls
+    ///   it.
+    package func traced(
+        progress: @escaping @Sendable (_ done: Int, _ of: Int) -> Void = { _, _ in }
+    ) throws -> Traced {
         let simulation = try cluster.fabric(settling: SimulatedComputing.settling)
         let server = SimulatedServer(
             options: options, network: simulation.network,
-            start: SimulatedComputing.start(after: simulation))
+            start: SimulatedComputing.start(after: simulation),
+            progress: SimulationProgress(
+                total: cluster.options.rankCount * options.streams * options.newTokens,
+                report: progress))
         let endings = try simulation.run { try server.run($0) }
         simulation.close()
         let outcome = try cluster.outcome(of: endings)

@@ -20,11 +20,13 @@ final class SimulatedStages: CellWorker {
     let boundary: (rows: Int, columns: Int)
     private let zeros: Tensor
     private var weights: [Double] = []
+    private let progress: SimulationProgress
 
     init(
         _ options: TrainingSimulationOptions, computing: SimulatedComputing,
-        groups: [SimulatedGroup], layouts: [DispatchLayout]
+        groups: [SimulatedGroup], layouts: [DispatchLayout], progress: SimulationProgress
     ) {
+        self.progress = progress
         times = options.times
         blocks = options.blocks
         self.computing = computing
@@ -63,7 +65,10 @@ final class SimulatedStages: CellWorker {
                 try travel?.send(.gate, after: computed)
             }
         }
-        parts.append { [self] in try travels.last?.finish(addingInto: zeros) }
+        parts.append { [self] in
+            try travels.last?.finish(addingInto: zeros)
+            progress.add(1)
+        }
         return parts
     }
 
@@ -88,6 +93,7 @@ final class SimulatedStages: CellWorker {
                 let computed = run(times.attention.backwardInput)
                 weights.append(times.attention.backwardWeight)
                 try next?.start(zeros, after: computed)
+                if block == 0 { progress.add(1) }
             }
         }
         return parts

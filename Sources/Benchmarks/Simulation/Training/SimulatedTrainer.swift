@@ -27,6 +27,7 @@ struct SimulatedTrainer {
     let pipeline: any Fabric
     /// When all ranks begin, in nanoseconds of the virtual clock.
     let start: UInt64
+    let progress: SimulationProgress
 
     /// Performs the rank's steps. A rank that cannot go on leaves, as a worker does.
     ///
@@ -61,7 +62,8 @@ struct SimulatedTrainer {
             return try routings.map { try one.group.layout(for: $0, in: map, layer: 0) }
         }
         let worker = SimulatedStages(
-            options, computing: computing, groups: groups, layouts: layouts ?? [])
+            options, computing: computing, groups: groups, layouts: layouts ?? [],
+            progress: progress)
         let channels = try Channels(
             fabric: pipeline, name: "stages", channelCount: ChannelLink.channelCount,
             slotCount: ChannelLink.slotCount(schedule),

@@ -32,7 +32,12 @@ package struct SimulatedTraining {
     }
 
     /// Runs one step.
-    package func traced() throws -> Traced {
+    ///
+    /// - Parameter progress: Gets the forwards and backwards of cells that are done, and all of
+    ///   them; any thread calls it.
+    package func traced(
+        progress: @escaping @Sendable (_ done: Int, _ of: Int) -> Void = { _, _ in }
+    ) throws -> Traced {
         let simulation = try cluster.fabric(settling: SimulatedComputing.settling)
         let size = options.groupSize
         let count = cluster.options.rankCount
@@ -48,11 +53,13 @@ package struct SimulatedTraining {
         let layers = try routings()
         let start = SimulatedComputing.start(after: simulation)
         let (options, schedule, network) = (options, schedule, simulation.network)
+        let cells = schedule.stageCount * schedule.microBatchCount * size
+        let counter = SimulationProgress(total: 2 * cells, report: progress)
         let endings = try simulation.run { fabric in
             let rank = fabric.rank.rawValue
             let one = SimulatedTrainer(
                 options: options, schedule: schedule, network: network, fabric: fabric,
-                experts: experts[rank], pipeline: pipelines[rank], start: start)
+                experts: experts[rank], pipeline: pipelines[rank], start: start, progress: counter)
             return try one.run(layers.map { $0[rank] })
         }
         simulation.close()

@@ -62,16 +62,9 @@ extension TrainingSimulationResult {
             "simulated: a step of \(schedule.title) on \(rankCount) ranks of \(topology): "
             + "\(stages) stages of \(blocks) blocks, EP \(groupSize), \(microBatches) micro-batches"
             + " of \(tokens) tokens, seed \(seed)"
-        var lines = [head]
-        if losses.isEmpty {
-            lines += times
-            lines += SimulationResult.lines(of: links, part: "step")
-        }
-        lines += findings
-        lines += losses.map { "lost: \($0)" }
-        lines.append("history \(history)")
-        lines += leftOut.map { "left out: \($0)" }
-        return lines.joined(separator: "\n")
+        return SimulationResult.text(
+            head, times: times, links: links, part: "step", findings: findings, losses: losses,
+            history: history, leftOut: leftOut)
     }
 
     private func seconds(_ value: Double) -> String { Figure.text(value, .seconds) }

@@ -22,10 +22,13 @@ struct PlanCommand: ParsableCommand {
               apus plan recommend --topology topology/epyc-8-nodes-100g-roce.yaml \
             --model deepseek-v3 --phase decode --svg plans.svg
               apus plan published
+              apus plan check
 
             What the model leaves out stands at the end of every plan.
             """,
-        subcommands: [Show.self, RecommendCommand.self, PublishedCommand.self],
+        subcommands: [
+            Show.self, RecommendCommand.self, PublishedCommand.self, CheckCommand.self,
+        ],
         defaultSubcommand: Show.self)
 
     /// One plan.

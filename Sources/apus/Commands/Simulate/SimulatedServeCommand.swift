@@ -71,7 +71,9 @@ struct SimulatedServeCommand: ParsableCommand {
         try reporting {
             let options = try options()
             let file = try cluster.output()
-            let outcome = try SimulatedServing(options).traced()
+            let bar = ProgressBar("simulate")
+            defer { bar.finish() }
+            let outcome = try SimulatedServing(options).traced { bar.show($0, of: $1, "tokens") }
             try cluster.show(
                 outcome.result, text: outcome.result.text, losses: outcome.result.losses,
                 { try outcome.trace.json() }, to: file)

@@ -63,7 +63,9 @@ struct SimulatedTrainCommand: ParsableCommand {
         try reporting {
             let options = try options()
             let file = try cluster.output()
-            let outcome = try SimulatedTraining(options).traced()
+            let bar = ProgressBar("simulate")
+            defer { bar.finish() }
+            let outcome = try SimulatedTraining(options).traced { bar.show($0, of: $1, "cells") }
             try cluster.show(
                 outcome.result, text: outcome.result.text, losses: outcome.result.losses,
                 { try Timeline.chromeTrace(outcome.timelines, microsecondsPerUnit: 1e6) },
