@@ -61,7 +61,7 @@ struct CoordinatorProgram: AsyncParsableCommand {
         defer { registration.end() }
         configuration = registration.resumed(configuration)
         let outbox = Outbox()
-        let router = outbox.router(configuration)
+        let router = try outbox.router(configuration, log)
         // The API opens last; what is wrong with its settings, texts or port is said first.
         let api = try configuration.serving.map {
             try APIService(
@@ -260,10 +260,26 @@ final class Outbox: Sendable {
     func open(_ coordinator: Coordinator) { self.coordinator.withLock { $0 = coordinator } }
 
     /// A router that sends through it.
-    func router(_ job: JobConfiguration) -> LeastLoadedRouter {
+    ///
+    /// - Throws: `ClusterError.badInput` for settings of the engine that it does not know.
+    func router(_ job: JobConfiguration, _ log: Logger) throws -> LeastLoadedRouter {
         LeastLoadedRouter(
-            rankCount: job.ranks, groups: job.groups, letLeave: { try await self.drain($0) }
+            rankCount: job.ranks, groups: job.groups, roleRule: try Self.roleRule(job),
+            rolesChanged: { change in
+                log.notice("\(change)")
+                guard let role = change.newRole else { return }
+                self.coordinator.withLock { $0 }?.note(role, of: change.ranks)
+            }, letLeave: { try await self.drain($0) }
         ) { self.send($1, to: $0) }
+    }
+
+    /// When groups get another role; nil for never.
+    private static func roleRule(_ job: JobConfiguration) throws -> RoleRule? {
+        guard let serving = job.serving, serving.rebalanceRolesSeconds > 0 else { return nil }
+        let engine = try serving.engine.applied(to: EngineConfiguration(), section: "engine")
+        try engine.validate()
+        return RoleRule(
+            interval: .seconds(serving.rebalanceRolesSeconds), stepTokens: engine.stepTokens)
     }
 
     private func drain(_ rank: Rank) async throws {

@@ -22,6 +22,8 @@ struct EngineRun {
         var warn: @Sendable (String) -> Void = { _ in }
         /// Ranks of several roles, instead of `ranks`.
         var groups: RankGroupMap?
+        /// When a group gets the other role.
+        var roleRule: RoleRule?
     }
 
     /// What became of a request.
@@ -50,7 +52,7 @@ struct EngineRun {
             return
         }
         rank.cores = groups.rankCount
-        ranks = try LocalRanks(rank, groups: groups)
+        ranks = try LocalRanks(rank, groups: groups, roleRule: setting.roleRule)
     }
 
     func outcome(_ request: GenerationRequest) async throws -> Outcome {

@@ -256,4 +256,29 @@ import Topology
             #expect(texts == expected)
         }
     }
+
+    @Test func `a prefill rank reads what files have of a prompt, and computes the rest`()
+        async throws
+    {
+        let known = Self.requests(1)[0]
+        var longer = known
+        longer.id = RequestID(rawValue: 2)
+        longer.prompt += (0 ..< 40).map { 3 + $0 * 5 % 80 }
+        let expected = try await Self.alone([longer])
+        try await PrefixFileTests.withFolder { folder in
+            var setting = try Self.setting()
+            setting.prefixes = PrefixSettings(folder: folder, byteLimit: 1 << 30)
+            _ = try await Self.with(setting) { run in try await run.outcome(known) }
+            // Both ranks begin anew; three blocks of 16 tokens are in files.
+            try await Self.with(setting) { run in
+                let tokens = try await run.outcome(longer).tokens
+                #expect(tokens == expected[0])
+                let statistics = run.ranks.statistics
+                #expect(statistics[1].handovers?.promptsReceived == 1)
+                #expect(statistics.map { $0.prefixFiles?.restoredTokens } == [48, 48])
+                let computed = longer.prompt.count - 1 - 48
+                #expect(statistics[0].promptTokens == UInt64(computed))
+            }
+        }
+    }
 }

@@ -161,6 +161,11 @@ public final class Coordinator: Sendable {
         try await promise.futureResult.get()
     }
 
+    /// Notes the role that ranks have from now on, for who watches the job.
+    public func note(_ role: RankRole, of ranks: [Rank]) {
+        core.eventLoop.execute { self.core.value.note(role, of: ranks) }
+    }
+
     /// Ends the job for the reason that someone asked for it.
     public func stop() { core.eventLoop.execute { self.core.value.stop() } }
 

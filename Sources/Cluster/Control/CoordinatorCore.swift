@@ -194,6 +194,11 @@ final class CoordinatorCore {
 
     func orphan() { apply(.orphaned) }
 
+    func note(_ role: RankRole, of ranks: [Rank]) {
+        membership.note(role, of: ranks)
+        inform()
+    }
+
     func snapshot() -> JobSnapshot {
         var snapshot = membership.snapshot(now: Self.now)
         for (rank, ratio) in balances.flatMap({ zip($0.ranks, $0.ratios) })

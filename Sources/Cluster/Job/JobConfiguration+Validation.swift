@@ -125,12 +125,36 @@ extension JobConfiguration {
                 "\(key) \(bytes) is not \(Self.folderBytes.lowerBound) to"
                     + " \(Self.folderBytes.upperBound)")
         }
-        let seconds = serving.rebalanceSeconds
-        guard seconds == 0 || (seconds >= 1 && seconds <= Self.longestWait) else {
-            throw fail("rebalance \(seconds) is neither 0 nor 1 to 86400 seconds")
+        for (key, seconds) in [
+            ("rebalance", serving.rebalanceSeconds),
+            ("rebalanceRoles", serving.rebalanceRolesSeconds),
+        ] where seconds != 0 && !(1 ... Self.longestWait).contains(seconds) {
+            throw fail("\(key) \(seconds) is neither 0 nor 1 to 86400 seconds")
         }
-        guard seconds == 0 || serving.onLostRank == .goOn else {
+        try validateRoleChanges(serving, fail)
+        guard serving.rebalanceSeconds == 0 || serving.onLostRank == .goOn else {
             throw fail("rebalance: a job with onLostRank: end has one epoch")
+        }
+    }
+
+    /// A group may leave a role where another one has it, too.
+    private func validateRoleChanges(
+        _ serving: ServingWork, _ fail: (String) -> ClusterError
+    ) throws(ClusterError) {
+        guard serving.rebalanceRolesSeconds > 0 else { return }
+        guard groups.handsOver else {
+            throw fail("rebalanceRoles: no group of this job has the role prefill or decode")
+        }
+        guard groups.groups.count > 2 else {
+            throw fail(
+                "rebalanceRoles: each role has one group, which never leaves it; write a group for"
+                    + " each part that may change")
+        }
+        let ranks = groups.rankCount - (groups.groups.map(\.rankCount).min() ?? 0)
+        guard ranks <= Self.mostLinkedRanks else {
+            throw fail(
+                "rebalanceRoles: \(ranks) ranks may come to have one role, and each is linked to"
+                    + " all of the other, of which there are at most \(Self.mostLinkedRanks)")
         }
     }
 

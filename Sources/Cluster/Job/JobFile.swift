@@ -33,6 +33,7 @@ struct JobFile: Codable {
     var restart = ""
     var redundantExperts = 0
     var rebalance = 0.0
+    var rebalanceRoles = 0.0
     var cacheFormat = ""
     var prefixFolder = ""
     var prefixBytes = ServingWork(model: "").prefixBytes
@@ -79,6 +80,7 @@ struct JobFile: Codable {
             restart = serving.restart.rawValue
             redundantExperts = serving.redundantExperts
             rebalance = serving.rebalanceSeconds
+            rebalanceRoles = serving.rebalanceRolesSeconds
             cacheFormat = serving.cacheFormat?.rawValue ?? ""
             prefixFolder = serving.prefixFolder
             prefixBytes = serving.prefixBytes
@@ -160,6 +162,7 @@ extension JobFile {
             serving.restart = try choice("restart", restart, path: path) ?? serving.restart
             serving.redundantExperts = redundantExperts
             serving.rebalanceSeconds = rebalance
+            serving.rebalanceRolesSeconds = rebalanceRoles
             serving.cacheFormat = try choice("cacheFormat", cacheFormat, path: path)
             serving.prefixFolder = prefixFolder
             serving.prefixBytes = prefixBytes
@@ -173,6 +176,7 @@ extension JobFile {
             ("model", model.isEmpty), ("chatStyle", chatStyle.isEmpty),
             ("onLostRank", onLostRank.isEmpty), ("restart", restart.isEmpty),
             ("redundantExperts", redundantExperts == 0), ("rebalance", rebalance == 0),
+            ("rebalanceRoles", rebalanceRoles == 0),
             ("cacheFormat", cacheFormat.isEmpty), ("prefixFolder", prefixFolder.isEmpty),
             ("weightFolder", weightFolder.isEmpty),
             ("engine", engine.isEmpty), ("api", api.isEmpty),

@@ -32,6 +32,9 @@ public struct ServingWork: Hashable, Sendable {
     public var redundantExperts = 0
     /// How often the coordinator searches for a better placement of experts; 0 for never.
     public var rebalanceSeconds = 0.0
+    /// The least time between two changes of the role of a group, which follow the load; 0 for
+    /// roles that stay.
+    public var rebalanceRolesSeconds = 0.0
     /// How a rank's cache stores entries; nil follows the compute mode.
     public var cacheFormat: CacheFormat?
     /// Where computed prefixes outlive the job; empty for nowhere.

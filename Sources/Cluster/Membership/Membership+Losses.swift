@@ -257,4 +257,8 @@ extension Membership {
         }
         return votes.max { ($0.value, $0.key) < ($1.value, $1.key) }?.key
     }
+
+    func lost(_ rank: Rank, reason: String) -> JobEnd {
+        .lost(rank: rank, phase: members[rank.rawValue].phase, epoch: epoch, reason: reason)
+    }
 }

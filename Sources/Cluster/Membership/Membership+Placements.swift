@@ -44,7 +44,14 @@ extension Membership {
     /// The part of the work that a rank does; nil where every rank does all of it.
     func role(of rank: Rank) -> RankRole? {
         guard let groups = configuration.groups, groups.handsOver else { return nil }
-        return groups.group(of: rank).group.role
+        return roles[rank] ?? groups.group(of: rank).group.role
+    }
+
+    /// Notes the role that ranks have from now on.
+    ///
+    /// It is the router that gives it: no epoch begins, and no rank reads anything.
+    mutating func note(_ role: RankRole, of ranks: [Rank]) {
+        for rank in ranks where members.indices.contains(rank.rawValue) { roles[rank] = role }
     }
 
     /// The ranks of a group, the lost ones included.

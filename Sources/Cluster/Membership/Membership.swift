@@ -205,6 +205,8 @@ public struct Membership: Sendable {
     var loads: [ExpertLoad]
     /// Placements of groups that are not those of the start any more.
     var moved: [Int: [ExpertPlacement]] = [:]
+    /// Roles of ranks whose group has another one than the job file gives it, or had.
+    var roles: [Rank: RankRole] = [:]
     /// What became of the last placement of each group.
     var outcomes: [Int: PlacementOutcome] = [:]
     /// How better placements were searched for.
@@ -378,10 +380,6 @@ extension Membership {
                 rank: Rank(rawValue: late), phase: phase, deadline: limit,
                 lastError: members[late].lastError
                     ?? (members[late].connection == nil ? "it was never heard of" : nil)))
-    }
-
-    func lost(_ rank: Rank, reason: String) -> JobEnd {
-        .lost(rank: rank, phase: members[rank.rawValue].phase, epoch: epoch, reason: reason)
     }
 
     mutating func end(_ reason: JobEnd) -> [Action] {

@@ -76,9 +76,14 @@ extension BatchingEngine {
             try scheduler.submit(order.request)
         } catch {
             guard orders[id] == nil else { return fail(order: id, "\(error)") }
-            handovers?.countFailure()
-            handovers?.report(.failed(id, attempt: order.attempt, reason: "\(error)"))
+            refuse(order, "\(error)")
         }
+    }
+
+    /// Says that a prompt was not begun.
+    func refuse(_ order: PrefillOrder, _ reason: String) {
+        handovers?.countFailure()
+        handovers?.report(.failed(order.request.id, attempt: order.attempt, reason: reason))
     }
 
     /// Sends what a step completed of a prompt; its blocks stay until all has left.
@@ -92,8 +97,7 @@ extension BatchingEngine {
     func fail(order id: RequestID, _ reason: String) {
         guard let order = orders[id] else { return }
         letGo(id)
-        handovers?.countFailure()
-        handovers?.report(.failed(id, attempt: order.attempt, reason: reason))
+        refuse(order, reason)
     }
 
     /// Forgets a prompt for another rank; its full blocks stay as a prefix.

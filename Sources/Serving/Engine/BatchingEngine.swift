@@ -28,6 +28,8 @@ final class BatchingEngine {
     let handovers: HandoverStation?
     /// Prompts that this rank computes for others.
     var orders: [RequestID: PrefillOrder] = [:]
+    /// Those whose blocks another thread reads first.
+    var awaitedOrders: [RequestID: PrefillOrder] = [:]
 
     init(
         _ network: any SequenceNetwork, configuration: EngineConfiguration,
@@ -108,6 +110,7 @@ final class BatchingEngine {
         if expected.remove(id) != nil {
             return report(id, .finished(.cancelled, GenerationUsage()))
         }
+        awaitedOrders[id] = nil
         if orders[id] != nil { return letGo(id) }
         guard let state = active[id] else { return }
         end(id, .finished(.cancelled, state.usage))
@@ -115,6 +118,10 @@ final class BatchingEngine {
 
     /// Ends every request with an error.
     func failAll(_ error: ServingError) {
+        for order in awaitedOrders.values.sorted(by: { $0.attempt < $1.attempt }) {
+            refuse(order, "\(error)")
+        }
+        awaitedOrders = [:]
         for id in orders.keys.sorted() { fail(order: id, "\(error)") }
         for id in active.keys.sorted() { end(id, .failed(error)) }
         for id in expected.sorted() { report(id, .failed(error)) }
@@ -127,6 +134,7 @@ final class BatchingEngine {
         for id in active.keys { scheduler.remove(id) }
         active = [:]
         orders = [:]
+        awaitedOrders = [:]
         expected = []
         reports = []
     }

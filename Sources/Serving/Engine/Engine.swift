@@ -16,6 +16,7 @@ public final class Engine: Sendable {
         case submit(GenerationRequest)
         case compiled(GenerationRequest, Result<CompiledConstraint, GrammarError>)
         case restored(GenerationRequest, [PrefixStore.Block]?, since: ContinuousClock.Instant)
+        case restoredPrompt(PrefillOrder, [PrefixStore.Block]?, since: ContinuousClock.Instant)
         case cancel(RequestID)
         case handover(HandoverEvent)
         case dropAll
@@ -226,7 +227,11 @@ public final class Engine: Sendable {
                     restore(request, since: begin, into: core, compile: compile)
                 }
             case .compiled(let request, let result): core.submit(request, result)
+            case .restoredPrompt(let order, let blocks?, _): core.resume(order, with: blocks)
+            case .restoredPrompt(let order, nil, let begin):
+                if core.isAwaited(order) { restore(order, since: begin, into: core) }
             case .cancel(let id): core.cancel(id)
+            case .handover(.prefill(let order)): restore(order, since: .now, into: core)
             case .handover(let event): core.take(event)
             case .dropAll: core.dropAll()
             }
@@ -263,6 +268,16 @@ public final class Engine: Sendable {
             give(.restored(request, $0, since: begin))
         }
         if !isAwaited { take(request, into: core, compile: compile) }
+    }
+
+    /// Takes a prompt for another rank once the blocks that files have of it are in the cache.
+    private func restore(
+        _ order: PrefillOrder, since begin: ContinuousClock.Instant, into core: BatchingEngine
+    ) {
+        let isAwaited = core.restore(order, since: begin) { [self] in
+            give(.restoredPrompt(order, $0, since: begin))
+        }
+        if !isAwaited { core.resume(unread: order) }
     }
 
     /// Takes a request whose blocks are in the cache, as far as there are any.

@@ -8,7 +8,7 @@ public import Topology
 /// requests when the others are full. The requests of a rank that is lost go on at others, after
 /// what was told of them (`TextDealer`).
 public final class LeastLoadedRouter: RequestRouter, ExpertCounting {
-    private struct State {
+    struct State {
         var statistics: [EngineStatistics?]
         var capacities: [EngineCapacity]
         /// Of each rank, where tokens of its group are counted.
@@ -44,22 +44,26 @@ public final class LeastLoadedRouter: RequestRouter, ExpertCounting {
         }
     }
 
-    private let streams = EventStreams()
+    let streams = EventStreams()
     private let traces = TraceCollector()
     private let send: @Sendable (Rank, [UInt8]) -> Void
     private let letLeave: @Sendable (Rank) async throws -> Void
-    private let state: Mutex<State>
-    private let rankCount: Int
+    let state: Mutex<State>
+    let rankCount: Int
+    let rolesChanged: @Sendable (RoleChange) -> Void
     private let groups: RankGroupMap?
 
     /// Routes to ranks `0 ..< rankCount`.
     ///
     /// - Parameters:
     ///   - groups: What the ranks do; nil for ranks that all do the same.
+    ///   - roleRule: When a group of prefill or decode ranks gets the other role; nil for never.
+    ///   - rolesChanged: Told of a group that is about to get the other role, gets it, or does not.
     ///   - letLeave: Has a rank leave on purpose, and returns once it has left.
     ///   - send: Carries bytes to a rank; the rank's `EngineEndpoint` receives them.
     public init(
-        rankCount: Int, groups: RankGroupMap? = nil,
+        rankCount: Int, groups: RankGroupMap? = nil, roleRule: RoleRule? = nil,
+        rolesChanged: @escaping @Sendable (RoleChange) -> Void = { _ in },
         letLeave: @escaping @Sendable (Rank) async throws -> Void = {
             throw DrainRefusal(message: "\($0) is no process that may leave")
         },
@@ -68,6 +72,7 @@ public final class LeastLoadedRouter: RequestRouter, ExpertCounting {
         self.rankCount = rankCount
         self.groups = groups
         self.letLeave = letLeave
+        self.rolesChanged = rolesChanged
         self.send = send
         state = Mutex(
             State(
@@ -75,7 +80,8 @@ public final class LeastLoadedRouter: RequestRouter, ExpertCounting {
                 capacities: Array(repeating: EngineCapacity(runningLimit: .max), count: rankCount),
                 balances: Array(repeating: nil, count: rankCount),
                 received: Array(repeating: 0, count: rankCount),
-                handovers: HandoverRouting(groups)))
+                handovers: HandoverRouting(groups, rule: roleRule)))
+        if let roleRule { followLoad(every: roleRule.interval / 32) }
     }
 
     public func submit(
@@ -150,10 +156,10 @@ public final class LeastLoadedRouter: RequestRouter, ExpertCounting {
     /// Changes who computes which prompt, and tells the ranks.
     private func arrange(
         _ change: (inout HandoverRouting) -> [HandoverRouting.Action]
-    ) {
-        for (rank, command) in state.withLock({ change(&$0.handovers) }) {
-            Self.give(command, to: rank, send)
-        }
+    ) { tell(state.withLock { change(&$0.handovers) }) }
+
+    func tell(_ actions: [HandoverRouting.Action]) {
+        for (rank, command) in actions { Self.give(command, to: rank, send) }
     }
 
     public func cancel(_ id: RequestID) async {

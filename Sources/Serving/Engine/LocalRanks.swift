@@ -30,9 +30,13 @@ public final class LocalRanks: Sendable {
 
     /// Loads a copy of the model on each group of ranks and starts the engines.
     ///
-    /// - Parameter groups: Which ranks share experts, and what they do.
-    package init(
-        _ settings: ServingRankConfiguration, groups: RankGroupMap,
+    /// - Parameters:
+    ///   - groups: Which ranks share experts, and what they do.
+    ///   - roleRule: When a group gets the other role; nil for never.
+    ///   - rolesChanged: Told of it.
+    public init(
+        _ settings: ServingRankConfiguration, groups: RankGroupMap, roleRule: RoleRule? = nil,
+        rolesChanged: @escaping @Sendable (RoleChange) -> Void = { _ in },
         note: @escaping @Sendable (String) -> Void = { _ in },
         enter: @escaping @Sendable (Rank, ServingRank.Phase) -> Void = { _, _ in }
     ) throws {
@@ -45,7 +49,9 @@ public final class LocalRanks: Sendable {
         let fabrics = try groups.groups.map { try makeLoopbackFabrics(rankCount: $0.rankCount) }
             .flatMap { $0 }
         let endpoints = Mutex([EngineEndpoint?](repeating: nil, count: ranks))
-        let router = LeastLoadedRouter(rankCount: ranks, groups: groups) { rank, bytes in
+        let router = LeastLoadedRouter(
+            rankCount: ranks, groups: groups, roleRule: roleRule, rolesChanged: rolesChanged
+        ) { rank, bytes in
             let endpoint = endpoints.withLock { $0[rank.rawValue] }
             do { try endpoint?.receive(bytes) } catch {
                 preconditionFailure("a command of this process does not decode: \(error)")

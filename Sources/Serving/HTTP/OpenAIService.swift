@@ -204,7 +204,7 @@ extension OpenAIService {
         if isDraining.withLock({ $0 }) { return Self.status("draining", .serviceUnavailable) }
         let health = router.health
         if !health.serves { return Self.status(health.word, .serviceUnavailable) }
-        if let age = metrics.sinceStep, age < Self.freshStep { return Self.alive(health) }
+        if let age = metrics.sinceStep, age < Self.freshStep { return alive(health) }
         let running = probe.withLock { probe in
             let running =
                 probe
@@ -217,7 +217,7 @@ extension OpenAIService {
             return running
         }
         return await running.value
-            ? Self.alive(health) : Self.status("no step advances", .serviceUnavailable)
+            ? alive(health) : Self.status("no step advances", .serviceUnavailable)
     }
 
     /// Whether the engines answer a request of one token in time.
@@ -253,10 +253,12 @@ extension OpenAIService {
         return isAlive
     }
 
-    private static func alive(_ health: ServiceHealth) -> Response {
+    private func alive(_ health: ServiceHealth) -> Response {
         var fields: [(key: String, value: JSONValue)] = [("status", .string(health.word))]
+        let roles = (router as? any RoleCounting)?.roles()
         for (name, ranks) in [
             ("lost_ranks", health.lostRanks), ("drained_ranks", health.drainedRanks),
+            ("prefill_ranks", roles?.prefill ?? []), ("decode_ranks", roles?.decode ?? []),
         ] where !ranks.isEmpty {
             fields.append((name, .array(ranks.map { .number($0) })))
         }
@@ -301,7 +303,7 @@ extension OpenAIService {
                 connections: connections.count, rejections: connections.rejections,
                 generations: permits.count, bodyBytes: bodies.count,
                 lostRanks: health.lostRanks.count, drainedRanks: health.drainedRanks.count,
-                serves: health.serves,
+                roles: (router as? any RoleCounting)?.roles(), serves: health.serves,
                 certificateSeconds: certificate?.secondsLeft(at: .now),
                 keys: seen.map { ($0.key.name, $0.usage.counts) }))
         return Response(

@@ -71,6 +71,8 @@ final class ServiceMetrics: Sendable {
         var bodyBytes: Int
         var lostRanks: Int
         var drainedRanks: Int
+        /// Which ranks prefill and which decode; nil where all do the same.
+        var roles: RankRoles?
         /// Whether steps can be made.
         var serves: Bool
         /// Until the certificate ends to hold, negative after it; nil without one.
@@ -116,6 +118,7 @@ final class ServiceMetrics: Sendable {
         add(engines, to: &text)
         addBalances(engines, to: &text)
         if engines.contains(where: { $0.handovers != nil }) { addHandovers(engines, to: &text) }
+        if let roles = now.roles { add(roles, to: &text) }
         return text.text
     }
 
@@ -188,6 +191,18 @@ final class ServiceMetrics: Sendable {
         text.add(
             "handover_links", "gauge", "Linked ranks of the other role.",
             samples { Double($0.links) })
+    }
+
+    private func add(_ roles: RankRoles, to text: inout PrometheusText) {
+        func samples(_ ranks: [Int], _ role: String) -> [(labels: String, value: Double)] {
+            ranks.map { ("rank=\"\($0)\",role=\"\(role)\"", 1) }
+        }
+        text.add(
+            "rank_role", "gauge", "1 for the role that a rank has now.",
+            samples(roles.prefill, "prefill") + samples(roles.decode, "decode"))
+        text.add(
+            "role_changes_total", "counter", "Times that a group of ranks got the other role.",
+            [("", Double(roles.changes))])
     }
 
     private func addBalances(_ engines: [EngineStatistics], to text: inout PrometheusText) {

@@ -18,12 +18,12 @@ struct HandoverRouting: Sendable {
     typealias Action = (rank: Int, command: EngineCommand)
 
     /// Two ranks, as the job numbers them.
-    private struct Pair: Hashable {
+    struct Pair: Hashable {
         let prefill: Int
         let decode: Int
     }
 
-    private struct Link {
+    struct Link {
         let number: UInt64
         /// The ends that are there.
         var ready: Set<Int> = []
@@ -33,7 +33,7 @@ struct HandoverRouting: Sendable {
         var isReady: Bool { retry == nil && ready.count == 2 }
     }
 
-    private struct Order {
+    struct Order {
         let request: GenerationRequest
         let decode: Int
         let firstAttempt: UInt64
@@ -47,12 +47,19 @@ struct HandoverRouting: Sendable {
     }
 
     /// The ranks of each role.
-    let prefill: [Int]
-    let decode: [Int]
-    private var here: Set<Int> = []
-    private var links: [Pair: Link] = [:]
-    private var orders: [RequestID: Order] = [:]
-    private var memories: [Int: PrefixMemory] = [:]
+    var prefill: [Int] = []
+    var decode: [Int] = []
+    /// Which group of ranks has which role; nil where each keeps that of the job file.
+    var assignment: RoleAssignment?
+    /// The groups of a job with roles, and the group of each rank.
+    let groups: [RankGroup]
+    let groupOfRank: [Int]
+    var here: Set<Int> = []
+    /// Ranks that were here, or are known to be lost.
+    var known: Set<Int> = []
+    var links: [Pair: Link] = [:]
+    var orders: [RequestID: Order] = [:]
+    var memories: [Int: PrefixMemory] = [:]
     private var numbers: UInt64
 
     /// Between two attempts to link the same ranks.
@@ -60,22 +67,29 @@ struct HandoverRouting: Sendable {
 
     /// Routes between the ranks of these groups.
     ///
-    /// - Parameter firstNumber: Another one for each router of a job, so that what was said to one
-    ///   means nothing to the next.
-    init(_ groups: RankGroupMap?, firstNumber: UInt64 = .random(in: 1 ... 1 << 62)) {
+    /// - Parameters:
+    ///   - rule: When a group gets the other role; nil for never.
+    ///   - firstNumber: Another one for each router of a job, so that what was said to one means
+    ///     nothing to the next.
+    init(
+        _ map: RankGroupMap?, rule: RoleRule? = nil,
+        firstNumber: UInt64 = .random(in: 1 ... 1 << 62)
+    ) {
         numbers = firstNumber
-        let all = groups.map { map in (0 ..< map.rankCount).map { Rank(rawValue: $0) } } ?? []
-        func ranks(_ role: RankRole) -> [Int] {
-            all.filter { groups?.group(of: $0).group.role == role }.map(\.rawValue)
+        groups = map?.handsOver == true ? map?.groups ?? [] : []
+        groupOfRank = groups.indices.flatMap { [groups] index in
+            Array(repeating: index, count: groups[index].rankCount)
         }
-        prefill = ranks(.prefill)
-        decode = ranks(.decode)
+        if !groups.isEmpty { assignment = rule.map { RoleAssignment(groups.map(\.role), $0) } }
+        takeRoles()
     }
 
-    /// The ranks that continue texts: of those that live, the ones that do nothing else, if any.
+    /// The ranks that continue texts: of those that live, the ones that do nothing else, if any,
+    /// and that keep their role, if any.
     func texts(of living: [Int]) -> [Int] {
         let others = living.filter { !prefill.contains($0) }
-        return others.isEmpty ? living : others
+        let staying = others.filter { !isLeaving($0) }
+        return !staying.isEmpty ? staying : others.isEmpty ? living : others
     }
 
     // MARK: Prompts
@@ -156,7 +170,7 @@ struct HandoverRouting: Sendable {
         request.prompt += request.resumption?.tokens ?? []
         request.prompt.removeLast()
         let candidates = prefill.filter {
-            !order.failed.contains($0)
+            !order.failed.contains($0) && !isLeaving($0)
                 && links[Pair(prefill: $0, decode: order.decode)]?.isReady == true
         }
         func work(_ rank: Int) -> Int {
@@ -191,7 +205,7 @@ struct HandoverRouting: Sendable {
     /// Gives a prompt to another prefill rank, if it has an attempt left.
     ///
     /// - Parameter leavesOld: Whether the rank that has it must be told.
-    private mutating func again(_ id: RequestID, leavesOld: Bool) -> [Action] {
+    mutating func again(_ id: RequestID, leavesOld: Bool) -> [Action] {
         guard var order = orders[id], let rank = order.prefill else { return [] }
         let cancel: [Action] = leavesOld ? [(rank, .cancel(id))] : []
         order.failed.insert(rank)
@@ -218,12 +232,14 @@ struct HandoverRouting: Sendable {
     /// A rank takes requests: it is linked to those of the other role.
     mutating func arrived(_ rank: Int) -> [Action] {
         here.insert(rank)
+        known.insert(rank)
         return linkAll(of: rank)
     }
 
     /// A rank is lost: its prompts go to others.
     mutating func lost(_ rank: Int) -> [Action] {
         here.remove(rank)
+        known.insert(rank)
         memories[rank] = nil
         var actions: [Action] = []
         for (pair, link) in links where pair.prefill == rank || pair.decode == rank {
@@ -242,7 +258,7 @@ struct HandoverRouting: Sendable {
         return due.keys.flatMap { makeLink($0) }
     }
 
-    private mutating func linkAll(of rank: Int) -> [Action] {
+    mutating func linkAll(of rank: Int) -> [Action] {
         let pairs =
             prefill.contains(rank)
             ? decode.map { Pair(prefill: rank, decode: $0) }

@@ -113,8 +113,11 @@ final class HandoverStation: Sendable {
     private func make(_ order: LinkOrder) {
         let exchange = RelayedExchange(order) { [weak self] in self?.report(.blob($0)) }
         let (mayBe, old) = state.withLock { state -> (Bool, HandoverLink?) in
-            // A peer has one link: of an older one the router was told, or is gone.
-            let old = state.links.first { $0.value.order.members == order.members }?.key
+            // A peer has one link, in one direction: of an older one the router was told, or is
+            // gone.
+            let old = state.links.first {
+                Set($0.value.order.members) == Set(order.members)
+            }?.key
             let stale = old.flatMap { state.links.removeValue(forKey: $0) }
             guard !state.isClosed, state.exchanges.count < Self.mostLinks else {
                 return (false, stale)
