@@ -54,7 +54,7 @@ public enum Arithmetic: String, Sendable {
     case integers
 
     /// Of a level, for a kind of product.
-    init(of level: Processor, _ kind: ProductKind) {
+    public init(of level: Processor, _ kind: ProductKind) {
         self =
             switch (kind, level) {
             case (.int8, _): .integers
