@@ -17,7 +17,8 @@ import Topology
     @Test func `ranks take the best arithmetic that all have`() {
         #expect(KernelOffer.agreed([Self.new, Self.new])["bfloat16"] == "pairs")
         #expect(KernelOffer.agreed([Self.new, Self.old])["bfloat16"] == "fused")
-        #expect(KernelOffer.agreed([Self.old, Self.new]) == KernelOffer.agreed([Self.new, Self.old]))
+        let turned = KernelOffer.agreed([Self.old, Self.new])
+        #expect(turned == KernelOffer.agreed([Self.new, Self.old]))
         #expect(KernelOffer.agreed([]).isEmpty)
     }
 
