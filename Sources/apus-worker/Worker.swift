@@ -125,6 +125,8 @@ struct Worker: ParsableCommand {
                 ranks: .seconds(deadlines.silenceSeconds)))
         joining.waitLimit = start.outlivesCoordinator ? configuration.coordinatorLimit : .zero
         joining.hello.weights = weights.addresses
+        var kernels = KernelChoice.make(Self.environment)
+        joining.hello.kernels = KernelOffer(kernels.arithmetics)
         let link = try ControlLink.join(joining)
         defer { link.close() }
         log.info(
@@ -136,6 +138,7 @@ struct Worker: ParsableCommand {
         var serving: ServingProcess?
         defer { training?.close() }
         do {
+            try agree(&kernels, rank: rank, link, log)
             switch configuration.work {
             case .serve(let work):
                 let process = ServingProcess(
@@ -159,6 +162,35 @@ struct Worker: ParsableCommand {
         log.notice("\(end)")
         if end.exitStatus != .done { throw ClusterError.ended(end) }
     }
+
+    /// Takes for each kind of product what all ranks of the job have, and says what that changes.
+    private func agree(
+        _ kernels: inout KernelChoice, rank: Rank, _ link: ControlLink, _ log: Logger
+    ) throws(ClusterError) {
+        let before = kernels.levels
+        let agreement = try link.agreeOnKernels(limit: Self.agreementLimit)
+        for conflict in agreement.conflicts { log.warning("\(conflict)") }
+        let missing = kernels.agree(on: agreement.arithmetics)
+        guard missing.isEmpty else {
+            let kinds = missing.map { kind in
+                "\(kind.rawValue): \(agreement.arithmetics[kind.rawValue] ?? "none"), not"
+                    + " \((kernels.arithmetics[kind.rawValue] ?? []).joined(separator: " or "))"
+            }
+            throw .badInput(
+                "\(rank) cannot sum products as the ranks of the job do"
+                    + " (\(kinds.joined(separator: "; "))): it needs a CPU like theirs, or the job"
+                    + " starts anew with one level on all ranks, as APUS_CPU=avx2")
+        }
+        kernels.apply()
+        for kind in ProductKind.allCases where kernels.levels[kind] != before[kind] {
+            let (own, all) = (before[kind]?.rawValue ?? "", kernels.levels[kind]?.rawValue ?? "")
+            log.notice("products of \(kind.rawValue) by \(all), not \(own): all ranks have it")
+        }
+        log.info("kernels: \(KernelChoice.bitsInUse)")
+    }
+
+    /// For all ranks to say what they have, once all have arrived; arriving has the job's own limit.
+    private static let agreementLimit = Duration.seconds(60)
 
     /// What the coordinator says about an error of ours, if it answers in time.
     private func ending(_ link: ControlLink) -> ClusterError? {

@@ -157,7 +157,9 @@ void ck_attention(const ck_attention_job *job, int compute, ck_pool *pool) {
             pool, -2,
             (size_t)partials * (size_t)(job->value_width + CK_PARTIAL_EXTRA) * sizeof(float));
     }
-    attention_run run = {job, ck_kernels_in_use(), pool, units, count, compute, 0};
+    attention_run run = {
+        job, ck_kernels_for_attention(compute), pool, units, count, compute, 0,
+    };
     ck_pool_run(pool, attention_task, &run);
     if (partials > 0) {
         run.next = 0;

@@ -137,8 +137,8 @@ static void score(index_run *run) {
 void ck_index_scores(
     const ck_index_job *job, int compute, float *scores, ptrdiff_t score_stride, ck_pool *pool) {
     index_run run = {
-        .job = job, .kernels = ck_kernels_in_use(), .pool = pool, .compute = compute,
-        .end = job->tokens, .scores = scores, .score_stride = score_stride};
+        .job = job, .kernels = ck_kernels_for_attention(compute), .pool = pool,
+        .compute = compute, .end = job->tokens, .scores = scores, .score_stride = score_stride};
     score(&run);
 }
 
@@ -167,8 +167,8 @@ void ck_choose_positions(
     float *scores =
         ck_pool_scratch(pool, -2, (size_t)tile * (size_t)longest * sizeof(float));
     index_run run = {
-        .job = job, .kernels = ck_kernels_in_use(), .pool = pool, .compute = compute,
-        .scores = scores, .score_stride = longest, .chosen = chosen};
+        .job = job, .kernels = ck_kernels_for_attention(compute), .pool = pool,
+        .compute = compute, .scores = scores, .score_stride = longest, .chosen = chosen};
     for (run.first = 0; run.first < job->tokens; run.first = run.end) {
         run.end = job->tokens - run.first < tile ? job->tokens : run.first + tile;
         score(&run);

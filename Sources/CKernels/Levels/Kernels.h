@@ -142,8 +142,12 @@ double ck_pool_time(const ck_pool *pool);
 void ck_pool_add_products(ck_pool *pool, double start, double operations);
 void ck_pool_add_attention(ck_pool *pool, double start);
 
-/// The table of the level in use.
+/// The table of the level in use: of what is done row by row, with the same bits at every level.
 const ck_kernels *ck_kernels_in_use(void);
+/// The table whose loops multiply by weights of a format.
+const ck_kernels *ck_kernels_for(int format, int compute);
+/// The table whose loops attention and its index take.
+const ck_kernels *ck_kernels_for_attention(int compute);
 
 extern const ck_kernels ck_kernels_portable;
 void ck_panel_int8_plain(

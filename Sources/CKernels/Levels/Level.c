@@ -9,11 +9,12 @@
 
 #include "Levels/Kernels.h"
 
-// The level is chosen once: the best of the CPU, unless APUS_CPU names a lower one, or AMX, which
-// nobody has run yet and which is therefore never chosen by itself.
+// The level is chosen once: the best of the CPU by its name, unless APUS_CPU names another. Each
+// kind of product may then be given the loops of another level: KernelChoice of Tensors measures
+// them.
 
-static _Atomic(const ck_kernels *) in_use;
-static _Atomic int level_in_use;
+static _Atomic(const ck_kernels *) in_use, of_kinds[CK_KINDS];
+static _Atomic int level_in_use, levels_of_kinds[CK_KINDS];
 
 static const char *const names[] = {
     "portable", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "neon", "amx",
@@ -57,9 +58,16 @@ static ck_level at_most(ck_level level) {
 
 ck_level ck_level_of_cpu(void) { return at_most(CK_NEON); }
 
+bool ck_has_level(ck_level level) { return table_of(level) != NULL; }
+
 ck_level ck_set_level(ck_level level) {
     level = at_most(level);
+    for (int kind = 0; kind < CK_KINDS; kind++) {
+        atomic_store(&levels_of_kinds[kind], (int)level);
+        atomic_store(&of_kinds[kind], table_of(level));
+    }
     atomic_store(&level_in_use, (int)level);
+    // Last: who finds this table finds those of the kinds.
     atomic_store(&in_use, table_of(level));
     return level;
 }
@@ -82,4 +90,42 @@ const ck_kernels *ck_kernels_in_use(void) {
 ck_level ck_level_in_use(void) {
     ck_kernels_in_use();
     return (ck_level)atomic_load(&level_in_use);
+}
+
+ck_level ck_level_of_kind(ck_kind kind) {
+    ck_kernels_in_use();
+    return (ck_level)atomic_load(&levels_of_kinds[kind]);
+}
+
+ck_level ck_set_level_of_kind(ck_kind kind, ck_level level) {
+    ck_kernels_in_use();
+    level = at_most(level);
+    atomic_store(&levels_of_kinds[kind], (int)level);
+    atomic_store(&of_kinds[kind], table_of(level));
+    return level;
+}
+
+static const ck_kernels *kernels_of(ck_kind kind) {
+    ck_kernels_in_use();
+    return atomic_load_explicit(&of_kinds[kind], memory_order_acquire);
+}
+
+const ck_kernels *ck_kernels_for(int format, int compute) {
+    switch (format) {
+    case CK_INT4:
+    case CK_INT4_F32: return kernels_of(CK_KIND_INT4);
+    case CK_MXFP4: return kernels_of(CK_KIND_MXFP4);
+    default: break;
+    }
+    if (compute == CK_COMPUTE_F32) return kernels_of(CK_KIND_F32);
+    switch (format) {
+    case CK_BF16: return kernels_of(CK_KIND_BF16);
+    case CK_E4M3: return kernels_of(CK_KIND_E4M3);
+    case CK_INT8: return kernels_of(CK_KIND_INT8);
+    default: return kernels_of(CK_KIND_F32);
+    }
+}
+
+const ck_kernels *ck_kernels_for_attention(int compute) {
+    return kernels_of(compute == CK_COMPUTE_BF16 ? CK_KIND_ATTENTION : CK_KIND_F32);
 }

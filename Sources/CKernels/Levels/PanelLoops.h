@@ -270,6 +270,9 @@ static void LEVEL(panel_bytes)(
     }
 }
 
+#if VECTOR_LANES == 16
+#include "Levels/Avx512FourBits.h"
+#else
 /// Widens the codes of 32 inputs of a 4-bit panel to `[32][64]`, scales not applied.
 ///
 /// e2m1: sign and magnitude go where f32 has its sign, the exponent's last two bits and the first
@@ -323,6 +326,7 @@ static void LEVEL(panel_fourbit)(
 #undef TILE
     }
 }
+#endif
 
 #define PANEL_LOOPS                                                                                \
     .f32 = LEVEL(panel_f32), .wide = LEVEL(panel_wide), .f32_bytes = LEVEL(panel_bytes),           \

@@ -28,7 +28,7 @@ static void store_hidden(
     const expert_run *run, const ck_operand *hidden, int row, int first, float *values) {
     if (hidden->is_bf16) {
         void *target = (void *)(uintptr_t)ck_operand_at(hidden, row, first);
-        run->kernels->round(values, target, CK_PANEL);
+        hidden->kernels->round(values, target, CK_PANEL);
         return;
     }
     ck_place_row(run->kernels, hidden, run->rounds, row, first, values, CK_PANEL);
@@ -72,10 +72,9 @@ static void do_unit(const expert_run *run, const expert_plan *plan, int unit, in
     float *gate = (float *)(void *)(scratch + CK_BYTES_SCRATCH), *up = gate + tile;
     const void *after = start_of(run, plan, unit + 1);
     ck_panel_product(
-        run->kernels, job->gate, panel, plan->x, row, rows, gate, CK_PANEL, scratch,
+        job->gate, panel, plan->x, row, rows, gate, CK_PANEL, scratch,
         ck_panel_at(job->up, panel));
-    ck_panel_product(
-        run->kernels, job->up, panel, plan->x, row, rows, up, CK_PANEL, scratch, after);
+    ck_panel_product(job->up, panel, plan->x, row, rows, up, CK_PANEL, scratch, after);
     activate(run->kernels, job, panel, rows, gate, up);
     for (int r = 0; r < rows; r++) {
         store_hidden(run, &plan->hidden, row + r, panel * CK_PANEL, gate + r * CK_PANEL);
@@ -102,12 +101,13 @@ static bool any_int8(const ck_expert_job *jobs, int count, int compute) {
 
 /// Gives every expert its place in one buffer of hidden values; returns the bytes it takes.
 static size_t place_hidden(
-    const ck_expert_job *jobs, int count, const ck_kernels *kernels, bool bf16, bool int8,
-    expert_plan *plans) {
+    const ck_expert_job *jobs, int count, int compute, bool int8, expert_plan *plans) {
     size_t bytes = 0;
     for (int j = 0; j < count; j++) {
         const ck_expert_job *job = &jobs[j];
-        bool is_bf16 = bf16 && ck_takes_bf16(job->down->format);
+        const ck_kernels *kernels = ck_kernels_for(job->down->format, compute);
+        bool is_bf16 = compute == CK_COMPUTE_BF16 && kernels->bf16 && !int8
+            && ck_takes_bf16(job->down->format);
         bool is_tiled =
             !is_bf16 && !int8 && ck_takes_tiles(kernels, job->down->format, job->rows);
         int panels = (int)ck_panels(job->gate->outputs);
@@ -115,7 +115,7 @@ static size_t place_hidden(
         int chunk = job->rows > 0 ? ck_rows_per_unit(job->rows) : 1;
         plans[j] = (expert_plan){
             .job = job,
-            .hidden = {(const void *)bytes, stride, is_bf16, false, is_tiled},
+            .hidden = {(const void *)bytes, stride, is_bf16, false, is_tiled, kernels},
             .panels = panels,
             .rows_per_unit = chunk,
             .units = panels * ((job->rows + chunk - 1) / chunk),
@@ -127,7 +127,7 @@ static size_t place_hidden(
 
 /// The format whose form of inputs both gate and up read: every format reads rows of f32, as 4 bits
 /// do, all but these and int8 read tiles, all but f32 and 4 bits read bf16, and int8 alone reads
-/// int8.
+/// int8. Both take the loops of that format.
 static int format_of_inputs(const ck_expert_job *job) {
     int gate = job->gate->format, up = job->up->format;
     if (gate == up) return gate;
@@ -144,8 +144,7 @@ void ck_experts(const ck_expert_job *jobs, int count, int compute, ck_pool *pool
     const ck_kernels *kernels = ck_kernels_in_use();
     expert_plan plans[count];
     bool int8 = any_int8(jobs, count, compute);
-    bool bf16 = compute == CK_COMPUTE_BF16 && kernels->bf16 && !int8;
-    size_t bytes = place_hidden(jobs, count, kernels, bf16, int8, plans);
+    size_t bytes = place_hidden(jobs, count, compute, int8, plans);
     char *hidden = ck_pool_scratch(pool, -2, bytes + 1);
     ck_input inputs[count];
     ck_operand operands[count];

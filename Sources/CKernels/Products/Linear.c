@@ -54,8 +54,9 @@ static linear_plan plan_of(const ck_linear_job *job, ck_operand x) {
 }
 
 void ck_panel_product(
-    const ck_kernels *kernels, const ck_weight *weight, int panel, ck_operand x, int row, int rows,
-    float *c, ptrdiff_t c_stride, void *scratch, const void *next) {
+    const ck_weight *weight, int panel, ck_operand x, int row, int rows, float *c,
+    ptrdiff_t c_stride, void *scratch, const void *next) {
+    const ck_kernels *kernels = x.kernels;
     const uint8_t *data = ck_panel_at(weight, panel);
     const void *a = ck_operand_at(&x, row, 0);
     int k = weight->inputs;
@@ -168,13 +169,12 @@ static void do_unit(const linear_run *run, const linear_plan *plan, int unit, in
         float *y = is_apart ? tile : job->y + row * job->y_stride + panel * CK_PANEL;
         if (!is_apart && outputs >= CK_PANEL && rows <= CK_TILE_ROWS) {
             ck_panel_product(
-                run->kernels, job->weight, panel, plan->x, row, rows, y, job->y_stride, scratch,
-                next);
+                job->weight, panel, plan->x, row, rows, y, job->y_stride, scratch, next);
             if (job->bias) add_bias(job, panel, rows, width, y, job->y_stride);
             continue;
         }
         ck_panel_product(
-            run->kernels, job->weight, panel, plan->x, row, rows, tile, CK_PANEL, scratch, next);
+            job->weight, panel, plan->x, row, rows, tile, CK_PANEL, scratch, next);
         if (job->bias) add_bias(job, panel, rows, width, tile, CK_PANEL);
         for (int r = 0; r < rows; r++) {
             const float *from = tile + r * CK_PANEL;

@@ -153,7 +153,7 @@ static void clear(const ck_matmul_job *job) {
 }
 
 void ck_matmuls(const ck_matmul_job *jobs, int count, int compute, ck_pool *pool) {
-    const ck_kernels *kernels = ck_kernels_in_use();
+    const ck_kernels *kernels = ck_kernels_for(CK_BF16, compute);
     size_t each = sizeof(product) + sizeof(ck_input) + sizeof(ck_operand);
     product *products = ck_pool_scratch(pool, -2, (size_t)count * each);
     ck_input *inputs = (ck_input *)(products + count);
@@ -166,9 +166,9 @@ void ck_matmuls(const ck_matmul_job *jobs, int count, int compute, ck_pool *pool
         int units = cut(job, product);
         if (job->k == 0 && !job->accumulate) clear(job);
         if (units == 0) continue;
-        // The format only tells `ck_prepare` whether bf16 inputs will do.
+        // The format only tells `ck_prepare` whose loops these are.
         inputs[run.count++] = (ck_input){
-            job->a, job->a_row, job->a_column, job->m, job->k, kernels->bf16 ? CK_BF16 : CK_F32,
+            job->a, job->a_row, job->a_column, job->m, job->k, CK_BF16,
         };
         run.units += units;
         run.tallest = product->rows_per_unit > run.tallest ? product->rows_per_unit : run.tallest;

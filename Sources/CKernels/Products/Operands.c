@@ -61,7 +61,7 @@ static void prepare_row(const prepare_run *run, int index, int row, const float 
         return;
     }
     if (operand->is_bf16) {
-        run->kernels->round(from, target, (size_t)columns);
+        operand->kernels->round(from, target, (size_t)columns);
         memset((uint16_t *)target + columns, 0, 4 * sizeof(uint16_t));
         return;
     }
@@ -102,7 +102,7 @@ static void prepare_turned(const prepare_run *run, int index, int first, int end
         for (int row = first; row < end; row += TURNED_PAIRS) {
             int count = end - row < TURNED_PAIRS ? end - row : TURNED_PAIRS;
             uint16_t *to = (uint16_t *)(uintptr_t)ck_operand_at(operand, row, 0);
-            run->kernels->turn_pairs(
+            operand->kernels->turn_pairs(
                 input->values + row * input->row, input->column, count, input->columns, to,
                 operand->stride);
             int from = (input->columns + 1) / 2 * 2;
@@ -165,16 +165,16 @@ static void prepare_task(void *context, int thread, int threads) {
 
 /// Says where each operand goes; returns the bytes they take together.
 static size_t place(
-    const ck_input *inputs, int count, int compute, const ck_kernels *kernels,
-    ck_operand *operands) {
+    const ck_input *inputs, int count, int compute, ck_operand *operands) {
     size_t bytes = 0;
     for (int i = 0; i < count; i++) {
         const ck_input *input = &inputs[i];
+        const ck_kernels *kernels = ck_kernels_for(input->format, compute);
         bool is_int8 = compute == CK_COMPUTE_BF16 && input->format == CK_INT8;
         bool is_bf16 = compute == CK_COMPUTE_BF16 && kernels->bf16 && !is_int8
             && ck_takes_bf16(input->format);
         if (compute == CK_COMPUTE_F32 && input->column == 1 && !input->apart) {
-            operands[i] = (ck_operand){input->values, input->row, false, false, false};
+            operands[i] = (ck_operand){input->values, input->row, false, false, false, kernels};
             continue;
         }
         operands[i].is_bf16 = is_bf16;
@@ -183,12 +183,14 @@ static size_t place(
         operands[i].is_tiled = is_tiled;
         if (repeats(inputs, operands, i)) {
             operands[i] = operands[i - 1];
+            operands[i].kernels = kernels;
             continue;
         }
         ptrdiff_t stride =
             is_int8 ? ck_int8_stride(input->columns) : ck_operand_stride(input->columns);
         // The offset, until the scratch is there.
-        operands[i] = (ck_operand){(const void *)(bytes + 1), stride, is_bf16, is_int8, is_tiled};
+        operands[i] = (ck_operand){
+            (const void *)(bytes + 1), stride, is_bf16, is_int8, is_tiled, kernels};
         size_t rows = ck_operand_rows(is_tiled, input->rows);
         bytes += (rows * (size_t)stride * (is_int8 ? 1 : is_bf16 ? 2 : 4) + 63) / 64 * 64;
     }
@@ -198,7 +200,7 @@ static size_t place(
 void ck_prepare(
     const ck_input *inputs, int count, int compute, const ck_kernels *kernels, ck_pool *pool,
     ck_operand *operands) {
-    size_t bytes = place(inputs, count, compute, kernels, operands);
+    size_t bytes = place(inputs, count, compute, operands);
     char *scratch = bytes > 0 ? ck_pool_scratch(pool, -1, bytes) : NULL;
     long values = 0;
     for (int i = 0; i < count; i++) {

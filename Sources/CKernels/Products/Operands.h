@@ -15,6 +15,7 @@ typedef struct {
     const void *data;
     ptrdiff_t stride; // elements
     bool is_bf16, is_int8, is_tiled;
+    const ck_kernels *kernels; // whose loops read this form
 } ck_operand;
 
 /// Rows from which tiles are worth making: below, each input meets few weights of a panel.
@@ -56,7 +57,7 @@ typedef struct {
 } ck_input;
 
 /// Makes operands of all inputs, in the pool's shared scratch, which lasts until the next call.
-/// f32 operands that need no change are used where they lie.
+/// f32 operands that need no change are used where they lie. `kernels` converts rows.
 void ck_prepare(
     const ck_input *inputs, int count, int compute, const ck_kernels *kernels, ck_pool *pool,
     ck_operand *operands);
@@ -89,8 +90,8 @@ static inline const uint8_t *ck_panel_at(const ck_weight *weight, int panel) {
 /// c[0..<rows][0..<64] = x[row..<row + rows] * panel number `panel` of `weight`, for all of k.
 /// `next` is the panel that this thread will probably need then, or NULL.
 void ck_panel_product(
-    const ck_kernels *kernels, const ck_weight *weight, int panel, ck_operand x, int row, int rows,
-    float *c, ptrdiff_t c_stride, void *scratch, const void *next);
+    const ck_weight *weight, int panel, ck_operand x, int row, int rows, float *c,
+    ptrdiff_t c_stride, void *scratch, const void *next);
 
 /// Operations of a product; a multiply-add counts two.
 static inline double ck_operations(const ck_weight *weight, int rows) {

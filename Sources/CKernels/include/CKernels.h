@@ -23,15 +23,29 @@ typedef enum {
     CK_AVX512VNNI = 4, // likewise
     CK_AVX512BF16 = 5, // and vdpbf16ps, vpermi2b
     CK_NEON = 6,
-    CK_AMX = 7, // and tdpbf16ps: only on request
+    CK_AMX = 7, // and tdpbf16ps
 } ck_level;
 
-/// The best level of this CPU, AMX aside.
+/// Kinds of product, each of which may take the loops of another level. With f32 compute weights
+/// of f32, bf16, e4m3 and int8 are CK_KIND_F32, attention too; with bf16 compute matrices that
+/// change every step are CK_KIND_BF16.
+typedef enum {
+    CK_KIND_F32 = 0, CK_KIND_BF16 = 1, CK_KIND_E4M3 = 2, CK_KIND_INT8 = 3, CK_KIND_INT4 = 4,
+    CK_KIND_MXFP4 = 5, CK_KIND_ATTENTION = 6, CK_KINDS = 7,
+} ck_kind;
+
+/// The best level of this CPU by its name. AMX is never that: it is measured, or asked for.
 ck_level ck_level_of_cpu(void);
 /// The level in use: the CPU's, or the one that APUS_CPU names if the CPU has it.
 ck_level ck_level_in_use(void);
-/// Sets the level for the process, clamped to the CPU's. For tests; not while kernels run.
+/// Sets the level of all kinds for the process, clamped to the CPU's. Not while kernels run.
 ck_level ck_set_level(ck_level level);
+/// Whether this CPU has the level. Asking for AMX asks the system for its state, once.
+bool ck_has_level(ck_level level);
+/// The level whose loops a kind of product takes: the one in use, unless it was set apart.
+ck_level ck_level_of_kind(ck_kind kind);
+/// Sets it, clamped to the CPU's, until the level is set for all. Not while kernels run.
+ck_level ck_set_level_of_kind(ck_kind kind, ck_level level);
 
 // ---- Memory --------------------------------------------------------------------------------
 

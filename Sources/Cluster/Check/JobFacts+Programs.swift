@@ -52,7 +52,7 @@ extension JobFacts {
                 .warn(
                     "",
                     "kernels differ: \(each.joined(separator: ", ")); the slowest host sets"
-                        + " the pace, and results agree within rounding",
+                        + " the pace, and ranks sum as all of them can",
                     value: values(\.processorLevel),
                     remedy: "APUS_CPU gives all ranks one level")
             ])

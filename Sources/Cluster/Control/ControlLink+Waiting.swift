@@ -26,6 +26,8 @@ extension ControlLink {
         var highest: UInt64 = 0
         /// Which ranks are away on purpose.
         var drained: DrainedRanks?
+        /// How the ranks of the job compute.
+        var kernels: [String: String]?
         /// Whom this rank suspected last, and in which epoch.
         var suspicion: (epoch: UInt64, frame: ControlFrame)?
 
@@ -176,6 +178,7 @@ extension ControlLink {
         defer { condition.unlock() }
         var hello = configuration.hello
         hello.held = heldEpoch
+        if let agreed = memory.kernels { hello.kernels = hello.kernels?.limited(to: agreed) }
         return hello
     }
 

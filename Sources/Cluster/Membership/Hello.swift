@@ -17,6 +17,8 @@ public struct Hello: Hashable, Codable, Sendable {
     /// Where a worker gives the model's files to hosts that have none, the likeliest address first;
     /// nil of one that does not.
     public var weights: [Endpoint]?
+    /// How a worker can compute; nil of an observer.
+    public var kernels: KernelOffer?
 
     /// States who connects.
     public init(rank: Rank?, identity: JobIdentity?, pid: Int32, node: String) {

@@ -44,6 +44,7 @@ extension Membership {
             welcome.returnsTo = JobEpoch(
                 number: epoch, living: others.isEmpty ? all : others,
                 placements: moved[group(of: rank)])
+            welcome.kernels = kernels
         }
         return [.welcome(id, rank, welcome)] + advance(now)
     }
@@ -53,10 +54,17 @@ extension Membership {
         members[rank.rawValue].connection = id
         members[rank.rawValue].node = hello.node
         members[rank.rawValue].pid = hello.pid
+        members[rank.rawValue].kernels = hello.kernels
         members[rank.rawValue].lastHeard = now
         members[rank.rawValue].lastError = nil
         members[rank.rawValue].wait = nil
         ranks[id] = rank
+    }
+
+    /// Notes what every rank has, which is what the ranks take: they exchange the same offers. It
+    /// stays when a rank is lost, as the others go on computing so.
+    mutating func agreeOnKernels() {
+        kernels = KernelOffer.agreed(members.compactMap(\.kernels))
     }
 
     /// Invariant 1: a step for every phase that the slowest rank has entered.
@@ -65,6 +73,7 @@ extension Membership {
         let slowest = members.lazy.filter { $0.loss == nil }.map(\.phase).min() ?? .join
         guard slowest > phase else { return [] }
         let passed = Phase.allCases.filter { $0 > phase && $0 <= slowest }
+        if phase == .join { agreeOnKernels() }
         phase = slowest
         phaseBegan = now
         let actions = passed.map(Action.reached)

@@ -192,6 +192,7 @@ extension Membership {
         }
         phase = .ready
         phaseBegan = now
+        agreeOnKernels()
         for rank in missing { leaveOut(rank, reason: reason(rank), now) }
         actions += missing.map {
             .lost($0, reason: reason($0), recovering: living(with: $0))

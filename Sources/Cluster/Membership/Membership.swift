@@ -171,6 +171,7 @@ public struct Membership: Sendable {
         var progress: PhaseProgress?
         var node = ""
         var pid: Int32 = 0
+        var kernels: KernelOffer?
         var lastHeard: Duration?
         var statistics: RankStatistics?
         var lastError: String?
@@ -215,6 +216,8 @@ public struct Membership: Sendable {
     var lastTick: Duration?
     /// Ranks that come back from a coordinator that was lost; nil once they are here.
     var takeOver: TakeOver?
+    /// How the ranks compute, once all have arrived: what they all have.
+    var kernels: [String: String]?
     var suspect: (rank: Rank, reason: String, since: Duration)?
 
     /// The job's phase.
@@ -386,13 +389,4 @@ extension Membership {
         ending = reason
         return [.end(reason)]
     }
-}
-
-/// One connection to the coordinator, numbered as they come.
-public struct ConnectionID: RawRepresentable, Hashable, Sendable {
-    /// The number.
-    public let rawValue: Int
-
-    /// Names the connection with this number.
-    public init(rawValue: Int) { self.rawValue = rawValue }
 }

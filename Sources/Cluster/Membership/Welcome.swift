@@ -9,6 +9,9 @@ public struct Welcome: Hashable, Codable, Sendable {
     /// Who takes part while this rank prepares to come back, or the other ranks of its group where
     /// none of them does; nil for a rank of the job's start.
     public var returnsTo: JobEpoch?
+    /// How the ranks of the job compute each kind of product, for one that comes back to them; nil
+    /// for a rank of the job's start, which agrees on it with the others.
+    public var kernels: [String: String]?
     /// The coordinator's release.
     public var version: String
 

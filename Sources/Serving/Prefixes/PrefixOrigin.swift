@@ -18,8 +18,8 @@ enum PrefixOrigin {
         program: String = "/proc/self/exe"
     ) throws -> Digest {
         let facts = [
-            ApusVersion.current, Processor.inUse.rawValue, compute.rawValue, format.rawValue,
-            "\(blockTokens)",
+            ApusVersion.current, Processor.inUse.rawValue, KernelChoice.bitsInUse,
+            compute.rawValue, format.rawValue, "\(blockTokens)",
         ]
         var bytes = Array(facts.joined(separator: "\n").utf8)
         bytes += try pieces(of: URL(filePath: program).resolvingSymlinksInPath())

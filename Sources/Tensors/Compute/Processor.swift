@@ -18,9 +18,10 @@ public enum Compute: String, Sendable, CaseIterable {
 
 /// The instructions that the kernels may use, worst first.
 ///
-/// Chosen once from the CPU; the environment variable `APUS_CPU` (portable, avx2, avxvnni, avx512,
-/// avx512vnni, avx512bf16, neon) lowers it. Two levels agree within rounding, not to the bit. `amx`
-/// is used only where `APUS_CPU` asks for it: its instructions were checked by a model alone.
+/// Chosen once from the CPU by name; the environment variable `APUS_CPU` (portable, avx2, avxvnni,
+/// avx512, avx512vnni, avx512bf16, neon, amx) names another. Each kind of product may take the
+/// loops of another level than the rest (`KernelChoice`). `Arithmetic` says which levels give the
+/// same bits.
 public enum Processor: String, Sendable, CaseIterable, Comparable {
     case portable, avx2, avxvnni, avx512, avx512vnni, avx512bf16, neon, amx
 
@@ -38,6 +39,17 @@ public enum Processor: String, Sendable, CaseIterable, Comparable {
     /// Returns the level in force. Not while kernels run: it is for tests and for measuring one
     /// level against another.
     @discardableResult public func use() -> Processor { Self.of(ck_set_level(level)) }
+
+    /// Whether this CPU has the level, and the system gives what it needs.
+    var isAvailable: Bool { ck_has_level(level) }
+
+    /// Makes one kind of product take this level's loops, until a level is set for all.
+    ///
+    /// Not while kernels run.
+    func use(for kind: ProductKind) { ck_set_level_of_kind(kind.kind, level) }
+
+    /// The level whose loops a kind of product takes now.
+    static func inUse(for kind: ProductKind) -> Processor { of(ck_level_of_kind(kind.kind)) }
 
     private var level: ck_level {
         switch self {

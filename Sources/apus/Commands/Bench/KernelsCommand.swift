@@ -18,6 +18,9 @@ struct KernelsCommand: ParsableCommand {
             Weights come from memory: 256 MiB of them are walked through before one comes again.
             Float32 weights are measured against the peak rate of Float32. int4 and mxfp4 have a
             scale per 32 inputs and are left out where 32 does not divide --inputs.
+
+            First it prints which level's loops each kind of product takes, and the times behind
+            that, of one thread on data in the cache. APUS_CPU takes one level for all.
             """)
 
     @Option(name: .shortAndLong, help: "Threads (default: all cores that the process may use).")
@@ -60,13 +63,14 @@ struct KernelsCommand: ParsableCommand {
 
     func run() throws {
         try reporting {
-            try ComputeNotes.say(threads: threads)
+            let choice = try ComputeNotes.say(threads: threads)
             let pool = ThreadPool(threads: threads)
             let compute = Compute(rawValue: compute) ?? .bfloat16
             let peak = Limits.peakFMA(compute: compute, pool: pool)
             let widePeak = Limits.peakFMA(compute: .float32, pool: pool)
             var report = KernelReport(
-                level: Processor.inUse.rawValue, threads: threads,
+                level: Processor.inUse.rawValue, choice: KernelChoiceReport(choice),
+                threads: threads,
                 readBytesPerSecond: Limits.readBandwidth(pool: pool),
                 peakOperationsPerSecond: peak)
             let benchmark = KernelBenchmark(outputs: outputs, inputs: inputs, compute: compute)
@@ -83,6 +87,7 @@ struct KernelsCommand: ParsableCommand {
 /// The limits of the machine and, beside them, what the products reached.
 struct KernelReport: Codable {
     let level: String
+    let choice: KernelChoiceReport
     let threads: Int
     let readBytesPerSecond: Double
     let peakOperationsPerSecond: Double
@@ -108,6 +113,6 @@ struct KernelReport: Codable {
                     figure.peakFraction * 100)
         }
         let head = "weights       rows         us     GB/s  read   GFLOP/s   peak"
-        return ([limits, head] + rows).joined(separator: "\n")
+        return (choice.lines + [limits, head] + rows).joined(separator: "\n")
     }
 }
