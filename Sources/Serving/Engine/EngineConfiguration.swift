@@ -23,7 +23,7 @@ public struct EngineConfiguration: Codable, Hashable, Sendable {
     public var sharedHeadBytes = 16 << 20
     /// Tokens of a step up to which the ranks of a node compute attention and dense products
     /// together for the one of them that has work; 0: never.
-    public var sharedRows = ModelOptions.sharedRowLimit
+    public var sharedRows = 32
     /// Whether steps are split in two micro-batches that hide each other's all-to-all.
     public var overlaps = true
     /// Splitting is tried when dispatch and combine take more than this share of a step without
