@@ -6,6 +6,7 @@ import Tensors
 import TestSupport
 import Testing
 import Topology
+import Transport
 
 @testable import Models
 
@@ -96,7 +97,8 @@ import Topology
 
     /// The logits of every token, in pieces, beside other sequences or alone.
     private static func logits(
-        _ model: Model, _ cache: BlockCache, pieces: Int, others: Int = 0
+        _ model: Model, _ cache: BlockCache, pieces: Int, others: Int = 0, leader: Rank? = nil,
+        isIdle: Bool = false
     ) throws -> [Float] {
         let blocks = cache.blocks(tokens: Self.tokens.count)
         var logits: [Float] = []
@@ -112,7 +114,8 @@ import Topology
                 SequenceChunk(
                     tokens: Array(Self.tokens[start ..< end]), position: start, blocks: blocks,
                     wanted: .all))
-            logits += try model.forward(chunks, cache: cache).logits.values
+            logits += try model.forward(isIdle ? [] : chunks, cache: cache, leader: leader)
+                .logits.values
         }
         return logits
     }
@@ -157,6 +160,35 @@ import Topology
                     Self.cache(folder), pieces: 20)
             }
             for result in results { #expect(result == expected) }
+        }
+    }
+
+    @Test(arguments: shapes.keys.sorted(), [2, 4])
+    func `a node computes one rank's rows with the bits of that rank alone`(
+        family: String, ranks: Int
+    ) throws {
+        let folder = try make(family, family == "oss" ? .mxfp4 : .float8)
+        for compute in Compute.allCases {
+            let expected = try Self.logits(
+                Self.model(folder, compute), Self.cache(folder), pieces: 20)
+            let results = try onRanks(ranks) { fabric in
+                let configuration = folder.configuration
+                let map = try configuration.expertMap(rankCount: ranks)
+                let group = try ExpertParallelGroup(
+                    fabric: fabric,
+                    configuration: configuration.expertParallel(
+                        maximumTokensPerRank: 128, compute: compute), map: map)
+                var options = ModelOptions(compute: compute)
+                options.sharedRows = 20
+                let model = try Model(
+                    folder.checkpoint, configuration: configuration, options: options,
+                    pool: ThreadPool(threads: 1), shared: SharedExperts(group, map))
+                return try Self.logits(
+                    model, Self.cache(folder), pieces: 20, leader: 1, isIdle: fabric.rank != 1)
+            }
+            for (rank, result) in results.enumerated() {
+                #expect(result == (rank == 1 ? expected : []), "\(compute), rank \(rank)")
+            }
         }
     }
 

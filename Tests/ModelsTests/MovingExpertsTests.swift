@@ -187,7 +187,7 @@ import Transport
         let shape = golden.configuration
         var options = ModelOptions(compute: .float32)
         options.sharedHeadBytes = 0
-        options.headSharers = 3
+        options.nodeSharers = 3
         let chosen = options
         func said(held: Int, wanted: Int) throws -> Int {
             try Model.recutHeadBytes(

@@ -156,11 +156,36 @@ enum Golden {
                 setting.engine.speculates = bits & 2 != 0
                 setting.engine.draftCopyBytes = bits & 8 != 0 ? 64 << 20 : 0
                 setting.engine.sharedHeadBytes = bits & 1 != 0 ? 0 : 1 << 40
+                setting.engine.sharedRows = bits & 4 != 0 ? 32 : 0
                 setting.engine.usesPrefixCache = bits & 4 != 0
                 setting.engine.stepTokens = 96
                 setting.engine.promptTokensBesideStreams = 16
                 let texts = try await Self.texts(setting, temperature: temperature)
                 #expect(texts == expected, "\(ranks) ranks, options \(bits)")
+            }
+        }
+    }
+
+    @Test(arguments: [0.0, 0.8])
+    func `a text that all ranks compute together is the text of one rank`(
+        temperature: Double
+    ) async throws {
+        let expected = try await Self.alone(temperature: temperature)
+        for (ranks, drafts) in [(2, false), (2, true), (4, true)] {
+            for sharedRows in [0, 2, 32] {
+                var setting = EngineRun.Setting(ranks: ranks)
+                setting.engine.overlapThreshold = 0
+                setting.engine.speculates = drafts
+                setting.engine.draftCopyBytes = sharedRows == 2 ? 0 : 64 << 20
+                setting.engine.sharedRows = sharedRows
+                let texts = try await EngineRun.with(setting) { run in
+                    var texts: [[Int]] = []
+                    for request in Self.requests(9, temperature: temperature) {
+                        texts.append(try await run.outcome(request).tokens)
+                    }
+                    return texts
+                }
+                #expect(texts == expected, "\(ranks) ranks, \(drafts), \(sharedRows) rows")
             }
         }
     }

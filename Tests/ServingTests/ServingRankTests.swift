@@ -21,11 +21,13 @@ import func TestSupport.onRanks
         rank.threads = 2
         rank.cores = 6
         rank.engine.sharedHeadBytes = 7
+        rank.engine.sharedRows = 5
         let options = rank.modelOptions(of: shape, compute: .float32)
         #expect(options.compute == .float32)
         #expect(options.contextLimit == 100)
-        #expect(options.headSharers == 3)
+        #expect(options.nodeSharers == 3)
         #expect(options.sharedHeadBytes == 7)
+        #expect(options.sharedRows == 5)
         #expect(options.copiesDraftExperts)
         rank.engine.speculates = false
         #expect(!rank.modelOptions(of: shape, compute: .float32).copiesDraftExperts)
@@ -97,7 +99,7 @@ import func TestSupport.onRanks
             return (rank.capacity, rank.options)
         }
         #expect(places.map(\.0.isSpare) == [false, false, true])
-        #expect(places.map(\.1.headSharers) == [2, 2, 2])
+        #expect(places.map(\.1.nodeSharers) == [2, 2, 2])
         // As a command does: all ranks as threads. A spare rank gets no request of a few.
         let ranks = try LocalRanks(configuration, ranks: 3)
         defer { ranks.stop() }

@@ -29,6 +29,7 @@ import Transport
         engine { $0.stepTokens = 0 }, engine { $0.stepTokens = .max },
         engine { $0.runningLimit = 0 }, engine { $0.runningLimit = -1 },
         engine { $0.waitingLimit = -1 }, engine { $0.promptTokensBesideStreams = 0 },
+        engine { $0.sharedRows = 33 },
         engine { $0.speculationStreams = -1 }, engine { $0.overlapThreshold = .nan },
         engine { $0.constraintSteps = 0 },
     ])

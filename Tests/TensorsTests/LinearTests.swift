@@ -262,6 +262,65 @@ extension TensorsTests {
             }
         }
 
+        @Test(arguments: levels, NumberFormat.packed)
+        func `outputs that are cut at panels have the bits of the whole product`(
+            level: Processor, format: NumberFormat
+        ) throws {
+            var random = Random(seed: 15)
+            let (outputs, inputs) = (300, 256)
+            let weight = try Matrix(format, outputs, inputs, &random).weight()
+            for (rows, compute) in [1, 3, 32].flatMap({ rows in
+                Compute.allCases.map { (rows, $0) }
+            }) {
+                let x = random.tensor(rows, inputs)
+                at(level) {
+                    let whole = Tensor(rows: rows, columns: outputs)
+                    linear(x, weight, into: whole, compute: compute, pool: pool)
+                    let cut = Tensor(rows: rows, columns: outputs)
+                    for part in [128 ..< 300, 0 ..< 64, 64 ..< 128] {
+                        linear(
+                            [
+                                LinearPart(
+                                    x, column: 0, weight, outputs: part, into: cut,
+                                    column: part.lowerBound)
+                            ], compute: compute, pool: pool)
+                    }
+                    #expect(cut.values == whole.values, "\(rows) rows, \(compute)")
+                }
+            }
+        }
+
+        @Test(arguments: levels, NumberFormat.packed)
+        func `hidden values computed in parts, then down, have the bits of an expert layer`(
+            level: Processor, format: NumberFormat
+        ) throws {
+            var random = Random(seed: 16)
+            let (hidden, intermediate) = (128, 192)
+            let expert = ExpertWeights(
+                gate: try Matrix(format, intermediate, hidden, &random).weight(),
+                up: try Matrix(format, intermediate, hidden, &random).weight(),
+                down: try Matrix(format, hidden, intermediate, &random).weight())
+            #expect(expert.canBeCut)
+            for (rows, compute) in [1, 3, 32].flatMap({ rows in
+                Compute.allCases.map { (rows, $0) }
+            }) {
+                let x = random.tensor(rows, hidden)
+                at(level) {
+                    let whole = Tensor(rows: rows, columns: hidden)
+                    expertLayer(x, expert, into: whole, compute: compute, pool: pool)
+                    let values = Tensor(rows: rows, columns: intermediate)
+                    for part in [64 ..< 192, 0 ..< 64] {
+                        hiddenValues(
+                            part, of: expert, x, into: values, column: part.lowerBound,
+                            compute: compute, pool: pool)
+                    }
+                    let cut = Tensor(rows: rows, columns: hidden)
+                    linear(values, expert.down, into: cut, compute: compute, pool: pool)
+                    #expect(cut.values == whole.values, "\(rows) rows, \(compute)")
+                }
+            }
+        }
+
         @Test func `products with strided heads read and write their own columns`() throws {
             var random = Random(seed: 9)
             let matrices = (0 ..< 3).map { _ in Matrix(.bfloat16, 20, 16, &random) }

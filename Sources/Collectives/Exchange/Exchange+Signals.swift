@@ -34,7 +34,8 @@ extension Exchange {
         if word < awaited {
             let start = clock.now
             word = try windows.window.wait(
-                signal: index, atLeast: awaited, from: rank, deadline: deadline)
+                signal: index, atLeast: awaited, from: rank, deadline: deadline,
+                polling: polling)
             clock.noteWait(since: start, for: rank)
         }
         let found = ArrivalSignal.sequence(of: word)

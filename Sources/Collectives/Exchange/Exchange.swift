@@ -61,6 +61,8 @@ final class Exchange {
     var clock: ExchangeClock
     var relay: RelayProgress
     var arrived = Arrivals()
+    /// The least time that a wait polls.
+    var polling = Duration.zero
     var homeScalars: [Float] = []
     /// This rank's experts' rows where they lie: see `withExpertRows`.
     let inputs: ScatteredRows, outputs: ScatteredRows

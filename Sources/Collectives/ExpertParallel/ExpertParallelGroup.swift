@@ -41,6 +41,11 @@ public final class ExpertParallelGroup {
     let windows: GroupWindows
     /// The node of every rank.
     public let nodes: [NodeID]
+    /// The least time that a wait for a rank polls before it sleeps (default zero: what the fabric
+    /// finds right). For steps in which a rank waits for each product of another.
+    public var polling = Duration.zero {
+        didSet { for exchange in exchanges { exchange.polling = polling } }
+    }
     private let exchanges: [Exchange]
     private let log: ExchangeLog
     /// Copies of one layer that the windows have room for on a rank.

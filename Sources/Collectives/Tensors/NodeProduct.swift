@@ -55,12 +55,8 @@ public final class NodeProduct {
             return first ..< min(outputs, granules * (index + 1) / count * Self.granule)
         }
         let deadline = fabric.deadline(limit, "making a node product")
-        let limits = try fabric.allGather(
-            Array("\(sharers)".utf8), label: "node product", deadline: deadline)
-        let least = members.map { Int(String(decoding: limits[$0.rawValue], as: UTF8.self)) ?? 0 }
-            .min()
         isShared =
-            members.count > 1 && members.count <= least ?? 0
+            try group.nodeShares(upTo: sharers, label: "node product", deadline: deadline)
             && !slices.contains(where: \.isEmpty)
         window = try fabric.makeWindow(
             name: "node product",
@@ -129,7 +125,7 @@ public final class NodeProduct {
             if index == place { return rows.rows }
             let word = try window.wait(
                 signal: 2 * index + parity, atLeast: sequence << 32, from: member,
-                deadline: deadline)
+                deadline: deadline, polling: TensorParallelGroup.polling)
             guard word >> 32 == sequence else {
                 throw CollectivesError.malformed(
                     member, "product \(word >> 32) while \(sequence) is expected")
@@ -160,7 +156,7 @@ public final class NodeProduct {
         for (index, member) in members.enumerated() where index != place {
             try window.wait(
                 signal: 2 * members.count + index, atLeast: sequence, from: member,
-                deadline: deadline)
+                deadline: deadline, polling: TensorParallelGroup.polling)
         }
         for row in 0 ..< results.rows {
             var target = results.mutableRow(row)

@@ -44,6 +44,14 @@ enum AttentionKind: Sendable {
         }
     }
 
+    /// Values of the widest row, and of the widest results, of a product that ranks may share.
+    func sharedWidths(of shape: ModelConfiguration) -> (inputs: Int, outputs: Int) {
+        switch self {
+        case .latent: LatentAttention.sharedWidths(of: shape)
+        case .grouped: GroupedAttention.sharedWidths(of: shape)
+        }
+    }
+
     /// Asks for the weights of one block's attention.
     ///
     /// - Returns: Makes the layer, once the loader has loaded.

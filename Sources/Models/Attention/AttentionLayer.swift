@@ -8,13 +8,21 @@ protocol AttentionLayer {
     /// The size of its matrices.
     var weightCount: WeightCount { get }
 
+    /// Values of the widest row, and of the widest results, of a product that ranks may share.
+    static func sharedWidths(of shape: ModelConfiguration) -> (inputs: Int, outputs: Int)
+
     /// Computes the attention of a batch's rows and caches their entries.
     ///
     /// - Parameters:
-    ///   - input: `[rows, hidden]`, normed.
-    ///   - store: The block's entries; a row sees those of its sequence and its own.
+    ///   - input: `[rows, hidden]`, normed; no rows where this rank helps another.
+    ///   - block: The number of the block, and its entries; a row sees those of its sequence and
+    ///     its own.
+    ///   - products: How its matrices are multiplied.
     ///   - output: `[rows, hidden]`.
-    func run(_ input: Tensor, _ rows: BatchRows, store: BlockStore, into output: Tensor)
+    func run(
+        _ input: Tensor, _ rows: BatchRows, block: (layer: Int, store: BlockStore),
+        products: BatchProducts, into output: Tensor
+    ) throws
 
     /// What `run` reads from the cache and computes there at least.
     func work(_ rows: BatchRows, store: BlockStore) -> WorkCount
@@ -55,7 +63,9 @@ final class ScratchRows {
     /// - Parameter index: Which of the tensors of a kind of attention; always of one width.
     func rows(_ index: Int, _ rows: Int, columns: Int) -> Tensor {
         while tensors.count <= index { tensors.append(Tensor(rows: 0, columns: 1)) }
-        if tensors[index].rows < rows { tensors[index] = Tensor(rows: rows, columns: columns) }
+        if tensors[index].rows < rows || tensors[index].columns != columns {
+            tensors[index] = Tensor(rows: rows, columns: columns)
+        }
         return tensors[index].view(rows: 0 ..< rows)
     }
 }

@@ -48,6 +48,12 @@ struct GroupedAttention: AttentionLayer {
         entry(of: shape, format: format).byteCount
     }
 
+    static func sharedWidths(of shape: ModelConfiguration) -> (inputs: Int, outputs: Int) {
+        let queries = shape.headCount * shape.queryHeadSize
+        let keys = keyHeads(of: shape) * shape.queryHeadSize
+        return (inputs: queries, outputs: queries + 2 * keys)
+    }
+
     var weightCount: WeightCount { weights.count }
 
     /// Memory of one call.
@@ -68,7 +74,11 @@ struct GroupedAttention: AttentionLayer {
         context.scratch.rows(kind.rawValue, rows, columns: columns)
     }
 
-    func run(_ input: Tensor, _ rows: BatchRows, store: BlockStore, into output: Tensor) {
+    func run(
+        _ input: Tensor, _ rows: BatchRows, block: (layer: Int, store: BlockStore),
+        products: BatchProducts, into output: Tensor
+    ) throws {
+        let (store, layer) = (block.store, block.layer)
         let entry = Self.entry(of: shape, format: store.format)
         let keys = scratch(.keys, input.rows, keyHeads * size)
         let values = scratch(.values, input.rows, keyHeads * size)
@@ -76,29 +86,32 @@ struct GroupedAttention: AttentionLayer {
         // A small batch asks for its queries with its keys: one fork and join.
         let queries = scratch(.queries, min(tileRows, input.rows), shape.headCount * size)
         let isWhole = input.rows <= tileRows
-        project(
+        try project(
             input,
             [(weights.key, keys), (weights.value, values)]
-                + (isWhole ? [(weights.query, queries)] : []))
+                + (isWhole ? [(weights.query, queries)] : []), products, layer)
         turn(keys, heads: keyHeads, norm: weights.norms?.key, positions: rows.positions)
         cache(keys, values, as: entry, rows, store)
         var first = 0
-        while first < input.rows {
+        // Ranks share products of one tile alone; one that helps has a tile of no rows.
+        repeat {
             let tile = first ..< min(first + tileRows, input.rows)
             let part = queries.view(rows: 0 ..< tile.count)
-            if !isWhole { project(input.view(rows: tile), [(weights.query, part)]) }
-            attend(part, rows, tile, store: store, entry, into: output.view(rows: tile))
+            if !isWhole {
+                try project(input.view(rows: tile), [(weights.query, part)], products, layer)
+            }
+            let sums = attend(part, rows, tile, store: store, entry)
+            try project(sums, [(weights.output, output.view(rows: tile))], products, layer)
             first = tile.upperBound
-        }
+        } while first < input.rows
     }
 
     /// Multiplies by matrices, all in one fork and join, and adds their biases.
     private func project(
-        _ input: Tensor, _ parts: [(to: GroupedAttentionWeights.Projection, output: Tensor)]
-    ) {
-        linear(
-            parts.map { LinearPart(input, $0.to.weight, into: $0.output) },
-            compute: context.compute, pool: context.pool)
+        _ input: Tensor, _ parts: [(to: GroupedAttentionWeights.Projection, output: Tensor)],
+        _ products: BatchProducts, _ layer: Int
+    ) throws {
+        try products.multiply(input, parts.map { ($0.to.weight, $0.output) }, layer: layer)
         for (projection, output) in parts {
             guard let bias = projection.bias else { continue }
             add(bias: bias, into: output, pool: context.pool)
@@ -136,20 +149,21 @@ struct GroupedAttention: AttentionLayer {
         }
     }
 
-    /// Computes a tile of rows from their projected queries.
+    /// Sums the values of a tile of rows from their projected queries: `[tile, heads * size]`.
     private func attend(
         _ queries: Tensor, _ rows: BatchRows, _ tile: Range<Int>, store: BlockStore,
-        _ entry: GroupedEntry, into output: Tensor
-    ) {
+        _ entry: GroupedEntry
+    ) -> Tensor {
+        let sums = scratch(.sums, queries.rows, shape.headCount * size)
+        guard queries.rows > 0 else { return sums }
         turn(
             queries, heads: shape.headCount, norm: weights.norms?.query,
             positions: Array(rows.positions[tile]))
-        let sums = scratch(.sums, queries.rows, queries.columns)
         entry.attend(
             queries, batch: rows.attention.rows(tile), store: store, queryHeads: shape.headCount,
             scale: shape.attentionScale, window: window, sinks: weights.sinks, into: sums,
             compute: context.compute, pool: context.pool)
-        project(sums, [(weights.output, output)])
+        return sums
     }
 
     func work(_ rows: BatchRows, store: BlockStore) -> WorkCount {

@@ -50,6 +50,16 @@ struct LatentAttention: AttentionLayer {
         LatentEntry(format: format, latent: shape.latentSize, rope: shape.ropeHeadSize)
     }
 
+    static func sharedWidths(of shape: ModelConfiguration) -> (inputs: Int, outputs: Int) {
+        let heads = shape.headCount
+        let (values, queries) = (heads * shape.valueHeadSize, heads * shape.queryHeadSize)
+        let down = shape.cacheWidth + (shape.queryLatentSize ?? 0)
+        return (
+            inputs: max(heads * shape.latentSize, values, shape.queryLatentSize ?? 0),
+            outputs: max(heads * shape.cacheWidth, queries, values, down)
+        )
+    }
+
     var weightCount: WeightCount {
         var count = weights.count
         if let indexer { count.add(indexer.weightCount) }
@@ -76,40 +86,43 @@ struct LatentAttention: AttentionLayer {
         context.scratch.rows(kind.rawValue, rows, columns: columns)
     }
 
-    func run(_ input: Tensor, _ rows: BatchRows, store: BlockStore, into output: Tensor) {
-        let (compute, pool) = (context.compute, context.pool)
+    func run(
+        _ input: Tensor, _ rows: BatchRows, block: (layer: Int, store: BlockStore),
+        products: BatchProducts, into output: Tensor
+    ) throws {
+        let (store, layer) = (block.store, block.layer)
         let latents = scratch(.latents, input.rows, shape.cacheWidth)
         // Without compression the queries are projected from the input.
         var source = input
-        var down = [LinearPart(input, weights.latentDown, into: latents)]
+        var down = [(weight: weights.latentDown, y: latents)]
         if let query = weights.queryDown {
             source = scratch(.queryLatents, input.rows, query.weight.outputs)
-            down.append(LinearPart(input, query.weight, into: source))
+            down.append((query.weight, source))
         }
-        linear(down, compute: compute, pool: pool)
+        try products.multiply(input, down, layer: layer)
         if let query = weights.queryDown {
             rmsNorm(
-                source, weight: query.norm, epsilon: Self.latentEpsilon, into: source, pool: pool)
+                source, weight: query.norm, epsilon: Self.latentEpsilon, into: source,
+                pool: context.pool)
         }
         let entry = Self.entry(of: shape, format: store.format)
         context.rotary.cover(rows.positions)
         cache(latents, as: entry, rows, store)
-        if let indexer {
+        if let indexer, input.rows > 0 {
             rows.choice.chosen = indexer.choose(input, queries: source, rows, store: store)
         }
         var batch = rows.attention
         batch.chosen = rows.choice.chosen
         var first = 0
-        while first < input.rows {
+        // Ranks share products of one tile alone; one that helps has a tile of no rows.
+        repeat {
             let tile = first ..< min(first + tileRows, input.rows)
-            let values = attend(
-                queriesFrom: source.view(rows: tile), Array(rows.positions[tile]),
-                batch.rows(tile), store: store, entry)
-            linear(
-                values, weights.output, into: output.view(rows: tile), compute: compute,
-                pool: pool)
+            let values = try attend(
+                queriesFrom: source.view(rows: tile), rows, tile, batch, block, entry, products)
+            try products.multiply(
+                values, [(weights.output, output.view(rows: tile))], layer: layer)
             first = tile.upperBound
-        }
+        } while first < input.rows
     }
 
     /// Norms and rotates the new latents and stores them, so that a token sees itself.
@@ -130,42 +143,72 @@ struct LatentAttention: AttentionLayer {
 
     /// Computes the heads' values of a tile of rows.
     private func attend(
-        queriesFrom source: Tensor, _ positions: [Int32], _ batch: AttentionBatch,
-        store: BlockStore, _ entry: LatentEntry
-    ) -> Tensor {
+        queriesFrom source: Tensor, _ rows: BatchRows, _ tile: Range<Int>,
+        _ batch: AttentionBatch, _ block: (layer: Int, store: BlockStore), _ entry: LatentEntry,
+        _ products: BatchProducts
+    ) throws -> Tensor {
         let (compute, pool) = (context.compute, context.pool)
-        let (nope, width) = (shape.nopeHeadSize, shape.cacheWidth)
-        let (size, latent) = (shape.queryHeadSize, shape.latentSize)
-        let count = source.rows
-        let queries = scratch(.queries, count, heads.count * size)
+        let (width, latent, count) = (shape.cacheWidth, shape.latentSize, source.rows)
         let absorbed = scratch(.absorbed, count, heads.count * width)
         let summed = scratch(.context, count, heads.count * latent)
         let values = scratch(.values, count, heads.count * shape.valueHeadSize)
-        linear(source, weights.query, into: queries, compute: compute, pool: pool)
+        let panel = Weight.panelOutputs
+        let together = (1 ... panel).first { $0 * shape.queryHeadSize % panel == 0 } ?? panel
+        try products.perHead(
+            source, width: weights.query.inputs, heads: (heads.count, together), size: width,
+            into: absorbed, layer: block.layer, absorb)
         rope(
-            queries, slices: RotarySlices(first: nope, stride: size, count: heads.count),
-            positions: positions, cosines: context.rotary.cosines,
+            absorbed, slices: RotarySlices(first: latent, stride: width, count: heads.count),
+            positions: Array(rows.positions[tile]), cosines: context.rotary.cosines,
             sines: context.rotary.sines, of: shape.rotaryPairs, pool: pool)
+        if count > 0 {
+            entry.attend(
+                absorbed, batch: batch.rows(tile), store: block.store, heads: heads.count,
+                scale: shape.attentionScale, into: summed, compute: compute, pool: pool)
+        }
+        try products.perHead(
+            summed, width: heads.count * latent, heads: (heads.count, 1),
+            size: shape.valueHeadSize, into: values, layer: block.layer
+        ) { summed, heads, values, column in
+            linear(
+                heads.enumerated().map { index, head in
+                    LinearPart(
+                        summed, column: head * latent, weights.valueUp[head], into: values,
+                        column: column + index * shape.valueHeadSize)
+                }, compute: compute, pool: pool)
+        }
+        return values
+    }
+
+    /// Computes the absorbed queries of some heads, the last values of each not yet rotated.
+    ///
+    /// - Parameters:
+    ///   - source: What queries are projected from.
+    ///   - absorbed: Receives `latent + rope` values of each head, from a column on.
+    private func absorb(
+        _ source: Tensor, _ part: Range<Int>, _ absorbed: Tensor, _ column: Int
+    ) {
+        let (nope, width) = (shape.nopeHeadSize, shape.cacheWidth)
+        let (size, latent) = (shape.queryHeadSize, shape.latentSize)
+        let queries = scratch(.queries, source.rows, heads.count * size)
+        let (first, end) = (part.lowerBound * size, part.upperBound * size)
         linear(
-            heads.map { head in
+            [
+                LinearPart(
+                    source, column: 0, weights.query, outputs: first ..< end, into: queries,
+                    column: first)
+            ], compute: context.compute, pool: context.pool)
+        linear(
+            part.enumerated().map { index, head in
                 LinearPart(
                     queries, column: head * size, weights.keyUp[head], into: absorbed,
-                    column: head * width)
-            }, compute: compute, pool: pool)
+                    column: column + index * width)
+            }, compute: context.compute, pool: context.pool)
         copySlices(
-            queries, RotarySlices(first: nope, stride: size, count: heads.count),
-            into: absorbed, RotarySlices(first: latent, stride: width, count: heads.count),
-            width: shape.ropeHeadSize, pool: pool)
-        entry.attend(
-            absorbed, batch: batch, store: store, heads: heads.count,
-            scale: shape.attentionScale, into: summed, compute: compute, pool: pool)
-        linear(
-            heads.map { head in
-                LinearPart(
-                    summed, column: head * latent, weights.valueUp[head], into: values,
-                    column: head * shape.valueHeadSize)
-            }, compute: compute, pool: pool)
-        return values
+            queries, RotarySlices(first: first + nope, stride: size, count: part.count),
+            into: absorbed,
+            RotarySlices(first: column + latent, stride: width, count: part.count),
+            width: shape.ropeHeadSize, pool: context.pool)
     }
 
     func work(_ rows: BatchRows, store: BlockStore) -> WorkCount {

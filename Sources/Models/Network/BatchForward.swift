@@ -1,5 +1,6 @@
 import Collectives
 import Tensors
+import Topology
 
 /// One batch's forward through the blocks, in phases that another batch may interleave with.
 ///
@@ -14,14 +15,17 @@ final class BatchForward {
     private let cache: BlockCache
     /// The ranks that share this batch's experts, and where those are; nil where all are here.
     private let shared: SharedExperts?
+    /// How the products are computed that every row needs.
+    private let products: BatchProducts
     let rows: BatchRows
     /// The batch's way to the experts of the block under way.
     private var exchange: (any ServingExchange)?
 
     init(
         _ model: Model, rows: BatchRows, cache: BlockCache, work: Workspace,
-        shared: SharedExperts?
+        shared: SharedExperts?, node: (group: TensorParallelGroup, leader: Rank)? = nil
     ) {
+        products = BatchProducts(node, compute: model.compute, pool: model.pool)
         self.model = model
         self.rows = rows
         self.cache = cache
@@ -52,12 +56,12 @@ final class BatchForward {
 
     /// Attention, then the gate and the departure of tokens; or the whole dense network.
     func attend(_ weights: LayerWeights, layer: Int) throws {
-        if !rows.tokens.isEmpty {
+        if hasProducts {
             try model.timing(.attention, layer) { try runAttention(weights, layer) }
         }
         switch weights.feedForward {
         case .dense(let network):
-            model.timing(.dense, layer) { useWholly(network) }
+            try model.timing(.dense, layer) { try useWholly(network, layer) }
             model.probe?(.hidden(layer: layer, stream))
         case .experts(let experts):
             let routing = try model.timing(.gate, layer) {
@@ -74,7 +78,8 @@ final class BatchForward {
     private func runAttention(_ weights: LayerWeights, _ layer: Int) throws {
         let store = cache.stores[layer]
         norm(weights.inputNorm)
-        weights.attention.run(normed, rows, store: store, into: output)
+        try weights.attention.run(
+            normed, rows, block: (layer, store), products: products, into: output)
         add(output, into: stream, pool: pool)
         try group?.advance()
         model.work.add(weights.attention.weightCount, rows: rows.tokens.count)
@@ -82,10 +87,13 @@ final class BatchForward {
         norm(weights.feedForwardNorm)
     }
 
+    /// Whether this rank has products to compute, for rows of its own or of its node's leader.
+    private var hasProducts: Bool { !rows.tokens.isEmpty || products.areShared }
+
     /// Adds what a network that every row uses makes of the normed rows.
-    private func useWholly(_ network: ExpertWeights) {
-        guard !rows.tokens.isEmpty else { return }
-        expertLayer(normed, network, into: output, compute: model.compute, pool: pool)
+    private func useWholly(_ network: ExpertWeights, _ layer: Int) throws {
+        guard hasProducts else { return }
+        try products.useWholly(network, normed, into: output, layer: layer)
         add(output, into: stream, pool: pool)
         model.work.add(WeightCount(network), rows: rows.tokens.count)
     }
@@ -107,7 +115,7 @@ final class BatchForward {
         guard case .experts(let experts) = weights.feedForward, let shared = experts.shared else {
             return
         }
-        model.timing(.shared, layer) { useWholly(shared) }
+        try model.timing(.shared, layer) { try useWholly(shared, layer) }
     }
 
     /// The routed experts of this rank, then the departure of their outputs.

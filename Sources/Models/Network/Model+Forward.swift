@@ -1,17 +1,23 @@
 import Collectives
 public import Tensors
+public import Topology
 
 extension Model {
     /// Runs chunks of any number of sequences through the network and caches what attention keeps.
     ///
     /// - Parameters:
     ///   - keepsHidden: Whether the hidden states are wanted too, for an MTP block.
+    ///   - leader: The rank of this node whose rows, `sharedRows` at most, all ranks of the node
+    ///     compute together; the others have none. Nil where each computes its own.
     public func forward(
-        _ chunks: [SequenceChunk], cache: BlockCache, keepsHidden: Bool = false
+        _ chunks: [SequenceChunk], cache: BlockCache, keepsHidden: Bool = false,
+        leader: Rank? = nil
     ) throws -> ForwardResult {
+        let rows = try rows(chunks, cache)
         let batch = BatchForward(
-            self, rows: try rows(chunks, cache), cache: cache, work: workspaces[0],
-            shared: shared)
+            self, rows: rows, cache: cache, work: workspaces[0], shared: shared,
+            node: try node(led: leader, rows: rows.tokens.count))
+        shared?.group.polling = leader == nil ? .zero : TensorParallelGroup.polling
         batch.embed()
         probe?(.hidden(layer: -1, batch.stream))
         for (layer, weights) in layers.enumerated() {
@@ -37,6 +43,7 @@ extension Model {
         let b = BatchForward(
             self, rows: try rows(second, cache), cache: cache, work: workspaces[1],
             shared: shared)
+        shared?.group.polling = .zero
         a.embed()
         b.embed()
         for (layer, weights) in layers.enumerated() {
@@ -81,6 +88,20 @@ extension Model {
 
     /// Looks up embeddings.
     func embed(_ tokens: [Int], into rows: Tensor) { embedding.widen(tokens, into: rows) }
+
+    /// The ranks of this node, and which leads.
+    private func node(
+        led leader: Rank?, rows: Int
+    ) throws -> (group: TensorParallelGroup, leader: Rank)? {
+        guard let leader else { return nil }
+        let limit = nodeProducts?.isLed(by: leader) == true ? sharedRows : 0
+        guard let nodeProducts, rows <= limit else {
+            throw ModelError.request(
+                "\(rows) rows cannot be computed with the node of \(leader): the limit here is"
+                    + " \(limit) (sharedRows, of the leader alone)")
+        }
+        return (nodeProducts, leader)
+    }
 
     private func rows(_ chunks: [SequenceChunk], _ cache: BlockCache) throws -> BatchRows {
         let limits = BatchLimits(

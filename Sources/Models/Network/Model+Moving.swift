@@ -77,6 +77,7 @@ extension Model {
             }
         }
         let node = try Self.nodeHead(configuration, options, shared?.group)
+        let products = try Self.nodeProducts(configuration, options, shared?.group)
         // A head that is cut otherwise is read anew; one that stays is kept.
         var pendingHead: [WeightLoader.Slot]?
         if let node, node.slices != nodeHead?.slices {
@@ -92,6 +93,7 @@ extension Model {
         held = wanted
         if let pendingHead { head = pendingHead.map(\.weight) }
         nodeHead = node
+        nodeProducts = products
         self.shared = shared
     }
 
@@ -107,7 +109,7 @@ extension Model {
         _ checkpoint: Checkpoint, _ configuration: ModelConfiguration, _ options: ModelOptions,
         held: Int, wanted: Int
     ) throws -> Int {
-        guard wanted > 1, wanted != held, wanted <= options.headSharers,
+        guard wanted > 1, wanted != held, wanted <= options.nodeSharers,
             configuration.headByteCount >= options.sharedHeadBytes
         else { return 0 }
         let loader = WeightLoader(checkpoint)

@@ -49,6 +49,9 @@ public final class Model {
     var head: [Weight]
     /// The ranks that compute it together; nil if each does alone.
     var nodeHead: NodeProduct?
+    /// The ranks that compute attention and dense products of a few rows together; nil if each
+    /// does alone.
+    var nodeProducts: TensorParallelGroup?
     let options: ModelOptions
     let workspaces: [Workspace]
 
@@ -121,6 +124,7 @@ public final class Model {
         self.embedding = pending.embedding
         finalNorm = pending.finalNorm
         nodeHead = try Self.nodeHead(configuration, options, shared?.group)
+        nodeProducts = try Self.nodeProducts(configuration, options, shared?.group)
         let pendingHead = try loader.parts(
             tensors.head, nodeHead?.slices.map { (rows: $0, transposed: false) } ?? [(nil, false)])
         weightByteCount = loader.byteCount
@@ -162,6 +166,10 @@ public final class Model {
         set { attention.isDense = newValue }
     }
 
+    /// Rows of one rank up to which the ranks of its node may compute them together; 0 where they
+    /// may not.
+    public var sharedRows: Int { nodeProducts?.rowLimit ?? 0 }
+
     /// Whether this model can draft with an MTP block.
     public var canDraft: Bool { !mtp.isEmpty }
 
@@ -172,8 +180,20 @@ public final class Model {
         guard let group, configuration.headByteCount >= options.sharedHeadBytes else { return nil }
         let product = try NodeProduct(
             group, inputs: configuration.hiddenSize, outputs: configuration.vocabularySize,
-            sharers: options.headSharers)
+            sharers: options.nodeSharers)
         return product.isShared ? product : nil
+    }
+
+    /// The ranks of this node, if they are to compute attention and dense products together.
+    static func nodeProducts(
+        _ configuration: ModelConfiguration, _ options: ModelOptions, _ group: ExpertParallelGroup?
+    ) throws -> TensorParallelGroup? {
+        guard let group, options.sharedRows > 0 else { return nil }
+        let widths = configuration.sharedWidths
+        let products = try TensorParallelGroup(
+            group, inputs: widths.inputs, outputs: widths.outputs, rowLimit: options.sharedRows,
+            sharers: options.nodeSharers)
+        return products.isShared ? products : nil
     }
 
     /// The logical experts of a layer to load, in the order of this rank's copies.

@@ -17,9 +17,14 @@ public struct ModelOptions: Sendable {
     /// Bytes of the head in bf16 from which the ranks of a node compute it together; below, an
     /// exchange costs more than reading all of it (20 us are a megabyte).
     public var sharedHeadBytes = 16 << 20
-    /// Ranks of a node up to which they do: those that have cores of their own, as others would
-    /// wait for each other once more. The least that a rank of the node says counts.
-    public var headSharers = Int.max
+    /// Rows of one rank up to which the ranks of its node compute attention and dense products
+    /// together (default 0: never).
+    public var sharedRows = 0
+    /// The most that `sharedRows` may be: attention works on tiles of no fewer rows.
+    public static let sharedRowLimit = 32
+    /// Ranks of a node up to which they compute together: those that have cores of their own, as
+    /// others would wait for each other once more. The least that a rank of the node says counts.
+    public var nodeSharers = Int.max
 
     /// The defaults.
     public init(compute: Compute? = nil, contextLimit: Int? = nil, loadsMTP: Bool = true) {

@@ -1,5 +1,6 @@
 import Grammar
 import Models
+import Topology
 
 /// One rank's engine without its thread: requests and steps in, reports out.
 ///
@@ -175,6 +176,8 @@ final class BatchingEngine {
         {
             plan.request.insert(.overlap)
         }
+        plan.request.formUnion(
+            .rows(of: plan, limit: network.sharesExperts ? network.sharedRows : 0))
         plan.drafts = canDraft(plan.entries)
         if plan.drafts, !network.draftsAlone { plan.request.insert(.draft) }
         return .step(plan)
@@ -182,9 +185,13 @@ final class BatchingEngine {
 
     /// Performs one step together with the other ranks.
     ///
-    /// - Parameter agreed: What the ranks together want of the step.
+    /// - Parameters:
+    ///   - agreed: What the ranks together want of the step.
+    ///   - leader: The rank whose tokens all ranks of this node compute together.
     /// - Returns: How many tokens this rank generated.
-    func step(_ plan: StepPlan, _ agreed: StepRequest) throws -> Int {
+    func step(
+        _ plan: StepPlan, _ agreed: StepRequest, leader: Rank? = nil
+    ) throws -> Int {
         let keepsHidden = plan.drafts || agreed.contains(.draft)
         var results: [EntryResult] = []
         let begun: UInt64
@@ -195,7 +202,8 @@ final class BatchingEngine {
             begun = recorder.now
             results = choose(first, a) + choose(second, b)
         } else {
-            let result = try network.forward(chunks(plan.entries), keepsHidden: keepsHidden)
+            let result = try network.forward(
+                chunks(plan.entries), keepsHidden: keepsHidden, leader: leader)
             begun = recorder.now
             results = choose(plan.entries, result)
         }

@@ -298,10 +298,11 @@ public final class Engine: Sendable {
     ) throws {
         let began = recorder.now
         recorder.begin(step: epoch.barrier.nextStep(in: epoch.map), rows: plan.tokenCount)
-        let agreed = try epoch.barrier.begin(plan.request, in: epoch.map)
+        let agreement = try epoch.barrier.begin(plan.request, in: epoch.map)
+        let agreed = agreement.request
         recorder.span(.wait, since: began)
         let begun = recorder.now
-        let newTokens = try core.step(plan, agreed)
+        let newTokens = try core.step(plan, agreed, leader: agreement.leader)
         if let network = core.network as? any TrafficCounting {
             recorder.count(network.takeTraffic())
         }

@@ -21,6 +21,9 @@ public struct EngineConfiguration: Codable, Hashable, Sendable {
     package var draftCopyBytes = 64 << 20
     /// Bytes of the model's head from which the ranks of a node compute it together.
     public var sharedHeadBytes = 16 << 20
+    /// Tokens of a step up to which the ranks of a node compute attention and dense products
+    /// together for the one of them that has work; 0: never.
+    public var sharedRows = 32
     /// Whether steps are split in two micro-batches that hide each other's all-to-all.
     public var overlaps = true
     /// Splitting is tried when dispatch and combine take more than this share of a step without
@@ -62,6 +65,7 @@ public struct EngineConfiguration: Codable, Hashable, Sendable {
         try Setting.check("speculationStreams", speculationStreams, 0, 1 << 16)
         try Setting.check("draftCopyBytes", draftCopyBytes, 0, 1 << 40)
         try Setting.check("sharedHeadBytes", sharedHeadBytes, 0, 1 << 40)
+        try Setting.check("sharedRows", sharedRows, 0, ModelOptions.sharedRowLimit)
         try Setting.check("handoverTokens", handoverTokens, 1, 1 << 24)
         try Setting.check("handoverSeconds", handoverSeconds, 0.1, 3600)
         try Setting.check("overlapThreshold", overlapThreshold, 0, 1)

@@ -2,6 +2,7 @@ import Checkpoints
 import Collectives
 public import Models
 public import Tensors
+public import Topology
 
 /// A network as the engine uses it: steps over chunks of many sequences, with latents in blocks.
 ///
@@ -26,8 +27,20 @@ public protocol SequenceNetwork: AnyObject {
     /// Whether tokens travel to experts on other ranks.
     var sharesExperts: Bool { get }
 
+    /// Tokens of one rank up to which the ranks of its node may compute them together; 0 where
+    /// they may not.
+    var sharedRows: Int { get }
+
     /// Runs one batch.
     func forward(_ chunks: [SequenceChunk], keepsHidden: Bool) throws -> ForwardResult
+
+    /// Runs one batch, whose rows all ranks of a node compute together.
+    ///
+    /// - Parameter leader: The rank of this node that has them, at most `sharedRows`; nil where
+    ///   each rank computes its own.
+    func forward(
+        _ chunks: [SequenceChunk], keepsHidden: Bool, leader: Rank?
+    ) throws -> ForwardResult
 
     /// Runs two batches, one computing while the other's tokens travel.
     func forward(
@@ -42,6 +55,18 @@ public protocol SequenceNetwork: AnyObject {
 
     /// Notes its exchanges for a recorder from now on; to be called again in each epoch.
     func record(to recorder: RankRecorder)
+}
+
+extension SequenceNetwork {
+    /// Where all is on one rank, or products are not computed at all.
+    public var sharedRows: Int { 0 }
+
+    public func forward(
+        _ chunks: [SequenceChunk], keepsHidden: Bool, leader: Rank?
+    ) throws -> ForwardResult {
+        precondition(leader == nil, "\(sharedRows) rows are shared")
+        return try forward(chunks, keepsHidden: keepsHidden)
+    }
 }
 
 /// A network that counts what it sends.
@@ -94,8 +119,16 @@ public final class DeepSeekNetwork: SequenceNetwork, TrafficCounting {
     public var draftsAlone: Bool { model.draftsAlone }
     public var sharesExperts: Bool { model.shared != nil }
 
+    public var sharedRows: Int { model.sharedRows }
+
     public func forward(_ chunks: [SequenceChunk], keepsHidden: Bool) throws -> ForwardResult {
-        try model.forward(chunks, cache: cache, keepsHidden: keepsHidden)
+        try forward(chunks, keepsHidden: keepsHidden, leader: nil)
+    }
+
+    public func forward(
+        _ chunks: [SequenceChunk], keepsHidden: Bool, leader: Rank?
+    ) throws -> ForwardResult {
+        try model.forward(chunks, cache: cache, keepsHidden: keepsHidden, leader: leader)
     }
 
     public func forward(
@@ -119,7 +152,7 @@ public final class DeepSeekNetwork: SequenceNetwork, TrafficCounting {
         let chunk = SequenceChunk(
             tokens: Array(repeating: 0, count: count), position: 0,
             blocks: [BlockID(rawValue: 0)])
-        _ = try forward([chunk], keepsHidden: false)
+        _ = try forward([chunk], keepsHidden: false, leader: nil)
         _ = takeTime()
         _ = takeTraffic()
         _ = expertCounter.take()

@@ -28,7 +28,7 @@ public struct ServingRankConfiguration: Sendable {
     public var threads = 1
     /// Cores that the ranks of a node share.
     ///
-    /// Ranks beyond them get requests when the others are full, and share no head.
+    /// Ranks beyond them get requests when the others are full, and share no product.
     public var cores = ProcessInfo.processInfo.activeProcessorCount
     /// Copies of routed experts beyond one of each, per layer over all ranks.
     public var redundantExperts = 0
@@ -128,8 +128,9 @@ public struct ServingRankConfiguration: Sendable {
         var options = ModelOptions(compute: compute, contextLimit: contextTokens)
         options.copiesDraftExperts = engine.copiesDraftExperts(of: shape)
         options.sharedHeadBytes = engine.sharedHeadBytes
-        // Ranks without a core of their own would wait for each other once more per step.
-        options.headSharers = cores / max(1, threads)
+        options.sharedRows = engine.sharedRows
+        // Ranks without a core of their own would wait for each other in every shared product.
+        options.nodeSharers = cores / max(1, threads)
         return options
     }
 }

@@ -1,17 +1,6 @@
 public import Topology
 public import Transport
 
-/// What a rank wants of a step.
-///
-/// Every rank sends its request to all others, and all ranks do what any rank wants.
-struct StepRequest: OptionSet, Hashable, Sendable {
-    let rawValue: UInt8
-    /// Two micro-batches, so that one computes while the other's tokens travel.
-    static let overlap = StepRequest(rawValue: 1)
-    /// A pass of the MTP block.
-    static let draft = StepRequest(rawValue: 2)
-}
-
 /// Lets all ranks perform the same steps, and lets ranks without work sleep.
 ///
 /// A rank that has work begins a step by telling every rank what it wants; a sleeping rank wakes,
@@ -106,9 +95,9 @@ public final class StepBarrier: @unchecked Sendable {
 
     /// Begins the next step with all ranks that live in the map.
     ///
-    /// - Returns: What the ranks together want of it.
+    /// - Returns: How the ranks perform it, after what each of them wants.
     /// - Throws: `ServingError.engine` if a rank is in another epoch.
-    func begin(_ request: StepRequest, in map: ExpertMap) throws -> StepRequest {
+    func begin(_ request: StepRequest, in map: ExpertMap) throws -> StepAgreement {
         step = nextStep(in: map)
         epoch = map.epoch
         let least = word(step, in: map)
@@ -116,7 +105,7 @@ public final class StepBarrier: @unchecked Sendable {
             try window.signal(
                 fabric.rank.rawValue, of: rank, value: least | UInt64(request.rawValue))
         }
-        var all = request
+        var requests = [fabric.rank: request]
         let deadline = fabric.deadline(step == 1 ? firstLimit : limit, "step")
         for rank in others(in: map) {
             let theirs = try window.wait(
@@ -126,8 +115,8 @@ public final class StepBarrier: @unchecked Sendable {
                     message: "\(rank) began a step in epoch \(theirs >> 48), this rank began "
                         + "step \(step) in epoch \(map.epoch)")
             }
-            all.formUnion(StepRequest(rawValue: UInt8(theirs & 0xFF)))
+            requests[rank] = StepRequest(rawValue: UInt8(theirs & 0xFF))
         }
-        return all
+        return StepAgreement(requests, of: fabric.rank, node: fabric.node)
     }
 }

@@ -37,6 +37,37 @@ public struct ExpertWeights: Sendable {
     }
 }
 
+extension ExpertWeights {
+    /// Whether `hiddenValues` may compute a part of the hidden values by itself: no bias, no other
+    /// activation, and one form of inputs.
+    public var canBeCut: Bool { biases == nil && activation == nil && gate.format == up.format }
+}
+
+/// silu(gate(x)) * up(x) for some of the hidden values of a feed-forward layer.
+///
+/// With the product by `down` after it, the bits are those of `expertLayer`.
+///
+/// - Precondition: `expert.canBeCut`.
+/// - Parameters:
+///   - x: `[rows, hidden]`.
+///   - values: Which of them, cut at multiples of `Weight.panelOutputs`.
+///   - y: `[rows, columns]`, which receives them from column `column` on.
+public func hiddenValues(
+    _ values: Range<Int>, of expert: ExpertWeights, _ x: Tensor, into y: Tensor,
+    column: Int = 0, compute: Compute, pool: ThreadPool
+) {
+    precondition(expert.canBeCut, "an expert with biases, or with another activation")
+    let gate = Tensor(unfilledRows: x.rows, columns: values.count)
+    let up = Tensor(unfilledRows: x.rows, columns: values.count)
+    linear(
+        [
+            LinearPart(x, expert.gate, outputs: values, into: gate),
+            LinearPart(x, expert.up, outputs: values, into: up),
+        ], compute: compute, pool: pool)
+    swiglu(gate, up, into: gate, pool: pool)
+    copyColumns(0 ..< values.count, of: gate, into: y, at: column, pool: pool)
+}
+
 /// What is added to the outputs of an expert's matrices.
 public struct ExpertBiases: Sendable {
     /// Values of gate and of up.
@@ -176,7 +207,8 @@ private struct ExpertPlan {
         _ locate: (_ job: inout ck_expert_job, _ first: Int) -> Void
     ) {
         let matrices = used.flatMap { [experts[$0].gate, experts[$0].up, experts[$0].down] }
-        unsafe withPackedWeights(matrices) { weights in
+        let packed = unsafe matrices.map { unsafe $0.packed }
+        unsafe withPackedWeights(packed) { weights in
             let jobs = unsafe used.enumerated().map { index, e in
                 let matrix = unsafe weights + 3 * index
                 var job = unsafe ck_expert_job()

@@ -88,6 +88,24 @@ internal import CKernels
         }
     }
 
+    /// Outputs of a panel: a product may be cut where a panel ends.
+    public static let panelOutputs = Int(CK_PANEL)
+
+    /// The panels of some outputs.
+    ///
+    /// - Precondition: the outputs begin where a panel does.
+    func packed(_ outputs: Range<Int>) -> ck_weight {
+        var part = unsafe packed
+        let (format, columns) = unsafe (part.format, part.inputs)
+        let first = Int32(outputs.lowerBound)
+        unsafe part.outputs = Int32(outputs.count)
+        unsafe part.data += ck_packed_bytes(format, first, columns)
+        if let scales = unsafe part.scales {
+            unsafe part.scales = unsafe scales + ck_packed_scales(format, first, columns)
+        }
+        return unsafe part
+    }
+
     /// The matrix in Float32, scales applied, `[outputs, inputs]`.
     public func widened() -> Tensor {
         let tensor = Tensor(rows: outputs, columns: inputs)

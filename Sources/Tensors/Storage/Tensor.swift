@@ -109,6 +109,17 @@ internal import CKernels
         return unsafe _overrideLifetime(span, borrowing: self)
     }
 
+    /// Some columns of a row, to write.
+    @_lifetime(borrow self)
+    public func mutableRow(_ index: Int, columns range: Range<Int>) -> MutableSpan<Float> {
+        check(index, 0)
+        precondition(
+            range.lowerBound >= 0 && range.upperBound <= columns, "columns \(range) of \(columns)")
+        let start = unsafe base + index * columns + range.lowerBound
+        let span = unsafe MutableSpan(_unsafeStart: start, count: range.count)
+        return unsafe _overrideLifetime(span, borrowing: self)
+    }
+
     /// The bytes of all floats, to send or to store.
     public var bytes: RawSpan {
         @_lifetime(borrow self) get {

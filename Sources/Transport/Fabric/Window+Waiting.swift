@@ -24,15 +24,18 @@ extension Window {
     ///
     /// Polls briefly, then sleeps on the rank's doorbell.
     ///
+    /// - Parameter polling: The least time to poll, where the fabric polls at all: for a wait that
+    ///   is shorter than that as a rule, and of which another rank waits for the end.
     /// - Throws: `rankLost` when `source`, or any rank that is not masked, is lost; `deadline`.
     @discardableResult
     public func wait(
-        signal: Int, atLeast value: UInt64, from source: Rank, deadline: Deadline
+        signal: Int, atLeast value: UInt64, from source: Rank, deadline: Deadline,
+        polling: Duration = .zero
     ) throws(TransportError) -> UInt64 {
         let now = memory.signal(signal)
         if now >= value { return now }
         let condition = SignalCondition(signal: signal, atLeast: value, source: source)
-        _ = try waitAny([condition], deadline: deadline)
+        _ = try waitAny([condition], deadline: deadline, polling: polling)
         return memory.signal(signal)
     }
 
@@ -40,14 +43,14 @@ extension Window {
     ///
     /// - Precondition: there is at least one condition.
     public func waitAny(
-        _ conditions: [SignalCondition], deadline: Deadline
+        _ conditions: [SignalCondition], deadline: Deadline, polling: Duration = .zero
     ) throws(TransportError) -> Int {
         precondition(!conditions.isEmpty, "a wait for no signal")
         precondition(
             deadline.clock.isSame(as: fabric.clock),
             "a deadline of another clock: \(deadline.phase)")
         if let index = firstSatisfied(conditions) { return index }
-        if let index = poll(conditions) { return index }
+        if let index = poll(conditions, atLeast: polling) { return index }
         while true {
             let rings = fabric.control.rings
             if let index = firstSatisfied(conditions) { return index }
@@ -67,10 +70,12 @@ extension Window {
 
     /// Polls for a short time before a sleep is worth its cost, and moves the engine meanwhile:
     /// no thread is then woken between the network and this wait.
-    private func poll(_ conditions: [SignalCondition]) -> Int? {
+    private func poll(_ conditions: [SignalCondition], atLeast least: Duration) -> Int? {
         let clock = fabric.clock
         let begin = clock.nanoseconds
-        let end = begin &+ fabric.pollNanoseconds
+        let usual = fabric.pollNanoseconds
+        // A fabric in virtual time, or one that was told not to, never polls.
+        let end = begin &+ (usual > 0 ? max(usual, least.wholeNanoseconds) : 0)
         let engine = fabric.engine
         var now = begin
         engine?.beginPolling()
