@@ -98,6 +98,24 @@ import Topology
             "1 ranks prefill and 65 decode: each is linked to all of the other role"
         ),
         (
+            "model: m\nranks: 3\nrebalanceRoles: 5",
+            "rebalanceRoles: no group of this job has the role"
+        ),
+        (
+            "model: m\nrebalanceRoles: 0.5\ngroups: [{role: prefill, ranks: 1},"
+                + " {role: decode, ranks: 1}]", "rebalanceRoles 0.5 is neither 0 nor 1 to 86400"
+        ),
+        (
+            "model: m\nrebalanceRoles: 5\ngroups: [{role: prefill, ranks: 1},"
+                + " {role: decode, ranks: 2}]", "rebalanceRoles: each role has one group"
+        ),
+        (
+            "model: m\nrebalanceRoles: 5\ngroups: [{role: prefill, ranks: 40},"
+                + " {role: decode, ranks: 40}, {role: decode, name: b, ranks: 20}]",
+            "rebalanceRoles: 80 ranks may come to have one role"
+        ),
+        ("rebalanceRoles: 5\ntrain: {file: t}", "rebalanceRoles is of a job that serves"),
+        (
             "model: m\ngroups: [{role: expert, ranks: 2}]",
             "groups[0].role \"expert\" is not known to this version; known: serve, prefill,"
                 + " decode, train"

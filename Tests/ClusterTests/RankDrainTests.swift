@@ -129,6 +129,26 @@ import Topology
                 == "rank 1 is the last one that serves: to end the job, drain without a rank")
     }
 
+    @Test func `ranks are shown with the role that they have now, and the last one counts by it`()
+        throws
+    {
+        let roles = try RankGroupMap([
+            RankGroup(name: "p", role: .prefill, rankCount: 1),
+            RankGroup(name: "d", role: .decode, rankCount: 2),
+        ])
+        var story = Story(ranks: 3, groups: roles)
+        story.job.note(.prefill, of: [1, 2])
+        story.job.note(.decode, of: [0])
+        let members = story.job.snapshot(now: .zero).members
+        #expect(members.map(\.title) == ["0 decode", "1 prefill", "2 prefill"])
+        let actions = story.apply(.drain(0))
+        #expect(
+            actions.first
+                == .warn(
+                    "rank 0 is the last one that has role decode: until one is back, ranks of"
+                        + " another role do its work"))
+    }
+
     @Test func `the job's epoch does not go back when a drain ends after a later one began`()
         throws
     {

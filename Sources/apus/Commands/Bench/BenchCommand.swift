@@ -9,6 +9,7 @@ struct BenchCommand: ParsableCommand {
             AllToAllCommand.self,
             BenchModelCommand.self,
             BenchServe.self,
+            CacheCommand.self,
             DeterminismCommand.self,
             KernelsCommand.self,
             LinkCommand.self,

@@ -6,6 +6,7 @@ import Language
 import Logging
 import Models
 import Serving
+import Topology
 
 /// `apus serve`: a model behind the OpenAI API, in one process.
 struct ServeCommand: AsyncParsableCommand {
@@ -16,6 +17,7 @@ struct ServeCommand: AsyncParsableCommand {
             Examples:
               apus serve --model cluster/models/stories-fp8
               apus serve --model DIR --ranks 2 --threads 1 --port 8080 --key SECRET
+              apus serve --model DIR --group prefill:1 --group decode:2
 
             Ranks are threads of the process. For processes and machines see apus launch.
             """)
@@ -24,6 +26,16 @@ struct ServeCommand: AsyncParsableCommand {
 
     @Option(help: "Ranks that share the experts.")
     var ranks = 1
+
+    @Option(
+        help: ArgumentHelp(
+            "A group of ranks with its role, prefill:RANKS or decode:RANKS, in place of --ranks.",
+            valueName: "role:ranks"))
+    var group: [RoleGroup] = []
+
+    @Option(
+        help: "Least seconds between changes of a group's role, which follow the load; 0: none.")
+    var rebalanceRoles = 0.0
 
     @Option(help: "Interface to listen on, numeric.")
     var address = "127.0.0.1"
@@ -76,6 +88,32 @@ struct ServeCommand: AsyncParsableCommand {
         guard (1 ... 1024).contains(ranks) else {
             throw ValidationError("--ranks \(ranks) is outside 1...1024")
         }
+        guard rebalanceRoles == 0 || (1 ... 86400).contains(rebalanceRoles) else {
+            throw ValidationError("--rebalance-roles \(rebalanceRoles) is neither 0 nor 1...86400")
+        }
+        if rebalanceRoles > 0, group.count < 3 {
+            throw ValidationError(
+                "--rebalance-roles: \(group.count) groups (--group); a group may leave a role that"
+                    + " another one has, so there are at least three")
+        }
+        _ = try groups()
+    }
+
+    /// The ranks, and what each does.
+    private func groups() throws -> RankGroupMap {
+        guard !group.isEmpty else { return .one(.serve, rankCount: ranks) }
+        let map = try RankGroupMap(
+            group.enumerated().map { index, group in
+                RankGroup(
+                    name: "\(group.role.rawValue)-\(index)", role: group.role,
+                    rankCount: group.ranks)
+            })
+        guard map.handsOver, ranks == 1, map.rankCount <= 64 else {
+            throw ValidationError(
+                "--group names \(map.rankCount) ranks: at most 64 are one process, some of them"
+                    + " prefill and some decode, and --ranks is left out")
+        }
+        return map
     }
 
     func run() async throws {
@@ -90,8 +128,9 @@ struct ServeCommand: AsyncParsableCommand {
     }
 
     private func prepare() throws -> (OpenAIServer, LocalRanks) {
-        var rank = arguments.rank(ranks: ranks)
-        try ComputeNotes.say(threads: rank.threads * ranks)
+        let groups = try groups()
+        var rank = arguments.rank(ranks: groups.rankCount)
+        try ComputeNotes.say(threads: rank.threads * groups.rankCount)
         rank.cacheTokens = cacheTokens
         rank.prefixes = prefixFolder.map { PrefixSettings(folder: $0, byteLimit: prefixBytes) }
         rank.warn = { StandardStream.error.say("warning: \($0)\n") }
@@ -116,7 +155,14 @@ struct ServeCommand: AsyncParsableCommand {
             StandardStream.error.say("chats are refused: \(refusal)\n")
         }
         let roots = try prefixFolder.map(PrefixRoots.init(folder:)) ?? PrefixRoots()
-        let started = try LocalRanks(rank, ranks: ranks, note: ModelArguments.note)
+        let rule =
+            rebalanceRoles == 0
+            ? nil
+            : RoleRule(
+                interval: .seconds(rebalanceRoles), stepTokens: rank.engine.stepTokens)
+        let started = try LocalRanks(
+            rank, groups: groups, roleRule: rule,
+            rolesChanged: { StandardStream.error.say("\($0)\n") }, note: ModelArguments.note)
         let (host, isSecure) = (address, configuration.tls.isOn)
         let server = try OpenAIServer(
             configuration, text: text, router: started.router, grammars: rank.grammars,
@@ -128,5 +174,19 @@ struct ServeCommand: AsyncParsableCommand {
             fflush(nil)
         }
         return (server, started)
+    }
+}
+
+/// A group of ranks as an option names it: `prefill:1`, `decode:2`.
+struct RoleGroup: ExpressibleByArgument {
+    let role: RankRole
+    let ranks: Int
+
+    init?(argument: String) {
+        let parts = argument.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count == 2, let role = RankRole(rawValue: String(parts[0])),
+            role == .prefill || role == .decode, let ranks = Int(parts[1]), ranks > 0
+        else { return nil }
+        (self.role, self.ranks) = (role, ranks)
     }
 }
