@@ -64,7 +64,8 @@ extension Membership {
     /// Notes what every rank has, which is what the ranks take: they exchange the same offers. It
     /// stays when a rank is lost, as the others go on computing so.
     mutating func agreeOnKernels() {
-        kernels = KernelOffer.agreed(members.compactMap(\.kernels))
+        let offers = members.compactMap(\.kernels)
+        kernels = offers.isEmpty ? nil : KernelOffer.agreed(offers)
     }
 
     /// Invariant 1: a step for every phase that the slowest rank has entered.
