@@ -31,10 +31,11 @@ import Testing
             ([], "{}", 21), (["indexer_types"], "{}", 21),
             (["indexer_types", "index_topk_freq"], "{}", 78),
             (
-                ["indexer_types"], #"{"num_hidden_layers": 4, "index_topk_pattern": "FSFS"}"#, 2
+                ["indexer_types", "mlp_layer_types"],
+                #"{"num_hidden_layers": 4, "index_topk_pattern": "FSFS"}"#, 2
             ),
             (
-                ["indexer_types"],
+                ["indexer_types", "mlp_layer_types"],
                 #"{"num_hidden_layers": 2, "index_topk_pattern": ["full", "shared"]}"#, 1
             ),
         ] as [([String], String, Int)])
@@ -137,11 +138,13 @@ import Testing
                 "index_topk_pattern: lists 2 blocks; num_hidden_layers is 78"
             ),
             (
-                "GLM-5.2", #"{"indexer_types": ["a\nb"], "num_hidden_layers": 1}"#,
+                "GLM-5.2",
+                #"{"indexer_types": ["a\nb"], "num_hidden_layers": 1, "mlp_layer_types": null}"#,
                 #"indexer_types: "a\nb" is neither full nor shared"#
             ),
             (
-                "GLM-5.2", #"{"indexer_types": ["shared"], "num_hidden_layers": 1}"#,
+                "GLM-5.2",
+                #"{"indexer_types": ["shared"], "num_hidden_layers": 1, "mlp_layer_types": null}"#,
                 "indexer_types: makes block 0 shared"
             ),
             (

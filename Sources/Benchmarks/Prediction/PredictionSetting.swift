@@ -55,7 +55,10 @@ package struct PredictionSetting: Hashable, Codable, Sendable {
 
     /// What is predicted: rates of 1 to 4 Gbit/s, 2 to 8 ranks, 1 to 4 nodes, top-2 to top-8, even
     /// and Zipf routing.
+    ///
+    /// What the cores decide comes first, soon after the anchor that it is carried from.
     package static let all = [
+        PredictionSetting(1, 2, nil, topK: 4), PredictionSetting(1, 4, nil, "zipf:1.0"),
         PredictionSetting(2, 1, 1), PredictionSetting(2, 1, 2, topK: 4),
         PredictionSetting(2, 1, 4), PredictionSetting(2, 1, 4, topK: 2),
         PredictionSetting(2, 2, 1, topK: 2), PredictionSetting(2, 2, 2, topK: 6, "zipf:1.0"),
@@ -63,7 +66,6 @@ package struct PredictionSetting: Hashable, Codable, Sendable {
         PredictionSetting(3, 1, 2), PredictionSetting(3, 2, 1, topK: 6),
         PredictionSetting(4, 1, 1, topK: 4), PredictionSetting(4, 1, 2, "zipf:1.0"),
         PredictionSetting(2, 4, 2), PredictionSetting(4, 2, 1),
-        PredictionSetting(1, 2, nil, topK: 4), PredictionSetting(1, 4, nil, "zipf:1.0"),
     ]
 
     /// What is measured first, on this machine: an exchange through memory, and one through sockets

@@ -34,6 +34,9 @@ struct CheckCommand: ParsableCommand {
     /// A setting takes some seconds; slow machines take longer.
     private static let limit = Duration.seconds(600)
 
+    /// The anchor is short and decides all predictions, so it is measured so many times as often.
+    private static let anchorIterations = 5
+
     func validate() throws {
         guard (1 ... 4096).contains(tokens) else {
             throw ValidationError("--tokens \(tokens) is not 1 to 4096")
@@ -69,11 +72,16 @@ struct CheckCommand: ParsableCommand {
         defer { progress.clear() }
         func measure(_ name: String, _ setting: PredictionSetting) throws -> MeasuredExchange {
             progress.show("\(name): \(setting.title)")
-            return try exchange(setting, folder, stop)
+            return try exchange(setting, folder, stop, iterations: iterations)
+        }
+        func anchor(_ name: String, _ setting: PredictionSetting) throws -> MeasuredExchange {
+            progress.show("\(name): \(setting.title)")
+            return try exchange(
+                setting, folder, stop, iterations: iterations * Self.anchorIterations)
         }
         let load = Self.loadAverage
-        let memory = try measure("anchor 1 of 2", .memoryAnchor)
-        let sockets = try measure("anchor 2 of 2", .socketAnchor)
+        let memory = try anchor("anchor 1 of 2", .memoryAnchor)
+        let sockets = try anchor("anchor 2 of 2", .socketAnchor)
         let cores = CoreLimit.ofProcess.cores
         let prediction = try ExchangePrediction(
             options, cores: cores, memory: memory, sockets: sockets)
@@ -98,7 +106,7 @@ struct CheckCommand: ParsableCommand {
     /// - Throws: `ExitCode` after a signal, once the lab is gone; `ClusterError` with the program's
     ///   words if it fails or is late.
     private func exchange(
-        _ setting: PredictionSetting, _ folder: URL, _ stop: StopFlag
+        _ setting: PredictionSetting, _ folder: URL, _ stop: StopFlag, iterations: Int
     ) throws -> MeasuredExchange {
         let file = folder.appending(path: "lab.yaml").path(percentEncoded: false)
         try setting.topology.write(toFile: file, atomically: true, encoding: .utf8)
