@@ -1,8 +1,9 @@
-import Benchmarks
 import Collectives
 import Tensors
 import Testing
 import Topology
+
+@testable import Benchmarks
 
 /// Exchanges whose sizes alone move.
 @Suite struct FlowExchangeTests {
@@ -34,6 +35,65 @@ import Topology
                 #expect(abs(ratio - 1) < 0.02, "\(mode) \(real.name): \(ratio)")
             }
         }
+    }
+
+    /// Two leaves, two nodes on each, two spines between them; all links a byte per nanosecond.
+    /// Rank 0 sends to rank 3 and rank 1 to rank 2, and a hash that adds both ends sends both over
+    /// one spine.
+    private static func crossing(_ routing: LinkMap.Routing) throws -> SimulationOptions {
+        let map = try NodeMap(
+            yaml: """
+                name: leaves
+                nodes: [{name: n, count: 4}]
+                planes: [{name: p, gigabitsPerSecond: 8}]
+                switches:
+                  - {name: leaf0, plane: p, radix: 4, nodes: [n0, n1], above: [s0, s1]}
+                  - {name: leaf1, plane: p, radix: 4, nodes: [n2, n3], above: [s0, s1]}
+                  - {name: s0, plane: p, radix: 4}
+                  - {name: s1, plane: p, radix: 4}
+                """, path: "leaves")
+        var options = SimulationOptions(file: "leaves", map: map, rankCount: 4)
+        options.networkRouting = routing
+        return options
+    }
+
+    @Test func `flows of one spine take twice as long as flows sprayed over two`() throws {
+        let bytes = 1e6
+        func nanoseconds(_ routing: LinkMap.Routing) throws -> [UInt64] {
+            let links = try Self.crossing(routing).links()
+            let flows = [(0, 3), (1, 2)].flatMap { source, target in
+                let routes = links.routes(
+                    from: Rank(rawValue: source), to: Rank(rawValue: target), plane: 0)
+                return routes.map {
+                    PlannedFlow(
+                        source: source, target: target, route: $0,
+                        bytes: bytes / Double(routes.count))
+                }
+            }
+            let ends = FlowRun(links, flows, begins: [0, 0, 0, 0]).outcome.ends
+            return [ends[2], ends[3]]
+        }
+        #expect(try nanoseconds(.static) == [2_000_000, 2_000_000])
+        #expect(try nanoseconds(.adaptive) == [1_000_000, 1_000_000])
+    }
+
+    /// Every rank has a quarter of the experts, and a token goes to all: each leaf sends four rows
+    /// of a token over its two links up. Sprayed, both carry the same.
+    @Test(arguments: ExpertParallelConfiguration.Mode.allCases)
+    func `an exchange over two spines loads both alike with adaptive routing`(
+        mode: ExpertParallelConfiguration.Mode
+    ) throws {
+        func use(_ routing: LinkMap.Routing) throws -> [Double] {
+            var options = try Self.crossing(routing)
+            (options.mode, options.expertCount, options.topK) = (mode, 4, 4)
+            (options.tokenCount, options.hiddenSize) = (64, 4096)
+            let result = try FlowExchange(options).run()
+            return result.links.filter { $0.half == "dispatch" && $0.link.hasPrefix("leaf") }
+                .map(\.bytes)
+        }
+        let sprayed = try use(.adaptive)
+        #expect(sprayed.count == 4)
+        #expect((sprayed.max() ?? 0) - (sprayed.min() ?? 0) < 1)
     }
 
     @Test func `a straggler is named in flows, too`() throws {

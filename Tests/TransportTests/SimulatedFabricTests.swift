@@ -51,6 +51,58 @@ import Topology
         #expect(times == [expected, expected])
     }
 
+    /// Two leaves of two nodes and two spines; static routing sends both puts over one spine.
+    private static func crossing(_ routing: LinkMap.Routing) throws -> [UInt64] {
+        let map = try NodeMap(
+            yaml: """
+                name: leaves
+                nodes: [{name: n, count: 4}]
+                planes: [{name: p, gigabitsPerSecond: 8}]
+                switches:
+                  - {name: leaf0, plane: p, radix: 4, nodes: [n0, n1], above: [s0, s1]}
+                  - {name: leaf1, plane: p, radix: 4, nodes: [n2, n3], above: [s0, s1]}
+                  - {name: s0, plane: p, radix: 4}
+                  - {name: s1, plane: p, radix: 4}
+                """, path: "leaves")
+        var links = try LinkMap(map, file: "leaves", rankCount: 4)
+        links.routing = routing
+        let simulation = try SimulatedFabric(links, rankCount: 4) { $0 &* 0x9e37_79b9 }
+        defer { simulation.close() }
+        return try simulation.run(Self.putAcross).map { try $0.get() }
+    }
+
+    /// Rank 0 puts a megabyte to rank 3 and rank 1 one to rank 2; returns the nanoseconds until a
+    /// receiver saw the signal.
+    private static func putAcross(_ fabric: any Fabric) throws -> UInt64 {
+        let window = try fabric.makeWindow(
+            name: "test", byteCount: 1 << 20, signalCount: 1, stagingByteCount: 1 << 20,
+            deadline: fabric.deadline(.seconds(10), "set-up"))
+        try fabric.barrier(deadline: fabric.deadline(.seconds(10), "begin"))
+        let start = fabric.clock.nanoseconds
+        let other = Rank(rawValue: 3 - fabric.rank.rawValue)
+        if fabric.rank.rawValue < 2 {
+            try window.put(0 ..< 1 << 20, to: other, at: 0, signal: 0, value: 1)
+            try window.flush(deadline: fabric.deadline(.seconds(60), "flush"))
+        } else {
+            try window.wait(
+                signal: 0, atLeast: 1, from: other,
+                deadline: fabric.deadline(.seconds(60), "wait"))
+        }
+        let passed = fabric.clock.nanoseconds - start
+        try fabric.barrier(deadline: fabric.deadline(.seconds(60), "leave"))
+        return passed
+    }
+
+    @Test func `two puts that a hash sends over one spine take two with adaptive routing`() throws {
+        let bytes = Double(1 << 20)
+        for (routing, factor) in [(LinkMap.Routing.static, 2.0), (.adaptive, 1.0)] {
+            for passed in try Self.crossing(routing)[2...] {
+                // Headers, signals and heartbeats are below a thousandth of the bytes.
+                #expect(abs(Double(passed) / bytes - factor) < 0.01, "\(routing): \(passed) ns")
+            }
+        }
+    }
+
     @Test func `a cut link makes each rank lose the other`() throws {
         var faults = SimulatedFaults()
         faults.links = [.init(nanoseconds: 100_000, links: [0, 1, 2, 3], share: 0)]

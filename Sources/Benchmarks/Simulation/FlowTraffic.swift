@@ -114,12 +114,13 @@ struct FlowTraffic {
         let isNear = links.nodes[source] == links.nodes[target]
         let planes = isNear ? 0 ..< 1 : links.planes(of: Rank(rawValue: source))
         for plane in planes {
-            flows.append(
-                PlannedFlow(
-                    source: source, target: target,
-                    route: links.route(
-                        from: Rank(rawValue: source), to: Rank(rawValue: target), plane: plane),
-                    bytes: bytes / Double(planes.count)))
+            // Adaptive switches send packet after packet another way: evenly over all.
+            let routes = links.routes(
+                from: Rank(rawValue: source), to: Rank(rawValue: target), plane: plane)
+            let part = bytes / Double(planes.count * routes.count)
+            flows += routes.map {
+                PlannedFlow(source: source, target: target, route: $0, bytes: part)
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ extension SimulationOptions {
     package func links() throws -> LinkMap {
         try check()
         var links = try LinkMap(map, file: file, rankCount: rankCount)
+        links.routing = networkRouting
         for (name, share) in slowLinks.sorted(by: { $0.key < $1.key }) {
             links.scale(try index(of: name, in: links, option: "slow"), by: share)
         }

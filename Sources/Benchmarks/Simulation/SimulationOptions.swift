@@ -37,6 +37,8 @@ package struct SimulationOptions: Hashable, Sendable {
     package var seed: UInt64 = 1
     /// nil takes bytes where few ranks allow it.
     package var detail: Detail?
+    /// How switches choose among equally short ways.
+    package var networkRouting = LinkMap.Routing.static
     /// Which all-to-all.
     package var mode = ExpertParallelConfiguration.Mode.normal
     /// Tokens per rank.

@@ -32,6 +32,8 @@ package struct SimulationResult: Encodable, Sendable {
     package let groupSize: Int
     package let seed: UInt64
     package let mode: String
+    /// `static` or `adaptive`.
+    package let networkRouting: String
     package let tokensPerRank: Int
     package let halves: [Times]
     /// The busiest links of each half, busiest first.
@@ -108,7 +110,7 @@ extension SimulationResult {
         let number = Report.number
         var lines = [
             "simulated: \(ranks) ranks of \(topology) in EP groups of \(groupSize), mode \(mode), "
-                + "\(tokensPerRank) tokens per rank, seed \(seed)",
+                + "\(networkRouting) routing, \(tokensPerRank) tokens per rank, seed \(seed)",
             detail == "bytes"
                 ? "detail: bytes (the product's own dispatch and combine; every byte is checked)"
                 : "detail: flows (sizes alone move; no byte exists)",

@@ -62,9 +62,9 @@ struct SimulationWriter {
         let result = SimulationResult(
             detail: detail.rawValue, topology: options.map.name, ranks: options.rankCount,
             groupSize: options.chosenGroupSize, seed: options.seed, mode: options.mode.rawValue,
-            tokensPerRank: options.tokenCount, halves: halves, links: uses, findings: findings,
-            losses: losses, wrong: wrong, history: String(history.value, radix: 16),
-            leftOut: leftOut)
+            networkRouting: options.networkRouting.rawValue, tokensPerRank: options.tokenCount,
+            halves: halves, links: uses, findings: findings, losses: losses, wrong: wrong,
+            history: String(history.value, radix: 16), leftOut: leftOut)
         return TracedExchange(
             result: result, trace: JobTrace(rankCount: options.rankCount, spans: spans))
     }

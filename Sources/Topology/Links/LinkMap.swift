@@ -1,8 +1,8 @@
 /// The links of a described cluster with their rates, and the links that bytes between two ranks
 /// take.
 ///
-/// Links are directed: what a rank sends and what it receives do not share a rate. Routes are
-/// static: the ranks and the plane alone decide.
+/// Links are directed: what a rank sends and what it receives do not share a rate. A static route
+/// follows from the ranks and the plane alone; adaptive routing has all equally short ones.
 package struct LinkMap: Sendable {
     /// One direction of one link.
     package struct Link: Hashable, Codable, Sendable {
@@ -20,6 +20,14 @@ package struct LinkMap: Sendable {
         package let latencyNanoseconds: UInt64
     }
 
+    /// How switches choose among equally short ways.
+    package enum Routing: String, CaseIterable, Codable, Sendable {
+        /// By a hash of both ends, so that the bytes of two ranks always take one way.
+        case `static`
+        /// By what the ways carry.
+        case adaptive
+    }
+
     /// All links, numbered.
     package internal(set) var links: [Link] = []
     /// The map that it was made from.
@@ -32,6 +40,8 @@ package struct LinkMap: Sendable {
     var nodeLinks: [Int32]?
     /// Where each NIC is, by node, then plane: out, then in.
     var nics: [Int32] = []
+    /// How switches choose among equally short ways.
+    package var routing = Routing.static
     /// By plane; nil where nothing is written switch by switch.
     var switches: [SwitchRoutes?] = []
 
@@ -56,12 +66,34 @@ package struct LinkMap: Sendable {
     /// forwarding; Insights into DeepSeek-V3, section 5.1.1).
     package func route(from source: Rank, to target: Rank, plane: Int) -> Route {
         let (from, to) = (nodes[source.rawValue], nodes[target.rawValue])
-        if from == to {
-            let inside = nodeLinks.map { [$0[2 * source.rawValue], $0[2 * target.rawValue + 1]] }
-            return Route(links: inside ?? [], latencyNanoseconds: insideLatency)
+        guard from != to else { return insideRoute(from: source, to: target) }
+        let path = switches[plane]?.path(from: from, to: to, choice: source.rawValue)
+        return route(over: path ?? [], from: source, to: target, plane: plane)
+    }
+
+    /// All ways among which switches choose: one with static routing, else all that are equally
+    /// short, the static one among them.
+    package func routes(from source: Rank, to target: Rank, plane: Int) -> [Route] {
+        let (from, to) = (nodes[source.rawValue], nodes[target.rawValue])
+        guard routing == .adaptive, from != to, let switches = switches[plane] else {
+            return [route(from: source, to: target, plane: plane)]
         }
-        var links = [nic(from, plane)]
-        links += switches[plane]?.path(from: from, to: to, choice: source.rawValue) ?? []
+        return switches.paths(from: from, to: to).map {
+            route(over: $0, from: source, to: target, plane: plane)
+        }
+    }
+
+    private func insideRoute(from source: Rank, to target: Rank) -> Route {
+        let inside = nodeLinks.map { [$0[2 * source.rawValue], $0[2 * target.rawValue + 1]] }
+        return Route(links: inside ?? [], latencyNanoseconds: insideLatency)
+    }
+
+    /// The way over the links between switches.
+    private func route(
+        over path: [Int32], from source: Rank, to target: Rank, plane: Int
+    ) -> Route {
+        let (from, to) = (nodes[source.rawValue], nodes[target.rawValue])
+        var links = [nic(from, plane)] + path
         links.append(nic(to, plane) + 1)
         var latency = map.planes[plane].latencySeconds ?? 0
         if let nodeLinks, isForwarded, let owner = owner(of: plane, on: to), owner != target {

@@ -33,6 +33,24 @@ struct SwitchRoutes: Sendable {
         return links
     }
 
+    /// All shortest ways from a node's switch to another's; the first ones where there are more
+    /// than `mostPaths`.
+    func paths(from source: Int, to target: Int) -> [[Int32]] {
+        let distances = distances(to: homes[target])
+        var ways: [(place: Int, links: [Int32])] = [(homes[source], [])]
+        for _ in 0 ..< distances[homes[source]] {
+            let longer = ways.flatMap { way in
+                neighbours[way.place].filter { distances[$0.switch] < distances[way.place] }
+                    .map { (place: $0.switch, links: way.links + [$0.link]) }
+            }
+            ways = Array(longer.prefix(Self.mostPaths))
+        }
+        return ways.map(\.links)
+    }
+
+    /// Switches have so many ports at most towards one other, in the files that are shipped.
+    private static let mostPaths = 64
+
     private func distances(to target: Int) -> [Int] {
         var distances = Array(repeating: Int.max, count: neighbours.count)
         distances[target] = 0

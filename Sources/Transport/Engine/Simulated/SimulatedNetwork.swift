@@ -3,7 +3,8 @@ package import Topology
 /// The links of a simulated fabric, and everything that travels on them.
 ///
 /// A piece takes its share of every link on its way until its last byte has left; it arrives after
-/// the latency of its route. Shares are max-min fair among all pieces that leave at a time.
+/// the latency of its route. Shares are max-min fair among all pieces that leave at a time. With
+/// adaptive routing each piece takes the way whose links the fewest pieces share.
 ///
 /// Invariants:
 /// 1. Only the thread whose turn it is in `SimulatedTime` touches it, so it needs no lock.
@@ -20,6 +21,8 @@ package final class SimulatedNetwork: TimedEvents, @unchecked Sendable {
     private var flows: FlowTable
     var connections: [SimulatedConnection.Key: SimulatedConnection] = [:]
     private var leaving: [Int32: SimulatedConnection.Key] = [:]
+    /// Pieces that leave now, by link.
+    private var sharers: [Int]
     private var arrivals: [Arrival] = []
     private var pendingFaults: [SimulatedFaults.Event] = []
     private var pieceCount: UInt64 = 0
@@ -45,6 +48,7 @@ package final class SimulatedNetwork: TimedEvents, @unchecked Sendable {
         flows = FlowTable(
             bytesPerSecond: links.links.map(\.bytesPerSecond), now: time.nanoseconds,
             slackNanoseconds: Self.slackNanoseconds)
+        sharers = Array(repeating: 0, count: links.links.count)
         time.attach(self)
     }
 
@@ -77,7 +81,7 @@ extension SimulatedNetwork {
     func send(_ piece: SimulatedPiece, on key: SimulatedConnection.Key) {
         if connections[key] == nil {
             connections[key] = SimulatedConnection(
-                links.route(
+                links.routes(
                     from: links.rank(at: key.source), to: links.rank(at: key.target),
                     plane: key.plane))
         }
@@ -87,9 +91,25 @@ extension SimulatedNetwork {
 
     private func beginNext(_ key: SimulatedConnection.Key) {
         guard let connection = connections[key], let piece = connection.first else { return }
-        let flow = flows.begin(over: connection.route.links, bytes: Double(piece.wireBytes))
+        let route = leastShared(connection.routes)
+        connections[key]?.route = route
+        let flow = flows.begin(over: route.links, bytes: Double(piece.wireBytes))
+        for link in route.links { sharers[Int(link)] += 1 }
         connections[key]?.flow = flow
         leaving[flow] = key
+    }
+
+    /// The first of the ways whose links the fewest pieces share, counted link by link. What all
+    /// ways have in common, as both NICs, does not decide.
+    private func leastShared(_ routes: [LinkMap.Route]) -> LinkMap.Route {
+        guard routes.count > 1 else { return routes[0] }
+        var best = routes[0]
+        var least = Int.max
+        for route in routes {
+            let count = route.links.reduce(0) { $0 + sharers[Int($1)] }
+            if count < least { (best, least) = (route, count) }
+        }
+        return best
     }
 
     /// Drops what one endpoint has for another, sent or not.
@@ -101,6 +121,7 @@ extension SimulatedNetwork {
             guard let flow = connection.flow else { continue }
             leaving[flow] = nil
             flows.stop(flow)
+            for link in connection.route.links { sharers[Int(link)] -= 1 }
         }
         arrivals.removeAll { $0.key.source == source && $0.key.target == target }
     }
@@ -147,6 +168,7 @@ extension SimulatedNetwork {
         guard let connection = connections[key],
             let piece = connections[key]?.removeFirst()
         else { return }
+        for link in connection.route.links { sharers[Int(link)] -= 1 }
         var late: UInt64 = 0
         if faults.jitterNanoseconds > 0 {
             pieceCount += 1

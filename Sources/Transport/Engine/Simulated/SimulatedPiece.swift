@@ -18,7 +18,8 @@ import Topology
     var isCounted: Bool { header.kind == .put }
 }
 
-/// The one-way connection of two ranks on one plane: pieces leave in order, and arrive in order.
+/// The one-way connection of two ranks on one plane: pieces leave in order, and arrive in order,
+/// whichever way each takes.
 struct SimulatedConnection {
     /// Orders events of one moment.
     struct Key: Hashable, Comparable {
@@ -31,7 +32,10 @@ struct SimulatedConnection {
         }
     }
 
-    let route: LinkMap.Route
+    /// The ways among which switches choose.
+    let routes: [LinkMap.Route]
+    /// The way of the piece that leaves now, or left last.
+    var route: LinkMap.Route
     /// Pieces that have not left, the next first; `sent` of them have.
     private var pieces: [SimulatedPiece] = []
     private var sent = 0
@@ -40,7 +44,11 @@ struct SimulatedConnection {
     /// When the last piece that has left will arrive.
     var lastArrival: UInt64 = 0
 
-    init(_ route: LinkMap.Route) { self.route = route }
+    /// - Precondition: there is a way.
+    init(_ routes: [LinkMap.Route]) {
+        self.routes = routes
+        route = routes[0]
+    }
 
     var isEmpty: Bool { sent == pieces.count }
     var first: SimulatedPiece? { sent < pieces.count ? pieces[sent] : nil }

@@ -7,6 +7,8 @@ import Planner
 import Tensors
 import Topology
 
+extension LinkMap.Routing: ExpressibleByArgument {}
+
 /// The described cluster of a simulation, the routing of its tokens, and what is written.
 struct SimulatedClusterOptions: ParsableArguments {
     @Option(help: "A topology file.")
@@ -34,6 +36,13 @@ struct SimulatedClusterOptions: ParsableArguments {
 
     @Option(help: "Groups that a token may use (default: the model's, or all).")
     var topGroups: Int?
+
+    @Option(
+        help: """
+            How switches choose among equally short ways: static, by a hash of both ends, or \
+            adaptive, by what the ways carry.
+            """)
+    var networkRouting = LinkMap.Routing.static
 
     @Option(
         help: ArgumentHelp(
@@ -66,6 +75,7 @@ struct SimulatedClusterOptions: ParsableArguments {
                 "--dispatch \(dispatch): " + codecs.formatted(.list(type: .or)))
         }
         options.dispatchCodec = codec
+        options.networkRouting = networkRouting
         return options
     }
 
