@@ -54,7 +54,9 @@ struct StepAgreement: Hashable, Sendable {
             guard ranks.count == 1, let only = ranks.first else { return nil }
             return requests[only]?.contains(.fewTokens) == true ? only : nil
         }
-        if busy.values.allSatisfy({ leader(of: $0) != nil }) { all.remove(.overlap) }
+        if !busy.isEmpty, busy.values.allSatisfy({ leader(of: $0) != nil }) {
+            all.remove(.overlap)
+        }
         isAlone = busy[node(rank)] == [rank]
         request = all.subtracting([.tokens, .fewTokens])
         self.leader = all.contains(.overlap) ? nil : busy[node(rank)].flatMap(leader)
