@@ -123,3 +123,38 @@ import Testing
         #expect(later.suffix(1024).count { $0 } >= 1024 - 32)
     }
 }
+
+@Suite struct SharingTunerTests {
+    /// Which of many steps of one token were shared, where those take `cost` times as long.
+    private func run(_ tuner: inout SharingTuner, cost: Double, steps: Range<UInt64>) -> [Bool] {
+        steps.map { step in
+            let shares = tuner.shares(tokens: 1, step: step)
+            tuner.note(tokens: 1, seconds: shares ? cost : 1, wasShared: shares)
+            return shares
+        }
+    }
+
+    @Test func `a node computes together where that is faster, and alone now and then`() {
+        var tuner = SharingTuner()
+        let shared = run(&tuner, cost: 0.7, steps: 0 ..< 640)
+        // The first step of all is shared, though it would explore.
+        #expect(shared.count { !$0 } == 9)
+    }
+
+    @Test func `a rank computes alone where its node is slower, and asks again`() {
+        var tuner = SharingTuner()
+        let shared = run(&tuner, cost: 1.5, steps: 0 ..< 640)
+        // Together until the first exploration, and once in each period after it.
+        #expect(shared[..<64].allSatisfy { $0 } && !shared[64])
+        #expect(shared[65...].count { $0 } == 8)
+        let later = run(&tuner, cost: 0.5, steps: 640 ..< 1280)
+        #expect(later.suffix(128).count { $0 } >= 126)
+    }
+
+    @Test func `sizes are learned apart, and no tokens are never shared`() {
+        var tuner = SharingTuner()
+        _ = run(&tuner, cost: 1.5, steps: 0 ..< 128)
+        #expect(!tuner.shares(tokens: 1, step: 129) && tuner.shares(tokens: 8, step: 129))
+        #expect(!tuner.shares(tokens: 0, step: 129))
+    }
+}

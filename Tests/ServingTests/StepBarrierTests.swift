@@ -69,6 +69,7 @@ import Transport
         let few: StepRequest = [.tokens, .fewTokens]
         let alone = agreements([[], few, [], []])
         #expect(alone.map(\.leader) == [1, 1, nil, nil])
+        #expect(alone.map(\.isAlone) == [false, true, false, false])
         #expect(agreements([few, few, few, []]).map(\.leader) == [nil, nil, 2, 2])
         #expect(agreements([.tokens, [], [], few]).map(\.leader) == [nil, nil, 3, 3])
         #expect(agreements([[], [], [], []]).map(\.leader) == [nil, nil, nil, nil])

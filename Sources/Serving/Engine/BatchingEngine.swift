@@ -24,6 +24,7 @@ final class BatchingEngine {
     private(set) var reports: [EngineReport] = []
     private(set) var overlapping: OverlapTuner
     private(set) var drafting = DraftTuner()
+    private(set) var sharing = SharingTuner()
     private let recorder: RankRecorder
     /// Prompts that are computed, or are to be, by another rank than their text's.
     let handovers: HandoverStation?
@@ -176,8 +177,8 @@ final class BatchingEngine {
         {
             plan.request.insert(.overlap)
         }
-        plan.request.formUnion(
-            .rows(of: plan, limit: network.sharesExperts ? network.sharedRows : 0))
+        let shares = sharing.shares(tokens: plan.tokenCount, step: totals.steps)
+        plan.request.formUnion(.rows(of: plan, limit: shares ? network.sharedRows : 0))
         plan.drafts = canDraft(plan.entries)
         if plan.drafts, !network.draftsAlone { plan.request.insert(.draft) }
         return .step(plan)
@@ -220,9 +221,15 @@ final class BatchingEngine {
         return results.reduce(0) { $0 + $1.newTokens.count }
     }
 
-    /// Learns how long a step took, with micro-batches or without, with drafts or without.
-    func note(_ plan: StepPlan, _ agreed: StepRequest, _ time: StepTime, newTokens: Int) {
+    /// Learns how long a step took, with micro-batches or without, with drafts or without, with the
+    /// node or alone.
+    func note(_ plan: StepPlan, _ agreement: StepAgreement, _ time: StepTime, newTokens: Int) {
+        let agreed = agreement.request
         let seconds = time.total - time.stepWait
+        if agreement.isAlone, plan.tokenCount <= network.sharedRows, !agreed.contains(.overlap) {
+            sharing.note(
+                tokens: plan.tokenCount, seconds: seconds, wasShared: agreement.leader != nil)
+        }
         overlapping.note(
             tokens: plan.tokenCount, seconds: seconds, exposed: time.exposed - time.skew,
             wasSplit: agreed.contains(.overlap))

@@ -309,7 +309,7 @@ public final class Engine: Sendable {
         var time = core.network.takeTime()
         time.stepWait = Double(begun - began) * 1e-9
         time.total = Double(max(begun, recorder.now) - began) * 1e-9
-        core.note(plan, agreed, time, newTokens: newTokens)
+        core.note(plan, agreement, time, newTokens: newTokens)
         publish(core, time)
         record(plan, agreed, since: began, newTokens: newTokens)
     }

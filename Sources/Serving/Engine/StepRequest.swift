@@ -30,6 +30,8 @@ struct StepAgreement: Hashable, Sendable {
     /// The rank whose tokens all ranks of this rank's node compute together; nil where each
     /// computes its own.
     let leader: Rank?
+    /// Whether this rank alone on its node has tokens.
+    let isAlone: Bool
 
     /// Draws the agreement that all ranks draw.
     ///
@@ -52,7 +54,10 @@ struct StepAgreement: Hashable, Sendable {
             guard ranks.count == 1, let only = ranks.first else { return nil }
             return requests[only]?.contains(.fewTokens) == true ? only : nil
         }
-        if busy.values.allSatisfy({ leader(of: $0) != nil }) { all.remove(.overlap) }
+        if !busy.isEmpty, busy.values.allSatisfy({ leader(of: $0) != nil }) {
+            all.remove(.overlap)
+        }
+        isAlone = busy[node(rank)] == [rank]
         request = all.subtracting([.tokens, .fewTokens])
         self.leader = all.contains(.overlap) ? nil : busy[node(rank)].flatMap(leader)
     }
