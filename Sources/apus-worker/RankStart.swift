@@ -29,11 +29,12 @@ struct RankStart {
     init(
         file: String, rank: Int, place: RankPlace?, coordinator: String?, log: Logger
     ) throws {
-        let job = try JobConfiguration(contentsOf: file)
+        var job = try JobConfiguration(contentsOf: file)
         guard (0 ..< job.ranks).contains(rank) else {
             throw ClusterError.badInput(
                 "rank \(rank) is not 0 to \(job.ranks - 1): the job has \(job.ranks) (ranks)")
         }
+        try job.takeDevice(as: "rank \(rank) on \(ProcessIdentity.node)")
         configuration = job
         self.rank = rank
         self.file = file

@@ -4,10 +4,37 @@ import Topology
 extension JobFacts {
     /// Devices that the job names for a host; empty leaves the choice to the transport.
     package func devices(_ host: CheckedHost) -> [String] {
+        if let network = job.jobNetwork {
+            guard case .success(let own)? = host.survey.map({ network.own(of: $0.addresses) })
+            else { return [] }
+            return [own.device]
+        }
         let own = job.hosts.first { $0.name == host.name }?.environment["APUS_DEVICES"]
         let planes = job.lab.isEmpty ? nil : topology?.planes.map(\.name).joined(separator: ",")
         let list = job.device.isEmpty ? own ?? planes ?? "" : job.device
         return list.split(separator: ",").map(String.init)
+    }
+
+    /// Each host has one address in the job's network, and so has a launcher that ranks reach by
+    /// it.
+    func judgeNetwork() -> Verdict {
+        guard let network = job.jobNetwork else { return Verdict(summary: "") }
+        let isNamed = !(job.control.isLoopback || job.control.isUnspecified || job.control.isPath)
+        let needed = job.hosts.isEmpty || isNamed ? surveyed : everywhere
+        var verdict = Verdict(summary: "")
+        var own: [String] = []
+        // A survey without instruments has no devices at all.
+        for (host, survey) in needed where !survey.cards.isEmpty {
+            switch network.own(of: survey.addresses) {
+            case .success(let address):
+                own.append("\(host.name) \(address.address) (\(address.device))")
+            case .failure(let fault):
+                verdict.findings.append(
+                    .fail(host.label, fault.fact(job.network), remedy: fault.remedy))
+            }
+        }
+        verdict.summary = own.joined(separator: ", ")
+        return verdict
     }
 
     func judgeDevices() -> Verdict {
@@ -151,5 +178,12 @@ extension JobFacts {
             }
         }
         return verdict
+    }
+}
+
+extension HostSurvey {
+    /// Addresses of the network devices.
+    var addresses: [JobNetwork.Address] {
+        cards.flatMap { card in card.addresses.map { (card.name, $0) } }
     }
 }

@@ -7,8 +7,15 @@ extension JobFacts {
         return Verdict(
             summary: "\(places), \(job.ranks) ranks",
             findings: hosts.filter { $0.survey == nil }.map { host in
+                if host.failure == nil, let programs = host.programs, programs.missingBytes > 0 {
+                    return Finding.warn(
+                        host.label,
+                        "it does not have the programs yet, so the checks of it are left out",
+                        value: programs.missingBytes,
+                        remedy: "apus launch and apus doctor send them")
+                }
                 // The words of a connection name the host, its ranks and the remedy themselves.
-                .fail("", host.failure ?? "\(host.label) said nothing", remedy: "")
+                return Finding.fail("", host.failure ?? "\(host.label) said nothing", remedy: "")
             } + [hiddenLauncher].compactMap { $0 }.map { .fail("", $0, remedy: "") })
     }
 
@@ -29,7 +36,9 @@ extension JobFacts {
                             + " \(ApusVersion.current), control plane \(ControlProtocol.version)",
                         value: survey.version, limit: ApusVersion.current,
                         remedy: "install the same build there"))
-            } else if survey.build != own, !own.isEmpty, !survey.build.isEmpty {
+            } else if host.programs == nil, survey.build != own,
+                !own.isEmpty, !survey.build.isEmpty
+            {
                 verdict.findings.append(
                     .fail(
                         host.label,
@@ -108,6 +117,18 @@ extension JobFacts {
             }
         }
         return verdict
+    }
+
+    /// Which host has the programs, and which gets how many bytes, a line each; none where the job
+    /// sends no programs.
+    package var programLines: [String] {
+        hosts.compactMap { host in
+            guard let programs = host.programs else { return nil }
+            let name = "\(programs.architecture), \(programs.digest.prefix(12))"
+            return programs.missingBytes == 0
+                ? "\(host.name) has them (\(name)) in \(programs.folder)"
+                : "\(host.name) gets \(programs.missingBytes.bytesText) (\(name))"
+        }
     }
 
     /// Whether a host has no model and may receive what its ranks hold.

@@ -13,6 +13,8 @@ package struct CheckedHost: Codable, Equatable, Sendable {
     /// Seconds by which the host's clock is ahead of the launcher's, and how far off that may be.
     package var clockOffset: Double?
     package var clockError: Double?
+    /// What it has of programs that the launcher sends; nil where it sends none.
+    package var programs: HostPrograms?
 
     /// A host of which nothing is known yet.
     package init(name: String, ranks: Range<Int>, survey: HostSurvey? = nil) {
@@ -87,7 +89,8 @@ package struct JobFacts: Sendable {
         ("pages", { $0.judgeHugePages() }), ("memlock", { $0.judgeLockedMemory() }),
         ("limits", { $0.judgeLimits() }), ("folders", { $0.judgeFolders() }),
         ("clock", { $0.judgeClocks() }), ("ports", { $0.judgePorts() }),
-        ("names", { $0.judgeNames() }), ("devices", { $0.judgeDevices() }),
+        ("names", { $0.judgeNames() }), ("network", { $0.judgeNetwork() }),
+        ("devices", { $0.judgeDevices() }),
         ("rdma", { $0.judgeRDMA() }), ("links", { $0.judgeLinks() }),
         ("packets", { $0.judgePackets() }), ("rates", { $0.judgeRates() }),
     ]

@@ -11,6 +11,7 @@ extension JobConfiguration {
         }
         try validateWork(fail)
         try validateHosts(path: path)
+        try validateNetwork(fail)
         guard (1 ... Self.mostThreads).contains(threads) else {
             throw fail("threads \(threads) is not 1 to \(Self.mostThreads)")
         }
@@ -165,8 +166,28 @@ extension JobConfiguration {
 
     /// Hosts are told apart by name and by where ssh connects, and have the job's ranks.
     private func validateHosts(path: String) throws(ClusterError) {
-        guard !hosts.isEmpty else { return }
-        for host in hosts { try host.validate(path: path) }
+        guard !hosts.isEmpty else {
+            guard programs == .path else {
+                throw .badInput("\(path): programs: copy sends them to hosts: the job has none")
+            }
+            return
+        }
+        guard programs == .path || ssh.programs.isEmpty else {
+            throw .badInput(
+                "\(path): programs: copy and ssh.programs \(ssh.programs): hosts have the programs"
+                    + " from one of them")
+        }
+        for host in hosts {
+            try host.validate(path: path)
+            let isForeign = serving == nil ? !host.model.isEmpty : !host.train.isEmpty
+            guard !isForeign else {
+                throw .badInput(
+                    "\(path): host \(host.name): "
+                        + (serving == nil
+                            ? "model is of a job that serves: train names the training file there"
+                            : "train is of a job that trains: model names the model there"))
+            }
+        }
         for key in [\JobHost.name, \JobHost.destination] {
             let names = hosts.map { $0[keyPath: key] }
             if let twice = names.first(where: { name in names.count { $0 == name } > 1 }) {
@@ -185,6 +206,20 @@ extension JobConfiguration {
         guard !ssh.command.isEmpty, !ssh.command.hasPrefix("-") else {
             throw .badInput("\(path): ssh.command \"\(ssh.command)\" is not a program")
         }
+    }
+
+    /// A network is a subnet or a device, and one of the keys that name devices is enough.
+    private func validateNetwork(_ fail: (String) -> ClusterError) throws(ClusterError) {
+        guard !network.isEmpty else { return }
+        guard jobNetwork != nil else {
+            throw fail(
+                "network \"\(network)\" is neither an IPv4 subnet as 10.1.0.0/16 nor the name of a"
+                    + " device")
+        }
+        guard device.isEmpty else {
+            throw fail("device and network: one of them names the devices")
+        }
+        guard lab.isEmpty else { throw fail("lab and network: a lab has networks of its own") }
     }
 
     /// What a rank's pool of threads is sized for.

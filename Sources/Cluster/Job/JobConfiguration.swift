@@ -22,6 +22,9 @@ public struct JobConfiguration: Hashable, Sendable {
     public var transport = TransportKind.auto
     /// Devices the transport may use, comma-separated; empty leaves it the choice.
     public var device = ""
+    /// The network of control and data: an IPv4 subnet as `10.1.0.0/16`, of which each host finds
+    /// its own address, or the name of a device; empty leaves it to what hosts reach.
+    package var network = ""
     /// A file of `topology/`: the ranks run in a lab built from it, as many as it says; empty for
     /// none.
     public var lab = ""
@@ -39,6 +42,8 @@ public struct JobConfiguration: Hashable, Sendable {
     public var hosts: [JobHost] = []
     /// How the launcher reaches those machines.
     package var ssh = SecureShell()
+    /// Where those machines have the programs from.
+    package var programs = ProgramSource.path
     /// How long each phase may take.
     public var deadlines = Deadlines()
     /// What a rank may hold.

@@ -38,7 +38,8 @@ extension SettingValue {
         self = .mapping([
             "name": .text(host.name), "ranks": .integer(host.ranks),
             "address": .text(host.address), "user": .text(host.user),
-            "model": .text(host.model), "directory": .text(host.directory),
+            "model": .text(host.model), "train": .text(host.train),
+            "directory": .text(host.directory),
             "programs": .text(host.programs),
             "environment": .mapping(host.environment.mapValues(SettingValue.text)),
         ])

@@ -27,6 +27,7 @@ struct JobFile: Codable {
     var threads = 1
     var transport = TransportKind.auto.rawValue
     var device = ""
+    var network = ""
     var lab = ""
     var chatStyle = ""
     var onLostRank = ""
@@ -45,6 +46,7 @@ struct JobFile: Codable {
     var hosts = SettingValue.list([])
     var hostfile = ""
     var ssh = SecureShell()
+    var programs = ProgramSource.path.rawValue
     var deadlines = JobConfiguration.Deadlines()
     var limits = JobConfiguration.Limits()
     var engine: [String: SettingValue] = [:]
@@ -64,12 +66,14 @@ struct JobFile: Codable {
         threads = job.threads
         transport = job.transport.rawValue
         device = job.device
+        network = job.network
         lab = job.lab
         control = job.control
         http = job.http
         tokenFile = job.tokenFile
         hosts = .list(job.hosts.map(SettingValue.init))
         ssh = job.ssh
+        programs = job.programs.rawValue
         deadlines = job.deadlines
         limits = job.limits
         switch job.work {
@@ -140,12 +144,14 @@ extension JobFile {
         }
         job.transport = transport
         job.device = device
+        job.network = network
         job.lab = lab
         job.control = Endpoint(address: control.address, port: control.port)
         job.http = Endpoint(address: http.address, port: http.port)
         job.tokenFile = tokenFile
         job.hosts = try JobHost.read(hosts, ranks: nil, path: path)
         job.ssh = ssh
+        job.programs = try choice("programs", programs, path: path) ?? .path
         job.deadlines = deadlines
         job.limits = limits
         try job.validate(path: path)

@@ -102,6 +102,7 @@ extension JobHost {
             case ("address", .text(let text)): host.address = text
             case ("user", .text(let text)): host.user = text
             case ("model", .text(let text)): host.model = text
+            case ("train", .text(let text)): host.train = text
             case ("directory", .text(let text)): host.directory = text
             case ("programs", .text(let text)): host.programs = text
             case ("environment", .mapping(let variables)):
@@ -109,7 +110,7 @@ extension JobHost {
             default:
                 let known = [
                     "address", "directory", "environment", "model", "name", "programs", "ranks",
-                    "user",
+                    "train", "user",
                 ]
                 guard known.contains(key) else {
                     throw .badInput(

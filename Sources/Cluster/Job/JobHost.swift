@@ -12,6 +12,8 @@ public struct JobHost: Codable, Hashable, Sendable {
     package var user = ""
     /// The model's folder there; empty is the job's.
     package var model = ""
+    /// The training file there; empty is the job's.
+    package var train = ""
     /// The folder in which the ranks start; empty is the one that ssh starts in.
     package var directory = ""
     /// The folder of the programs there; empty is that of `ssh.programs`.
@@ -53,7 +55,9 @@ public struct JobHost: Codable, Hashable, Sendable {
             }
         }
         try validateRanks(path: path)
-        for (key, text) in [("model", model), ("directory", directory), ("programs", programs)] {
+        for (key, text) in [
+            ("model", model), ("train", train), ("directory", directory), ("programs", programs),
+        ] {
             guard text.isEmpty || text.hasPrefix("/") else {
                 throw .badInput(
                     "\(path): host \(name): \(key) \"\(text)\" does not begin with /: a host has"

@@ -26,6 +26,9 @@ extension JobConfiguration {
         common.tokenFile = ""
         common.hosts = JobFile().hosts
         common.ssh = JobFile().ssh
+        common.programs = JobFile().programs
+        // The device is each host's own in the network.
+        if !network.isEmpty { common.device = "" }
         common.api = [:]
         do {
             let bytes = try JSONEncoder().encode(common)
@@ -66,10 +69,17 @@ extension JobIdentity {
         of job: JobConfiguration, programs: URL = Self.ownFolder
     ) throws(ClusterError) {
         let worker = programs.appending(path: "apus-worker").path(percentEncoded: false)
+        let named = ProcessInfo.processInfo.environment[Self.buildVariable]
+        let build: String
+        if let named { build = named } else { build = try Fingerprint.ofFile(worker) }
         self.init(
-            build: try Fingerprint.ofFile(worker), files: try job.fileFingerprints(),
+            build: build, files: try job.fileFingerprints(),
             settings: try job.commonSettings())
     }
+
+    /// The launcher's build, for a worker of another file that the launcher checked by its digest,
+    /// as one for another architecture.
+    static let buildVariable = "APUS_BUILD"
 
     /// The folder of the running program.
     public static var ownFolder: URL {

@@ -13,13 +13,23 @@ package struct Doctor {
     private let instruments: HostInstruments
     /// Whether the links are measured, and fingerprints of files compared.
     private let isWhole: Bool
+    /// Whether hosts get programs that they lack, where the job sends them; else those hosts are
+    /// not examined.
+    private let sends: Bool
+    private let told: @Sendable (String) -> Void
 
     /// A dry run of a job.
     ///
-    /// - Parameter programs: The folder of the programs; nil is that of the running one.
+    /// - Parameters:
+    ///   - sends: Whether hosts get programs that they lack, where the job sends them.
+    ///   - programs: The folder of the programs; nil is that of the running one.
+    ///   - told: Takes lines of progress for people.
     package init(
-        _ job: JobConfiguration, instruments: HostInstruments, isWhole: Bool, programs: URL? = nil
+        _ job: JobConfiguration, instruments: HostInstruments, isWhole: Bool, sends: Bool,
+        programs: URL? = nil, told: @escaping @Sendable (String) -> Void = { _ in }
     ) {
+        self.sends = sends
+        self.told = told
         self.job = job
         self.instruments = instruments
         self.isWhole = isWhole
@@ -48,13 +58,15 @@ package struct Doctor {
         facts.topology = topology
         if job.lab.isEmpty {
             var site = SshSite(of: job, programs: programs, token: .random())
+            let outcomes = site.findPrograms(sends: sends, stop: stop, told: told)
             try examine(site.open(), &facts, stop) { ready throws(ClusterError) in
                 try site.findWays(by: ready)
             }
+            note(outcomes, &facts)
         } else {
             var site = try LabSite(of: job)
             facts.topology = topology ?? site.map
-            try site.enter(stop: stop)
+            try site.enter(stop: stop, told: told)
             let result = Result { () throws(ClusterError) in
                 try examine(
                     site.open(
@@ -68,6 +80,23 @@ package struct Doctor {
             try result.get()
         }
         return facts
+    }
+
+    /// Adds what became of programs that are sent, and the hosts that could not be examined
+    /// without them.
+    private func note(_ outcomes: [String: ProgramSender.Outcome], _ facts: inout JobFacts) {
+        let known = Dictionary(
+            facts.hosts.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        facts.hosts = job.placedHosts.map { place in
+            let name = place.host.name
+            var host = known[name] ?? CheckedHost(name: name, ranks: place.ranks)
+            switch outcomes[host.name] {
+            case .success(let programs): host.programs = programs
+            case .failure(let error): host.failure = host.failure ?? "\(error)"
+            case nil: break
+            }
+            return host
+        }
     }
 
     private func orders(for host: JobHost) throws(ClusterError) -> HostOrders {

@@ -77,18 +77,27 @@ final class HostConnection: @unchecked Sendable {
 
     /// The command line, on which nothing is secret.
     static func words(_ host: JobHost, _ shell: SecureShell, _ programs: String) -> [String] {
+        below(ssh(host, shell, programs))
+    }
+
+    /// A command of ssh below a shell.
+    static func below(_ words: [String]) -> [String] {
         // A shell stays above ssh. Foundation learns of a child's end by a file that closes, and
         // ssh closes it at its start; while Foundation then waits for ssh, other ends go unseen.
-        ["sh", "-c", "\"$@\"; exit $?", "sh"] + ssh(host, shell, programs)
+        ["sh", "-c", "\"$@\"; exit $?", "sh"] + words
     }
 
     /// ssh with what it runs on the host.
     static func ssh(_ host: JobHost, _ shell: SecureShell, _ programs: String) -> [String] {
         let program = quoted(programs + "/apus")
-        return [shell.command] + shell.options + [
+        return ssh(host, shell, running: "\(program) --version && exec \(program) host")
+    }
+
+    /// ssh with a command for the shell that the user has on the host.
+    static func ssh(_ host: JobHost, _ shell: SecureShell, running command: String) -> [String] {
+        [shell.command] + shell.options + [
             "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o",
-            "ServerAliveInterval=5", "-o", "ServerAliveCountMax=2", "--", host.destination,
-            "\(program) --version && exec \(program) host",
+            "ServerAliveInterval=5", "-o", "ServerAliveCountMax=2", "--", host.destination, command,
         ]
     }
 
@@ -118,7 +127,7 @@ final class HostConnection: @unchecked Sendable {
     /// Ends a rank whose host is gone, with the reason in its log.
     private static func lose(_ rank: Int, _ reason: String, _ state: inout State) {
         guard let log = state.logs[rank], state.ends[rank] == nil else { return }
-        try? log.write(contentsOf: Data("\(reason): \(lastLine(state.errors))\n".utf8))
+        try? log.write(contentsOf: Data("\(reason): \(JobHost.lastLine(state.errors))\n".utf8))
         state.ends[rank] = .exited(ExitStatus.lost.code)
     }
 
@@ -184,7 +193,7 @@ final class HostConnection: @unchecked Sendable {
 
     /// The host has not answered in time.
     func late(_ limit: Double) -> ClusterError {
-        let words = Self.lastLine(state.withLock { $0.errors })
+        let words = JobHost.lastLine(state.withLock { $0.errors })
         return .deadline(
             "\(name) did not answer within \(limit) s (deadlines.joinSeconds): \(words); try"
                 + " ssh \(host.destination) true")
@@ -250,47 +259,14 @@ final class HostConnection: @unchecked Sendable {
     }
 
     /// The host with its ranks.
-    var name: String {
-        let last = ranks.upperBound - 1
-        return ranks.count == 1
-            ? "host \(host.name) (rank \(last))"
-            : "host \(host.name) (ranks \(ranks.lowerBound) to \(last))"
-    }
+    var name: String { host.label(ranks: ranks) }
 
-    /// Why ssh ended before the host was ready, with the remedy.
+    /// Why the command ended before the host was ready, with the remedy.
     private func refusal(_ end: ProcessEnd, _ errors: String) -> ClusterError {
         guard isRemote else {
-            return .badInput("\(name): apus host \(end): \(Self.lastLine(errors))")
+            return .badInput("\(name): apus host \(end): \(JobHost.lastLine(errors))")
         }
-        let own = "try ssh \(host.destination) true"
-        let remedy: String
-        switch end {
-        case .exited(126), .exited(127):
-            remedy = "install Apus there, or name its folder by programs"
-        case .exited(255) where errors.contains("IDENTIFICATION HAS CHANGED"):
-            // ssh says itself how its file of known hosts calls the host.
-            let own = errors.split(whereSeparator: \.isNewline).map {
-                TaggedLog.plain(String($0)).trimmingCharacters(in: .whitespaces)
-            }.first { $0.hasPrefix("ssh-keygen") }
-            return .badInput(
-                "\(name): its ssh key is not the one that is known: make sure that it is this"
-                    + " host, then \(own ?? "ssh-keygen -R \(host.address)")")
-        case .exited(255) where errors.contains("Host key verification failed"):
-            return .badInput(
-                "\(name): its ssh key is not known yet: connect once by ssh \(host.destination)")
-        case .exited(255) where errors.contains("Permission denied"):
-            return .badInput(
-                "\(name): ssh asks for a password or refuses the key"
-                    + " (\(Self.lastLine(errors))): ssh-copy-id \(host.destination)")
-        case .exited(255): remedy = "the host cannot be reached: \(own)"
-        default: remedy = own
-        }
-        return .badInput("\(name): ssh \(end): \(Self.lastLine(errors)); \(remedy)")
-    }
-
-    private static func lastLine(_ text: String) -> String {
-        text.split(whereSeparator: \.isNewline).last.map { TaggedLog.plain(String($0)) }
-            ?? "no word"
+        return host.refusal(as: name, end, errors)
     }
 }
 

@@ -38,7 +38,7 @@ public struct LabSite: Site {
     public static var isInside: Bool { ProcessInfo.processInfo.environment["APUS_LAB"] != nil }
 
     /// Finds the lab, or builds it.
-    mutating func enter(stop: StopFlag) throws(ClusterError) {
+    mutating func enter(stop: StopFlag, told: (String) -> Void) throws(ClusterError) {
         if let standing = try Lab.find(map) {
             // Somebody who cut a link may have ended before joining it.
             for rank in 0 ..< map.rankCount { try standing.cut(Rank(rawValue: rank), false) }
@@ -106,7 +106,7 @@ public struct LabSite: Site {
     public mutating func perform(
         _ command: Command, isPerNode: Bool = false, stop: StopFlag
     ) throws(ClusterError) -> ChildGroup.Ending {
-        try enter(stop: stop)
+        try enter(stop: stop) { _ in }
         guard var run else { preconditionFailure("lab \(map.name) was entered and has no run") }
         run.isPerNode = isPerNode
         let result: Result<ChildGroup.Ending, ClusterError>

@@ -31,6 +31,9 @@ package struct LaunchCommands: Codable, Sendable {
             if let remote {
                 let named = remote.programs.isEmpty ? job.ssh.programs : remote.programs
                 place = named.isEmpty ? own : named
+                if job.sendsPrograms(to: remote) {
+                    place = host.programs.map(\.place) ?? "PROGRAMS"
+                }
                 lines.append(line(HostConnection.ssh(remote, job.ssh, place)))
                 if !remote.directory.isEmpty { words += ["-C", remote.directory] }
                 words += remote.environment.sorted { $0.key < $1.key }.map { "\($0)=\($1)" }

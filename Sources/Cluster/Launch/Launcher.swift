@@ -77,7 +77,7 @@ public final class Launcher {
         var failure: ClusterError?
         do throws(ClusterError) {
             try writeState()
-            try site.enter(stop: stop)
+            try site.enter(stop: stop, told: display.told)
             if !stop.isRaised { try check(stop: stop, display: display) }
             try conclude(perform(stop: stop, display: display))
         } catch {

@@ -25,6 +25,9 @@ extension RankPlace {
             let isHere = rank == 0 && endpoint.isOfThisMachine
             return Control(reached: endpoint, listening: isHere ? endpoint : nil)
         }
+        if let network = job.jobNetwork, case .subnet = network, !hosts.isEmpty {
+            return try control(of: job, in: network, port: port)
+        }
         let endpoints = hosts.map { Endpoint(address: $0, port: port) }
         guard let reached = endpoints.first(where: \.isResolved) else {
             let fact =
@@ -41,6 +44,28 @@ extension RankPlace {
         let wide = job.control.isUnspecified ? stated : "0.0.0.0"
         let listening = isHidden ? Endpoint(address: wide, port: port) : reached
         return Control(reached: reached, listening: listening)
+    }
+
+    /// Finds the coordinator by rank 0's address in the job's subnet.
+    ///
+    /// Rank 0 and ranks on its own machine know the address. Others know what its name resolves to.
+    private func control(
+        of job: JobConfiguration, in network: JobNetwork, port: Int
+    ) throws(ClusterError) -> Control {
+        let isHere = rank == 0 || hosts.contains { Endpoint.isLoopback($0) }
+        if isHere, let own = try job.ownAddress(as: "rank \(rank) on \(ProcessIdentity.node)") {
+            let endpoint = Endpoint(address: own.address, port: port)
+            return Control(reached: endpoint, listening: rank == 0 ? endpoint : nil)
+        }
+        let numbers = hosts.map { ($0, Endpoint(address: $0, port: port).number) }
+        guard let reached = numbers.compactMap(\.1).first(where: network.holds) else {
+            let known = numbers.map { "\($0) (\($1 ?? "no address here"))" }
+            throw .badInput(
+                "rank \(rank): rank 0 runs on \(known.joined(separator: " or ")), by \(source),"
+                    + " which is not in subnet \(job.network) (network): set MASTER_ADDR to its"
+                    + " address there")
+        }
+        return Control(reached: Endpoint(address: reached, port: port))
     }
 }
 

@@ -8,8 +8,10 @@ import Topology
 protocol Site: Sendable {
     /// Makes the place ready, before any process starts.
     ///
-    /// - Parameter stop: When it is raised, there is no need to go on.
-    mutating func enter(stop: StopFlag) throws(ClusterError)
+    /// - Parameters:
+    ///   - stop: When it is raised, there is no need to go on.
+    ///   - told: Takes lines of progress for people.
+    mutating func enter(stop: StopFlag, told: (String) -> Void) throws(ClusterError)
 
     /// Where the coordinator listens so that ranks of this place reach it.
     ///
@@ -75,7 +77,7 @@ struct LocalSite: Site {
     init() {}
 
     /// Nothing is to be made.
-    func enter(stop: StopFlag) {}
+    func enter(stop: StopFlag, told: (String) -> Void) {}
 
     /// The worker's own command.
     func place(_ worker: Command, as rank: Rank) -> Command? { worker }

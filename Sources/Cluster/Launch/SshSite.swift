@@ -1,3 +1,4 @@
+import Encoding
 import Foundation
 import Glibc
 import Topology
@@ -14,6 +15,8 @@ struct SshSite: Site {
     /// The launcher's address for every host, in their order.
     private var ways: [String] = []
     private var listening: Endpoint?
+    /// What hosts have of programs that are sent, by their names.
+    private(set) var sent: [String: HostPrograms] = [:]
 
     /// The hosts of a job.
     init(of job: JobConfiguration, programs: URL, token: ControlToken) {
@@ -22,8 +25,12 @@ struct SshSite: Site {
         self.token = token
     }
 
-    /// Connects to every host at once, and checks the programs there.
-    mutating func enter(stop: StopFlag) throws(ClusterError) {
+    /// Sends programs to hosts that lack them, connects to every host at once, and checks the
+    /// programs there.
+    mutating func enter(stop: StopFlag, told: (String) -> Void) throws(ClusterError) {
+        let outcomes = findPrograms(sends: true, stop: stop, told: told)
+        for host in job.hosts { _ = try outcomes[host.name]?.get() }
+        guard !stop.isRaised else { return }
         connections = try open()
         let limit = ContinuousClock.now + .seconds(job.deadlines.joinSeconds)
         var waiting = connections
@@ -38,19 +45,31 @@ struct SshSite: Site {
         if !stop.isRaised { try findWays() }
     }
 
-    /// Starts a connection to every host.
+    /// Finds out which hosts have the launcher's programs, where the job sends them.
+    ///
+    /// - Parameter sends: Whether hosts that lack them get them.
+    /// - Returns: What became of each host that is to have them, by its name.
+    mutating func findPrograms(
+        sends: Bool, stop: StopFlag, told: (String) -> Void
+    ) -> [String: ProgramSender.Outcome] {
+        guard job.programs == .copy else { return [:] }
+        let outcomes = ProgramSender(job, programs: programs).run(
+            sends: sends, stop: stop, told: told)
+        sent = outcomes.compactMapValues { try? $0.get() }
+        return outcomes
+    }
+
+    /// Starts a connection to every host that has programs.
     func open() throws(ClusterError) -> [HostConnection] {
         // A connection that breaks is an error of the write, and no signal.
         signal(SIGPIPE, SIG_IGN)
         var opened: [HostConnection] = []
-        var first = 0
-        for host in job.hosts {
-            let ranks = first ..< (first + host.ranks)
-            first = ranks.upperBound
+        for (host, ranks) in job.placedHosts {
             do throws(ClusterError) {
+                guard let programs = folder(of: host) else { continue }
                 opened.append(
                     try HostConnection(
-                        host, ranks: ranks, shell: job.ssh, programs: folder(of: host),
+                        host, ranks: ranks, shell: job.ssh, programs: programs,
                         orders: orders(for: host)))
             } catch {
                 for connection in opened { connection.cut() }
@@ -67,7 +86,11 @@ struct SshSite: Site {
         while connections.contains(where: { $0.answers.survey == nil }), .now < limit,
             !stop.isRaised
         { stop.wait(Self.pollInterval) }
-        return connections.map(\.checked).filter { $0.survey != nil }
+        return connections.map(\.checked).filter { $0.survey != nil }.map { host in
+            var host = host
+            host.programs = sent[host.name]
+            return host
+        }
     }
 
     /// A host that is slower than this says at the join what is wrong.
@@ -76,13 +99,19 @@ struct SshSite: Site {
     /// Finds where the coordinator listens, and by which address each host reaches it.
     ///
     /// A host's own connection shows the way back. Where the job names an address that other
-    /// machines reach, that is the way.
+    /// machines reach, that is the way; where it names a network, the launcher's address in it.
     private mutating func findWays() throws(ClusterError) { try findWays(by: connections) }
 
     /// Finds the ways by connections that are ready.
     mutating func findWays(by connections: [HostConnection]) throws(ClusterError) {
         guard job.control.isLoopback || job.control.isUnspecified || job.control.isPath else {
             ways = connections.map { _ in job.control.address }
+            return
+        }
+        let port = job.control.isPath ? 0 : job.control.port
+        if let own = try job.ownAddress(as: "\(ProcessIdentity.node) (launcher)") {
+            ways = connections.map { _ in own.address }
+            listening = Endpoint(address: own.address, port: port)
             return
         }
         ways = connections.map(\.client)
@@ -97,14 +126,17 @@ struct SshSite: Site {
         }
         let isOne = Set(ways).count == 1 && !job.control.isUnspecified
         let wide = ways.contains { $0.contains(":") } ? "::" : "0.0.0.0"
-        listening = Endpoint(
-            address: isOne ? ways[0] : wide, port: job.control.isPath ? 0 : job.control.port)
+        listening = Endpoint(address: isOne ? ways[0] : wide, port: port)
     }
 
     /// Short beside the start of ssh.
     private static let pollInterval = 0.02
 
-    private func folder(of host: JobHost) -> String {
+    /// The folder of a host's programs; nil where they are to be sent and are not there.
+    private func folder(of host: JobHost) -> String? {
+        if job.sendsPrograms(to: host) {
+            return sent[host.name].flatMap { $0.missingBytes == 0 ? $0.folder : nil }
+        }
         let named = host.programs.isEmpty ? job.ssh.programs : host.programs
         return named.isEmpty ? programs.path(percentEncoded: false).trimmedSlash : named
     }
@@ -113,14 +145,26 @@ struct SshSite: Site {
         var own = job
         own.hosts = []
         own.ssh = SecureShell()
+        own.programs = .path
         own.tokenFile = ""
-        if !host.model.isEmpty, var serving = own.serving {
-            serving.model = host.model
-            own.serving = serving
+        switch own.work {
+        case .serve(var serving):
+            if !host.model.isEmpty { serving.model = host.model }
+            own.work = .serve(serving)
+        case .train(var training):
+            if !host.train.isEmpty { training.file = host.train }
+            own.work = .train(training)
+        }
+        var environment = host.environment
+        if let programs = sent[host.name], !programs.isOwn {
+            // The launcher knows that build by its digest; the coordinator knows its own alone.
+            let worker = self.programs.appending(path: "apus-worker")
+            environment[JobIdentity.buildVariable] = try Fingerprint.ofFile(
+                worker.path(percentEncoded: false))
         }
         return HostOrders(
             host: host.name, token: token.text, job: try own.yaml(), directory: host.directory,
-            environment: host.environment)
+            environment: environment)
     }
 
     /// The one address that leads back from every host, or all where there are several.

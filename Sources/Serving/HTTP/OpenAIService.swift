@@ -203,8 +203,8 @@ extension OpenAIService {
     func health() async -> Response {
         if isDraining.withLock({ $0 }) { return Self.status("draining", .serviceUnavailable) }
         let health = router.health
-        if !health.serves { return Self.status(health.word, .serviceUnavailable) }
-        if let age = metrics.sinceStep, age < Self.freshStep { return alive(health) }
+        if !health.serves { return fields(of: health, .serviceUnavailable) }
+        if let age = metrics.sinceStep, age < Self.freshStep { return fields(of: health, .ok) }
         let running = probe.withLock { probe in
             let running =
                 probe
@@ -217,7 +217,7 @@ extension OpenAIService {
             return running
         }
         return await running.value
-            ? alive(health) : Self.status("no step advances", .serviceUnavailable)
+            ? fields(of: health, .ok) : Self.status("no step advances", .serviceUnavailable)
     }
 
     /// Whether the engines answer a request of one token in time.
@@ -253,7 +253,10 @@ extension OpenAIService {
         return isAlive
     }
 
-    private func alive(_ health: ServiceHealth) -> Response {
+    /// The word for the ranks, and which of them were lost or drained.
+    private func fields(
+        of health: ServiceHealth, _ code: HTTPResponse.Status
+    ) -> Response {
         var fields: [(key: String, value: JSONValue)] = [("status", .string(health.word))]
         let roles = (router as? any RoleCounting)?.roles()
         for (name, ranks) in [
@@ -262,7 +265,7 @@ extension OpenAIService {
         ] where !ranks.isEmpty {
             fields.append((name, .array(ranks.map { .number($0) })))
         }
-        return .json(.object(fields), status: .ok)
+        return .json(.object(fields), status: code)
     }
 
     private static func status(_ word: String, _ code: HTTPResponse.Status) -> Response {

@@ -30,7 +30,8 @@ struct DoctorCommand: ParsableCommand {
             let map = try topology.map { try NodeMap(contentsOf: $0) }
             let stop = StopFlag.onSignals()
             let doctor = Doctor(
-                configuration, instruments: .ofThisProgram, isWhole: !quick)
+                configuration, instruments: .ofThisProgram, isWhole: !quick, sends: true,
+                told: { StandardStream.error.say($0 + "\n") })
             var facts = try doctor.facts(topology: map, stop: stop)
             if let signal = stop.raisedBy { throw ExitCode(.signal(signal)) }
             facts.demand = try JobDemand(of: configuration)

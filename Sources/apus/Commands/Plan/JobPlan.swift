@@ -29,6 +29,8 @@ struct JobPlan: Encodable {
     let commands: [LaunchCommands]
     /// Which host reads the model where, where hosts may receive it.
     let weights: [String]
+    /// Which host has the programs, and which gets how many bytes, where the job sends them.
+    let programs: [String]
     let findings: [Finding]
 
     /// Asks the hosts of a job file, and prints its plan.
@@ -37,7 +39,7 @@ struct JobPlan: Encodable {
     static func show(_ file: String, json: Bool) throws {
         let job = try JobConfiguration(contentsOf: file)
         let stop = StopFlag.onSignals()
-        let doctor = Doctor(job, instruments: .ofThisProgram, isWhole: false)
+        let doctor = Doctor(job, instruments: .ofThisProgram, isWhole: false, sends: false)
         var facts = try doctor.facts(topology: nil, stop: stop)
         if let signal = stop.raisedBy { throw ExitCode(.signal(signal)) }
         facts.demand = try JobDemand(of: job)
@@ -56,6 +58,7 @@ struct JobPlan: Encodable {
         let lab = facts.job.lab.isEmpty ? nil : facts.topology?.name
         commands = LaunchCommands.of(facts.job, hosts: facts.hosts, lab: lab)
         weights = facts.weightLines
+        programs = facts.programLines
         findings = facts.launchFindings
     }
 
@@ -74,6 +77,7 @@ struct JobPlan: Encodable {
             lines.append("\(name): \(endpoint)")
         }
         lines.append("ranks among each other: ports that the kernel chooses")
+        lines += programs.map { "programs: \($0)" }
         lines += weights.map { "weights: \($0)" }
         for command in commands {
             lines.append("")
