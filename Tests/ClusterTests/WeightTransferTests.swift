@@ -96,26 +96,6 @@ import Testing
         #expect(given.withLock { $0[1] > 0 })
     }
 
-    @Test func `pieces that a slow source holds are asked of another one`() throws {
-        let isOver = DispatchSemaphore(value: 0)
-        let slow = try Self.server { name, bytes in
-            // Less than the silence that a source is given up for, and more than the patience.
-            if name.hasSuffix("safetensors") { _ = isOver.wait(timeout: .now() + 8) }
-            return Self.content(bytes, of: name)
-        }
-        let other = try Self.server()
-        defer {
-            for _ in 0 ..< 9 { isOver.signal() }
-            for server in [slow, other] { server.close() }
-        }
-        let receiver = Self.receiver([slow.port, other.port], patience: .seconds(4))
-        defer { receiver.close() }
-        _ = try receiver.manifest()
-        let taken = Taken()
-        try receiver.receive(Self.pieces(), take: taken.take)
-        #expect(taken.whole == Self.content(0 ..< 9 << 20))
-    }
-
     @Test func `what is held and right does not travel, what is held and wrong does`() throws {
         let server = try Self.server()
         defer { server.close() }

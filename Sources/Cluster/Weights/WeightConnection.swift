@@ -100,12 +100,6 @@ final class WeightConnection: ChannelInboundHandler, Sendable {
     /// Why the connection is over; nil while it is not.
     var fault: String? { state.withLock { $0.isOpen ? nil : $0.fault ?? "it closed" } }
 
-    /// Whether something was asked for that has not come.
-    var isAsking: Bool { state.withLock { $0.isAsking } }
-
-    /// Ends a connection whose pieces others are to give.
-    func endAsSlow() { progress.eventLoop.execute { self.end("gave too slowly") } }
-
     /// Ends a connection whose source was asked and has been silent for too long.
     func endIfSilent() {
         let isSilent = state.withLock {

@@ -83,13 +83,7 @@ public final class WeightReceiver: Sendable {
 
     private func run(_ deal: WeightDeal) throws {
         var nextSearch = ContinuousClock.now
-        /// When the last piece came before slow sources were given up.
-        var givenUp: ContinuousClock.Instant?
         while true {
-            let lastTaken = deal.lastTaken
-            if .now - lastTaken > patience / 2, givenUp != lastTaken, endSlow() {
-                givenUp = lastTaken
-            }
             for connection in open() {
                 connection.endIfSilent()
                 connection.work(on: deal)
@@ -104,19 +98,6 @@ public final class WeightReceiver: Sendable {
             if try deal.wait(Self.dealSeconds) { return }
             guard .now - deal.lastTaken < patience else { throw noSource("weights") }
         }
-    }
-
-    /// Ends connections whose pieces do not come while another source has nothing to give: that is
-    /// asked for them.
-    ///
-    /// - Returns: Whether there was such a source.
-    private func endSlow() -> Bool {
-        let connections = open()
-        let free = Set(connections.filter { !$0.isAsking }.map(\.source))
-        let slow = connections.filter { $0.isAsking && !free.contains($0.source) }
-        guard !free.isEmpty, !slow.isEmpty else { return false }
-        for connection in slow { connection.endAsSlow() }
-        return true
     }
 
     private static let pauseSeconds = 0.5
