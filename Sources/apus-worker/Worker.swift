@@ -189,7 +189,7 @@ struct Worker: ParsableCommand {
         log.info("kernels: \(KernelChoice.bitsInUse)")
     }
 
-    /// For all ranks to say what they have, once all have arrived; arriving has the job's own limit.
+    /// For all ranks to say what they have, once all have arrived, which has the job's own limit.
     private static let agreementLimit = Duration.seconds(60)
 
     /// What the coordinator says about an error of ours, if it answers in time.

@@ -161,7 +161,7 @@ import Testing
             ),
             (
                 "DeepSeek-R1",
-                #"{"num_hidden_layers": 4, "mlp_layer_types": ["dense", "dense", "dense", "dense"]}"#,
+                #"{"num_hidden_layers": 4, "mlp_layer_types": ["dense", "dense","dense","dense"]}"#,
                 "mlp_layer_types: makes block 3 dense; first_k_dense_replace is 3"
             ),
             (

@@ -156,7 +156,7 @@ import Testing
         print("\(title): mean absolute error \(Figure.text(table.meanError, .share))")
     }
 
-    /// GB/s of dispatch and combine by EP size; us for low latency. Source: DeepEP's README (V1, V2);
+    /// GB/s of dispatch and combine by EP size; us for low latency. Of DeepEP's README (V1, V2);
     /// Insights into DeepSeek-V3, Figure 7.
     @Test(
         arguments: [

@@ -50,7 +50,7 @@ import Topology
         let done = Self.run(&roles, 120 ..< 130, Self.loads(tokens: 8192, [3, 0, 2]))
         #expect(done.map(\.second) == [120] && done[0].change.outcome == .done)
         #expect(roles.roles == [.prefill, .decode, .prefill, .decode] && roles.changeCount == 1)
-        // Prompts still wait, but a change began less than 40 s ago; then the last one but one goes.
+        // Prompts still wait, but a change began within 40 s; then the last one but one goes.
         let again = Self.run(&roles, 130 ..< 152, Self.loads(tokens: 1 << 20, [0, 0, 0]))
         #expect(again.map(\.second) == [150, 151] && again.map(\.change.group) == [1, 1])
         #expect(roles.roles == [.prefill, .prefill, .prefill, .decode])

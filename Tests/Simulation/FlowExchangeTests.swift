@@ -77,25 +77,6 @@ import Topology
         #expect(try nanoseconds(.adaptive) == [1_000_000, 1_000_000])
     }
 
-    /// Every rank has a quarter of the experts, and a token goes to all: each leaf sends four rows
-    /// of a token over its two links up. Sprayed, both carry the same.
-    @Test(arguments: ExpertParallelConfiguration.Mode.allCases)
-    func `an exchange over two spines loads both alike with adaptive routing`(
-        mode: ExpertParallelConfiguration.Mode
-    ) throws {
-        func use(_ routing: LinkMap.Routing) throws -> [Double] {
-            var options = try Self.crossing(routing)
-            (options.mode, options.expertCount, options.topK) = (mode, 4, 4)
-            (options.tokenCount, options.hiddenSize) = (64, 4096)
-            let result = try FlowExchange(options).run()
-            return result.links.filter { $0.half == "dispatch" && $0.link.hasPrefix("leaf") }
-                .map(\.bytes)
-        }
-        let sprayed = try use(.adaptive)
-        #expect(sprayed.count == 4)
-        #expect((sprayed.max() ?? 0) - (sprayed.min() ?? 0) < 1)
-    }
-
     @Test func `a straggler is named in flows, too`() throws {
         var options = try SimulatedExchangeTests.options("h800-2048-mpft", ranks: 64)
         options.expertCount = 64

@@ -8,7 +8,7 @@ import Topology
 @Suite struct RendezvousTests {
     private let soon = Deadline(.seconds(10), "join")
 
-    private func threads(
+    static func threads(
         _ count: Int, _ body: @escaping @Sendable (Int) throws -> Void
     ) throws {
         let errors = Mutex<[any Error]>([])
@@ -25,7 +25,7 @@ import Topology
 
     @Test func `ranks gather each other's blobs over TCP`() throws {
         let server = try TCPRendezvous(address: "127.0.0.1:0", rankCount: 4, token: "secret")
-        try threads(4) { index in
+        try Self.threads(4) { index in
             let exchange = try TCPExchange.connect(
                 to: server.address, rank: Rank(rawValue: index), rankCount: 4,
                 token: "secret", deadline: soon)
@@ -44,7 +44,7 @@ import Topology
         let probe = try TCPRendezvous(address: "127.0.0.1:0", rankCount: 1, token: "t")
         let address = probe.address
         probe.close()
-        try threads(3) { index in
+        try Self.threads(3) { index in
             let exchange = try TCPExchange.join(
                 rendezvous: address, rank: Rank(rawValue: index), rankCount: 3, token: "t",
                 deadline: soon)
@@ -65,67 +65,6 @@ import Topology
                 to: server.address, rank: 1, rankCount: 2, token: "guess", deadline: soon)
         }
         server.close()
-    }
-
-    /// Golden: Python's `hmac.new(b"secret", purpose + challenge + head + challenge, "sha256")`.
-    @Test func `neither side sends the token, and both prove that they have it`() throws {
-        let token = try RendezvousToken("secret")
-        var greeting = RendezvousGreeting()
-        greeting.challenge = Array(0 ..< 32)
-        var request = JoinRequest(rank: 1, rankCount: 2, token: token, greeting: greeting)
-        #expect(request.encoded().count == JoinRequest.byteCount)
-        #expect(!String(decoding: request.encoded(), as: UTF8.self).contains("secret"))
-        request.challenge = Array(100 ..< 132)
-        let proof = "654d6a2ff6da8cd70ca628c837eec2c24ae8051d2e603ee24555bbed0d86cbdf"
-        let right = request.encoded().prefix(48) + bytes(proof)
-        let read = try JoinRequest(
-            decoding: Array(right), expecting: token, greeting: greeting, rankCount: 2)
-        #expect(read.rank == 1 && read.proof == bytes(proof))
-        let answer = "854d9c8fc73bd5d099882073030492b7c1045acc25360fc348978bb850636747"
-        #expect(read.welcomeProof(token, greeting) == bytes(answer))
-        var other = greeting
-        other.challenge[31] ^= 1
-        #expect(throws: TransportError.refused("the token is another")) {
-            try JoinRequest(
-                decoding: Array(right), expecting: token, greeting: other, rankCount: 2)
-        }
-        for index in right.indices {
-            var changed = Array(right)
-            changed[index] ^= 1
-            #expect(throws: TransportError.self, "byte \(index)") {
-                try JoinRequest(
-                    decoding: changed, expecting: token, greeting: greeting, rankCount: 2)
-            }
-        }
-    }
-
-    private func bytes(_ hex: String) -> [UInt8] {
-        stride(from: 0, to: hex.count, by: 2).map { offset in
-            let start = hex.index(hex.startIndex, offsetBy: offset)
-            return UInt8(hex[start ..< hex.index(start, offsetBy: 2)], radix: 16) ?? 0
-        }
-    }
-
-    @Test func `a rendezvous without the token gathers nothing`() throws {
-        let server = try StreamSocket.listen(on: try NetworkEndpoint("127.0.0.1:0"))
-        let address = "127.0.0.1:\(try server.localPort())"
-        try threads(2) { index in
-            if index == 0 {
-                #expect(try server.wait(for: Int32(POLLIN), deadline: soon))
-                let socket = try #require(server.accept())
-                try socket.sendAll(RendezvousGreeting().encoded(), deadline: soon)
-                _ = try socket.receiveAll(JoinRequest.byteCount, deadline: soon)
-                let proof = [UInt8](repeating: 7, count: RendezvousToken.proofBytes)
-                try socket.sendAll(
-                    RendezvousFrame.welcome(proof: proof).encoded(), deadline: soon)
-                return
-            }
-            let error = #expect(throws: TransportError.self) {
-                try TCPExchange.connect(
-                    to: address, rank: 1, rankCount: 2, token: "secret", deadline: soon)
-            }
-            #expect("\(error!)".contains("did not prove that it has the token"))
-        }
     }
 
     @Test func `a rank that disagrees on the rank count is refused`() throws {
@@ -149,7 +88,7 @@ import Topology
 
     @Test func `a rank that never joins is named by those that wait`() throws {
         let server = try TCPRendezvous(address: "127.0.0.1:0", rankCount: 3, token: "secret")
-        try threads(2) { index in
+        try Self.threads(2) { index in
             let error = #expect(throws: TransportError.self) {
                 let exchange = try TCPExchange.connect(
                     to: server.address, rank: Rank(rawValue: index), rankCount: 3,
@@ -164,7 +103,7 @@ import Topology
 
     @Test func `a rank that leaves is named by those that wait`() throws {
         let server = try TCPRendezvous(address: "127.0.0.1:0", rankCount: 2, token: "secret")
-        try threads(2) { index in
+        try Self.threads(2) { index in
             let exchange = try TCPExchange.connect(
                 to: server.address, rank: Rank(rawValue: index), rankCount: 2,
                 token: "secret", deadline: soon)
@@ -181,7 +120,7 @@ import Topology
     @Test func `a rank that serves the barrierState and falls silent is named`() throws {
         let server = try StreamSocket.listen(on: try NetworkEndpoint("127.0.0.1:0"))
         let address = "127.0.0.1:\(try server.localPort())"
-        try threads(2) { index in
+        try Self.threads(2) { index in
             if index == 0 {
                 #expect(try server.wait(for: Int32(POLLIN), deadline: soon))
                 let socket = try #require(server.accept())
@@ -230,7 +169,7 @@ import Topology
 
     @Test func `ranks meet through files`() throws {
         let directory = temporaryDirectory()
-        try threads(3) { index in
+        try Self.threads(3) { index in
             let exchange = try FileExchange(
                 directory: directory, rank: Rank(rawValue: index), rankCount: 3,
                 token: "secret")
@@ -259,7 +198,7 @@ import Topology
 
     @Test func `a launcher's ranks may meet through files`() throws {
         let directory = temporaryDirectory()
-        try threads(2) { index in
+        try Self.threads(2) { index in
             let environment = try #require(
                 try LaunchEnvironment.detect(in: [
                     "SLURM_PROCID": "\(index)", "SLURM_NTASKS": "2", "SLURM_JOB_ID": "7",
@@ -275,7 +214,7 @@ import Topology
 
     @Test func `a process of another protocol version is named`() throws {
         let rendezvous = InProcessRendezvous(rankCount: 2)
-        try threads(2) { index in
+        try Self.threads(2) { index in
             let exchange = rendezvous.member(Rank(rawValue: index))
             if index == 1 {
                 var hello = WireWriter()

@@ -3,9 +3,9 @@ public import Tensors
 
 /// What a cache with fewer bits does to the logits of a long text.
 ///
-/// The text is shown once for each format, from its beginning, so a rounded entry changes what later
-/// layers and later tokens cache, as it does when a model serves. The reference is the fp32 cache of
-/// the same model with the same products: only the cache differs.
+/// The text is shown once for each format, from its beginning, so a rounded entry changes what
+/// later layers and later tokens cache, as it does when a model serves. The reference is the fp32
+/// cache of the same model with the same products: only the cache differs.
 public struct CacheBenchmark {
     /// The figures of one format.
     public struct Report: Codable, Sendable {

@@ -23,8 +23,8 @@ CRYPTO_SAFE bool crypto_sha256(
 CRYPTO_SAFE bool crypto_equal(
     const uint8_t *first, ptrdiff_t firstBytes, const uint8_t *second, ptrdiff_t secondBytes);
 
-/// Writes the public key of a secret one (X25519, RFC 7748); false if libcrypto could not, or if one
-/// of them is not 32 bytes long.
+/// Writes the public key of a secret one (X25519, RFC 7748); false if libcrypto could not, or if
+/// one of them is not 32 bytes long.
 CRYPTO_SAFE bool crypto_x25519_public(
     const uint8_t *secret, ptrdiff_t secretBytes, uint8_t *published, ptrdiff_t publishedBytes);
 

@@ -73,8 +73,8 @@ struct Greeting: Equatable {
     func encoded() -> [UInt8] { Handshake.head(version, role.rawValue) + key }
 }
 
-/// What the coordinator answers: magic, version, two zeros, public key, proof. To another version it
-/// says no more than its own.
+/// What the coordinator answers: magic, version, two zeros, public key, proof. To another version
+/// it says no more than its own.
 struct GreetingAnswer: Equatable {
     static let byteCount = 8 + HandshakeKey.byteCount + Handshake.proofBytes
 

@@ -11,7 +11,7 @@ public struct KernelOffer: Hashable, Codable, Sendable {
     public init(_ arithmetics: [String: [String]]) { self.arithmetics = arithmetics }
 
     /// What is left of an offer that ranks agreed on: another coordinator finds the same from it.
-    public func limited(to agreed: [String: String]) -> KernelOffer {
+    package func limited(to agreed: [String: String]) -> KernelOffer {
         KernelOffer(
             Dictionary(
                 uniqueKeysWithValues: arithmetics.map { kind, all in

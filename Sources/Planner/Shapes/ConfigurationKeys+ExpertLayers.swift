@@ -1,5 +1,5 @@
 extension ConfigurationKeys {
-    /// Which blocks have experts: every n-th, or a number for each block that is not 0 where it has.
+    /// Which blocks have experts: every n-th, or a number per block that is not 0 where it has.
     enum LayerFrequency: Decodable {
         case stride(Int)
         case layers([Bool])

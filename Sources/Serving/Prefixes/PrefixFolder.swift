@@ -41,8 +41,7 @@ struct PrefixFolder: Sendable {
                 atPath: path, withIntermediateDirectories: true,
                 attributes: [.posixPermissions: 0o700])
             let place = URL(filePath: path).resolvingSymlinksInPath().path(percentEncoded: false)
-            let mode = try files.attributesOfItem(atPath: place)[.posixPermissions] as? NSNumber
-            if (mode?.intValue ?? 0o777) & 0o077 != 0 {
+            if try !isPrivate(place) {
                 fault = "others may use it: chmod 700 \(path)"
             } else if !files.isWritableFile(atPath: place) {
                 fault = "the user of this process may not write there"
@@ -53,6 +52,18 @@ struct PrefixFolder: Sendable {
             fault = error.localizedDescription
         }
         throw .configuration(message: "prefix folder \(path): \(fault)")
+    }
+
+    /// Whether its owner alone may use a folder, now or in a moment: Foundation sets the mode after
+    /// it has made the folder, and another rank of the host may be between the two.
+    private static func isPrivate(_ place: String) throws -> Bool {
+        let limit = ContinuousClock.now + .seconds(1)
+        while true {
+            let mode = try FileManager.default.attributesOfItem(atPath: place)[.posixPermissions]
+            if ((mode as? NSNumber)?.intValue ?? 0o777) & 0o077 == 0 { return true }
+            guard .now < limit else { return false }
+            Thread.sleep(forTimeInterval: 0.01)
+        }
     }
 
     private func file(_ key: PrefixKey) -> URL {

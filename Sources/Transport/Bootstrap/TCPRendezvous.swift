@@ -6,8 +6,8 @@ import Topology
 /// Where the ranks of a run meet over TCP: gathers a blob of each and sends all to everybody.
 ///
 /// Invariants:
-/// 1. A connection that has not proved that it has the token gets a fixed-size buffer, a short time, and one of
-///    a few places.
+/// 1. A connection that has not proved that it has the token gets a fixed-size buffer, a short
+///    time, and one of a few places.
 /// 2. A frame longer than its limit ends its connection before it is stored.
 public final class TCPRendezvous: Sendable {
     /// `host:port` for the ranks, with the port that was really taken.

@@ -97,8 +97,7 @@ struct CheckCommand: ParsableCommand {
 
     /// The first number of `/proc/loadavg` (proc(5)).
     private static var loadAverage: Double? {
-        let text = try? String(contentsOfFile: "/proc/loadavg", encoding: .utf8)
-        return text?.split(separator: " ").first.flatMap { Double($0) }
+        SystemFiles().text("proc/loadavg")?.split(separator: " ").first.flatMap { Double($0) }
     }
 
     /// Runs one setting in a lab of its own, which the started program removes at its end.
