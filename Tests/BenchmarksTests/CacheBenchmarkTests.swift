@@ -36,7 +36,7 @@ import Testing
 
     @Test func `depths that text or model do not have are refused`() throws {
         let model = try Golden("T-bf16").model(compute: .float32, threads: 1)
-        for depths in [[63], [100, 163], [201], [1 << 20]] {
+        for depths in [[], [63], [100, 163], [201], [1 << 20]] {
             #expect(throws: ModelError.self) {
                 _ = try CacheBenchmark(model, tokens: Self.tokens(200), depths: depths)
             }

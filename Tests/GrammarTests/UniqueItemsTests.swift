@@ -209,6 +209,30 @@ import Testing
         #expect(most < GrammarAutomaton.WalkLimits().steps / 16, "\(most) steps")
     }
 
+    @Test(arguments: [true, false])
+    func `beyond the limits of a walk longer tokens are left out`(isOver: Bool) throws {
+        let texts = [",", ",,", "a", "a,", "ab"]
+        let trie = TokenTrie(texts.map { Array($0.utf8) })
+        let automaton = GrammarAutomaton(
+            try ConstraintCompiler.grammar(
+                of: .jsonSchema(Self.array(#"{"type":"string"}"#))),
+            limits: isOver
+                ? GrammarAutomaton.WalkLimits(steps: 1) : GrammarAutomaton.WalkLimits())
+        var walk = automaton.walk()
+        var items: UniqueItems?
+        var state = automaton.id(of: GrammarState(automaton.grammar))
+        for byte in #"[""#.utf8 {
+            let next = UniqueItems.advance(&items, state, byte, in: automaton, &walk)
+            state = try #require(next)
+        }
+        var mask = Array(repeating: true, count: texts.count)
+        var spent = 0
+        UniqueItemsWalk.narrow(
+            &mask, at: state, items, remaining: 100, trie, automaton, spent: &spent)
+        // What has no comma is not walked.
+        #expect(mask == [true, !isOver, true, !isOver, true])
+    }
+
     @Test(arguments: [
         (#"{"type":"array","items":{"type":"integer"}}"#, "not for arrays"),
         (#"{"type":"object"}"#, "not for objects"), ("{}", "not for any value"),

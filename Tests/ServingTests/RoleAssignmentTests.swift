@@ -89,6 +89,24 @@ import Topology
         #expect(Self.run(&busy, 100 ..< 200, loads([8192, 8192], texts: 10)).isEmpty)
     }
 
+    /// Else it would go, the others would be full, and it would come back, without end.
+    @Test func `what a group does counts for those that stay`() {
+        var roles = Self.assignment()
+        // Of each group's 10 slots 6 are taken; of the 20 that two groups have, 18 would be.
+        #expect(Self.run(&roles, 0 ..< 200, Self.loads(tokens: 9000, [6, 6, 6])).isEmpty)
+        #expect(Self.run(&roles, 200 ..< 220, Self.loads(tokens: 9000, [4, 4, 4])).count == 1)
+        var home = RoleAssignment([.prefill, .prefill, .decode], Self.rule)
+        func loads(_ texts: [Int]) -> [RoleAssignment.Load] {
+            texts.map { RoleAssignment.Load(livingRanks: 1, texts: $0, slots: 10) }
+        }
+        #expect(Self.run(&home, 0 ..< 100, loads([0, 0, 9])).count == 2)
+        let after = home.roles
+        #expect(after.count { $0 == .decode } == 2)
+        let texts = after.map { $0 == .decode ? 4 : 0 }
+        #expect(Self.run(&home, 100 ..< 300, loads(texts)).isEmpty)
+        #expect(Self.run(&home, 300 ..< 320, loads(texts.map { $0 / 2 })).count == 1)
+    }
+
     @Test func `a group that does not end its work keeps its role, as when others are full`() {
         var roles = Self.assignment()
         let waiting = Self.loads(tokens: 9000, [1, 1, 1])

@@ -33,6 +33,9 @@ public struct CacheBenchmark {
     ///   - depths: Tokens of the text's beginnings whose last rows are compared.
     /// - Throws: `ModelError.request` for depths that text, model or comparison do not have.
     public init(_ model: Model, tokens: [Int], depths: [Int]) throws(ModelError) {
+        guard !depths.isEmpty else {
+            throw .request("no depth is named: at least one is compared")
+        }
         let sorted = Set(depths).sorted()
         let limit = min(tokens.count, model.contextLimit)
         for (depth, before) in zip(sorted, [0] + sorted)

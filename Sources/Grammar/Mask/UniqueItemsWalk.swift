@@ -5,6 +5,8 @@
 /// with a comma after an item that ends inside of them, those are left out whose item does not end
 /// at their first byte: shorter tokens write the same.
 ///
+/// Beyond the limits of a walk, longer tokens are left out, as in `TokenTrie.choices`.
+///
 /// 1. What this leaves out depends on the text, its limit and the vocabulary alone.
 /// 2. If a text can be completed, the first byte of a way to its end is left in.
 struct UniqueItemsWalk {
@@ -77,7 +79,12 @@ struct UniqueItemsWalk {
         var open = [start]
         while let spot = open.popLast() {
             for child in trie.children(of: spot.node) where isWorthy(child, of: spot) {
-                if let next = visit(child, of: spot) { open.append(next) }
+                // Single bytes are always judged: some lead to the end (2).
+                if spot.node != 0, walk.isOver {
+                    strike(child)
+                } else if let next = visit(child, of: spot) {
+                    open.append(next)
+                }
             }
         }
         for token in kept { mask[Int(token)] = true }

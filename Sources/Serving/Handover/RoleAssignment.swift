@@ -136,7 +136,7 @@ struct RoleAssignment: Sendable {
     private func home(_ loads: [Load]) -> RoleChange? {
         roles.indices.first { group in
             guard roles[group] != written[group], mayLeave(group, loads) else { return false }
-            let left = sum(roles[group], loads, without: group)
+            let left = rest(group, loads)
             return roles[group] == .prefill
                 ? !isBehind(left, 0.25) : !isFull(left, rule.calmSlots)
         }.map { RoleChange(group: $0, role: written[$0], cause: .calm) }
@@ -152,7 +152,7 @@ struct RoleAssignment: Sendable {
         roles.indices
             .filter { group in
                 roles[group] != role && mayLeave(group, loads)
-                    && fits(sum(roles[group], loads, without: group))
+                    && fits(rest(group, loads))
             }
             .min { loads[$0].work(of: roles[$0]) < loads[$1].work(of: roles[$1]) }
             .map { RoleChange(group: $0, role: role, cause: cause) }
@@ -161,6 +161,15 @@ struct RoleAssignment: Sendable {
     /// Whether a group lives, and another one of its role does.
     private func mayLeave(_ group: Int, _ loads: [Load]) -> Bool {
         loads[group].livingRanks > 0 && sum(roles[group], loads, without: group).livingRanks > 0
+    }
+
+    /// What a role has to do without a group: the group's ranks go, and work like theirs still
+    /// comes.
+    private func rest(_ group: Int, _ loads: [Load]) -> Load {
+        var rest = sum(roles[group], loads)
+        rest.livingRanks -= loads[group].livingRanks
+        rest.slots -= loads[group].slots
+        return rest
     }
 
     /// What the groups of a role have to do together.

@@ -71,8 +71,8 @@ package struct LinkMap: Sendable {
         return route(over: path ?? [], from: source, to: target, plane: plane)
     }
 
-    /// All ways among which switches choose: one with static routing, else all that are equally
-    /// short, the static one among them.
+    /// The ways among which switches choose: one with static routing, else all that are equally
+    /// short, the static one among them unless there are more than `SwitchRoutes.paths` gives.
     package func routes(from source: Rank, to target: Rank, plane: Int) -> [Route] {
         let (from, to) = (nodes[source.rawValue], nodes[target.rawValue])
         guard routing == .adaptive, from != to, let switches = switches[plane] else {
