@@ -115,10 +115,14 @@ struct CheckCommand: ParsableCommand {
             "--hidden", "\(hidden)", "--top-k", "\(setting.topK)", "--routing", setting.routing,
             "--iterations", "\(iterations)", "--seed", "\(seed)", "--json",
         ]
+        let begun = ContinuousClock.now
         let child = try Child(command, output: .captured)
-        let deadline = ContinuousClock.now + Self.limit
+        let deadline = begun + Self.limit
         while child.end == nil, !stop.isRaised, ContinuousClock.now < deadline { stop.wait(0.1) }
-        if child.end == nil { child.end(within: Self.patience) }
+        if child.end == nil {
+            _ = child.wait(begun + Self.startPatience - ContinuousClock.now)
+            child.end(within: Self.patience)
+        }
         if let signal = stop.raisedBy { throw ExitCode(.signal(signal)) }
         let (output, errors) = child.captured()
         guard child.end?.isSuccess == true else {
@@ -129,6 +133,10 @@ struct CheckCommand: ParsableCommand {
         }
         return try MeasuredExchange(json: output)
     }
+
+    /// What the program may take until it heeds signals: it inherits that this one ignores SIGTERM,
+    /// which is sent once.
+    private static let startPatience = Duration.seconds(1)
 
     /// What the program may take to end its ranks and remove its lab.
     private static let patience = Duration.seconds(60)
