@@ -76,7 +76,7 @@ struct JoinRequest: Equatable {
         greeting.challenge + head + challenge
     }
 
-    /// What the rendezvous answers, so that a rank gathers nothing with a process without the token.
+    /// What the rendezvous answers, so that a rank gathers nothing where the token is missing.
     func welcomeProof(_ token: RendezvousToken, _ greeting: RendezvousGreeting) -> [UInt8] {
         token.proof(of: "welcome", statement(greeting))
     }
