@@ -138,7 +138,9 @@ struct Worker: ParsableCommand {
         var serving: ServingProcess?
         defer { training?.close() }
         do {
-            try agree(&kernels, rank: rank, link, log)
+            // For all ranks to arrive, and then to say what they have.
+            let limit = Duration.seconds(deadlines.joinSeconds + deadlines.connectSeconds)
+            try agree(&kernels, rank: rank, link, limit, log)
             switch configuration.work {
             case .serve(let work):
                 let process = ServingProcess(
@@ -165,10 +167,11 @@ struct Worker: ParsableCommand {
 
     /// Takes for each kind of product what all ranks of the job have, and says what that changes.
     private func agree(
-        _ kernels: inout KernelChoice, rank: Rank, _ link: ControlLink, _ log: Logger
+        _ kernels: inout KernelChoice, rank: Rank, _ link: ControlLink, _ limit: Duration,
+        _ log: Logger
     ) throws(ClusterError) {
         let before = kernels.levels
-        let agreement = try link.agreeOnKernels(limit: Self.agreementLimit)
+        let agreement = try link.agreeOnKernels(limit: limit)
         for conflict in agreement.conflicts { log.warning("\(conflict)") }
         let missing = kernels.agree(on: agreement.arithmetics)
         guard missing.isEmpty else {
@@ -188,9 +191,6 @@ struct Worker: ParsableCommand {
         }
         log.info("kernels: \(KernelChoice.bitsInUse)")
     }
-
-    /// For all ranks to say what they have, once all have arrived, which has the job's own limit.
-    private static let agreementLimit = Duration.seconds(60)
 
     /// What the coordinator says about an error of ours, if it answers in time.
     private func ending(_ link: ControlLink) -> ClusterError? {
