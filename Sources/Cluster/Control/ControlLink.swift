@@ -277,7 +277,11 @@ public final class ControlLink: @unchecked Sendable {
 
     /// From now on every heartbeat carries what `read` returns.
     public func reportStatistics(_ read: @escaping @Sendable () -> RankStatistics?) {
-        group.next().execute { self.statistics = read }
+        group.next().execute {
+            self.statistics = read
+            // Whoever asks before the next heartbeat sees numbers, too.
+            if self.lossesSoFar != nil { self.write(.heartbeat(read())) }
+        }
     }
 
     /// From now on the coordinator is told every two seconds what `take` returns.
