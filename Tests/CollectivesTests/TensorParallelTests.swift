@@ -103,6 +103,18 @@ import Transport
         }
     }
 
+    @Test func `products are numbered beyond 32 bits, and grow`() {
+        var before: UInt64 = 0
+        for sequence: UInt64 in [1, 0xFFFF_FFFF, 1 << 32, 1 << 32 + 1, 1 << 48 - 1] {
+            #expect(TensorParallelGroup.word(of: sequence, rows: 0) > before)
+            for rows in [0, 1, 32, 0xFFFF] {
+                before = TensorParallelGroup.word(of: sequence, rows: rows)
+                let found = TensorParallelGroup.product(in: before)
+                #expect(found.sequence == sequence && found.rows == rows)
+            }
+        }
+    }
+
     @Test func `one rank that wants fewer sharers has all compute alone`() throws {
         let shared = try onRanks(4, nodes: [0, 0, 1, 1]) { fabric in
             try Self.group(fabric, sharers: fabric.rank == 1 ? 1 : 2).isShared

@@ -49,6 +49,7 @@ public final class TensorParallelGroup {
         _ group: ExpertParallelGroup, inputs: Int, outputs: Int, rowLimit: Int,
         sharers: Int = .max
     ) throws {
+        precondition(rowLimit < 1 << Self.rowBits, "\(rowLimit) rows of one product")
         fabric = group.fabric
         self.inputs = inputs
         self.outputs = outputs
@@ -110,7 +111,8 @@ public final class TensorParallelGroup {
         }
         for (helper, member) in members.enumerated() where helper != place {
             if cut.pieces[helper].isEmpty { continue }
-            try window.signal(place, of: member, value: sequence << 32 | UInt64(rows.rows))
+            try window.signal(
+                place, of: member, value: Self.word(of: sequence, rows: rows.rows))
         }
         let own = cut.targets(in: results, of: place)
         if !own.isEmpty { compute(rows, own) }
@@ -145,13 +147,13 @@ public final class TensorParallelGroup {
             preconditionFailure("\(leader) is not on the node of \(fabric.rank)")
         }
         let word = try window.wait(
-            signal: sender, atLeast: sequence << 32, from: leader, deadline: deadline,
-            polling: Self.polling)
-        let count = Int(word & 0xFFFF_FFFF)
-        guard word >> 32 == sequence, count <= rowLimit else {
+            signal: sender, atLeast: Self.word(of: sequence, rows: 0), from: leader,
+            deadline: deadline, polling: Self.polling)
+        let (found, count) = Self.product(in: word)
+        guard found == sequence, count <= rowLimit else {
             throw CollectivesError.malformed(
                 leader,
-                "product \(word >> 32) of \(count) rows while \(sequence) of at most"
+                "product \(found) of \(count) rows while \(sequence) of at most"
                     + " \(rowLimit) is expected")
         }
         let rows = Tensor(unfilledRows: count, columns: width)
@@ -170,6 +172,20 @@ public final class TensorParallelGroup {
             RowCodec.float32.encode(part.span, into: &bytes)
         }
         try window.signal(self.count + place, of: leader, value: sequence)
+    }
+
+    /// Bits of an announcement that say how many rows there are. Those above number the product: a
+    /// step has hundreds, and 32 bits of them last for days only.
+    private static let rowBits: UInt64 = 16
+
+    /// What a leader announces of a product.
+    static func word(of sequence: UInt64, rows: Int) -> UInt64 {
+        sequence << rowBits | UInt64(rows)
+    }
+
+    /// The product that a leader announced, and its rows.
+    static func product(in word: UInt64) -> (sequence: UInt64, rows: Int) {
+        (word >> rowBits, Int(word & (1 << rowBits - 1)))
     }
 
     /// Where in the leader's window the outputs of the rank at a place lie, row after row.
