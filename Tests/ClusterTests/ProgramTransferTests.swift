@@ -201,6 +201,45 @@ import Testing
         #expect(programs.architecture == "riscv64")
     }
 
+    @Test func `an architecture that leads out of the folder names no file`() throws {
+        let place = try Place()
+        defer { place.end() }
+        try place.write("bin/apus-x/file", Data())
+        try place.script("tools/uname", "echo x/../apus")
+        let outcome = try place.run("[h1]").outcomes["h1"]
+        let error = #expect(throws: ClusterError.self) { try outcome?.get() }
+        #expect("\(error!)".contains("its architecture is x/../apus"))
+    }
+
+    @Test(arguments: [(71, "cannot be locked"), (1, "another launch holds")])
+    func `a folder that cannot be locked is an error, and no wait without end`(
+        status: Int, words: String
+    ) throws {
+        let place = try Place()
+        defer { place.end() }
+        try place.script("tools/flock", "exit \(status)")
+        let outcome = try place.run("[h1]").outcomes["h1"]
+        let error = #expect(throws: ClusterError.self) { try outcome?.get() }
+        #expect("\(error!)".contains(words))
+    }
+
+    @Test func `programs that run are noted as used, and no other folder is`() throws {
+        let place = try Place()
+        defer { place.end() }
+        let month = Date(timeIntervalSinceNow: -30 * 86400)
+        for name in [String(repeating: "a", count: 64), "bin"] {
+            let folder = place.root.appending(path: name)
+            try FileManager.default.createDirectory(
+                at: folder, withIntermediateDirectories: true)
+            try FileManager.default.setAttributes(
+                [.modificationDate: month], ofItemAtPath: place.path(name))
+            HostPrograms.noteUse(of: folder)
+            let noted = try FileManager.default.attributesOfItem(atPath: place.path(name))
+            let date = try #require(noted[.modificationDate] as? Date)
+            #expect((date > month.addingTimeInterval(86400)) == (name != "bin"))
+        }
+    }
+
     @Test func `a host that names a folder gets nothing`() throws {
         let place = try Place()
         defer { place.end() }

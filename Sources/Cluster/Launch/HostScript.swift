@@ -17,6 +17,8 @@ enum HostScript {
     private static let kept = 4
     /// Whole days after which others go: the next launch removes them, unless they run there.
     private static let keptDays = 7
+    /// Two seconds each: what changes nothing for ten minutes is given up.
+    private static let mostWaits = 300
 
     /// The command for ssh: one line, whichever shell the user has there.
     static var command: String { "exec sh -c " + HostConnection.quoted(text) }
@@ -31,13 +33,20 @@ enum HostScript {
         "fail() { say bad \"$*\"; exit 0; }",
         "sum() { cat \"$@\" | sha256sum | cut -c1-64; }",
         "known() { [ -d \"$s\" ] && [ \"$(cd \"$s\" && sum $parts 2>&1)\" = \"$digest\" ]; }",
-        // What a process of this host runs stays; other hosts that share the folder used it lately.
+        // What a process of this host runs stays. Other hosts that share the folder note what they
+        // run (`HostPrograms.noteUse`).
         "prune() { cd \"$d\"; for old in $(ls -t | grep -E \"^[0-9a-f]{64}$\" | tail -n"
             + " +\(kept + 1)); do [ -n \"$(find $old -prune -mtime +\(keptDays - 1))\" ] ||"
             + " continue; readlink /proc/[0-9]*/exe 2>/dev/null | grep -q /$old/ ||"
             + " rm -rf $old $old.lock; done; find . -maxdepth 1 -name \"*.part\""
             + " -mtime +\(keptDays - 1) -delete; }",
         "used() { touch \"$s\"; prune; say at \"$s\"; exit 0; }",
+        // Bytes that arrive, and a turn that another host takes, change what is seen.
+        "turn() { n=0; seen=; until flock -w 2 9; do [ $? -eq 1 ] ||"
+            + " fail \"$s.lock cannot be locked\"; now=$(stat -c %s%Y \"$p\" \"$s.lock\""
+            + " 2>/dev/null); [ \"$now\" = \"$seen\" ] || n=0; seen=$now; n=$((n + 1));"
+            + " [ $n -lt \(mostWaits) ] || fail \"another launch holds $s.lock and sends nothing:"
+            + " end it\"; say waits; done; touch \"$s.lock\"; }",
     ]
 
     private static let receiving = [
@@ -47,8 +56,7 @@ enum HostScript {
         "read -r mode digest total first parts || exit 0",
         "s=$d/$digest; p=$s.part; have=0",
         "if [ $mode = send ]; then mkdir -p \"$d\" 2>/dev/null; [ -w \"$d\" ] ||"
-            + " fail \"$d cannot be written\"; exec 9>>\"$s.lock\"; touch \"$s.lock\";"
-            + " until flock -w 2 9; do say waits; done; fi",
+            + " fail \"$d cannot be written\"; exec 9>>\"$s.lock\"; turn; fi",
         "if known; then [ $mode = send ] && used; say at \"$s\"; exit 0; fi",
         "if [ -f \"$p\" ]; then have=$(wc -c <\"$p\"); fi",
         "if [ $have -gt $total ]; then have=0; if [ $mode = send ]; then rm -f \"$p\"; fi; fi",

@@ -56,6 +56,13 @@ public final class HostSupervisor: @unchecked Sendable {
             // The main thread may hold standard input, for which an orderly exit waits.
             Glibc._exit(0)
         }
+        // By a thread of its own: a folder of the network may not answer.
+        Thread.detachNewThread {
+            while true {
+                HostPrograms.noteUse(of: JobIdentity.ownFolder)
+                Thread.sleep(forTimeInterval: HostPrograms.useSeconds)
+            }
+        }
         while let line = readLine() {
             lastWord.withLock { $0 = .now }
             if let frame = HostFrame(line: Data(line.utf8)) { follow(frame) }

@@ -37,6 +37,10 @@ struct ProgramPackage: Sendable {
     static func find(
         _ architecture: String, in folder: URL
     ) throws(ClusterError) -> ProgramPackage? {
+        // A host says it, and it becomes part of a path.
+        guard architecture.allSatisfy({ $0.isLetter || $0.isNumber || "_-.".contains($0) }) else {
+            return nil
+        }
         let packed = folder.appending(path: "apus-\(architecture)")
         if FileManager.default.fileExists(atPath: packed.path(percentEncoded: false)) {
             return try ProgramPackage(architecture, [packed], isOwn: false)

@@ -85,9 +85,11 @@ final class ProgramTransfer: @unchecked Sendable {
     }
 
     /// Ends ssh, which lets the host keep what has arrived.
+    ///
+    /// Its standard input is not closed here: a thread that sends would write to whatever has the
+    /// pipe's number then.
     func cut() {
-        child.cutLifeline()
-        if child.wait(.zero) == nil { child.end(within: .seconds(1)) }
+        if child.end == nil { child.end(within: .seconds(1)) }
     }
 
     private func readErrors() {
@@ -110,7 +112,8 @@ final class ProgramTransfer: @unchecked Sendable {
                 }
                 advanced()
                 do throws(ClusterError) {
-                    try follow(String(words[1]), words.dropFirst(2).joined(separator: " "))
+                    let rest = words.dropFirst(2).joined(separator: " ")
+                    try follow(String(words[1]), TaggedLog.plain(rest))
                 } catch {
                     state.withLock { $0.failure = $0.failure ?? error }
                     child.cutLifeline()
@@ -142,7 +145,7 @@ final class ProgramTransfer: @unchecked Sendable {
         case "at": have(rest)
         case "bad":
             throw .badInput(
-                "\(name): its programs: \(TaggedLog.plain(rest)); or install Apus there, and name"
+                "\(name): its programs: \(rest); or install Apus there, and name"
                     + " its folder by programs")
         default: return
         }
