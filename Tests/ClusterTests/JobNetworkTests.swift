@@ -8,12 +8,14 @@ import Topology
     private static let addresses: [JobNetwork.Address] = [
         ("lo", "127.0.0.1"), ("eth0", "192.168.3.4"), ("eth1", "10.1.2.3"), ("eth2", "10.2.0.9"),
         ("eth2", "10.2.1.9"), ("eth3", "fd00::1"),
+        ("eth4:1", "172.16.5.6"),
     ]
 
     @Test(arguments: [
         ("10.1.0.0/16", "eth1 10.1.2.3"), ("10.1.2.3/32", "eth1 10.1.2.3"),
         ("192.168.0.0/16", "eth0 192.168.3.4"), ("10.2.1.0/24", "eth2 10.2.1.9"),
-        ("eth0", "eth0 192.168.3.4"),
+        ("eth0", "eth0 192.168.3.4"), ("172.16.0.0/12", "eth4 172.16.5.6"),
+        ("eth4", "eth4 172.16.5.6"),
     ])
     func `a host finds its address in a network`(text: String, expected: String) throws {
         let own = try #require(JobNetwork(text)).own(of: Self.addresses)
@@ -132,6 +134,15 @@ import Topology
         #expect(zero == RankPlace.Control(reached: own, listening: own))
         let one = try Self.control(1, master: "10.1.2.3", network: "10.1.0.0/16")
         #expect(one == RankPlace.Control(reached: Endpoint(address: "10.1.2.3", port: 7000)))
+    }
+
+    @Test func `a rank on the machine of rank 0 takes its own address, whatever the name is here`()
+    {
+        let error = #expect(throws: ClusterError.self) {
+            try Self.control(1, master: "localhost", network: "240.0.0.0/8")
+        }
+        #expect("\(error!)".hasPrefix("rank 1 on "))
+        #expect("\(error!)".contains("no IPv4 address in subnet 240.0.0.0/8"))
     }
 
     @Test func `rank 0 outside the subnet is named with its address`() {

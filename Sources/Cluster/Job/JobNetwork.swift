@@ -50,6 +50,8 @@ package enum JobNetwork: Hashable, Sendable {
     ///
     /// - Returns: The address, or the fact that there is none, or are several, with all there are.
     func own(of all: [Address]) -> Result<Address, JobNetworkFault> {
+        // An address may have a label of its own, eth0:1, which is no device.
+        let all = all.map { (device: String($0.device.prefix { $0 != ":" }), address: $0.address) }
         let mine = all.filter { holds($0) }
         if mine.count == 1 { return .success(mine[0]) }
         return .failure(JobNetworkFault(network: self, found: mine, all: all))

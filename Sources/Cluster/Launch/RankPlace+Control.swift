@@ -52,7 +52,11 @@ extension RankPlace {
     private func control(
         of job: JobConfiguration, in network: JobNetwork, port: Int
     ) throws(ClusterError) -> Control {
-        let isHere = rank == 0 || hosts.contains { Endpoint.isLoopback($0) }
+        // The likeliest name is often 127.0.1.1, or an address outside the subnet, on its machine.
+        let likeliest = hosts.map { Endpoint(address: $0, port: port) }.first(where: \.isResolved)
+        let isHere =
+            rank == 0 || hosts.contains { Endpoint.isLoopback($0) }
+            || likeliest?.isOfThisMachine == true
         if isHere, let own = try job.ownAddress(as: "rank \(rank) on \(ProcessIdentity.node)") {
             let endpoint = Endpoint(address: own.address, port: port)
             return Control(reached: endpoint, listening: rank == 0 ? endpoint : nil)

@@ -23,9 +23,10 @@ public struct NetworkAddress: Hashable, Sendable {
                 unsafe address.pointee.sa_family == sa_family_t(family),
                 let host = unsafe numericHost(address)
             else { continue }
+            // An address may have a label of its own, eth0:1, which is no device.
+            let label = unsafe String(cString: entry.pointee.ifa_name)
             found.append(
-                NetworkAddress(
-                    device: unsafe String(cString: entry.pointee.ifa_name), address: host))
+                NetworkAddress(device: String(label.prefix { $0 != ":" }), address: host))
         }
         return found
     }
