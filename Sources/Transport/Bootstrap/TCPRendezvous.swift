@@ -101,9 +101,10 @@ private struct RendezvousServer: Sendable {
                 return
             }
             let order = connections.keys.sorted()
+            let accepts = hasPlace ? POLLIN : 0
             var entries = [
                 pollfd(fd: wake, events: Int16(POLLIN), revents: 0),
-                pollfd(fd: listener.descriptor, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: listener.descriptor, events: Int16(accepts), revents: 0),
             ]
             for key in order {
                 guard let connection = connections[key] else { continue }
@@ -125,11 +126,14 @@ private struct RendezvousServer: Sendable {
         }
     }
 
+    /// Whether another connection may come; until then it waits in the backlog. All ranks of a
+    /// large job may come at once, and one that was turned away would not come again.
+    private var hasPlace: Bool {
+        connections.values.count { $0.rank == nil } < Self.unauthenticatedLimit
+    }
+
     private mutating func acceptOne() {
         guard let socket = listener.accept() else { return }
-        guard connections.values.count(where: { $0.rank == nil }) < Self.unauthenticatedLimit else {
-            return
-        }
         var connection = Connection(socket: socket, opened: FabricClock.system.nanoseconds)
         connection.output = connection.greeting.encoded()
         connections[nextConnection] = connection
