@@ -117,20 +117,24 @@ public final class NodeProduct {
             }
         }
         let parity = Int(sequence & 1)
+        // More rows than fit are more than fit, however many.
+        let said = TensorParallelGroup.word(
+            of: sequence, rows: min(rows.rows, Self.rowLimit + 1))
         for member in members where member != fabric.rank {
-            try window.signal(
-                2 * place + parity, of: member, value: sequence << 32 | UInt64(rows.rows))
+            try window.signal(2 * place + parity, of: member, value: said)
         }
         return try members.enumerated().map { index, member in
             if index == place { return rows.rows }
             let word = try window.wait(
-                signal: 2 * index + parity, atLeast: sequence << 32, from: member,
+                signal: 2 * index + parity,
+                atLeast: TensorParallelGroup.word(of: sequence, rows: 0), from: member,
                 deadline: deadline, polling: TensorParallelGroup.polling)
-            guard word >> 32 == sequence else {
+            let (found, count) = TensorParallelGroup.product(in: word)
+            guard found == sequence else {
                 throw CollectivesError.malformed(
-                    member, "product \(word >> 32) while \(sequence) is expected")
+                    member, "product \(found) while \(sequence) is expected")
             }
-            return Int(word & 0xFFFF_FFFF)
+            return count
         }
     }
 

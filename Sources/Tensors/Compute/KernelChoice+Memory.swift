@@ -24,7 +24,9 @@ extension KernelChoice {
         guard available.count > 1 else { return KernelChoice(level, origin: .only) }
         let key = Key.ofProcess(available)
         let path = folder(environment).map { "\($0)/\(key.fileName)" }
-        if let path, let times = remembered(at: path, key) {
+        if let path, let times = remembered(at: path, key),
+            times.allSatisfy({ available.contains($0.level) })
+        {
             return made(times, level, .remembered(path: path))
         }
         let times = KernelMeasurement().times(available)
@@ -67,7 +69,8 @@ extension KernelChoice {
         let lines =
             [heading, "cpu \(key.cpu)", "build \(key.build)"] + times.map(\.line) + ["end", ""]
         let bytes = Array(lines.joined(separator: "\n").utf8)
-        let temporary = "\(path).\(getpid())"
+        // Processes of two containers may have one number.
+        let temporary = "\(path).\(getpid()).\(UInt32.random(in: 0 ... .max))"
         do throws(FileError) {
             makeFolders(of: path)
             let file = try FileSink(path: temporary)
