@@ -127,7 +127,7 @@ private struct RendezvousServer: Sendable {
     }
 
     /// Whether another connection may come; until then it waits in the backlog. All ranks of a
-    /// large job may come at once, and one that was turned away would not come again.
+    /// large job may come at once, and one that was refused would not come again.
     private var hasPlace: Bool {
         connections.values.count { $0.rank == nil } < Self.unauthenticatedLimit
     }
